@@ -1,0 +1,17 @@
+//! sealdns: an authoritative DNS edge whose answers leave from XDP.
+//!
+//! Arrows only point down: `main` -> [`cli`] -> [`daemon`] -> {[`datapath`], [`server`],
+//! [`control`], [`transfer`]} -> [`compile`] -> [`dnssec`] -> [`zone`].
+//! From [`compile`] downwards there is no tokio, no aya, no clock and no file.
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod datapath;
+pub mod server;
+pub mod transfer;
+
+pub mod compile;
+pub mod dnssec;
+pub mod zone;

@@ -1,0 +1,5 @@
+//! The `sealdns` binary: daemon and command line.
+
+fn main() -> std::process::ExitCode {
+    sealdns::cli::main()
+}

@@ -1,0 +1,18 @@
+//! Zones as wire bytes.
+//!
+//! A [`Zone`] holds lower-case owner names, types, TTLs and canonical RDATA (RFC 4034 section 6)
+//! as they stand on the wire. Libraries meet it through the wire format only.
+//!
+//! | to … | use |
+//! |---|---|
+//! | hold or compare an owner name | [`Name`], [`canonical_order`] |
+//! | gather records into a zone | [`ZoneBuilder`] |
+//! | look at a zone | [`Zone::owners`], [`Zone::find`], [`Owner::rrset`] |
+
+pub mod name;
+pub mod rtype;
+pub mod tree;
+
+pub use name::{Name, canonical_order};
+pub use rtype::Rtype;
+pub use tree::{Owner, Rrset, Zone, ZoneBuilder, ZoneError};

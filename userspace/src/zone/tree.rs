@@ -1,0 +1,464 @@
+//! A zone: records gathered, put into canonical form and order, and held in one flat arena.
+
+use super::name::{canonical_order, is_at_or_below, lowercase, wire_name_len};
+use super::{Name, Rtype};
+
+/// Why gathered records do not make a zone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ZoneError {
+    /// An owner name is not at or below the apex.
+    #[error("{owner} is not in the zone {apex}")]
+    OutOfZone {
+        /// The offending owner name.
+        owner: Name,
+        /// The zone's apex.
+        apex: Name,
+    },
+    /// An owner name or RDATA is not in wire format.
+    #[error("a record of type {0:?} is malformed")]
+    Malformed(Rtype),
+    /// The apex has no SOA RRset, or one of several records.
+    #[error("the zone {apex} has {count} SOA records at its apex, not one")]
+    SoaCount {
+        /// The zone's apex.
+        apex: Name,
+        /// How many there are.
+        count: usize,
+    },
+    /// The records exceed 4 GiB on the wire.
+    #[error("the zone is larger than 4 GiB")]
+    TooLarge,
+}
+
+/// Gathers records in any order; [`ZoneBuilder::finish`] makes the [`Zone`].
+pub struct ZoneBuilder {
+    apex: Name,
+    records: Vec<Record>,
+    bytes: Vec<u8>,
+}
+
+/// One gathered record: owner name and RDATA lie one after the other in the arena.
+#[derive(Clone, Copy)]
+struct Record {
+    at: u32,
+    owner_len: u8,
+    rdata_len: u16,
+    rtype: Rtype,
+    ttl: u32,
+}
+
+impl Record {
+    fn owner(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.at as usize..][..usize::from(self.owner_len)]
+    }
+
+    fn rdata(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.at as usize + usize::from(self.owner_len)..][..usize::from(self.rdata_len)]
+    }
+}
+
+impl ZoneBuilder {
+    /// Starts a zone with this apex.
+    pub fn new(apex: Name) -> ZoneBuilder {
+        ZoneBuilder { apex, records: Vec::new(), bytes: Vec::new() }
+    }
+
+    /// The apex the builder was started with.
+    pub fn apex(&self) -> &Name {
+        &self.apex
+    }
+
+    /// Adds one record: owner name and RDATA in uncompressed wire format, of any case. Names in
+    /// RDATA become lower case where RFC 4034 section 6.2 (as amended by RFC 6840 section 5.1)
+    /// asks for it.
+    pub fn push(
+        &mut self,
+        owner: &[u8],
+        rtype: Rtype,
+        ttl: u32,
+        rdata: &[u8],
+    ) -> Result<(), ZoneError> {
+        let malformed = ZoneError::Malformed(rtype);
+        if wire_name_len(owner) != Some(owner.len()) {
+            return Err(malformed);
+        }
+        let rdata_len = u16::try_from(rdata.len()).map_err(|_| malformed.clone())?;
+        let at = u32::try_from(self.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
+        self.bytes.extend_from_slice(owner);
+        lowercase(&mut self.bytes[at as usize..]);
+        let rdata_at = self.bytes.len();
+        self.bytes.extend_from_slice(rdata);
+        if canonical_rdata(rtype, &mut self.bytes[rdata_at..]).is_none() {
+            self.bytes.truncate(at as usize);
+            return Err(malformed);
+        }
+        let owner_wire = &self.bytes[at as usize..rdata_at];
+        if !is_at_or_below(owner_wire, self.apex.as_wire()) {
+            let owner = Name::from_wire(owner_wire).unwrap_or_else(Name::root);
+            self.bytes.truncate(at as usize);
+            return Err(ZoneError::OutOfZone { owner, apex: self.apex.clone() });
+        }
+        let owner_len = owner.len() as u8;
+        self.records.push(Record { at, owner_len, rdata_len, rtype, ttl });
+        Ok(())
+    }
+
+    /// Adds every record of `zone` except the RRsets that `keep` refuses.
+    pub fn copy(
+        &mut self,
+        zone: &Zone,
+        keep: impl Fn(&Owner<'_>, &Rrset<'_>) -> bool,
+    ) -> Result<(), ZoneError> {
+        for owner in zone.owners() {
+            for rrset in owner.rrsets() {
+                if keep(&owner, &rrset) {
+                    for rdata in rrset.rdatas() {
+                        self.push(owner.name(), rrset.rtype(), rrset.ttl(), rdata)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts into canonical order, drops duplicate records (RFC 2181 section 5), gives every RRset
+    /// the lowest TTL that one of its records has (section 5.2), and checks that the apex has one
+    /// SOA record.
+    pub fn finish(self) -> Result<Zone, ZoneError> {
+        use rayon::slice::ParallelSliceMut;
+        let ZoneBuilder { apex, mut records, bytes } = self;
+        // Most files are written in some order already: find the few breaks before sorting.
+        let order = |a: &Record, b: &Record| {
+            canonical_order(a.owner(&bytes), b.owner(&bytes))
+                .then(a.rtype.cmp(&b.rtype))
+                .then_with(|| a.rdata(&bytes).cmp(b.rdata(&bytes)))
+        };
+        if !records.is_sorted_by(|a, b| order(a, b).is_le()) {
+            records.par_sort_unstable_by(order);
+        }
+
+        let mut zone = Zone {
+            apex,
+            owners: Vec::new(),
+            rrsets: Vec::new(),
+            bytes: Vec::with_capacity(bytes.len()),
+        };
+        let mut last: Option<Record> = None;
+        for record in records {
+            let (owner, rdata) = (record.owner(&bytes), record.rdata(&bytes));
+            let same_owner = last.is_some_and(|last| last.owner(&bytes) == owner);
+            let same_rrset = same_owner && last.is_some_and(|last| last.rtype == record.rtype);
+            if same_rrset && last.is_some_and(|last| last.rdata(&bytes) == rdata) {
+                if let Some(rrset) = zone.rrsets.last_mut() {
+                    rrset.ttl = rrset.ttl.min(record.ttl);
+                }
+                continue;
+            }
+            let too_large = |_| ZoneError::TooLarge;
+            if !same_owner {
+                let name_at = u32::try_from(zone.bytes.len()).map_err(too_large)?;
+                zone.bytes.extend_from_slice(owner);
+                zone.owners.push(OwnerEntry {
+                    name_at,
+                    name_len: record.owner_len,
+                    first_rrset: zone.rrsets.len() as u32,
+                });
+            }
+            if !same_rrset {
+                let at = u32::try_from(zone.bytes.len()).map_err(too_large)?;
+                zone.rrsets.push(RrsetEntry {
+                    rtype: record.rtype,
+                    ttl: record.ttl,
+                    at,
+                    end: at,
+                    count: 0,
+                });
+            }
+            zone.bytes.extend_from_slice(&record.rdata_len.to_be_bytes());
+            zone.bytes.extend_from_slice(rdata);
+            let end = u32::try_from(zone.bytes.len()).map_err(too_large)?;
+            if let Some(rrset) = zone.rrsets.last_mut() {
+                rrset.end = end;
+                rrset.count += 1;
+                rrset.ttl = rrset.ttl.min(record.ttl);
+            }
+            last = Some(record);
+        }
+        zone.bytes.shrink_to_fit();
+        let count = zone.soa().map_or(0, |soa| soa.len());
+        if count != 1 {
+            return Err(ZoneError::SoaCount { apex: zone.apex, count });
+        }
+        Ok(zone)
+    }
+}
+
+/// A zone in canonical form and order. It does not change; a changed zone is a new one.
+#[derive(Clone)]
+pub struct Zone {
+    apex: Name,
+    owners: Vec<OwnerEntry>,
+    rrsets: Vec<RrsetEntry>,
+    /// Owner names, and after each its RRsets' RDATA as (16-bit length, octets).
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy)]
+struct OwnerEntry {
+    name_at: u32,
+    name_len: u8,
+    first_rrset: u32,
+}
+
+#[derive(Clone, Copy)]
+struct RrsetEntry {
+    rtype: Rtype,
+    ttl: u32,
+    at: u32,
+    end: u32,
+    count: u32,
+}
+
+impl Zone {
+    /// The zone's apex.
+    pub fn apex(&self) -> &Name {
+        &self.apex
+    }
+
+    /// The owner names in canonical order; empty non-terminals are not among them.
+    pub fn owners(&self) -> impl DoubleEndedIterator<Item = Owner<'_>> + ExactSizeIterator {
+        (0..self.owners.len()).map(|index| Owner { zone: self, index })
+    }
+
+    /// The owner at a place in canonical order.
+    ///
+    /// # Panics
+    /// If `index` is not below `self.owners().len()`.
+    pub fn owner(&self, index: usize) -> Owner<'_> {
+        assert!(index < self.owners.len());
+        Owner { zone: self, index }
+    }
+
+    /// The owner with this lower-case wire name.
+    pub fn find(&self, name: &[u8]) -> Option<Owner<'_>> {
+        self.owners
+            .binary_search_by(|entry| canonical_order(entry.name(&self.bytes), name))
+            .ok()
+            .map(|index| Owner { zone: self, index })
+    }
+
+    /// The SOA RRset at the apex; every finished zone has one.
+    pub fn soa(&self) -> Option<Rrset<'_>> {
+        self.find(self.apex.as_wire())?.rrset(Rtype::SOA)
+    }
+
+    /// The serial of the SOA record (RFC 1035 section 3.3.13).
+    pub fn serial(&self) -> u32 {
+        self.soa_field(0)
+    }
+
+    /// The TTL of negative answers in seconds: the lower of the SOA's TTL and its MINIMUM field
+    /// (RFC 2308 section 5).
+    pub fn negative_ttl(&self) -> u32 {
+        self.soa_field(4).min(self.soa().map_or(0, |soa| soa.ttl()))
+    }
+
+    /// The number of records.
+    pub fn record_count(&self) -> usize {
+        self.rrsets.iter().map(|rrset| rrset.count as usize).sum()
+    }
+
+    /// The `index`th of the five numbers that end the SOA RDATA.
+    fn soa_field(&self, index: usize) -> u32 {
+        let soa = self.soa().and_then(|soa| soa.rdatas().next());
+        soa.and_then(|rdata| {
+            rdata
+                .len()
+                .checked_sub(20)
+                .map(|at| at + 4 * index)
+                .and_then(|at| rdata.get(at..at + 4))
+        })
+        .and_then(|octets| octets.try_into().ok())
+        .map_or(0, u32::from_be_bytes)
+    }
+}
+
+impl OwnerEntry {
+    fn name(self, bytes: &[u8]) -> &[u8] {
+        &bytes[self.name_at as usize..][..usize::from(self.name_len)]
+    }
+}
+
+/// One owner name of a zone with its RRsets.
+#[derive(Clone, Copy)]
+pub struct Owner<'a> {
+    zone: &'a Zone,
+    index: usize,
+}
+
+impl<'a> Owner<'a> {
+    /// The owner name: lower case, uncompressed wire format.
+    pub fn name(&self) -> &'a [u8] {
+        self.zone.owners[self.index].name(&self.zone.bytes)
+    }
+
+    /// Its place in canonical order.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Its RRsets in the order of their type numbers. All RRSIG records are one RRset here.
+    pub fn rrsets(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = Rrset<'a>> + ExactSizeIterator + use<'a> {
+        let zone = self.zone;
+        self.entries().iter().map(move |&entry| Rrset { zone, entry })
+    }
+
+    /// Its RRset of one type.
+    pub fn rrset(&self, rtype: Rtype) -> Option<Rrset<'a>> {
+        let entries = self.entries();
+        let found = entries.binary_search_by_key(&rtype, |entry| entry.rtype).ok()?;
+        Some(Rrset { zone: self.zone, entry: entries[found] })
+    }
+
+    /// The RDATA of the RRSIG records that cover one type.
+    pub fn signatures(&self, covered: Rtype) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.rrset(Rtype::RRSIG)
+            .into_iter()
+            .flat_map(|rrset| rrset.rdatas())
+            .filter(move |rdata| rdata.get(..2) == Some(&covered.0.to_be_bytes()[..]))
+    }
+
+    fn entries(&self) -> &'a [RrsetEntry] {
+        let start = self.zone.owners[self.index].first_rrset as usize;
+        let end = self
+            .zone
+            .owners
+            .get(self.index + 1)
+            .map_or(self.zone.rrsets.len(), |next| next.first_rrset as usize);
+        &self.zone.rrsets[start..end]
+    }
+}
+
+/// The records of one owner name and type, in canonical order of their RDATA
+/// (RFC 4034 section 6.3).
+#[derive(Clone, Copy)]
+pub struct Rrset<'a> {
+    zone: &'a Zone,
+    entry: RrsetEntry,
+}
+
+#[allow(clippy::len_without_is_empty, reason = "an RRset is never empty")]
+impl<'a> Rrset<'a> {
+    /// The type.
+    pub fn rtype(&self) -> Rtype {
+        self.entry.rtype
+    }
+
+    /// The TTL in seconds.
+    pub fn ttl(&self) -> u32 {
+        self.entry.ttl
+    }
+
+    /// The number of records.
+    pub fn len(&self) -> usize {
+        self.entry.count as usize
+    }
+
+    /// The RDATA of each record: canonical form, uncompressed.
+    pub fn rdatas(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut rest = &self.zone.bytes[self.entry.at as usize..self.entry.end as usize];
+        std::iter::from_fn(move || {
+            let (len, after) = rest.split_first_chunk::<2>()?;
+            let (rdata, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+            rest = after;
+            Some(rdata)
+        })
+    }
+}
+
+/// Where names stand in RDATA that canonical form lower-cases: octets to skip before the first
+/// name, and how many names follow each other (RFC 4034 section 6.2 with RFC 6840 section 5.1,
+/// which takes NSEC out; HINFO has no names; NXT and A6 are obsolete).
+fn names_in_rdata(rtype: Rtype) -> Option<(usize, usize)> {
+    Some(match rtype.0 {
+        // NS MD MF CNAME MB MG MR PTR, DNAME
+        2..=5 | 7..=9 | 12 | 39 => (0, 1),
+        // SOA, MINFO, RP
+        6 | 14 | 17 => (0, 2),
+        // MX, AFSDB, RT, KX
+        15 | 18 | 21 | 36 => (2, 1),
+        // SIG, RRSIG
+        24 | 46 => (18, 1),
+        // PX
+        26 => (2, 2),
+        // SRV
+        33 => (6, 1),
+        _ => return None,
+    })
+}
+
+/// Puts RDATA into canonical form in place; `None` if a name in it is malformed.
+fn canonical_rdata(rtype: Rtype, rdata: &mut [u8]) -> Option<()> {
+    if rtype.0 == 35 {
+        // NAPTR: order and preference, then three character strings, then a name (RFC 3403).
+        let mut at = 4;
+        for _ in 0..3 {
+            at += 1 + usize::from(*rdata.get(at)?);
+        }
+        return lowercase_names(rdata.get_mut(at..)?, 1);
+    }
+    match names_in_rdata(rtype) {
+        Some((skip, count)) => lowercase_names(rdata.get_mut(skip..)?, count),
+        None => Some(()),
+    }
+}
+
+fn lowercase_names(mut rest: &mut [u8], count: usize) -> Option<()> {
+    for _ in 0..count {
+        let len = wire_name_len(rest)?;
+        let (name, after) = rest.split_at_mut(len);
+        lowercase(name);
+        rest = after;
+    }
+    Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOA: &[u8] = b"\x02NS\x00\x04mail\x00\x00\x00\x00\x07\x00\x00\x0e\x10\x00\x00\x03\x84\x00\x09\x3a\x80\x00\x00\x00\x3c";
+
+    fn apex() -> Name {
+        Name::from_wire(b"\x07example\x00").unwrap()
+    }
+
+    #[test]
+    fn records_become_rrsets_in_canonical_order() {
+        let mut builder = ZoneBuilder::new(apex());
+        builder.push(b"\x01B\x07EXAMPLE\x00", Rtype::A, 300, &[192, 0, 2, 2]).unwrap();
+        builder.push(b"\x01b\x07example\x00", Rtype::A, 200, &[192, 0, 2, 1]).unwrap();
+        builder.push(b"\x01b\x07example\x00", Rtype::A, 100, &[192, 0, 2, 1]).unwrap();
+        builder.push(b"\x07example\x00", Rtype::SOA, 3600, SOA).unwrap();
+        let zone = builder.finish().unwrap();
+        assert_eq!(zone.owners().map(|owner| owner.name().len()).collect::<Vec<_>>(), [9, 11]);
+        let b = zone.find(b"\x01b\x07example\x00").unwrap().rrset(Rtype::A).unwrap();
+        assert_eq!((b.ttl(), b.len()), (100, 2));
+        assert_eq!(b.rdatas().collect::<Vec<_>>(), [[192, 0, 2, 1], [192, 0, 2, 2]]);
+        assert_eq!((zone.serial(), zone.negative_ttl()), (7, 60));
+        assert_eq!(zone.soa().unwrap().rdatas().next().unwrap()[..4], *b"\x02ns\x00");
+    }
+
+    #[test]
+    fn a_zone_needs_one_soa_and_owners_within_it() {
+        let empty = ZoneBuilder::new(apex()).finish();
+        assert_eq!(empty.err(), Some(ZoneError::SoaCount { apex: apex(), count: 0 }));
+        let mut builder = ZoneBuilder::new(apex());
+        let outside = builder.push(b"\x03org\x00", Rtype::A, 300, &[192, 0, 2, 2]);
+        assert!(matches!(outside, Err(ZoneError::OutOfZone { .. })));
+        let cut_short = builder.push(b"\x07example\x00", Rtype::MX, 300, &[0, 10, 3, b'a']);
+        assert_eq!(cut_short, Err(ZoneError::Malformed(Rtype::MX)));
+    }
+}

@@ -1,0 +1,190 @@
+//! What became of a packet: one word for control flow, counter, command line and documentation.
+
+/// The fate of one packet or message. Each value has a counter of its own.
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    // --- answered ---------------------------------------------------------------------------
+    /// The RRset asked for, or the CNAME that stands in its place.
+    Positive,
+    /// The name exists, the type does not (RFC 2308 section 2.2).
+    Nodata,
+    /// A referral to the servers of a delegated zone.
+    Referral,
+    /// An answer synthesised from a wildcard (RFC 4592), positive or NODATA.
+    Wildcard,
+    /// The name does not exist (RFC 8020).
+    Nxdomain,
+    /// A CNAME synthesised from a DNAME (RFC 6672).
+    Dname,
+    /// TC=1: the answer does not fit the client's payload size.
+    Truncated,
+    /// BADVERS: an EDNS version other than 0 (RFC 6891 section 6.1.3).
+    BadVersion,
+
+    // --- passed up: somebody else's, or the daemon's ------------------------------------------
+    /// Neither IPv4 nor IPv6, or a frame too short to tell.
+    NotIp,
+    /// IPv4 options or IPv6 extension headers.
+    IpOptions,
+    /// A fragment of a datagram.
+    Fragment,
+    /// Not UDP.
+    NotUdp,
+    /// Not to a port that is served.
+    NotOurPort,
+    /// The destination MAC or IP address is not one that is served.
+    NotOurAddress,
+    /// The source address is none that an honest client has.
+    BadSource,
+    /// The IPv4 header checksum or the UDP checksum is wrong.
+    BadChecksum,
+    /// A query longer than XDP reads.
+    TooLong,
+    /// An opcode other than QUERY.
+    Opcode,
+    /// Not one question, or records where a query has none.
+    Counts,
+    /// A class other than IN.
+    Class,
+    /// A malformed name, question or OPT record.
+    Malformed,
+    /// A meta type: ANY, AXFR, IXFR, or another that is not data.
+    MetaType,
+    /// No zone that is served encloses the name.
+    NotOurs,
+    /// The answer is not one that this program composes.
+    Miss,
+    /// A signature of the answer has expired.
+    Expired,
+    /// The packet could not be made large enough for the answer.
+    NoRoom,
+    /// The image is damaged or holds more than the engine's bounds allow.
+    Broken,
+
+    // --- dropped: what can have no honest sender ----------------------------------------------
+    /// A response (QR=1) sent to a server port.
+    Response,
+    /// Source port 0.
+    SourcePort,
+    /// Lengths that lie: the datagram says it is longer than the frame that carries it.
+    BadLength,
+}
+
+impl Outcome {
+    /// All outcomes, in the order of their counters.
+    pub const ALL: [Outcome; 30] = {
+        use Outcome::*;
+        [
+            Positive,
+            Nodata,
+            Referral,
+            Wildcard,
+            Nxdomain,
+            Dname,
+            Truncated,
+            BadVersion,
+            NotIp,
+            IpOptions,
+            Fragment,
+            NotUdp,
+            NotOurPort,
+            NotOurAddress,
+            BadSource,
+            BadChecksum,
+            TooLong,
+            Opcode,
+            Counts,
+            Class,
+            Malformed,
+            MetaType,
+            NotOurs,
+            Miss,
+            Expired,
+            NoRoom,
+            Broken,
+            Response,
+            SourcePort,
+            BadLength,
+        ]
+    };
+
+    /// The place of its counter.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Whether a response was made.
+    pub const fn is_answered(self) -> bool {
+        (self as u8) <= Outcome::BadVersion as u8
+    }
+
+    /// Whether the packet can have no honest sender.
+    pub const fn is_dropped(self) -> bool {
+        (self as u8) >= Outcome::Response as u8
+    }
+
+    /// What XDP does with the packet: the only place where an XDP number appears
+    /// (`enum xdp_action` of linux/bpf.h).
+    pub const fn action(self) -> u32 {
+        const XDP_DROP: u32 = 1;
+        const XDP_PASS: u32 = 2;
+        const XDP_TX: u32 = 3;
+        if self.is_answered() {
+            XDP_TX
+        } else if self.is_dropped() {
+            XDP_DROP
+        } else {
+            XDP_PASS
+        }
+    }
+
+    /// The word for it in metrics, on the command line and in the documentation.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Outcome::Positive => "positive",
+            Outcome::Nodata => "nodata",
+            Outcome::Referral => "referral",
+            Outcome::Wildcard => "wildcard",
+            Outcome::Nxdomain => "nxdomain",
+            Outcome::Dname => "dname",
+            Outcome::Truncated => "truncated",
+            Outcome::BadVersion => "bad-version",
+            Outcome::NotIp => "not-ip",
+            Outcome::IpOptions => "ip-options",
+            Outcome::Fragment => "fragment",
+            Outcome::NotUdp => "not-udp",
+            Outcome::NotOurPort => "not-our-port",
+            Outcome::NotOurAddress => "not-our-address",
+            Outcome::BadSource => "bad-source",
+            Outcome::BadChecksum => "bad-checksum",
+            Outcome::TooLong => "too-long",
+            Outcome::Opcode => "opcode",
+            Outcome::Counts => "counts",
+            Outcome::Class => "class",
+            Outcome::Malformed => "malformed",
+            Outcome::MetaType => "meta-type",
+            Outcome::NotOurs => "not-ours",
+            Outcome::Miss => "miss",
+            Outcome::Expired => "expired",
+            Outcome::NoRoom => "no-room",
+            Outcome::Broken => "broken",
+            Outcome::Response => "response",
+            Outcome::SourcePort => "source-port",
+            Outcome::BadLength => "bad-length",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcome;
+
+    #[test]
+    fn counters_stand_in_the_order_of_the_outcomes() {
+        for (index, outcome) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(outcome.index(), index);
+        }
+        assert_eq!(Outcome::ALL.len() - 1, Outcome::BadLength.index());
+    }
+}
