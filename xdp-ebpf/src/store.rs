@@ -7,6 +7,8 @@ use xdp_common::Scratch;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::maps::{CHUNK_LEN, Chunk, Config};
 
+use crate::frame::pinned;
+
 /// Units in a chunk, and how many bits count them.
 const CHUNK_UNITS: u32 = (CHUNK_LEN / UNIT) as u32;
 const CHUNK_SHIFT: u32 = CHUNK_UNITS.trailing_zeros();
@@ -49,10 +51,12 @@ impl Maps {
 }
 
 impl Store for Maps {
-    const MAX_PIECES: usize = 12;
+    const MAX_PIECES: usize = 6;
+    const MAX_TYPES: usize = 32;
+    const MAX_CHAIN: usize = 3;
     const MAX_PARTS: usize = 1;
-    const MAX_FIXUPS: usize = 64;
-    const MAX_OWNERS: usize = 64;
+    const MAX_FIXUPS: usize = 32;
+    const MAX_OWNERS: usize = 32;
     const UNBOUNDED: bool = false;
 
     #[inline(always)]
@@ -73,7 +77,7 @@ impl Store for Maps {
     #[inline(always)]
     fn record(&self, address: Address) -> Option<&Window> {
         let chunk = SLAB.get_ptr(address >> CHUNK_SHIFT)?;
-        let offset = (address & (CHUNK_UNITS - 1)) as usize * UNIT;
+        let offset = pinned((address & (CHUNK_UNITS - 1)) as usize * UNIT);
         if offset > CHUNK_LEN - size_of::<Window>() {
             return None;
         }
@@ -85,7 +89,7 @@ impl Store for Maps {
     #[inline(always)]
     fn entry(&self, address: Address) -> Option<&Entry> {
         let chunk = SLAB.get_ptr(address >> CHUNK_SHIFT)?;
-        let offset = (address & (CHUNK_UNITS - 1)) as usize * UNIT;
+        let offset = pinned((address & (CHUNK_UNITS - 1)) as usize * UNIT);
         if offset > CHUNK_LEN - size_of::<Entry>() {
             return None;
         }

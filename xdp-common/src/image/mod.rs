@@ -49,6 +49,10 @@ pub const MAX_SCAN: usize = 48;
 pub trait Store {
     /// The most pieces in an answer.
     const MAX_PIECES: usize;
+    /// The most types at a name, at most [`node::MAX_TYPES`].
+    const MAX_TYPES: usize;
+    /// The most CNAMEs that are followed.
+    const MAX_CHAIN: usize;
     /// The most runs of [`piece::PART`] octets in a piece.
     const MAX_PARTS: usize;
     /// The most pointers to fix in a piece.
