@@ -41,7 +41,9 @@ fn main() {
 
     let apex = parse_name("bench.example").expect("a name");
     let keys: Vec<Key> = [Role::Ksk, Role::Zsk]
-        .map(|role| NewKey::generate(&apex, role, Algorithm::default(), &[]).expect("a key").key)
+        .map(|role| {
+            NewKey::generate(&apex, role, Algorithm::default(), &[], NOW).expect("a key").key
+        })
         .into();
     for denial in denials {
         let policy = SigningPolicy { denial, ..SigningPolicy::default() };

@@ -49,48 +49,36 @@ pub fn other_algorithms() -> anyhow::Result<()> {
     accepted_by_all(Denial::Nsec3 { opt_out: false }, KeyLayout::Csk, Algorithm::Ed25519)
 }
 
-/// dnssec-signzone takes the key files, ldns and BIND compute the same DS, and a zone that
-/// BIND and ldns signed passes this program's verifier.
+/// BIND computes the same DS and signs with the same key files, what BIND and ldns signed is valid
+/// here, and RSA keys that BIND made sign here.
 pub fn keys_and_zones_of_others() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let apex = apex()?;
     let store = KeyStore::new(dir.path());
-    let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256)?;
+    let (keys, _) =
+        store.load_or_generate(&apex, KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256, now())?;
     let ksk = keys.iter().find(|key| key.role() == Role::Ksk).context("a key-signing key")?;
-    let stem = |key| store.path_of(key).display().to_string();
-
-    let bind = run(dir.path(), "dnssec-dsfromkey", &["-2", &format!("{}.key", stem(ksk))])?;
+    let file = format!("{}.key", store.path_of(ksk).display());
+    let bind = run(dir.path(), "dnssec-dsfromkey", &["-2", &file])?;
     ensure!(bind.trim() == ksk.ds(Default::default()), "dnssec-dsfromkey says {bind}");
 
-    // Flags 8 of 10 bits: RSA keys, which only others can make.
-    let rsa = |ksk: bool| -> anyhow::Result<String> {
-        let mut args = vec!["-q", "-a", "RSASHA256", "-b", "2048"];
-        if ksk {
-            args.extend(["-f", "KSK"]);
-        }
-        args.push(APEX);
-        Ok(run(dir.path(), "dnssec-keygen", &args)?.trim().to_string())
-    };
-    let unsigned = dir.path().join("unsigned.zone");
-    std::fs::write(&unsigned, ZONE)?;
-    let zsk = keys.iter().find(|key| key.role() == Role::Zsk).context("a zone-signing key")?;
-    for (nsec3, name) in [(false, "bind-nsec"), (true, "bind-nsec3")] {
-        let mut args = vec!["-P", "-o", APEX, "-f", name];
-        if nsec3 {
-            args.extend(["-3", "-", "-A"]);
-        }
-        let (ksk, zsk) = (stem(ksk), stem(zsk));
-        args.extend(["-k", &ksk, "unsigned.zone", &zsk]);
+    std::fs::write(dir.path().join("unsigned.zone"), ZONE)?;
+    for (name, nsec3) in [("bind-nsec", &[][..]), ("bind-nsec3", &["-3", "-", "-A"])] {
+        let args = [&["-S", "-P", "-o", APEX, "-f", name], nsec3, &["unsigned.zone"]].concat();
         run(dir.path(), "dnssec-signzone", &args)?;
-        // -O text would do as well: the parser here wants one record per line no more than BIND.
         valid_here(&dir.path().join(name))?;
     }
-    let (ksk, zsk) = (rsa(true)?, rsa(false)?);
+    // ring makes no RSA keys, but signs and verifies with them.
+    let rsa = |flags: &[&str]| -> anyhow::Result<String> {
+        let args = [&["-q", "-a", "RSASHA256", "-b", "2048"], flags, &[APEX]].concat();
+        Ok(run(dir.path(), "dnssec-keygen", &args)?.trim().to_string())
+    };
+    let (ksk, zsk) = (rsa(&["-f", "KSK"])?, rsa(&[])?);
     let args = ["-n", "-p", "-f", "ldns-nsec3", "unsigned.zone", &ksk, &zsk];
     run(dir.path(), "ldns-signzone", &args)?;
     valid_here(&dir.path().join("ldns-nsec3"))?;
 
-    // And the RSA keys sign here too, beside the ECDSA keys: both algorithms everywhere.
+    // The RSA keys sign here too, beside the ECDSA keys: both algorithms everywhere.
     let both = store.load(&apex)?;
     ensure!(both.len() == 4, "{both:?}");
     let zone = parse_zone(ZONE.as_bytes(), Some(&apex))?;
@@ -109,7 +97,7 @@ fn valid_here(path: &Path) -> anyhow::Result<()> {
 fn accepted_by_all(denial: Denial, layout: KeyLayout, algorithm: Algorithm) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let apex = apex()?;
-    let (keys, _) = KeyStore::new(dir.path()).load_or_generate(&apex, layout, algorithm)?;
+    let (keys, _) = KeyStore::new(dir.path()).load_or_generate(&apex, layout, algorithm, now())?;
     let zone = parse_zone(ZONE.as_bytes(), Some(&apex))?;
     let policy = SigningPolicy { denial, ..SigningPolicy::default() };
     let (signed, _) = sign(&zone, &keys, &policy, now())?;

@@ -22,7 +22,7 @@ fn unsigned() -> Zone {
 
 fn keys(roles: &[Role]) -> Vec<Key> {
     let zone = parse_name("signing.example").unwrap();
-    let make = |&role| NewKey::generate(&zone, role, Algorithm::default(), &[]).unwrap().key;
+    let make = |&role| NewKey::generate(&zone, role, Algorithm::default(), &[], NOW).unwrap().key;
     roles.iter().map(make).collect()
 }
 
@@ -89,7 +89,7 @@ fn what_is_signed_is_valid_in_every_way_of_signing() {
 fn every_algorithm_signs_and_verifies() {
     let apex = parse_name("signing.example").unwrap();
     for algorithm in [Algorithm::EcdsaP384Sha384, Algorithm::Ed25519] {
-        let key = NewKey::generate(&apex, Role::Csk, algorithm, &[]).unwrap().key;
+        let key = NewKey::generate(&apex, Role::Csk, algorithm, &[], NOW).unwrap().key;
         let zone = sign(&unsigned(), &[key], &policy(Denial::Nsec), NOW).unwrap().0;
         assert!(verify(&zone, NOW).is_ok());
     }
@@ -168,7 +168,7 @@ fn keys_that_cannot_sign_the_whole_zone_are_refused() {
     assert!(matches!(sign(&keys(&[Role::Zsk])), Some(SignError::Incomplete { .. })));
     assert!(matches!(sign(&keys(&[Role::Ksk])), Some(SignError::Incomplete { .. })));
     let other = parse_name("other.example").unwrap();
-    let other = NewKey::generate(&other, Role::Csk, Algorithm::default(), &[]).unwrap().key;
+    let other = NewKey::generate(&other, Role::Csk, Algorithm::default(), &[], NOW).unwrap().key;
     assert!(matches!(sign(&[other]), Some(SignError::OtherZone { .. })));
 }
 
