@@ -1,7 +1,7 @@
 //! Signed zones before ldns-verify-zone, dnssec-verify, kzonecheck and named-checkzone.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context, bail, ensure};
 use sealdns::cli::zone_file::{parse_zone, write_zone};
@@ -10,7 +10,7 @@ use sealdns::dnssec::keys::{Algorithm, KeyLayout, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
 use sealdns::dnssec::sign::sign;
 use sealdns::dnssec::verify::verify;
-use sealdns::zone::Zone;
+use sealdns::zone::{Rtype, Zone, ZoneBuilder};
 
 const ZONE: &str = include_str!("../../zones/signing.zone");
 const APEX: &str = "signing.example";
@@ -86,6 +86,43 @@ pub fn keys_and_zones_of_others() -> anyhow::Result<()> {
     accepted(dir.path(), &signed, Denial::Nsec, KeyLayout::KskZsk)
 }
 
+/// What this program's verifier refuses, the others refuse too: an oracle that accepts everything
+/// would prove nothing.
+pub fn broken_zones_are_refused_by_all() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let apex = apex()?;
+    let store = KeyStore::new(dir.path());
+    let algorithm = Algorithm::EcdsaP256Sha256;
+    let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, algorithm, now())?;
+    let zone = parse_zone(ZONE.as_bytes(), Some(&apex))?;
+    let (signed, _) = sign(&zone, &keys, &SigningPolicy::default(), now())?;
+    let mut builder = ZoneBuilder::new(apex);
+    for owner in signed.owners() {
+        for rrset in owner.rrsets() {
+            for rdata in rrset.rdatas() {
+                let mut rdata = rdata.to_vec();
+                // The address of a name, after it was signed.
+                if rrset.rtype() == Rtype::A && owner.name().starts_with(b"\x03www") {
+                    rdata[3] ^= 1;
+                }
+                builder.push(owner.name(), rrset.rtype(), rrset.ttl(), &rdata)?;
+            }
+        }
+    }
+    let broken = builder.finish()?;
+    ensure!(verify(&broken, now()).is_err(), "accepted here");
+    write_zone(&dir.path().join("signed.zone"), &broken)?;
+    for (tool, args) in [
+        ("ldns-verify-zone", &["signed.zone"][..]),
+        ("dnssec-verify", &["-o", APEX, "signed.zone"]),
+        ("kzonecheck", &["-d", "on", "-o", APEX, "signed.zone"]),
+    ] {
+        let refused = !output(dir.path(), tool, args)?.status.success();
+        ensure!(refused, "{tool} accepts it");
+    }
+    Ok(())
+}
+
 fn valid_here(path: &Path) -> anyhow::Result<()> {
     let zone = parse_zone(&std::fs::read(path)?, Some(&apex()?))?;
     match verify(&zone, now()) {
@@ -134,17 +171,22 @@ fn now() -> u32 {
 
 /// Runs a tool and returns what it prints; an error with all of that if it fails or is missing.
 fn run(dir: &Path, tool: &str, args: &[&str]) -> anyhow::Result<String> {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    let output = Command::new(tool)
-        .args(args)
-        .current_dir(dir)
-        .env("PATH", path)
-        .output()
-        .with_context(|| format!("{tool} cannot be run; `cargo xtask setup` installs it"))?;
+    let output = output(dir, tool, args)?;
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{tool} {}: {out}{err}", args.join(" "));
     Ok(out)
+}
+
+/// Runs a tool; an error only if it is missing.
+fn output(dir: &Path, tool: &str, args: &[&str]) -> anyhow::Result<Output> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    Command::new(tool)
+        .args(args)
+        .current_dir(dir)
+        .env("PATH", path)
+        .output()
+        .with_context(|| format!("{tool} cannot be run; `cargo xtask setup` installs it"))
 }
 
 #[cfg(test)]
@@ -158,6 +200,7 @@ mod tests {
             ("nsec3_with_csk", super::nsec3_with_csk),
             ("nsec3_opt_out", super::nsec3_opt_out),
             ("other_algorithms", super::other_algorithms),
+            ("broken_zones_are_refused_by_all", super::broken_zones_are_refused_by_all),
             ("keys_and_zones_of_others", super::keys_and_zones_of_others),
         ] {
             test().unwrap_or_else(|error| panic!("{name}: {error:?}"));

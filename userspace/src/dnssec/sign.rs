@@ -103,7 +103,15 @@ pub fn sign(
         Denial::Nsec3 { opt_out } => hashes(&base, &places, opt_out)?,
     };
     let items = in_order(&base, &hashes)?;
-    let signing = Signing { base: &base, places: &places, hashes: &hashes, keys, policy, now };
+    let signing = Signing {
+        base: &base,
+        places: &places,
+        hashes: &hashes,
+        keys,
+        policy,
+        now,
+        denial_ttl: base.negative_ttl(),
+    };
 
     let mut statistics = SignStatistics::default();
     let mut writer = ZoneWriter::with_capacity(base.apex().clone(), 0);
@@ -253,6 +261,8 @@ struct Signing<'a> {
     keys: &'a [Key],
     policy: &'a SigningPolicy,
     now: u32,
+    /// RFC 9077 section 3: as long as a negative answer may be kept.
+    denial_ttl: u32,
 }
 
 /// What signing adds at one owner name.
@@ -270,7 +280,7 @@ impl Signing<'_> {
     /// Makes the denial of existence and the signatures at one owner name.
     fn add(&self, item: Item, scratch: &mut Vec<u8>) -> Result<Added, SigningFailed> {
         let mut added = Added { ttl: u32::MAX, ..Added::default() };
-        let denial_ttl = self.base.negative_ttl();
+        let denial_ttl = self.denial_ttl;
         match item {
             Item::Owner(index) => {
                 let owner = self.base.owner(index as usize);
@@ -357,7 +367,7 @@ impl Signing<'_> {
 
     /// Writes one owner name with all its RRsets.
     fn write(&self, item: Item, added: &Added, writer: &mut ZoneWriter) -> Result<(), ZoneError> {
-        let denial_ttl = self.base.negative_ttl();
+        let denial_ttl = self.denial_ttl;
         let owner = match item {
             Item::Owner(index) => {
                 let owner = self.base.owner(index as usize);

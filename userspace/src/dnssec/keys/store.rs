@@ -8,6 +8,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
+
 use super::{Algorithm, Key, KeyError, KeyLayout, NewKey, Role, assign_roles};
 use crate::zone::Name;
 use crate::zone::name::labels;
@@ -127,6 +129,12 @@ impl KeyStore {
         if !keys.is_empty() {
             return Ok((keys, false));
         }
+        // Another process may be about to do the same: only one of them makes keys.
+        let _lock = self.lock()?;
+        let keys = self.load(zone)?;
+        if !keys.is_empty() {
+            return Ok((keys, false));
+        }
         for &role in layout.roles() {
             self.generate(zone, role, algorithm, now)?;
         }
@@ -145,11 +153,7 @@ impl KeyStore {
         let taken: Vec<u16> = self.load(zone)?.iter().map(Key::tag).collect();
         let made =
             NewKey::generate(zone, role, algorithm, &taken, now).map_err(StoreError::Make)?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)
-            .map_err(|error| self.io(&self.dir, error))?;
+        self.make_dir()?;
         // A pair is found by its .key file, which therefore comes second: a crash in between
         // leaves a private key that nothing was signed with, never half a pair in use.
         let stem = stem(&made.key);
@@ -163,6 +167,19 @@ impl KeyStore {
     /// The name of a key's files in the directory, without their endings.
     pub fn path_of(&self, key: &Key) -> PathBuf {
         self.dir.join(stem(key))
+    }
+
+    fn make_dir(&self) -> Result<(), StoreError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(|error| self.io(&self.dir, error))
+    }
+
+    /// Holds the directory until the lock is dropped.
+    fn lock(&self) -> Result<Flock<File>, StoreError> {
+        self.make_dir()?;
+        let dir = File::open(&self.dir).map_err(|error| self.io(&self.dir, error))?;
+        Flock::lock(dir, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| self.io(&self.dir, errno.into()))
     }
 
     fn load_pair(&self, zone: &Name, path: &Path, name: &str) -> Result<Key, StoreError> {
@@ -206,6 +223,8 @@ impl KeyStore {
     fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {
         let path = self.dir.join(name);
         let temporary = self.dir.join(format!(".{name}.{}", std::process::id()));
+        // Left by a process that was killed and had our number.
+        let _ = fs::remove_file(&temporary);
         let written = (|| {
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
