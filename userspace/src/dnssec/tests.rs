@@ -345,3 +345,53 @@ fn zones_made_to_keep_a_validator_busy_are_refused_early() {
     let found = faults(&with(Rtype::RRSIG, bad));
     assert!(found.iter().all(|fault| fault.2 == Reason::TooManySignatures), "{found:?}");
 }
+
+proptest::proptest! {
+    /// Whatever octets of the DNSSEC records change, the zone is refused and nothing panics.
+    #[test]
+    fn no_octet_of_a_dnssec_record_can_change(
+        record in 0usize..200,
+        at in 0usize..200,
+        mask in 1u8..=255,
+        cut in proptest::bool::ANY,
+        nsec3 in proptest::bool::ANY,
+    ) {
+        static ZONES: std::sync::LazyLock<[Zone; 2]> = std::sync::LazyLock::new(|| {
+            [signed(Denial::Nsec), signed(Denial::Nsec3 { opt_out: false })]
+        });
+        let zone = &ZONES[usize::from(nsec3)];
+        let is_ours = |rtype| matches!(
+            rtype,
+            Rtype::RRSIG | Rtype::NSEC | Rtype::DNSKEY | Rtype::NSEC3 | Rtype::NSEC3PARAM
+        );
+        let all: Vec<_> = zone
+            .owners()
+            .flat_map(|owner| owner.rrsets().map(move |rrset| (owner, rrset)))
+            .filter(|(_, rrset)| is_ours(rrset.rtype()))
+            .flat_map(|(owner, rrset)| rrset.rdatas().map(move |rdata| (owner, rrset, rdata)))
+            .collect();
+        let (owner, rrset, rdata) = all[record % all.len()];
+        let at = at % rdata.len();
+        let mut wrong = rdata.to_vec();
+        match cut {
+            true => wrong.truncate(at),
+            false => wrong[at] ^= mask,
+        }
+        let mut builder = ZoneBuilder::new(zone.apex().clone());
+        builder
+            .copy(zone, |other, kept| {
+                (other.name(), kept.rtype()) != (owner.name(), rrset.rtype())
+            })
+            .unwrap();
+        let mut fits = true;
+        for other in rrset.rdatas() {
+            let rdata = if other == rdata { &wrong[..] } else { other };
+            // What is no RDATA of its type does not get into a zone at all.
+            fits &= builder.push(owner.name(), rrset.rtype(), rrset.ttl(), rdata).is_ok();
+        }
+        // Names in RDATA are compared without regard to case.
+        if fits && !wrong.eq_ignore_ascii_case(rdata) {
+            proptest::prop_assert!(verify(&builder.finish().unwrap(), NOW).is_err());
+        }
+    }
+}
