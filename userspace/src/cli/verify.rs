@@ -87,7 +87,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
                     println!("{fault}");
                 }
                 let more = if faults.len() < MAX_FAULTS { "" } else { " or more" };
-                eprintln!("{name}: {} faults{more}", faults.len());
+                eprintln!("{name} faults: {}{more}", faults.len());
             }
             Ok(ExitCode::from(FOUND_PROBLEMS))
         }

@@ -9,7 +9,7 @@ use domain::base::rdata::ComposeRecordData;
 use domain::zonefile::inplace::{Entry, Zonefile};
 
 use crate::dnssec::rrsig::Rrsig;
-use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
+use crate::zone::{Name, Rrset, Rtype, Zone, ZoneBuilder, ZoneError};
 
 /// Reads a name in presentation format; one without a dot at its end is absolute too.
 pub fn parse_name(text: &str) -> Result<Name, String> {
@@ -25,13 +25,32 @@ pub fn read_zone(path: &Path, apex: Option<&Name>) -> anyhow::Result<Zone> {
     parse_zone(&text, apex).with_context(|| path.display().to_string())
 }
 
-/// Reads a zone from the text of a zone file without `$INCLUDE`.
+/// Reads a zone from the text of a zone file without `$INCLUDE`; the apex as in [`read_zone`].
 pub fn parse_zone(text: &[u8], apex: Option<&Name>) -> anyhow::Result<Zone> {
+    let origin = apex.cloned().unwrap_or_else(Name::root);
+    let mut found = apex.cloned();
+    if apex.is_none() {
+        each_record(text, &origin, |owner, rtype, _, _| {
+            if found.is_none() && rtype == Rtype::SOA {
+                found = Name::from_wire(owner);
+            }
+            Ok(())
+        })?;
+    }
+    let Some(apex) = found else { bail!("there is no SOA record") };
+    let mut builder = ZoneBuilder::new(apex);
+    each_record(text, &origin, |owner, rtype, ttl, rdata| builder.push(owner, rtype, ttl, rdata))?;
+    Ok(builder.finish()?)
+}
+
+fn each_record(
+    text: &[u8],
+    origin: &Name,
+    mut visit: impl FnMut(&[u8], Rtype, u32, &[u8]) -> Result<(), ZoneError>,
+) -> anyhow::Result<()> {
     let mut file = Zonefile::with_capacity(text.len() + 1);
     file.extend_from_slice(text);
-    let origin = apex.map_or(&[0][..], Name::as_wire).to_vec();
-    file.set_origin(domain::base::Name::from_octets(origin.into())?);
-    let mut builder = apex.map(|apex| ZoneBuilder::new(apex.clone()));
+    file.set_origin(domain::base::Name::from_octets(origin.as_wire().to_vec().into())?);
     let (mut owner, mut rdata) = (Vec::new(), Vec::new());
     while let Some(entry) = file.next_entry()? {
         let Entry::Record(record) = entry else {
@@ -41,17 +60,9 @@ pub fn parse_zone(text: &[u8], apex: Option<&Name>) -> anyhow::Result<Zone> {
         rdata.clear();
         record.owner().compose(&mut owner)?;
         record.data().compose_rdata(&mut rdata)?;
-        let rtype = Rtype(record.rtype().to_int());
-        if builder.is_none() && rtype == Rtype::SOA {
-            builder = Name::from_wire(&owner).map(ZoneBuilder::new);
-        }
-        let Some(builder) = &mut builder else {
-            bail!("the first record is not an SOA record; name the zone with --zone");
-        };
-        builder.push(&owner, rtype, record.ttl().as_secs(), &rdata)?;
+        visit(&owner, Rtype(record.rtype().to_int()), record.ttl().as_secs(), &rdata)?;
     }
-    let Some(builder) = builder else { bail!("there is no record") };
-    Ok(builder.finish()?)
+    Ok(())
 }
 
 /// Writes a zone file whole or not at all: beside its place first, then over what was there.
@@ -71,21 +82,22 @@ pub fn write_zone(path: &Path, zone: &Zone) -> anyhow::Result<()> {
     written.with_context(|| path.display().to_string())
 }
 
-/// Writes a zone in zone file format, RDATA in the form of RFC 3597 section 5.
+/// Writes a zone in zone file format, the SOA record first, RDATA in the form of RFC 3597 section 5.
 pub fn print_zone(zone: &Zone, out: &mut impl Write) -> std::io::Result<()> {
     let mut line = String::new();
     for owner in zone.owners() {
         let mut name = String::new();
         let _ = crate::zone::name::write_name(&mut name, owner.name());
-        for rrset in owner.rrsets() {
+        let is_soa = |rrset: &Rrset<'_>| rrset.rtype() == Rtype::SOA;
+        let soa = owner.rrsets().filter(is_soa);
+        for rrset in soa.chain(owner.rrsets().filter(|rrset| !is_soa(rrset))) {
             for rdata in rrset.rdatas() {
                 // The TTL of an RRSIG record is that of the RRset it covers (RFC 4034 section 3).
                 let ttl = match Rrsig::parse(rdata).filter(|_| rrset.rtype() == Rtype::RRSIG) {
                     Some(rrsig) => rrsig.fields.original_ttl,
                     None => rrset.ttl(),
                 };
-                line.clear();
-                line.push_str(&name);
+                line.clone_from(&name);
                 let rtype = domain::base::iana::Rtype::from_int(rrset.rtype().0);
                 use std::fmt::Write;
                 let _ = write!(line, "\t{ttl}\tIN\t{rtype}\t\\# {} ", rdata.len());

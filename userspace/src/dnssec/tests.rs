@@ -211,6 +211,8 @@ fn signatures_outside_their_time_are_found() {
     let zone = signed(Denial::Nsec);
     let reason = |now| verify(&zone, now).unwrap_err().remove(0).reason;
     assert!(matches!(reason(NOW + 14 * 86400 + 1), Reason::Expired { .. }));
+    let shown = reason(NOW + 14 * 86400 + 1).to_string();
+    assert!(shown.ends_with("expired at 2027-01-29T08:00:00Z, now is 2027-01-29T08:00:01Z"));
     assert!(matches!(reason(NOW - 3601), Reason::NotYetValid { .. }));
     assert!(verify(&zone, NOW + 14 * 86400).is_ok());
     assert!(verify(&zone, NOW - 3600).is_ok());
