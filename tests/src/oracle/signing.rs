@@ -4,13 +4,13 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, bail, ensure};
-use sealdns::cli::zone_file::{parse_zone, write_zone};
+use sealdns::cli::zone_file::{parse_name, parse_zone, write_zone};
 use sealdns::dnssec::keys::store::KeyStore;
 use sealdns::dnssec::keys::{Algorithm, KeyLayout, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
 use sealdns::dnssec::sign::sign;
 use sealdns::dnssec::verify::verify;
-use sealdns::zone::{Rtype, Zone, ZoneBuilder};
+use sealdns::zone::{Name, Rtype, Zone, ZoneBuilder};
 
 const ZONE: &str = include_str!("../../zones/signing.zone");
 const APEX: &str = "signing.example";
@@ -81,7 +81,7 @@ pub fn keys_and_zones_of_others() -> anyhow::Result<()> {
     // The RSA keys sign here too, beside the ECDSA keys: both algorithms everywhere.
     let both = store.load(&apex)?;
     ensure!(both.len() == 4, "{both:?}");
-    let zone = parse_zone(ZONE.as_bytes(), Some(&apex))?;
+    let zone = parse_zone(ZONE.as_bytes(), &apex)?;
     let (signed, _) = sign(&zone, &both, &SigningPolicy::default(), now())?;
     accepted(dir.path(), &signed, Denial::Nsec, KeyLayout::KskZsk)
 }
@@ -94,7 +94,7 @@ pub fn broken_zones_are_refused_by_all() -> anyhow::Result<()> {
     let store = KeyStore::new(dir.path());
     let algorithm = Algorithm::EcdsaP256Sha256;
     let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, algorithm, now())?;
-    let zone = parse_zone(ZONE.as_bytes(), Some(&apex))?;
+    let zone = parse_zone(ZONE.as_bytes(), &apex)?;
     let (signed, _) = sign(&zone, &keys, &SigningPolicy::default(), now())?;
     let mut builder = ZoneBuilder::new(apex);
     for owner in signed.owners() {
@@ -124,7 +124,7 @@ pub fn broken_zones_are_refused_by_all() -> anyhow::Result<()> {
 }
 
 fn valid_here(path: &Path) -> anyhow::Result<()> {
-    let zone = parse_zone(&std::fs::read(path)?, Some(&apex()?))?;
+    let zone = parse_zone(&std::fs::read(path)?, &apex()?)?;
     match verify(&zone, now()) {
         Ok(_) => Ok(()),
         Err(faults) => bail!("{}: {faults:#?}", path.display()),
@@ -135,7 +135,7 @@ fn accepted_by_all(denial: Denial, layout: KeyLayout, algorithm: Algorithm) -> a
     let dir = tempfile::tempdir()?;
     let apex = apex()?;
     let (keys, _) = KeyStore::new(dir.path()).load_or_generate(&apex, layout, algorithm, now())?;
-    let zone = parse_zone(ZONE.as_bytes(), Some(&apex))?;
+    let zone = parse_zone(ZONE.as_bytes(), &apex)?;
     let policy = SigningPolicy { denial, ..SigningPolicy::default() };
     let (signed, _) = sign(&zone, &keys, &policy, now())?;
     if let Err(faults) = verify(&signed, now()) {
@@ -161,8 +161,8 @@ fn accepted(dir: &Path, signed: &Zone, denial: Denial, layout: KeyLayout) -> any
     Ok(())
 }
 
-fn apex() -> anyhow::Result<sealdns::zone::Name> {
-    sealdns::cli::zone_file::parse_name(APEX).map_err(anyhow::Error::msg)
+fn apex() -> anyhow::Result<Name> {
+    parse_name(APEX).map_err(anyhow::Error::msg)
 }
 
 fn now() -> u32 {

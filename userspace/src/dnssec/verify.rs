@@ -65,8 +65,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rtype = domain::base::iana::Rtype::from_int(self.rtype.0);
-        write!(f, "{} {rtype}: {}", self.owner, self.reason)
+        write!(f, "{} {}: {}", self.owner, self.rtype, self.reason)
     }
 }
 
@@ -595,7 +594,7 @@ fn list_types(mut bitmap: &[u8]) -> String {
         for (at, octet) in block.iter().enumerate() {
             for bit in (0..8).filter(|bit| octet & (0x80 >> bit) != 0) {
                 let number = u16::from(window) << 8 | ((at as u16 * 8 + bit) & 0xff);
-                types.push(domain::base::iana::Rtype::from_int(number).to_string());
+                types.push(Rtype(number).to_string());
             }
         }
         bitmap = rest;
