@@ -99,9 +99,8 @@ pub fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
                 if let Some(found) = found.filter(|found| found.role() != *role) {
                     // Both have the same flags: the other keys of the algorithm decide.
                     let (tag, found) = (key.tag(), found.role());
-                    eprintln!(
-                        "key {tag} will sign as a {found}: the zone has, or lacks, a zsk of {algorithm}"
-                    );
+                    let also = if found == Role::Csk { "no" } else { "a" };
+                    eprintln!("key {tag} will sign as {found}: there is {also} {algorithm} zsk");
                 }
             }
             if of.json {

@@ -91,7 +91,8 @@ pub enum Reason {
     MalformedSignature,
     #[error("the signature by key {tag} expired at {}, now is {}", date(*expiration), date(*now))]
     Expired { tag: u16, expiration: u32, now: u32 },
-    #[error("the signature by key {tag} is not valid before {}, now is {}", date(*inception), date(*now))]
+    #[error("the signature by key {tag} is not valid before {}, now is {}",
+            date(*inception), date(*now))]
     NotYetValid { tag: u16, inception: u32, now: u32 },
     #[error(
         "the signature is by key {tag} of algorithm {algorithm}, which is not among the \
