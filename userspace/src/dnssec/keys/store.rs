@@ -14,7 +14,7 @@ use super::{Algorithm, Key, KeyError, KeyLayout, NewKey, Role, assign_roles};
 use crate::zone::Name;
 use crate::zone::name::labels;
 
-/// The largest key file that is read, in octets: an RSA key of 8192 bits takes 7 KB.
+/// The largest key file that is read, in octets: an RSA key of 8192 bits takes 6 KB.
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// What is wrong with the keys on disk.
