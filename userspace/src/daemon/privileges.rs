@@ -1,0 +1,69 @@
+//! Giving up root once there is nothing left that needs it.
+
+use std::ffi::CString;
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use nix::unistd::{Gid, Uid, User};
+
+/// Looks up the user to become; `None` if the configuration names none.
+pub fn target(user: &str) -> anyhow::Result<Option<User>> {
+    if user.is_empty() {
+        return Ok(None);
+    }
+    match User::from_name(user).with_context(|| format!("looking up the user \"{user}\""))? {
+        Some(found) => Ok(Some(found)),
+        None => bail!(
+            "there is no user \"{user}\" on this system: make one (`useradd --system {user}`), or \
+             set `user = \"\"` in [server] to stay who started the daemon"
+        ),
+    }
+}
+
+/// Makes `path` with `mode` and its parents, owned by `owner`, unless it exists.
+pub fn make_folder(path: &Path, mode: u32, owner: Option<&User>) -> anyhow::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .with_context(|| format!("making the folder {}", path.display()))?;
+    give(path, owner)
+}
+
+/// Gives `path` to `owner`, if that is not who we are already.
+pub fn give(path: &Path, owner: Option<&User>) -> anyhow::Result<()> {
+    match owner.filter(|owner| owner.uid != Uid::effective()) {
+        Some(owner) => chown(path, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))
+            .with_context(|| format!("giving {} to {}", path.display(), owner.name)),
+        None => Ok(()),
+    }
+}
+
+/// Becomes `user`, for good, and gives up every capability.
+///
+/// To be called before threads are started: capabilities belong to a thread.
+pub fn drop_to(user: &User) -> anyhow::Result<()> {
+    if user.uid != Uid::effective() {
+        let name = CString::new(user.name.as_str()).context("the user's name")?;
+        let became = nix::unistd::initgroups(&name, user.gid)
+            .and_then(|()| nix::unistd::setresgid(user.gid, user.gid, user.gid))
+            .and_then(|()| nix::unistd::setresuid(user.uid, user.uid, user.uid));
+        became.with_context(|| {
+            format!("becoming the user \"{}\" (only root can: start the daemon as root)", user.name)
+        })?;
+    }
+    for set in [caps::CapSet::Ambient, caps::CapSet::Inheritable, caps::CapSet::Effective] {
+        caps::clear(None, set).context("giving up capabilities")?;
+    }
+    caps::clear(None, caps::CapSet::Permitted).context("giving up capabilities")?;
+    if !user.uid.is_root() && nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok()
+    {
+        bail!("root could be taken back after giving it up");
+    }
+    debug_assert_eq!(Gid::effective(), user.gid);
+    Ok(())
+}
