@@ -80,6 +80,12 @@ enum Command {
     Stop,
 }
 
+pub mod clock;
+pub mod key;
+pub mod sign;
+pub mod verify;
+pub mod zone_file;
+
 /// Parses the arguments, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | hold or compare an owner name | [`Name`], [`canonical_order`] |
 //! | gather records into a zone | [`ZoneBuilder`] |
+//! | make a zone of RRsets in order | [`ZoneWriter`] |
 //! | look at a zone | [`Zone::owners`], [`Zone::find`], [`Owner::rrset`] |
 
 pub mod name;
@@ -15,4 +16,4 @@ pub mod tree;
 
 pub use name::{Name, canonical_order};
 pub use rtype::Rtype;
-pub use tree::{Owner, Rrset, Zone, ZoneBuilder, ZoneError};
+pub use tree::{Owner, Rrset, Zone, ZoneBuilder, ZoneError, ZoneWriter};

@@ -25,6 +25,9 @@ pub enum ZoneError {
         /// How many there are.
         count: usize,
     },
+    /// Records given to a [`ZoneWriter`] do not come in canonical order.
+    #[error("records do not come in canonical order")]
+    OutOfOrder,
     /// The records exceed 4 GiB on the wire.
     #[error("the zone is larger than 4 GiB")]
     TooLarge,
@@ -190,6 +193,76 @@ impl ZoneBuilder {
             return Err(ZoneError::SoaCount { apex: zone.apex, count });
         }
         Ok(zone)
+    }
+}
+
+/// Makes a zone of RRsets that are in canonical form and come in canonical order already, without
+/// holding them twice as a [`ZoneBuilder`] does.
+pub struct ZoneWriter {
+    zone: Zone,
+}
+
+impl ZoneWriter {
+    /// Starts a zone with this apex and room for so many octets.
+    pub fn with_capacity(apex: Name, bytes: usize) -> ZoneWriter {
+        let bytes = Vec::with_capacity(bytes);
+        ZoneWriter { zone: Zone { apex, owners: Vec::new(), rrsets: Vec::new(), bytes } }
+    }
+
+    /// Starts the next owner: a lower-case wire name at or below the apex, after the one before.
+    /// At least one RRset must follow.
+    pub fn owner(&mut self, name: &[u8]) -> Result<(), ZoneError> {
+        let zone = &mut self.zone;
+        let last = zone.owners.last().map(|last| last.name(&zone.bytes));
+        if last.is_some_and(|last| canonical_order(last, name).is_ge()) {
+            return Err(ZoneError::OutOfOrder);
+        }
+        let name_at = u32::try_from(zone.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
+        zone.bytes.extend_from_slice(name);
+        zone.owners.push(OwnerEntry {
+            name_at,
+            name_len: name.len() as u8,
+            first_rrset: zone.rrsets.len() as u32,
+        });
+        Ok(())
+    }
+
+    /// Adds an RRset to the last owner: its type is greater than the one before, its RDATA is
+    /// canonical and sorted.
+    pub fn rrset<'a>(
+        &mut self,
+        rtype: Rtype,
+        ttl: u32,
+        rdatas: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), ZoneError> {
+        let zone = &mut self.zone;
+        let first = zone.owners.last().map_or(0, |owner| owner.first_rrset as usize);
+        if zone.rrsets[first..].last().is_some_and(|last| last.rtype >= rtype) {
+            return Err(ZoneError::OutOfOrder);
+        }
+        let at = u32::try_from(zone.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
+        let mut count = 0;
+        for rdata in rdatas {
+            let len = u16::try_from(rdata.len()).map_err(|_| ZoneError::Malformed(rtype))?;
+            zone.bytes.extend_from_slice(&len.to_be_bytes());
+            zone.bytes.extend_from_slice(rdata);
+            count += 1;
+        }
+        let end = u32::try_from(zone.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
+        zone.rrsets.push(RrsetEntry { rtype, ttl, at, end, count });
+        Ok(())
+    }
+
+    /// Ends the zone; its apex must have one SOA record.
+    pub fn finish(mut self) -> Result<Zone, ZoneError> {
+        let zone = &mut self.zone;
+        zone.bytes.shrink_to_fit();
+        zone.owners.shrink_to_fit();
+        zone.rrsets.shrink_to_fit();
+        match zone.soa().map_or(0, |soa| soa.len()) {
+            1 => Ok(self.zone),
+            count => Err(ZoneError::SoaCount { apex: self.zone.apex, count }),
+        }
     }
 }
 
@@ -367,7 +440,7 @@ impl<'a> Rrset<'a> {
     }
 
     /// The RDATA of each record: canonical form, uncompressed.
-    pub fn rdatas(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn rdatas(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         let mut rest = &self.zone.bytes[self.entry.at as usize..self.entry.end as usize];
         std::iter::from_fn(move || {
             let (len, after) = rest.split_first_chunk::<2>()?;
