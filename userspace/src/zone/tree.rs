@@ -15,7 +15,7 @@ pub enum ZoneError {
         apex: Name,
     },
     /// An owner name or RDATA is not in wire format.
-    #[error("a record of type {0:?} is malformed")]
+    #[error("a record of type {0} is malformed")]
     Malformed(Rtype),
     /// The apex has no SOA RRset, or one of several records.
     #[error("the zone {apex} has {count} SOA records at its apex, not one")]
@@ -33,6 +33,61 @@ pub enum ZoneError {
     TooLarge,
 }
 
+/// What is wrong or odd about a zone as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ZoneFaultKind {
+    /// The apex has no SOA record (RFC 1035 section 5.2).
+    #[error("the zone has no SOA record at its apex")]
+    NoSoa,
+    /// The apex has different SOA records.
+    #[error("the apex has more than one SOA record")]
+    SeveralSoa,
+    /// An SOA record stands below the apex.
+    #[error("an SOA record stands only at the apex of its zone")]
+    SoaAway,
+    /// The apex has no NS record (RFC 1034 section 4.2.1).
+    #[error("the zone has no NS record at its apex")]
+    NoApexNs,
+    /// A name has different CNAME records (RFC 2181 section 10.1).
+    #[error("the name has more than one CNAME record")]
+    SeveralCname,
+    /// A name has a CNAME record and others that are not of DNSSEC (RFC 1034 section 3.6.2).
+    #[error("a CNAME record stands beside other records of its name")]
+    CnameAndOther,
+    /// A name has different DNAME records (RFC 6672 section 2.4).
+    #[error("the name has more than one DNAME record")]
+    SeveralDname,
+    /// A name stands below one that has a DNAME record (RFC 6672 section 2.4).
+    #[error("the name stands below a DNAME record, which redirects all names there")]
+    BelowDname,
+    /// The same record is there twice (RFC 2181 section 5).
+    #[error("the record is a duplicate")]
+    Duplicate,
+    /// Records of one RRset have different TTLs (RFC 2181 section 5.2); the lowest holds.
+    #[error("the TTL differs from that of another record of its RRset; the lowest holds")]
+    TtlDiffers,
+}
+
+impl ZoneFaultKind {
+    /// Whether a zone with this fault must not be served; others are worth a warning.
+    pub fn is_error(self) -> bool {
+        !matches!(self, ZoneFaultKind::Duplicate | ZoneFaultKind::TtlDiffers)
+    }
+}
+
+/// A fault of a zone and the records to blame, numbered in the order in which they were pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneFault {
+    /// What it is.
+    pub kind: ZoneFaultKind,
+    /// The owner name at fault.
+    pub owner: Name,
+    /// The record to blame, the later one of two; `None` if a record is missing.
+    pub record: Option<usize>,
+    /// The record that it disagrees with.
+    pub other: Option<usize>,
+}
+
 /// Gathers records in any order; [`ZoneBuilder::finish`] makes the [`Zone`].
 pub struct ZoneBuilder {
     apex: Name,
@@ -44,6 +99,8 @@ pub struct ZoneBuilder {
 #[derive(Clone, Copy)]
 struct Record {
     at: u32,
+    /// Its place in the order of pushing.
+    number: u32,
     owner_len: u8,
     rdata_len: u16,
     rtype: Rtype,
@@ -102,7 +159,8 @@ impl ZoneBuilder {
             return Err(ZoneError::OutOfZone { owner, apex: self.apex.clone() });
         }
         let owner_len = owner.len() as u8;
-        self.records.push(Record { at, owner_len, rdata_len, rtype, ttl });
+        let number = u32::try_from(self.records.len()).map_err(|_| ZoneError::TooLarge)?;
+        self.records.push(Record { at, number, owner_len, rdata_len, rtype, ttl });
         Ok(())
     }
 
@@ -124,22 +182,114 @@ impl ZoneBuilder {
         Ok(())
     }
 
+    /// What is wrong or odd about the records gathered so far, in canonical order.
+    pub fn faults(&mut self) -> Vec<ZoneFault> {
+        self.sort();
+        let bytes = &self.bytes[..];
+        let apex = self.apex.as_wire();
+        let mut faults = Vec::new();
+        let (mut apex_soa, mut apex_ns) = (false, false);
+        // The last DNAME that may stand above the owner at hand.
+        let mut dname: Option<Record> = None;
+        for group in self.records.chunk_by(|a, b| a.owner(bytes) == b.owner(bytes)) {
+            let owner = group[0].owner(bytes);
+            let mut blame = |kind, record: &Record, other: Option<&Record>| {
+                let numbers = other.map(|other| (other.number, record.number));
+                let (other, record) = match numbers {
+                    Some((a, b)) => (Some(a.min(b) as usize), a.max(b)),
+                    None => (None, record.number),
+                };
+                let owner = Name::from_wire(owner).unwrap_or_else(Name::root);
+                faults.push(ZoneFault { kind, owner, record: Some(record as usize), other });
+            };
+            match dname {
+                Some(above) if is_at_or_below(owner, above.owner(bytes)) => {
+                    blame(ZoneFaultKind::BelowDname, &group[0], None);
+                }
+                _ => dname = group.iter().find(|record| record.rtype == Rtype::DNAME).copied(),
+            }
+            let cname = group.iter().find(|record| record.rtype == Rtype::CNAME);
+            let other = group.iter().find(|record| !may_stand_at_cname(record.rtype));
+            if let (Some(cname), Some(other)) = (cname, other) {
+                blame(ZoneFaultKind::CnameAndOther, cname, Some(other));
+            }
+            for rrset in group.chunk_by(|a, b| a.rtype == b.rtype) {
+                let (first, rtype) = (&rrset[0], rrset[0].rtype);
+                match rtype {
+                    Rtype::SOA if owner != apex => blame(ZoneFaultKind::SoaAway, first, None),
+                    Rtype::SOA => apex_soa = true,
+                    Rtype::NS => apex_ns |= owner == apex,
+                    _ => {}
+                }
+                let single = match rtype {
+                    Rtype::SOA => Some(ZoneFaultKind::SeveralSoa),
+                    Rtype::CNAME => Some(ZoneFaultKind::SeveralCname),
+                    Rtype::DNAME => Some(ZoneFaultKind::SeveralDname),
+                    _ => None,
+                };
+                for (last, record) in rrset.iter().zip(&rrset[1..]) {
+                    if last.rdata(bytes) == record.rdata(bytes) {
+                        blame(ZoneFaultKind::Duplicate, record, Some(last));
+                    } else if let Some(kind) = single {
+                        blame(kind, record, Some(last));
+                    } else if last.ttl != record.ttl && rtype != Rtype::RRSIG {
+                        // The TTL of an RRSIG is that of the RRset it covers
+                        // (RFC 4034 section 3).
+                        blame(ZoneFaultKind::TtlDiffers, record, Some(last));
+                    }
+                }
+            }
+        }
+        for (there, kind) in [(apex_soa, ZoneFaultKind::NoSoa), (apex_ns, ZoneFaultKind::NoApexNs)]
+        {
+            if !there {
+                let owner = self.apex.clone();
+                faults.push(ZoneFault { kind, owner, record: None, other: None });
+            }
+        }
+        faults
+    }
+
+    /// Sorts into canonical order of owners, then types, then RDATA.
+    fn sort(&mut self) {
+        use rayon::prelude::*;
+        let bytes = &self.bytes[..];
+        let behind_owner = |a: &Record, b: &Record| {
+            a.rtype
+                .cmp(&b.rtype)
+                .then_with(|| a.rdata(bytes).cmp(b.rdata(bytes)))
+                .then(a.number.cmp(&b.number))
+        };
+        let order = |a: &Record, b: &Record| {
+            if a.owner(bytes) == b.owner(bytes) {
+                return behind_owner(a, b);
+            }
+            canonical_order(a.owner(bytes), b.owner(bytes))
+        };
+        // Most files are written in some order already.
+        if self.records.is_sorted_by(|a, b| order(a, b).is_le()) {
+            return;
+        }
+        // Two names mostly differ near the apex: their first octets in canonical order, gathered
+        // once, decide without walking over labels at every comparison.
+        let apex_len = self.apex.as_wire().len();
+        let mut keyed: Vec<(u128, Record)> = self
+            .records
+            .par_iter()
+            .map(|&record| (canonical_prefix(record.owner(bytes), apex_len), record))
+            .collect();
+        keyed.par_sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
+            a_prefix.cmp(b_prefix).then_with(|| order(a, b))
+        });
+        self.records.iter_mut().zip(keyed).for_each(|(record, (_, sorted))| *record = sorted);
+    }
+
     /// Sorts into canonical order, drops duplicate records (RFC 2181 section 5), gives every RRset
     /// the lowest TTL that one of its records has (section 5.2), and checks that the apex has one
     /// SOA record.
-    pub fn finish(self) -> Result<Zone, ZoneError> {
-        use rayon::slice::ParallelSliceMut;
-        let ZoneBuilder { apex, mut records, bytes } = self;
-        // Most files are written in some order already: find the few breaks before sorting.
-        let order = |a: &Record, b: &Record| {
-            canonical_order(a.owner(&bytes), b.owner(&bytes))
-                .then(a.rtype.cmp(&b.rtype))
-                .then_with(|| a.rdata(&bytes).cmp(b.rdata(&bytes)))
-        };
-        if !records.is_sorted_by(|a, b| order(a, b).is_le()) {
-            records.par_sort_unstable_by(order);
-        }
-
+    pub fn finish(mut self) -> Result<Zone, ZoneError> {
+        self.sort();
+        let ZoneBuilder { apex, records, bytes } = self;
         let mut zone = Zone {
             apex,
             owners: Vec::new(),
@@ -449,6 +599,47 @@ impl<'a> Rrset<'a> {
             Some(rdata)
         })
     }
+}
+
+/// Whether a type may stand beside CNAME: those of DNSSEC, the old ones among them (RFC 4034
+/// sections 3 and 4, RFC 3007 section 3.1.1).
+fn may_stand_at_cname(rtype: Rtype) -> bool {
+    // SIG KEY NXT
+    matches!(rtype, Rtype::CNAME | Rtype::RRSIG | Rtype::NSEC | Rtype(24 | 25 | 30))
+}
+
+/// The start of what, compared as octets, orders names below one apex canonically: their labels
+/// from the right, a 0 octet before each but the first, octets 0 and 1 within labels written as 1 1
+/// and 1 2 so that they sort behind the end of a label.
+fn canonical_prefix(name: &[u8], apex_len: usize) -> u128 {
+    let below = &name[..name.len().saturating_sub(apex_len)];
+    let mut starts = [0u8; 128];
+    let (mut at, mut count) = (0usize, 0usize);
+    while let Some(&length) = below.get(at) {
+        starts[count] = at as u8;
+        at += 1 + usize::from(length);
+        count += 1;
+    }
+    let (mut prefix, mut room) = (0u128, 16u32);
+    let mut push = |octet: u8| {
+        room -= 1;
+        prefix |= u128::from(octet) << (8 * room);
+        room > 0
+    };
+    for (index, &start) in starts[..count].iter().rev().enumerate() {
+        if index > 0 && !push(0) {
+            break;
+        }
+        let start = usize::from(start);
+        let label = &below[start + 1..start + 1 + usize::from(below[start])];
+        for &octet in label {
+            let whole = if octet > 1 { push(octet) } else { push(1) && push(octet + 1) };
+            if !whole {
+                return prefix;
+            }
+        }
+    }
+    prefix
 }
 
 /// Where names stand in RDATA that canonical form lower-cases: octets to skip before the first
