@@ -204,6 +204,12 @@ pub enum Algorithm {
     /// ECDSA over P-256 with SHA-256 (RFC 6605).
     #[serde(rename = "ECDSAP256SHA256")]
     Ecdsap256sha256,
+    /// ECDSA over P-384 with SHA-384 (RFC 6605).
+    #[serde(rename = "ECDSAP384SHA384")]
+    Ecdsap384sha384,
+    /// Ed25519 (RFC 8080).
+    #[serde(rename = "ED25519")]
+    Ed25519,
 }
 
 /// Which keys a zone has.
@@ -212,6 +218,8 @@ pub enum Algorithm {
 pub enum KeyLayout {
     /// A KSK that signs the DNSKEY RRset and a ZSK that signs the rest.
     KskZsk,
+    /// One key that signs everything.
+    Csk,
 }
 
 /// How a zone proves absence.
@@ -222,10 +230,12 @@ pub enum Denial {
     Nsec,
     /// NSEC3 with 0 iterations and no salt (RFC 5155, RFC 9276).
     Nsec3,
+    /// NSEC3 that skips delegations without DS (RFC 5155 section 6).
+    Nsec3OptOut,
 }
 
 /// Keys and values of features that this version lacks, and what they belong to.
-const NOT_YET: [(&str, &str); 22] = [
+const NOT_YET: [(&str, &str); 18] = [
     ("ratelimit", "response-rate limiting"),
     ("cookies", "DNS cookies"),
     ("tsig", "TSIG"),
@@ -234,10 +244,6 @@ const NOT_YET: [(&str, &str); 22] = [
     ("catalog", "catalog zones"),
     ("metrics", "the metrics endpoint"),
     ("jitter", "signature jitter"),
-    ("csk", "signing with one combined key"),
-    ("nsec3-opt-out", "NSEC3 opt-out"),
-    ("ECDSAP384SHA384", "this algorithm"),
-    ("ED25519", "this algorithm"),
     ("RSASHA256", "this algorithm"),
     ("RSASHA512", "this algorithm"),
     ("ksk-lifetime", "automatic key rollover"),
@@ -737,11 +743,14 @@ addresses = []
 memory = "512MiB"
 
 [policy.default]
-# The algorithm of new keys: small, fast, validated everywhere (RFC 9904).
+# The algorithm of new keys, "ECDSAP256SHA256", "ECDSAP384SHA384" or "ED25519". The default is
+# small, fast, and validated everywhere (RFC 9904).
 algorithm = "ECDSAP256SHA256"
-# Which keys: a KSK that the parent's DS points to, and a ZSK that can change without the parent.
+# "ksk-zsk": a KSK that the parent's DS points to, and a ZSK that can change without the parent.
+# "csk": one key for everything.
 keys = "ksk-zsk"
 # "nsec": small and fast. "nsec3": hides names from zone walking; 0 iterations, no salt (RFC 9276).
+# "nsec3-opt-out": smaller where most names are delegations without DS (RFC 5155 section 6).
 denial = "nsec"
 # From signing to expiration: two weeks leave time to repair a broken signer.
 signature-validity = "2w"
@@ -845,8 +854,8 @@ mod tests {
             format!("{zone}primaries = [\"192.0.2.53:53\"]\n"),
             format!("{zone}notify = []\n"),
             format!("{zone}tsig = \"transfer.\"\n"),
-            "version = \"v1\"\n[policy.default]\nalgorithm = \"ED25519\"\n".to_owned(),
-            "version = \"v1\"\n[policy.default]\nkeys = \"csk\"\n".to_owned(),
+            "version = \"v1\"\n[policy.default]\nalgorithm = \"RSASHA256\"\n".to_owned(),
+            "version = \"v1\"\n[policy.default]\nksk-lifetime = \"365d\"\n".to_owned(),
         ] {
             assert!(fault(&text).2.contains("not supported yet"), "{text}");
         }

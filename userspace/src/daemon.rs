@@ -5,7 +5,9 @@
 //! bring zones up to date, one change at a time, and a zone that cannot be loaded leaves its older
 //! version serving.
 
+pub mod prepare;
 pub mod privileges;
+pub mod sockets_only;
 pub mod state;
 
 use std::collections::BTreeMap;
@@ -29,7 +31,7 @@ use crate::control::protocol::{Failure, Request, Response};
 use crate::control::socket;
 use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
-use crate::zone::{Name, Rtype, Zone};
+use crate::zone::Name;
 use state::{DataPlane, Loaded, Prepare, Stamp, ZoneState};
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
@@ -46,7 +48,7 @@ const MAX_UDP_WORKERS: usize = 16;
 pub type OpenPlane = fn(&Config) -> anyhow::Result<Box<dyn DataPlane>>;
 
 /// Runs the daemon with the configuration at `path` until it is told to stop.
-pub fn run(path: &Path, open_plane: OpenPlane, prepare: Arc<dyn Prepare>) -> anyhow::Result<()> {
+pub fn run(path: &Path, open_plane: OpenPlane) -> anyhow::Result<()> {
     let config = Config::load(path)?;
     let user = privileges::target(&config.server.user)?;
     let sockets = Sockets::bind(&config, user.as_ref())?;
@@ -59,6 +61,7 @@ pub fn run(path: &Path, open_plane: OpenPlane, prepare: Arc<dyn Prepare>) -> any
         None => {}
     }
     let control = config.server.control.clone();
+    let prepare = Arc::new(prepare::FromFiles::new(&config));
     let drain = config.server.shutdown_timeout.duration();
     let daemon = Arc::new(Daemon::new(path.to_owned(), config, plane, prepare));
     daemon.load_all();
@@ -144,9 +147,9 @@ impl Daemon {
         plane: Box<dyn DataPlane>,
         prepare: Arc<dyn Prepare>,
     ) -> Daemon {
-        let zones = config.zones().map(|zone| {
-            (zone.name.clone(), ZoneState::new(zone.clone(), config.policy(zone)))
-        });
+        let zones = config
+            .zones()
+            .map(|zone| (zone.name.clone(), ZoneState::new(zone.clone(), config.policy(zone))));
         let zones: BTreeMap<Name, ZoneState> = zones.collect();
         let served = served(&config, &zones, &*plane);
         Daemon {
@@ -230,9 +233,8 @@ impl Daemon {
             tracing::error!("detaching XDP: {error:#}");
         }
         stop.send_replace(true);
-        let finished = tokio::time::timeout(drain, async {
-            while tasks.join_next().await.is_some() {}
-        });
+        let finished =
+            tokio::time::timeout(drain, async { while tasks.join_next().await.is_some() {} });
         if finished.await.is_err() {
             tracing::warn!("connections were cut off: shutdown-timeout is over");
         }
@@ -259,7 +261,9 @@ impl Daemon {
 
     fn reload_on_signal(&self) {
         let micros = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-            .map_or(0, |time| i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_nsec()) / 1000);
+            .map_or(0, |time| {
+                i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_nsec()) / 1000
+            });
         notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
         match self.reload() {
             Ok(changes) => {
@@ -282,7 +286,9 @@ impl Daemon {
         let mut changes = BTreeMap::new();
         let old = lock(&self.config).clone();
         if old.server != config.server || old.xdp != config.xdp {
-            tracing::warn!("changes in [server] and [xdp] take effect when the daemon is restarted");
+            tracing::warn!(
+                "changes in [server] and [xdp] take effect when the daemon is restarted"
+            );
         }
         // Sockets and XDP stay as they were started; only zones and policies follow the file.
         (config.server, config.xdp) = (old.server.clone(), old.xdp.clone());
@@ -345,7 +351,10 @@ impl Daemon {
                 zone,
                 loaded_at: now,
                 expiration: ready.expiration,
-                stamps: stamp.into_iter().chain(others.filter_map(|file| Stamp::of(file))).collect(),
+                stamps: stamp
+                    .into_iter()
+                    .chain(others.filter_map(|file| Stamp::of(file)))
+                    .collect(),
             })
         });
         let mut zones = lock(&self.zones);
@@ -553,15 +562,4 @@ fn told(name: &Name, change: &Change) -> Value {
         Change::Failed(error) => ("failed", Some(error)),
     };
     json!({ "zone": name.to_string(), "change": change, "error": error })
-}
-
-/// When the earliest signature of a zone expires, in seconds since 1970 truncated to 32 bits;
-/// `None` if it has none.
-pub fn earliest_expiration(zone: &Zone) -> Option<u32> {
-    let signatures = zone.owners().filter_map(|owner| owner.rrset(Rtype::RRSIG));
-    let expirations = signatures.flat_map(|rrset| rrset.rdatas()).filter_map(|rdata| {
-        // Type covered, algorithm, labels and original TTL stand before it (RFC 4034 section 3.1).
-        rdata.get(8..12)?.try_into().ok().map(u32::from_be_bytes)
-    });
-    expirations.reduce(|a, b| if state::is_before(b, a) { b } else { a })
 }

@@ -2,14 +2,19 @@
 //!
 //! Data goes to stdout, messages to stderr. With `--json` both data and errors are JSON on stdout.
 
+pub mod clock;
 mod config;
 mod health;
+pub mod key;
 mod logging;
 mod output;
 mod run;
+pub mod sign;
 mod stats;
+pub mod verify;
 mod xdp;
 mod zone;
+pub mod zone_file;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,7 +27,8 @@ use serde_json::Value;
 use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
 use crate::control::client;
 use crate::control::protocol::{Failure, Request};
-use output::{CliError, CommandResult, Exit, Output};
+use key::KeyCommand;
+use output::{CliError, Exit, Output};
 
 /// How long the daemon may take to answer what it answers from memory.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -60,6 +66,12 @@ struct Global {
 enum Command {
     /// Run the daemon; prints "ready" to stderr when it serves
     Run,
+    /// Sign a zone file offline; keys are made on first use
+    Sign(sign::SignArgs),
+    /// Check every signature of a zone file and its NSEC or NSEC3 chain (exit 3 if there are faults)
+    Verify(verify::VerifyArgs),
+    /// Keys: generate, list, ds
+    Key(key::KeyArgs),
     /// Zones: list, status, reload, check
     #[command(subcommand)]
     Zone(zone::ZoneCommand),
@@ -79,22 +91,17 @@ enum Command {
     /// End the daemon: XDP is detached and open connections finish
     Stop,
 }
-
-pub mod clock;
-pub mod key;
-pub mod sign;
-pub mod verify;
-pub mod zone_file;
-
 /// Parses the arguments, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let output = Output::new(cli.global.json);
+    // The offline commands have a `--json` of their own, behind which the global one is hidden.
+    let wants_json = cli.global.json || wants_json();
+    let output = Output::new(wants_json);
     match cli.dispatch(&output) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => exit,
         Err(error) => {
             output.error(&error.failure);
             error.exit.into()
@@ -103,22 +110,38 @@ pub fn main() -> ExitCode {
 }
 
 impl Cli {
-    fn dispatch(&self, output: &Output) -> CommandResult {
+    fn dispatch(self, output: &Output) -> Result<ExitCode, CliError> {
         let global = &self.global;
-        match &self.command {
+        let result = match self.command {
+            Command::Sign(mut args) => {
+                args.json |= global.json;
+                return Ok(sign::run(&args)?);
+            }
+            Command::Verify(mut args) => {
+                args.json |= global.json;
+                return Ok(verify::run(&args)?);
+            }
+            Command::Key(mut args) => {
+                let (KeyCommand::Generate { of, .. }
+                | KeyCommand::List { of }
+                | KeyCommand::Ds { of, .. }) = &mut args.command;
+                of.json |= global.json;
+                return Ok(key::run(&args)?);
+            }
             Command::Run => run::run(global),
-            Command::Zone(command) => zone::run(command, global, output),
-            Command::Xdp(command) => xdp::run(command, global, output),
-            Command::Cache(command) => xdp::cache(command, global, output),
-            Command::Stats(args) => stats::run(args, global, output),
+            Command::Zone(command) => zone::run(&command, global, output),
+            Command::Xdp(command) => xdp::run(&command, global, output),
+            Command::Cache(command) => xdp::cache(&command, global, output),
+            Command::Stats(args) => stats::run(&args, global, output),
             Command::Health => health::run(global, output),
-            Command::Config(command) => config::run(command, output),
+            Command::Config(command) => config::run(&command, output),
             Command::Stop => {
                 let data = global.call(&Request::Stop, PATIENCE)?;
                 output.data(data, |_| "the daemon is stopping\n".to_owned());
                 Ok(Exit::Ok)
             }
-        }
+        };
+        result.map(ExitCode::from)
     }
 }
 
@@ -149,8 +172,7 @@ impl Global {
 /// Help and version go to stdout; a wrong usage is exit code 2, in JSON if that was asked for.
 fn usage(error: &clap::Error) -> ExitCode {
     let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-    let wants_json = std::env::args_os().any(|argument| argument == "--json");
-    if wants_json && !is_answer {
+    if wants_json() && !is_answer {
         let text = error.to_string();
         let message = text.lines().next().unwrap_or_default();
         let message = message.strip_prefix("error: ").unwrap_or(message);
@@ -160,6 +182,10 @@ fn usage(error: &clap::Error) -> ExitCode {
         let _ = error.print();
     }
     if is_answer { Exit::Ok.into() } else { Exit::Usage.into() }
+}
+
+fn wants_json() -> bool {
+    std::env::args_os().any(|argument| argument == "--json")
 }
 
 #[cfg(test)]
@@ -174,7 +200,8 @@ mod tests {
 
     #[test]
     fn json_stands_anywhere() {
-        for arguments in [["sealdns", "--json", "zone", "list"], ["sealdns", "zone", "list", "--json"]]
+        for arguments in
+            [["sealdns", "--json", "zone", "list"], ["sealdns", "zone", "list", "--json"]]
         {
             assert!(Cli::try_parse_from(arguments).unwrap().global.json);
         }

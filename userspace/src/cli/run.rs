@@ -1,14 +1,12 @@
 //! `sealdns run`.
 
-use std::sync::Arc;
-
 use super::output::{CommandResult, Exit};
 use super::{Global, logging};
-use crate::daemon::{self, prepare, sockets_only};
+use crate::daemon::{self, sockets_only};
 
 /// Runs the daemon until it is told to stop.
 pub fn run(global: &Global) -> CommandResult {
     logging::start(global.json);
-    daemon::run(&global.config_path(), sockets_only::open, Arc::new(prepare::FromFiles))?;
+    daemon::run(&global.config_path(), sockets_only::open)?;
     Ok(Exit::Ok)
 }

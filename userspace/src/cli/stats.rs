@@ -49,9 +49,8 @@ fn flat(stats: &Value) -> Counters {
     groups
         .flat_map(|(group, counters)| {
             let counters = counters.as_object().into_iter().flatten();
-            counters.filter_map(move |(name, count)| {
-                Some((format!("{group}.{name}"), count.as_u64()?))
-            })
+            counters
+                .filter_map(move |(name, count)| Some((format!("{group}.{name}"), count.as_u64()?)))
         })
         .collect()
 }

@@ -106,7 +106,9 @@ fn status_text(status: &Value) -> String {
 
 fn check(file: &Path, zone: Option<&str>, output: &Output) -> CommandResult {
     let apex = match zone {
-        Some(text) => name_from_text(text).ok_or_else(|| usage(format!("\"{text}\" is no name")))?,
+        Some(text) => {
+            name_from_text(text).ok_or_else(|| usage(format!("\"{text}\" is no name")))?
+        }
         None => name_of_file(file).ok_or_else(|| {
             usage(format!("{} does not tell the zone's name: add --zone NAME", file.display()))
         })?,
@@ -158,7 +160,8 @@ mod tests {
 
     #[test]
     fn zones_are_named_by_their_files() {
-        for file in ["z/example.com.zone", "db.example.com", "example.com.zone.signed", "example.com"]
+        for file in
+            ["z/example.com.zone", "db.example.com", "example.com.zone.signed", "example.com"]
         {
             let name = name_of_file(Path::new(file)).map(|name| name.to_string());
             assert_eq!(name.as_deref(), Some("example.com."), "{file}");

@@ -60,7 +60,8 @@ pub fn drop_to(user: &User) -> anyhow::Result<()> {
         caps::clear(None, set).context("giving up capabilities")?;
     }
     caps::clear(None, caps::CapSet::Permitted).context("giving up capabilities")?;
-    if !user.uid.is_root() && nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok()
+    if !user.uid.is_root()
+        && nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok()
     {
         bail!("root could be taken back after giving it up");
     }

@@ -13,6 +13,11 @@ pub mod stats;
 pub mod tcp;
 pub mod udp;
 
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};

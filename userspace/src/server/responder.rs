@@ -135,9 +135,7 @@ impl Asked<'_> {
         let qname = query.question.map(|question| question.name.to_ascii_lowercase());
         match qname.and_then(|qname| self.served.zone_of(&qname)) {
             Some(_) => self.error(query, Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out),
-            None => {
-                self.error(query, Rcode::REFUSED, Some(ExtendedError::NOT_AUTHORITATIVE), out)
-            }
+            None => self.error(query, Rcode::REFUSED, Some(ExtendedError::NOT_AUTHORITATIVE), out),
         }
     }
 
@@ -172,9 +170,7 @@ impl Asked<'_> {
         let manners = &self.served.manners;
         let text = match question.name.to_ascii_lowercase().as_slice() {
             b"\x02id\x06server\x00" | b"\x08hostname\x04bind\x00" => manners.identity.as_deref(),
-            b"\x07version\x06server\x00" | b"\x07version\x04bind\x00" => {
-                manners.version.as_deref()
-            }
+            b"\x07version\x06server\x00" | b"\x07version\x04bind\x00" => manners.version.as_deref(),
             _ => None,
         };
         let is_txt = matches!(question.rtype, Rtype::TXT | Rtype::ANY);
@@ -253,7 +249,7 @@ fn is_newer(a: u32, b: u32) -> bool {
 /// The type whose RRset stands for ANY at `qname`: one that exists there, or at the wildcard that
 /// answers for it. Where nothing does, the engine's NXDOMAIN, NODATA or referral for type A is
 /// that for every type.
-fn any_type(zone: &Zone, qname: &[u8]) -> Rtype {
+pub(super) fn any_type(zone: &Zone, qname: &[u8]) -> Rtype {
     if zone.find(qname).is_some() || has_below(zone, qname) {
         return preferred_type(zone, qname);
     }
@@ -270,15 +266,8 @@ fn any_type(zone: &Zone, qname: &[u8]) -> Rtype {
 
 /// The first of the types that a client of ANY most likely wants, else any that exists.
 fn preferred_type(zone: &Zone, owner: &[u8]) -> Rtype {
-    const WANTED: [Rtype; 7] = [
-        Rtype::CNAME,
-        Rtype::A,
-        Rtype::AAAA,
-        Rtype::MX,
-        Rtype::NS,
-        Rtype::TXT,
-        Rtype::PTR,
-    ];
+    const WANTED: [Rtype; 7] =
+        [Rtype::CNAME, Rtype::A, Rtype::AAAA, Rtype::MX, Rtype::NS, Rtype::TXT, Rtype::PTR];
     let Some(owner) = zone.find(owner) else { return Rtype::A };
     let exists = |rtype: &Rtype| owner.rrset(*rtype).is_some();
     WANTED

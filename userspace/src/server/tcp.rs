@@ -228,9 +228,9 @@ async fn connection(
 
 /// Whether `octets` start with a whole message and its length.
 fn holds_message(octets: &[u8]) -> bool {
-    octets.split_first_chunk::<2>().is_some_and(|(length, rest)| {
-        rest.len() >= usize::from(u16::from_be_bytes(*length))
-    })
+    octets
+        .split_first_chunk::<2>()
+        .is_some_and(|(length, rest)| rest.len() >= usize::from(u16::from_be_bytes(*length)))
 }
 
 /// Reads one message; `false` if the client has no more. Memory is taken as octets arrive, not as

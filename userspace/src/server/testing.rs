@@ -106,13 +106,9 @@ pub fn zone(serial: u32, hosts: u32) -> Arc<Zone> {
 pub fn served(zone: &Arc<Zone>) -> Served {
     let loopback = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).to_vec();
     let zones = [
-        (
-            name("example"),
-            ServedZone { zone: Some(Arc::clone(zone)), allow_transfer: loopback },
-        ),
+        (name("example"), ServedZone { zone: Some(Arc::clone(zone)), allow_transfer: loopback }),
         (name("unloaded"), ServedZone { zone: None, allow_transfer: Vec::new() }),
     ];
-    let manners =
-        Manners { identity: Some("node-1".into()), version: None, udp_payload: 1232 };
+    let manners = Manners { identity: Some("node-1".into()), version: None, udp_payload: 1232 };
     Served::new(Arc::new(Plain(Some(Arc::clone(zone)))), zones, manners)
 }
