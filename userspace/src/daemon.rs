@@ -10,6 +10,9 @@ pub mod privileges;
 pub mod sockets_only;
 pub mod state;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -372,10 +375,10 @@ impl Daemon {
                 let message = format!("{error:#}");
                 let served = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
                 match served {
-                    Some(serial) => {
-                        tracing::error!(zone = %name, serial, "the older version stays: {message}");
-                    }
-                    None => tracing::error!(zone = %name, "the zone is not served: {message}"),
+                    Some(serial) => tracing::error!(
+                        "zone {name}: the older version, serial {serial}, stays: {message}"
+                    ),
+                    None => tracing::error!("zone {name} is not served: {message}"),
                 }
                 state.error = Some(message.clone());
                 state.retry_at = Some(now.wrapping_add(RESIGN_RETRY_SECONDS));

@@ -93,12 +93,12 @@ impl Served {
     }
 
     /// The zone with this lower-case apex.
-    fn zone_at(&self, apex: &[u8]) -> Option<&ServedZone> {
+    pub fn zone_at(&self, apex: &[u8]) -> Option<&ServedZone> {
         self.zones.get(apex)
     }
 
     /// The closest enclosing zone of a lower-case name.
-    fn zone_of(&self, qname: &[u8]) -> Option<&ServedZone> {
+    pub fn zone_of(&self, qname: &[u8]) -> Option<&ServedZone> {
         let mut ancestor = Some(qname);
         while let Some(apex) = ancestor {
             if let Some(zone) = self.zones.get(apex) {
