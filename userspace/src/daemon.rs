@@ -44,6 +44,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// expire, seldom enough not to fill the log.
 const RESIGN_RETRY_SECONDS: u32 = 3600;
 
+/// How long the sockets may be behind the data plane while many zones are loaded.
+const REFRESH: Duration = Duration::from_secs(1);
+
 /// UDP sockets per address at most: one per core, and no more than this many.
 const MAX_UDP_WORKERS: usize = 16;
 
@@ -173,9 +176,24 @@ impl Daemon {
     pub fn load_all(&self) {
         let _change = lock(&self.change);
         let names: Vec<Name> = lock(&self.zones).keys().cloned().collect();
+        self.load_each(names);
+    }
+
+    /// Brings zones up to date. The sockets follow at least every [`REFRESH`], and not after each
+    /// zone: with many zones that would be most of the work. The caller holds `change`.
+    fn load_each(&self, names: Vec<Name>) -> Vec<(Name, Change)> {
+        let mut refreshed = Instant::now();
+        let mut changes = Vec::with_capacity(names.len());
         for name in names {
-            self.load(&name);
+            let change = self.load(&name);
+            changes.push((name, change));
+            if refreshed.elapsed() >= REFRESH {
+                self.refresh_served();
+                refreshed = Instant::now();
+            }
         }
+        self.refresh_served();
+        changes
     }
 
     /// Serves until told to stop, then gives open connections `drain` to finish.
@@ -256,10 +274,10 @@ impl Daemon {
             return;
         }
         let _change = lock(&self.change);
-        for name in due {
+        for name in &due {
             tracing::info!(zone = %name, "signing again: signatures reach their refresh time");
-            self.load(&name);
         }
+        self.load_each(due);
     }
 
     fn reload_on_signal(&self) {
@@ -327,15 +345,11 @@ impl Daemon {
             }
             changes.insert(name, Change::Removed);
         }
-        for name in stale {
-            let change = self.load(&name);
-            changes.insert(name, change);
-        }
-        self.refresh_served();
+        changes.extend(self.load_each(stale));
         Ok(changes)
     }
 
-    /// Brings one zone up to date. The caller holds `change`.
+    /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
     fn load(&self, name: &Name) -> Change {
         let Some((section, policy, last_serial)) = lock(&self.zones).get(name).map(|state| {
             let serial = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
@@ -362,7 +376,7 @@ impl Daemon {
         });
         let mut zones = lock(&self.zones);
         let Some(state) = zones.get_mut(name) else { return Change::Removed };
-        let change = match loaded {
+        match loaded {
             Ok(loaded) => {
                 let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
                 tracing::info!(zone = %name, serial, records, "zone loaded");
@@ -384,10 +398,7 @@ impl Daemon {
                 state.retry_at = Some(now.wrapping_add(RESIGN_RETRY_SECONDS));
                 Change::Failed(message)
             }
-        };
-        drop(zones);
-        self.refresh_served();
-        change
+        }
     }
 
     fn refresh_served(&self) {
@@ -496,8 +507,8 @@ impl Daemon {
         if !lock(&self.zones).contains_key(&name) {
             return Err(unknown_zone(&name));
         }
-        let change = self.load(&name);
-        Ok(json!([told(&name, &change)]))
+        let changes = self.load_each(vec![name]);
+        Ok(json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use nix::unistd::{Gid, Uid, User};
+use nix::unistd::{Uid, User};
 
 /// Looks up the user to become; `None` if the configuration names none.
 pub fn target(user: &str) -> anyhow::Result<Option<User>> {
@@ -60,11 +60,11 @@ pub fn drop_to(user: &User) -> anyhow::Result<()> {
         caps::clear(None, set).context("giving up capabilities")?;
     }
     caps::clear(None, caps::CapSet::Permitted).context("giving up capabilities")?;
-    if !user.uid.is_root()
-        && nix::unistd::setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0)).is_ok()
-    {
+    // Nor may a program that is started hereafter get any back.
+    nix::sys::prctl::set_no_new_privs().context("giving up new privileges")?;
+    let root = Uid::from_raw(0);
+    if !user.uid.is_root() && nix::unistd::setresuid(root, root, root).is_ok() {
         bail!("root could be taken back after giving it up");
     }
-    debug_assert_eq!(Gid::effective(), user.gid);
     Ok(())
 }

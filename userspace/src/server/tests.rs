@@ -767,6 +767,27 @@ fn tcp_limits_connections_of_one_client_and_of_all() {
 }
 
 #[test]
+fn tcp_limits_connections_of_all_clients_together() {
+    let server = Running::local();
+    let query = framed(&ask("www.example", 1).wire());
+    let connect = |last: u8| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        let source = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0));
+        socket.bind(&source.into()).unwrap();
+        socket.connect(&server.tcp.into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let _ = stream.write_all(&query);
+        let answered = receive(&mut stream).is_some();
+        (stream, answered)
+    };
+    let open: Vec<_> = (0..8).map(|index| connect(10 + index)).collect();
+    assert!(open.iter().all(|(_, answered)| *answered));
+    assert!(!connect(30).1);
+}
+
+#[test]
 fn tcp_cuts_off_a_client_that_does_not_read() {
     let server = Running::start(Ipv4Addr::LOCALHOST.into(), 0, QUICK);
     let mut stream = server.connect();
