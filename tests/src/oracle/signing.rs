@@ -1,16 +1,16 @@
 //! Signed zones before ldns-verify-zone, dnssec-verify, kzonecheck and named-checkzone.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context, bail, ensure};
-use sealdns::cli::zone_file::{parse_zone, write_zone};
+use sealdns::cli::zone_file::{parse_name, parse_zone, write_zone};
 use sealdns::dnssec::keys::store::KeyStore;
 use sealdns::dnssec::keys::{Algorithm, KeyLayout, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
 use sealdns::dnssec::sign::sign;
 use sealdns::dnssec::verify::verify;
-use sealdns::zone::Zone;
+use sealdns::zone::{Name, Rtype, Zone, ZoneBuilder};
 
 const ZONE: &str = include_str!("../../zones/signing.zone");
 const APEX: &str = "signing.example";
@@ -49,57 +49,82 @@ pub fn other_algorithms() -> anyhow::Result<()> {
     accepted_by_all(Denial::Nsec3 { opt_out: false }, KeyLayout::Csk, Algorithm::Ed25519)
 }
 
-/// dnssec-signzone takes the key files, ldns and BIND compute the same DS, and a zone that
-/// BIND and ldns signed passes this program's verifier.
+/// BIND computes the same DS and signs with the same key files, what BIND and ldns signed is valid
+/// here, and RSA keys that BIND made sign here.
 pub fn keys_and_zones_of_others() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let apex = apex()?;
     let store = KeyStore::new(dir.path());
-    let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256)?;
+    let (keys, _) =
+        store.load_or_generate(&apex, KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256, now())?;
     let ksk = keys.iter().find(|key| key.role() == Role::Ksk).context("a key-signing key")?;
-    let stem = |key| store.path_of(key).display().to_string();
-
-    let bind = run(dir.path(), "dnssec-dsfromkey", &["-2", &format!("{}.key", stem(ksk))])?;
+    let file = format!("{}.key", store.path_of(ksk).display());
+    let bind = run(dir.path(), "dnssec-dsfromkey", &["-2", &file])?;
     ensure!(bind.trim() == ksk.ds(Default::default()), "dnssec-dsfromkey says {bind}");
 
-    // Flags 8 of 10 bits: RSA keys, which only others can make.
-    let rsa = |ksk: bool| -> anyhow::Result<String> {
-        let mut args = vec!["-q", "-a", "RSASHA256", "-b", "2048"];
-        if ksk {
-            args.extend(["-f", "KSK"]);
-        }
-        args.push(APEX);
-        Ok(run(dir.path(), "dnssec-keygen", &args)?.trim().to_string())
-    };
-    let unsigned = dir.path().join("unsigned.zone");
-    std::fs::write(&unsigned, ZONE)?;
-    let zsk = keys.iter().find(|key| key.role() == Role::Zsk).context("a zone-signing key")?;
-    for (nsec3, name) in [(false, "bind-nsec"), (true, "bind-nsec3")] {
-        let mut args = vec!["-P", "-o", APEX, "-f", name];
-        if nsec3 {
-            args.extend(["-3", "-", "-A"]);
-        }
-        let (ksk, zsk) = (stem(ksk), stem(zsk));
-        args.extend(["-k", &ksk, "unsigned.zone", &zsk]);
+    std::fs::write(dir.path().join("unsigned.zone"), ZONE)?;
+    for (name, nsec3) in [("bind-nsec", &[][..]), ("bind-nsec3", &["-3", "-", "-A"])] {
+        let args = [&["-S", "-P", "-o", APEX, "-f", name], nsec3, &["unsigned.zone"]].concat();
         run(dir.path(), "dnssec-signzone", &args)?;
-        // -O text would do as well: the parser here wants one record per line no more than BIND.
         valid_here(&dir.path().join(name))?;
     }
-    let (ksk, zsk) = (rsa(true)?, rsa(false)?);
+    // ring makes no RSA keys, but signs and verifies with them.
+    let rsa = |flags: &[&str]| -> anyhow::Result<String> {
+        let args = [&["-q", "-a", "RSASHA256", "-b", "2048"], flags, &[APEX]].concat();
+        Ok(run(dir.path(), "dnssec-keygen", &args)?.trim().to_string())
+    };
+    let (ksk, zsk) = (rsa(&["-f", "KSK"])?, rsa(&[])?);
     let args = ["-n", "-p", "-f", "ldns-nsec3", "unsigned.zone", &ksk, &zsk];
     run(dir.path(), "ldns-signzone", &args)?;
     valid_here(&dir.path().join("ldns-nsec3"))?;
 
-    // And the RSA keys sign here too, beside the ECDSA keys: both algorithms everywhere.
+    // The RSA keys sign here too, beside the ECDSA keys: both algorithms everywhere.
     let both = store.load(&apex)?;
     ensure!(both.len() == 4, "{both:?}");
-    let zone = parse_zone(ZONE.as_bytes(), Some(&apex))?;
+    let zone = parse_zone(ZONE.as_bytes(), &apex)?;
     let (signed, _) = sign(&zone, &both, &SigningPolicy::default(), now())?;
     accepted(dir.path(), &signed, Denial::Nsec, KeyLayout::KskZsk)
 }
 
+/// What this program's verifier refuses, the others refuse too: an oracle that accepts everything
+/// would prove nothing.
+pub fn broken_zones_are_refused_by_all() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let apex = apex()?;
+    let store = KeyStore::new(dir.path());
+    let algorithm = Algorithm::EcdsaP256Sha256;
+    let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, algorithm, now())?;
+    let zone = parse_zone(ZONE.as_bytes(), &apex)?;
+    let (signed, _) = sign(&zone, &keys, &SigningPolicy::default(), now())?;
+    let mut builder = ZoneBuilder::new(apex);
+    for owner in signed.owners() {
+        for rrset in owner.rrsets() {
+            for rdata in rrset.rdatas() {
+                let mut rdata = rdata.to_vec();
+                // The address of a name, after it was signed.
+                if rrset.rtype() == Rtype::A && owner.name().starts_with(b"\x03www") {
+                    rdata[3] ^= 1;
+                }
+                builder.push(owner.name(), rrset.rtype(), rrset.ttl(), &rdata)?;
+            }
+        }
+    }
+    let broken = builder.finish()?;
+    ensure!(verify(&broken, now()).is_err(), "accepted here");
+    write_zone(&dir.path().join("signed.zone"), &broken)?;
+    for (tool, args) in [
+        ("ldns-verify-zone", &["signed.zone"][..]),
+        ("dnssec-verify", &["-o", APEX, "signed.zone"]),
+        ("kzonecheck", &["-d", "on", "-o", APEX, "signed.zone"]),
+    ] {
+        let refused = !output(dir.path(), tool, args)?.status.success();
+        ensure!(refused, "{tool} accepts it");
+    }
+    Ok(())
+}
+
 fn valid_here(path: &Path) -> anyhow::Result<()> {
-    let zone = parse_zone(&std::fs::read(path)?, Some(&apex()?))?;
+    let zone = parse_zone(&std::fs::read(path)?, &apex()?)?;
     match verify(&zone, now()) {
         Ok(_) => Ok(()),
         Err(faults) => bail!("{}: {faults:#?}", path.display()),
@@ -109,8 +134,8 @@ fn valid_here(path: &Path) -> anyhow::Result<()> {
 fn accepted_by_all(denial: Denial, layout: KeyLayout, algorithm: Algorithm) -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let apex = apex()?;
-    let (keys, _) = KeyStore::new(dir.path()).load_or_generate(&apex, layout, algorithm)?;
-    let zone = parse_zone(ZONE.as_bytes(), Some(&apex))?;
+    let (keys, _) = KeyStore::new(dir.path()).load_or_generate(&apex, layout, algorithm, now())?;
+    let zone = parse_zone(ZONE.as_bytes(), &apex)?;
     let policy = SigningPolicy { denial, ..SigningPolicy::default() };
     let (signed, _) = sign(&zone, &keys, &policy, now())?;
     if let Err(faults) = verify(&signed, now()) {
@@ -136,8 +161,8 @@ fn accepted(dir: &Path, signed: &Zone, denial: Denial, layout: KeyLayout) -> any
     Ok(())
 }
 
-fn apex() -> anyhow::Result<sealdns::zone::Name> {
-    sealdns::cli::zone_file::parse_name(APEX).map_err(anyhow::Error::msg)
+fn apex() -> anyhow::Result<Name> {
+    parse_name(APEX).map_err(anyhow::Error::msg)
 }
 
 fn now() -> u32 {
@@ -146,17 +171,22 @@ fn now() -> u32 {
 
 /// Runs a tool and returns what it prints; an error with all of that if it fails or is missing.
 fn run(dir: &Path, tool: &str, args: &[&str]) -> anyhow::Result<String> {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
-    let output = Command::new(tool)
-        .args(args)
-        .current_dir(dir)
-        .env("PATH", path)
-        .output()
-        .with_context(|| format!("{tool} cannot be run; `cargo xtask setup` installs it"))?;
+    let output = output(dir, tool, args)?;
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{tool} {}: {out}{err}", args.join(" "));
     Ok(out)
+}
+
+/// Runs a tool; an error only if it is missing.
+fn output(dir: &Path, tool: &str, args: &[&str]) -> anyhow::Result<Output> {
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    Command::new(tool)
+        .args(args)
+        .current_dir(dir)
+        .env("PATH", path)
+        .output()
+        .with_context(|| format!("{tool} cannot be run; `cargo xtask setup` installs it"))
 }
 
 #[cfg(test)]
@@ -170,6 +200,7 @@ mod tests {
             ("nsec3_with_csk", super::nsec3_with_csk),
             ("nsec3_opt_out", super::nsec3_opt_out),
             ("other_algorithms", super::other_algorithms),
+            ("broken_zones_are_refused_by_all", super::broken_zones_are_refused_by_all),
             ("keys_and_zones_of_others", super::keys_and_zones_of_others),
         ] {
             test().unwrap_or_else(|error| panic!("{name}: {error:?}"));

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 
+use super::clock::now;
 use super::zone_file::parse_name;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, DsDigest, Key, NewKey, Role};
@@ -88,9 +89,9 @@ pub fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
             let store = KeyStore::new(&of.keys);
             let key = if *dry_run {
                 let taken: Vec<u16> = store.load(&of.zone)?.iter().map(Key::tag).collect();
-                NewKey::generate(&of.zone, *role, *algorithm, &taken)?.key
+                NewKey::generate(&of.zone, *role, *algorithm, &taken, now())?.key
             } else {
-                store.generate(&of.zone, *role, *algorithm)?
+                store.generate(&of.zone, *role, *algorithm, now())?
             };
             if of.json {
                 println!("{}", serde_json::json!({ "schema": 1, "key": describe(&key) }));

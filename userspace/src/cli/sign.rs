@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 
-use super::clock::{cpu_seconds, parse_duration, parse_time};
+use super::clock::{cpu_seconds, now, parse_duration, parse_time};
 use super::zone_file::{parse_name, read_zone, write_zone};
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout, NewKey};
@@ -65,6 +65,7 @@ pub struct SignArgs {
 /// Signs a zone file as told.
 pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
     let zone = read_zone(&args.input, Some(&args.zone))?;
+    let signing_time = args.time.unwrap_or_else(now);
     let keys = find_keys(args)?;
     let policy = SigningPolicy {
         denial: args.denial,
@@ -73,11 +74,10 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
         jitter: args.jitter,
         ..SigningPolicy::default()
     };
-    let now = args.time.unwrap_or_else(super::clock::now);
     let threads = usize::from(args.jobs.unwrap_or(0));
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let (wall, cpu) = (Instant::now(), cpu_seconds());
-    let (signed, statistics) = pool.install(|| sign(&zone, &keys, &policy, now))?;
+    let (signed, statistics) = pool.install(|| sign(&zone, &keys, &policy, signing_time))?;
     let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     drop(zone);
     if !args.dry_run {
@@ -126,12 +126,12 @@ fn find_keys(args: &SignArgs) -> anyhow::Result<Vec<Key>> {
         let mut keys: Vec<Key> = Vec::new();
         for &role in args.layout.roles() {
             let taken: Vec<u16> = keys.iter().map(Key::tag).collect();
-            keys.push(NewKey::generate(&args.zone, role, args.algorithm, &taken)?.key);
+            keys.push(NewKey::generate(&args.zone, role, args.algorithm, &taken, now())?.key);
         }
         return Ok(keys);
     }
     let (keys, new) = store
-        .load_or_generate(&args.zone, args.layout, args.algorithm)
+        .load_or_generate(&args.zone, args.layout, args.algorithm, now())
         .context("the zone's keys")?;
     if new {
         for key in &keys {

@@ -19,7 +19,7 @@ pub struct VerifyArgs {
     /// The signed zone file
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
-    /// The zone's name; that of the file's first SOA record if not given
+    /// The zone's name; that of the file's SOA record if not given
     #[arg(long, value_name = "NAME", value_parser = parse_name)]
     pub zone: Option<Name>,
     /// Check as if it were this time: seconds since 1970, or YYYYMMDDHHMMSS in UTC
@@ -73,7 +73,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
                     .map(|fault| {
                         serde_json::json!({
                             "owner": fault.owner.to_string(),
-                            "type": fault.rtype.0,
+                            "type": fault.rtype.to_string(),
                             "reason": fault.reason.to_string(),
                         })
                     })
@@ -87,7 +87,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
                     println!("{fault}");
                 }
                 let more = if faults.len() < MAX_FAULTS { "" } else { " or more" };
-                eprintln!("{name}: {} faults{more}", faults.len());
+                eprintln!("{name} faults: {}{more}", faults.len());
             }
             Ok(ExitCode::from(FOUND_PROBLEMS))
         }

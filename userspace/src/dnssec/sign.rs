@@ -103,24 +103,36 @@ pub fn sign(
         Denial::Nsec3 { opt_out } => hashes(&base, &places, opt_out)?,
     };
     let items = in_order(&base, &hashes)?;
-    let signing = Signing { base: &base, places: &places, hashes: &hashes, keys, policy, now };
+    let signing = Signing {
+        base: &base,
+        places: &places,
+        hashes: &hashes,
+        keys,
+        policy,
+        now,
+        denial_ttl: base.negative_ttl(),
+    };
 
     let mut statistics = SignStatistics::default();
     let mut writer = ZoneWriter::with_capacity(base.apex().clone(), 0);
-    for batch in items.chunks(BATCH) {
-        let added: Vec<Added> = batch
-            .par_iter()
-            .with_min_len(MIN_PER_CORE)
-            .map_init(Vec::new, |scratch, item| signing.add(*item, scratch))
-            .collect::<Result<_, _>>()?;
-        for (item, added) in batch.iter().zip(&added) {
+    let mut write = |batch: &[Item], added: &[Added]| -> Result<(), SignError> {
+        for (item, added) in batch.iter().zip(added) {
             statistics.owners += 1;
             statistics.rrsets += added.rrsets;
             statistics.signatures += added.signatures.len();
             statistics.denials += usize::from(added.denial.is_some());
             signing.write(*item, added, &mut writer)?;
         }
+        Ok(())
+    };
+    // One core writes out a batch while the others sign the next.
+    let mut ready: (&[Item], Vec<Added>) = (&[], Vec::new());
+    for batch in items.chunks(BATCH) {
+        let (added, written) = rayon::join(|| signing.add_all(batch), || write(ready.0, &ready.1));
+        written?;
+        ready = (batch, added?);
     }
+    write(ready.0, &ready.1)?;
     Ok((writer.finish()?, statistics))
 }
 
@@ -253,6 +265,8 @@ struct Signing<'a> {
     keys: &'a [Key],
     policy: &'a SigningPolicy,
     now: u32,
+    /// RFC 9077 section 3: as long as a negative answer may be kept.
+    denial_ttl: u32,
 }
 
 /// What signing adds at one owner name.
@@ -267,10 +281,19 @@ struct Added {
 }
 
 impl Signing<'_> {
+    /// Signs a batch on all cores.
+    fn add_all(&self, batch: &[Item]) -> Result<Vec<Added>, SigningFailed> {
+        batch
+            .par_iter()
+            .with_min_len(MIN_PER_CORE)
+            .map_init(Vec::new, |scratch, item| self.add(*item, scratch))
+            .collect()
+    }
+
     /// Makes the denial of existence and the signatures at one owner name.
     fn add(&self, item: Item, scratch: &mut Vec<u8>) -> Result<Added, SigningFailed> {
         let mut added = Added { ttl: u32::MAX, ..Added::default() };
-        let denial_ttl = self.base.negative_ttl();
+        let denial_ttl = self.denial_ttl;
         match item {
             Item::Owner(index) => {
                 let owner = self.base.owner(index as usize);
@@ -357,7 +380,7 @@ impl Signing<'_> {
 
     /// Writes one owner name with all its RRsets.
     fn write(&self, item: Item, added: &Added, writer: &mut ZoneWriter) -> Result<(), ZoneError> {
-        let denial_ttl = self.base.negative_ttl();
+        let denial_ttl = self.denial_ttl;
         let owner = match item {
             Item::Owner(index) => {
                 let owner = self.base.owner(index as usize);

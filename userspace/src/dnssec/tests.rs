@@ -17,12 +17,12 @@ fn name(text: &str) -> Name {
 }
 
 fn unsigned() -> Zone {
-    parse_zone(ZONE.as_bytes(), None).unwrap()
+    parse_zone(ZONE.as_bytes(), &parse_name("signing.example").unwrap()).unwrap()
 }
 
 fn keys(roles: &[Role]) -> Vec<Key> {
     let zone = parse_name("signing.example").unwrap();
-    let make = |&role| NewKey::generate(&zone, role, Algorithm::default(), &[]).unwrap().key;
+    let make = |&role| NewKey::generate(&zone, role, Algorithm::default(), &[], NOW).unwrap().key;
     roles.iter().map(make).collect()
 }
 
@@ -89,7 +89,7 @@ fn what_is_signed_is_valid_in_every_way_of_signing() {
 fn every_algorithm_signs_and_verifies() {
     let apex = parse_name("signing.example").unwrap();
     for algorithm in [Algorithm::EcdsaP384Sha384, Algorithm::Ed25519] {
-        let key = NewKey::generate(&apex, Role::Csk, algorithm, &[]).unwrap().key;
+        let key = NewKey::generate(&apex, Role::Csk, algorithm, &[], NOW).unwrap().key;
         let zone = sign(&unsigned(), &[key], &policy(Denial::Nsec), NOW).unwrap().0;
         assert!(verify(&zone, NOW).is_ok());
     }
@@ -97,8 +97,11 @@ fn every_algorithm_signs_and_verifies() {
 
 #[test]
 fn glue_and_what_a_dname_hides_are_not_signed() {
-    let text = format!("{ZONE}\nhidden.moved IN TXT \"never seen\"\n");
-    let zone = parse_zone(text.as_bytes(), None).unwrap();
+    let zone = unsigned();
+    let mut builder = ZoneBuilder::new(zone.apex().clone());
+    builder.copy(&zone, |_, _| true).unwrap();
+    builder.push(name("hidden.moved").as_wire(), Rtype::TXT, 60, b"\x0anever seen").unwrap();
+    let zone = builder.finish().unwrap();
     let place = |text| places(&zone)[zone.find(name(text).as_wire()).unwrap().index()];
     assert_eq!(place("ns1.insecure"), Place::Occluded);
     assert_eq!(place("hidden.moved"), Place::Occluded);
@@ -168,7 +171,7 @@ fn keys_that_cannot_sign_the_whole_zone_are_refused() {
     assert!(matches!(sign(&keys(&[Role::Zsk])), Some(SignError::Incomplete { .. })));
     assert!(matches!(sign(&keys(&[Role::Ksk])), Some(SignError::Incomplete { .. })));
     let other = parse_name("other.example").unwrap();
-    let other = NewKey::generate(&other, Role::Csk, Algorithm::default(), &[]).unwrap().key;
+    let other = NewKey::generate(&other, Role::Csk, Algorithm::default(), &[], NOW).unwrap().key;
     assert!(matches!(sign(&[other]), Some(SignError::OtherZone { .. })));
 }
 
@@ -211,6 +214,8 @@ fn signatures_outside_their_time_are_found() {
     let zone = signed(Denial::Nsec);
     let reason = |now| verify(&zone, now).unwrap_err().remove(0).reason;
     assert!(matches!(reason(NOW + 14 * 86400 + 1), Reason::Expired { .. }));
+    let shown = reason(NOW + 14 * 86400 + 1).to_string();
+    assert!(shown.ends_with("expired at 2027-01-29T08:00:00Z, now is 2027-01-29T08:00:01Z"));
     assert!(matches!(reason(NOW - 3601), Reason::NotYetValid { .. }));
     assert!(verify(&zone, NOW + 14 * 86400).is_ok());
     assert!(verify(&zone, NOW - 3600).is_ok());
@@ -344,4 +349,54 @@ fn zones_made_to_keep_a_validator_busy_are_refused_early() {
         .collect();
     let found = faults(&with(Rtype::RRSIG, bad));
     assert!(found.iter().all(|fault| fault.2 == Reason::TooManySignatures), "{found:?}");
+}
+
+proptest::proptest! {
+    /// Whatever octets of the DNSSEC records change, the zone is refused and nothing panics.
+    #[test]
+    fn no_octet_of_a_dnssec_record_can_change(
+        record in 0usize..200,
+        at in 0usize..200,
+        mask in 1u8..=255,
+        cut in proptest::bool::ANY,
+        nsec3 in proptest::bool::ANY,
+    ) {
+        static ZONES: std::sync::LazyLock<[Zone; 2]> = std::sync::LazyLock::new(|| {
+            [signed(Denial::Nsec), signed(Denial::Nsec3 { opt_out: false })]
+        });
+        let zone = &ZONES[usize::from(nsec3)];
+        let is_ours = |rtype| matches!(
+            rtype,
+            Rtype::RRSIG | Rtype::NSEC | Rtype::DNSKEY | Rtype::NSEC3 | Rtype::NSEC3PARAM
+        );
+        let all: Vec<_> = zone
+            .owners()
+            .flat_map(|owner| owner.rrsets().map(move |rrset| (owner, rrset)))
+            .filter(|(_, rrset)| is_ours(rrset.rtype()))
+            .flat_map(|(owner, rrset)| rrset.rdatas().map(move |rdata| (owner, rrset, rdata)))
+            .collect();
+        let (owner, rrset, rdata) = all[record % all.len()];
+        let at = at % rdata.len();
+        let mut wrong = rdata.to_vec();
+        match cut {
+            true => wrong.truncate(at),
+            false => wrong[at] ^= mask,
+        }
+        let mut builder = ZoneBuilder::new(zone.apex().clone());
+        builder
+            .copy(zone, |other, kept| {
+                (other.name(), kept.rtype()) != (owner.name(), rrset.rtype())
+            })
+            .unwrap();
+        let mut fits = true;
+        for other in rrset.rdatas() {
+            let rdata = if other == rdata { &wrong[..] } else { other };
+            // What is no RDATA of its type does not get into a zone at all.
+            fits &= builder.push(owner.name(), rrset.rtype(), rrset.ttl(), rdata).is_ok();
+        }
+        // Names in RDATA are compared without regard to case.
+        if fits && !wrong.eq_ignore_ascii_case(rdata) {
+            proptest::prop_assert!(verify(&builder.finish().unwrap(), NOW).is_err());
+        }
+    }
 }

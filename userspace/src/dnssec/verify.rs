@@ -65,8 +65,7 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rtype = domain::base::iana::Rtype::from_int(self.rtype.0);
-        write!(f, "{} {rtype}: {}", self.owner, self.reason)
+        write!(f, "{} {}: {}", self.owner, self.rtype, self.reason)
     }
 }
 
@@ -90,9 +89,9 @@ pub enum Reason {
     TooManySignatures,
     #[error("an RRSIG record is cut short")]
     MalformedSignature,
-    #[error("the signature by key {tag} expired at {expiration}, now is {now}")]
+    #[error("the signature by key {tag} expired at {}, now is {}", date(*expiration), date(*now))]
     Expired { tag: u16, expiration: u32, now: u32 },
-    #[error("the signature by key {tag} is not valid before {inception}, now is {now}")]
+    #[error("the signature by key {tag} is not valid before {}, now is {}", date(*inception), date(*now))]
     NotYetValid { tag: u16, inception: u32, now: u32 },
     #[error(
         "the signature is by key {tag} of algorithm {algorithm}, which is not among the \
@@ -147,6 +146,12 @@ pub enum Reason {
     SeveralNsec3,
     #[error("the next hash is not that of the next NSEC3 record: the chain is broken")]
     NextHash,
+}
+
+/// A time as people read it; those after 2106 are taken for earlier ones.
+fn date(time: u32) -> String {
+    jiff::Timestamp::from_second(time.into())
+        .map_or_else(|_| time.to_string(), |time| time.to_string())
 }
 
 /// Checks every RRset that the zone has authority over, and the chain that denies the rest.
@@ -589,7 +594,7 @@ fn list_types(mut bitmap: &[u8]) -> String {
         for (at, octet) in block.iter().enumerate() {
             for bit in (0..8).filter(|bit| octet & (0x80 >> bit) != 0) {
                 let number = u16::from(window) << 8 | ((at as u16 * 8 + bit) & 0xff);
-                types.push(domain::base::iana::Rtype::from_int(number).to_string());
+                types.push(Rtype(number).to_string());
             }
         }
         bitmap = rest;

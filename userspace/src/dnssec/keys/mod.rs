@@ -425,11 +425,15 @@ impl NewKey {
     /// Makes a key whose tag is not among `taken`, neither now nor when it is revoked
     /// (RFC 5011 section 2.1 changes the tag): validators that meet two keys with one tag have
     /// to try both.
+    ///
+    /// `now`, in seconds since 1970, is written down as the time from which the key is in use;
+    /// dnssec-signzone and keymgr pass over keys that do not say so.
     pub fn generate(
         zone: &Name,
         role: Role,
         algorithm: Algorithm,
         taken: &[u16],
+        now: u32,
     ) -> Result<NewKey, KeyError> {
         let params = match algorithm {
             Algorithm::EcdsaP256Sha256 => GenerateParams::EcdsaP256Sha256,
@@ -449,7 +453,7 @@ impl NewKey {
             let mut key = Key::new(zone, &secret, &dnskey)?;
             key.role = role;
             let public = write_public(zone, role, &dnskey);
-            let private = secret.display_as_bind().to_string();
+            let private = write_private(&secret, now);
             return Ok(NewKey { key, public, private });
         }
         Err(KeyError::Random)
@@ -464,6 +468,15 @@ fn revoked_tag(dnskey: &Dnskey<Vec<u8>>) -> u16 {
         dnskey.public_key().as_slice(),
     )
     .map_or(0, |revoked| revoked.key_tag())
+}
+
+/// The private key in BIND's format 1.3, which is 1.2 with times.
+fn write_private(secret: &SecretKeyBytes, now: u32) -> String {
+    let time = jiff::Timestamp::from_second(now.into())
+        .map_or(String::new(), |time| time.strftime("%Y%m%d%H%M%S").to_string());
+    let text = secret.display_as_bind().to_string();
+    let text = text.replacen("Private-key-format: v1.2", "Private-key-format: v1.3", 1);
+    format!("{text}Created: {time}\nPublish: {time}\nActivate: {time}\n")
 }
 
 fn write_public(zone: &Name, role: Role, dnskey: &Dnskey<Vec<u8>>) -> String {
@@ -513,8 +526,9 @@ mod tests {
         for algorithm in
             [Algorithm::EcdsaP256Sha256, Algorithm::EcdsaP384Sha384, Algorithm::Ed25519]
         {
-            let made = NewKey::generate(&zone(), Role::Ksk, algorithm, &[]).unwrap();
+            let made = NewKey::generate(&zone(), Role::Ksk, algorithm, &[], 1_800_000_000).unwrap();
             let read = Key::from_bind(&zone(), &made.public, &made.private).unwrap();
+            assert!(made.private.contains("\nActivate: 20270115080000\n"), "the times");
             assert_eq!((read.tag, &read.dnskey), (made.key.tag, &made.key.dnskey));
             assert_eq!(read.role, Role::Ksk);
         }
@@ -523,11 +537,12 @@ mod tests {
     #[test]
     fn parts_of_different_keys_are_refused() {
         let algorithm = Algorithm::EcdsaP256Sha256;
-        let one = NewKey::generate(&zone(), Role::Zsk, algorithm, &[]).unwrap();
-        let other = NewKey::generate(&zone(), Role::Zsk, algorithm, &[]).unwrap();
+        let one = NewKey::generate(&zone(), Role::Zsk, algorithm, &[], 1_800_000_000).unwrap();
+        let other = NewKey::generate(&zone(), Role::Zsk, algorithm, &[], 1_800_000_000).unwrap();
         let mixed = Key::from_bind(&zone(), &one.public, &other.private);
         assert_eq!(mixed.err(), Some(KeyError::Mismatch));
-        let ed25519 = NewKey::generate(&zone(), Role::Zsk, Algorithm::Ed25519, &[]).unwrap();
+        let ed25519 =
+            NewKey::generate(&zone(), Role::Zsk, Algorithm::Ed25519, &[], 1_800_000_000).unwrap();
         let mixed = Key::from_bind(&zone(), &one.public, &ed25519.private);
         assert_eq!(mixed.err(), Some(KeyError::Mismatch));
         let elsewhere = Key::from_bind(&Name::root(), &one.public, &one.private);
@@ -559,7 +574,9 @@ mod tests {
 
     #[test]
     fn a_lone_ksk_signs_everything() {
-        let make = |role, algorithm| NewKey::generate(&zone(), role, algorithm, &[]).unwrap().key;
+        let make = |role, algorithm| {
+            NewKey::generate(&zone(), role, algorithm, &[], 1_800_000_000).unwrap().key
+        };
         let mut keys = [
             make(Role::Ksk, Algorithm::EcdsaP256Sha256),
             make(Role::Zsk, Algorithm::EcdsaP256Sha256),

@@ -8,6 +8,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
+
 use super::{Algorithm, Key, KeyError, KeyLayout, NewKey, Role, assign_roles};
 use crate::zone::Name;
 use crate::zone::name::labels;
@@ -114,37 +116,44 @@ impl KeyStore {
         Ok(keys)
     }
 
-    /// The zone's keys; makes them if there are none. `true` if they were made.
+    /// The zone's keys; makes them if there are none. `true` if they were made. `now` is the time
+    /// in seconds since 1970.
     pub fn load_or_generate(
         &self,
         zone: &Name,
         layout: KeyLayout,
         algorithm: Algorithm,
+        now: u32,
     ) -> Result<(Vec<Key>, bool), StoreError> {
         let keys = self.load(zone)?;
         if !keys.is_empty() {
             return Ok((keys, false));
         }
+        // Another process may be about to do the same: only one of them makes keys.
+        let _lock = self.lock()?;
+        let keys = self.load(zone)?;
+        if !keys.is_empty() {
+            return Ok((keys, false));
+        }
         for &role in layout.roles() {
-            self.generate(zone, role, algorithm)?;
+            self.generate(zone, role, algorithm, now)?;
         }
         Ok((self.load(zone)?, true))
     }
 
-    /// Makes a key whose tag no other key of the zone has, and stores it.
+    /// Makes a key whose tag no other key of the zone has, and stores it. `now` is the time in
+    /// seconds since 1970.
     pub fn generate(
         &self,
         zone: &Name,
         role: Role,
         algorithm: Algorithm,
+        now: u32,
     ) -> Result<Key, StoreError> {
         let taken: Vec<u16> = self.load(zone)?.iter().map(Key::tag).collect();
-        let made = NewKey::generate(zone, role, algorithm, &taken).map_err(StoreError::Make)?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.dir)
-            .map_err(|error| self.io(&self.dir, error))?;
+        let made =
+            NewKey::generate(zone, role, algorithm, &taken, now).map_err(StoreError::Make)?;
+        self.make_dir()?;
         // A pair is found by its .key file, which therefore comes second: a crash in between
         // leaves a private key that nothing was signed with, never half a pair in use.
         let stem = stem(&made.key);
@@ -158,6 +167,19 @@ impl KeyStore {
     /// The name of a key's files in the directory, without their endings.
     pub fn path_of(&self, key: &Key) -> PathBuf {
         self.dir.join(stem(key))
+    }
+
+    fn make_dir(&self) -> Result<(), StoreError> {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.dir);
+        made.map_err(|error| self.io(&self.dir, error))
+    }
+
+    /// Holds the directory until the lock is dropped.
+    fn lock(&self) -> Result<Flock<File>, StoreError> {
+        self.make_dir()?;
+        let dir = File::open(&self.dir).map_err(|error| self.io(&self.dir, error))?;
+        Flock::lock(dir, FlockArg::LockExclusive)
+            .map_err(|(_, errno)| self.io(&self.dir, errno.into()))
     }
 
     fn load_pair(&self, zone: &Name, path: &Path, name: &str) -> Result<Key, StoreError> {
@@ -201,6 +223,8 @@ impl KeyStore {
     fn write(&self, name: &str, text: &str) -> Result<(), StoreError> {
         let path = self.dir.join(name);
         let temporary = self.dir.join(format!(".{name}.{}", std::process::id()));
+        // Left by a process that was killed and had our number.
+        let _ = fs::remove_file(&temporary);
         let written = (|| {
             let mut file =
                 OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
@@ -246,6 +270,8 @@ mod tests {
 
     use super::*;
 
+    const NOW: u32 = 1_800_000_000;
+
     fn zone() -> Name {
         Name::from_wire(b"\x07example\x00").unwrap()
     }
@@ -260,10 +286,12 @@ mod tests {
     fn keys_are_made_on_first_use_and_found_again() {
         let (_dir, store) = store();
         let layout = KeyLayout::KskZsk;
-        let (made, new) = store.load_or_generate(&zone(), layout, Algorithm::default()).unwrap();
+        let (made, new) =
+            store.load_or_generate(&zone(), layout, Algorithm::default(), NOW).unwrap();
         assert!(new);
         assert_eq!(made.iter().map(Key::role).collect::<Vec<_>>(), [Role::Ksk, Role::Zsk]);
-        let (again, new) = store.load_or_generate(&zone(), layout, Algorithm::default()).unwrap();
+        let (again, new) =
+            store.load_or_generate(&zone(), layout, Algorithm::default(), NOW).unwrap();
         assert!(!new);
         assert_eq!(format!("{made:?}"), format!("{again:?}"));
         assert!(
@@ -283,7 +311,7 @@ mod tests {
     #[test]
     fn a_private_key_that_others_can_read_is_refused() {
         let (_dir, store) = store();
-        let key = store.generate(&zone(), Role::Csk, Algorithm::Ed25519).unwrap();
+        let key = store.generate(&zone(), Role::Csk, Algorithm::Ed25519, NOW).unwrap();
         let private = format!("{}.private", store.path_of(&key).display());
         for mode in [0o644, 0o640, 0o604] {
             fs::set_permissions(&private, fs::Permissions::from_mode(mode)).unwrap();
@@ -299,8 +327,8 @@ mod tests {
     #[test]
     fn files_that_do_not_belong_together_are_named() {
         let (_dir, store) = store();
-        let one = store.generate(&zone(), Role::Ksk, Algorithm::default()).unwrap();
-        let other = store.generate(&zone(), Role::Zsk, Algorithm::default()).unwrap();
+        let one = store.generate(&zone(), Role::Ksk, Algorithm::default(), NOW).unwrap();
+        let other = store.generate(&zone(), Role::Zsk, Algorithm::default(), NOW).unwrap();
         let path = |key: &Key, ending: &str| store.dir().join(format!("{}{ending}", stem(key)));
         fs::copy(path(&other, ".private"), path(&one, ".private")).unwrap();
         let error = store.load(&zone()).unwrap_err().to_string();
