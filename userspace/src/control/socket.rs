@@ -9,7 +9,8 @@ use std::time::Duration;
 use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::protocol::{Failure, MAX_REQUEST, Request, Response};
@@ -48,31 +49,28 @@ pub fn bind(path: &Path) -> io::Result<StdUnixListener> {
     Ok(listener)
 }
 
-/// Serves the socket until `stop` says true. To be called within a tokio runtime.
+/// Serves the socket until `stop` says true, then answers what was asked before. To be called
+/// within a tokio runtime.
 pub async fn serve(
     listener: StdUnixListener,
     handler: Handler,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut connections = JoinSet::new();
     loop {
-        let place = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            place = Arc::clone(&places).acquire_owned() => place.map_err(io::Error::other)?,
-        };
         let accepted = tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
                 let handler = Arc::clone(&handler);
-                tokio::spawn(async move {
+                connections.spawn(async move {
                     if let Err(error) = connection(stream, handler).await {
                         tracing::debug!(%error, "control connection");
                     }
-                    drop(place);
                 });
             }
             Err(error) => {
@@ -81,6 +79,8 @@ pub async fn serve(
             }
         }
     }
+    while connections.join_next().await.is_some() {}
+    Ok(())
 }
 
 async fn connection(stream: UnixStream, handler: Handler) -> io::Result<()> {

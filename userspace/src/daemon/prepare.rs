@@ -83,7 +83,7 @@ impl FromFiles {
         };
         let (keys, are_new) = self
             .keys
-            .load_or_generate(zone.apex(), layout, algorithm)
+            .load_or_generate(zone.apex(), layout, algorithm, now)
             .context("the zone's keys")?;
         if are_new {
             for key in &keys {
