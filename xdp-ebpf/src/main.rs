@@ -1,0 +1,81 @@
+//! The XDP program: reads a query off the wire and sends the answer back.
+//!
+//! All decisions are `xdp-common`'s; here are the maps, the packet and the order of the steps.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
+
+mod count;
+mod frame;
+mod store;
+
+use aya_ebpf::{macros::xdp, programs::XdpContext};
+use frame::Packet;
+use store::Maps;
+use xdp_common::dns::query;
+use xdp_common::engine::{compose, exact, find, plan};
+use xdp_common::frame::Frame;
+use xdp_common::launder::recall;
+use xdp_common::{Outcome, layers};
+
+/// Answers names that exist: positive, CNAME, NODATA, the referral at the cut, the apex. All else is
+/// passed up.
+#[xdp]
+pub fn serve(context: XdpContext) -> u32 {
+    let outcome = match answer(&context) {
+        Ok(outcome) | Err(outcome) => outcome,
+    };
+    count::outcome(outcome);
+    outcome.action()
+}
+
+#[inline(always)]
+fn answer(context: &XdpContext) -> Result<Outcome, Outcome> {
+    let mut packet = Packet::new(context);
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+
+    layers::decode(&packet, maps.config(), scratch)?;
+    let message_at = scratch.layers.message_at();
+    let query_len = scratch.layers.message_len();
+    let sum = query::decode(&packet, message_at, query_len, maps.config().seed, scratch)?;
+    if !layers::checksum_holds(scratch, sum) {
+        return Err(Outcome::BadChecksum);
+    }
+    if scratch.query.version != 0 {
+        return Err(Outcome::Miss);
+    }
+
+    scratch.plan.clear();
+    let found = find::question(&maps, scratch).ok_or(Outcome::Broken)?;
+    if found == 0 {
+        return Err(Outcome::Miss);
+    }
+    let outcome = exact::plan(&maps, scratch, found)?;
+    let payload = maps.config().payload_limit;
+    let limit = scratch.query.payload_limit(payload as usize);
+    let total = plan::measure(&maps, scratch, limit, maps.config().now_s as u32)?;
+
+    let message_at = scratch.layers.message_at();
+    let name_len = recall(&scratch.query.name_len) as usize & 0xff;
+    let keep = message_at + compose::records_at(name_len);
+    packet.resize(message_at + total, keep).ok_or(Outcome::NoRoom)?;
+    // From here on the packet is edited, and what fails cannot be passed up.
+    let sum = compose::write(&maps, &mut packet, message_at, payload as u16, scratch)
+        .ok_or(Outcome::Torn)?;
+    let total = recall(&scratch.plan.total) as usize & 0xffff;
+    layers::reply(&mut packet, scratch, total, sum).ok_or(Outcome::Torn)?;
+    count::octets(query_len, total);
+    Ok(if recall(&scratch.plan.truncated) != 0 { Outcome::Truncated } else { outcome })
+}
+
+/// Never reached: the verifier refuses a program in which it could be.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The kernel lends GPL-only helpers to programs that say they are compatible.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
