@@ -235,7 +235,7 @@ pub enum Denial {
 }
 
 /// Keys and values of features that this version lacks, and what they belong to.
-const NOT_YET: [(&str, &str); 18] = [
+const NOT_YET: [(&str, &str); 13] = [
     ("ratelimit", "response-rate limiting"),
     ("cookies", "DNS cookies"),
     ("tsig", "TSIG"),
@@ -249,11 +249,6 @@ const NOT_YET: [(&str, &str); 18] = [
     ("ksk-lifetime", "automatic key rollover"),
     ("zsk-lifetime", "automatic key rollover"),
     ("csk-lifetime", "automatic key rollover"),
-    ("burst", "response-rate limiting"),
-    ("rate", "response-rate limiting"),
-    ("slip", "response-rate limiting"),
-    ("secret", "TSIG"),
-    ("secret-file", "TSIG"),
 ];
 
 /// Why a configuration cannot be used, in words for an operator.

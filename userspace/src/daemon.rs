@@ -224,11 +224,23 @@ impl Daemon {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut signing = None;
+        let mut result = Ok(());
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 () = self.stop.notified() => break,
+                // A socket that nobody serves any more would swallow queries: better to end, and
+                // be started again.
+                Some(ended) = tasks.join_next() => {
+                    let why = match ended {
+                        Ok(Ok(())) => "its task ended".to_owned(),
+                        Ok(Err(error)) => error.to_string(),
+                        Err(error) => error.to_string(),
+                    };
+                    result = Err(anyhow::anyhow!("a socket is not served any more: {why}"));
+                    break;
+                }
                 _ = hangup.recv() => {
                     let daemon = Arc::clone(self);
                     tokio::task::spawn_blocking(move || daemon.reload_on_signal());
@@ -259,7 +271,7 @@ impl Daemon {
         if finished.await.is_err() {
             tracing::warn!("connections were cut off: shutdown-timeout is over");
         }
-        Ok(())
+        result
     }
 
     fn tick(&self) {

@@ -58,6 +58,8 @@ impl Engine for Image {
 pub struct Served {
     engine: Arc<dyn Engine>,
     zones: HashMap<Box<[u8]>, ServedZone>,
+    /// Whether one of them could not be loaded.
+    lacks_zones: bool,
     manners: Manners,
 }
 
@@ -88,8 +90,10 @@ impl Served {
         zones: impl IntoIterator<Item = (Name, ServedZone)>,
         manners: Manners,
     ) -> Served {
-        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), zone)).collect();
-        Served { engine, zones, manners }
+        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), zone));
+        let zones: HashMap<Box<[u8]>, ServedZone> = zones.collect();
+        let lacks_zones = zones.values().any(|zone| zone.zone.is_none());
+        Served { engine, zones, lacks_zones, manners }
     }
 
     /// The zone with this lower-case apex.

@@ -132,7 +132,10 @@ impl Asked<'_> {
 
     /// REFUSED for what no zone here encloses; SERVFAIL for a zone that is ours but not loaded.
     fn not_ours(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
-        let qname = query.question.map(|question| question.name.to_ascii_lowercase());
+        // Looking for the zone takes as many steps as the name has labels, which who floods us
+        // chooses: they are taken only where they can make a difference.
+        let question = query.question.filter(|_| self.served.lacks_zones);
+        let qname = question.map(|question| question.name.to_ascii_lowercase());
         match qname.and_then(|qname| self.served.zone_of(&qname)) {
             Some(_) => self.error(query, Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out),
             None => self.error(query, Rcode::REFUSED, Some(ExtendedError::NOT_AUTHORITATIVE), out),

@@ -143,7 +143,10 @@ pub async fn serve(
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                report(ended);
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         let (stream, client) = match accepted {
@@ -167,8 +170,17 @@ pub async fn serve(
         });
     }
     drop(listener);
-    while connections.join_next().await.is_some() {}
+    while let Some(ended) = connections.join_next().await {
+        report(ended);
+    }
     Ok(())
+}
+
+/// A connection that panics ends alone; that it did must not go unseen.
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a TCP connection was ended by a fault of this program");
+    }
 }
 
 /// Serves one connection until the client closes it, is too slow, or `stop` says true.

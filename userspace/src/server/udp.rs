@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
@@ -15,7 +16,7 @@ use super::stats::{Stats, Transport};
 use super::{Shared, now};
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
-/// system may give less (net.core.rmem_max).
+/// system may give less to who is not root (net.core.rmem_max).
 const SOCKET_BUFFER: usize = 4 << 20;
 
 /// The largest datagram (RFC 768: a 16-bit length).
@@ -35,8 +36,13 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdUdpSocket>> 
             socket.set_only_v6(true)?;
         }
         socket.set_reuse_port(true)?;
-        socket.set_recv_buffer_size(SOCKET_BUFFER)?;
-        socket.set_send_buffer_size(SOCKET_BUFFER)?;
+        // Root may have more than net.core.rmem_max.
+        if setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER).is_err() {
+            socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+        }
+        if setsockopt(&socket, sockopt::SndBufForce, &SOCKET_BUFFER).is_err() {
+            socket.set_send_buffer_size(SOCKET_BUFFER)?;
+        }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         let socket = StdUdpSocket::from(socket);
