@@ -29,7 +29,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::config::{self, Config, name_from_text};
+use crate::config::{self, Config, ConfigError, name_from_text};
 use crate::control::protocol::{Failure, Request, Response};
 use crate::control::socket;
 use crate::server::stats::Stats;
@@ -40,9 +40,11 @@ use state::{DataPlane, Loaded, Prepare, Stamp, ZoneState};
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long to wait after a failure to sign again: often enough to heal well before signatures
-/// expire, seldom enough not to fill the log.
+/// How long to wait after a failure to sign again, at most: seldom enough not to fill the log. It
+/// is also no more than this part of the refresh time, so that many attempts are made before
+/// signatures expire.
 const RESIGN_RETRY_SECONDS: u32 = 3600;
+const RESIGN_ATTEMPTS: u32 = 16;
 
 /// How long the sockets may be behind the data plane while many zones are loaded.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -53,9 +55,11 @@ const MAX_UDP_WORKERS: usize = 16;
 /// Opens the data plane: loads XDP and attaches it where the configuration says.
 pub type OpenPlane = fn(&Config) -> anyhow::Result<Box<dyn DataPlane>>;
 
-/// Runs the daemon with the configuration at `path` until it is told to stop.
-pub fn run(path: &Path, open_plane: OpenPlane) -> anyhow::Result<()> {
-    let config = Config::load(path)?;
+/// Runs the daemon with the configuration at `path` until it is told to stop. `control` is the
+/// control socket's path, if not the configured one.
+pub fn run(path: &Path, control: Option<&Path>, open_plane: OpenPlane) -> anyhow::Result<()> {
+    let source = Source { path: path.to_owned(), control: control.map(Path::to_owned) };
+    let config = source.load()?;
     let user = privileges::target(&config.server.user)?;
     let sockets = Sockets::bind(&config, user.as_ref())?;
     let plane = open_plane(&config)?;
@@ -69,14 +73,32 @@ pub fn run(path: &Path, open_plane: OpenPlane) -> anyhow::Result<()> {
     let control = config.server.control.clone();
     let prepare = Arc::new(prepare::FromFiles::new(&config));
     let drain = config.server.shutdown_timeout.duration();
-    let daemon = Arc::new(Daemon::new(path.to_owned(), config, plane, prepare));
-    daemon.load_all();
+    let daemon = Arc::new(Daemon::new(source, config, plane, prepare));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(daemon.serve(sockets, drain));
     // Whatever still runs was given its time.
     runtime.shutdown_background();
     let _ = std::fs::remove_file(control);
     result
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// The control socket that the command line names instead of the file's.
+    pub control: Option<PathBuf>,
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(&self.path)?;
+        if let Some(control) = &self.control {
+            config.server.control = control.clone();
+        }
+        Ok(config)
+    }
 }
 
 /// Everything bound before privileges are given up.
@@ -117,7 +139,7 @@ fn cannot_listen(transport: &str, address: SocketAddr) -> String {
 
 /// The daemon's state. Methods may block.
 pub struct Daemon {
-    path: PathBuf,
+    source: Source,
     config: Mutex<Arc<Config>>,
     zones: Mutex<BTreeMap<Name, ZoneState>>,
     plane: Mutex<Box<dyn DataPlane>>,
@@ -148,7 +170,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Daemon {
     /// A daemon that has loaded nothing yet.
     pub fn new(
-        path: PathBuf,
+        source: Source,
         config: Config,
         plane: Box<dyn DataPlane>,
         prepare: Arc<dyn Prepare>,
@@ -159,7 +181,7 @@ impl Daemon {
         let zones: BTreeMap<Name, ZoneState> = zones.collect();
         let served = served(&config, &zones, &*plane);
         Daemon {
-            path,
+            source,
             zones: Mutex::new(zones),
             plane: Mutex::new(plane),
             shared: Arc::new(Shared::new(served)),
@@ -196,8 +218,24 @@ impl Daemon {
         changes
     }
 
-    /// Serves until told to stop, then gives open connections `drain` to finish.
+    /// Loads the zones and serves until told to stop, then gives open connections `drain` to
+    /// finish.
     async fn serve(self: &Arc<Daemon>, sockets: Sockets, drain: Duration) -> anyhow::Result<()> {
+        // Signals are heard before zones are loaded, which may take a while: an early SIGHUP must
+        // not end the daemon, and SIGTERM must.
+        let (mut hangup, mut terminate, mut interrupt) = (
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let daemon = Arc::clone(self);
+        tokio::select! {
+            loaded = tokio::task::spawn_blocking(move || daemon.load_all()) => loaded?,
+            // What is attached is detached when the process ends.
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
         for socket in sockets.udp {
@@ -214,11 +252,6 @@ impl Daemon {
         let handler: socket::Handler = Arc::new(move |request| daemon.handle(request));
         tasks.spawn(socket::serve(sockets.control, handler, stopped));
 
-        let (mut hangup, mut terminate, mut interrupt) = (
-            signal(SignalKind::hangup())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
         notify(&[NotifyState::Ready]);
         let _ = writeln!(std::io::stderr(), "ready");
         let mut ticks = tokio::time::interval(TICK);
@@ -311,7 +344,7 @@ impl Daemon {
     /// Reads the configuration again, and loads the zones whose section, policy or files changed.
     fn reload(&self) -> Result<BTreeMap<Name, Change>, Failure> {
         let _change = lock(&self.change);
-        let mut config = Config::load(&self.path).map_err(|error| Failure {
+        let mut config = self.source.load().map_err(|error| Failure {
             code: "config".into(),
             message: error.to_string(),
             hint: error.hint().map(str::to_owned),
@@ -407,7 +440,8 @@ impl Daemon {
                     None => tracing::error!("zone {name} is not served: {message}"),
                 }
                 state.error = Some(message.clone());
-                state.retry_at = Some(now.wrapping_add(RESIGN_RETRY_SECONDS));
+                let wait = (policy.refresh.seconds() / RESIGN_ATTEMPTS).min(RESIGN_RETRY_SECONDS);
+                state.retry_at = Some(now.wrapping_add(wait));
                 Change::Failed(message)
             }
         }

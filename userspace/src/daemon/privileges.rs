@@ -21,15 +21,17 @@ pub fn target(user: &str) -> anyhow::Result<Option<User>> {
     }
 }
 
-/// Makes `path` with `mode` and its parents, owned by `owner`, unless it exists.
+/// Makes `path` with `mode`, owned by `owner`, and what is missing above it, unless it exists.
 pub fn make_folder(path: &Path, mode: u32, owner: Option<&User>) -> anyhow::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
+    // What lies above is everybody's way to it, and so has the usual mode.
+    let made = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => std::fs::create_dir_all(parent),
+        _ => Ok(()),
+    };
+    made.and_then(|()| std::fs::DirBuilder::new().mode(mode).create(path))
         .with_context(|| format!("making the folder {}", path.display()))?;
     give(path, owner)
 }
@@ -67,4 +69,33 @@ pub fn drop_to(user: &User) -> anyhow::Result<()> {
         bail!("root could be taken back after giving it up");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn only_the_last_folder_is_closed_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("above/state");
+        make_folder(&path, 0o700, None).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(path.parent().unwrap()) & 0o500, 0o500);
+        assert_ne!(mode(path.parent().unwrap()), 0o700);
+        // A folder that is there stays as it is.
+        make_folder(&path, 0o755, None).unwrap();
+        assert_eq!(mode(&path), 0o700);
+    }
+
+    #[test]
+    fn a_user_that_is_not_there_is_said() {
+        assert!(target("").unwrap().is_none());
+        assert!(target("root").unwrap().is_some_and(|user| user.uid.is_root()));
+        let error = target("no-such-user-here").unwrap_err().to_string();
+        assert!(error.contains("useradd"), "{error}");
+    }
 }

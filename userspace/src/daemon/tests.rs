@@ -113,7 +113,7 @@ impl Stage {
         let told = Arc::new(Mutex::new(Told::default()));
         let prepare = Arc::new(FakePrepare::default());
         let daemon = Daemon::new(
-            path.clone(),
+            Source { path: path.clone(), control: None },
             Config::load(&path).unwrap(),
             Box::new(FakePlane(Arc::clone(&told))),
             Arc::clone(&prepare) as Arc<dyn Prepare>,

@@ -1,4 +1,25 @@
 //! One message in, one response out: the engine first, plain code for what it does not hold.
+//!
+//! | message | response |
+//! |---|---|
+//! | shorter than a header, a response, from port 0 | none |
+//! | an opcode other than QUERY (RFC 8906 section 3.1.4) | NOTIMP |
+//! | not one question (RFC 9619), malformed, records where a query has none, two OPT records, an OPT record with an owner name (RFC 6891 section 6.1), TSIG not last (RFC 8945 section 5.1), a question for OPT, TSIG and such | FORMERR |
+//! | an EDNS version other than 0 | BADVERS |
+//! | TSIG: no key is known here (RFC 8945 section 5.2.1) | NOTAUTH, BADKEY, unsigned |
+//! | class CH: identity and version, where configured (RFC 4892) | TXT, else REFUSED |
+//! | another class | REFUSED |
+//! | ANY (RFC 8482 section 4.1) | one RRset of the name |
+//! | AXFR over TCP (RFC 5936) | the zone, or REFUSED |
+//! | AXFR over UDP | NOTIMP |
+//! | IXFR (RFC 1995) | the SOA if there is nothing newer or over UDP, else the zone; or REFUSED |
+//! | MAILA, MAILB | NOTIMP |
+//! | a name in no zone of this server | REFUSED, extended error 20 |
+//! | a name in a zone that could not be loaded | SERVFAIL, extended error 14 |
+//! | an answer whose signatures have expired | SERVFAIL, extended error 7 |
+//!
+//! There is an OPT record in a response if and only if the query has one that could be read.
+//! FORMERR, NOTIMP, NOTAUTH and BADVERS are never larger than the message they answer.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
