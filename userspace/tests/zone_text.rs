@@ -7,3 +7,18 @@ mod zone_text;
 fn zones_read_as_the_oracles_do() -> anyhow::Result<()> {
     zone_text::zones_read_as_the_oracles_do()
 }
+
+#[test]
+fn broken_zones_are_refused_where_the_fault_is() -> anyhow::Result<()> {
+    zone_text::broken_zones_are_refused_where_the_fault_is()
+}
+
+#[test]
+fn what_is_written_reads_back() -> anyhow::Result<()> {
+    zone_text::what_is_written_reads_back()
+}
+
+#[test]
+fn signed_zones_pass_the_checkers() -> anyhow::Result<()> {
+    zone_text::signed_zones_pass_the_checkers()
+}

@@ -191,7 +191,7 @@ impl<'a> Fields<'a> {
         read.map_err(|fault| in_rdata(rtype, fault))?;
         if let Some(token) = self.tokens.get(self.next) {
             let message = format!("the RDATA is complete, but {} follows", self.shown(*token));
-            return Err(in_rdata(rtype, Fault::new(token.start as usize, message)));
+            return Err(in_rdata(rtype, Fault::new(token.at(), message)));
         }
         if self.out.len() > MAX_RDATA_LEN {
             let message = format!("the RDATA is {} octets long; 65535 fit", self.out.len());
@@ -345,7 +345,7 @@ impl<'a> Fields<'a> {
 
     /// Where the next token stands, or the entry ends.
     pub(super) fn place(&self) -> usize {
-        self.tokens.get(self.next).map_or(self.end, |token| token.start) as usize
+        self.tokens.get(self.next).map_or(self.end as usize, |token| token.at())
     }
 
     /// Takes the next token; `what` says for the error what is missing if there is none.
@@ -380,7 +380,7 @@ impl<'a> Fields<'a> {
 
     /// The fault that a token is not what stands here.
     pub(super) fn expected(&self, token: Token, what: &str) -> Fault {
-        Fault::new(token.start as usize, format!("{} is not {what}", self.shown(token)))
+        Fault::new(token.at(), format!("{} is not {what}", self.shown(token)))
     }
 
     fn shown(&self, token: Token) -> String {
@@ -404,7 +404,7 @@ impl<'a> Fields<'a> {
                 "a character string has {} octets; 255 fit (write it as several strings)",
                 self.out.len() - at - 1
             );
-            return Err(Fault::new(token.start as usize, message));
+            return Err(Fault::new(token.at(), message));
         };
         self.out[at] = length;
         Ok(())
@@ -472,7 +472,7 @@ impl<'a> Fields<'a> {
         match (half, tokens.last()) {
             (Some(_), Some(last)) => {
                 let message = "the number of hexadecimal digits is odd";
-                Err(Fault::new(last.start as usize, message))
+                Err(Fault::new(last.at(), message))
             }
             _ => Ok(()),
         }
@@ -499,7 +499,7 @@ impl<'a> Fields<'a> {
         match tokens.last() {
             Some(last) if decoder.finish().is_none() => {
                 let message = "the base 64 is cut short: its length is no multiple of 4";
-                Err(Fault::new(last.start as usize, message))
+                Err(Fault::new(last.at(), message))
             }
             _ => Ok(()),
         }
@@ -556,7 +556,8 @@ pub(super) fn push_name(
         Err(Fault::new(token.start as usize + at, format!("{}: {message}", shown(raw))))
     };
     if token.quoted {
-        return fault(0, "a domain name does not stand in quotes");
+        let message = format!("{}: a domain name does not stand in quotes", shown(raw));
+        return Err(Fault::new(token.at(), message));
     }
     match raw {
         b"@" => {

@@ -23,6 +23,11 @@ pub(super) struct Token {
 }
 
 impl Token {
+    /// Where the token stands, its opening quote included.
+    pub(super) fn at(self) -> usize {
+        self.start as usize - usize::from(self.quoted)
+    }
+
     /// The octets of the token as written.
     pub(super) fn raw(self, text: &[u8]) -> &[u8] {
         &text[self.start as usize..self.end as usize]
@@ -117,7 +122,7 @@ impl<'a> Lexer<'a> {
                     touched = at;
                     if tokens.len() == MAX_TOKENS {
                         let message = format!("an entry has more than {MAX_TOKENS} tokens");
-                        return Err(Fault::new(token.start as usize, message));
+                        return Err(Fault::new(token.at(), message));
                     }
                     tokens.push(token);
                 }

@@ -179,7 +179,7 @@ impl Reader<'_> {
             None => Ok(()),
             Some(token) => {
                 let message = format!("{} is one too many", shown(token.raw(text)));
-                Err(Fault::new(token.start as usize, message))
+                Err(Fault::new(token.at(), message))
             }
         };
         match &name[..] {
@@ -201,7 +201,7 @@ impl Reader<'_> {
                      (an owner name that starts with $ is written \\$)",
                     shown(tokens[0].raw(text))
                 );
-                return Err(Fault::new(tokens[0].start as usize, message));
+                return Err(Fault::new(tokens[0].at(), message));
             }
         }
         Ok(())
@@ -220,7 +220,7 @@ impl Reader<'_> {
             self.include_arguments(text, entry, tokens).map_err(|fault| self.error(id, fault))?;
         let other = beside(&self.sources[0].name, &path);
         let path = beside(&self.sources[id].name, &path);
-        let place = token.start as usize;
+        let place = token.at();
         let mut ancestor = Some((id, at));
         let mut depth = 1;
         while let Some((id_above, _)) = ancestor {
@@ -283,16 +283,15 @@ impl Reader<'_> {
             types: &mut types,
         }
         .octets(token)?;
-        let path = String::from_utf8(octets).map_err(|_| {
-            Fault::new(token.start as usize, "the name of a file to include is not UTF-8")
-        })?;
+        let path = String::from_utf8(octets)
+            .map_err(|_| Fault::new(token.at(), "the name of a file to include is not UTF-8"))?;
         match tokens.get(2) {
             Some(&name) => push_name(name, text, &self.origin, &mut origin)?,
             None => origin.extend_from_slice(&self.origin),
         }
         if let Some(extra) = tokens.get(3) {
             let message = format!("{} is one too many", shown(extra.raw(text)));
-            return Err(Fault::new(extra.start as usize, message));
+            return Err(Fault::new(extra.at(), message));
         }
         Ok((path, token, origin))
     }
@@ -305,7 +304,7 @@ impl Reader<'_> {
             next = 1;
         } else if self.owner.is_empty() {
             let message = "the line starts with white space, but there is no owner name before";
-            return Err(Fault::new(tokens[0].start as usize, message));
+            return Err(Fault::new(tokens[0].at(), message));
         }
         let head = head(text, &tokens[next..], entry.end)?;
         next += head.tokens;
@@ -321,7 +320,7 @@ impl Reader<'_> {
         };
         fields.read(head.rtype)?;
         let ttl = self.ttl_of(&head, tokens[0])?;
-        self.push(head.rtype, ttl, tokens[0].start as usize)
+        self.push(head.rtype, ttl, tokens[0].at())
     }
 
     /// The TTL of a record: its own, else `$TTL`'s, else the last one (RFC 1035 section 5.1), else
@@ -343,7 +342,7 @@ impl Reader<'_> {
             _ => {
                 let message = "the record has no TTL, and there is no $TTL, no TTL and no SOA \
                                before it";
-                Err(Fault::new(token.start as usize, message))
+                Err(Fault::new(token.at(), message))
             }
         }
     }
@@ -378,7 +377,7 @@ impl Reader<'_> {
                 "{} is not a range: START-STOP or START-STOP/STEP",
                 shown(range_token.raw(text))
             );
-            Fault::new(range_token.start as usize, message)
+            Fault::new(range_token.at(), message)
         })?;
         let owner = token(2, "an owner name")?;
         let head = head(text, &tokens[3.min(tokens.len())..], entry.end)?;
@@ -389,29 +388,28 @@ impl Reader<'_> {
         let rdata = match &tokens[first..] {
             [only] => only.raw(text),
             [.., last] => {
-                let from = start.start as usize - usize::from(start.quoted);
+                let from = start.at();
                 &text[from..last.end as usize + usize::from(last.quoted)]
             }
             [] => &[],
         };
-        let count = range.clone().count();
-        let count = u32::try_from(count).ok().and_then(|count| self.generated.checked_add(count));
-        let Some(generated) = count.filter(|&count| count <= MAX_GENERATED) else {
+        let generated = self.generated.checked_add(range.count());
+        let Some(generated) = generated.filter(|&count| count <= MAX_GENERATED) else {
             let message = format!("$GENERATE makes more than {MAX_GENERATED} records in this zone");
-            return Err(Fault::new(range_token.start as usize, message));
+            return Err(Fault::new(range_token.at(), message));
         };
         self.generated = generated;
-        let at = tokens[0].start as usize;
+        let at = tokens[0].at();
         let (mut line, mut line_tokens) = (Vec::new(), Vec::new());
-        for value in range {
+        for value in range.values() {
             // Faults in what was made are shown at the template that it was made of.
             let made = |template: Token, made: &[u8], fault: Fault| {
                 let message = format!("{} (in {}, for {value})", fault.message, shown(made));
-                Fault::new(template.start as usize, message)
+                Fault::new(template.at(), message)
             };
             line.clear();
             generate::expand(owner.raw(text), value, &mut line)
-                .map_err(|message| Fault::new(owner.start as usize, message))?;
+                .map_err(|message| Fault::new(owner.at(), message))?;
             self.owner.clear();
             let whole = whole_token(&line);
             push_name(whole, &line, &self.origin, &mut self.owner)
@@ -419,7 +417,7 @@ impl Reader<'_> {
 
             line.clear();
             generate::expand(rdata, value, &mut line)
-                .map_err(|message| Fault::new(start.start as usize, message))?;
+                .map_err(|message| Fault::new(start.at(), message))?;
             let mut lexer = Lexer::new(&line);
             let lexed = lexer.next_entry(&mut line_tokens);
             let lexed = lexed.map_err(|fault| made(start, &line, fault))?;
@@ -553,7 +551,7 @@ fn head(text: &[u8], tokens: &[Token], end: u32) -> Result<Head, Fault> {
     let (mut own_ttl, mut has_class) = (None, false);
     for (index, &token) in tokens.iter().enumerate() {
         let raw = token.raw(text);
-        let fault = |message: String| Err(Fault::new(token.start as usize, message));
+        let fault = |message: String| Err(Fault::new(token.at(), message));
         if token.quoted {
             return fault(format!("{} is in quotes where a type is expected", shown(raw)));
         }
@@ -608,7 +606,7 @@ fn class(raw: &[u8]) -> Option<u16> {
 /// A TTL in seconds or with units (RFC 2181 section 8: 31 bits).
 fn ttl(token: Token, text: &[u8]) -> Result<u32, Fault> {
     let raw = token.raw(text);
-    let fault = |message: String| Fault::new(token.start as usize, message);
+    let fault = |message: String| Fault::new(token.at(), message);
     let seconds = duration(raw)
         .ok_or_else(|| fault(format!("{} is not a TTL: seconds, or as in 1h30m", shown(raw))))?;
     u32::try_from(seconds)

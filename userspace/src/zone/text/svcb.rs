@@ -1,12 +1,13 @@
 //! SVCB and HTTPS RDATA (RFC 9460).
 //!
-//! Read here and not by `domain` 0.12.3: that takes `z` and `9` for characters no key has, so it
-//! refuses `key65399`.
+//! Read and written here and not by `domain` 0.12.3: that takes `z` and `9` for characters no key
+//! has, so it refuses `key65399`, and writes `no-default-alpn` as `nodefaultalpn`.
 
 use super::error::Fault;
 use super::fields::{Fields, decimal, shown};
 use super::lexer::Token;
-use crate::zone::name::wire_name_len;
+use crate::zone::name::{wire_name_len, write_name};
+use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// IANA registry "Service Parameter Keys (SvcParamKeys)".
@@ -54,6 +55,9 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Result<(), Fault> {
         let Ok(length) = u16::try_from(value.len()) else {
             return Err(Fault::new(place, "a value is longer than 65535 octets"));
         };
+        if !sound(*key, value) {
+            return Err(Fault::new(place, format!("the value of key{key} has not its form")));
+        }
         fields.out.extend_from_slice(&key.to_be_bytes());
         fields.out.extend_from_slice(&length.to_be_bytes());
         fields.out.extend_from_slice(value);
@@ -76,25 +80,114 @@ pub(super) fn length(rdata: &[u8]) -> Option<usize> {
         params.push((key, value.to_vec()));
         at += 4 + length;
     }
-    let sound = params.iter().all(|(key, value)| {
-        let length = value.len();
-        match *key {
-            MANDATORY | TLS_SUPPORTED_GROUPS => length > 0 && length.is_multiple_of(2),
-            ALPN => {
-                let mut at = 0;
-                while at < length && value[at] > 0 {
-                    at += 1 + usize::from(value[at]);
-                }
-                length > 0 && at == length
-            }
-            NO_DEFAULT_ALPN | OHTTP => length == 0,
-            PORT => length == 2,
-            IPV4HINT => length > 0 && length.is_multiple_of(4),
-            IPV6HINT => length > 0 && length.is_multiple_of(16),
-            _ => true,
-        }
-    });
+    let sound = params.iter().all(|(key, value)| sound(*key, value));
     (sound && consistent(&params).is_ok()).then_some(at)
+}
+
+/// Whether a value has the wire format of its key (RFC 9460 sections 7 and 8).
+fn sound(key: u16, value: &[u8]) -> bool {
+    let length = value.len();
+    match key {
+        MANDATORY | TLS_SUPPORTED_GROUPS => length > 0 && length.is_multiple_of(2),
+        ALPN => {
+            let mut at = 0;
+            while at < length && value[at] > 0 {
+                at += 1 + usize::from(value[at]);
+            }
+            length > 0 && at == length
+        }
+        NO_DEFAULT_ALPN | OHTTP => length == 0,
+        PORT => length == 2,
+        IPV4HINT => length > 0 && length.is_multiple_of(4),
+        IPV6HINT => length > 0 && length.is_multiple_of(16),
+        ECH => length > 0,
+        _ => true,
+    }
+}
+
+/// Writes RDATA that [`length`] found well formed.
+pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
+    let Some((priority, rest)) = rdata.split_first_chunk::<2>() else { return Ok(()) };
+    let (target, mut rest) = rest.split_at(wire_name_len(rest).unwrap_or(rest.len()));
+    write!(line, "{} ", u16::from_be_bytes(*priority))?;
+    write_name(line, target)?;
+    while let Some(([a, b, c, d], after)) = rest.split_first_chunk::<4>() {
+        let key = u16::from_be_bytes([*a, *b]);
+        let length = usize::from(u16::from_be_bytes([*c, *d])).min(after.len());
+        let (value, after) = after.split_at(length);
+        rest = after;
+        line.push(' ');
+        // Names younger than RFC 9461 are not known everywhere; `keyNNN` is.
+        let name = KEYS.iter().find(|(_, known)| *known == key && key < OHTTP);
+        match name {
+            Some((name, _)) => line.push_str(name),
+            None => write!(line, "key{key}")?,
+        }
+        if value.is_empty() {
+            continue;
+        }
+        line.push('=');
+        match key {
+            MANDATORY => {
+                for (index, key) in value.chunks_exact(2).enumerate() {
+                    let key = u16::from_be_bytes([key[0], key[1]]);
+                    line.push_str(if index > 0 { "," } else { "" });
+                    match KEYS.iter().find(|(_, known)| *known == key && key < OHTTP) {
+                        Some((name, _)) => line.push_str(name),
+                        None => write!(line, "key{key}")?,
+                    }
+                }
+            }
+            ALPN => {
+                let mut list = Vec::new();
+                let mut rest = value;
+                while let Some((&length, after)) = rest.split_first() {
+                    let (item, after) = after.split_at(usize::from(length).min(after.len()));
+                    if !list.is_empty() {
+                        list.push(b',');
+                    }
+                    for &octet in item {
+                        if matches!(octet, b',' | b'\\') {
+                            list.push(b'\\');
+                        }
+                        list.push(octet);
+                    }
+                    rest = after;
+                }
+                write_quoted(line, &list)?;
+            }
+            PORT => write!(line, "{}", u16::from_be_bytes([value[0], value[1]]))?,
+            IPV4HINT => {
+                for (index, octets) in value.as_chunks::<4>().0.iter().enumerate() {
+                    line.push_str(if index > 0 { "," } else { "" });
+                    write!(line, "{}", Ipv4Addr::from(*octets))?;
+                }
+            }
+            IPV6HINT => {
+                for (index, octets) in value.as_chunks::<16>().0.iter().enumerate() {
+                    line.push_str(if index > 0 { "," } else { "" });
+                    write!(line, "{}", Ipv6Addr::from(*octets))?;
+                }
+            }
+            ECH => line.push_str(&domain::utils::base64::encode_string(value)),
+            _ => write_quoted(line, value)?,
+        }
+    }
+    Ok(())
+}
+
+/// Octets as a character string in quotes (RFC 1035 section 5.1).
+fn write_quoted(line: &mut String, octets: &[u8]) -> std::fmt::Result {
+    line.push('"');
+    for &octet in octets {
+        match octet {
+            b'"' | b'\\' => write!(line, "\\{}", octet as char)?,
+            b' '..=b'~' => line.push(octet as char),
+            _ => write!(line, "\\{octet:03}")?,
+        }
+    }
+    line.push('"');
+    Ok(())
 }
 
 /// What must hold between parameters in ascending order of keys (RFC 9460 sections 7.1.1 and 8).
@@ -127,9 +220,9 @@ fn param(fields: &mut Fields<'_>) -> Result<(u16, Vec<u8>), Fault> {
         Some(at) => (&raw[..at], Some(&raw[at + 1..])),
         None => (raw, None),
     };
-    let key = key(name).filter(|_| !token.quoted).ok_or_else(|| {
-        Fault::new(token.start as usize, format!("{} is not a SvcParamKey", shown(name)))
-    })?;
+    let key = key(name)
+        .filter(|_| !token.quoted)
+        .ok_or_else(|| Fault::new(token.at(), format!("{} is not a SvcParamKey", shown(name))))?;
     let mut value = Vec::new();
     if let Some(rest) = rest {
         let start = token.end - rest.len() as u32;
@@ -138,6 +231,10 @@ fn param(fields: &mut Fields<'_>) -> Result<(u16, Vec<u8>), Fault> {
             fields.next += 1;
             unquote(fields, next, &mut value)?;
         }
+    }
+    // `keyNNN` has its octets as they are, whether the key has a name or not.
+    if name.starts_with(b"key") {
+        return Ok((key, value));
     }
     let wire = value_to_wire(fields, token, key, rest.is_some(), &value)?;
     Ok((key, wire))
@@ -168,7 +265,7 @@ fn value_to_wire(
     has_value: bool,
     value: &[u8],
 ) -> Result<Vec<u8>, Fault> {
-    let fault = |message: &str| Err(Fault::new(token.start as usize, message));
+    let fault = |message: &str| Err(Fault::new(token.at(), message));
     match key {
         NO_DEFAULT_ALPN | OHTTP if has_value => return fault("this key has no value"),
         MANDATORY | ALPN | PORT | IPV4HINT | ECH | IPV6HINT | TLS_SUPPORTED_GROUPS

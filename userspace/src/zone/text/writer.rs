@@ -1,7 +1,8 @@
 //! Zones in presentation format: absolute names, one record per line, canonical order.
 
-use super::fields::well_formed;
-use super::scanner;
+use super::fields::{Fields, well_formed};
+use super::lexer::Lexer;
+use super::{scanner, svcb};
 use crate::zone::name::write_name;
 use crate::zone::{Owner, Rtype, Zone};
 use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
@@ -61,21 +62,47 @@ fn covered_ttl(owner: &Owner<'_>, rrsig: &[u8]) -> Option<u32> {
 fn record(line: &mut String, owner: &str, rtype: Rtype, ttl: u32, rdata: &[u8]) {
     line.clear();
     let _ = write!(line, "{owner}\t{ttl}\tIN\t{rtype}\t");
-    let known = match scanner::parse(rtype, rdata) {
-        Some(ZoneRecordData::Unknown(_)) | None => None,
-        // What the reader would refuse is written octet by octet.
-        Some(parsed) => well_formed(rtype, rdata).then_some(parsed),
-    };
-    match known {
-        Some(parsed) => {
-            let _ = write!(line, "{}", parsed.display_zonefile(DisplayKind::Simple));
-        }
-        None => {
-            let _ = write!(line, "\\# {}", rdata.len());
-            for (index, octet) in rdata.iter().enumerate() {
-                let _ = write!(line, "{}{octet:02x}", if index == 0 { " " } else { "" });
-            }
+    let start = line.len();
+    // What does not read back the same, whoever is to blame, is written octet by octet.
+    if !(presentation(line, rtype, rdata) && reads_as(&line[start..], rtype, rdata)) {
+        line.truncate(start);
+        let _ = write!(line, "\\# {}", rdata.len());
+        for (index, octet) in rdata.iter().enumerate() {
+            let _ = write!(line, "{}{octet:02x}", if index == 0 { " " } else { "" });
         }
     }
     line.push('\n');
+}
+
+/// Writes RDATA in the presentation format of its type; false if there is none.
+fn presentation(line: &mut String, rtype: Rtype, rdata: &[u8]) -> bool {
+    if matches!(rtype, SVCB | HTTPS) {
+        return well_formed(rtype, rdata) && svcb::write(rdata, line).is_ok();
+    }
+    match scanner::parse(rtype, rdata) {
+        None | Some(ZoneRecordData::Unknown(_)) => false,
+        Some(parsed) => write!(line, "{}", parsed.display_zonefile(DisplayKind::Simple)).is_ok(),
+    }
+}
+
+const SVCB: Rtype = Rtype(64);
+const HTTPS: Rtype = Rtype(65);
+
+/// Whether a text is read as this RDATA.
+fn reads_as(text: &str, rtype: Rtype, rdata: &[u8]) -> bool {
+    let (mut tokens, mut read, mut types) = (Vec::new(), Vec::new(), Vec::new());
+    // The lexer is for entries of less than 4 GiB; RDATA is far below that in any notation.
+    let Ok(Some(entry)) = Lexer::new(text.as_bytes()).next_entry(&mut tokens) else {
+        return false;
+    };
+    let fields = &mut Fields {
+        text: text.as_bytes(),
+        tokens: &tokens,
+        next: 0,
+        origin: &[0],
+        out: &mut read,
+        end: entry.end,
+        types: &mut types,
+    };
+    fields.read(rtype).is_ok() && read == rdata
 }
