@@ -1,5 +1,5 @@
-//! Signatures per CPU second and peak memory: a zone of 100,000 names, each with an A record, read
-//! from a file, signed, written to a file.
+//! Signatures per CPU second and peak memory: a zone of 100,000 names, each with an A and
+//! an AAAA record, read from a file, signed, written to a file.
 //!
 //! `cargo bench -p sealdns --bench sign -- [NAMES] [nsec|nsec3|nsec3-opt-out]`; without the
 //! second argument NSEC and NSEC3, one after the other, so that the peak is that of both.
@@ -38,6 +38,7 @@ fn main() {
     for at in 0..names {
         let (high, low) = (at / 250 % 250, at % 250);
         let _ = writeln!(text, "host-{at}.bench.example. 3600 IN A 198.51.{high}.{low}");
+        let _ = writeln!(text, "host-{at}.bench.example. 3600 IN AAAA 2001:db8::{low:x}");
     }
     std::fs::write(&input, &text).expect("the unsigned zone");
     drop(text);

@@ -86,6 +86,68 @@ pub fn keys_and_zones_of_others() -> anyhow::Result<()> {
     accepted(dir.path(), &signed, Denial::Nsec, KeyLayout::KskZsk)
 }
 
+/// Small zones thrown together of few labels, so that cuts lie below cuts, glue beside wildcards,
+/// and empty non-terminals above all of them.
+pub fn zones_thrown_together() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let apex = apex()?;
+    let store = KeyStore::new(dir.path());
+    let algorithm = Algorithm::EcdsaP256Sha256;
+    let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, algorithm, now())?;
+    for seed in 1..=12 {
+        let text = thrown_together(seed);
+        let zone = parse_zone(text.as_bytes(), &apex).with_context(|| text.clone())?;
+        for denial in
+            [Denial::Nsec, Denial::Nsec3 { opt_out: false }, Denial::Nsec3 { opt_out: true }]
+        {
+            let policy = SigningPolicy { denial, ..SigningPolicy::default() };
+            let (signed, _) = sign(&zone, &keys, &policy, now())?;
+            if let Err(faults) = verify(&signed, now()) {
+                bail!("{denial:?}, seed {seed}: {faults:#?}\n{text}");
+            }
+            accepted(dir.path(), &signed, denial, KeyLayout::KskZsk)
+                .with_context(|| format!("{denial:?}, seed {seed}:\n{text}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The text of a zone that depends on `seed` alone.
+fn thrown_together(seed: u64) -> String {
+    let mut state = seed;
+    // Knuth's MMIX generator; its high bits are good enough to throw with.
+    let mut throw = |sides: u64| {
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % sides
+    };
+    let mut text = format!(
+        "$TTL 300\n@ SOA ns.example.net. mail.example.net. {seed} 3600 900 604800 60\n\
+         @ NS ns.example.net.\n"
+    );
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..60 {
+        let labels: Vec<&str> = (0..=throw(4))
+            .map(|_| ["a", "b", "c", "*", "\\000", "zz"][throw(6) as usize])
+            .collect();
+        let name = labels.join(".");
+        let kinds = if labels[0] == "*" { 3 } else { 7 };
+        let kind = throw(kinds);
+        if !names.insert(name.clone()) {
+            continue;
+        }
+        text += &match kind {
+            0 => format!("{name} A 192.0.2.1\n{name} AAAA 2001:db8::1\n"),
+            1 => format!("{name} 60 TXT \"one\"\n{name} 60 TXT \"two\"\n"),
+            2 => format!("{name} MX 10 mail.example.net.\n"),
+            3 => format!("{name} CNAME www.example.net.\n"),
+            4 => format!("{name} NS ns.example.net.\n{name} DS 1 13 2 {}\n", "ab".repeat(32)),
+            _ => format!("{name} NS ns.example.net.\n"),
+        };
+    }
+    text
+}
+
 /// What this program's verifier refuses, the others refuse too: an oracle that accepts everything
 /// would prove nothing.
 pub fn broken_zones_are_refused_by_all() -> anyhow::Result<()> {
@@ -200,6 +262,7 @@ mod tests {
             ("nsec3_with_csk", super::nsec3_with_csk),
             ("nsec3_opt_out", super::nsec3_opt_out),
             ("other_algorithms", super::other_algorithms),
+            ("zones_thrown_together", super::zones_thrown_together),
             ("broken_zones_are_refused_by_all", super::broken_zones_are_refused_by_all),
             ("keys_and_zones_of_others", super::keys_and_zones_of_others),
         ] {

@@ -93,6 +93,16 @@ pub fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
             } else {
                 store.generate(&of.zone, *role, *algorithm, now())?
             };
+            if !dry_run {
+                let found = store.load(&of.zone)?;
+                let found = found.iter().find(|found| found.tag() == key.tag());
+                if let Some(found) = found.filter(|found| found.role() != *role) {
+                    // Both have the same flags: the other keys of the algorithm decide.
+                    let (tag, found) = (key.tag(), found.role());
+                    let also = if found == Role::Csk { "no" } else { "a" };
+                    eprintln!("key {tag} will sign as {found}: there is {also} {algorithm} zsk");
+                }
+            }
             if of.json {
                 println!("{}", serde_json::json!({ "schema": 1, "key": describe(&key) }));
             } else {

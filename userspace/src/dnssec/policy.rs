@@ -92,12 +92,12 @@ impl Default for SigningPolicy {
             denial: Denial::Nsec,
             serial: SerialPolicy::Keep,
             // Two weeks, of which one is left when the daemon signs again: a weekend and some days
-            // to notice (RFC 6781 section 4.4.2.2).
+            // to notice (RFC 6781 section 4.4.2 weighs the reasons).
             validity: 14 * 86400,
             jitter: 0,
-            // What dnssec-signzone and kzonesign use.
+            // What dnssec-signzone uses.
             inception_offset: 3600,
-            // RFC 6781 section 4.4.2: short enough for key rolls; what BIND's policies use.
+            // Short enough for key rolls, which wait for it; the default of BIND's policies.
             dnskey_ttl: 3600,
         }
     }

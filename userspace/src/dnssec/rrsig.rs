@@ -2,8 +2,8 @@
 //!
 //! The octets are put together here from the zone's canonical wire bytes, not by way of
 //! `domain`'s typed records: owner names and RDATA are in canonical form and order already, and
-//! parsing them into types only to write the same octets again costs as much as a tenth of a
-//! signature each.
+//! parsing them into types would only write the same octets again. Keys and the signatures
+//! themselves are `domain`'s and ring's.
 
 use crate::zone::Rtype;
 use crate::zone::name::{labels, wire_name_len};

@@ -136,6 +136,20 @@ fn wildcards_and_ttls_are_as_the_rfcs_say() {
 }
 
 #[test]
+fn the_smallest_zone_and_the_root_are_signed() {
+    let alone = "@ 60 SOA ns.example.net. mail.example.net. 1 2 3 4 5\n@ 60 NS ns.example.net.\n";
+    let tlds = format!("{alone}example 60 NS ns.example.net.\n*.b 60 TXT a\n");
+    for (apex, text) in [(parse_name("a.example").unwrap(), alone), (Name::root(), &tlds)] {
+        let zone = parse_zone(text.as_bytes(), &apex).unwrap();
+        for denial in ALL {
+            let key = NewKey::generate(&apex, Role::Csk, Algorithm::Ed25519, &[], NOW).unwrap();
+            let zone = sign(&zone, &[key.key], &policy(denial), NOW).unwrap().0;
+            assert_eq!(verify(&zone, NOW).map(|report| report.denial), Ok(denial));
+        }
+    }
+}
+
+#[test]
 fn opting_out_leaves_out_what_is_only_insecure() {
     let count = |denial| {
         let keys = keys(&[Role::Csk]);

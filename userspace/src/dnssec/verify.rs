@@ -18,8 +18,8 @@ use super::rrsig::{Rrsig, is_within, label_count};
 use crate::zone::name::wire_name_len;
 use crate::zone::{Name, Owner, Rrset, Rtype, Zone};
 
-/// How many keys of the same tag and algorithm are tried for a signature. Two meet by accident
-/// once in some thousand zones; unbound tries four.
+/// How many keys of the same tag and algorithm are tried for a signature. Two meet by accident with
+/// a chance of 1 in 65,536; signers avoid it.
 pub const MAX_KEYS_PER_TAG: usize = 4;
 
 /// How many signatures of one RRset are tried: a zone has one per key, and a few more while keys
@@ -30,7 +30,7 @@ pub const MAX_SIGNATURES: usize = 8;
 pub const MAX_KEYS: usize = 64;
 
 /// How many additional NSEC3 iterations are accepted. RFC 9276 section 3.2 lets validators
-/// treat any above zero as insecure; 50 is where named and knot stop.
+/// treat any above zero as insecure; resolvers in use draw the line at 50 or above.
 pub const MAX_ITERATIONS: u16 = 50;
 
 /// How many faults are collected before the rest of the zone is left alone.
@@ -91,7 +91,8 @@ pub enum Reason {
     MalformedSignature,
     #[error("the signature by key {tag} expired at {}, now is {}", date(*expiration), date(*now))]
     Expired { tag: u16, expiration: u32, now: u32 },
-    #[error("the signature by key {tag} is not valid before {}, now is {}", date(*inception), date(*now))]
+    #[error("the signature by key {tag} is not valid before {}, now is {}",
+            date(*inception), date(*now))]
     NotYetValid { tag: u16, inception: u32, now: u32 },
     #[error(
         "the signature is by key {tag} of algorithm {algorithm}, which is not among the \

@@ -725,4 +725,30 @@ mod tests {
         let cut_short = builder.push(b"\x07example\x00", Rtype::MX, 300, &[0, 10, 3, b'a']);
         assert_eq!(cut_short, Err(ZoneError::Malformed(Rtype::MX)));
     }
+
+    #[test]
+    fn a_writer_wants_canonical_order() {
+        let start = || {
+            let mut writer = ZoneWriter::with_capacity(apex(), 0);
+            writer.owner(b"\x07example\x00").unwrap();
+            writer.rrset(Rtype::SOA, 3600, std::iter::once(SOA)).unwrap();
+            writer
+        };
+        let a = [192, 0, 2, 1];
+        let mut writer = start();
+        let again = writer.rrset(Rtype::SOA, 3600, std::iter::once(SOA));
+        assert_eq!(again, Err(ZoneError::OutOfOrder));
+        let lower = writer.rrset(Rtype::A, 300, std::iter::once(&a[..]));
+        assert_eq!(lower, Err(ZoneError::OutOfOrder));
+        assert_eq!(writer.owner(b"\x07example\x00"), Err(ZoneError::OutOfOrder));
+        let mut writer = start();
+        writer.owner(b"\x01b\x07example\x00").unwrap();
+        writer.rrset(Rtype::A, 300, std::iter::once(&a[..])).unwrap();
+        assert_eq!(writer.owner(b"\x01a\x07example\x00"), Err(ZoneError::OutOfOrder));
+        let zone = writer.finish().unwrap();
+        let b = zone.find(b"\x01b\x07example\x00").unwrap().rrset(Rtype::A).unwrap();
+        assert_eq!((b.rdatas().collect::<Vec<_>>(), b.ttl()), (vec![&a[..]], 300));
+        let empty = ZoneWriter::with_capacity(apex(), 0).finish();
+        assert_eq!(empty.err(), Some(ZoneError::SoaCount { apex: apex(), count: 0 }));
+    }
 }

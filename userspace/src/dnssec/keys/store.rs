@@ -14,7 +14,7 @@ use super::{Algorithm, Key, KeyError, KeyLayout, NewKey, Role, assign_roles};
 use crate::zone::Name;
 use crate::zone::name::labels;
 
-/// The largest key file that is read, in octets: an RSA key of 8192 bits takes 7 KB.
+/// The largest key file that is read, in octets: an RSA key of 8192 bits takes 6 KB.
 const MAX_KEY_FILE: u64 = 64 * 1024;
 
 /// What is wrong with the keys on disk.
@@ -125,11 +125,8 @@ impl KeyStore {
         algorithm: Algorithm,
         now: u32,
     ) -> Result<(Vec<Key>, bool), StoreError> {
-        let keys = self.load(zone)?;
-        if !keys.is_empty() {
-            return Ok((keys, false));
-        }
-        // Another process may be about to do the same: only one of them makes keys.
+        // Another process may be about to do the same: one of them makes all keys, the other waits
+        // and finds all of them.
         let _lock = self.lock()?;
         let keys = self.load(zone)?;
         if !keys.is_empty() {
@@ -306,6 +303,22 @@ mod tests {
             assert_eq!(mode(&entry.unwrap().path()), 0o600);
         }
         assert_eq!(fs::read_dir(store.dir()).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn two_who_need_keys_at_once_make_them_once() {
+        let (_dir, store) = store();
+        let tags = || {
+            let made =
+                store.load_or_generate(&zone(), KeyLayout::KskZsk, Algorithm::default(), NOW);
+            made.unwrap().0.iter().map(Key::tag).collect::<Vec<_>>()
+        };
+        let all: Vec<Vec<u16>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(tags)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(all[0].len(), 2);
+        assert!(all.iter().all(|tags| *tags == all[0]), "{all:?}");
     }
 
     #[test]
