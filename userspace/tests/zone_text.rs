@@ -17,3 +17,8 @@ fn broken_zones_are_refused_where_the_fault_is() -> anyhow::Result<()> {
 fn what_is_written_reads_back() -> anyhow::Result<()> {
     zone_text::what_is_written_reads_back()
 }
+
+#[test]
+fn signed_zones_pass_the_checkers() -> anyhow::Result<()> {
+    zone_text::signed_zones_pass_the_checkers()
+}

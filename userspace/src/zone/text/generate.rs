@@ -4,24 +4,38 @@
 //! offset, fills with zeros to a width, and writes in base `d`, `o`, `x`, `X`, or as hexadecimal
 //! digits from the lowest with dots between (`n`, `N`), for reverse zones of IPv6.
 
-use std::iter::StepBy;
-use std::ops::RangeInclusive;
-
 /// The highest number and width of a template, in BIND as here.
 const MAX_NUMBER: u64 = i32::MAX as u64;
 
 /// The widest a number may be written: more octets than a label or an address needs.
 const MAX_WIDTH: u64 = 255;
 
+/// The numbers of a `$GENERATE`; at most 2^31 - 1 each.
+pub(super) struct Range {
+    start: u32,
+    stop: u32,
+    step: u32,
+}
+
+impl Range {
+    /// How many numbers there are.
+    pub(super) fn count(&self) -> u32 {
+        (self.stop - self.start) / self.step + 1
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = u32> + use<> {
+        (self.start..=self.stop).step_by(self.step as usize)
+    }
+}
+
 /// `START-STOP` or `START-STOP/STEP`.
-pub(super) fn range(raw: &[u8]) -> Option<StepBy<RangeInclusive<u32>>> {
+pub(super) fn range(raw: &[u8]) -> Option<Range> {
     let text = str::from_utf8(raw).ok()?;
     let (bounds, step) = text.split_once('/').unwrap_or((text, "1"));
     let (start, stop) = bounds.split_once('-')?;
-    let number = |text: &str| super::fields::decimal(text.as_bytes(), MAX_NUMBER);
-    let (start, stop, step) = (number(start)?, number(stop)?, number(step)?);
-    let sound = start <= stop && step > 0;
-    sound.then(|| (start as u32..=stop as u32).step_by(step as usize))
+    let number = |text: &str| super::fields::decimal(text.as_bytes(), MAX_NUMBER).map(|n| n as u32);
+    let range = Range { start: number(start)?, stop: number(stop)?, step: number(step)? };
+    (range.start <= range.stop && range.step > 0).then_some(range)
 }
 
 /// Writes a template with its numbers filled in.
@@ -137,9 +151,12 @@ mod tests {
 
     #[test]
     fn ranges_have_bounds_and_a_step() {
-        let values = |text: &str| range(text.as_bytes()).map(|range| range.collect::<Vec<_>>());
+        let values =
+            |text: &str| range(text.as_bytes()).map(|range| range.values().collect::<Vec<_>>());
         assert_eq!(values("1-3"), Some(vec![1, 2, 3]));
         assert_eq!(values("0-10/5"), Some(vec![0, 5, 10]));
+        assert_eq!(range(b"0-11/5").map(|range| range.count()), Some(3));
+        assert_eq!(range(b"0-2147483647").map(|range| range.count()), Some(1 << 31));
         for bad in ["3-1", "1-3/0", "1", "-1-3", "1-2147483648", "a-b", "1-2-3"] {
             assert_eq!(values(bad), None, "{bad}");
         }

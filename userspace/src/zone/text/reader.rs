@@ -393,16 +393,15 @@ impl Reader<'_> {
             }
             [] => &[],
         };
-        let count = range.clone().count();
-        let count = u32::try_from(count).ok().and_then(|count| self.generated.checked_add(count));
-        let Some(generated) = count.filter(|&count| count <= MAX_GENERATED) else {
+        let generated = self.generated.checked_add(range.count());
+        let Some(generated) = generated.filter(|&count| count <= MAX_GENERATED) else {
             let message = format!("$GENERATE makes more than {MAX_GENERATED} records in this zone");
             return Err(Fault::new(range_token.at(), message));
         };
         self.generated = generated;
         let at = tokens[0].at();
         let (mut line, mut line_tokens) = (Vec::new(), Vec::new());
-        for value in range {
+        for value in range.values() {
             // Faults in what was made are shown at the template that it was made of.
             let made = |template: Token, made: &[u8], fault: Fault| {
                 let message = format!("{} (in {}, for {value})", fault.message, shown(made));
