@@ -1,5 +1,7 @@
 //! The maps as the engine's store.
 
+use core::ops::Deref;
+
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
@@ -70,7 +72,7 @@ impl Store for Maps {
     }
 
     #[inline(always)]
-    fn bucket(&self, hash: u64, probe: usize) -> Option<&Bucket> {
+    fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>> {
         TABLE.get((hash as u32).wrapping_add(probe as u32) & self.config.bucket_mask)
     }
 

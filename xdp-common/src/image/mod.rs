@@ -8,6 +8,8 @@ pub mod node;
 pub mod piece;
 pub mod zone;
 
+use core::ops::Deref;
+
 use crate::bytes::SLACK;
 
 /// A place in the slab in units of eight octets; 0 is no place.
@@ -69,8 +71,9 @@ pub trait Store {
     /// The most labels of any name in the image.
     fn max_labels(&self) -> usize;
 
-    /// The bucket for a hash and the `probe` after it.
-    fn bucket(&self, hash: u64, probe: usize) -> Option<&Bucket>;
+    /// The bucket for a hash and the `probe` after it. The daemon stores into buckets while the engine
+    /// reads; a host that shares memory with it hands out a copy of whole slots.
+    fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>>;
 
     /// The record at an address.
     fn record(&self, address: Address) -> Option<&Window>;
