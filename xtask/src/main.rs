@@ -1,2 +1,47 @@
-//! The project's tasks.
-fn main() {}
+//! `cargo xtask`: what is done with the project, each as one command.
+
+mod build;
+mod compiler;
+mod setup;
+mod shell;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The tasks of the project. Each calls those that it needs: on a machine with Rust, one command.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Installs what building and testing need; does nothing where nothing is missing
+    Setup(setup::Arguments),
+    /// Builds the eBPF object and `sealdns` with the object embedded
+    Build(build::Arguments),
+    /// Loads every program of the object and prints what the verifier did
+    Verify(verify::Arguments),
+    /// Builds, loads, and attaches to an interface until Ctrl-C
+    Load(build::LoadArguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Setup(arguments) => setup::run(&arguments),
+        Task::Build(arguments) => build::run(&arguments),
+        Task::Verify(arguments) => verify::run(&arguments),
+        Task::Load(arguments) => build::load(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
