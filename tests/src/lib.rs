@@ -1,1 +1,8 @@
-//! Harness of the tests.
+//! What the tests stand on: a network of their own, frames, programs that are run without a device,
+//! and a list of tests that says what it could not run.
+
+pub mod frames;
+pub mod harness;
+pub mod inject;
+pub mod net;
+pub mod prog_test_run;
