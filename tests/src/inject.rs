@@ -11,14 +11,14 @@ use std::{
     net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, xdp::XdpMode},
@@ -88,22 +88,18 @@ fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
 
 //----------- Relay ----------------------------------------------------------------------------------
 
-/// Between whom a relay stands.
-#[derive(Clone, Debug)]
+/// Where a relay takes queries, and to which server it sends them.
+#[derive(Clone, Copy, Debug)]
 pub struct Route {
-    /// Where askers ask it, UDP and TCP; an address of the client's namespace.
+    /// Where askers ask, UDP and TCP; an address of the client's namespace.
     pub listen: SocketAddr,
-    /// The client's end of the veth pair.
-    pub interface: String,
-    /// The client's address there.
+    /// The client's address on the wire.
     pub client: IpAddr,
-    /// The server.
+    /// The server, of the same address family.
     pub server: SocketAddr,
-    /// The link-layer address of the server's end.
-    pub server_mac: [u8; 6],
 }
 
-/// Takes queries at a socket, sends each as a frame with room, and gives back what comes. What
+/// Takes queries at sockets, sends each as a frame with room, and gives back what comes. What
 /// arrives over TCP goes over TCP.
 pub struct Relay {
     over: Arc<AtomicBool>,
@@ -111,50 +107,67 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts a relay inside a namespace.
-    pub fn start(namespace: &Namespace, lab: &Path, route: &Route) -> Result<Self> {
-        let over = Arc::new(AtomicBool::new(false));
-        let (udp, tcp) = namespace.enter(|| -> Result<_> {
-            let mut injector = Injector::new(lab, &route.interface)?;
-            let source_mac = net::mac_address(&route.interface)?;
-            let asked = UdpSocket::bind(route.listen)?;
-            asked.set_read_timeout(Some(Duration::from_millis(50)))?;
-            let answers = UdpSocket::bind(SocketAddr::new(route.client, 0))?;
-            let source = answers.local_addr()?;
-            let listener = TcpListener::bind(route.listen)?;
-            listener.set_nonblocking(true)?;
-            // Threads inherit the namespace of the thread that starts them.
-            let (flag, template) = (
-                Arc::clone(&over),
-                Frame {
-                    source_mac,
-                    destination_mac: route.server_mac,
-                    tags: Vec::new(),
-                    source,
-                    destination: route.server,
-                    ttl: 64,
-                    payload: Vec::new(),
-                },
-            );
-            let udp = thread::spawn(move || {
-                while !flag.load(Ordering::Relaxed) {
-                    if let Err(error) = relay_one(&asked, &answers, &mut injector, &template) {
-                        eprintln!("relay: {error:#}");
-                    }
-                }
-            });
-            let (flag, server) = (Arc::clone(&over), route.server);
-            let tcp = thread::spawn(move || {
-                while !flag.load(Ordering::Relaxed) {
-                    match listener.accept() {
-                        Ok((client, _)) => drop(thread::spawn(move || splice(client, server))),
-                        Err(_) => thread::sleep(Duration::from_millis(20)),
-                    }
-                }
-            });
-            Ok((udp, tcp))
+    /// Starts a relay inside a namespace. `interface` is the client's end of the veth pair,
+    /// `server_mac` the link-layer address of the other.
+    pub fn start(
+        namespace: &Namespace,
+        lab: &Path,
+        interface: &str,
+        server_mac: [u8; 6],
+        routes: &[Route],
+    ) -> Result<Self> {
+        let mut relay = Self { over: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+        namespace.enter(|| -> Result<()> {
+            let injector = Arc::new(Mutex::new(Injector::new(lab, interface)?));
+            let source_mac = net::mac_address(interface)?;
+            for route in routes {
+                relay.add(&injector, source_mac, server_mac, route)?;
+            }
+            Ok(())
         })??;
-        Ok(Self { over, threads: vec![udp, tcp] })
+        Ok(relay)
+    }
+
+    /// Adds a route, inside the namespace: threads inherit it from the thread that starts them.
+    fn add(
+        &mut self,
+        injector: &Arc<Mutex<Injector>>,
+        source_mac: [u8; 6],
+        destination_mac: [u8; 6],
+        route: &Route,
+    ) -> Result<()> {
+        let asked = UdpSocket::bind(route.listen)?;
+        asked.set_read_timeout(Some(Duration::from_millis(50)))?;
+        let answers = UdpSocket::bind(SocketAddr::new(route.client, 0))?;
+        let template = Frame {
+            source_mac,
+            destination_mac,
+            tags: Vec::new(),
+            source: answers.local_addr()?,
+            destination: route.server,
+            ttl: 64,
+            payload: Vec::new(),
+        };
+        let (over, injector) = (Arc::clone(&self.over), Arc::clone(injector));
+        self.threads.push(thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                if let Err(error) = relay_one(&asked, &answers, &injector, &template) {
+                    eprintln!("relay: {error:#}");
+                }
+            }
+        }));
+        let listener = TcpListener::bind(route.listen)?;
+        listener.set_nonblocking(true)?;
+        let (over, server) = (Arc::clone(&self.over), route.server);
+        self.threads.push(thread::spawn(move || {
+            while !over.load(Ordering::Relaxed) {
+                match listener.accept() {
+                    Ok((client, _)) => drop(thread::spawn(move || splice(client, server))),
+                    Err(_) => thread::sleep(Duration::from_millis(20)),
+                }
+            }
+        }));
+        Ok(())
     }
 }
 
@@ -171,7 +184,7 @@ impl Drop for Relay {
 fn relay_one(
     asked: &UdpSocket,
     answers: &UdpSocket,
-    injector: &mut Injector,
+    injector: &Mutex<Injector>,
     template: &Frame,
 ) -> Result<()> {
     let mut buffer = [0; LARGEST];
@@ -189,12 +202,12 @@ fn relay_one(
 /// from.
 pub fn exchange(
     answers: &UdpSocket,
-    injector: &mut Injector,
+    injector: &Mutex<Injector>,
     template: &Frame,
     query: &[u8],
 ) -> Result<Vec<u8>> {
     let frame = Frame { payload: query.to_vec(), ..template.clone() };
-    injector.send(&frame.encode()?)?;
+    injector.lock().map_err(|_| anyhow!("a sender panicked"))?.send(&frame.encode()?)?;
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; LARGEST];
     loop {

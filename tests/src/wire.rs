@@ -91,14 +91,9 @@ pub fn a_relay_carries_answers_back() -> Result<Verdict> {
         std::process::Command::new("ethtool").args(["-K", "server", "gro", "on"]),
         Duration::from_secs(5),
     )?;
-    let route = Route {
-        listen: "127.0.0.1:5300".parse()?,
-        interface: "client".into(),
-        client: net::address_of(CLIENT)?,
-        server,
-        server_mac: pair.server_mac,
-    };
-    let _relay = Relay::start(&pair.client, &lab(), &route)?;
+    let route =
+        Route { listen: "127.0.0.1:5300".parse()?, client: net::address_of(CLIENT)?, server };
+    let _relay = Relay::start(&pair.client, &lab(), "client", pair.server_mac, &[route])?;
     let echo = thread::spawn(move || -> Result<()> {
         let mut buffer = [0; 2048];
         let (length, from) = socket.recv_from(&mut buffer)?;
