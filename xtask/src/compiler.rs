@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use crate::shell;
+use crate::{net::find_program, shell};
 
 /// The target: eBPF, little endian, as all machines are that sealdns runs on.
 pub const TARGET: &str = "bpfel-unknown-none";
@@ -38,7 +38,7 @@ impl Compiler {
     /// Finds a compiler, the one without unstable flags first.
     pub fn find() -> Option<Self> {
         let plain = env::var_os("RUSTC").map(PathBuf::from);
-        let candidates = [plain, shell::find("rustc"), Some("/usr/bin/rustc".into())];
+        let candidates = [plain, find_program("rustc"), Some("/usr/bin/rustc".into())];
         for rustc in candidates.into_iter().flatten() {
             let Some(sysroot) = shell::output(Command::new(&rustc).args(["--print", "sysroot"]))
             else {
@@ -132,7 +132,7 @@ pub fn tools() -> PathBuf {
 /// A bpf-linker that reads this compiler's bitcode.
 pub fn find_bpf_linker(compiler: &Compiler) -> Option<PathBuf> {
     let own = tools().join("bin/bpf-linker");
-    let candidates = [Some(own), shell::find("bpf-linker")];
+    let candidates = [Some(own), find_program("bpf-linker")];
     candidates.into_iter().flatten().find(|linker| fits(linker, compiler))
 }
 

@@ -2,9 +2,22 @@
 
 mod build;
 mod compiler;
+mod demo;
 mod setup;
 mod shell;
 mod verify;
+
+// The tests' own means, compiled into this program from their files: to depend on the package would
+// be to compile all of sealdns before the first task can run.
+#[path = "../../tests/src/frames.rs"]
+#[allow(dead_code, reason = "what the tests need besides")]
+mod frames;
+#[path = "../../tests/src/inject.rs"]
+#[allow(dead_code, reason = "what the tests need besides")]
+mod inject;
+#[path = "../../tests/src/net.rs"]
+#[allow(dead_code, reason = "what the tests need besides")]
+mod net;
 
 use std::process::ExitCode;
 
@@ -26,6 +39,8 @@ enum Task {
     Build(build::Arguments),
     /// Loads every program of the object and prints what the verifier did
     Verify(verify::Arguments),
+    /// Serves a signed zone from XDP in two namespaces, and has every answer validated
+    Demo(demo::Arguments),
     /// Builds, loads, and attaches to an interface until Ctrl-C
     Load(build::LoadArguments),
 }
@@ -35,6 +50,7 @@ fn main() -> ExitCode {
         Task::Setup(arguments) => setup::run(&arguments),
         Task::Build(arguments) => build::run(&arguments),
         Task::Verify(arguments) => verify::run(&arguments),
+        Task::Demo(arguments) => demo::run(&arguments),
         Task::Load(arguments) => build::load(&arguments),
     };
     match result {

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{
     compiler::{self, BPF_LINKER, Compiler},
+    net::find_program,
     shell,
 };
 
@@ -144,7 +145,7 @@ impl Package {
     fn is_there(&self) -> bool {
         match self.proof {
             Program(name) if name.starts_with('/') => Path::new(name).exists(),
-            Program(name) => shell::find(name).is_some(),
+            Program(name) => find_program(name).is_some(),
             File(path) => Path::new(path).exists(),
         }
     }
@@ -406,5 +407,5 @@ fn is_bpffs_mounted() -> bool {
 /// Where cargo-deny is.
 pub fn find_cargo_deny() -> Option<PathBuf> {
     let own = compiler::tools().join("bin/cargo-deny");
-    if own.is_file() { Some(own) } else { shell::find("cargo-deny") }
+    if own.is_file() { Some(own) } else { find_program("cargo-deny") }
 }
