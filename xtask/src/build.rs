@@ -1,6 +1,6 @@
 //! `cargo xtask build` and `cargo xtask load`: the eBPF object, and the binary that embeds it.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -53,13 +53,34 @@ pub fn object_path(name: &str) -> PathBuf {
     shell::root().join("target/ebpf").join(TARGET).join("release").join(name)
 }
 
-/// The command that builds (or checks, or lints) the eBPF crate, without its verb.
-pub fn ebpf_cargo(verb: &str) -> Result<std::process::Command> {
-    let compiler = Compiler::find().context(
+/// The command that builds the eBPF crate.
+fn ebpf_build() -> Result<Command> {
+    let compiler = ebpf_compiler()?;
+    let mut command = compiler.cargo();
+    command.arg("build");
+    add_ebpf_arguments(&mut command, &compiler)?;
+    Ok(command)
+}
+
+/// The command that lints the eBPF crate.
+pub fn ebpf_clippy() -> Result<Command> {
+    let compiler = ebpf_compiler()?;
+    let mut command = compiler.clippy().with_context(|| {
+        format!("{} has no clippy beside it; run `cargo xtask setup`", compiler.describe())
+    })?;
+    add_ebpf_arguments(&mut command, &compiler)?;
+    Ok(command)
+}
+
+fn ebpf_compiler() -> Result<Compiler> {
+    Compiler::find().context(
         "no compiler for bpfel-unknown-none was found; run `cargo xtask setup`, which installs one \
          or says what to install",
-    )?;
-    let linker = compiler::find_bpf_linker(&compiler).with_context(|| {
+    )
+}
+
+fn add_ebpf_arguments(command: &mut Command, compiler: &Compiler) -> Result<()> {
+    let linker = compiler::find_bpf_linker(compiler).with_context(|| {
         format!(
             "no bpf-linker was found that fits {} (LLVM {}); run `cargo xtask setup`, which builds one",
             compiler.describe(),
@@ -77,18 +98,17 @@ pub fn ebpf_cargo(verb: &str) -> Result<std::process::Command> {
         "-Clink-arg=--cpu-features=+allows-misaligned-mem-access".to_owned(),
         format!("--remap-path-prefix={}=.", shell::root().display()),
     ];
-    let mut command = compiler.cargo();
     command
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env_remove("RUSTFLAGS")
-        .args([verb, "--release", "--locked", "--target", TARGET, "--target-dir"])
+        .args(["--release", "--locked", "--target", TARGET, "--target-dir"])
         .arg(shell::root().join("target/ebpf"))
         .args(compiler.arguments());
-    Ok(command)
+    Ok(())
 }
 
 fn object() -> Result<()> {
-    let mut command = ebpf_cargo("build")?;
+    let mut command = ebpf_build()?;
     shell::run(&mut command).context(
         "the eBPF object did not build; if a tool is missing or too old, `cargo xtask setup` says which",
     )?;
@@ -102,7 +122,7 @@ fn object() -> Result<()> {
 
 /// Builds, and attaches to an interface until Ctrl-C.
 pub fn load(arguments: &LoadArguments) -> Result<()> {
-    let mut command = std::process::Command::new(sealdns());
+    let mut command = Command::new(sealdns());
     command.args(["xdp", "attach", &arguments.interface, "--mode", &arguments.mode]);
     if arguments.dry_run {
         command.arg("--dry-run");

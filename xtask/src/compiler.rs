@@ -98,6 +98,24 @@ impl Compiler {
         command
     }
 
+    /// `cargo clippy` with this compiler: clippy must be of the very version of the compiler.
+    pub fn clippy(&self) -> Option<Command> {
+        let mut command = match self {
+            Self::Precompiled { rustc } => {
+                let clippy = rustc.parent()?.join("cargo-clippy");
+                if !clippy.is_file() {
+                    return None;
+                }
+                let mut command = Command::new(clippy);
+                command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
+                command
+            }
+            Self::BuildStd { .. } => self.cargo(),
+        };
+        command.current_dir(shell::root().join("xdp-ebpf")).arg("clippy");
+        Some(command)
+    }
+
     /// What cargo is told besides, for this compiler.
     pub fn arguments(&self) -> &'static [&'static str] {
         match self {

@@ -1,10 +1,13 @@
 //! `cargo xtask`: what is done with the project, each as one command.
 
 mod build;
+mod ci;
 mod compiler;
 mod demo;
+mod fuzz;
 mod setup;
 mod shell;
+mod test;
 mod verify;
 
 // The tests' own means, compiled into this program from their files: to depend on the package would
@@ -41,6 +44,12 @@ enum Task {
     Verify(verify::Arguments),
     /// Serves a signed zone from XDP in two namespaces, and has every answer validated
     Demo(demo::Arguments),
+    /// Runs all tests: units, kernel, wire, oracles
+    Test(test::Arguments),
+    /// Runs what CI runs
+    Ci(ci::Arguments),
+    /// Builds the fuzz targets with address sanitizer and runs each for a while
+    Fuzz(fuzz::Arguments),
     /// Builds, loads, and attaches to an interface until Ctrl-C
     Load(build::LoadArguments),
 }
@@ -51,6 +60,9 @@ fn main() -> ExitCode {
         Task::Build(arguments) => build::run(&arguments),
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Ci(arguments) => ci::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Load(arguments) => build::load(&arguments),
     };
     match result {

@@ -78,7 +78,7 @@ use Proof::{File, Program};
 use Purpose::{Build, Ci, Test};
 
 /// The compiler for the kernel, where rustup does not bring one.
-const COMPILER: [Package; 4] = [
+const COMPILER: [Package; 5] = [
     package("rustc-web", Build, "compiler with LLVM 22", Program("/usr/bin/rustc"), None),
     package(
         "libstd-rust-web-dev-bpf",
@@ -99,6 +99,13 @@ const COMPILER: [Package; 4] = [
         Build,
         "LLVM asks for it",
         File("/usr/lib/llvm-22/lib/libPolly.a"),
+        None,
+    ),
+    package(
+        "rust-web-clippy",
+        Ci,
+        "lints of the program for the kernel",
+        File("/usr/bin/clippy-driver"),
         None,
     ),
 ];
@@ -195,11 +202,10 @@ fn look(purpose: Purpose) -> Result<Vec<Missing>> {
     if debian && !matches!(compiler, Some(Compiler::BuildStd { .. })) {
         // With a fitting linker at hand, what that linker was built from may be gone.
         let linker = compiler.as_ref().and_then(compiler::find_bpf_linker).is_some();
-        packages.extend(COMPILER.iter().filter(|package| !linker && !package.is_there()));
+        packages.extend(COMPILER.iter().filter(|package| !linker || package.purpose > Build));
     }
-    packages.extend(
-        PACKAGES.iter().filter(|package| package.purpose <= purpose && !package.is_there()),
-    );
+    packages.extend(&PACKAGES);
+    packages.retain(|package| package.purpose <= purpose && !package.is_there());
 
     if !debian {
         refuse_elsewhere(compiler.as_ref(), &packages)?;

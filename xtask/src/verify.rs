@@ -37,16 +37,16 @@ const LOG_LINES: usize = 40;
 pub struct Arguments {
     /// Print JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Fail if a figure exceeds the committed one by more than 10 %
     #[arg(long)]
     pub budget: bool,
     /// Commit to the figures seen now
     #[arg(long)]
-    write_budget: bool,
+    pub write_budget: bool,
     /// Verify this object instead of building one
     #[arg(long, value_name = "FILE")]
-    object: Option<PathBuf>,
+    pub object: Option<PathBuf>,
 }
 
 /// What it took to verify and load one program.
