@@ -276,7 +276,12 @@ impl Missing {
 fn install(missing: &[Missing], purpose: Purpose) -> Result<()> {
     let count = missing.len();
     for (done, what) in missing.iter().enumerate() {
-        let title = format!("setup {}/{count}: {}", done + 1, what.announce());
+        let announcement = what.announce();
+        let (first, details) = announcement.split_once('\n').unwrap_or((&announcement, ""));
+        if !details.is_empty() {
+            eprintln!("{details}");
+        }
+        let title = format!("setup {}/{count}: {}", done + 1, first.trim_end_matches(':'));
         shell::step(&title, || match what {
             Missing::Packages(packages) => install_packages(packages),
             Missing::BpfLinker => install_bpf_linker(),
@@ -347,10 +352,10 @@ impl NoServices {
 
 impl Drop for NoServices {
     fn drop(&mut self) {
-        if let Some(path) = &self.ours {
-            if let Err(error) = fs::remove_file(path) {
-                eprintln!("warning: remove {} yourself: {error}", path.display());
-            }
+        if let Some(path) = &self.ours
+            && let Err(error) = fs::remove_file(path)
+        {
+            eprintln!("warning: remove {} yourself: {error}", path.display());
         }
     }
 }
