@@ -93,12 +93,16 @@ impl Drop for Namespace {
     }
 }
 
-/// Removes the namespaces of processes that were killed before they could.
+/// Removes the namespaces of processes that were killed before they could, and what runs in them.
 pub fn sweep() {
     for entry in fs::read_dir(NAMESPACES).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
         let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse().ok());
         if owner.is_some_and(|owner: i32| kill(Pid::from_raw(owner), None).is_err()) {
+            let inside = run_output(Command::new("ip").args(["netns", "pids", &name]));
+            for id in inside.unwrap_or_default().split_whitespace() {
+                let _ = id.parse().map(|id| kill(Pid::from_raw(id), Signal::SIGKILL));
+            }
             let _ = run(Command::new("ip").args(["netns", "delete", &name]));
         }
     }

@@ -1,6 +1,13 @@
 //! `cargo xtask build` and `cargo xtask load`: the eBPF object, and the binary that embeds it.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -124,15 +131,21 @@ fn object() -> Result<()> {
 pub fn load(arguments: &LoadArguments) -> Result<()> {
     let mut command = Command::new(sealdns());
     command.args(["xdp", "attach", &arguments.interface, "--mode", &arguments.mode]);
-    if arguments.dry_run {
-        command.arg("--dry-run");
-    } else if !shell::is_root() {
-        bail!("attaching an XDP program needs root (CAP_BPF and CAP_NET_ADMIN): run this as root");
-    }
-    if !std::path::Path::new("/sys/class/net").join(&arguments.interface).exists() {
+    if !Path::new("/sys/class/net").join(&arguments.interface).exists() {
         bail!("there is no interface {:?}; `ip link` lists those there are", arguments.interface);
+    }
+    if arguments.dry_run {
+        eprintln!("would build {}, and run\n  $ {}", sealdns().display(), shell::shown(&command));
+        return Ok(());
+    }
+    if !shell::is_root() {
+        bail!("attaching an XDP program needs root (CAP_BPF and CAP_NET_ADMIN): run this as root");
     }
     setup::ensure(setup::Purpose::Build)?;
     run(&Arguments::default())?;
-    shell::run(&mut command)
+    // Ctrl-C is for sealdns, which detaches; this program waits until it has.
+    let interrupted = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))?;
+    let result = shell::run(&mut command);
+    if interrupted.load(Ordering::Relaxed) { Ok(()) } else { result }
 }
