@@ -1,0 +1,1 @@
+//! The real object on devices of the test's own.
