@@ -17,6 +17,3 @@ pub mod object;
 pub mod plane;
 
 pub use plane::{Plane, open};
-
-#[cfg(test)]
-mod tests;

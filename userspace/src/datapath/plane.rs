@@ -82,7 +82,7 @@ pub struct Plane {
 
 impl Plane {
     /// As [`open`]; `floor` is the least memory that is made.
-    pub(super) fn new(config: &Config, floor: Size) -> anyhow::Result<Plane> {
+    pub fn new(config: &Config, floor: Size) -> anyhow::Result<Plane> {
         let told = told(config)?;
         let limit = usize::try_from(config.xdp.memory.octets()).unwrap_or(usize::MAX);
         let memory = Mapping::anonymous(floor).context("making memory for zones")?;
@@ -491,4 +491,87 @@ fn too_large(least: Size, limit: usize) -> anyhow::Error {
          and restart the daemon",
         limit >> 20
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn config(text: &str) -> Config {
+        let text = format!("version = \"v1\"\n{text}");
+        Config::parse(&text, Path::new("sealdns.toml")).unwrap()
+    }
+
+    #[test]
+    fn what_programs_are_told_lies_as_packets_have_it() {
+        let config = config(
+            "[server]\nlisten = [\"192.0.2.1:53\", \"192.0.2.1:5353\", \"[2001:db8::1]:53\"]\n\
+             udp-payload = 1400\n[xdp]\nports = [53, 5353, 53]\n",
+        );
+        let told = told(&config).unwrap();
+        assert_eq!(told.address_count, 2);
+        let octets = |words: [u64; 2]| words.map(u64::to_ne_bytes).concat();
+        assert_eq!(octets(told.addresses[0]), b"\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01");
+        assert_eq!(octets(told.addresses[1]), b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01");
+        assert_eq!(told.ports.map(u16::to_ne_bytes), [[0, 53], [20, 233], [0, 0], [0, 0]]);
+        assert_eq!(told.payload_limit, 1232);
+        assert_eq!(mac_word([2, 0, 0, 0, 0, 1]).to_ne_bytes(), [2, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn what_programs_have_no_room_for_is_refused() {
+        let addresses: Vec<String> = (0..=16).map(|host| format!("\"192.0.2.{host}\"")).collect();
+        let addresses = addresses.join(", ");
+        for (text, said) in [
+            (format!("addresses = [{addresses}]"), "16 addresses, and there are 17"),
+            ("ports = [1, 2, 3, 4, 5]".into(), "4 ports"),
+            ("interfaces = [\"a\"]".into(), "knows no address"),
+            (
+                "interfaces = [\"a\"]\naddresses = [\"192.0.2.1\"]\nports = []".into(),
+                "`ports` in [xdp]",
+            ),
+            (
+                "interfaces = [\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"]".into(),
+                "8 interfaces",
+            ),
+        ] {
+            let error = told(&config(&format!("[xdp]\n{text}"))).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn memory_is_made_as_large_as_wanted_and_allowed() {
+        let size = |slab, buckets| Size { slab, buckets };
+        // All that is wanted.
+        let want = size(16 * MIB, 8192);
+        assert_eq!(fitting(want, size(MIB, 64), 32 * MIB), Some(want));
+        // Less of the slab.
+        assert_eq!(fitting(want, size(MIB, 64), 16 * MIB), Some(size(16 * MIB - 8192 * 64, 8192)));
+        // And less of the table.
+        assert_eq!(
+            fitting(want, size(16 * MIB - CHUNK_LEN, 64), 16 * MIB),
+            Some(size(16 * MIB - CHUNK_LEN, 64))
+        );
+        assert_eq!(fitting(want, size(16 * MIB, 64), 16 * MIB), None);
+        assert_eq!(fitting(want, size(0, 64), 0), None);
+        let all = largest(512 * MIB);
+        assert_eq!(all, size(480 * MIB, 32 * MIB / 64));
+        assert!(largest(100 * MIB).octets().unwrap() <= 100 * MIB);
+        assert_eq!(largest(1).slab, 0);
+    }
+
+    #[test]
+    fn every_counter_has_a_name() {
+        let mut counters: Counters = std::array::from_fn(|index| index as u64);
+        counters[Outcome::Miss.index()] = 1000;
+        let named = named(&counters);
+        assert_eq!(named["miss"], 1000);
+        assert_eq!((named["octets_in"], named["octets_out"], named["grown_at_head"]), (32, 33, 34));
+        assert_eq!(named.len(), Outcome::ALL.len() + 3);
+    }
 }

@@ -1,1 +1,0 @@
-//! The real object on devices of the test's own.
