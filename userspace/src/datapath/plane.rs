@@ -197,7 +197,7 @@ impl Plane {
             }
         }
         let (slab, buckets) = (size.slab >> 20, size.buckets);
-        tracing::info!("the zones lie in maps of {slab} MiB and {buckets} buckets");
+        tracing::info!("the maps have room for {slab} MiB of records and {buckets} buckets");
         Ok(())
     }
 
