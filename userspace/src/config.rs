@@ -923,4 +923,25 @@ mod tests {
         assert_eq!(config.server.state_dir, folder.path().join("state"));
         assert_eq!(config.server.control, Path::new(DEFAULT_CONTROL));
     }
+
+    proptest::proptest! {
+        /// Whatever is in the file, there is an answer, and an error has a place in it.
+        #[test]
+        fn damaged_files_are_said(
+            damage in proptest::collection::vec(
+                (proptest::prelude::any::<proptest::sample::Index>(), ".{0,3}"), 1..4),
+        ) {
+            let mut text = TEMPLATE.to_owned();
+            for (place, insert) in damage {
+                let mut at = place.index(text.len());
+                while !text.is_char_boundary(at) {
+                    at -= 1;
+                }
+                text.insert_str(at, &insert);
+            }
+            if let Err(ConfigError::Invalid { line, column, .. }) = parse(&text) {
+                proptest::prop_assert!(line <= text.lines().count() + 1 && column >= 1);
+            }
+        }
+    }
 }
