@@ -7,6 +7,7 @@
 //! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP |
 //! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
 //! | [`STATS`] | per-CPU array, one entry | [`Stats`] | XDP | daemon |
+//! | [`PROGRAMS`] | program array | program | daemon, once | XDP |
 //!
 //! All values are integers and octets without padding; their sizes are asserted here.
 
@@ -20,6 +21,18 @@ pub const CONFIG: &str = "CONFIG";
 pub const SCRATCH: &str = "SCRATCH";
 /// Name of the map with the counters.
 pub const STATS: &str = "STATS";
+
+/// Name of the map with the programs that are called at the end of others.
+pub const PROGRAMS: &str = "PROGRAMS";
+
+/// Places in [`PROGRAMS`].
+pub const PROGRAM_COUNT: u32 = 4;
+/// The place of the program that sends a planned answer.
+pub const SEND: u32 = 0;
+/// The program that packets come to first, and those it calls, with their places.
+pub const ENTRY_PROGRAM: &str = "serve";
+/// The programs in [`PROGRAMS`] by name.
+pub const TAIL_PROGRAMS: [(&str, u32); 1] = [("send", SEND)];
 
 /// Octets of one entry of the slab: large enough that little is lost at the ends, small enough that
 /// the verifier can follow the offset.

@@ -17,8 +17,14 @@ fn stats() -> Option<&'static mut Stats> {
 /// Counts what became of a packet.
 #[inline(always)]
 pub fn outcome(outcome: Outcome) {
+    index(outcome.index());
+}
+
+/// Counts an outcome by its place.
+#[inline(always)]
+pub fn index(index: usize) {
     if let Some(stats) = stats() {
-        stats.outcomes[outcome.index() & 31] += 1;
+        stats.outcomes[index & 31] += 1;
     }
 }
 

@@ -32,6 +32,11 @@ const HEAD_ROOM: usize = 216;
 /// UDP, DNS header, and the longest question.
 const MAX_KEEP: usize = 22 + 40 + 8 + 12 + 255 + 4;
 
+/// Where the body of a piece starts at the most, as a mask: behind 64 fix-ups.
+const MAX_FROM: usize = 0x1ff;
+const _: () = assert!(MAX_FROM + PART + 32 <= size_of::<Window>());
+const _: () = assert!(xdp_common::image::piece::body_at(64) <= MAX_FROM);
+
 #[map]
 static SPILL: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
 
@@ -45,9 +50,10 @@ fn forgotten(value: usize) -> usize {
     }
 }
 
-/// Keeps the compiler from knowing how a pointer was made.
+/// Keeps the compiler from knowing how a pointer or an offset was made, and so from making it a second
+/// time, past its check.
 #[inline(always)]
-fn pinned(pointer: usize) -> usize {
+pub fn pinned(pointer: usize) -> usize {
     let mut pointer = pointer;
     // SAFETY: a register is moved to itself; no memory is touched.
     unsafe { asm!("{0} = {0}", inout(reg) pointer, options(pure, nomem, nostack)) };
@@ -184,7 +190,9 @@ impl Frame for Packet<'_> {
 
     #[inline(always)]
     fn copy_in(&mut self, to: usize, from: &Window, from_at: usize, len: usize) -> Option<()> {
+        let from_at = pinned(from_at & MAX_FROM);
         let start = self.at(to);
+        let source = from.as_ptr() as usize + from_at;
         let end = self.context.data_end();
         let mut place = 0;
         while place < PART {
@@ -197,14 +205,19 @@ impl Frame for Packet<'_> {
             }
             let mut word = 0;
             while word < 32 {
-                let octets: [u8; 8] = bytes::get(from, from_at + place + word);
-                // SAFETY: these octets lie inside the packet, by the check above.
-                unsafe { ((block + word) as *mut [u8; 8]).write_unaligned(octets) };
+                // SAFETY: the octets read lie inside the window (`MAX_FROM`), those written inside the
+                // packet, by the check above.
+                unsafe {
+                    let octets = ((source + place + word) as *const u64).read_unaligned();
+                    ((block + word) as *mut u64).write_unaligned(octets);
+                }
                 word += 8;
             }
             place += 32;
         }
+        // Each exit knows place and length differently.
         let mut place = forgotten(place) & 0x7ff;
+        let len = forgotten(len) & 0x7ff;
         let mut words = 0;
         while words < 3 {
             if place + 8 > len {
@@ -214,6 +227,7 @@ impl Frame for Packet<'_> {
             place = forgotten(place + 8) & 0x7ff;
             words += 1;
         }
+        let len = forgotten(len) & 0x7ff;
         // The last octets with those before them once more: no piece is shorter than eight.
         if place < len {
             let last = len.wrapping_sub(8);

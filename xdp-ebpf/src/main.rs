@@ -9,29 +9,42 @@ mod count;
 mod frame;
 mod store;
 
-use aya_ebpf::{macros::xdp, programs::XdpContext};
+use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::maps::ProgramArray;
+use aya_ebpf::programs::XdpContext;
 use frame::Packet;
 use store::Maps;
 use xdp_common::dns::query;
 use xdp_common::engine::{compose, exact, find, plan};
 use xdp_common::frame::Frame;
 use xdp_common::launder::recall;
-use xdp_common::{Outcome, layers};
+use xdp_common::{Outcome, layers, maps};
 
-/// Answers names that exist: positive, CNAME, NODATA, the referral at the cut, the apex. All else is
-/// passed up.
+/// The programs that others call at their end, by place. A call costs a nanosecond, and each program
+/// has the verifier's whole budget to itself.
+#[map]
+static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(maps::PROGRAM_COUNT, 0);
+
+/// Reads the query and plans the answer for names that exist: positive, CNAME, NODATA, the referral
+/// at the cut, the apex. All else is passed up.
 #[xdp]
 pub fn serve(context: XdpContext) -> u32 {
-    let outcome = match answer(&context) {
-        Ok(outcome) | Err(outcome) => outcome,
+    let outcome = match planned(&context) {
+        Ok(()) => {
+            // SAFETY: the context is the one the kernel passed in.
+            let _ = unsafe { PROGRAMS.tail_call(&context, maps::SEND) };
+            // Here only if the daemon has not filled the place.
+            Outcome::Broken
+        }
+        Err(outcome) => outcome,
     };
     count::outcome(outcome);
     outcome.action()
 }
 
 #[inline(always)]
-fn answer(context: &XdpContext) -> Result<Outcome, Outcome> {
-    let mut packet = Packet::new(context);
+fn planned(context: &XdpContext) -> Result<(), Outcome> {
+    let packet = Packet::new(context);
     let maps = Maps::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
 
@@ -52,6 +65,31 @@ fn answer(context: &XdpContext) -> Result<Outcome, Outcome> {
         return Err(Outcome::Miss);
     }
     let outcome = exact::plan(&maps, scratch, found)?;
+    scratch.plan.outcome = outcome.index() as u32;
+    Ok(())
+}
+
+/// Makes room for the planned answer, writes it, and turns the headers round.
+#[xdp]
+pub fn send(context: XdpContext) -> u32 {
+    match sent(&context) {
+        Ok(outcome) => {
+            count::index(outcome);
+            Outcome::Positive.action()
+        }
+        Err(outcome) => {
+            count::outcome(outcome);
+            outcome.action()
+        }
+    }
+}
+
+#[inline(always)]
+fn sent(context: &XdpContext) -> Result<usize, Outcome> {
+    let mut packet = Packet::new(context);
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+
     let payload = maps.config().payload_limit;
     let limit = scratch.query.payload_limit(payload as usize);
     let total = plan::measure(&maps, scratch, limit, maps.config().now_s as u32)?;
@@ -65,8 +103,12 @@ fn answer(context: &XdpContext) -> Result<Outcome, Outcome> {
         .ok_or(Outcome::Torn)?;
     let total = recall(&scratch.plan.total) as usize & 0xffff;
     layers::reply(&mut packet, scratch, total, sum).ok_or(Outcome::Torn)?;
-    count::octets(query_len, total);
-    Ok(if recall(&scratch.plan.truncated) != 0 { Outcome::Truncated } else { outcome })
+    count::octets(scratch.layers.message_len(), total);
+    Ok(if recall(&scratch.plan.truncated) != 0 {
+        Outcome::Truncated.index()
+    } else {
+        recall(&scratch.plan.outcome) as usize
+    })
 }
 
 /// Never reached: the verifier refuses a program in which it could be.

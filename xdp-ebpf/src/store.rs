@@ -1,11 +1,15 @@
 //! The maps as the engine's store.
 
+use core::ops::Deref;
+
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Scratch;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::maps::{CHUNK_LEN, Chunk, Config};
+
+use crate::frame::pinned;
 
 /// Units in a chunk, and how many bits count them.
 const CHUNK_UNITS: u32 = (CHUNK_LEN / UNIT) as u32;
@@ -49,10 +53,12 @@ impl Maps {
 }
 
 impl Store for Maps {
-    const MAX_PIECES: usize = 12;
+    const MAX_PIECES: usize = 6;
+    const MAX_TYPES: usize = 32;
+    const MAX_CHAIN: usize = 3;
     const MAX_PARTS: usize = 1;
-    const MAX_FIXUPS: usize = 64;
-    const MAX_OWNERS: usize = 64;
+    const MAX_FIXUPS: usize = 32;
+    const MAX_OWNERS: usize = 32;
     const UNBOUNDED: bool = false;
 
     #[inline(always)]
@@ -66,14 +72,14 @@ impl Store for Maps {
     }
 
     #[inline(always)]
-    fn bucket(&self, hash: u64, probe: usize) -> Option<&Bucket> {
+    fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>> {
         TABLE.get((hash as u32).wrapping_add(probe as u32) & self.config.bucket_mask)
     }
 
     #[inline(always)]
     fn record(&self, address: Address) -> Option<&Window> {
         let chunk = SLAB.get_ptr(address >> CHUNK_SHIFT)?;
-        let offset = (address & (CHUNK_UNITS - 1)) as usize * UNIT;
+        let offset = pinned((address & (CHUNK_UNITS - 1)) as usize * UNIT);
         if offset > CHUNK_LEN - size_of::<Window>() {
             return None;
         }
@@ -85,7 +91,7 @@ impl Store for Maps {
     #[inline(always)]
     fn entry(&self, address: Address) -> Option<&Entry> {
         let chunk = SLAB.get_ptr(address >> CHUNK_SHIFT)?;
-        let offset = (address & (CHUNK_UNITS - 1)) as usize * UNIT;
+        let offset = pinned((address & (CHUNK_UNITS - 1)) as usize * UNIT);
         if offset > CHUNK_LEN - size_of::<Entry>() {
             return None;
         }

@@ -45,11 +45,12 @@ pub fn decode(scratch: &mut Scratch, at: usize, len: usize) -> Option<()> {
 }
 
 /// The OPT record of a response as two words: eight octets and the three after them, little-endian.
-/// `payload` is what the server takes in octets; `extended` the upper bits of the response code.
+/// `payload` is what the server takes in octets; `extended` the upper bits of the response code,
+/// `dnssec_ok` 1 to echo the DO bit.
 #[inline(always)]
-pub fn response(payload: u16, extended: u8, dnssec_ok: bool) -> (u64, u32) {
+pub fn response(payload: u16, extended: u8, dnssec_ok: u8) -> (u64, u32) {
     let [high, low] = payload.to_be_bytes();
-    let flags = if dnssec_ok { 0x80 } else { 0 };
+    let flags = (dnssec_ok & 1) << 7;
     let head = [0, 0, crate::dns::rtype::OPT as u8, high, low, extended, 0, flags];
     (u64::from_le_bytes(head), 0)
 }

@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::bytes::{get, u8_at, u64_at};
 use crate::dns::{HEADER_LEN, MIN_PAYLOAD, QUESTION_TAIL_LEN, edns, name, rtype};
 use crate::frame::Frame;
-use crate::launder::forget;
+use crate::launder::{forget, recall};
 use crate::scratch::{MAX_QUERY, Scratch};
 
 /// The header bits of the second 16-bit word, as they lie in a little-endian load.
@@ -58,6 +58,18 @@ impl Query {
         }
     }
 
+    /// 1 if DNSSEC records are wanted, as a number that the verifier does not know.
+    #[inline(always)]
+    pub fn dnssec(&self) -> usize {
+        recall(&self.dnssec_ok) as usize & 1
+    }
+
+    /// 1 if the response has an OPT record.
+    #[inline(always)]
+    pub fn opt(&self) -> usize {
+        recall(&self.edns) as usize & 1
+    }
+
     /// The largest response over UDP in octets: 512 without EDNS, else the client's payload size but
     /// not below 512, and never above the server's `limit`.
     #[inline(always)]
@@ -93,6 +105,8 @@ pub fn decode<F: Frame>(
     }
     let sum = frame.copy_out(at, len, &mut scratch.message).ok_or(Outcome::BadLength)?;
     let sum = forget(&mut scratch.slots[6], sum);
+    // The copying loop has compared the length with its counter: each exit knows it differently.
+    let len = forget(&mut scratch.slots[7], len as u64) as usize & 0x7ff;
     let header = u64_at(&scratch.message, 0);
     let second = header >> 16;
     if second & flags::QR != 0 {

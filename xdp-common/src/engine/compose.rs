@@ -32,9 +32,7 @@ pub fn write<S: Store, F: Frame>(
     payload: u16,
     scratch: &mut Scratch,
 ) -> Option<u64> {
-    let signed = recall(&scratch.query.dnssec_ok) != 0;
-    let has_opt = recall(&scratch.query.edns) != 0;
-    let mut sum = header(frame, at, has_opt, scratch)?;
+    let mut sum = header(frame, at, scratch)?;
     sum += recall(&scratch.query.question_sum);
     let sum = forget(&mut scratch.slots[6], sum);
 
@@ -45,16 +43,16 @@ pub fn write<S: Store, F: Frame>(
         if index >= count {
             break;
         }
-        let added = part(store, frame, at, index, signed, scratch)?;
+        let added = part(store, frame, at, index, scratch)?;
         scratch.slots[6] += added;
         index += 1;
     }
     let mut sum = recall(&scratch.slots[6]);
 
-    if has_opt {
+    if scratch.query.opt() != 0 {
         let opt_at = (recall(&scratch.plan.total) as usize).wrapping_sub(edns::OPT_LEN) & 0xffff;
         let extended = (recall(&scratch.plan.rcode) >> 4) as u8;
-        let (first, rest) = edns::response(payload, extended, signed);
+        let (first, rest) = edns::response(payload, extended, scratch.query.dnssec() as u8);
         frame.put(at + opt_at, first.to_le_bytes())?;
         let [a, b, c, _] = rest.to_le_bytes();
         frame.put(at + opt_at + 8, [a, b, c])?;
@@ -66,20 +64,16 @@ pub fn write<S: Store, F: Frame>(
 
 /// Writes the header and returns its sum.
 #[inline(always)]
-fn header<F: Frame>(frame: &mut F, at: usize, has_opt: bool, scratch: &Scratch) -> Option<u64> {
+fn header<F: Frame>(frame: &mut F, at: usize, scratch: &Scratch) -> Option<u64> {
     let plan = &scratch.plan;
     let mut first = recall(&scratch.query.id_and_flags) | flags::QR;
     first |= (recall(&plan.rcode) & 0xf) << 24;
-    if recall(&plan.authoritative) != 0 {
-        first |= flags::AA;
-    }
-    if recall(&plan.truncated) != 0 {
-        first |= flags::TC;
-    }
+    first |= (recall(&plan.authoritative) & 1) * flags::AA;
+    first |= (recall(&plan.truncated) & 1) * flags::TC;
     let counts = recall(&plan.counts);
     let answers = (counts as u16).to_be() as u32;
     let authorities = ((counts >> 16) as u16).to_be() as u32;
-    let additionals = ((counts >> 32) as u16 + has_opt as u16).to_be() as u32;
+    let additionals = ((counts >> 32) as u16 + scratch.query.opt() as u16).to_be() as u32;
     // QDCOUNT is 1.
     let words = first as u64 | ((0x0100 | (answers << 16)) as u64) << 32;
     let second = authorities | (additionals << 16);
@@ -95,19 +89,19 @@ fn part<S: Store, F: Frame>(
     frame: &mut F,
     message_at: usize,
     index: usize,
-    signed: bool,
     scratch: &mut Scratch,
 ) -> Option<u64> {
     let part = scratch.plan.parts[index & (PLAN_LEN - 1)];
+    let dnssec = scratch.query.dnssec();
     let len = part.len as usize & 0xffff;
     let place = forget(&mut scratch.slots[0], part.at as u64) as usize & 0xffff;
     let piece = piece_of(store, &scratch.synthesis, part.address)?;
     let body = piece.body_at();
     copy(store, frame, message_at + place, piece, part.address, len)?;
-    let mut sum = checksum::at(place, piece.sum(signed));
+    let mut sum = checksum::at(place, piece.sum(dnssec));
 
     let (start, end) = plan::context_of(&scratch.plan, &part);
-    let fixups = piece.fixups(signed);
+    let fixups = piece.fixups(dnssec);
     if fixups > S::MAX_FIXUPS {
         return None;
     }
@@ -117,12 +111,8 @@ fn part<S: Store, F: Frame>(
             break;
         }
         let (offset, what) = piece.fixup(fixup);
-        let target = if what & FIXUP_START != 0 {
-            place + (what & !FIXUP_START) as usize
-        } else {
-            end.wrapping_sub(what as usize)
-        };
-        if target > MAX_POINTER {
+        let target = fixed(what, place, end);
+        if S::UNBOUNDED && target > MAX_POINTER {
             return None;
         }
         let octets = (0xc000 | target as u16).to_be_bytes();
@@ -137,14 +127,14 @@ fn part<S: Store, F: Frame>(
         return Some(sum);
     }
     let pointer = if owner == 0 { start } else { end.wrapping_sub(owner as usize) };
-    if pointer > MAX_POINTER {
+    if S::UNBOUNDED && pointer > MAX_POINTER {
         return None;
     }
     let pointer = 0xc000 | pointer as u16;
     if pointer == QUESTION_POINTER {
         return Some(sum);
     }
-    let records = piece.count(signed);
+    let records = piece.count(dnssec);
     if records > S::MAX_OWNERS {
         return None;
     }
@@ -176,6 +166,17 @@ fn part<S: Store, F: Frame>(
         record += 1;
     }
     Some(sum)
+}
+
+/// Where a pointer points to: forward from the piece's place, or back from the end of the context's
+/// name. Without a branch, of which the verifier would follow both ways at every step of the loop.
+#[inline(always)]
+fn fixed(what: u16, place: usize, end: usize) -> usize {
+    let distance = (what & !FIXUP_START) as usize;
+    // All ones if the pointer is to the piece itself.
+    let itself = 0usize.wrapping_sub((what >> 15) as usize);
+    let base = end.wrapping_add(place.wrapping_sub(end) & itself);
+    base.wrapping_add((distance ^ !itself).wrapping_sub(!itself))
 }
 
 /// Copies the body of a piece. One that is larger than [`PART`] lies in the slab in one run, and

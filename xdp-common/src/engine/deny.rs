@@ -9,7 +9,7 @@ use crate::bytes::{get, put, u8_at, u16_at};
 use crate::dns::{HEADER_LEN, name, rcode, rtype};
 use crate::engine::exact::{self, Step};
 use crate::engine::find;
-use crate::engine::plan::{Context, MAX_CHAIN, PLAN_LEN, QUESTION, SYNTHESIS, piece_of, section};
+use crate::engine::plan::{Context, PLAN_LEN, QUESTION, SYNTHESIS, piece_of, section};
 use crate::image::node::{Node, flag};
 use crate::image::piece::{self, Piece, RDATA_AT};
 use crate::image::zone::{Zone, denial};
@@ -30,7 +30,7 @@ pub fn plan<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Outcome, Outco
 pub fn run<S: Store>(store: &S, scratch: &mut Scratch, mut step: Step) -> Result<Outcome, Outcome> {
     let mut hops = 0;
     let mut outcome = Outcome::Positive;
-    while hops <= MAX_CHAIN {
+    while hops <= S::MAX_CHAIN {
         step = match step {
             Step::Done(last) => return Ok(last),
             Step::At(address, context) => exact::at_node(store, scratch, address, context)?,
@@ -72,7 +72,7 @@ pub fn absent<S: Store>(
         return Err(Outcome::Miss);
     }
     if node.is(flag::CUT) {
-        exact::referral(scratch, node, context);
+        exact::referral::<S>(scratch, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
     if node.is(flag::DNAME) {
@@ -118,7 +118,7 @@ fn wildcard<S: Store>(
 ) -> Result<Step, Outcome> {
     let signed = recall(&scratch.query.dnssec_ok) != 0;
     let qtype = recall(&scratch.query.qtype) as u16;
-    let piece = exact::type_piece(source, qtype, scratch);
+    let piece = exact::type_piece::<S>(source, qtype, scratch)?;
     if piece != 0 {
         scratch.plan.add(piece, section::ANSWER, context);
         if signed {

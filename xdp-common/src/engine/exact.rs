@@ -3,8 +3,8 @@
 use crate::Outcome;
 use crate::dns::rtype;
 use crate::engine::deny;
-use crate::engine::plan::{Context, MAX_CHAIN, QUESTION, section};
-use crate::image::node::{MAX_TYPES, Node, flag};
+use crate::engine::plan::{Context, QUESTION, section};
+use crate::image::node::{Node, flag};
 use crate::image::zone::Zone;
 use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
@@ -35,7 +35,7 @@ pub fn plan<S: Store>(
     let (mut address, mut context) =
         (found, Context { from: QUESTION, len: recall(&scratch.query.name_len) });
     let mut hop = 0;
-    while hop <= MAX_CHAIN {
+    while hop <= S::MAX_CHAIN {
         match at_node(store, scratch, address, context)? {
             Step::Done(outcome) => return Ok(outcome),
             Step::At(next, of) => {
@@ -52,8 +52,8 @@ pub fn plan<S: Store>(
         }
         hop += 1;
     }
-    // The chain is longer than anyone follows; what was found is true.
-    Ok(Outcome::Positive)
+    // A longer chain is the host's, and past its bound the resolver's: what was found is true.
+    if S::UNBOUNDED { Ok(Outcome::Positive) } else { Err(Outcome::Miss) }
 }
 
 /// One step at a node.
@@ -70,10 +70,10 @@ pub fn at_node<S: Store>(
         return Ok(Step::Absent(node.labels(), context));
     }
     if node.is(flag::CUT) && qtype != rtype::DS {
-        referral(scratch, node, context);
+        referral::<S>(scratch, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
-    let piece = type_piece(node, qtype, scratch);
+    let piece = type_piece::<S>(node, qtype, scratch)?;
     if piece != 0 {
         scratch.plan.add(piece, section::ANSWER, context);
         return Ok(Step::Done(Outcome::Positive));
@@ -88,10 +88,17 @@ pub fn at_node<S: Store>(
 
 /// The piece of one type; 0 if the node does not have it.
 #[inline(always)]
-pub(super) fn type_piece(node: Node<'_>, qtype: u16, scratch: &mut Scratch) -> Address {
+pub(super) fn type_piece<S: Store>(
+    node: Node<'_>,
+    qtype: u16,
+    scratch: &mut Scratch,
+) -> Result<Address, Outcome> {
     let count = node.type_count();
+    if count > S::MAX_TYPES {
+        return Err(Outcome::Broken);
+    }
     let (mut found, mut index) = (0u64, 0);
-    while index < MAX_TYPES {
+    while index < S::MAX_TYPES {
         if index >= count {
             break;
         }
@@ -102,7 +109,7 @@ pub(super) fn type_piece(node: Node<'_>, qtype: u16, scratch: &mut Scratch) -> A
         }
         index += 1;
     }
-    forget(&mut scratch.slots[5], found) as Address
+    Ok(forget(&mut scratch.slots[5], found) as Address)
 }
 
 /// The CNAME, and where it leads (RFC 1034 section 4.3.2 step 3a). Names outside the zone are the
@@ -138,12 +145,17 @@ fn nodata(scratch: &mut Scratch, zone: Zone<'_>, node: Node<'_>, context: Contex
 /// The name servers of the delegated zone, its DS or the proof that it has none, and the addresses
 /// without which nobody could ask them (RFC 4035 section 3.1.4, RFC 9471).
 #[inline(always)]
-pub(super) fn referral(scratch: &mut Scratch, node: Node<'_>, context: Context) {
+pub(super) fn referral<S: Store>(
+    scratch: &mut Scratch,
+    node: Node<'_>,
+    context: Context,
+) -> Result<(), Outcome> {
     if context.from == QUESTION {
         scratch.plan.authoritative = 0;
     }
     scratch.plan.add(node.otherwise(), section::AUTHORITY, context);
-    if node_lacks_ds(node, scratch) {
+    // The DS itself is part of the referral.
+    if type_piece::<S>(node, rtype::DS, scratch)? == 0 {
         proofs(scratch, node, context);
     }
     if node.glue() != 0 {
@@ -153,12 +165,7 @@ pub(super) fn referral(scratch: &mut Scratch, node: Node<'_>, context: Context) 
         scratch.plan.add(node.optional_glue(), section::ADDITIONAL, context);
         scratch.plan.last_is_optional = 1;
     }
-}
-
-/// Whether a zone cut has no DS: its referral carries the denial. The DS itself is in the referral.
-#[inline(always)]
-fn node_lacks_ds(node: Node<'_>, scratch: &mut Scratch) -> bool {
-    type_piece(node, rtype::DS, scratch) == 0
+    Ok(())
 }
 
 /// Both proofs of a node, if the client wants them.

@@ -42,8 +42,11 @@ pub fn suffix<S: Store>(
     hash: u64,
 ) -> Option<Address> {
     let tag = place >> 32;
+    // Loops narrow what they compare with: the length is taken from memory for each.
+    scratch.slots[15] = len as u64;
     let mut probe = 0;
     while probe < MAX_PROBES {
+        let len = recall(&scratch.slots[15]) as usize & 0xff;
         let bucket = store.bucket(place, probe)?;
         let (mut candidate, mut slot) = (0u64, 0);
         while slot < 8 {
@@ -152,5 +155,7 @@ fn at_depth<S: Store>(
     let len = name_len.wrapping_sub(at) & 0xff;
     let hash = name::hash(&scratch.name, at, len, store.seed());
     let hash = forget(&mut scratch.slots[13], hash);
+    let at = recall(&scratch.offsets[labels.wrapping_sub(depth) & 127]) as usize;
+    let len = name_len.wrapping_sub(at) & 0xff;
     suffix(store, scratch, at, len, hash, hash)
 }

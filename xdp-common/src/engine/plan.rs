@@ -10,9 +10,6 @@ use crate::scratch::Scratch;
 /// Places for pieces in a plan. The longest: a chain of CNAMEs through wildcards, and a denial.
 pub const PLAN_LEN: usize = 32;
 
-/// The most CNAMEs that are followed.
-pub const MAX_CHAIN: usize = 8;
-
 /// Answer, authority or additional section.
 #[allow(missing_docs, reason = "the names of RFC 1035 section 4.1")]
 pub mod section {
@@ -60,6 +57,9 @@ pub struct Plan {
     pub truncated: u32,
     /// 1 if the last part may be left out.
     pub last_is_optional: u32,
+    /// What the answer is called: the [`Outcome::index`](crate::Outcome::index).
+    pub outcome: u32,
+    _zero: u32,
     /// Octets of the whole message.
     pub total: u32,
     /// Records in the three sections, 16 bits each.
@@ -78,6 +78,8 @@ impl Plan {
             authoritative: 0,
             truncated: 0,
             last_is_optional: 0,
+            outcome: 0,
+            _zero: 0,
             total: 0,
             counts: 0,
             parts: [part; PLAN_LEN],
@@ -176,9 +178,9 @@ pub fn measure<S: Store>(
     limit: usize,
     now_s: u32,
 ) -> Result<usize, Outcome> {
-    let signed = recall(&scratch.query.dnssec_ok) != 0;
+    let dnssec = scratch.query.dnssec();
     let name_len = recall(&scratch.query.name_len) as usize & 0xff;
-    let opt_len = if recall(&scratch.query.edns) != 0 { edns::OPT_LEN } else { 0 };
+    let opt_len = scratch.query.opt() * edns::OPT_LEN;
     let head_len = HEADER_LEN + name_len + QUESTION_TAIL_LEN;
     let count = recall(&scratch.plan.count) as usize;
     if count > S::MAX_PIECES {
@@ -193,20 +195,20 @@ pub fn measure<S: Store>(
         }
         let address = scratch.plan.parts[index].address;
         let piece = piece_of(store, &scratch.synthesis, address).ok_or(Outcome::Broken)?;
-        let len = piece.len(signed);
+        let len = piece.len(dnssec);
         // Serial arithmetic (RFC 4034 section 3.1.5): expired if now is after.
         let not_after = piece.not_after();
         let late =
             not_after != crate::image::piece::NEVER && not_after.wrapping_sub(now_s) >> 31 != 0;
-        expired |= (signed && late) as u64;
-        too_much |= exceeds_bounds::<S>(piece, signed, &scratch.plan.parts[index]) as u64;
+        expired |= late as u64 & dnssec as u64;
+        too_much |= exceeds_bounds::<S>(piece, dnssec, &scratch.plan.parts[index]) as u64;
         total_before_last = total;
         counts_before_last = counts;
         let part = &mut scratch.plan.parts[index];
         part.at = total as u32;
         part.len = len as u32;
         total += len;
-        counts += (piece.count(signed) as u64) << ((part.section & 3) * 16);
+        counts += (piece.count(dnssec) as u64) << ((part.section & 3) * 16);
         index += 1;
     }
     let mut total = forget(&mut scratch.slots[0], total as u64) as usize & 0xf_ffff;
@@ -237,10 +239,10 @@ pub fn measure<S: Store>(
 /// Whether writing the piece takes more steps than this host of the engine takes. It is asked before
 /// anything is edited, so that the packet can be passed up whole.
 #[inline(always)]
-fn exceeds_bounds<S: Store>(piece: Piece<'_>, signed: bool, part: &Part) -> bool {
+fn exceeds_bounds<S: Store>(piece: Piece<'_>, dnssec: usize, part: &Part) -> bool {
     let owner = piece.owner();
     let stays = owner == OWNER_INSIDE || (owner == 0 && part.context == QUESTION);
-    piece.fixups(signed) > S::MAX_FIXUPS
-        || piece.len(signed) > S::MAX_PARTS * PART
-        || (!stays && piece.count(signed) > S::MAX_OWNERS)
+    piece.fixups(dnssec) > S::MAX_FIXUPS
+        || piece.len(dnssec) > S::MAX_PARTS * PART
+        || (!stays && piece.count(dnssec) > S::MAX_OWNERS)
 }

@@ -8,6 +8,8 @@ pub mod node;
 pub mod piece;
 pub mod zone;
 
+use core::ops::Deref;
+
 use crate::bytes::SLACK;
 
 /// A place in the slab in units of eight octets; 0 is no place.
@@ -49,6 +51,10 @@ pub const MAX_SCAN: usize = 48;
 pub trait Store {
     /// The most pieces in an answer.
     const MAX_PIECES: usize;
+    /// The most types at a name, at most [`node::MAX_TYPES`].
+    const MAX_TYPES: usize;
+    /// The most CNAMEs that are followed.
+    const MAX_CHAIN: usize;
     /// The most runs of [`piece::PART`] octets in a piece.
     const MAX_PARTS: usize;
     /// The most pointers to fix in a piece.
@@ -65,8 +71,9 @@ pub trait Store {
     /// The most labels of any name in the image.
     fn max_labels(&self) -> usize;
 
-    /// The bucket for a hash and the `probe` after it.
-    fn bucket(&self, hash: u64, probe: usize) -> Option<&Bucket>;
+    /// The bucket for a hash and the `probe` after it. The daemon stores into buckets while the engine
+    /// reads; a host that shares memory with it hands out a copy of whole slots.
+    fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>>;
 
     /// The record at an address.
     fn record(&self, address: Address) -> Option<&Window>;

@@ -51,6 +51,9 @@ pub const NEVER: u32 = u32::MAX;
 pub const RDATA_AT: usize = 12;
 
 /// A piece, read from its record.
+///
+/// `dnssec` is 1 for all of the piece, 0 for what is sent with DO clear: a number and no bool, so that
+/// fields are found by arithmetic and not by branches, of which the verifier would follow both ways.
 #[derive(Clone, Copy)]
 pub struct Piece<'a> {
     window: &'a Window,
@@ -65,27 +68,27 @@ impl<'a> Piece<'a> {
 
     /// Octets that are sent.
     #[inline(always)]
-    pub fn len(self, signed: bool) -> usize {
-        u16_at(self.window, if signed { at::SIGNED_LEN } else { at::LEN }) as usize
+    pub fn len(self, dnssec: usize) -> usize {
+        u16_at(self.window, at::LEN + (dnssec & 1) * 2) as usize
     }
 
     /// Whether nothing is sent.
     #[inline(always)]
-    pub fn is_empty(self, signed: bool) -> bool {
-        self.len(signed) == 0
+    pub fn is_empty(self, dnssec: usize) -> bool {
+        self.len(dnssec) == 0
     }
 
     /// Their one's-complement sum; the pointers to be fixed are zero in it, those of
     /// [`Piece::owner`] are [`QUESTION_POINTER`].
     #[inline(always)]
-    pub fn sum(self, signed: bool) -> u16 {
-        u16_at(self.window, if signed { at::SIGNED_SUM } else { at::SUM })
+    pub fn sum(self, dnssec: usize) -> u16 {
+        u16_at(self.window, at::SUM + (dnssec & 1) * 2)
     }
 
     /// Records in them.
     #[inline(always)]
-    pub fn count(self, signed: bool) -> usize {
-        u16_at(self.window, if signed { at::SIGNED_COUNT } else { at::COUNT }) as usize
+    pub fn count(self, dnssec: usize) -> usize {
+        u16_at(self.window, at::COUNT + (dnssec & 1) * 2) as usize
     }
 
     /// When the first of its signatures expires, in seconds since 1970 modulo 2^32.
@@ -96,8 +99,8 @@ impl<'a> Piece<'a> {
 
     /// How many pointers to fix.
     #[inline(always)]
-    pub fn fixups(self, signed: bool) -> usize {
-        u8_at(self.window, if signed { at::SIGNED_FIXUPS } else { at::FIXUPS }) as usize
+    pub fn fixups(self, dnssec: usize) -> usize {
+        u8_at(self.window, at::FIXUPS + (dnssec & 1)) as usize
     }
 
     /// Whose the records are: 0 for the context's name, [`OWNER_INSIDE`], or the length in octets of
