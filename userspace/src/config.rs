@@ -452,7 +452,7 @@ fn invalid(
 
 /// An address and port to listen on; never a wildcard address.
 ///
-/// A socket on 0.0.0.0 or [::] does not know by itself which address a query came to, and XDP
+/// A socket on `0.0.0.0` or `[::]` does not know by itself which address a query came to, and XDP
 /// answers only on addresses it is told; so they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenAddress(pub SocketAddr);
@@ -695,7 +695,8 @@ version = "v1"
 [server]
 # UDP and TCP sockets: the addresses clients ask, for example ["192.0.2.1:53", "[2001:db8::1]:53"].
 # Wildcards are refused: an answer must leave from the address that was asked, and XDP answers only
-# on addresses it knows. Empty: no sockets; another name server on this host serves what XDP does not.
+# on addresses it knows. Empty: no sockets; another name server on this host serves what XDP does
+# not.
 listen = []
 # The socket that the other sealdns commands talk to. Mode 0600: whoever may open it may control.
 control = "/run/sealdns/control.sock"
@@ -763,7 +764,8 @@ refresh = "1w"
 # dnssec = "sign"
 # # The [policy.NAME] it is signed by.
 # policy = "default"
-# # Address prefixes that may transfer the zone (AXFR), for example ["192.0.2.0/24"]. Empty: refused.
+# # Address prefixes that may transfer the zone (AXFR), for example ["192.0.2.0/24"]. Empty:
+# # refused.
 # allow-transfer = []
 "##;
 

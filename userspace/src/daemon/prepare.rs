@@ -86,8 +86,8 @@ impl FromFiles {
             .context("the zone's keys")?;
         if are_new {
             for key in &keys {
-                let path = self.keys.path_of(key);
-                tracing::info!(zone = %zone.apex(), tag = key.tag(), "made the key {}", path.display());
+                let file = self.keys.path_of(key);
+                tracing::info!(zone = %zone.apex(), tag = key.tag(), "made {}", file.display());
             }
         }
         let policy = SigningPolicy {
