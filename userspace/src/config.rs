@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +22,9 @@ use crate::zone::Name;
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
 /// Where the control socket is unless the configuration says otherwise.
 pub const DEFAULT_CONTROL: &str = "/run/sealdns/control.sock";
+
+const TCP_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+const TCP_CONNECTIONS_PER_CLIENT: NonZeroUsize = NonZeroUsize::new(100).unwrap();
 
 /// A whole configuration, valid in itself; files it names may still be missing.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -71,9 +75,9 @@ pub struct Server {
     /// How long a TCP client may take to accept a response.
     pub tcp_write_timeout: Period,
     /// TCP connections at once, all clients together.
-    pub tcp_connections: usize,
+    pub tcp_connections: NonZeroUsize,
     /// TCP connections at once from one address (IPv6: one /64).
-    pub tcp_connections_per_client: usize,
+    pub tcp_connections_per_client: NonZeroUsize,
     /// How long open connections may take to finish when the daemon stops.
     pub shutdown_timeout: Period,
 }
@@ -90,8 +94,8 @@ impl Default for Server {
             udp_payload: UdpPayload(1232),
             tcp_idle_timeout: Period(10),
             tcp_write_timeout: Period(10),
-            tcp_connections: 1000,
-            tcp_connections_per_client: 100,
+            tcp_connections: TCP_CONNECTIONS,
+            tcp_connections_per_client: TCP_CONNECTIONS_PER_CLIENT,
             shutdown_timeout: Period(5),
         }
     }
@@ -337,6 +341,11 @@ impl Config {
         let at = |span: Range<usize>, message: String, hint: Option<&str>| {
             invalid(text, path, span.start, message, hint.map(str::to_owned))
         };
+        let mut listening = HashSet::new();
+        if let Some(twice) = config.server.listen.iter().find(|one| !listening.insert(one.0)) {
+            let place = text.find("listen").unwrap_or(0);
+            return Err(at(place..place, format!("{} is listed twice", twice.0), None));
+        }
         let mut seen = HashSet::new();
         for zone in &config.zones {
             let (span, zone) = (zone.span(), zone.get_ref());
@@ -876,6 +885,8 @@ mod tests {
             ("tcp-idle-timeout", "\"s\""),
             ("tcp-idle-timeout", "10"),
             ("udp-payload", "100"),
+            ("tcp-connections", "0"),
+            ("listen", "[\"192.0.2.1\", \"192.0.2.1:53\"]"),
             ("listen", "[\"example.com:53\"]"),
         ] {
             let (line, ..) = fault(&format!("version = \"v1\"\n[server]\n{key} = {value}\n"));

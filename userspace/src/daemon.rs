@@ -597,8 +597,8 @@ fn limits(server: &config::Server) -> tcp::Limits {
     tcp::Limits {
         idle_timeout: server.tcp_idle_timeout.duration(),
         write_timeout: server.tcp_write_timeout.duration(),
-        connections: server.tcp_connections,
-        connections_per_client: server.tcp_connections_per_client,
+        connections: server.tcp_connections.get(),
+        connections_per_client: server.tcp_connections_per_client.get(),
     }
 }
 
