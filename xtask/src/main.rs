@@ -1,2 +1,75 @@
-//! The project's tasks.
-fn main() {}
+//! `cargo xtask`: what is done with the project, each as one command.
+
+mod build;
+mod ci;
+mod compiler;
+mod demo;
+mod fuzz;
+mod setup;
+mod shell;
+mod test;
+mod verify;
+
+// The tests' own means, compiled into this program from their files: to depend on the package would
+// be to compile all of sealdns before the first task can run.
+#[path = "../../tests/src/frames.rs"]
+#[allow(dead_code, reason = "what the tests need besides")]
+mod frames;
+#[path = "../../tests/src/inject.rs"]
+#[allow(dead_code, reason = "what the tests need besides")]
+mod inject;
+#[path = "../../tests/src/net.rs"]
+#[allow(dead_code, reason = "what the tests need besides")]
+mod net;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The tasks of the project. Each calls those that it needs: on a machine with Rust, one command.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Installs what building and testing need; does nothing where nothing is missing
+    Setup(setup::Arguments),
+    /// Builds the eBPF object and `sealdns` with the object embedded
+    Build(build::Arguments),
+    /// Loads every program of the object and prints what the verifier did
+    Verify(verify::Arguments),
+    /// Serves a signed zone from XDP in two namespaces, and has every answer validated
+    Demo(demo::Arguments),
+    /// Runs all tests: units, kernel, wire, oracles
+    Test(test::Arguments),
+    /// Runs what CI runs
+    Ci(ci::Arguments),
+    /// Builds the fuzz targets with address sanitizer and runs each for a while
+    Fuzz(fuzz::Arguments),
+    /// Builds, loads, and attaches to an interface until Ctrl-C
+    Load(build::LoadArguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Setup(arguments) => setup::run(&arguments),
+        Task::Build(arguments) => build::run(&arguments),
+        Task::Verify(arguments) => verify::run(&arguments),
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Ci(arguments) => ci::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Load(arguments) => build::load(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,3 @@
 //! The room `datapath`.
+
+pub mod object;

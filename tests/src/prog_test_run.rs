@@ -1,0 +1,93 @@
+//! The real programs, run by the kernel on frames that we hand them (`BPF_PROG_TEST_RUN`).
+
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{Program, TestRun as _, TestRunOptions, Xdp},
+};
+
+/// Room for the frame that comes back: the largest that XDP makes of a page, and more.
+const LARGEST: usize = 8192;
+
+/// What the kernel does with a frame after XDP (`enum xdp_action` of linux/bpf.h).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// An error of the program.
+    Aborted,
+    /// Thrown away.
+    Drop,
+    /// Given to the network stack.
+    Pass,
+    /// Sent back where it came from.
+    Tx,
+    /// Sent elsewhere.
+    Redirect,
+}
+
+impl Action {
+    fn from_number(number: u32) -> Result<Self> {
+        Ok(match number {
+            0 => Self::Aborted,
+            1 => Self::Drop,
+            2 => Self::Pass,
+            3 => Self::Tx,
+            4 => Self::Redirect,
+            other => bail!("{other} is no XDP action"),
+        })
+    }
+}
+
+/// What became of a frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Run {
+    /// The program's verdict.
+    pub action: Action,
+    /// The frame as the program left it.
+    pub frame: Vec<u8>,
+    /// Time of one run, averaged over all repetitions.
+    pub duration: Duration,
+}
+
+/// The lab's object, as `cargo xtask build` leaves it.
+pub fn lab() -> PathBuf {
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../target/ebpf/bpfel-unknown-none/release/lab"
+    ))
+}
+
+/// Opens an object and loads all its programs.
+pub fn load(object: &[u8]) -> Result<Ebpf> {
+    let mut ebpf = EbpfLoader::new().load(object).context("the object does not load")?;
+    for (name, program) in ebpf.programs_mut() {
+        match program {
+            Program::Xdp(program) => program.load(),
+            Program::SchedClassifier(program) => program.load(),
+            other => bail!("program {name} is of the unexpected type {:?}", other.prog_type()),
+        }
+        .with_context(|| format!("program {name} does not load"))?;
+    }
+    Ok(ebpf)
+}
+
+/// Runs a loaded program on a frame. `repeat` times, each on the frame as the last run left it: more
+/// than once only makes sense for measuring programs that restore it.
+pub fn run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<Run> {
+    let mut out = vec![0; LARGEST];
+    let result = program
+        .test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            repeat,
+            ..TestRunOptions::new()
+        })
+        .context("BPF_PROG_TEST_RUN failed")?;
+    out.truncate(result.data_size_out as usize);
+    Ok(Run {
+        action: Action::from_number(result.return_value)?,
+        frame: out,
+        duration: result.duration,
+    })
+}

@@ -1,0 +1,25 @@
+//! The eBPF object, embedded when the binary was built.
+
+use thiserror::Error;
+
+/// The eBPF object, aligned for the loader, or `None` if the binary was built without it.
+pub const OBJECT: Option<&[u8]> = EMBEDDED;
+
+#[cfg(has_ebpf_object)]
+const EMBEDDED: Option<&[u8]> =
+    Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ebpf-object")));
+#[cfg(not(has_ebpf_object))]
+const EMBEDDED: Option<&[u8]> = None;
+
+/// The binary holds no XDP program.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error(
+    "this binary was built without the XDP program; \
+     run `cargo xtask setup`, then `cargo xtask build`"
+)]
+pub struct NoObject;
+
+/// The eBPF object, or the sentence that tells an operator how to get one.
+pub fn object() -> Result<&'static [u8], NoObject> {
+    OBJECT.ok_or(NoObject)
+}

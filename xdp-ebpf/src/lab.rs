@@ -1,0 +1,30 @@
+//! Programs for tests and measurements; never attached where sealdns serves.
+#![no_std]
+#![no_main]
+
+use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+
+/// Passes every packet up. A veth end delivers what its peer transmits by XDP_TX only if it has an
+/// XDP program itself.
+#[xdp]
+pub fn pass(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// Transmits every packet as it is. With BPF_PROG_TEST_RUN's live frames this puts a frame on the
+/// wire as a network driver receives it: on a page of its own, with room around it.
+#[xdp]
+pub fn transmit(_ctx: XdpContext) -> u32 {
+    xdp_action::XDP_TX
+}
+
+/// The licence that the kernel asks for before it lends its helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// A reachable panic would be an endless loop, which the verifier refuses: so there is none.
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo) -> ! {
+    loop {}
+}

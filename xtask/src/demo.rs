@@ -1,0 +1,675 @@
+//! `cargo xtask demo`: the main job, end to end, on this machine.
+//!
+//! Two namespaces, a veth pair, and in one of them `sealdns` with a signed zone, attached to its end
+//! of the pair in the driver. From the other it is asked with dig; every answer is checked by two
+//! validators, unbound and delv, that trust nothing but the zone's DS. Who answered, XDP or the
+//! daemon, is not what sealdns says but what the device's driver counts.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::{
+    build,
+    inject::{Relay, Route},
+    net::{self, End, Namespace, Process},
+    setup, shell,
+};
+
+/// Arguments of `demo`.
+#[derive(clap::Args, Default)]
+pub struct Arguments {
+    /// Keep the directory with keys, zones, configurations and logs
+    #[arg(long)]
+    keep: bool,
+    /// Use this `sealdns` instead of building one
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+}
+
+const ZONE: &str = "example.org";
+/// Signed, with a DS in its parent.
+const SECURE_CHILD: &str = "secure.example.org";
+/// Not signed: what is below it is insecure, and proven to be.
+const INSECURE_CHILD: &str = "legacy.example.org";
+
+// Documentation prefixes (RFC 5737, RFC 3849): inside the two namespaces they are real.
+const CLIENT: [&str; 2] = ["198.51.100.1/24", "2001:db8:53::1/64"];
+const SERVER: [&str; 2] = ["198.51.100.2/24", "2001:db8:53::2/64"];
+/// Names of the two ends, each in its own namespace.
+const CLIENT_END: &str = "client";
+const SERVER_END: &str = "server";
+/// The relay's sockets, of either family, in the client's namespace.
+const RELAY: [&str; 2] = ["127.0.0.1:5300", "[::1]:5300"];
+/// The validating resolver's port, in the client's namespace.
+const UNBOUND_PORT: u16 = 5353;
+
+/// How long the server may take until it serves, and unbound too.
+const START: Duration = Duration::from_secs(30);
+/// How long one question may take; dig itself gives up sooner.
+const QUESTION: Duration = Duration::from_secs(20);
+
+//----------- What is asked --------------------------------------------------------------------------
+
+/// How a query travels.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// On a page with room around it, as a network card's driver has it, over IPv4.
+    Frame4,
+    /// The same over IPv6.
+    Frame6,
+    /// From dig's socket straight into the veth pair, which leaves little room to grow (42 octets
+    /// at the tail and 216 at the head on Linux 6.18): large answers are the daemon's.
+    Socket,
+}
+
+impl Way {
+    fn shown(self) -> &'static str {
+        match self {
+            Way::Frame4 => "frame, IPv4",
+            Way::Frame6 => "frame, IPv6",
+            Way::Socket => "socket",
+        }
+    }
+}
+
+/// A question and what must hold of its answer.
+struct Question {
+    name: &'static str,
+    qtype: &'static str,
+    way: Way,
+    /// XDP must answer.
+    hot: bool,
+    /// Validators must find proof that it is not signed, instead of a signature.
+    insecure: bool,
+    what: &'static str,
+}
+
+const fn hot(name: &'static str, qtype: &'static str, what: &'static str) -> Question {
+    Question { name, qtype, way: Way::Frame4, hot: true, insecure: false, what }
+}
+
+const fn any(name: &'static str, qtype: &'static str, what: &'static str) -> Question {
+    Question { name, qtype, way: Way::Frame4, hot: false, insecure: false, what }
+}
+
+const fn by(way: Way, question: Question) -> Question {
+    Question { way, ..question }
+}
+
+const fn insecure(question: Question) -> Question {
+    Question { insecure: true, ..question }
+}
+
+const QUESTIONS: &[Question] = &[
+    hot("example.org", "SOA", "apex"),
+    hot("example.org", "NS", "apex"),
+    hot("example.org", "DNSKEY", "apex"),
+    hot("example.org", "MX", "apex"),
+    hot("example.org", "TXT", "apex"),
+    hot("example.org", "CAA", "apex"),
+    hot("example.org", "HTTPS", "apex"),
+    hot("www.example.org", "A", "address"),
+    hot("wWw.eXample.ORG", "AAAA", "mixed case"),
+    by(Way::Frame6, hot("www.example.org", "A", "address")),
+    by(Way::Frame6, hot("www.example.org", "AAAA", "address")),
+    hot("_443._tcp.www.example.org", "TLSA", "DANE"),
+    hot("_sip._udp.example.org", "SRV", "service"),
+    hot("shop.example.org", "A", "CNAME, two steps"),
+    hot("www.example.org", "MX", "NODATA"),
+    hot("the.woods.example.org", "A", "empty non-terminal"),
+    any("one.apps.example.org", "A", "wildcard"),
+    any("one.apps.example.org", "MX", "wildcard, NODATA"),
+    any("no.such.name.example.org", "A", "NXDOMAIN"),
+    by(Way::Frame6, any("nor.this.example.org", "AAAA", "NXDOMAIN")),
+    any("secure.example.org", "DS", "delegation with DS"),
+    any("legacy.example.org", "DS", "delegation without DS"),
+    any("www.secure.example.org", "A", "signed child zone"),
+    insecure(any("www.legacy.example.org", "A", "unsigned child zone")),
+    by(Way::Socket, any("www.example.org", "A", "little room")),
+    by(Way::Socket, any("example.org", "DNSKEY", "too little room")),
+];
+
+//----------- What is answered -----------------------------------------------------------------------
+
+/// Who answered, as the driver of the server's device counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Answerer {
+    Xdp,
+    Daemon,
+}
+
+/// What a validator makes of an answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Security {
+    Secure,
+    Insecure,
+    Bogus,
+    /// It could not tell, for want of an answer.
+    Failed,
+}
+
+impl Security {
+    fn shown(self) -> &'static str {
+        match self {
+            Security::Secure => "secure",
+            Security::Insecure => "insecure",
+            Security::Bogus => "BOGUS",
+            Security::Failed => "FAILED",
+        }
+    }
+}
+
+/// One line of the table.
+struct Row {
+    question: &'static Question,
+    answerer: Answerer,
+    status: String,
+    octets: usize,
+    unbound: Security,
+    delv: Security,
+    /// What is wrong, with the tools' words; empty if nothing is.
+    faults: Vec<String>,
+}
+
+/// Runs the task.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    if !shell::is_root() {
+        bail!("the demo makes network namespaces and loads programs: run this as root");
+    }
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
+    }
+    setup::ensure(setup::Purpose::Test)?;
+    build::run(&build::Arguments { ebpf_only: arguments.binary.is_some() })?;
+    let binary = arguments.binary.clone().unwrap_or_else(build::sealdns);
+    net::sweep();
+    let directory = Directory::new(arguments.keep)?;
+    let stage = shell::step("stage: namespaces, keys, zones, sealdns, unbound", || {
+        Stage::set(&directory.path, &binary)
+    })?;
+    let counted_before = stage.answered_by_own_count()?;
+    let sent_before = stage.transmitted()?;
+    let mut rows = Vec::new();
+    for question in QUESTIONS {
+        if interrupted.load(Ordering::Relaxed) {
+            bail!("interrupted; all is cleaned up");
+        }
+        rows.push(stage.ask(question)?);
+    }
+    let sent = stage.transmitted()? - sent_before;
+    let counted = stage.answered_by_own_count()? - counted_before;
+    print_table(&rows);
+    let ended = stage.end()?;
+    conclude(&rows, sent, counted, ended)
+}
+
+/// Fails unless every answer validates and the hot ones came from XDP.
+fn conclude(rows: &[Row], sent: u64, counted: u64, ended: std::process::ExitStatus) -> Result<()> {
+    let by_xdp = rows.iter().filter(|row| row.answerer == Answerer::Xdp).count();
+    let insecure = rows.iter().filter(|row| row.unbound == Security::Insecure).count();
+    let mut faults: Vec<String> = rows
+        .iter()
+        .flat_map(|row| {
+            let question = format!("{} {}", row.question.name, row.question.qtype);
+            row.faults.iter().map(move |fault| format!("{question}: {fault}"))
+        })
+        .collect();
+    if sent != counted {
+        faults.push(format!("the driver sent {sent} answers of XDP, sealdns counted {counted}"));
+    }
+    if !ended.success() {
+        faults.push(format!("sealdns did not end well after SIGTERM ({ended})"));
+    }
+    println!(
+        "{} questions: {by_xdp} answered by XDP, {} by the daemon; {} secure, {insecure} insecure as \
+         it must be.",
+        rows.len(),
+        rows.len() - by_xdp,
+        rows.iter().filter(|row| row.unbound == Security::Secure).count(),
+    );
+    println!(
+        "Validators' own questions included, XDP sent {sent} answers, and sealdns counted them."
+    );
+    if !faults.is_empty() {
+        bail!("{} faults:\n{}", faults.len(), faults.join("\n"));
+    }
+    println!("Every answer validates, and the hot ones came from XDP.");
+    Ok(())
+}
+
+fn print_table(rows: &[Row]) {
+    println!();
+    println!(
+        "{:28} {:7} {:22} {:12} {:9} {:9} {:9} {:9} {:>5}",
+        "question", "type", "what it is", "way", "status", "answered", "unbound", "delv", "bytes"
+    );
+    for row in rows {
+        let answerer = match row.answerer {
+            Answerer::Xdp => "XDP",
+            Answerer::Daemon => "daemon",
+        };
+        println!(
+            "{:28} {:7} {:22} {:12} {:9} {:9} {:9} {:9} {:>5}{}",
+            row.question.name,
+            row.question.qtype,
+            row.question.what,
+            row.question.way.shown(),
+            row.status,
+            answerer,
+            row.unbound.shown(),
+            row.delv.shown(),
+            row.octets,
+            if row.faults.is_empty() { "" } else { "  <--" },
+        );
+    }
+    println!();
+}
+
+//----------- Stage ----------------------------------------------------------------------------------
+
+/// All that runs. Fields are dropped in this order: askers before the server, processes before the
+/// namespaces they live in.
+struct Stage {
+    _unbound: Process,
+    _relay: Relay,
+    sealdns: Process,
+    client: Namespace,
+    server: Namespace,
+    directory: PathBuf,
+    binary: PathBuf,
+}
+
+impl Stage {
+    fn set(directory: &Path, binary: &Path) -> Result<Self> {
+        let client = Namespace::new("demo-client")?;
+        let server = Namespace::new("demo-server")?;
+        net::veth(
+            &End { namespace: &client, interface: CLIENT_END, addresses: &CLIENT },
+            &End { namespace: &server, interface: SERVER_END, addresses: &SERVER },
+        )?;
+        let anchors = write_zones(directory, binary)?;
+        let config = write_config(directory)?;
+        let mut sealdns =
+            server.spawn("sealdns", Command::new(binary).args(["run", "--config"]).arg(&config))?;
+        sealdns.wait_for_line(START, |line| line.trim() == "ready")?;
+
+        let server_mac = server.enter(|| net::mac_address(SERVER_END))??;
+        let routes = [0, 1].map(|family| -> Result<Route> {
+            Ok(Route {
+                listen: RELAY[family].parse()?,
+                client: net::address_of(CLIENT[family])?,
+                server: server_address(family)?,
+            })
+        });
+        let routes = routes.into_iter().collect::<Result<Vec<_>>>()?;
+        let lab = build::object_path("lab");
+        let relay = Relay::start(&client, &lab, CLIENT_END, server_mac, &routes)?;
+
+        let config = write_unbound_config(directory, &anchors)?;
+        let mut unbound = client
+            .spawn("unbound", Command::new(program("unbound")?).args(["-d", "-c"]).arg(config))?;
+        unbound.wait_for_line(START, |line| line.contains("start of service"))?;
+        Ok(Self {
+            _unbound: unbound,
+            _relay: relay,
+            sealdns,
+            client,
+            server,
+            directory: directory.to_owned(),
+            binary: binary.to_owned(),
+        })
+    }
+
+    /// Answers that XDP sent, as the driver counts.
+    fn transmitted(&self) -> Result<u64> {
+        self.server.enter(|| net::xdp_transmitted(SERVER_END))?
+    }
+
+    /// Answers that XDP sent, as sealdns counts.
+    fn answered_by_own_count(&self) -> Result<u64> {
+        let output = self.server.output(
+            Command::new(&self.binary)
+                .args(["xdp", "status", "--json", "--config"])
+                .arg(self.directory.join("sealdns.toml")),
+            QUESTION,
+        )?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        ensure!(
+            output.status.success(),
+            "`sealdns xdp status` failed ({}): {said}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let status: Value =
+            serde_json::from_str(&said).with_context(|| format!("this is no JSON: {said}"))?;
+        Ok(answered(&status))
+    }
+
+    /// Asks one question, of the server and of the validators.
+    fn ask(&self, question: &'static Question) -> Result<Row> {
+        let at: SocketAddr = match question.way {
+            Way::Frame4 => RELAY[0].parse()?,
+            Way::Frame6 => RELAY[1].parse()?,
+            Way::Socket => server_address(0)?,
+        };
+        let before = self.transmitted()?;
+        let direct = self.dig(at, question, &["+norecurse", "+ignore"])?;
+        let answerer = if self.transmitted()? > before { Answerer::Xdp } else { Answerer::Daemon };
+
+        let resolver = SocketAddr::new([127, 0, 0, 1].into(), UNBOUND_PORT);
+        let resolved = self.dig(resolver, question, &[])?;
+        let unbound = security_of(&resolved);
+        let validated = self.delv(RELAY[0].parse()?, question)?;
+        let delv = security_by_delv(&validated);
+
+        let status = field(&direct, "status: ").unwrap_or("none").to_owned();
+        let octets = field(&direct, "MSG SIZE  rcvd: ").and_then(|size| size.parse().ok());
+        let wanted = if question.insecure { Security::Insecure } else { Security::Secure };
+        let mut faults = Vec::new();
+        if !matches!(status.as_str(), "NOERROR" | "NXDOMAIN") {
+            faults.push(format!("dig says\n{direct}"));
+        }
+        if question.hot && answerer != Answerer::Xdp {
+            faults.push("is hot, but XDP did not answer it".into());
+        }
+        if unbound != wanted {
+            faults.push(format!("unbound finds it {}\n{resolved}", unbound.shown()));
+        }
+        if delv != wanted {
+            faults.push(format!("delv finds it {}\n{validated}", delv.shown()));
+        }
+        let octets = octets.unwrap_or(0);
+        Ok(Row { question, answerer, status, octets, unbound, delv, faults })
+    }
+
+    fn dig(&self, at: SocketAddr, question: &Question, more: &[&str]) -> Result<String> {
+        let mut command = Command::new(program("dig")?);
+        // `+noedns=…` and the like from a user's .digrc would be in the way.
+        command.arg("-r").arg(format!("@{}", at.ip())).arg("-p").arg(at.port().to_string());
+        command.args(["+dnssec", "+nocookie", "+bufsize=1232", "+time=3", "+tries=1"]).args(more);
+        command.args([question.name, question.qtype]);
+        let output = self.client.output(&mut command, QUESTION)?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn delv(&self, at: SocketAddr, question: &Question) -> Result<String> {
+        let mut command = Command::new(program("delv")?);
+        command.arg(format!("@{}", at.ip())).arg("-p").arg(at.port().to_string());
+        command.arg("-a").arg(self.directory.join("anchors")).arg(format!("+root={ZONE}"));
+        command.args([question.name, question.qtype]);
+        let output = self.client.output(&mut command, QUESTION)?;
+        let (said, complained) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        Ok(format!("{said}{complained}"))
+    }
+
+    /// Asks sealdns to end, and says how it did.
+    fn end(self) -> Result<std::process::ExitStatus> {
+        self.sealdns.stop()
+    }
+}
+
+fn server_address(family: usize) -> Result<SocketAddr> {
+    Ok(SocketAddr::new(net::address_of(SERVER[family])?, 53))
+}
+
+fn program(name: &str) -> Result<PathBuf> {
+    net::find_program(name).with_context(|| format!("{name} is not installed: `cargo xtask setup`"))
+}
+
+/// Makes keys, and zones that fit them. Returns the DS records that validators start from, as
+/// presentation format, one a line.
+fn write_zones(directory: &Path, binary: &Path) -> Result<String> {
+    let keys = directory.join("state/keys");
+    fs::create_dir_all(&keys)?;
+    for zone in [ZONE, SECURE_CHILD] {
+        shell::output_of(
+            Command::new(binary).args(["key", "generate", zone, "--keys"]).arg(&keys),
+        )?;
+    }
+    let ds = |zone| {
+        shell::output_of(Command::new(binary).args(["key", "ds", zone, "--keys"]).arg(&keys))
+    };
+    let zones = shell::root().join("tests/zones");
+    let parent = fs::read_to_string(zones.join("demo.zone"))?;
+    let child_ds = ds(SECURE_CHILD)?;
+    fs::write(
+        directory.join("example.org.zone"),
+        format!("{parent}\n; What `sealdns key ds {SECURE_CHILD}` says.\n{child_ds}\n"),
+    )?;
+    fs::copy(zones.join("secure.zone"), directory.join("secure.example.org.zone"))?;
+    fs::copy(zones.join("legacy.zone"), directory.join("legacy.example.org.zone"))?;
+    let anchors = ds(ZONE)?;
+    fs::write(directory.join("anchors"), delv_anchors(&anchors)?)?;
+    Ok(anchors)
+}
+
+fn write_config(directory: &Path) -> Result<PathBuf> {
+    let state = directory.join("state");
+    let listen = [server_address(0)?, server_address(1)?];
+    let mut text = format!(
+        "version = \"v1\"\n\
+         [server]\n\
+         listen = [\"{}\", \"{}\"]\n\
+         control = \"{}\"\n\
+         state-dir = \"{}\"\n\
+         user = \"\"\n\
+         [xdp]\n\
+         interfaces = [\"{SERVER_END}\"]\n\
+         mode = \"native\"\n\
+         memory = \"64MiB\"\n",
+        listen[0],
+        listen[1],
+        directory.join("control.sock").display(),
+        state.display(),
+    );
+    for (zone, dnssec) in [(ZONE, "sign"), (SECURE_CHILD, "sign"), (INSECURE_CHILD, "off")] {
+        text.push_str(&format!(
+            "[[zone]]\nname = \"{zone}\"\nfile = \"{}\"\ndnssec = \"{dnssec}\"\n",
+            directory.join(format!("{zone}.zone")).display()
+        ));
+    }
+    let path = directory.join("sealdns.toml");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+fn write_unbound_config(directory: &Path, anchors: &str) -> Result<PathBuf> {
+    let relay: SocketAddr = RELAY[0].parse()?;
+    let mut text = format!(
+        "server:\n\
+         \x20 directory: \"{0}\"\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n\
+         \x20 use-syslog: no\n  verbosity: 1\n  num-threads: 1\n\
+         \x20 interface: 127.0.0.1@{UNBOUND_PORT}\n  access-control: 127.0.0.0/8 allow\n\
+         \x20 module-config: \"validator iterator\"\n  val-log-level: 2\n\
+         \x20 do-not-query-localhost: no\n  do-ip6: no\n  edns-buffer-size: 1232\n\
+         \x20 trust-anchor-signaling: no\n  target-fetch-policy: \"0 0 0 0 0\"\n",
+        directory.display(),
+    );
+    for ds in anchors.lines().filter(|line| !line.trim().is_empty()) {
+        text.push_str(&format!("  trust-anchor: \"{}\"\n", ds.trim()));
+    }
+    text.push_str("remote-control:\n  control-enable: no\n");
+    // Each zone by its server's address: the addresses that the zones themselves give are examples.
+    for zone in [ZONE, SECURE_CHILD, INSECURE_CHILD] {
+        text.push_str(&format!(
+            "stub-zone:\n  name: \"{zone}\"\n  stub-addr: {}@{}\n  stub-tcp-upstream: no\n",
+            relay.ip(),
+            relay.port()
+        ));
+    }
+    let path = directory.join("unbound.conf");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+/// DS records as BIND's tools take trust anchors.
+fn delv_anchors(records: &str) -> Result<String> {
+    let mut text = String::from("trust-anchors {\n");
+    for line in records.lines().filter(|line| !line.trim().is_empty()) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "DS");
+        let rdata = at.map_or(&[][..], |at| &words[at + 1..]);
+        let [tag, algorithm, digest_type, digest @ ..] = rdata else {
+            bail!("this is no DS record: {line:?}");
+        };
+        ensure!(!digest.is_empty(), "this DS record has no digest: {line:?}");
+        text.push_str(&format!(
+            "  \"{}\" static-ds {tag} {algorithm} {digest_type} \"{}\";\n",
+            words[0],
+            digest.concat()
+        ));
+    }
+    text.push_str("};\n");
+    Ok(text)
+}
+
+//----------- Reading what tools say -----------------------------------------------------------------
+
+/// The word behind a label, such as dig's `status: `.
+fn field<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    let rest = &text[text.find(label)? + label.len()..];
+    rest.split(|c: char| c == ',' || c.is_whitespace()).next()
+}
+
+/// What a validating resolver's answer, printed by dig, says of security (RFC 4035 section 3.2.3).
+fn security_of(answer: &str) -> Security {
+    let flags = answer.lines().find_map(|line| line.strip_prefix(";; flags: "));
+    let authenticated = flags
+        .and_then(|flags| flags.split(';').next())
+        .is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "ad"));
+    match field(answer, "status: ") {
+        Some("NOERROR" | "NXDOMAIN") if authenticated => Security::Secure,
+        Some("NOERROR" | "NXDOMAIN") => Security::Insecure,
+        // The resolver answers SERVFAIL to what it refuses; what it says besides (RFC 8914: EDE 6 to
+        // 12 are DNSSEC's) is in the answer for the reader.
+        Some("SERVFAIL") => Security::Bogus,
+        _ => Security::Failed,
+    }
+}
+
+/// What delv says: it validates itself.
+fn security_by_delv(said: &str) -> Security {
+    let says = |words: &str| said.lines().any(|line| line.starts_with(';') && line.contains(words));
+    if says("fully validated") {
+        Security::Secure
+    } else if says("unsigned answer") {
+        Security::Insecure
+    } else if said.contains("broken trust chain") || said.contains("no valid") {
+        Security::Bogus
+    } else {
+        Security::Failed
+    }
+}
+
+/// The sum of all counters of outcomes that are answers, wherever they stand in `xdp status --json`.
+fn answered(status: &Value) -> u64 {
+    const ANSWERS: [&str; 8] = [
+        "positive",
+        "nodata",
+        "referral",
+        "wildcard",
+        "nxdomain",
+        "dname",
+        "truncated",
+        "bad-version",
+    ];
+    match status {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| match value.as_u64() {
+                Some(count) if ANSWERS.contains(&name.as_str()) => count,
+                _ => answered(value),
+            })
+            .sum(),
+        Value::Array(values) => values.iter().map(answered).sum(),
+        _ => 0,
+    }
+}
+
+//----------- Directory ------------------------------------------------------------------------------
+
+/// A directory of this run, removed at its end unless it is to be kept.
+struct Directory {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Directory {
+    fn new(keep: bool) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("sealdns-demo-{}", std::process::id()));
+        fs::create_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
+        Ok(Self { path, keep })
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if self.keep {
+            eprintln!("kept {}", self.path.display());
+        } else {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const SECURE: &str = "\
+;; ->>HEADER<<- opcode: QUERY, status: NXDOMAIN, id: 1
+;; flags: qr rd ra ad; QUERY: 1, ANSWER: 0, AUTHORITY: 6, ADDITIONAL: 1
+;; MSG SIZE  rcvd: 540
+";
+
+    #[test]
+    fn ad_is_read_from_the_flags_alone() {
+        assert_eq!(security_of(SECURE), Security::Secure);
+        let without = SECURE.replace(" ad;", "; ad");
+        assert_eq!(security_of(&without), Security::Insecure);
+        assert_eq!(security_of(&SECURE.replace("NXDOMAIN", "SERVFAIL")), Security::Bogus);
+        assert_eq!(security_of("nothing"), Security::Failed);
+        assert_eq!(field(SECURE, "MSG SIZE  rcvd: "), Some("540"));
+    }
+
+    #[test]
+    fn delv_is_believed_on_comment_lines_only() {
+        assert_eq!(security_by_delv("; fully validated\nwww A 192.0.2.1"), Security::Secure);
+        assert_eq!(security_by_delv("; negative response, fully validated"), Security::Secure);
+        assert_eq!(security_by_delv("t TXT \"fully validated\""), Security::Failed);
+        assert_eq!(security_by_delv("; unsigned answer\n"), Security::Insecure);
+        assert_eq!(security_by_delv(";; resolution failed: broken trust chain"), Security::Bogus);
+    }
+
+    #[test]
+    fn only_answers_are_summed() {
+        let status = json!({ "programs": [
+            { "name": "serve", "counters": { "positive": 3, "miss": 100, "nodata": 2 } },
+            { "name": "deny", "counters": { "nxdomain": 5 } },
+        ]});
+        assert_eq!(answered(&status), 10);
+    }
+
+    #[test]
+    fn anchors_keep_a_digest_in_several_words() {
+        let text = delv_anchors("example.org. 3600 IN DS 60485 13 2 D4B7 D520\n").expect("a DS");
+        assert!(text.contains("\"example.org.\" static-ds 60485 13 2 \"D4B7D520\";"));
+        assert!(delv_anchors("example.org. IN A 192.0.2.1").is_err());
+    }
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask test`: everything that proves it.
+
+use anyhow::Result;
+
+use crate::{build, setup, shell};
+
+/// Arguments of `test`.
+#[derive(clap::Args, Default)]
+pub struct Arguments {
+    /// Fail if a test cannot be run
+    #[arg(long)]
+    pub ci: bool,
+    /// Run tests of this package only
+    #[arg(short, long)]
+    pub package: Option<String>,
+    /// Run tests whose names contain one of these, and further arguments to the test binaries
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub filters: Vec<String>,
+}
+
+/// Runs the task.
+///
+/// The tests are built like the binary, so that what both need is compiled once. As root they run
+/// the programs in the kernel and on the wire; without, those tests are skipped, and counted.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    setup::ensure(setup::Purpose::Test)?;
+    build::run(&build::Arguments::default())?;
+    let mut command = shell::cargo();
+    command.args(["test", "--release", "--locked", "--no-fail-fast"]);
+    match &arguments.package {
+        Some(package) => command.args(["--package", package]),
+        None => command.arg("--workspace"),
+    };
+    if !shell::is_root() {
+        eprintln!("note: not root, so no test can load a program; those are skipped");
+    }
+    if arguments.ci {
+        command.env("SEALDNS_NO_SKIP", "1");
+    }
+    if !arguments.filters.is_empty() {
+        command.arg("--").args(&arguments.filters);
+    }
+    shell::step("tests", || shell::run(&mut command))
+}

@@ -1,0 +1,379 @@
+//! `cargo xtask verify`: what the kernel's verifier makes of every program of the object.
+//!
+//! The verifier walks all paths through a program; how much it had to walk decides whether the
+//! program loads at all (one million instructions) and how long loading takes. That grows silently
+//! with innocent changes, so the figures of a kernel are committed (`xdp-ebpf/budget.json`) and
+//! compared.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    programs::{Program, ProgramError},
+};
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
+use serde_json::{Value, json};
+
+use crate::{build, setup, shell};
+
+/// By how much a figure may exceed the committed one before it is reported, in per cent.
+const TOLERANCE_PERCENT: u64 = 10;
+
+/// How many of the last lines of the verifier's log are shown for a program that does not load: the
+/// error, and the path on which it was found.
+const LOG_LINES: usize = 40;
+
+/// Arguments of `verify`.
+#[derive(clap::Args, Default)]
+pub struct Arguments {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Fail if a figure exceeds the committed one by more than 10 %
+    #[arg(long)]
+    pub budget: bool,
+    /// Commit to the figures seen now
+    #[arg(long)]
+    pub write_budget: bool,
+    /// Verify this object instead of building one
+    #[arg(long, value_name = "FILE")]
+    pub object: Option<PathBuf>,
+}
+
+/// What it took to verify and load one program.
+struct Figures {
+    kind: &'static str,
+    /// Instructions the verifier processed, over all paths.
+    processed: u64,
+    /// States it kept for comparison, in all and at most at one time.
+    total_states: u64,
+    peak_states: u64,
+    /// Of the verifier alone, in microseconds.
+    verification_us: u64,
+    /// Octets of machine code.
+    jited_bytes: u64,
+    /// The whole system call.
+    load: Duration,
+}
+
+/// Runs the task.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    if !shell::is_root() {
+        bail!("loading programs needs root (CAP_BPF and CAP_NET_ADMIN): run this as root");
+    }
+    let path = match &arguments.object {
+        Some(path) => path.clone(),
+        None => {
+            setup::ensure(setup::Purpose::Build)?;
+            build::run(&build::Arguments { ebpf_only: true })?;
+            build::object_path("sealdns-xdp")
+        }
+    };
+    let object = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let figures = verify(&object)?;
+    if arguments.json {
+        println!("{:#}", to_json(&figures));
+    } else {
+        print_table(&figures);
+    }
+    let budget = shell::root().join("xdp-ebpf/budget.json");
+    if arguments.write_budget {
+        write_budget(&budget, &figures)?;
+    }
+    if arguments.budget {
+        check_budget(&budget, &figures)?;
+    }
+    Ok(())
+}
+
+fn verify(object: &[u8]) -> Result<BTreeMap<String, Figures>> {
+    let mut ebpf = open(object, VerifierLogLevel::STATS)?;
+    let mut all = BTreeMap::new();
+    for (name, program) in ebpf.programs_mut() {
+        let log = statistics(name, program, object)?;
+        let start = Instant::now();
+        load(program)?.with_context(|| format!("program {name} does not load"))?;
+        let load = start.elapsed();
+        let info = program.info()?;
+        let find = |before: &str| {
+            number_after(&log, before)
+                .with_context(|| format!("the verifier's log lacks {before:?}: {log}"))
+        };
+        let figures = Figures {
+            kind: kind(program),
+            processed: find("processed ")?,
+            total_states: find("total_states ")?,
+            peak_states: find("peak_states ")?,
+            verification_us: find("verification time ")?,
+            jited_bytes: u64::from(info.size_jitted()),
+            load,
+        };
+        all.insert(name.to_owned(), figures);
+    }
+    if all.is_empty() {
+        bail!("the object holds no program");
+    }
+    Ok(all)
+}
+
+fn open(object: &[u8], level: VerifierLogLevel) -> Result<Ebpf> {
+    EbpfLoader::new().verifier_log_level(level).load(object).context("the object does not load")
+}
+
+/// Loads a program of a kind that sealdns has.
+fn load(program: &mut Program) -> Result<Result<(), ProgramError>> {
+    Ok(match program {
+        Program::Xdp(program) => program.load(),
+        Program::SchedClassifier(program) => program.load(),
+        other => bail!("programs of the type {:?} are not expected", other.prog_type()),
+    })
+}
+
+fn kind(program: &Program) -> &'static str {
+    match program {
+        Program::Xdp(_) => "xdp",
+        _ => "tcx",
+    }
+}
+
+/// The verifier's closing lines for a program that it accepts.
+///
+/// The loader asks for the log only once a load has failed. So it is made to fail behind the
+/// verifier: the kernel hands out the program's file descriptor last, and there is none left.
+fn statistics(name: &str, program: &mut Program, object: &[u8]) -> Result<String> {
+    let result = without_descriptors(|| load(program))??;
+    match result {
+        Err(ProgramError::LoadError { io_error, verifier_log })
+            if io_error.raw_os_error() == Some(Errno::EMFILE as i32) =>
+        {
+            Ok(verifier_log.to_string())
+        }
+        Err(ProgramError::LoadError { io_error, .. }) => {
+            bail!(
+                "the kernel refuses program {name} ({io_error}); the end of the verifier's log:\n{}",
+                refusal(name, object)?
+            )
+        }
+        Err(error) => Err(error).context(format!("program {name} does not load")),
+        Ok(()) => bail!("program {name} was given a file descriptor although none was left"),
+    }
+}
+
+/// Runs `work` while this process can open no further file.
+fn without_descriptors<T>(work: impl FnOnce() -> T) -> Result<T> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    // Descriptors are given out from the lowest: as many as are below the one that would be next.
+    let probe = fs::File::open("/dev/null")?;
+    let next = std::os::fd::AsRawFd::as_raw_fd(&probe);
+    drop(probe);
+    setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(next)?, hard)?;
+    let result = work();
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard)?;
+    Ok(result)
+}
+
+/// The last lines of the log of a program that the verifier refuses.
+fn refusal(name: &str, object: &[u8]) -> Result<String> {
+    let mut ebpf = open(object, VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS)?;
+    let program = ebpf.program_mut(name).context("the program was there before")?;
+    let Err(ProgramError::LoadError { verifier_log, .. }) = load(program)? else {
+        bail!("program {name} was refused, and then accepted");
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().collect();
+    Ok(lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"))
+}
+
+/// The number that follows a phrase.
+fn number_after(text: &str, phrase: &str) -> Option<u64> {
+    let rest = &text[text.find(phrase)? + phrase.len()..];
+    let digits = rest.split(|c: char| !c.is_ascii_digit()).next()?;
+    digits.parse().ok()
+}
+
+fn print_table(figures: &BTreeMap<String, Figures>) {
+    println!(
+        "{:16} {:>4} {:>12} {:>12} {:>12} {:>12} {:>8} {:>9}",
+        "program",
+        "type",
+        "instructions",
+        "states",
+        "peak states",
+        "verifier ms",
+        "JIT B",
+        "load ms"
+    );
+    for (name, program) in figures {
+        println!(
+            "{name:16} {:>4} {:>12} {:>12} {:>12} {:>12.1} {:>8} {:>9.1}",
+            program.kind,
+            program.processed,
+            program.total_states,
+            program.peak_states,
+            program.verification_us as f64 / 1e3,
+            program.jited_bytes,
+            program.load.as_secs_f64() * 1e3,
+        );
+    }
+}
+
+fn to_json(figures: &BTreeMap<String, Figures>) -> Value {
+    let programs: serde_json::Map<String, Value> = figures
+        .iter()
+        .map(|(name, program)| {
+            let value = json!({
+                "type": program.kind,
+                "instructions_processed": program.processed,
+                "total_states": program.total_states,
+                "peak_states": program.peak_states,
+                "verification_us": program.verification_us,
+                "jited_bytes": program.jited_bytes,
+                "load_us": program.load.as_micros() as u64,
+            });
+            (name.clone(), value)
+        })
+        .collect();
+    json!({ "kernel": kernel(), "programs": programs })
+}
+
+// --- Budget ---------------------------------------------------------------------------------------
+
+/// The figures that do not depend on the machine's speed, by their names in the budget.
+fn budgeted(program: &Figures) -> [(&'static str, u64); 3] {
+    [
+        ("instructions_processed", program.processed),
+        ("total_states", program.total_states),
+        ("jited_bytes", program.jited_bytes),
+    ]
+}
+
+/// The running kernel's major and minor version: another one verifies differently.
+fn kernel() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release.trim().split('.').take(2).collect::<Vec<_>>().join(".")
+}
+
+fn write_budget(path: &Path, figures: &BTreeMap<String, Figures>) -> Result<()> {
+    let programs: serde_json::Map<String, Value> = figures
+        .iter()
+        .map(|(name, program)| {
+            let values = budgeted(program).map(|(figure, value)| (figure.to_owned(), value.into()));
+            (name.clone(), Value::Object(values.into_iter().collect()))
+        })
+        .collect();
+    let text = format!("{:#}\n", json!({ "kernel": kernel(), "programs": programs }));
+    fs::write(path, text).with_context(|| format!("{} cannot be written", path.display()))?;
+    eprintln!("wrote {}", path.display());
+    Ok(())
+}
+
+fn check_budget(path: &Path, figures: &BTreeMap<String, Figures>) -> Result<()> {
+    let text = fs::read_to_string(path).with_context(|| {
+        format!("{} cannot be read; `cargo xtask verify --write-budget` makes it", path.display())
+    })?;
+    let budget: Value = serde_json::from_str(&text).with_context(|| {
+        format!("{} is not the JSON that --write-budget writes", path.display())
+    })?;
+    let programs = budget["programs"].as_object().context("the budget names no programs")?;
+    let excesses = excesses(programs, figures);
+    let committed = budget["kernel"].as_str().unwrap_or_default();
+    if excesses.is_empty() {
+        eprintln!("within the budget");
+    } else if committed != kernel() {
+        eprintln!(
+            "note: the budget is of Linux {committed}, this is {}, whose verifier may work \
+             differently; not counted as a failure:\n{}",
+            kernel(),
+            excesses.join("\n")
+        );
+    } else {
+        bail!(
+            "over the budget; if that is wanted, `cargo xtask verify --write-budget`:\n{}",
+            excesses.join("\n")
+        );
+    }
+    Ok(())
+}
+
+fn excesses(
+    budget: &serde_json::Map<String, Value>,
+    figures: &BTreeMap<String, Figures>,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, program) in figures {
+        for (figure, now) in budgeted(program) {
+            match budget.get(name).and_then(|committed| committed[figure].as_u64()) {
+                None => found.push(format!("  {name}: {figure} {now}, not in the budget")),
+                Some(then) if now * 100 > then * (100 + TOLERANCE_PERCENT) => {
+                    found.push(format!("  {name}: {figure} {then} -> {now}"));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for name in budget.keys().filter(|name| !figures.contains_key(*name)) {
+        found.push(format!("  {name}: in the budget, but no longer in the object"));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "verification time 1720 usec\nstack depth 96+0\nprocessed 6307 insns \
+                       (limit 1000000) max_states_per_insn 4 total_states 120 peak_states 61 \
+                       mark_read 0\n";
+
+    fn figures(processed: u64) -> BTreeMap<String, Figures> {
+        let program = Figures {
+            kind: "xdp",
+            processed,
+            total_states: 120,
+            peak_states: 61,
+            verification_us: 1720,
+            jited_bytes: 900,
+            load: Duration::from_millis(2),
+        };
+        BTreeMap::from([("serve".to_owned(), program)])
+    }
+
+    #[test]
+    fn reads_the_verifiers_closing_lines() {
+        assert_eq!(number_after(LOG, "processed "), Some(6307));
+        assert_eq!(number_after(LOG, "total_states "), Some(120));
+        assert_eq!(number_after(LOG, "peak_states "), Some(61));
+        assert_eq!(number_after(LOG, "verification time "), Some(1720));
+        assert_eq!(number_after(LOG, "no such phrase "), None);
+    }
+
+    #[test]
+    fn budget_allows_ten_per_cent_and_no_more() {
+        let committed = json!({ "serve": {
+            "instructions_processed": 1000, "total_states": 120, "jited_bytes": 900,
+        }});
+        let committed = committed.as_object().expect("an object");
+        assert_eq!(excesses(committed, &figures(1100)), Vec::<String>::new());
+        assert_eq!(
+            excesses(committed, &figures(1101)),
+            ["  serve: instructions_processed 1000 -> 1101"]
+        );
+    }
+
+    #[test]
+    fn budget_misses_no_program() {
+        let committed = json!({ "gone": {} });
+        let found = excesses(committed.as_object().expect("an object"), &figures(1));
+        assert_eq!(found.len(), 4);
+        assert_eq!(found[3], "  gone: in the budget, but no longer in the object");
+    }
+}
