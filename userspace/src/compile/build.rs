@@ -41,8 +41,7 @@ pub fn compile(
     slab: &mut Slab,
     memory: &dyn Memory,
 ) -> Result<CompiledZone, CompileError> {
-    let mut writer =
-        Writer { slab, memory, extents: Vec::new(), needed: 0, full: false };
+    let mut writer = Writer { slab, memory, extents: Vec::new(), needed: 0, full: false };
     let result = Build::new(zone, seed, &mut writer).and_then(Build::run);
     let Writer { slab, extents, needed, full, .. } = writer;
     let failed = match result {
@@ -246,7 +245,11 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         self.writer.take(node_len(wire, types))
     }
 
-    fn place_piece(&mut self, piece: PieceBuilder<'_>, wire: &[u8]) -> Result<Address, CompileError> {
+    fn place_piece(
+        &mut self,
+        piece: PieceBuilder<'_>,
+        wire: &[u8],
+    ) -> Result<Address, CompileError> {
         let record = piece.finish().map_err(|_| CompileError::TooLarge(wire.into()))?;
         Ok(self.writer.place(&record))
     }

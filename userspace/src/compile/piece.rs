@@ -131,8 +131,7 @@ impl<'a> PieceBuilder<'a> {
     }
 
     fn expires(&mut self, expiration: u32) {
-        let earlier = self.not_after == NEVER
-            || expiration.wrapping_sub(self.not_after) >> 31 != 0;
+        let earlier = self.not_after == NEVER || expiration.wrapping_sub(self.not_after) >> 31 != 0;
         if earlier {
             self.not_after = expiration;
         }
