@@ -23,15 +23,18 @@ impl Fault {
 pub struct Place {
     /// The file as it was named by who opened it or by `$INCLUDE`.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 for the file as a whole.
     pub line: usize,
-    /// The column in characters, from 1; a tab is one character.
+    /// The column in characters, from 1; a tab is one character. 0 for the file as a whole.
     pub column: usize,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}:{}", self.file, self.column),
+        }
     }
 }
 
@@ -42,10 +45,8 @@ impl fmt::Display for Place {
 pub struct ReadError {
     /// What is wrong, and where it helps what to do: one sentence without a full stop.
     pub message: String,
-    /// The file at fault.
-    pub file: String,
-    /// Where in it; `None` if the file as a whole is at fault (it cannot be read).
-    pub place: Option<Place>,
+    /// Where: a file as a whole if it cannot be read or lacks something.
+    pub place: Place,
     /// The line at fault, control characters replaced; long lines are cut around the column.
     pub source_line: String,
     /// How many characters of `source_line` stand before the column.
@@ -59,22 +60,11 @@ impl ReadError {
     pub(super) fn of_file(file: &str, message: impl Into<String>) -> ReadError {
         ReadError {
             message: message.into(),
-            file: file.to_owned(),
-            place: None,
+            place: Place { file: file.to_owned(), line: 0, column: 0 },
             source_line: String::new(),
             caret: 0,
             included_from: Vec::new(),
         }
-    }
-
-    /// The line, from 1; 0 if the file as a whole is at fault.
-    pub fn line(&self) -> usize {
-        self.place.as_ref().map_or(0, |place| place.line)
-    }
-
-    /// The column in characters, from 1; 0 if the file as a whole is at fault.
-    pub fn column(&self) -> usize {
-        self.place.as_ref().map_or(0, |place| place.column)
     }
 }
 
@@ -83,7 +73,10 @@ impl std::error::Error for ReadError {}
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
-        let Some(place) = &self.place else { return write!(f, "\n  --> {}", self.file) };
+        let place = &self.place;
+        if place.line == 0 {
+            return write!(f, "\n  --> {place}");
+        }
         let number = place.line.to_string();
         let margin = number.len();
         write!(f, "\n{:margin$}--> {place}", "")?;

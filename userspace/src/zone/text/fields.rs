@@ -247,11 +247,11 @@ impl<'a> Fields<'a> {
             }
             Field::Name => self.name()?,
             Field::Ipv4 => {
-                let address: std::net::Ipv4Addr = self.from_str("an IPv4 address")?;
+                let address: std::net::Ipv4Addr = self.standard("an IPv4 address")?;
                 self.out.extend_from_slice(&address.octets());
             }
             Field::Ipv6 => {
-                let address: std::net::Ipv6Addr = self.from_str("an IPv6 address")?;
+                let address: std::net::Ipv6Addr = self.standard("an IPv6 address")?;
                 self.out.extend_from_slice(&address.octets());
             }
             Field::String => self.string()?,
@@ -370,7 +370,8 @@ impl<'a> Fields<'a> {
         parse(token.raw(self.text)).ok_or_else(|| self.expected(token, what))
     }
 
-    pub(super) fn from_str<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, Fault> {
+    /// Takes the next token as what the standard library reads.
+    pub(super) fn standard<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, Fault> {
         self.parse(what, |raw| str::from_utf8(raw).ok()?.parse().ok())
     }
 

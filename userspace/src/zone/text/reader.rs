@@ -514,14 +514,7 @@ impl Reader<'_> {
             included_from.push(self.place(source, at as usize));
             parent = self.sources[source].parent;
         }
-        ReadError {
-            message: fault.message,
-            file: place.file.clone(),
-            place: Some(place),
-            source_line,
-            caret,
-            included_from,
-        }
+        ReadError { message: fault.message, place, source_line, caret, included_from }
     }
 }
 

@@ -103,7 +103,7 @@ fn oddities_are_warned_of() {
 fn an_empty_file_has_no_soa() {
     for text in ["", "\n", "; nothing\n", "\u{feff}", "()"] {
         let error = read(text).err().unwrap();
-        assert_eq!(error.line(), 0, "{error}");
+        assert_eq!(error.place.line, 0, "{error}");
         assert!(error.message.contains("no SOA"), "{error}");
     }
 }
@@ -116,7 +116,7 @@ fn the_default_ttl_of_the_options_comes_last() {
     let loaded = parse(text.into(), "z", &apex(), options, &mut none).unwrap();
     let apex_records = loaded.zone.find(apex().as_wire()).unwrap();
     assert_eq!(apex_records.rrset(Rtype::NS).unwrap().ttl(), 77);
-    assert_eq!(read(text).err().unwrap().line(), 1);
+    assert_eq!(read(text).err().unwrap().place.line, 1);
 }
 
 /// A name of one to three labels of any octets below the apex.
