@@ -93,12 +93,18 @@ impl fmt::Display for ReadError {
     }
 }
 
+/// Where the lines of a text start.
+pub(super) fn line_starts(text: &[u8]) -> Vec<u32> {
+    let ends = text.iter().enumerate().filter(|(_, octet)| **octet == b'\n');
+    std::iter::once(0).chain(ends.map(|(at, _)| at as u32 + 1)).collect()
+}
+
 /// Line and column of an octet of a text, both from 1, the column in characters.
-pub(super) fn line_and_column(text: &[u8], at: usize) -> (usize, usize) {
-    let before = &text[..at.min(text.len())];
-    let line_start = before.iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at + 1);
-    let line = 1 + before.iter().filter(|&&octet| octet == b'\n').count();
-    (line, 1 + characters(skip_mark(before, line_start)))
+pub(super) fn line_and_column(text: &[u8], line_starts: &[u32], at: usize) -> (usize, usize) {
+    let at = at.min(text.len());
+    let line = line_starts.partition_point(|&start| start as usize <= at).max(1);
+    let start = line_starts.get(line - 1).map_or(0, |&start| start as usize);
+    (line, 1 + characters(skip_mark(&text[..at], start)))
 }
 
 /// The line around an octet for people, and how many of its characters stand before the octet.
@@ -168,10 +174,12 @@ mod tests {
     #[test]
     fn lines_and_columns_count_characters_from_one() {
         let text = "\u{feff}aé b\n\tc".as_bytes();
-        assert_eq!(line_and_column(text, 3), (1, 1));
-        assert_eq!(line_and_column(text, 7), (1, 4));
-        assert_eq!(line_and_column(text, text.len() - 1), (2, 2));
-        assert_eq!(line_and_column(text, 1000), (2, 3));
+        let starts = line_starts(text);
+        assert_eq!(line_and_column(text, &starts, 3), (1, 1));
+        assert_eq!(line_and_column(text, &starts, 7), (1, 4));
+        assert_eq!(line_and_column(text, &starts, text.len() - 1), (2, 2));
+        assert_eq!(line_and_column(text, &starts, 1000), (2, 3));
+        assert_eq!(line_and_column(b"", &line_starts(b""), 0), (1, 1));
     }
 
     #[test]

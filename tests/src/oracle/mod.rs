@@ -1,0 +1,3 @@
+//! Other implementations on the same input.
+
+pub mod zone_text;
