@@ -117,8 +117,8 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
         let (value, after) = after.split_at(length);
         rest = after;
         line.push(' ');
-        // Names younger than RFC 9461 are not known everywhere; `keyNNN` is.
-        let name = KEYS.iter().find(|(_, known)| *known == key && key < OHTTP);
+        // Names younger than RFC 9460 are not known everywhere (Knot 3.2); `keyNNN` is.
+        let name = KEYS.iter().find(|(_, known)| *known == key && key <= IPV6HINT);
         match name {
             Some((name, _)) => line.push_str(name),
             None => write!(line, "key{key}")?,
@@ -132,7 +132,7 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
                 for (index, key) in value.chunks_exact(2).enumerate() {
                     let key = u16::from_be_bytes([key[0], key[1]]);
                     line.push_str(if index > 0 { "," } else { "" });
-                    match KEYS.iter().find(|(_, known)| *known == key && key < OHTTP) {
+                    match KEYS.iter().find(|(_, known)| *known == key && key <= IPV6HINT) {
                         Some((name, _)) => line.push_str(name),
                         None => write!(line, "key{key}")?,
                     }

@@ -63,10 +63,11 @@ fn record(line: &mut String, owner: &str, rtype: Rtype, ttl: u32, rdata: &[u8]) 
     line.clear();
     let _ = write!(line, "{owner}\t{ttl}\tIN\t{rtype}\t");
     let start = line.len();
-    // What does not read back the same, whoever is to blame, is written octet by octet.
+    // What does not read back the same, whoever is to blame, is written octet by octet, and its
+    // type by number: not every tool knows every mnemonic.
     if !(presentation(line, rtype, rdata) && reads_as(&line[start..], rtype, rdata)) {
-        line.truncate(start);
-        let _ = write!(line, "\\# {}", rdata.len());
+        line.clear();
+        let _ = write!(line, "{owner}\t{ttl}\tIN\tTYPE{}\t\\# {}", rtype.0, rdata.len());
         for (index, octet) in rdata.iter().enumerate() {
             let _ = write!(line, "{}{octet:02x}", if index == 0 { " " } else { "" });
         }
