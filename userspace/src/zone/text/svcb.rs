@@ -6,6 +6,7 @@
 use super::error::Fault;
 use super::fields::{Fields, decimal, shown};
 use super::lexer::Token;
+use super::show;
 use crate::zone::name::{wire_name_len, write_name};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -154,7 +155,7 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
                     }
                     rest = after;
                 }
-                write_quoted(line, &list)?;
+                show::quoted(line, &list)?;
             }
             PORT => write!(line, "{}", u16::from_be_bytes([value[0], value[1]]))?,
             IPV4HINT => {
@@ -170,23 +171,9 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
                 }
             }
             ECH => line.push_str(&domain::utils::base64::encode_string(value)),
-            _ => write_quoted(line, value)?,
+            _ => show::quoted(line, value)?,
         }
     }
-    Ok(())
-}
-
-/// Octets as a character string in quotes (RFC 1035 section 5.1).
-fn write_quoted(line: &mut String, octets: &[u8]) -> std::fmt::Result {
-    line.push('"');
-    for &octet in octets {
-        match octet {
-            b'"' | b'\\' => write!(line, "\\{}", octet as char)?,
-            b' '..=b'~' => line.push(octet as char),
-            _ => write!(line, "\\{octet:03}")?,
-        }
-    }
-    line.push('"');
     Ok(())
 }
 
