@@ -114,6 +114,12 @@ impl Record {
     fn rdata(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.at as usize + usize::from(self.owner_len)..][..usize::from(self.rdata_len)]
     }
+
+    /// Owner name and RDATA.
+    fn whole(self, bytes: &[u8]) -> &[u8] {
+        let length = usize::from(self.owner_len) + usize::from(self.rdata_len);
+        &bytes[self.at as usize..][..length]
+    }
 }
 
 impl ZoneBuilder {
@@ -285,7 +291,17 @@ impl ZoneBuilder {
         keyed.par_sort_unstable_by(|&(a_prefix, a), &(b_prefix, b)| {
             a_prefix.cmp(&b_prefix).then_with(|| order(&records[a as usize], &records[b as usize]))
         });
-        self.records = keyed.iter().map(|&(_, index)| records[index as usize]).collect();
+        // The octets follow the order too: those who walk over the records from here on would
+        // otherwise wait for memory at each of them.
+        let mut ordered_bytes = Vec::with_capacity(bytes.len());
+        let ordered = keyed.iter().map(|&(_, index)| {
+            let record = records[index as usize];
+            let at = ordered_bytes.len() as u32;
+            ordered_bytes.extend_from_slice(record.whole(bytes));
+            Record { at, ..record }
+        });
+        self.records = ordered.collect();
+        self.bytes = ordered_bytes;
     }
 
     /// Sorts into canonical order, drops duplicate records (RFC 2181 section 5), gives every RRset

@@ -6,6 +6,7 @@ use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
 use proptest::prelude::*;
 use std::collections::HashMap;
 use std::io;
+use std::sync::LazyLock;
 
 const HEAD: &str = "$TTL 3600\n@ SOA ns host 1 7200 900 1209600 300\n@ NS ns\nns A 192.0.2.53\n";
 
@@ -202,6 +203,25 @@ proptest! {
         let _ = read_files(&[("z", &text)]).map_err(|error| error.to_string());
     }
 
+    /// The fixtures with a few octets changed, taken out or put in.
+    #[test]
+    fn damaged_fixtures_are_read_or_refused(
+        file in any::<proptest::sample::Index>(),
+        edits in proptest::collection::vec(
+            (any::<proptest::sample::Index>(), 0usize..3, proptest::sample::select(WORDS)), 1..4)
+    ) {
+        let mut text = file.get(&FIXTURES).clone();
+        for (at, edit, word) in edits {
+            let at = at.index(text.len().max(1)).min(text.len());
+            let until = (at + edit * word.len()).min(text.len());
+            text.splice(at..until, if edit == 1 { &[] } else { word.as_bytes() }.iter().copied());
+        }
+        if let Ok(loaded) = read_files(&[("z", &text)]) {
+            let again = written(&loaded.zone);
+            prop_assert!(read(&again).is_ok(), "{}", again);
+        }
+    }
+
     /// Words of master files in any order reach further than random octets.
     #[test]
     fn any_words_are_read_or_refused(
@@ -235,6 +255,16 @@ proptest! {
         prop_assert!(names.is_sorted_by(|a, b| a < b));
     }
 }
+
+/// The zones that the oracle tests read.
+static FIXTURES: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/zones/text");
+    let mut paths: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let paths = paths.iter().filter(|path| path.is_file());
+    paths.map(|path| std::fs::read(path).unwrap()).collect()
+});
 
 /// What master files are made of, and what breaks them.
 const WORDS: &[&str] = &[
