@@ -223,7 +223,7 @@ fn param(fields: &mut Fields<'_>) -> Result<(u16, Vec<u8>), Fault> {
     if name.starts_with(b"key") {
         return Ok((key, value));
     }
-    let wire = value_to_wire(fields, token, key, rest.is_some(), &value)?;
+    let wire = value_to_wire(token, key, rest.is_some(), &value)?;
     Ok((key, wire))
 }
 
@@ -245,13 +245,7 @@ fn key(name: &[u8]) -> Option<u16> {
     decimal(digits, u16::MAX.into()).filter(|_| plain).map(|key| key as u16)
 }
 
-fn value_to_wire(
-    fields: &mut Fields<'_>,
-    token: Token,
-    key: u16,
-    has_value: bool,
-    value: &[u8],
-) -> Result<Vec<u8>, Fault> {
+fn value_to_wire(token: Token, key: u16, has_value: bool, value: &[u8]) -> Result<Vec<u8>, Fault> {
     let fault = |message: &str| Err(Fault::new(token.at(), message));
     match key {
         NO_DEFAULT_ALPN | OHTTP if has_value => return fault("this key has no value"),
@@ -295,7 +289,7 @@ fn value_to_wire(
         Some(wire) => Ok(wire),
         None => {
             let name = KEYS.iter().find(|(_, known)| *known == key).map_or("key", |known| known.0);
-            Err(fields.expected(token, &format!("a {name} with a value of its form")))
+            fault(&format!("the value of {name} has not the form that it must have"))
         }
     }
 }
