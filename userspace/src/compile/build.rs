@@ -213,8 +213,15 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         for rtype in rtypes {
             let Some(rrset) = owner.rrset(rtype) else { continue };
             let piece = match rtype {
-                // One piece serves as the answer to a question for it and as a proof.
-                Rtype::NSEC => self.denial_piece(&owner, rrset)?,
+                // One piece serves as the answer to a question for it and as a proof, but what a
+                // wildcard answers with is the question's own.
+                Rtype::NSEC => {
+                    record.proofs[0] = self.denial_piece(&owner, rrset)?;
+                    match first_label(wire) {
+                        b"*" => self.rrset_piece(&owner, rrset, OwnerName::Context)?,
+                        _ => record.proofs[0],
+                    }
+                }
                 Rtype::DNAME => {
                     record.flags |= flag::DNAME;
                     self.rrset_piece(&owner, rrset, OwnerName::Suffix(wire.len()))?
@@ -227,7 +234,6 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
                     record.otherwise = piece;
                 }
                 Rtype::DNAME => record.otherwise = piece,
-                Rtype::NSEC => record.proofs[0] = piece,
                 _ => {}
             }
             record.types.push((rtype.0, piece));
