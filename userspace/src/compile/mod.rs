@@ -1,135 +1,74 @@
 //! Signed zones compiled into the image that the engine answers from.
+//!
+//! | to … | use |
+//! |---|---|
+//! | publish and withdraw zones | [`Image`] |
+//! | answer from what is published | [`Reader`] |
+//! | know what memory that needs | [`Memory`] |
 
-pub mod memory;
+mod build;
+mod image;
+mod memory;
+mod names;
+mod piece;
+mod reader;
+mod slab;
+mod table;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, RwLock};
-
-use xdp_common::Outcome;
-
+pub use image::{Image, PublishError, Retired, Usage};
 pub use memory::Memory;
+pub use reader::Reader;
+pub use table::buckets_for;
 
-use crate::server::Engine;
-use crate::zone::{Name, Zone};
+use crate::zone::name::write_name;
 
 /// The largest DNS message over TCP in octets (RFC 1035 section 4.2.2).
 pub const MAX_TCP_MESSAGE: usize = 65535;
 
-/// Private stand-in.
-pub struct Image {
-    memory: Arc<dyn Memory>,
-    zones: BTreeMap<Name, usize>,
-    gate: Arc<RwLock<()>>,
-}
-
-/// Private stand-in.
-#[derive(Default)]
-pub struct Retired;
-
-/// Private stand-in.
-#[derive(Debug, thiserror::Error)]
-pub enum PublishError {
-    /// The memory is too small.
-    #[error("the memory is full")]
+/// Why a zone cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// There is no SOA at the apex.
+    #[error("the zone has no SOA at its apex")]
+    NoApex,
+    /// A name has more types than a node holds.
+    #[error("{} has more than {} types", Shown(.0), xdp_common::image::node::MAX_TYPES)]
+    TooManyTypes(Box<[u8]>),
+    /// An RRset does not fit a DNS message.
+    #[error("an RRset at {} is larger than a DNS message", Shown(.0))]
+    TooLarge(Box<[u8]>),
+    /// NSEC3 with iterations or a salt.
+    #[error(
+        "NSEC3 with iterations or a salt is not served: RFC 9276 asks for none of either; \
+         sign the zone with 0 iterations and without salt"
+    )]
+    Nsec3Parameters,
+    /// NSEC3PARAM, but no NSEC3.
+    #[error("the zone has an NSEC3PARAM record, but no NSEC3 records")]
+    NoNsec3,
+    /// More hashes alike than chance explains.
+    #[error("more than {} NSEC3 hashes of the zone start alike", xdp_common::image::MAX_SCAN)]
+    CrowdedHashes,
+    /// There is no room in the slab.
+    #[error("the zone needs {octets} octets of the slab")]
     Full {
-        /// Octets.
-        slab_needed: usize,
-        /// Buckets.
-        buckets_needed: usize,
+        /// Octets that the zone needs in all.
+        octets: usize,
     },
-    /// Private stand-in.
-    #[error("a zone that cannot be compiled")]
-    Other,
 }
 
-/// Private stand-in.
-pub struct Usage {
-    /// Octets.
-    pub slab_octets: usize,
-    /// Buckets.
-    pub buckets: usize,
-    /// Entries.
-    pub entries: usize,
-}
+/// A wire name for people.
+struct Shown<'a>(&'a [u8]);
 
-/// Private stand-in.
-pub struct Reader {
-    _memory: Arc<dyn Memory>,
-    gate: Arc<RwLock<()>>,
-}
-
-impl Image {
-    /// Private stand-in.
-    pub fn new(memory: Arc<dyn Memory>, _seed: u64) -> Image {
-        Image { memory, zones: BTreeMap::new(), gate: Arc::default() }
-    }
-
-    /// Private stand-in.
-    pub fn publish(&mut self, zone: &Zone) -> Result<Retired, PublishError> {
-        if zone.record_count() == 0 {
-            return Err(PublishError::Other);
-        }
-        let mut zones = self.zones.clone();
-        zones.insert(zone.apex().clone(), zone.record_count());
-        let records: usize = zones.values().sum();
-        let (slab_needed, buckets_needed) = (records * 400, records.div_ceil(3));
-        if slab_needed > self.memory.slab_len() || buckets_needed > self.memory.bucket_count() {
-            return Err(PublishError::Full { slab_needed, buckets_needed });
-        }
-        self.memory.write(0, &slab_needed.to_ne_bytes());
-        self.zones = zones;
-        Ok(Retired)
-    }
-
-    /// Private stand-in.
-    pub fn remove(&mut self, apex: &Name) -> Retired {
-        self.zones.remove(apex);
-        Retired
-    }
-
-    /// Private stand-in.
-    pub fn release(&mut self, _retired: Retired) {}
-
-    /// Private stand-in.
-    pub fn usage(&self) -> Usage {
-        let records: usize = self.zones.values().sum();
-        Usage { slab_octets: records * 400, buckets: records.div_ceil(3), entries: records }
-    }
-
-    /// Private stand-in.
-    pub fn max_labels(&self) -> u32 {
-        4
-    }
-
-    /// Private stand-in.
-    pub fn move_to(&mut self, memory: Arc<dyn Memory>) -> Result<(), PublishError> {
-        self.memory = memory;
-        Ok(())
-    }
-
-    /// Private stand-in.
-    pub fn reader(&self) -> Reader {
-        Reader { _memory: Arc::clone(&self.memory), gate: Arc::clone(&self.gate) }
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write_name(f, self.0)
     }
 }
 
-impl Reader {
-    /// Private stand-in.
-    pub fn gate(&self) -> Arc<RwLock<()>> {
-        Arc::clone(&self.gate)
-    }
-}
-
-impl Engine for Reader {
-    fn answer(
-        &self,
-        _query: &[u8],
-        _over_tcp: bool,
-        _limit: usize,
-        _now: u32,
-        response: &mut Vec<u8>,
-    ) -> Outcome {
-        response.clear();
-        Outcome::Miss
-    }
+/// The hash by which the engine finds a name.
+fn node_hash(wire: &[u8], seed: u64) -> u64 {
+    let mut room = [0; 544];
+    room[..wire.len()].copy_from_slice(wire);
+    xdp_common::dns::name::hash(&room, 0, wire.len(), seed)
 }

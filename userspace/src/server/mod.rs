@@ -25,17 +25,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ipnet::IpNet;
 use xdp_common::Outcome;
 
+use crate::compile::Reader;
 use crate::zone::{Name, Zone, name};
 
 /// What composes answers: the engine over compiled zones.
 pub trait Engine: Send + Sync {
-    /// Answers one DNS message as XDP would.
-    ///
-    /// `limit` is the server's largest response in octets (over UDP it is further limited by what
-    /// the client says, and to 512 without EDNS; over TCP it is 65535 and `over_tcp` is set).
-    /// `now` is seconds since 1970, truncated to 32 bits. If the outcome
-    /// [is answered](Outcome::is_answered), `response` holds the response; otherwise it is empty
-    /// and the outcome says why.
+    /// Answers one message; see [`Reader::answer`], whose contract this is.
     fn answer(
         &self,
         query: &[u8],
@@ -44,6 +39,19 @@ pub trait Engine: Send + Sync {
         now: u32,
         response: &mut Vec<u8>,
     ) -> Outcome;
+}
+
+impl Engine for Reader {
+    fn answer(
+        &self,
+        query: &[u8],
+        over_tcp: bool,
+        limit: usize,
+        now: u32,
+        response: &mut Vec<u8>,
+    ) -> Outcome {
+        Reader::answer(self, query, over_tcp, limit, now, response)
+    }
 }
 
 /// What is served at one moment; a change makes a new one.
