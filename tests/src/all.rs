@@ -25,6 +25,16 @@ const TESTS: &[Test] = &[
         name: "datapath::programs_are_replaced_and_no_packet_is_lost",
         run: datapath::programs_are_replaced_and_no_packet_is_lost,
     },
+    Test {
+        name: "datapath::answers_come_from_xdp_while_maps_grow",
+        run: datapath::answers_come_from_xdp_while_maps_grow,
+    },
+    Test { name: "datapath::old_versions_are_freed", run: datapath::old_versions_are_freed },
+    Test { name: "datapath::maps_are_memory", run: datapath::maps_are_memory },
+    Test {
+        name: "datapath::without_the_right_to_load_a_sentence_says_so",
+        run: datapath::without_the_right_to_load_a_sentence_says_so,
+    },
     Test { name: "datapath::memory_has_a_limit", run: datapath::memory_has_a_limit },
     Test {
         name: "datapath::without_privileges_all_memory_is_made_at_once",
