@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Where `cargo xtask build` leaves the object, below the workspace.
-const BUILT: &str = "target/ebpf/bpfel-unknown-none/release/serve";
+const BUILT: &str = "target/ebpf/bpfel-unknown-none/release/sealdns-xdp";
 
 /// `e_machine` of eBPF in an ELF header.
 const EM_BPF: u16 = 247;

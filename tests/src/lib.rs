@@ -1,8 +1,9 @@
 //! What the tests stand on: a network of their own, frames, programs that are run without a device,
-//! and a list of tests that says what it could not run.
+//! other implementations to compare with, and a list of tests that says what it could not run.
 
 pub mod frames;
 pub mod harness;
 pub mod inject;
 pub mod net;
+pub mod oracle;
 pub mod prog_test_run;

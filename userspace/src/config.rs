@@ -1,1 +1,926 @@
-//! The configuration file.
+//! The configuration file: TOML, read once into types that hold only what is valid.
+//!
+//! Nothing is accepted that has no effect: an unknown key is an error with line, column and a
+//! suggestion, and a key of a feature that this version lacks is an error that says so.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use crate::zone::Name;
+
+/// Where the daemon and the commands look when `--config` is not given.
+pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
+/// Where the control socket is unless the configuration says otherwise.
+pub const DEFAULT_CONTROL: &str = "/run/sealdns/control.sock";
+
+/// A whole configuration, valid in itself; files it names may still be missing.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    #[allow(dead_code, reason = "read to be required: later formats will differ by it")]
+    version: FormatVersion,
+    /// The section `[server]`.
+    #[serde(default)]
+    pub server: Server,
+    /// The section `[xdp]`.
+    #[serde(default)]
+    pub xdp: Xdp,
+    /// The sections `[[zone]]`, in the order of the file.
+    #[serde(default, rename = "zone")]
+    zones: Vec<Spanned<Zone>>,
+    /// The sections `[policy.NAME]`; `default` always exists.
+    #[serde(default, rename = "policy")]
+    pub policies: BTreeMap<String, Policy>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+enum FormatVersion {
+    #[serde(rename = "v1")]
+    V1,
+}
+
+/// `[server]`: the daemon's sockets, places and limits.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Server {
+    /// Addresses of the UDP and TCP sockets; empty in front of another name server.
+    pub listen: Vec<ListenAddress>,
+    /// The control socket's path.
+    pub control: PathBuf,
+    /// Where keys and state are kept.
+    pub state_dir: PathBuf,
+    /// The user to become once sockets are bound and XDP is attached; empty: stay.
+    pub user: String,
+    /// What `id.server` and `hostname.bind` (class CH) say (RFC 4892); empty: refused.
+    pub identity: ChaosText,
+    /// What `version.server` and `version.bind` (class CH) say; empty: refused.
+    pub version: ChaosText,
+    /// The largest UDP response in octets, whatever the client accepts.
+    pub udp_payload: UdpPayload,
+    /// How long a TCP connection may stand without a whole query arriving.
+    pub tcp_idle_timeout: Period,
+    /// How long a TCP client may take to accept a response.
+    pub tcp_write_timeout: Period,
+    /// TCP connections at once, all clients together.
+    pub tcp_connections: usize,
+    /// TCP connections at once from one address (IPv6: one /64).
+    pub tcp_connections_per_client: usize,
+    /// How long open connections may take to finish when the daemon stops.
+    pub shutdown_timeout: Period,
+}
+
+impl Default for Server {
+    fn default() -> Server {
+        Server {
+            listen: Vec::new(),
+            control: DEFAULT_CONTROL.into(),
+            state_dir: "/var/lib/sealdns".into(),
+            user: String::new(),
+            identity: ChaosText::default(),
+            version: ChaosText::default(),
+            udp_payload: UdpPayload(1232),
+            tcp_idle_timeout: Period(10),
+            tcp_write_timeout: Period(10),
+            tcp_connections: 1000,
+            tcp_connections_per_client: 100,
+            shutdown_timeout: Period(5),
+        }
+    }
+}
+
+/// `[xdp]`: where and how the XDP program is attached.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Xdp {
+    /// Interfaces to attach to; empty: no XDP, the sockets answer everything.
+    pub interfaces: Vec<String>,
+    /// In which way to attach.
+    pub mode: XdpMode,
+    /// UDP ports answered.
+    pub ports: Vec<u16>,
+    /// Destination addresses answered; empty: those of `listen`.
+    pub addresses: Vec<IpAddr>,
+    /// Memory for the maps.
+    pub memory: ByteSize,
+}
+
+impl Default for Xdp {
+    fn default() -> Xdp {
+        Xdp {
+            interfaces: Vec::new(),
+            mode: XdpMode::Auto,
+            ports: vec![53],
+            addresses: Vec::new(),
+            memory: ByteSize(512 << 20),
+        }
+    }
+}
+
+/// In which way the XDP program is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum XdpMode {
+    /// Native if the driver can, else generic, said aloud.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// On socket buffers: for devices whose driver has no XDP.
+    Generic,
+}
+
+/// `[[zone]]`: one zone to serve.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Zone {
+    /// The apex.
+    #[serde(deserialize_with = "zone_name")]
+    pub name: Name,
+    /// The master file.
+    pub file: PathBuf,
+    /// Where its signatures come from.
+    #[serde(default)]
+    pub dnssec: Dnssec,
+    /// The signing policy's name.
+    #[serde(default = "default_policy_name")]
+    pub policy: String,
+    /// Who may transfer the zone; empty: nobody.
+    #[serde(default)]
+    pub allow_transfer: Vec<AddressPrefix>,
+}
+
+/// Where a zone's signatures come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dnssec {
+    /// sealdns signs.
+    #[default]
+    Sign,
+    /// The file is signed already; it is verified before it is served.
+    Presigned,
+    /// The zone is not signed.
+    Off,
+}
+
+/// `[policy.NAME]`: how zones are signed.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Policy {
+    /// The algorithm of new keys.
+    pub algorithm: Algorithm,
+    /// Which keys there are.
+    pub keys: KeyLayout,
+    /// How absence is proven.
+    pub denial: Denial,
+    /// From a signature's making to its expiration.
+    pub signature_validity: Period,
+    /// Zones are re-signed when this little is left of their earliest signature.
+    pub refresh: Period,
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            algorithm: Algorithm::Ecdsap256sha256,
+            keys: KeyLayout::KskZsk,
+            denial: Denial::Nsec,
+            signature_validity: Period(14 * 86400),
+            refresh: Period(7 * 86400),
+        }
+    }
+}
+
+/// A signing algorithm by its mnemonic (IANA registry "DNS Security Algorithm Numbers").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Algorithm {
+    /// ECDSA over P-256 with SHA-256 (RFC 6605).
+    #[serde(rename = "ECDSAP256SHA256")]
+    Ecdsap256sha256,
+    /// ECDSA over P-384 with SHA-384 (RFC 6605).
+    #[serde(rename = "ECDSAP384SHA384")]
+    Ecdsap384sha384,
+    /// Ed25519 (RFC 8080).
+    #[serde(rename = "ED25519")]
+    Ed25519,
+}
+
+/// Which keys a zone has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyLayout {
+    /// A KSK that signs the DNSKEY RRset and a ZSK that signs the rest.
+    KskZsk,
+    /// One key that signs everything.
+    Csk,
+}
+
+/// How a zone proves absence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Denial {
+    /// NSEC (RFC 4034 section 4).
+    Nsec,
+    /// NSEC3 with 0 iterations and no salt (RFC 5155, RFC 9276).
+    Nsec3,
+    /// NSEC3 that skips delegations without DS (RFC 5155 section 6).
+    Nsec3OptOut,
+}
+
+/// Keys and values of features that this version lacks, and what they belong to.
+const NOT_YET: [(&str, &str); 13] = [
+    ("ratelimit", "response-rate limiting"),
+    ("cookies", "DNS cookies"),
+    ("tsig", "TSIG"),
+    ("primaries", "zone transfer from a primary"),
+    ("notify", "NOTIFY"),
+    ("catalog", "catalog zones"),
+    ("metrics", "the metrics endpoint"),
+    ("jitter", "signature jitter"),
+    ("RSASHA256", "this algorithm"),
+    ("RSASHA512", "this algorithm"),
+    ("ksk-lifetime", "automatic key rollover"),
+    ("zsk-lifetime", "automatic key rollover"),
+    ("csk-lifetime", "automatic key rollover"),
+];
+
+/// Why a configuration cannot be used, in words for an operator.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The configuration file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file says something that cannot be.
+    #[error("{}", DisplayAt { path, line: *line, column: *column, message, source_line })]
+    Invalid {
+        /// The configuration file.
+        path: PathBuf,
+        /// Counted from 1.
+        line: usize,
+        /// In characters, counted from 1.
+        column: usize,
+        /// What is wrong.
+        message: String,
+        /// The line itself.
+        source_line: String,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+}
+
+impl ConfigError {
+    /// What to do about it, where that can be told.
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            ConfigError::Read { .. } => {
+                Some("`sealdns config template` prints a configuration to start from")
+            }
+            ConfigError::Invalid { hint, .. } => hint.as_deref(),
+        }
+    }
+}
+
+struct DisplayAt<'a> {
+    path: &'a Path,
+    line: usize,
+    column: usize,
+    message: &'a str,
+    source_line: &'a str,
+}
+
+impl fmt::Display for DisplayAt<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DisplayAt { path, line, column, message, source_line } = self;
+        write!(f, "{}:{line}:{column}: {message}", path.display())?;
+        if !source_line.trim().is_empty() {
+            write!(f, "\n  {source_line}\n  {:>column$}", "^")?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`. Relative paths in it are taken from its folder.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let mut config = Config::parse(&text, path)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        for place in [&mut config.server.control, &mut config.server.state_dir] {
+            *place = folder.join(&*place);
+        }
+        for zone in &mut config.zones {
+            let zone = zone.get_mut();
+            zone.file = folder.join(&zone.file);
+        }
+        Ok(config)
+    }
+
+    /// Reads a configuration from text; `path` is for error messages only, and relative paths
+    /// stay as they are.
+    pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+        let mut config: Config =
+            toml::from_str(text).map_err(|error| explain(&error, text, path))?;
+        config.policies.entry("default".into()).or_default();
+        let at = |span: Range<usize>, message: String, hint: Option<&str>| {
+            invalid(text, path, span.start, message, hint.map(str::to_owned))
+        };
+        let mut seen = HashSet::new();
+        for zone in &config.zones {
+            let (span, zone) = (zone.span(), zone.get_ref());
+            if !seen.insert(zone.name.clone()) {
+                let message = format!("the zone {} is configured twice", zone.name);
+                return Err(at(span, message, Some("remove one of the two [[zone]] sections")));
+            }
+            if !config.policies.contains_key(&zone.policy) {
+                let message =
+                    format!("zone {}: there is no policy named \"{}\"", zone.name, zone.policy);
+                let hint = format!("add a section [policy.{}]", zone.policy);
+                return Err(at(span, message, Some(&hint)));
+            }
+        }
+        for (name, policy) in &config.policies {
+            if policy.refresh >= policy.signature_validity {
+                let message = format!(
+                    "policy {name}: refresh is not shorter than signature-validity: zones would \
+                     be signed again without end"
+                );
+                return Err(at(0..0, message, None));
+            }
+        }
+        Ok(config)
+    }
+
+    /// The zones, in the order of the file.
+    pub fn zones(&self) -> impl Iterator<Item = &Zone> {
+        self.zones.iter().map(Spanned::get_ref)
+    }
+
+    /// The signing policy of a zone of this configuration.
+    pub fn policy(&self, zone: &Zone) -> Policy {
+        self.policies.get(&zone.policy).cloned().unwrap_or_default()
+    }
+
+    /// Destination addresses that XDP answers.
+    pub fn xdp_addresses(&self) -> Vec<IpAddr> {
+        if self.xdp.addresses.is_empty() {
+            self.server.listen.iter().map(|listen| listen.0.ip()).collect()
+        } else {
+            self.xdp.addresses.clone()
+        }
+    }
+}
+
+/// Turns what the TOML reader says into a sentence with a place and, where possible, advice.
+fn explain(error: &toml::de::Error, text: &str, path: &Path) -> ConfigError {
+    let message = error.message();
+    let span = error.span().unwrap_or(0..0);
+    // For an element of a list the reader gives the place of the list: look for the element, which
+    // our own messages quote first.
+    let element = message.strip_prefix('"').and_then(|rest| rest.split_once('"'));
+    let within = element.and_then(|(element, _)| text.get(span.clone())?.find(element));
+    let at = match within {
+        Some(offset) => (span.start + offset).saturating_sub(1).max(span.start),
+        None => span.start,
+    };
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let Some((&found, expected)) = quoted.split_first() else {
+        return invalid(text, path, at, message.to_owned(), None);
+    };
+    if message.starts_with("missing field") {
+        let (message, hint) = match found {
+            "version" => (
+                "the key `version` is missing".to_owned(),
+                Some("write version = \"v1\" on the first line".to_owned()),
+            ),
+            _ => (format!("the key `{found}` is missing in this section"), None),
+        };
+        return invalid(text, path, at, message, hint);
+    }
+    let is_key = message.starts_with("unknown field");
+    if !is_key && !message.starts_with("unknown variant") {
+        return invalid(text, path, at, message.to_owned(), None);
+    }
+    if let Some((_, feature)) = NOT_YET.iter().find(|(word, _)| *word == found) {
+        let message = format!("`{found}` is not supported yet: this version lacks {feature}");
+        let hint = "remove it: what has no effect is not accepted".to_owned();
+        return invalid(text, path, at, message, Some(hint));
+    }
+    let what = if is_key { "key" } else { "value" };
+    let nearest = expected
+        .iter()
+        .map(|word| (strsim::damerau_levenshtein(found, word), *word))
+        .min()
+        .filter(|(distance, word)| *distance <= 1 + word.len() / 3);
+    let hint = match nearest {
+        Some((_, word)) => format!("did you mean `{word}`?"),
+        None => format!("known here: {}", expected.join(", ")),
+    };
+    invalid(text, path, at, format!("unknown {what} `{found}`"), Some(hint))
+}
+
+fn invalid(
+    text: &str,
+    path: &Path,
+    at: usize,
+    message: String,
+    hint: Option<String>,
+) -> ConfigError {
+    let before = text.get(..at).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    ConfigError::Invalid {
+        path: path.to_owned(),
+        line: before.matches('\n').count() + 1,
+        column: before[line_start..].chars().count() + 1,
+        message,
+        source_line: text[line_start..].lines().next().unwrap_or_default().to_owned(),
+        hint,
+    }
+}
+
+/// An address and port to listen on; never a wildcard address.
+///
+/// A socket on 0.0.0.0 or [::] does not know by itself which address a query came to, and XDP
+/// answers only on addresses it is told; so they are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let address = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+            (Ok(address), _) => address,
+            (_, Ok(ip)) => SocketAddr::new(ip, 53),
+            _ => {
+                let message = format!(
+                    "\"{text}\" is not an address: write \"192.0.2.1:53\" or \"[2001:db8::1]:53\""
+                );
+                return Err(de::Error::custom(message));
+            }
+        };
+        if address.ip().is_unspecified() {
+            let message = format!(
+                "\"{text}\" is a wildcard: list the addresses that clients ask, so that answers \
+                 leave from the address that was asked"
+            );
+            return Err(de::Error::custom(message));
+        }
+        Ok(ListenAddress(address))
+    }
+}
+
+/// An address prefix; a lone address is a prefix of its full length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressPrefix(pub IpNet);
+
+impl<'de> Deserialize<'de> for AddressPrefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.starts_with("key ") {
+            let message = "TSIG keys are not supported yet: only address prefixes are";
+            return Err(de::Error::custom(message));
+        }
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        net.map(AddressPrefix).map_err(|_| {
+            let message = format!(
+                "\"{text}\" is not an address prefix: write \"192.0.2.0/24\" or \"2001:db8::/32\""
+            );
+            de::Error::custom(message)
+        })
+    }
+}
+
+/// A span of time in whole seconds, written `"90s"`, `"15m"`, `"1h30m"`, `"2w"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(u32);
+
+impl Period {
+    /// In seconds; at least 1.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// As the standard library has it.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+
+    fn from_text(text: &str) -> Option<Period> {
+        let mut total = 0u32;
+        let mut digits = String::new();
+        for character in text.trim().chars() {
+            if character.is_ascii_digit() {
+                digits.push(character);
+                continue;
+            }
+            let unit = match character {
+                's' => 1,
+                'm' => 60,
+                'h' => 3600,
+                'd' => 86400,
+                'w' => 604_800,
+                _ => return None,
+            };
+            total = total.checked_add(digits.parse::<u32>().ok()?.checked_mul(unit)?)?;
+            digits.clear();
+        }
+        (digits.is_empty() && total > 0).then_some(Period(total))
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Period::from_text(&text).ok_or_else(|| {
+            let message = format!(
+                "\"{text}\" is not a duration: write for example \"10s\", \"1h30m\", \"2w\""
+            );
+            de::Error::custom(message)
+        })
+    }
+}
+
+/// A size in octets, written `"512MiB"` (KiB, MiB, GiB).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteSize(u64);
+
+impl ByteSize {
+    /// In octets; at least 1.
+    pub fn octets(self) -> u64 {
+        self.0
+    }
+
+    fn from_text(text: &str) -> Option<ByteSize> {
+        let text = text.trim();
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+        let shift = match unit.trim_start() {
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            _ => return None,
+        };
+        let octets = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+        (octets > 0).then_some(ByteSize(octets))
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        ByteSize::from_text(&text).ok_or_else(|| {
+            let message = format!("\"{text}\" is not a size: write for example \"512MiB\"");
+            de::Error::custom(message)
+        })
+    }
+}
+
+/// The largest UDP response in octets: 512 (RFC 1035) to 4096.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpPayload(u16);
+
+impl UdpPayload {
+    /// In octets.
+    pub fn octets(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for UdpPayload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let octets = u16::deserialize(deserializer)?;
+        if (512..=4096).contains(&octets) {
+            Ok(UdpPayload(octets))
+        } else {
+            let message = format!("{octets} is not a UDP payload size: choose 512 to 4096");
+            Err(de::Error::custom(message))
+        }
+    }
+}
+
+/// One character string of a TXT record: at most 255 octets (RFC 1035 section 3.3).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChaosText(String);
+
+impl ChaosText {
+    /// The text; `None` if there is none to say.
+    pub fn text(&self) -> Option<&str> {
+        (!self.0.is_empty()).then_some(self.0.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ChaosText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.len() > 255 {
+            return Err(de::Error::custom("this text is longer than the 255 octets a TXT holds"));
+        }
+        Ok(ChaosText(text))
+    }
+}
+
+fn default_policy_name() -> String {
+    "default".into()
+}
+
+fn zone_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    name_from_text(&text)
+        .ok_or_else(|| de::Error::custom(format!("\"{text}\" is not a domain name")))
+}
+
+/// A domain name in presentation format (RFC 1035 section 5.1 escapes), with or without the last
+/// dot.
+pub fn name_from_text(text: &str) -> Option<Name> {
+    if text.is_empty() || text == "." {
+        return (text == ".").then(Name::root);
+    }
+    let mut wire = vec![0u8];
+    let mut label_at = 0;
+    let mut octets = text.bytes();
+    let mut ended = false;
+    while let Some(octet) = octets.next() {
+        if ended {
+            label_at = wire.len();
+            wire.push(0);
+            ended = false;
+        }
+        let octet = match octet {
+            b'.' => {
+                if wire[label_at] == 0 {
+                    return None;
+                }
+                ended = true;
+                continue;
+            }
+            b'\\' => match octets.next()? {
+                hundreds @ b'0'..=b'9' => {
+                    let digits = [hundreds, octets.next()?, octets.next()?];
+                    std::str::from_utf8(&digits).ok()?.parse::<u8>().ok()?
+                }
+                escaped => escaped,
+            },
+            b' ' | b'\t' => return None,
+            plain => plain,
+        };
+        if wire[label_at] == 63 {
+            return None;
+        }
+        wire[label_at] += 1;
+        wire.push(octet);
+    }
+    wire.push(0);
+    Name::from_wire(&wire)
+}
+
+/// A configuration with every setting at its default, and why the default is what it is.
+pub const TEMPLATE: &str = r##"# sealdns configuration. Every setting is shown with its default.
+# Durations: "10s" "15m" "1h30m" "2w". Sizes: "512MiB". Relative paths start at this file's folder.
+# `sealdns config check FILE` reports errors with line and column.
+
+# The format of this file. Required, so that a later format can never be misread.
+version = "v1"
+
+[server]
+# UDP and TCP sockets: the addresses clients ask, for example ["192.0.2.1:53", "[2001:db8::1]:53"].
+# Wildcards are refused: an answer must leave from the address that was asked, and XDP answers only
+# on addresses it knows. Empty: no sockets; another name server on this host serves what XDP does not.
+listen = []
+# The socket that the other sealdns commands talk to. Mode 0600: whoever may open it may control.
+control = "/run/sealdns/control.sock"
+# Keys and state; made with mode 0700.
+state-dir = "/var/lib/sealdns"
+# The user to become once sockets are bound and XDP is attached, so that no code that reads the
+# network runs as root. Empty: stay who started the daemon.
+user = ""
+# What id.server and hostname.bind (class CH, type TXT) say, to tell anycast nodes apart (RFC 4892).
+# Empty: refused.
+identity = ""
+# What version.server and version.bind say. Empty: refused; it mostly helps attackers.
+version = ""
+# Largest UDP response in octets, 512 to 4096. 1232 passes every IPv6 path unfragmented (RFC 9715).
+udp-payload = 1232
+# A TCP connection that sends no whole query for this long is closed (RFC 7766 section 6.2.3: a few
+# seconds).
+tcp-idle-timeout = "10s"
+# A TCP client that does not take its answer for this long is cut off: it would hold memory.
+tcp-write-timeout = "10s"
+# TCP connections at once. No official reference: each holds 12 KiB between queries and 200 KiB at
+# most, so 1000 hold 12 to 200 MiB.
+tcp-connections = 1000
+# TCP connections at once from one address (IPv6: one /64), so that one client cannot take all.
+tcp-connections-per-client = 100
+# How long open TCP connections may take to finish when the daemon stops.
+shutdown-timeout = "5s"
+
+[xdp]
+# Interfaces whose queries XDP answers, for example ["eth0"]. Empty: no XDP.
+interfaces = []
+# "native": in the driver, or fail. "generic": works on every device, slower. "auto": native where
+# the driver can, else generic, with a warning.
+mode = "auto"
+# UDP ports answered in XDP.
+ports = [53]
+# Destination addresses answered in XDP. Empty: the addresses of `listen`.
+addresses = []
+# Memory for the maps that hold compiled zones. No official reference: half a million typical names.
+memory = "512MiB"
+
+[policy.default]
+# The algorithm of new keys, "ECDSAP256SHA256", "ECDSAP384SHA384" or "ED25519". The default is
+# small, fast, and validated everywhere (RFC 9904).
+algorithm = "ECDSAP256SHA256"
+# "ksk-zsk": a KSK that the parent's DS points to, and a ZSK that can change without the parent.
+# "csk": one key for everything.
+keys = "ksk-zsk"
+# "nsec": small and fast. "nsec3": hides names from zone walking; 0 iterations, no salt (RFC 9276).
+# "nsec3-opt-out": smaller where most names are delegations without DS (RFC 5155 section 6).
+denial = "nsec"
+# From signing to expiration: two weeks leave time to repair a broken signer.
+signature-validity = "2w"
+# Zones are signed again when this little is left of their earliest signature: half the validity.
+refresh = "1w"
+
+# One section per zone:
+# [[zone]]
+# # The apex.
+# name = "example.com"
+# # The master file (RFC 1035 section 5).
+# file = "example.com.zone"
+# # "sign": sealdns signs, with keys made on first use. "presigned": the file is signed already.
+# # "off": not signed.
+# dnssec = "sign"
+# # The [policy.NAME] it is signed by.
+# policy = "default"
+# # Address prefixes that may transfer the zone (AXFR), for example ["192.0.2.0/24"]. Empty: refused.
+# allow-transfer = []
+"##;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(text, Path::new("sealdns.toml"))
+    }
+
+    /// Line, column, message and hint of what is wrong with `text`.
+    fn fault(text: &str) -> (usize, usize, String, String) {
+        match parse(text).expect_err("a faulty configuration") {
+            ConfigError::Invalid { line, column, message, hint, .. } => {
+                (line, column, message, hint.unwrap_or_default())
+            }
+            error => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn the_template_says_the_defaults() {
+        let defaults = parse("version = \"v1\"\n").unwrap();
+        assert_eq!(parse(TEMPLATE).unwrap(), defaults);
+    }
+
+    #[test]
+    fn the_template_s_zone_section_is_valid_and_says_the_defaults() {
+        let (head, zone) = TEMPLATE.split_once("# [[zone]]\n").unwrap();
+        let zone: String = zone.lines().map(|line| format!("{}\n", &line[2..])).collect();
+        let config = parse(&format!("{head}[[zone]]\n{zone}")).unwrap();
+        let least =
+            "version = \"v1\"\n[[zone]]\nname = \"example.com\"\nfile = \"example.com.zone\"";
+        assert_eq!(
+            config.zones().collect::<Vec<_>>(),
+            parse(least).unwrap().zones().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn the_template_has_every_setting() {
+        let sections = [
+            ("", "qq = 1"),
+            ("[server]", "[server]\nqq = 1"),
+            ("[xdp]", "[xdp]\nqq = 1"),
+            ("[policy.default]", "[policy.default]\nqq = 1"),
+            ("[[zone]]", "[[zone]]\nqq = 1"),
+        ];
+        for (section, text) in sections {
+            let (_, _, _, hint) = fault(&format!("version = \"v1\"\n{text}"));
+            let known = hint.strip_prefix("known here: ").expect(&hint);
+            for key in known.split(", ") {
+                let shown = TEMPLATE.lines().any(|line| {
+                    let line = line.strip_prefix("# ").unwrap_or(line);
+                    line.starts_with(&format!("{key} = "))
+                        || line.starts_with(&format!("[{key}"))
+                        || line.starts_with(&format!("[[{key}]]"))
+                });
+                assert!(shown, "{section}: {key} is not in the template");
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_keys_have_a_place_and_a_suggestion() {
+        let text = "version = \"v1\"\n[server]\n  lisen = []\n";
+        let (line, column, message, hint) = fault(text);
+        assert_eq!((line, column), (3, 3));
+        assert_eq!(message, "unknown key `lisen`");
+        assert_eq!(hint, "did you mean `listen`?");
+        let shown = parse(text).unwrap_err().to_string();
+        assert_eq!(shown, "sealdns.toml:3:3: unknown key `lisen`\n    lisen = []\n    ^");
+    }
+
+    #[test]
+    fn what_has_no_effect_is_refused() {
+        let zone = "version = \"v1\"\n[[zone]]\nname = \"a.\"\nfile = \"f\"\n";
+        for text in [
+            "version = \"v1\"\n[ratelimit]\nmode = \"on\"\n".to_owned(),
+            "version = \"v1\"\n[cookies]\n".to_owned(),
+            "version = \"v1\"\n[[tsig]]\nname = \"a\"\n".to_owned(),
+            format!("{zone}primaries = [\"192.0.2.53:53\"]\n"),
+            format!("{zone}notify = []\n"),
+            format!("{zone}tsig = \"transfer.\"\n"),
+            "version = \"v1\"\n[policy.default]\nalgorithm = \"RSASHA256\"\n".to_owned(),
+            "version = \"v1\"\n[policy.default]\nksk-lifetime = \"365d\"\n".to_owned(),
+        ] {
+            assert!(fault(&text).2.contains("not supported yet"), "{text}");
+        }
+        let (_, _, message, _) = fault(&format!("{zone}allow-transfer = [\"key transfer.\"]\n"));
+        assert!(message.contains("not supported yet"), "{message}");
+    }
+
+    #[test]
+    fn faults_are_said_where_they_stand() {
+        assert_eq!(fault("[server]\n").2, "the key `version` is missing");
+        let (line, _, message, hint) = fault("version = \"v2\"\n");
+        assert_eq!((line, message.as_str()), (1, "unknown value `v2`"));
+        assert_eq!(hint, "did you mean `v1`?");
+        let (line, column, message, _) =
+            fault("version = \"v1\"\n[server]\nlisten = [\"192.0.2.1:53\", \"0.0.0.0:53\"]\n");
+        assert_eq!((line, column), (3, 27), "{message}");
+        assert!(message.contains("wildcard"), "{message}");
+        for (key, value) in [
+            ("tcp-idle-timeout", "\"10\""),
+            ("tcp-idle-timeout", "\"0s\""),
+            ("tcp-idle-timeout", "\"s\""),
+            ("tcp-idle-timeout", "10"),
+            ("udp-payload", "100"),
+            ("listen", "[\"example.com:53\"]"),
+        ] {
+            let (line, ..) = fault(&format!("version = \"v1\"\n[server]\n{key} = {value}\n"));
+            assert_eq!(line, 3, "{key} = {value}");
+        }
+        let twice = "version = \"v1\"\n[[zone]]\nname = \"a\"\nfile = \"f\"\n\
+                     [[zone]]\nname = \"A.\"\nfile = \"g\"\n";
+        let (line, _, message, _) = fault(twice);
+        assert_eq!((line, message.as_str()), (5, "the zone a. is configured twice"));
+        let (_, _, message, hint) =
+            fault("version = \"v1\"\n[[zone]]\nname = \"a\"\nfile = \"f\"\npolicy = \"x\"\n");
+        assert_eq!(message, "zone a.: there is no policy named \"x\"");
+        assert_eq!(hint, "add a section [policy.x]");
+    }
+
+    #[test]
+    fn durations_and_sizes() {
+        assert_eq!(Period::from_text("1h30m"), Some(Period(5400)));
+        assert_eq!(Period::from_text("2w"), Some(Period(1_209_600)));
+        assert_eq!(Period::from_text("99999999w"), None);
+        assert_eq!(ByteSize::from_text("512MiB"), Some(ByteSize(512 << 20)));
+        assert_eq!(ByteSize::from_text("1 GiB"), Some(ByteSize(1 << 30)));
+        assert_eq!(ByteSize::from_text("512"), None);
+        assert_eq!(ByteSize::from_text("99999999999GiB"), None);
+    }
+
+    #[test]
+    fn names_are_read_as_written_in_master_files() {
+        let wire = |text| name_from_text(text).map(|name| name.as_wire().to_vec());
+        assert_eq!(wire("Example.COM").unwrap(), b"\x07example\x03com\x00");
+        assert_eq!(wire("a\\.b\\065.").unwrap(), b"\x04a.ba\x00");
+        assert_eq!(wire(".").unwrap(), b"\x00");
+        for bad in ["", "a..b", ".a", "a b", "\\", "\\25", "\\300", &"a".repeat(64)] {
+            assert_eq!(wire(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn paths_start_at_the_folder_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sealdns.toml");
+        let text = "version = \"v1\"\n[server]\nstate-dir = \"state\"\n\
+                    [[zone]]\nname = \"a\"\nfile = \"a.zone\"\n";
+        std::fs::write(&path, text).unwrap();
+        let config = Config::load(&path).unwrap();
+        assert_eq!(config.zones().next().unwrap().file, folder.path().join("a.zone"));
+        assert_eq!(config.server.state_dir, folder.path().join("state"));
+        assert_eq!(config.server.control, Path::new(DEFAULT_CONTROL));
+    }
+}

@@ -1,1 +1,625 @@
-//! The daemon.
+//! The daemon: zones from files to what is served, and everything that changes it at run time.
+//!
+//! Start: sockets are bound and XDP is attached while we may; privileges are given up; zones are
+//! loaded; sockets are served; "ready". From then on signals, the control socket and the clock
+//! bring zones up to date, one change at a time, and a zone that cannot be loaded leaves its older
+//! version serving.
+
+pub mod prepare;
+pub mod privileges;
+pub mod sockets_only;
+pub mod state;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::unistd::User;
+use sd_notify::NotifyState;
+use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::config::{self, Config, ConfigError, name_from_text};
+use crate::control::protocol::{Failure, Request, Response};
+use crate::control::socket;
+use crate::server::stats::Stats;
+use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
+use crate::zone::Name;
+use state::{DataPlane, Loaded, Prepare, Stamp, ZoneState};
+
+/// How often the clock is looked at, for signing again and for XDP's idea of the time.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long to wait after a failure to sign again, at most: seldom enough not to fill the log. It
+/// is also no more than this part of the refresh time, so that many attempts are made before
+/// signatures expire.
+const RESIGN_RETRY_SECONDS: u32 = 3600;
+const RESIGN_ATTEMPTS: u32 = 16;
+
+/// How long the sockets may be behind the data plane while many zones are loaded.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// UDP sockets per address at most: one per core, and no more than this many.
+const MAX_UDP_WORKERS: usize = 16;
+
+/// Opens the data plane: loads XDP and attaches it where the configuration says.
+pub type OpenPlane = fn(&Config) -> anyhow::Result<Box<dyn DataPlane>>;
+
+/// Runs the daemon with the configuration at `path` until it is told to stop. `control` is the
+/// control socket's path, if not the configured one.
+pub fn run(path: &Path, control: Option<&Path>, open_plane: OpenPlane) -> anyhow::Result<()> {
+    let source = Source { path: path.to_owned(), control: control.map(Path::to_owned) };
+    let config = source.load()?;
+    let user = privileges::target(&config.server.user)?;
+    let sockets = Sockets::bind(&config, user.as_ref())?;
+    let plane = open_plane(&config)?;
+    match &user {
+        Some(user) => privileges::drop_to(user)?,
+        None if nix::unistd::Uid::effective().is_root() => {
+            tracing::warn!("serving as root: set `user` in [server] to give that up after start");
+        }
+        None => {}
+    }
+    let control = config.server.control.clone();
+    let prepare = Arc::new(prepare::FromFiles::new(&config));
+    let drain = config.server.shutdown_timeout.duration();
+    let daemon = Arc::new(Daemon::new(source, config, plane, prepare));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(daemon.serve(sockets, drain));
+    // Whatever still runs was given its time.
+    runtime.shutdown_background();
+    let _ = std::fs::remove_file(control);
+    result
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// The control socket that the command line names instead of the file's.
+    pub control: Option<PathBuf>,
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(&self.path)?;
+        if let Some(control) = &self.control {
+            config.server.control = control.clone();
+        }
+        Ok(config)
+    }
+}
+
+/// Everything bound before privileges are given up.
+struct Sockets {
+    udp: Vec<UdpSocket>,
+    tcp: Vec<TcpListener>,
+    control: UnixListener,
+}
+
+impl Sockets {
+    fn bind(config: &Config, user: Option<&User>) -> anyhow::Result<Sockets> {
+        let server = &config.server;
+        privileges::make_folder(&server.state_dir, 0o700, user)?;
+        if let Some(folder) = server.control.parent() {
+            privileges::make_folder(folder, 0o755, user)?;
+        }
+        let control = socket::bind(&server.control)
+            .with_context(|| format!("the control socket {}", server.control.display()))?;
+        privileges::give(&server.control, user)?;
+        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let mut sockets = Sockets { udp: Vec::new(), tcp: Vec::new(), control };
+        for listen in &server.listen {
+            let address = listen.0;
+            let bound = udp::bind(address, workers.min(MAX_UDP_WORKERS));
+            sockets.udp.extend(bound.with_context(|| cannot_listen("UDP", address))?);
+            sockets.tcp.push(tcp::bind(address).with_context(|| cannot_listen("TCP", address))?);
+        }
+        Ok(sockets)
+    }
+}
+
+fn cannot_listen(transport: &str, address: SocketAddr) -> String {
+    format!(
+        "listening on {address} over {transport} (is the address this host's, is another server \
+         using it, and may we use ports below 1024?)"
+    )
+}
+
+/// The daemon's state. Methods may block.
+pub struct Daemon {
+    source: Source,
+    config: Mutex<Arc<Config>>,
+    zones: Mutex<BTreeMap<Name, ZoneState>>,
+    plane: Mutex<Box<dyn DataPlane>>,
+    shared: Arc<Shared>,
+    stats: Arc<Stats>,
+    prepare: Arc<dyn Prepare>,
+    /// Held by whoever changes zones: one change at a time. Always taken before the others.
+    change: Mutex<()>,
+    stop: Notify,
+    started: Instant,
+}
+
+/// What became of one zone in a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Change {
+    Unchanged,
+    Loaded,
+    Removed,
+    Failed(String),
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a lock guards here is whole between any two statements: a panic elsewhere does not
+    // make it wrong, and the daemon goes on serving.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Daemon {
+    /// A daemon that has loaded nothing yet.
+    pub fn new(
+        source: Source,
+        config: Config,
+        plane: Box<dyn DataPlane>,
+        prepare: Arc<dyn Prepare>,
+    ) -> Daemon {
+        let zones = config
+            .zones()
+            .map(|zone| (zone.name.clone(), ZoneState::new(zone.clone(), config.policy(zone))));
+        let zones: BTreeMap<Name, ZoneState> = zones.collect();
+        let served = served(&config, &zones, &*plane);
+        Daemon {
+            source,
+            zones: Mutex::new(zones),
+            plane: Mutex::new(plane),
+            shared: Arc::new(Shared::new(served)),
+            stats: Arc::default(),
+            prepare,
+            config: Mutex::new(Arc::new(config)),
+            change: Mutex::new(()),
+            stop: Notify::new(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Loads every zone of the configuration; those that fail are said in the log.
+    pub fn load_all(&self) {
+        let _change = lock(&self.change);
+        let names: Vec<Name> = lock(&self.zones).keys().cloned().collect();
+        self.load_each(names);
+    }
+
+    /// Brings zones up to date. The sockets follow at least every [`REFRESH`], and not after each
+    /// zone: with many zones that would be most of the work. The caller holds `change`.
+    fn load_each(&self, names: Vec<Name>) -> Vec<(Name, Change)> {
+        let mut refreshed = Instant::now();
+        let mut changes = Vec::with_capacity(names.len());
+        for name in names {
+            let change = self.load(&name);
+            changes.push((name, change));
+            if refreshed.elapsed() >= REFRESH {
+                self.refresh_served();
+                refreshed = Instant::now();
+            }
+        }
+        self.refresh_served();
+        changes
+    }
+
+    /// Loads the zones and serves until told to stop, then gives open connections `drain` to
+    /// finish.
+    async fn serve(self: &Arc<Daemon>, sockets: Sockets, drain: Duration) -> anyhow::Result<()> {
+        // Signals are heard before zones are loaded, which may take a while: an early SIGHUP must
+        // not end the daemon, and SIGTERM must.
+        let (mut hangup, mut terminate, mut interrupt) = (
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+        );
+        let daemon = Arc::clone(self);
+        tokio::select! {
+            loaded = tokio::task::spawn_blocking(move || daemon.load_all()) => loaded?,
+            // What is attached is detached when the process ends.
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        for socket in sockets.udp {
+            let (shared, stats) = (Arc::clone(&self.shared), Arc::clone(&self.stats));
+            tasks.spawn(udp::serve(socket, shared, stats, stopped.clone()));
+        }
+        let limits = limits(&lock(&self.config).server);
+        let context = tcp::Context::new(Arc::clone(&self.shared), Arc::clone(&self.stats), limits);
+        let context = Arc::new(context);
+        for listener in sockets.tcp {
+            tasks.spawn(tcp::serve(listener, Arc::clone(&context), stopped.clone()));
+        }
+        let daemon = Arc::clone(self);
+        let handler: socket::Handler = Arc::new(move |request| daemon.handle(request));
+        tasks.spawn(socket::serve(sockets.control, handler, stopped));
+
+        notify(&[NotifyState::Ready]);
+        let _ = writeln!(std::io::stderr(), "ready");
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut signing = None;
+        let mut result = Ok(());
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                () = self.stop.notified() => break,
+                // A socket that nobody serves any more would swallow queries: better to end, and
+                // be started again.
+                Some(ended) = tasks.join_next() => {
+                    let why = match ended {
+                        Ok(Ok(())) => "its task ended".to_owned(),
+                        Ok(Err(error)) => error.to_string(),
+                        Err(error) => error.to_string(),
+                    };
+                    result = Err(anyhow::anyhow!("a socket is not served any more: {why}"));
+                    break;
+                }
+                _ = hangup.recv() => {
+                    let daemon = Arc::clone(self);
+                    tokio::task::spawn_blocking(move || daemon.reload_on_signal());
+                }
+                _ = ticks.tick() => {
+                    let idle = signing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+                    if idle {
+                        let daemon = Arc::clone(self);
+                        signing = Some(tokio::task::spawn_blocking(move || daemon.tick()));
+                    }
+                }
+            }
+        }
+
+        notify(&[NotifyState::Stopping]);
+        tracing::info!("stopping");
+        // First XDP, so that from here on whoever still asks is answered by the sockets or by
+        // another server of the address.
+        let daemon = Arc::clone(self);
+        let detached =
+            tokio::task::spawn_blocking(move || lock(&daemon.plane).detach(None)).await?;
+        if let Err(error) = detached {
+            tracing::error!("detaching XDP: {error:#}");
+        }
+        stop.send_replace(true);
+        let finished =
+            tokio::time::timeout(drain, async { while tasks.join_next().await.is_some() {} });
+        if finished.await.is_err() {
+            tracing::warn!("connections were cut off: shutdown-timeout is over");
+        }
+        result
+    }
+
+    fn tick(&self) {
+        lock(&self.plane).tick();
+        let now = now();
+        let due: Vec<Name> = lock(&self.zones)
+            .iter()
+            .filter(|(_, zone)| zone.is_due(now))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        let _change = lock(&self.change);
+        for name in &due {
+            tracing::info!(zone = %name, "signing again: signatures reach their refresh time");
+        }
+        self.load_each(due);
+    }
+
+    fn reload_on_signal(&self) {
+        let micros = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+            .map_or(0, |time| {
+                i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_nsec()) / 1000
+            });
+        notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
+        match self.reload() {
+            Ok(changes) => {
+                let failed = changes.values().filter(|change| matches!(change, Change::Failed(_)));
+                tracing::info!(zones = changes.len(), failed = failed.count(), "reloaded");
+            }
+            Err(failure) => tracing::error!("not reloaded: {failure}"),
+        }
+        notify(&[NotifyState::Ready]);
+    }
+
+    /// Reads the configuration again, and loads the zones whose section, policy or files changed.
+    fn reload(&self) -> Result<BTreeMap<Name, Change>, Failure> {
+        let _change = lock(&self.change);
+        let mut config = self.source.load().map_err(|error| Failure {
+            code: "config".into(),
+            message: error.to_string(),
+            hint: error.hint().map(str::to_owned),
+        })?;
+        let mut changes = BTreeMap::new();
+        let old = lock(&self.config).clone();
+        if old.server != config.server || old.xdp != config.xdp {
+            tracing::warn!(
+                "changes in [server] and [xdp] take effect when the daemon is restarted"
+            );
+        }
+        // Sockets and XDP stay as they were started; only zones and policies follow the file.
+        (config.server, config.xdp) = (old.server.clone(), old.xdp.clone());
+        let (mut stale, mut gone) = (Vec::new(), Vec::new());
+        {
+            let mut zones = lock(&self.zones);
+            for name in zones.keys() {
+                if !config.zones().any(|zone| zone.name == *name) {
+                    gone.push(name.clone());
+                }
+            }
+            for section in config.zones() {
+                let policy = config.policy(section);
+                let state = zones
+                    .entry(section.name.clone())
+                    .or_insert_with(|| ZoneState::new(section.clone(), policy.clone()));
+                if state.is_stale(section, &policy) {
+                    stale.push(section.name.clone());
+                } else {
+                    changes.insert(section.name.clone(), Change::Unchanged);
+                }
+                state.section = section.clone();
+                state.policy = policy;
+            }
+            for name in &gone {
+                zones.remove(name);
+            }
+        }
+        *lock(&self.config) = Arc::new(config);
+        for name in gone {
+            if let Err(error) = lock(&self.plane).remove(&name) {
+                tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
+            }
+            changes.insert(name, Change::Removed);
+        }
+        changes.extend(self.load_each(stale));
+        Ok(changes)
+    }
+
+    /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
+    fn load(&self, name: &Name) -> Change {
+        let Some((section, policy, last_serial)) = lock(&self.zones).get(name).map(|state| {
+            let serial = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
+            (state.section.clone(), state.policy.clone(), serial)
+        }) else {
+            return Change::Removed;
+        };
+        let now = now();
+        // A file that changes while it is read looks changed afterwards.
+        let stamp = Stamp::of(&section.file);
+        let loaded = self.prepare.prepare(&section, &policy, last_serial, now).and_then(|ready| {
+            let zone = Arc::new(ready.zone);
+            lock(&self.plane).publish(&zone).context("publishing the zone")?;
+            let others = ready.files.iter().filter(|file| **file != section.file);
+            Ok(Loaded {
+                zone,
+                loaded_at: now,
+                expiration: ready.expiration,
+                stamps: stamp
+                    .into_iter()
+                    .chain(others.filter_map(|file| Stamp::of(file)))
+                    .collect(),
+            })
+        });
+        let mut zones = lock(&self.zones);
+        let Some(state) = zones.get_mut(name) else { return Change::Removed };
+        match loaded {
+            Ok(loaded) => {
+                let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
+                tracing::info!(zone = %name, serial, records, "zone loaded");
+                state.loaded = Some(loaded);
+                state.error = None;
+                state.retry_at = None;
+                Change::Loaded
+            }
+            Err(error) => {
+                let message = format!("{error:#}");
+                let served = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
+                match served {
+                    Some(serial) => tracing::error!(
+                        "zone {name}: the older version, serial {serial}, stays: {message}"
+                    ),
+                    None => tracing::error!("zone {name} is not served: {message}"),
+                }
+                state.error = Some(message.clone());
+                let wait = (policy.refresh.seconds() / RESIGN_ATTEMPTS).min(RESIGN_RETRY_SECONDS);
+                state.retry_at = Some(now.wrapping_add(wait));
+                Change::Failed(message)
+            }
+        }
+    }
+
+    fn refresh_served(&self) {
+        let config = lock(&self.config).clone();
+        let served = {
+            let plane = lock(&self.plane);
+            served(&config, &lock(&self.zones), &**plane)
+        };
+        self.shared.set(served);
+    }
+
+    /// Does what the control socket asks for.
+    pub fn handle(&self, request: Request) -> Response {
+        let result = match request {
+            Request::Status => Ok(self.status()),
+            Request::ZoneList => {
+                let zones = lock(&self.zones);
+                Ok(json!(zones.iter().map(|(name, state)| brief(name, state)).collect::<Vec<_>>()))
+            }
+            Request::ZoneStatus { zone } => self.zone_status(&zone),
+            Request::ZoneReload { zone: Some(zone) } => self.reload_one(&zone),
+            Request::ZoneReload { zone: None } => self.reload().map(|changes| {
+                json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>())
+            }),
+            Request::XdpStatus => Ok(json!({
+                "attachments": lock(&self.plane).status().attachments,
+                "counters": lock(&self.plane).counters(),
+            })),
+            Request::XdpAttach { interface } => lock(&self.plane)
+                .attach(&interface)
+                .map(|()| json!({ "attached": interface }))
+                .map_err(|error| Failure::new("xdp", format!("{error:#}"))),
+            Request::XdpDetach { interface } => lock(&self.plane)
+                .detach(interface.as_deref())
+                .map(|interfaces| json!({ "detached": interfaces }))
+                .map_err(|error| Failure::new("xdp", format!("{error:#}"))),
+            Request::CacheStatus => Ok(json!({ "maps": lock(&self.plane).status().maps })),
+            Request::Stats => Ok(json!({
+                "xdp": lock(&self.plane).counters(),
+                "server": self.stats.snapshot(),
+            })),
+            Request::Stop => {
+                self.stop.notify_one();
+                Ok(json!({ "stopping": true }))
+            }
+        };
+        match result {
+            Ok(data) => Response::Data(data),
+            Err(failure) => Response::Error(failure),
+        }
+    }
+
+    fn status(&self) -> Value {
+        let zones = lock(&self.zones);
+        let failed: Vec<String> = zones
+            .iter()
+            .filter(|(_, state)| state.loaded.is_none() || state.error.is_some())
+            .map(|(name, _)| name.to_string())
+            .collect();
+        let unserved = zones.values().filter(|state| state.loaded.is_none()).count();
+        let now = now();
+        let expired: Vec<String> = zones
+            .iter()
+            .filter(|(_, state)| {
+                let expiration = state.loaded.as_ref().and_then(|loaded| loaded.expiration);
+                expiration.is_some_and(|expiration| state::is_before(expiration, now))
+            })
+            .map(|(name, _)| name.to_string())
+            .collect();
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "pid": std::process::id(),
+            "uptime_seconds": self.started.elapsed().as_secs(),
+            "listen": lock(&self.config).server.listen.iter().map(|listen| listen.0.to_string())
+                .collect::<Vec<_>>(),
+            "xdp": lock(&self.plane).status().attachments,
+            "zones": zones.len(),
+            "zones_not_served": unserved,
+            "zones_failed": failed,
+            "zones_expired": expired,
+        })
+    }
+
+    fn zone_status(&self, zone: &str) -> Result<Value, Failure> {
+        let name = known_name(zone)?;
+        let zones = lock(&self.zones);
+        let state = zones.get(&name).ok_or_else(|| unknown_zone(&name))?;
+        let mut status = brief(&name, state);
+        let loaded = state.loaded.as_ref();
+        if let Value::Object(fields) = &mut status {
+            fields.insert("file".into(), json!(state.section.file));
+            fields.insert("policy".into(), json!(state.section.policy));
+            fields.insert("records".into(), json!(loaded.map(|zone| zone.zone.record_count())));
+            fields.insert("owners".into(), json!(loaded.map(|zone| zone.zone.owners().len())));
+            fields.insert("loaded_at".into(), json!(loaded.map(|zone| zone.loaded_at)));
+            fields.insert("resign_at".into(), json!(state.resign_at()));
+            let prefixes = state.section.allow_transfer.iter().map(|prefix| prefix.0.to_string());
+            fields.insert("allow_transfer".into(), json!(prefixes.collect::<Vec<_>>()));
+        }
+        Ok(status)
+    }
+
+    fn reload_one(&self, zone: &str) -> Result<Value, Failure> {
+        let name = known_name(zone)?;
+        let _change = lock(&self.change);
+        if !lock(&self.zones).contains_key(&name) {
+            return Err(unknown_zone(&name));
+        }
+        let changes = self.load_each(vec![name]);
+        Ok(json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>()))
+    }
+}
+
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, state) {
+        tracing::warn!(%error, "telling the service manager failed");
+    }
+}
+
+fn limits(server: &config::Server) -> tcp::Limits {
+    tcp::Limits {
+        idle_timeout: server.tcp_idle_timeout.duration(),
+        write_timeout: server.tcp_write_timeout.duration(),
+        connections: server.tcp_connections,
+        connections_per_client: server.tcp_connections_per_client,
+    }
+}
+
+fn served(config: &Config, zones: &BTreeMap<Name, ZoneState>, plane: &dyn DataPlane) -> Served {
+    let manners = Manners {
+        identity: config.server.identity.text().map(str::to_owned),
+        version: config.server.version.text().map(str::to_owned),
+        udp_payload: config.server.udp_payload.octets(),
+    };
+    let zones = zones.iter().map(|(name, state)| {
+        let served = ServedZone {
+            zone: state.loaded.as_ref().map(|loaded| Arc::clone(&loaded.zone)),
+            allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
+        };
+        (name.clone(), served)
+    });
+    Served::new(plane.engine(), zones, manners)
+}
+
+fn known_name(text: &str) -> Result<Name, Failure> {
+    name_from_text(text)
+        .ok_or_else(|| Failure::new("zone", format!("\"{text}\" is not a domain name")))
+}
+
+fn unknown_zone(name: &Name) -> Failure {
+    Failure::new("zone", format!("the zone {name} is not configured"))
+        .with_hint("`sealdns zone list` shows those that are")
+}
+
+fn brief(name: &Name, state: &ZoneState) -> Value {
+    json!({
+        "zone": name.to_string(),
+        "state": match (&state.loaded, &state.error) {
+            (Some(_), None) => "serving",
+            (Some(_), Some(_)) => "serving-old",
+            (None, _) => "not-served",
+        },
+        "dnssec": state.section.dnssec,
+        "serial": state.loaded.as_ref().map(|loaded| loaded.zone.serial()),
+        "expiration": state.loaded.as_ref().and_then(|loaded| loaded.expiration),
+        "error": state.error,
+    })
+}
+
+fn told(name: &Name, change: &Change) -> Value {
+    let (change, error) = match change {
+        Change::Unchanged => ("unchanged", None),
+        Change::Loaded => ("loaded", None),
+        Change::Removed => ("removed", None),
+        Change::Failed(error) => ("failed", Some(error)),
+    };
+    json!({ "zone": name.to_string(), "change": change, "error": error })
+}

@@ -1,8 +1,33 @@
 //! The answering engine of sealdns: the code that the kernel and the host both run.
 //!
-//! No std, no allocation, no clock: what is needed is handed in.
+//! No std, no allocation, no clock: what is needed is handed in. The kernel runs it over BPF maps
+//! and a packet, the host over its memory and a buffer; [`image::Store`] and [`frame::Frame`] are
+//! all that differs.
+//!
+//! | to … | use |
+//! |---|---|
+//! | read the headers of a frame, turn them round | [`layers`] |
+//! | read a query | [`dns::query`] |
+//! | find names, choose what to say, compose it | [`engine`] |
+//! | know how zones lie in memory | [`image`] |
+//! | name what became of a packet | [`Outcome`] |
 #![no_std]
 
+#[cfg(target_endian = "big")]
+compile_error!("the image and the checksums are laid out for little-endian machines");
+
+pub mod bytes;
+pub mod checksum;
+pub mod dns;
+pub mod engine;
+pub mod frame;
+pub mod image;
+pub mod launder;
+pub mod layers;
+pub mod maps;
 pub mod outcome;
+pub mod scratch;
+pub mod sha1;
 
 pub use outcome::Outcome;
+pub use scratch::Scratch;

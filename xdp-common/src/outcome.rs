@@ -69,11 +69,14 @@ pub enum Outcome {
     SourcePort,
     /// Lengths that lie: the datagram says it is longer than the frame that carries it.
     BadLength,
+    /// A check failed after the packet was edited. The checks before make this impossible; the
+    /// verifier does not know.
+    Torn,
 }
 
 impl Outcome {
     /// All outcomes, in the order of their counters.
-    pub const ALL: [Outcome; 30] = {
+    pub const ALL: [Outcome; 31] = {
         use Outcome::*;
         [
             Positive,
@@ -106,6 +109,7 @@ impl Outcome {
             Response,
             SourcePort,
             BadLength,
+            Torn,
         ]
     };
 
@@ -172,6 +176,7 @@ impl Outcome {
             Outcome::Response => "response",
             Outcome::SourcePort => "source-port",
             Outcome::BadLength => "bad-length",
+            Outcome::Torn => "torn",
         }
     }
 }
@@ -185,6 +190,6 @@ mod tests {
         for (index, outcome) in Outcome::ALL.iter().enumerate() {
             assert_eq!(outcome.index(), index);
         }
-        assert_eq!(Outcome::ALL.len() - 1, Outcome::BadLength.index());
+        assert_eq!(Outcome::ALL.len() - 1, Outcome::Torn.index());
     }
 }

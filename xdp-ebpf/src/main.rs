@@ -1,36 +1,123 @@
-//! The XDP program.
+//! The XDP program: reads a query off the wire and sends the answer back.
+//!
+//! All decisions are `xdp-common`'s; here are the maps, the packet and the order of the steps.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
-use aya_ebpf::{
-    bindings::xdp_action,
-    macros::{map, xdp},
-    maps::PerCpuArray,
-    programs::XdpContext,
-};
+mod count;
+mod frame;
+mod store;
 
-/// Packets seen, by outcome.
+use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::maps::ProgramArray;
+use aya_ebpf::programs::XdpContext;
+use frame::Packet;
+use store::Maps;
+use xdp_common::dns::query;
+use xdp_common::engine::{compose, exact, find, plan};
+use xdp_common::frame::Frame;
+use xdp_common::launder::recall;
+use xdp_common::{Outcome, layers, maps};
+
+/// The programs that others call at their end, by place. A call costs a nanosecond, and each program
+/// has the verifier's whole budget to itself.
 #[map]
-static STATS: PerCpuArray<u64> = PerCpuArray::with_max_entries(64, 0);
+static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(maps::PROGRAM_COUNT, 0);
 
-/// Counts the packet and passes it up.
+/// Reads the query and plans the answer for names that exist: positive, CNAME, NODATA, the referral
+/// at the cut, the apex. All else is passed up.
 #[xdp]
-pub fn serve(_ctx: XdpContext) -> u32 {
-    if let Some(counter) = STATS.get_ptr_mut(0) {
-        // SAFETY: the map lives as long as the program, and its value belongs to this CPU, on which
-        // nothing else runs between these two instructions.
-        unsafe { *counter += 1 };
-    }
-    xdp_action::XDP_PASS
+pub fn serve(context: XdpContext) -> u32 {
+    let outcome = match planned(&context) {
+        Ok(()) => {
+            // SAFETY: the context is the one the kernel passed in.
+            let _ = unsafe { PROGRAMS.tail_call(&context, maps::SEND) };
+            // Here only if the daemon has not filled the place.
+            Outcome::Broken
+        }
+        Err(outcome) => outcome,
+    };
+    count::outcome(outcome);
+    outcome.action()
 }
 
-/// The licence that the kernel asks for before it lends its helpers.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+#[inline(always)]
+fn planned(context: &XdpContext) -> Result<(), Outcome> {
+    let packet = Packet::new(context);
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
 
-/// A reachable panic would be an endless loop, which the verifier refuses: so there is none.
+    layers::decode(&packet, maps.config(), scratch)?;
+    let message_at = scratch.layers.message_at();
+    let query_len = scratch.layers.message_len();
+    let sum = query::decode(&packet, message_at, query_len, maps.config().seed, scratch)?;
+    if !layers::checksum_holds(scratch, sum) {
+        return Err(Outcome::BadChecksum);
+    }
+    if scratch.query.version != 0 {
+        return Err(Outcome::Miss);
+    }
+
+    scratch.plan.clear();
+    let found = find::question(&maps, scratch).ok_or(Outcome::Broken)?;
+    if found == 0 {
+        return Err(Outcome::Miss);
+    }
+    let outcome = exact::plan(&maps, scratch, found)?;
+    scratch.plan.outcome = outcome.index() as u32;
+    Ok(())
+}
+
+/// Makes room for the planned answer, writes it, and turns the headers round.
+#[xdp]
+pub fn send(context: XdpContext) -> u32 {
+    match sent(&context) {
+        Ok(outcome) => {
+            count::index(outcome);
+            Outcome::Positive.action()
+        }
+        Err(outcome) => {
+            count::outcome(outcome);
+            outcome.action()
+        }
+    }
+}
+
+#[inline(always)]
+fn sent(context: &XdpContext) -> Result<usize, Outcome> {
+    let mut packet = Packet::new(context);
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+
+    let payload = maps.config().payload_limit;
+    let limit = scratch.query.payload_limit(payload as usize);
+    let total = plan::measure(&maps, scratch, limit, maps.config().now_s as u32)?;
+
+    let message_at = scratch.layers.message_at();
+    let name_len = recall(&scratch.query.name_len) as usize & 0xff;
+    let keep = message_at + compose::records_at(name_len);
+    packet.resize(message_at + total, keep).ok_or(Outcome::NoRoom)?;
+    // From here on the packet is edited, and what fails cannot be passed up.
+    let sum = compose::write(&maps, &mut packet, message_at, payload as u16, scratch)
+        .ok_or(Outcome::Torn)?;
+    let total = recall(&scratch.plan.total) as usize & 0xffff;
+    layers::reply(&mut packet, scratch, total, sum).ok_or(Outcome::Torn)?;
+    count::octets(scratch.layers.message_len(), total);
+    Ok(if recall(&scratch.plan.truncated) != 0 {
+        Outcome::Truncated.index()
+    } else {
+        recall(&scratch.plan.outcome) as usize
+    })
+}
+
+/// Never reached: the verifier refuses a program in which it could be.
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// The kernel lends GPL-only helpers to programs that say they are compatible.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,6 +1,7 @@
 //! `cargo xtask build` and `cargo xtask load`: the eBPF object, and the binary that embeds it.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -54,7 +55,12 @@ pub fn sealdns() -> PathBuf {
     shell::target().join("release/sealdns")
 }
 
-/// A program of the eBPF crate: `serve`, which is embedded, or `lab`, which tests and measures.
+/// The object that is embedded.
+pub const SERVING: &str = "sealdns-xdp";
+/// The object with programs for tests and measurements.
+pub const LAB: &str = "lab";
+
+/// Where an object of the eBPF crate is built.
 pub fn object_path(name: &str) -> PathBuf {
     // Not moved by CARGO_TARGET_DIR: userspace/build.rs looks here.
     shell::root().join("target/ebpf").join(TARGET).join("release").join(name)
@@ -119,23 +125,34 @@ fn object() -> Result<()> {
     shell::run(&mut command).context(
         "the eBPF object did not build; if a tool is missing or too old, `cargo xtask setup` says which",
     )?;
-    let object = object_path("serve");
-    let size = std::fs::metadata(&object)
-        .with_context(|| format!("{} was not made", object.display()))?
-        .len();
+    let object = object_path(SERVING);
+    let size =
+        fs::metadata(&object).with_context(|| format!("{} was not made", object.display()))?.len();
     eprintln!("built {} ({size} bytes)", object.display());
     Ok(())
 }
 
-/// Builds, and attaches to an interface until Ctrl-C.
+/// Builds, and attaches to an interface until Ctrl-C, by a daemon that serves nothing: what XDP then
+/// sees, it counts and passes up.
 pub fn load(arguments: &LoadArguments) -> Result<()> {
-    let mut command = Command::new(sealdns());
-    command.args(["xdp", "attach", &arguments.interface, "--mode", &arguments.mode]);
-    if !Path::new("/sys/class/net").join(&arguments.interface).exists() {
-        bail!("there is no interface {:?}; `ip link` lists those there are", arguments.interface);
+    let LoadArguments { interface, mode, dry_run } = arguments;
+    if !Path::new("/sys/class/net").join(interface).exists() {
+        bail!("there is no interface {interface:?}; `ip link` lists those there are");
     }
-    if arguments.dry_run {
-        eprintln!("would build {}, and run\n  $ {}", sealdns().display(), shell::shown(&command));
+    let directory = shell::target().join("load");
+    let config = directory.join("sealdns.toml");
+    let text = format!(
+        "version = \"v1\"\n[server]\nlisten = []\ncontrol = {:?}\nstate-dir = {:?}\n\
+         [xdp]\ninterfaces = [{interface:?}]\nmode = \"{mode}\"\nmemory = \"64MiB\"\n",
+        directory.join("control.sock"),
+        directory.join("state"),
+    );
+    let mut command = Command::new(sealdns());
+    command.args(["run", "--config"]).arg(&config);
+    if *dry_run {
+        eprintln!("would build {}, write {}:", sealdns().display(), config.display());
+        eprint!("{text}");
+        eprintln!("and run\n  $ {}", shell::shown(&command));
         return Ok(());
     }
     if !shell::is_root() {
@@ -143,6 +160,8 @@ pub fn load(arguments: &LoadArguments) -> Result<()> {
     }
     setup::ensure(setup::Purpose::Build)?;
     run(&Arguments::default())?;
+    fs::create_dir_all(directory.join("state"))?;
+    fs::write(&config, text).with_context(|| format!("{} cannot be written", config.display()))?;
     // Ctrl-C is for sealdns, which detaches; this program waits until it has.
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))?;

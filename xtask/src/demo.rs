@@ -315,7 +315,7 @@ impl Stage {
             })
         });
         let routes = routes.into_iter().collect::<Result<Vec<_>>>()?;
-        let lab = build::object_path("lab");
+        let lab = build::object_path(build::LAB);
         let relay = Relay::start(&client, &lab, CLIENT_END, server_mac, &routes)?;
 
         let config = write_unbound_config(directory, &anchors)?;
@@ -436,9 +436,11 @@ fn write_zones(directory: &Path, binary: &Path) -> Result<String> {
     let keys = directory.join("state/keys");
     fs::create_dir_all(&keys)?;
     for zone in [ZONE, SECURE_CHILD] {
-        shell::output_of(
-            Command::new(binary).args(["key", "generate", zone, "--keys"]).arg(&keys),
-        )?;
+        for role in ["ksk", "zsk"] {
+            let mut command = Command::new(binary);
+            command.args(["key", "generate", zone, "--role", role, "--keys"]).arg(&keys);
+            shell::output_of(&mut command)?;
+        }
     }
     let ds = |zone| {
         shell::output_of(Command::new(binary).args(["key", "ds", zone, "--keys"]).arg(&keys))

@@ -1,6 +1,209 @@
 //! The command line.
+//!
+//! Data goes to stdout, messages to stderr. With `--json` both data and errors are JSON on stdout.
 
+pub mod clock;
+mod config;
+mod health;
+pub mod key;
+mod logging;
+mod output;
+mod run;
+pub mod sign;
+mod stats;
+pub mod verify;
+mod xdp;
+mod zone;
+pub mod zone_file;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use serde_json::Value;
+
+use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
+use crate::control::client;
+use crate::control::protocol::{Failure, Request};
+use key::KeyCommand;
+use output::{CliError, Exit, Output};
+
+/// How long the daemon may take to answer what it answers from memory.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the daemon may take to load zones: a few million records to sign.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(3600);
+
+/// An authoritative DNS edge that answers DNSSEC-signed zones from XDP
+#[derive(Parser, Debug)]
+#[command(name = "sealdns", version, propagate_version = true, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 a check found problems, \
+                          4 the daemon cannot be reached.";
+
+#[derive(Args, Debug)]
+struct Global {
+    /// Print data and errors as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// The daemon's configuration file
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The daemon's control socket [default: the one that the configuration names]
+    #[arg(long, global = true, value_name = "SOCKET")]
+    control: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the daemon; prints "ready" to stderr when it serves
+    Run,
+    /// Sign a zone file offline; keys are made on first use
+    Sign(sign::SignArgs),
+    /// Check every signature of a zone file and its NSEC or NSEC3 chain (exit 3 if there are faults)
+    Verify(verify::VerifyArgs),
+    /// Keys: generate, list, ds
+    Key(key::KeyArgs),
+    /// Zones: list, status, reload, check
+    #[command(subcommand)]
+    Zone(zone::ZoneCommand),
+    /// XDP: attach, detach, status
+    #[command(subcommand)]
+    Xdp(xdp::XdpCommand),
+    /// Compiled zones in the maps: status
+    #[command(subcommand)]
+    Cache(xdp::CacheCommand),
+    /// Counters of XDP and of the daemon's sockets
+    Stats(stats::StatsArgs),
+    /// Whether the daemon serves all its zones (exit 3 if not, 4 if it does not answer)
+    Health,
+    /// Configuration: template, check
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// End the daemon: XDP is detached and open connections finish
+    Stop,
+}
 /// Parses the arguments, runs the command, and says how it ended.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    // The offline commands have a `--json` of their own, behind which the global one is hidden.
+    let wants_json = cli.global.json || wants_json();
+    let output = Output::new(wants_json);
+    match cli.dispatch(&output) {
+        Ok(exit) => exit,
+        Err(error) => {
+            output.error(&error.failure);
+            error.exit.into()
+        }
+    }
+}
+
+impl Cli {
+    fn dispatch(self, output: &Output) -> Result<ExitCode, CliError> {
+        let global = &self.global;
+        let result = match self.command {
+            Command::Sign(mut args) => {
+                args.json |= global.json;
+                return Ok(sign::run(&args)?);
+            }
+            Command::Verify(mut args) => {
+                args.json |= global.json;
+                return Ok(verify::run(&args)?);
+            }
+            Command::Key(mut args) => {
+                let (KeyCommand::Generate { of, .. }
+                | KeyCommand::List { of }
+                | KeyCommand::Ds { of, .. }) = &mut args.command;
+                of.json |= global.json;
+                return Ok(key::run(&args)?);
+            }
+            Command::Run => run::run(global),
+            Command::Zone(command) => zone::run(&command, global, output),
+            Command::Xdp(command) => xdp::run(&command, global, output),
+            Command::Cache(command) => xdp::cache(&command, global, output),
+            Command::Stats(args) => stats::run(&args, global, output),
+            Command::Health => health::run(global, output),
+            Command::Config(command) => config::run(&command, output),
+            Command::Stop => {
+                let data = global.call(&Request::Stop, PATIENCE)?;
+                output.data(data, |_| "the daemon is stopping\n".to_owned());
+                Ok(Exit::Ok)
+            }
+        };
+        result.map(ExitCode::from)
+    }
+}
+
+impl Global {
+    /// The configuration file: as told, or where it usually is.
+    fn config_path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| DEFAULT_PATH.into())
+    }
+
+    /// The control socket: as told, or as the configuration says, or where it usually is.
+    fn control_path(&self) -> Result<PathBuf, CliError> {
+        if let Some(control) = &self.control {
+            return Ok(control.clone());
+        }
+        match Config::load(&self.config_path()) {
+            Ok(config) => Ok(config.server.control),
+            // Only a file that was asked for must be there and right.
+            Err(error) if self.config.is_some() => Err(error.into()),
+            Err(_) => Ok(DEFAULT_CONTROL.into()),
+        }
+    }
+
+    fn call(&self, request: &Request, patience: Duration) -> Result<Value, CliError> {
+        Ok(client::call(&self.control_path()?, request, patience)?)
+    }
+}
+
+/// Help and version go to stdout; a wrong usage is exit code 2, in JSON if that was asked for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let is_answer = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if wants_json() && !is_answer {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default();
+        let message = message.strip_prefix("error: ").unwrap_or(message);
+        let failure = Failure::new("usage", message).with_hint("try `sealdns --help`");
+        Output::new(true).error(&failure);
+    } else {
+        let _ = error.print();
+    }
+    if is_answer { Exit::Ok.into() } else { Exit::Usage.into() }
+}
+
+fn wants_json() -> bool {
+    std::env::args_os().any(|argument| argument == "--json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn json_stands_anywhere() {
+        for arguments in
+            [["sealdns", "--json", "zone", "list"], ["sealdns", "zone", "list", "--json"]]
+        {
+            assert!(Cli::try_parse_from(arguments).unwrap().global.json);
+        }
+    }
 }

@@ -1,1 +1,6 @@
-//! The room `control`.
+//! How the other sealdns commands talk to the daemon: one JSON object per line over a Unix socket,
+//! a request and then its response. The socket's mode is who may.
+
+pub mod client;
+pub mod protocol;
+pub mod socket;

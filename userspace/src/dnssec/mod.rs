@@ -1,1 +1,23 @@
-//! The room `dnssec`.
+//! DNSSEC: keys, signing a zone, and checking a signed one as a validator would.
+//!
+//! | to … | use |
+//! |---|---|
+//! | find, make and store keys | [`keys::store::KeyStore`], [`keys::Key`] |
+//! | say how a zone is signed | [`policy::SigningPolicy`] |
+//! | sign a zone | [`sign::sign`] |
+//! | check a signed zone | [`verify::verify`] |
+//! | know which names the zone has authority over | [`authority::places`] |
+//!
+//! Nothing here reads a clock: the time is an argument, in seconds since 1970 truncated to 32
+//! bits (RFC 4034 section 3.1.5). Files are met in [`keys::store`] alone.
+
+pub mod authority;
+pub mod denial;
+pub mod keys;
+pub mod policy;
+pub mod rrsig;
+pub mod sign;
+pub mod verify;
+
+#[cfg(test)]
+mod tests;

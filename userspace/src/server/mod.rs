@@ -1,1 +1,148 @@
-//! The room `server`.
+//! The daemon's own DNS service: what XDP passes up over UDP, and everything over TCP.
+//!
+//! | to … | use |
+//! |---|---|
+//! | answer one message | [`responder::respond`] |
+//! | hold what is served right now | [`Served`], [`Shared`] |
+//! | run the sockets | [`udp::serve`], [`tcp::serve`] |
+//! | count | [`stats::Stats`] |
+
+pub mod message;
+pub mod responder;
+pub mod stats;
+pub mod tcp;
+pub mod udp;
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ipnet::IpNet;
+use xdp_common::Outcome;
+
+use crate::compile::Image;
+use crate::zone::{Name, Zone, name};
+
+/// What composes answers: the engine over compiled zones.
+pub trait Engine: Send + Sync {
+    /// Answers one message; see [`Image::answer`], whose contract this is.
+    fn answer(
+        &self,
+        query: &[u8],
+        over_tcp: bool,
+        limit: usize,
+        now: u32,
+        response: &mut Vec<u8>,
+    ) -> Outcome;
+}
+
+impl Engine for Image {
+    fn answer(
+        &self,
+        query: &[u8],
+        over_tcp: bool,
+        limit: usize,
+        now: u32,
+        response: &mut Vec<u8>,
+    ) -> Outcome {
+        Image::answer(self, query, over_tcp, limit, now, response)
+    }
+}
+
+/// What is served at one moment; a change makes a new one.
+pub struct Served {
+    engine: Arc<dyn Engine>,
+    zones: HashMap<Box<[u8]>, ServedZone>,
+    /// Whether one of them could not be loaded.
+    lacks_zones: bool,
+    manners: Manners,
+}
+
+/// One configured zone.
+#[derive(Clone)]
+pub struct ServedZone {
+    /// Its records; `None` while it could not be loaded.
+    pub zone: Option<Arc<Zone>>,
+    /// Who may transfer it.
+    pub allow_transfer: Vec<IpNet>,
+}
+
+/// How the server presents itself.
+#[derive(Clone, Debug)]
+pub struct Manners {
+    /// What id.server says in class CH; `None`: refused.
+    pub identity: Option<String>,
+    /// What version.server says in class CH; `None`: refused.
+    pub version: Option<String>,
+    /// The largest UDP response in octets.
+    pub udp_payload: usize,
+}
+
+impl Served {
+    /// Puts together what is served.
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        zones: impl IntoIterator<Item = (Name, ServedZone)>,
+        manners: Manners,
+    ) -> Served {
+        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), zone));
+        let zones: HashMap<Box<[u8]>, ServedZone> = zones.collect();
+        let lacks_zones = zones.values().any(|zone| zone.zone.is_none());
+        Served { engine, zones, lacks_zones, manners }
+    }
+
+    /// The zone with this lower-case apex.
+    pub fn zone_at(&self, apex: &[u8]) -> Option<&ServedZone> {
+        self.zones.get(apex)
+    }
+
+    /// The closest enclosing zone of a lower-case name.
+    pub fn zone_of(&self, qname: &[u8]) -> Option<&ServedZone> {
+        let mut ancestor = Some(qname);
+        while let Some(apex) = ancestor {
+            if let Some(zone) = self.zones.get(apex) {
+                return Some(zone);
+            }
+            ancestor = name::parent(apex);
+        }
+        None
+    }
+}
+
+impl ServedZone {
+    /// Whether `client` may transfer this zone.
+    fn may_transfer(&self, client: IpAddr) -> bool {
+        self.allow_transfer.iter().any(|net| net.contains(&client))
+    }
+}
+
+/// The place where what is served is exchanged whole.
+pub struct Shared(RwLock<Arc<Served>>);
+
+impl Shared {
+    /// Starts with `served`.
+    pub fn new(served: Served) -> Shared {
+        Shared(RwLock::new(Arc::new(served)))
+    }
+
+    /// What is served now. The lock is held for the copy of a pointer.
+    pub fn get(&self) -> Arc<Served> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves `served` from the next message on.
+    pub fn set(&self, served: Served) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+    }
+}
+
+/// Seconds since 1970, truncated to 32 bits as RRSIG times are (RFC 4034 section 3.1.5).
+pub fn now() -> u32 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() as u32)
+}

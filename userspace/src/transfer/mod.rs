@@ -1,1 +1,3 @@
-//! The room `transfer`.
+//! Zone transfers.
+
+pub mod axfr;

@@ -7,12 +7,16 @@
 //! |---|---|
 //! | hold or compare an owner name | [`Name`], [`canonical_order`] |
 //! | gather records into a zone | [`ZoneBuilder`] |
+//! | make a zone of RRsets in order | [`ZoneWriter`] |
+//! | read or write a zone as text | [`text::read`], [`text::write()`] |
 //! | look at a zone | [`Zone::owners`], [`Zone::find`], [`Owner::rrset`] |
 
 pub mod name;
 pub mod rtype;
+pub mod serial;
+pub mod text;
 pub mod tree;
 
 pub use name::{Name, canonical_order};
 pub use rtype::Rtype;
-pub use tree::{Owner, Rrset, Zone, ZoneBuilder, ZoneError};
+pub use tree::{Owner, Rrset, Zone, ZoneBuilder, ZoneError, ZoneFault, ZoneFaultKind, ZoneWriter};

@@ -15,7 +15,7 @@ pub enum ZoneError {
         apex: Name,
     },
     /// An owner name or RDATA is not in wire format.
-    #[error("a record of type {0:?} is malformed")]
+    #[error("a record of type {0} is malformed")]
     Malformed(Rtype),
     /// The apex has no SOA RRset, or one of several records.
     #[error("the zone {apex} has {count} SOA records at its apex, not one")]
@@ -25,9 +25,67 @@ pub enum ZoneError {
         /// How many there are.
         count: usize,
     },
+    /// Records given to a [`ZoneWriter`] do not come in canonical order.
+    #[error("records do not come in canonical order")]
+    OutOfOrder,
     /// The records exceed 4 GiB on the wire.
     #[error("the zone is larger than 4 GiB")]
     TooLarge,
+}
+
+/// What is wrong or odd about a zone as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ZoneFaultKind {
+    /// The apex has no SOA record (RFC 1035 section 5.2).
+    #[error("the zone has no SOA record at its apex")]
+    NoSoa,
+    /// The apex has different SOA records.
+    #[error("the apex has more than one SOA record")]
+    SeveralSoa,
+    /// An SOA record stands below the apex.
+    #[error("an SOA record stands only at the apex of its zone")]
+    SoaAway,
+    /// The apex has no NS record (RFC 1034 section 4.2.1).
+    #[error("the zone has no NS record at its apex")]
+    NoApexNs,
+    /// A name has different CNAME records (RFC 2181 section 10.1).
+    #[error("the name has more than one CNAME record")]
+    SeveralCname,
+    /// A name has a CNAME record and others that are not of DNSSEC (RFC 1034 section 3.6.2).
+    #[error("a CNAME record stands beside other records of its name")]
+    CnameAndOther,
+    /// A name has different DNAME records (RFC 6672 section 2.4).
+    #[error("the name has more than one DNAME record")]
+    SeveralDname,
+    /// A name stands below one that has a DNAME record (RFC 6672 section 2.4).
+    #[error("the name stands below a DNAME record, which redirects all names there")]
+    BelowDname,
+    /// The same record is there twice (RFC 2181 section 5).
+    #[error("the record is a duplicate")]
+    Duplicate,
+    /// Records of one RRset have different TTLs (RFC 2181 section 5.2); the lowest holds.
+    #[error("the TTL differs from that of another record of its RRset; the lowest holds")]
+    TtlDiffers,
+}
+
+impl ZoneFaultKind {
+    /// Whether a zone with this fault must not be served; others are worth a warning.
+    pub fn is_error(self) -> bool {
+        !matches!(self, ZoneFaultKind::Duplicate | ZoneFaultKind::TtlDiffers)
+    }
+}
+
+/// A fault of a zone and the records to blame, numbered in the order in which they were pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneFault {
+    /// What it is.
+    pub kind: ZoneFaultKind,
+    /// The owner name at fault.
+    pub owner: Name,
+    /// The record to blame, the later one of two; `None` if a record is missing.
+    pub record: Option<usize>,
+    /// The record that it disagrees with.
+    pub other: Option<usize>,
 }
 
 /// Gathers records in any order; [`ZoneBuilder::finish`] makes the [`Zone`].
@@ -41,6 +99,8 @@ pub struct ZoneBuilder {
 #[derive(Clone, Copy)]
 struct Record {
     at: u32,
+    /// Its place in the order of pushing.
+    number: u32,
     owner_len: u8,
     rdata_len: u16,
     rtype: Rtype,
@@ -99,7 +159,8 @@ impl ZoneBuilder {
             return Err(ZoneError::OutOfZone { owner, apex: self.apex.clone() });
         }
         let owner_len = owner.len() as u8;
-        self.records.push(Record { at, owner_len, rdata_len, rtype, ttl });
+        let number = u32::try_from(self.records.len()).map_err(|_| ZoneError::TooLarge)?;
+        self.records.push(Record { at, number, owner_len, rdata_len, rtype, ttl });
         Ok(())
     }
 
@@ -121,22 +182,114 @@ impl ZoneBuilder {
         Ok(())
     }
 
+    /// What is wrong or odd about the records gathered so far, in canonical order.
+    pub fn faults(&mut self) -> Vec<ZoneFault> {
+        self.sort();
+        let bytes = &self.bytes[..];
+        let apex = self.apex.as_wire();
+        let mut faults = Vec::new();
+        let (mut apex_soa, mut apex_ns) = (false, false);
+        // The last DNAME that may stand above the owner at hand.
+        let mut dname: Option<Record> = None;
+        for group in self.records.chunk_by(|a, b| a.owner(bytes) == b.owner(bytes)) {
+            let owner = group[0].owner(bytes);
+            let mut blame = |kind, record: &Record, other: Option<&Record>| {
+                let numbers = other.map(|other| (other.number, record.number));
+                let (other, record) = match numbers {
+                    Some((a, b)) => (Some(a.min(b) as usize), a.max(b)),
+                    None => (None, record.number),
+                };
+                let owner = Name::from_wire(owner).unwrap_or_else(Name::root);
+                faults.push(ZoneFault { kind, owner, record: Some(record as usize), other });
+            };
+            match dname {
+                Some(above) if is_at_or_below(owner, above.owner(bytes)) => {
+                    blame(ZoneFaultKind::BelowDname, &group[0], None);
+                }
+                _ => dname = group.iter().find(|record| record.rtype == Rtype::DNAME).copied(),
+            }
+            let cname = group.iter().find(|record| record.rtype == Rtype::CNAME);
+            let other = group.iter().find(|record| !may_stand_at_cname(record.rtype));
+            if let (Some(cname), Some(other)) = (cname, other) {
+                blame(ZoneFaultKind::CnameAndOther, cname, Some(other));
+            }
+            for rrset in group.chunk_by(|a, b| a.rtype == b.rtype) {
+                let (first, rtype) = (&rrset[0], rrset[0].rtype);
+                match rtype {
+                    Rtype::SOA if owner != apex => blame(ZoneFaultKind::SoaAway, first, None),
+                    Rtype::SOA => apex_soa = true,
+                    Rtype::NS => apex_ns |= owner == apex,
+                    _ => {}
+                }
+                let single = match rtype {
+                    Rtype::SOA => Some(ZoneFaultKind::SeveralSoa),
+                    Rtype::CNAME => Some(ZoneFaultKind::SeveralCname),
+                    Rtype::DNAME => Some(ZoneFaultKind::SeveralDname),
+                    _ => None,
+                };
+                for (last, record) in rrset.iter().zip(&rrset[1..]) {
+                    if last.rdata(bytes) == record.rdata(bytes) {
+                        blame(ZoneFaultKind::Duplicate, record, Some(last));
+                    } else if let Some(kind) = single {
+                        blame(kind, record, Some(last));
+                    } else if last.ttl != record.ttl && rtype != Rtype::RRSIG {
+                        // The TTL of an RRSIG is that of the RRset it covers
+                        // (RFC 4034 section 3).
+                        blame(ZoneFaultKind::TtlDiffers, record, Some(last));
+                    }
+                }
+            }
+        }
+        for (there, kind) in [(apex_soa, ZoneFaultKind::NoSoa), (apex_ns, ZoneFaultKind::NoApexNs)]
+        {
+            if !there {
+                let owner = self.apex.clone();
+                faults.push(ZoneFault { kind, owner, record: None, other: None });
+            }
+        }
+        faults
+    }
+
+    /// Sorts into canonical order of owners, then types, then RDATA.
+    fn sort(&mut self) {
+        use rayon::prelude::*;
+        let bytes = &self.bytes[..];
+        let behind_owner = |a: &Record, b: &Record| {
+            a.rtype
+                .cmp(&b.rtype)
+                .then_with(|| a.rdata(bytes).cmp(b.rdata(bytes)))
+                .then(a.number.cmp(&b.number))
+        };
+        let order = |a: &Record, b: &Record| {
+            if a.owner(bytes) == b.owner(bytes) {
+                return behind_owner(a, b);
+            }
+            canonical_order(a.owner(bytes), b.owner(bytes))
+        };
+        // Most files are written in some order already.
+        if self.records.is_sorted_by(|a, b| order(a, b).is_le()) {
+            return;
+        }
+        // Two names mostly differ near the apex: their first octets in canonical order, gathered
+        // once, decide without walking over labels at every comparison.
+        let apex_len = self.apex.as_wire().len();
+        let mut keyed: Vec<(u128, Record)> = self
+            .records
+            .par_iter()
+            .map(|&record| (canonical_prefix(record.owner(bytes), apex_len), record))
+            .collect();
+        keyed.par_sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
+            a_prefix.cmp(b_prefix).then_with(|| order(a, b))
+        });
+        self.records.iter_mut().zip(keyed).for_each(|(record, (_, sorted))| *record = sorted);
+    }
+
     /// Sorts into canonical order, drops duplicate records (RFC 2181 section 5), gives every RRset
     /// the lowest TTL that one of its records has (section 5.2), and checks that the apex has one
     /// SOA record.
-    pub fn finish(self) -> Result<Zone, ZoneError> {
-        use rayon::slice::ParallelSliceMut;
-        let ZoneBuilder { apex, mut records, bytes } = self;
-        // Most files are written in some order already: find the few breaks before sorting.
-        let order = |a: &Record, b: &Record| {
-            canonical_order(a.owner(&bytes), b.owner(&bytes))
-                .then(a.rtype.cmp(&b.rtype))
-                .then_with(|| a.rdata(&bytes).cmp(b.rdata(&bytes)))
-        };
-        if !records.is_sorted_by(|a, b| order(a, b).is_le()) {
-            records.par_sort_unstable_by(order);
-        }
-
+    pub fn finish(mut self) -> Result<Zone, ZoneError> {
+        self.sort();
+        let ZoneBuilder { apex, records, bytes } = self;
         let mut zone = Zone {
             apex,
             owners: Vec::new(),
@@ -190,6 +343,76 @@ impl ZoneBuilder {
             return Err(ZoneError::SoaCount { apex: zone.apex, count });
         }
         Ok(zone)
+    }
+}
+
+/// Makes a zone of RRsets that are in canonical form and come in canonical order already, without
+/// holding them twice as a [`ZoneBuilder`] does.
+pub struct ZoneWriter {
+    zone: Zone,
+}
+
+impl ZoneWriter {
+    /// Starts a zone with this apex and room for so many octets.
+    pub fn with_capacity(apex: Name, bytes: usize) -> ZoneWriter {
+        let bytes = Vec::with_capacity(bytes);
+        ZoneWriter { zone: Zone { apex, owners: Vec::new(), rrsets: Vec::new(), bytes } }
+    }
+
+    /// Starts the next owner: a lower-case wire name at or below the apex, after the one before.
+    /// At least one RRset must follow.
+    pub fn owner(&mut self, name: &[u8]) -> Result<(), ZoneError> {
+        let zone = &mut self.zone;
+        let last = zone.owners.last().map(|last| last.name(&zone.bytes));
+        if last.is_some_and(|last| canonical_order(last, name).is_ge()) {
+            return Err(ZoneError::OutOfOrder);
+        }
+        let name_at = u32::try_from(zone.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
+        zone.bytes.extend_from_slice(name);
+        zone.owners.push(OwnerEntry {
+            name_at,
+            name_len: name.len() as u8,
+            first_rrset: zone.rrsets.len() as u32,
+        });
+        Ok(())
+    }
+
+    /// Adds an RRset to the last owner: its type is greater than the one before, its RDATA is
+    /// canonical and sorted.
+    pub fn rrset<'a>(
+        &mut self,
+        rtype: Rtype,
+        ttl: u32,
+        rdatas: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), ZoneError> {
+        let zone = &mut self.zone;
+        let first = zone.owners.last().map_or(0, |owner| owner.first_rrset as usize);
+        if zone.rrsets[first..].last().is_some_and(|last| last.rtype >= rtype) {
+            return Err(ZoneError::OutOfOrder);
+        }
+        let at = u32::try_from(zone.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
+        let mut count = 0;
+        for rdata in rdatas {
+            let len = u16::try_from(rdata.len()).map_err(|_| ZoneError::Malformed(rtype))?;
+            zone.bytes.extend_from_slice(&len.to_be_bytes());
+            zone.bytes.extend_from_slice(rdata);
+            count += 1;
+        }
+        let end = u32::try_from(zone.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
+        zone.rrsets.push(RrsetEntry { rtype, ttl, at, end, count });
+        Ok(())
+    }
+
+    /// Ends the zone; its apex must have one SOA record.
+    pub fn finish(mut self) -> Result<Zone, ZoneError> {
+        let zone = &mut self.zone;
+        zone.bytes.shrink_to_fit();
+        zone.owners.shrink_to_fit();
+        zone.rrsets.shrink_to_fit();
+        match zone.soa().map_or(0, |soa| soa.len()) {
+            1 => Ok(self.zone),
+            count => Err(ZoneError::SoaCount { apex: self.zone.apex, count }),
+        }
     }
 }
 
@@ -367,7 +590,7 @@ impl<'a> Rrset<'a> {
     }
 
     /// The RDATA of each record: canonical form, uncompressed.
-    pub fn rdatas(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+    pub fn rdatas(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         let mut rest = &self.zone.bytes[self.entry.at as usize..self.entry.end as usize];
         std::iter::from_fn(move || {
             let (len, after) = rest.split_first_chunk::<2>()?;
@@ -376,6 +599,47 @@ impl<'a> Rrset<'a> {
             Some(rdata)
         })
     }
+}
+
+/// Whether a type may stand beside CNAME: those of DNSSEC, the old ones among them (RFC 4034
+/// sections 3 and 4, RFC 3007 section 3.1.1).
+fn may_stand_at_cname(rtype: Rtype) -> bool {
+    // SIG KEY NXT
+    matches!(rtype, Rtype::CNAME | Rtype::RRSIG | Rtype::NSEC | Rtype(24 | 25 | 30))
+}
+
+/// The start of what, compared as octets, orders names below one apex canonically: their labels
+/// from the right, a 0 octet before each but the first, octets 0 and 1 within labels written as 1 1
+/// and 1 2 so that they sort behind the end of a label.
+fn canonical_prefix(name: &[u8], apex_len: usize) -> u128 {
+    let below = &name[..name.len().saturating_sub(apex_len)];
+    let mut starts = [0u8; 128];
+    let (mut at, mut count) = (0usize, 0usize);
+    while let Some(&length) = below.get(at) {
+        starts[count] = at as u8;
+        at += 1 + usize::from(length);
+        count += 1;
+    }
+    let (mut prefix, mut room) = (0u128, 16u32);
+    let mut push = |octet: u8| {
+        room -= 1;
+        prefix |= u128::from(octet) << (8 * room);
+        room > 0
+    };
+    for (index, &start) in starts[..count].iter().rev().enumerate() {
+        if index > 0 && !push(0) {
+            break;
+        }
+        let start = usize::from(start);
+        let label = &below[start + 1..start + 1 + usize::from(below[start])];
+        for &octet in label {
+            let whole = if octet > 1 { push(octet) } else { push(1) && push(octet + 1) };
+            if !whole {
+                return prefix;
+            }
+        }
+    }
+    prefix
 }
 
 /// Where names stand in RDATA that canonical form lower-cases: octets to skip before the first
@@ -460,5 +724,31 @@ mod tests {
         assert!(matches!(outside, Err(ZoneError::OutOfZone { .. })));
         let cut_short = builder.push(b"\x07example\x00", Rtype::MX, 300, &[0, 10, 3, b'a']);
         assert_eq!(cut_short, Err(ZoneError::Malformed(Rtype::MX)));
+    }
+
+    #[test]
+    fn a_writer_wants_canonical_order() {
+        let start = || {
+            let mut writer = ZoneWriter::with_capacity(apex(), 0);
+            writer.owner(b"\x07example\x00").unwrap();
+            writer.rrset(Rtype::SOA, 3600, std::iter::once(SOA)).unwrap();
+            writer
+        };
+        let a = [192, 0, 2, 1];
+        let mut writer = start();
+        let again = writer.rrset(Rtype::SOA, 3600, std::iter::once(SOA));
+        assert_eq!(again, Err(ZoneError::OutOfOrder));
+        let lower = writer.rrset(Rtype::A, 300, std::iter::once(&a[..]));
+        assert_eq!(lower, Err(ZoneError::OutOfOrder));
+        assert_eq!(writer.owner(b"\x07example\x00"), Err(ZoneError::OutOfOrder));
+        let mut writer = start();
+        writer.owner(b"\x01b\x07example\x00").unwrap();
+        writer.rrset(Rtype::A, 300, std::iter::once(&a[..])).unwrap();
+        assert_eq!(writer.owner(b"\x01a\x07example\x00"), Err(ZoneError::OutOfOrder));
+        let zone = writer.finish().unwrap();
+        let b = zone.find(b"\x01b\x07example\x00").unwrap().rrset(Rtype::A).unwrap();
+        assert_eq!((b.rdatas().collect::<Vec<_>>(), b.ttl()), (vec![&a[..]], 300));
+        let empty = ZoneWriter::with_capacity(apex(), 0).finish();
+        assert_eq!(empty.err(), Some(ZoneError::SoaCount { apex: apex(), count: 0 }));
     }
 }

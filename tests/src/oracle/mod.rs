@@ -1,0 +1,3 @@
+//! Other people's tools on what this program makes.
+
+pub mod signing;

@@ -1,0 +1,85 @@
+//! `sealdns stats`.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::Value;
+
+use super::output::{CommandResult, Exit, Output, table};
+use super::{Global, PATIENCE};
+use crate::control::protocol::Request;
+
+/// What to show of the counters.
+#[derive(Args, Debug)]
+pub struct StatsArgs {
+    /// Show them again every so many seconds, with their rates
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
+    /// Show counters that are zero as well
+    #[arg(long)]
+    all: bool,
+}
+
+type Counters = BTreeMap<String, u64>;
+
+/// Shows them, once or until interrupted.
+pub fn run(args: &StatsArgs, global: &Global, output: &Output) -> CommandResult {
+    let mut before: Option<(Instant, Counters)> = None;
+    loop {
+        let stats = global.call(&Request::Stats, PATIENCE)?;
+        let at = Instant::now();
+        let counters = flat(&stats);
+        output.data(stats, |_| {
+            let last = before.as_ref().map(|(then, counters)| {
+                (at.duration_since(*then).as_secs_f64().max(1e-3), counters)
+            });
+            text(&counters, last, args.all)
+        });
+        let Some(seconds) = args.watch else { return Ok(Exit::Ok) };
+        before = Some((at, counters));
+        std::thread::sleep(Duration::from_secs(seconds));
+    }
+}
+
+/// `{"xdp": {"positive": 1}, "server": {…}}` as `xdp.positive`, `server.…`.
+fn flat(stats: &Value) -> Counters {
+    let groups = stats.as_object().into_iter().flatten();
+    groups
+        .flat_map(|(group, counters)| {
+            let counters = counters.as_object().into_iter().flatten();
+            counters
+                .filter_map(move |(name, count)| Some((format!("{group}.{name}"), count.as_u64()?)))
+        })
+        .collect()
+}
+
+fn text(counters: &Counters, last: Option<(f64, &Counters)>, all: bool) -> String {
+    let rows = counters.iter().filter(|(_, count)| all || **count > 0).map(|(name, count)| {
+        let mut row = vec![name.clone(), count.to_string()];
+        if let Some((seconds, before)) = last {
+            let more = count.saturating_sub(before.get(name).copied().unwrap_or(0));
+            row.push(format!("{:.1}/s", more as f64 / seconds));
+        }
+        row
+    });
+    let shown = table(&["counter", "count", if last.is_some() { "rate" } else { "" }], rows);
+    if shown.is_empty() { "all counters are zero\n".into() } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rates_are_differences_by_time() {
+        let before = flat(&json!({ "xdp": { "positive": 10, "miss": 0 }, "server": {} }));
+        let after = flat(&json!({ "xdp": { "positive": 30, "miss": 0 }, "server": {} }));
+        let shown = text(&after, Some((2.0, &before)), false);
+        assert!(shown.contains("xdp.positive") && shown.contains("10.0/s"), "{shown}");
+        assert!(!shown.contains("xdp.miss"), "{shown}");
+        assert!(text(&after, None, true).contains("xdp.miss"));
+    }
+}

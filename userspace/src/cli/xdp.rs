@@ -1,0 +1,87 @@
+//! `sealdns xdp` and `sealdns cache`.
+
+use clap::Subcommand;
+use serde_json::Value;
+
+use super::output::{CommandResult, Exit, Output, cell, table};
+use super::{Global, PATIENCE};
+use crate::control::protocol::Request;
+
+/// What to do with XDP.
+#[derive(Subcommand, Debug)]
+pub enum XdpCommand {
+    /// Show where XDP is attached, and its counters
+    Status,
+    /// Attach XDP to one more interface, until the daemon ends
+    Attach {
+        /// The interface's name
+        interface: String,
+    },
+    /// Detach XDP, until the daemon is started again; the sockets go on serving
+    Detach {
+        /// The interface's name
+        #[arg(required_unless_present = "all")]
+        interface: Option<String>,
+        /// From all interfaces
+        #[arg(long, conflicts_with = "interface")]
+        all: bool,
+    },
+}
+
+/// What to do with the maps.
+#[derive(Subcommand, Debug)]
+pub enum CacheCommand {
+    /// Show how full the maps are
+    Status,
+}
+
+/// Does it.
+pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandResult {
+    match command {
+        XdpCommand::Status => {
+            let status = global.call(&Request::XdpStatus, PATIENCE)?;
+            output.data(status, |status| {
+                let attachments = rows(&status["attachments"], &["interface", "mode"]);
+                let attached = table(&["interface", "mode"], attachments);
+                let counters = status["counters"].as_object().into_iter().flatten();
+                let counted = counters.filter(|(_, count)| count.as_u64() != Some(0));
+                let counted = counted.map(|(name, count)| vec![name.clone(), cell(count)]);
+                let counted = table(&["outcome", "packets"], counted);
+                if attached.is_empty() {
+                    format!("XDP is not attached\n{counted}")
+                } else {
+                    format!("{attached}{counted}")
+                }
+            });
+        }
+        XdpCommand::Attach { interface } => {
+            let request = Request::XdpAttach { interface: interface.clone() };
+            let data = global.call(&request, PATIENCE)?;
+            output.data(data, |data| format!("attached: {}\n", cell(&data["attached"])));
+        }
+        XdpCommand::Detach { interface, .. } => {
+            let request = Request::XdpDetach { interface: interface.clone() };
+            let data = global.call(&request, PATIENCE)?;
+            output.data(data, |data| format!("detached: {}\n", cell(&data["detached"])));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Does it.
+pub fn cache(command: &CacheCommand, global: &Global, output: &Output) -> CommandResult {
+    let CacheCommand::Status = command;
+    let status = global.call(&Request::CacheStatus, PATIENCE)?;
+    output.data(status, |status| {
+        let columns = ["name", "used", "capacity", "memory_octets"];
+        let shown = table(&["map", "used", "capacity", "octets"], rows(&status["maps"], &columns));
+        if shown.is_empty() { "there are no maps: XDP is not in use\n".into() } else { shown }
+    });
+    Ok(Exit::Ok)
+}
+
+/// One row per element of a list, with the fields named.
+pub fn rows(list: &Value, fields: &[&str]) -> Vec<Vec<String>> {
+    let list = list.as_array().into_iter().flatten();
+    list.map(|item| fields.iter().map(|field| cell(&item[*field])).collect()).collect()
+}

@@ -1,0 +1,36 @@
+//! Where an image lies: a slab of records and a table of buckets, in the daemon's memory or in BPF maps
+//! that it shares with the kernel.
+
+use xdp_common::image::Bucket;
+
+/// Memory for an image. It is written by one publisher while the engine reads elsewhere in it: the
+/// publisher writes only where no published record lies, and stores slots of the table as a whole.
+pub trait Memory: Send + Sync {
+    /// Octets of the slab, a multiple of [`xdp_common::maps::CHUNK_LEN`].
+    fn slab_len(&self) -> usize;
+
+    /// Buckets in the table, a power of two.
+    fn bucket_count(&self) -> usize;
+
+    /// Writes into the slab.
+    ///
+    /// # Panics
+    /// If the octets do not lie inside the slab.
+    fn write(&self, at: usize, octets: &[u8]);
+
+    /// Octets of the slab; `None` if they do not lie inside it. The last
+    /// [`xdp_common::image::WINDOW`] octets and more behind the slab's end read as zero.
+    fn read(&self, at: usize, len: usize) -> Option<&[u8]>;
+
+    /// One bucket, each of its slots read as a whole.
+    ///
+    /// # Panics
+    /// If there is no such bucket.
+    fn bucket(&self, index: usize) -> Bucket;
+
+    /// Stores a slot of the table as a whole (an aligned store of 64 bits, release).
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    fn store(&self, bucket: usize, slot: usize, entry: u64);
+}

@@ -1,0 +1,82 @@
+//! Requests and responses.
+
+use serde::{Deserialize, Serialize};
+
+/// The longest request in octets, its newline included.
+pub const MAX_REQUEST: u64 = 4096;
+
+/// The longest response in octets that a client reads: some 100,000 zones listed.
+pub const MAX_RESPONSE: u64 = 64 << 20;
+
+/// What can be asked of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// The daemon as a whole.
+    Status,
+    /// All zones, in short.
+    ZoneList,
+    /// One zone.
+    ZoneStatus {
+        /// Its apex in presentation format.
+        zone: String,
+    },
+    /// Loads a zone again even if its files did not change, or all that changed.
+    ZoneReload {
+        /// Its apex in presentation format.
+        zone: Option<String>,
+    },
+    /// Where XDP is attached.
+    XdpStatus,
+    /// Attaches XDP.
+    XdpAttach {
+        /// The interface's name.
+        interface: String,
+    },
+    /// Detaches XDP.
+    XdpDetach {
+        /// The interface's name; none: from all.
+        interface: Option<String>,
+    },
+    /// How full the maps are.
+    CacheStatus,
+    /// All counters.
+    Stats,
+    /// Ends the daemon.
+    Stop,
+}
+
+/// What the daemon says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// It was done.
+    Data(serde_json::Value),
+    /// It was not.
+    Error(Failure),
+}
+
+/// An error in words for people (`message`, `hint`) and for programs (`code`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// One of a few short words that do not change.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure without a hint.
+    pub fn new(code: &str, message: impl Into<String>) -> Failure {
+        Failure { code: code.to_owned(), message: message.into(), hint: None }
+    }
+
+    /// The same with a hint.
+    pub fn with_hint(self, hint: impl Into<String>) -> Failure {
+        Failure { hint: Some(hint.into()), ..self }
+    }
+}

@@ -1,0 +1,186 @@
+//! What the daemon knows of its zones, and the seam to what lies beneath it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::config;
+use crate::server::Engine;
+use crate::zone::{Name, Zone};
+
+/// The data plane: compiled zones in memory and, where XDP is attached, in its maps.
+///
+/// Calls come one at a time, from threads that may block.
+pub trait DataPlane: Send {
+    /// Answers from `zone` from now on, in place of any older version of it. On an error the older
+    /// version stays.
+    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<()>;
+
+    /// Answers nothing for the zone at `apex` any more.
+    fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;
+
+    /// The engine over everything that is published now; asked for after each change.
+    fn engine(&self) -> Arc<dyn Engine>;
+
+    /// Attaches XDP to one more interface.
+    fn attach(&mut self, interface: &str) -> anyhow::Result<()>;
+
+    /// Detaches XDP from one interface, or from all; says which those were.
+    fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Vec<String>>;
+
+    /// Where XDP is attached, and how full the maps are.
+    fn status(&self) -> PlaneStatus;
+
+    /// Packets by the word of their outcome.
+    fn counters(&self) -> BTreeMap<String, u64>;
+
+    /// Called about once a second, so that XDP's idea of wall-clock time stays right.
+    fn tick(&mut self);
+}
+
+/// The state of a [`DataPlane`].
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PlaneStatus {
+    /// Where XDP is attached.
+    pub attachments: Vec<Attachment>,
+    /// How full the maps are.
+    pub maps: Vec<MapStatus>,
+}
+
+/// XDP on one interface.
+#[derive(Debug, Clone, Serialize)]
+pub struct Attachment {
+    /// The interface's name.
+    pub interface: String,
+    /// How: never `Auto`.
+    pub mode: config::XdpMode,
+}
+
+/// One map.
+#[derive(Debug, Clone, Serialize)]
+pub struct MapStatus {
+    /// Its name.
+    pub name: String,
+    /// Entries in use.
+    pub used: u64,
+    /// Entries there is room for.
+    pub capacity: u64,
+    /// Memory in octets.
+    pub memory_octets: u64,
+}
+
+/// Makes a zone that may be served out of a section `[[zone]]`: reads, signs, verifies.
+pub trait Prepare: Send + Sync {
+    /// `last_serial` is the serial that was last served; `now` is seconds since 1970, truncated to
+    /// 32 bits.
+    fn prepare(
+        &self,
+        section: &config::Zone,
+        policy: &config::Policy,
+        last_serial: Option<u32>,
+        now: u32,
+    ) -> anyhow::Result<Prepared>;
+}
+
+/// A zone that may be served.
+pub struct Prepared {
+    /// Its records, with their signatures.
+    pub zone: Zone,
+    /// The files it was read from.
+    pub files: Vec<PathBuf>,
+    /// When the earliest of its signatures expires; `None` if it is not signed.
+    pub expiration: Option<u32>,
+}
+
+/// One zone of the configuration.
+pub struct ZoneState {
+    /// Its section.
+    pub section: config::Zone,
+    /// Its policy.
+    pub policy: config::Policy,
+    /// What is served; `None` until it could be loaded once.
+    pub loaded: Option<Loaded>,
+    /// Why the last attempt to load it failed, if it did.
+    pub error: Option<String>,
+    /// Not to be signed again before this time: signing failed.
+    pub retry_at: Option<u32>,
+}
+
+/// A zone that is served.
+pub struct Loaded {
+    /// Its records.
+    pub zone: Arc<Zone>,
+    /// When it was loaded, in seconds since 1970.
+    pub loaded_at: u32,
+    /// When the earliest of its signatures expires.
+    pub expiration: Option<u32>,
+    /// What its files looked like.
+    pub stamps: Vec<Stamp>,
+}
+
+/// What tells a changed file from an unchanged one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    path: PathBuf,
+    len: u64,
+    modified: Option<SystemTime>,
+    inode: u64,
+}
+
+impl Stamp {
+    /// Looks at the file now; `None` if it cannot be seen.
+    pub fn of(path: &Path) -> Option<Stamp> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(path).ok()?;
+        Some(Stamp {
+            path: path.to_owned(),
+            len: metadata.len(),
+            modified: metadata.modified().ok(),
+            inode: metadata.ino(),
+        })
+    }
+
+    /// Whether the file still looks the same.
+    pub fn holds(&self) -> bool {
+        Stamp::of(&self.path).as_ref() == Some(self)
+    }
+}
+
+impl ZoneState {
+    /// A zone that was not loaded yet.
+    pub fn new(section: config::Zone, policy: config::Policy) -> ZoneState {
+        ZoneState { section, policy, loaded: None, error: None, retry_at: None }
+    }
+
+    /// Whether what is served is not what the configuration and the files say.
+    pub fn is_stale(&self, section: &config::Zone, policy: &config::Policy) -> bool {
+        let same = |loaded: &Loaded| loaded.stamps.iter().all(Stamp::holds);
+        self.section.file != section.file
+            || self.section.dnssec != section.dnssec
+            || self.policy != *policy
+            || self.error.is_some()
+            || !self.loaded.as_ref().is_some_and(same)
+    }
+
+    /// When the zone must be signed again: `refresh` before the earliest expiration. `None` if
+    /// sealdns does not sign it.
+    pub fn resign_at(&self) -> Option<u32> {
+        let expiration = self.loaded.as_ref()?.expiration?;
+        let signs = self.section.dnssec == config::Dnssec::Sign;
+        signs.then(|| expiration.wrapping_sub(self.policy.refresh.seconds()))
+    }
+
+    /// Whether the zone must be signed again now.
+    pub fn is_due(&self, now: u32) -> bool {
+        let waits = self.retry_at.is_some_and(|retry_at| is_before(now, retry_at));
+        !waits && self.resign_at().is_some_and(|resign_at| !is_before(now, resign_at))
+    }
+}
+
+/// Whether time `a` is before `b`, both truncated to 32 bits (RFC 4034 section 3.1.5).
+pub fn is_before(a: u32, b: u32) -> bool {
+    a != b && b.wrapping_sub(a) < 1 << 31
+}

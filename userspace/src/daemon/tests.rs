@@ -1,0 +1,393 @@
+//! The daemon over a data plane and a reader of zones that are told what to do.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::state::{Attachment, DataPlane, PlaneStatus, Prepare, Prepared};
+use super::*;
+use crate::config::{Policy, XdpMode};
+use crate::control::client::{CallError, call};
+use crate::control::protocol::MAX_REQUEST;
+use crate::server::{Engine, testing};
+
+const WEEK: u32 = 7 * 86400;
+
+/// What the daemon told the data plane.
+#[derive(Default)]
+struct Told {
+    zones: BTreeMap<Name, u32>,
+    refuse: bool,
+    interfaces: Vec<String>,
+}
+
+struct FakePlane(Arc<Mutex<Told>>);
+
+impl DataPlane for FakePlane {
+    fn publish(&mut self, zone: &Arc<crate::zone::Zone>) -> anyhow::Result<()> {
+        let mut told = lock(&self.0);
+        anyhow::ensure!(!told.refuse, "the maps are full");
+        told.zones.insert(zone.apex().clone(), zone.serial());
+        Ok(())
+    }
+
+    fn remove(&mut self, apex: &Name) -> anyhow::Result<()> {
+        lock(&self.0).zones.remove(apex);
+        Ok(())
+    }
+
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::new(testing::Plain(None))
+    }
+
+    fn attach(&mut self, interface: &str) -> anyhow::Result<()> {
+        lock(&self.0).interfaces.push(interface.to_owned());
+        Ok(())
+    }
+
+    fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Vec<String>> {
+        let interfaces = &mut lock(&self.0).interfaces;
+        Ok(interfaces.extract_if(.., |one| interface.is_none_or(|name| name == one)).collect())
+    }
+
+    fn status(&self) -> PlaneStatus {
+        let interfaces = lock(&self.0).interfaces.clone();
+        let attach = |interface| Attachment { interface, mode: XdpMode::Native };
+        PlaneStatus { attachments: interfaces.into_iter().map(attach).collect(), maps: Vec::new() }
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        BTreeMap::from([("positive".into(), 3)])
+    }
+
+    fn tick(&mut self) {}
+}
+
+/// A file "zone" is a serial and for how many seconds its signatures are still valid.
+#[derive(Default)]
+struct FakePrepare {
+    calls: AtomicUsize,
+}
+
+impl Prepare for FakePrepare {
+    fn prepare(
+        &self,
+        section: &config::Zone,
+        _policy: &Policy,
+        _last_serial: Option<u32>,
+        now: u32,
+    ) -> anyhow::Result<Prepared> {
+        self.calls.fetch_add(1, Relaxed);
+        let text = std::fs::read_to_string(&section.file)?;
+        let (serial, valid) = text.trim().split_once(' ').context("the zone is broken")?;
+        let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, 0));
+        let valid: i64 = valid.parse()?;
+        let expiration = Some((i64::from(now) + valid) as u32);
+        Ok(Prepared { zone, files: vec![section.file.clone()], expiration })
+    }
+}
+
+struct Stage {
+    folder: tempfile::TempDir,
+    told: Arc<Mutex<Told>>,
+    prepare: Arc<FakePrepare>,
+    daemon: Arc<Daemon>,
+}
+
+const ONE_ZONE: &str = "version = \"v1\"\n[[zone]]\nname = \"example\"\nfile = \"zone\"\n";
+
+impl Stage {
+    fn new() -> Stage {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sealdns.toml");
+        std::fs::write(&path, ONE_ZONE).unwrap();
+        std::fs::write(folder.path().join("zone"), format!("1 {}", 2 * WEEK)).unwrap();
+        let told = Arc::new(Mutex::new(Told::default()));
+        let prepare = Arc::new(FakePrepare::default());
+        let daemon = Daemon::new(
+            Source { path: path.clone(), control: None },
+            Config::load(&path).unwrap(),
+            Box::new(FakePlane(Arc::clone(&told))),
+            Arc::clone(&prepare) as Arc<dyn Prepare>,
+        );
+        daemon.load_all();
+        Stage { folder, told, prepare, daemon: Arc::new(daemon) }
+    }
+
+    fn write(&self, file: &str, text: &str) {
+        // Another length, so that the change is seen however coarse the file system's clock is.
+        let padded = format!("{text}{}", " ".repeat(1 + self.prepare.calls.load(Relaxed)));
+        std::fs::write(self.folder.path().join(file), padded).unwrap();
+    }
+
+    fn ask(&self, request: Request) -> Value {
+        match self.daemon.handle(request) {
+            Response::Data(data) => data,
+            Response::Error(failure) => panic!("{failure}"),
+        }
+    }
+
+    fn fail(&self, request: Request) -> Failure {
+        match self.daemon.handle(request) {
+            Response::Data(data) => panic!("{data}"),
+            Response::Error(failure) => failure,
+        }
+    }
+
+    fn reload(&self) -> Value {
+        self.ask(Request::ZoneReload { zone: None })
+    }
+
+    fn status(&self) -> Value {
+        self.ask(Request::ZoneStatus { zone: "example".into() })
+    }
+
+    fn published(&self) -> Option<u32> {
+        lock(&self.told).zones.get(&testing::name("example")).copied()
+    }
+}
+
+#[test]
+fn a_zone_that_did_not_change_is_not_loaded_again() {
+    let stage = Stage::new();
+    assert_eq!(stage.status()["state"], "serving");
+    assert_eq!(stage.reload()[0]["change"], "unchanged");
+    assert_eq!(stage.prepare.calls.load(Relaxed), 1);
+    stage.write("zone", &format!("2 {}", 2 * WEEK));
+    assert_eq!(stage.reload()[0]["change"], "loaded");
+    assert_eq!((stage.published(), &stage.status()["serial"]), (Some(2), &json!(2)));
+    // By name it is loaded whatever the file looks like.
+    stage.ask(Request::ZoneReload { zone: Some("Example.".into()) });
+    assert_eq!(stage.prepare.calls.load(Relaxed), 3);
+}
+
+#[test]
+fn a_broken_zone_leaves_the_old_one_serving() {
+    let stage = Stage::new();
+    stage.write("zone", "broken");
+    for _ in 0..2 {
+        let change = &stage.reload()[0];
+        assert_eq!(
+            (&change["change"], &change["error"]),
+            (&json!("failed"), &json!("the zone is broken"))
+        );
+        assert_eq!(
+            (&stage.status()["state"], &stage.status()["serial"]),
+            (&json!("serving-old"), &json!(1))
+        );
+        assert_eq!(stage.published(), Some(1));
+    }
+    let served = stage.daemon.shared.get();
+    assert_eq!(served.zone_at(b"\x07example\x00").unwrap().zone.as_ref().unwrap().serial(), 1);
+    stage.write("zone", &format!("3 {}", 2 * WEEK));
+    assert_eq!(stage.reload()[0]["change"], "loaded");
+    assert_eq!(
+        (&stage.status()["state"], &stage.status()["error"]),
+        (&json!("serving"), &Value::Null)
+    );
+}
+
+#[test]
+fn a_zone_that_the_data_plane_refuses_leaves_the_old_one_serving() {
+    let stage = Stage::new();
+    lock(&stage.told).refuse = true;
+    stage.write("zone", &format!("2 {}", 2 * WEEK));
+    let change = &stage.reload()[0];
+    assert_eq!(change["error"], "publishing the zone: the maps are full");
+    assert_eq!(stage.status()["serial"], 1);
+}
+
+#[test]
+fn a_file_that_goes_away_is_said() {
+    let stage = Stage::new();
+    std::fs::remove_file(stage.folder.path().join("zone")).unwrap();
+    assert_eq!(stage.reload()[0]["change"], "failed");
+    assert_eq!(stage.status()["state"], "serving-old");
+}
+
+#[test]
+fn a_broken_configuration_changes_nothing() {
+    let stage = Stage::new();
+    stage.write("sealdns.toml", "version = \"v1\"\n[[zone]]\nnam = \"example\"\n");
+    let failure = stage.fail(Request::ZoneReload { zone: None });
+    assert_eq!(failure.code, "config");
+    assert!(failure.message.contains("sealdns.toml:3:1: unknown key `nam`"), "{failure}");
+    assert_eq!(failure.hint.as_deref(), Some("did you mean `name`?"));
+    assert_eq!(stage.published(), Some(1));
+}
+
+#[test]
+fn zones_come_and_go_with_the_configuration() {
+    let stage = Stage::new();
+    let second = ONE_ZONE.replace("\"example\"", "\"second\"");
+    stage.write("sealdns.toml", &second);
+    let changes = stage.reload();
+    assert_eq!(changes.as_array().unwrap().len(), 2);
+    let change = |zone: &str| {
+        let changes = changes.as_array().unwrap();
+        changes.iter().find(|change| change["zone"] == zone).unwrap()["change"].clone()
+    };
+    assert_eq!((change("example."), change("second.")), (json!("removed"), json!("loaded")));
+    assert_eq!(stage.fail(Request::ZoneStatus { zone: "example".into() }).code, "zone");
+    let served = stage.daemon.shared.get();
+    assert!(served.zone_at(b"\x07example\x00").is_none());
+    assert!(served.zone_at(b"\x06second\x00").is_some());
+}
+
+#[test]
+fn another_policy_loads_the_zone_again_and_another_acl_takes_effect() {
+    let stage = Stage::new();
+    let policy = "[policy.default]\ndenial = \"nsec3\"\n";
+    stage.write("sealdns.toml", &format!("{ONE_ZONE}{policy}"));
+    assert_eq!(stage.reload()[0]["change"], "loaded");
+    let acl = "allow-transfer = [\"192.0.2.0/24\"]\n";
+    stage.write("sealdns.toml", &format!("{ONE_ZONE}{acl}{policy}"));
+    assert_eq!(stage.reload()[0]["change"], "unchanged");
+    let served = stage.daemon.shared.get();
+    let zone = served.zone_at(b"\x07example\x00").unwrap();
+    assert_eq!(zone.allow_transfer, ["192.0.2.0/24".parse().unwrap()]);
+}
+
+#[test]
+fn zones_are_signed_again_in_time() {
+    let stage = Stage::new();
+    let name = testing::name("example");
+    let due = |now| lock(&stage.daemon.zones)[&name].is_due(now);
+    let loaded_at = stage.status()["loaded_at"].as_u64().unwrap() as u32;
+    assert_eq!(stage.status()["resign_at"], loaded_at + WEEK);
+    assert!(!due(loaded_at) && !due(loaded_at + WEEK - 1));
+    assert!(due(loaded_at + WEEK) && due(loaded_at + 3 * WEEK));
+    stage.daemon.tick();
+    assert_eq!(stage.prepare.calls.load(Relaxed), 1);
+
+    // Signatures of five seconds are due at once, and again at the next tick.
+    stage.write("zone", "2 5");
+    stage.reload();
+    stage.daemon.tick();
+    assert_eq!(stage.prepare.calls.load(Relaxed), 3);
+    // A failure is not repeated every second.
+    stage.write("zone", "broken");
+    stage.daemon.tick();
+    stage.daemon.tick();
+    assert_eq!(stage.prepare.calls.load(Relaxed), 4);
+    assert_eq!(stage.status()["state"], "serving-old");
+}
+
+#[test]
+fn zones_that_others_signed_are_not_signed_again() {
+    let stage = Stage::new();
+    stage.write("zone", "2 5");
+    stage.write("sealdns.toml", &format!("{ONE_ZONE}dnssec = \"presigned\"\n"));
+    stage.reload();
+    let calls = stage.prepare.calls.load(Relaxed);
+    stage.daemon.tick();
+    assert_eq!(stage.prepare.calls.load(Relaxed), calls);
+    assert_eq!(stage.status()["resign_at"], Value::Null);
+}
+
+#[test]
+fn expired_signatures_are_said() {
+    let stage = Stage::new();
+    assert_eq!(stage.ask(Request::Status)["zones_expired"], json!([]));
+    stage.write("zone", "2 -5");
+    stage.reload();
+    assert_eq!(stage.ask(Request::Status)["zones_expired"], json!(["example."]));
+}
+
+#[test]
+fn xdp_is_attached_and_detached() {
+    let stage = Stage::new();
+    stage.ask(Request::XdpAttach { interface: "eth7".into() });
+    let status = stage.ask(Request::XdpStatus);
+    assert_eq!(status["attachments"][0], json!({ "interface": "eth7", "mode": "native" }));
+    assert_eq!(status["counters"]["positive"], 3);
+    let detached = stage.ask(Request::XdpDetach { interface: None });
+    assert_eq!(detached["detached"], json!(["eth7"]));
+}
+
+// --- the control socket -------------------------------------------------------------------------
+
+struct Socket {
+    runtime: Option<tokio::runtime::Runtime>,
+    _stop: watch::Sender<bool>,
+}
+
+impl Socket {
+    fn serve(path: &Path, daemon: &Arc<Daemon>) -> Socket {
+        let listener = socket::bind(path).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let daemon = Arc::clone(daemon);
+        let handler: socket::Handler = Arc::new(move |request| daemon.handle(request));
+        runtime.spawn(socket::serve(listener, handler, stopped));
+        Socket { runtime: Some(runtime), _stop: stop }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[test]
+fn the_control_socket_answers_its_owner() {
+    let stage = Stage::new();
+    let path = stage.folder.path().join("control.sock");
+    let unreachable = call(&path, &Request::Status, PATIENCE).unwrap_err();
+    assert!(matches!(unreachable, CallError::Unreachable { .. }));
+
+    let socket = Socket::serve(&path, &stage.daemon);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(call(&path, &Request::ZoneList, PATIENCE).unwrap()[0]["serial"], 1);
+    let refused = call(&path, &Request::ZoneStatus { zone: "org".into() }, PATIENCE).unwrap_err();
+    assert!(matches!(refused, CallError::Refused(failure) if failure.code == "zone"));
+    // While somebody answers, nobody takes the place; afterwards what is left is no obstacle.
+    assert_eq!(socket::bind(&path).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+    drop(socket);
+    std::thread::sleep(Duration::from_millis(50));
+    let _socket = Socket::serve(&path, &stage.daemon);
+    assert!(call(&path, &Request::Stats, PATIENCE).is_ok());
+}
+
+#[test]
+fn the_control_socket_bounds_what_it_reads() {
+    let stage = Stage::new();
+    let path = stage.folder.path().join("control.sock");
+    let _socket = Socket::serve(&path, &stage.daemon);
+    let say = |text: &[u8]| {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The daemon may close before everything is written.
+        let _ = stream.write_all(text);
+        let mut line = String::new();
+        let _ = BufReader::new(&mut stream).read_line(&mut line);
+        let _ = stream.read(&mut [0]);
+        line
+    };
+    for text in [
+        &b"hello\n"[..],
+        b"{\"command\":\"fly\"}\n",
+        b"{\"command\":\"zone-status\"}\n",
+        b"{\"command\":\"zone-status\",\"zone\":\"a\",\"more\":1}\n",
+    ] {
+        let response: Response = serde_json::from_str(&say(text)).unwrap();
+        assert!(matches!(response, Response::Error(failure) if failure.code == "request"));
+    }
+    // A line that is too long is cut, and so is no request.
+    let long = say(&vec![b'x'; 2 * MAX_REQUEST as usize]);
+    assert!(long.is_empty() || long.contains("\"error\""), "{long}");
+    assert!(call(&path, &Request::Status, PATIENCE).is_ok());
+}

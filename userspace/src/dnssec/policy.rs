@@ -1,0 +1,118 @@
+//! How a zone is signed.
+
+/// How the absence of names and types is proven.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Denial {
+    /// NSEC (RFC 4034 section 4).
+    #[default]
+    Nsec,
+    /// NSEC3 without salt and without additional iterations (RFC 5155, RFC 9276 section 3.1).
+    Nsec3 {
+        /// Delegations without DS get no NSEC3 record (RFC 5155 section 6).
+        opt_out: bool,
+    },
+}
+
+impl std::str::FromStr for Denial {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Denial, String> {
+        match text {
+            "nsec" => Ok(Denial::Nsec),
+            "nsec3" => Ok(Denial::Nsec3 { opt_out: false }),
+            "nsec3-opt-out" => Ok(Denial::Nsec3 { opt_out: true }),
+            _ => Err(format!("`{text}` is not one of nsec, nsec3, nsec3-opt-out")),
+        }
+    }
+}
+
+/// What becomes of the SOA serial.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SerialPolicy {
+    /// It stays as it is.
+    #[default]
+    Keep,
+    /// One more (RFC 1982 section 3.1); 0 is left out, which some secondaries take for "none".
+    Increment,
+    /// Seconds since 1970, or one more than it is if that is not greater (RFC 1982).
+    UnixTime,
+}
+
+impl SerialPolicy {
+    /// The serial of the signed zone.
+    pub fn apply(self, serial: u32, now: u32) -> u32 {
+        let next = match serial.wrapping_add(1) {
+            0 => 1,
+            next => next,
+        };
+        match self {
+            SerialPolicy::Keep => serial,
+            SerialPolicy::Increment => next,
+            SerialPolicy::UnixTime if (now.wrapping_sub(serial) as i32) > 0 => now,
+            SerialPolicy::UnixTime => next,
+        }
+    }
+}
+
+impl std::str::FromStr for SerialPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<SerialPolicy, String> {
+        match text {
+            "keep" => Ok(SerialPolicy::Keep),
+            "increment" => Ok(SerialPolicy::Increment),
+            "unixtime" => Ok(SerialPolicy::UnixTime),
+            _ => Err(format!("`{text}` is not one of keep, increment, unixtime")),
+        }
+    }
+}
+
+/// How a zone is signed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SigningPolicy {
+    /// NSEC or NSEC3.
+    pub denial: Denial,
+    /// What becomes of the SOA serial.
+    pub serial: SerialPolicy,
+    /// How long signatures are valid from the time of signing, in seconds.
+    pub validity: u32,
+    /// Signatures end up to so many seconds earlier, spread by owner name, so that a large zone
+    /// need not be signed again all at once.
+    pub jitter: u32,
+    /// Signatures are valid from so many seconds before the time of signing, for validators whose
+    /// clocks are behind.
+    pub inception_offset: u32,
+    /// The TTL of the DNSKEY RRset in seconds, unless the zone's own DNSKEY records have a lower.
+    pub dnskey_ttl: u32,
+}
+
+impl Default for SigningPolicy {
+    fn default() -> SigningPolicy {
+        SigningPolicy {
+            denial: Denial::Nsec,
+            serial: SerialPolicy::Keep,
+            // Two weeks, of which one is left when the daemon signs again: a weekend and some days
+            // to notice (RFC 6781 section 4.4.2 weighs the reasons).
+            validity: 14 * 86400,
+            jitter: 0,
+            // What dnssec-signzone uses.
+            inception_offset: 3600,
+            // Short enough for key rolls, which wait for it; the default of BIND's policies.
+            dnskey_ttl: 3600,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SerialPolicy;
+
+    #[test]
+    fn serials_never_go_back() {
+        assert_eq!(SerialPolicy::Keep.apply(7, 1_800_000_000), 7);
+        assert_eq!(SerialPolicy::Increment.apply(u32::MAX, 0), 1);
+        assert_eq!(SerialPolicy::UnixTime.apply(7, 1_800_000_000), 1_800_000_000);
+        assert_eq!(SerialPolicy::UnixTime.apply(2_026_112_400, 1_800_000_000), 2_026_112_401);
+        assert_eq!(SerialPolicy::UnixTime.apply(1_800_000_000, 1_800_000_000), 1_800_000_001);
+    }
+}

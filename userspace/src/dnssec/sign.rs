@@ -1,0 +1,423 @@
+//! Signing a zone.
+//!
+//! What was signed before is taken off, DNSKEY and NSEC3PARAM are put on, and then the zone is
+//! written out once in canonical order. On the way, batch by batch, all cores make the denial of
+//! existence and the signatures, so that never more than a batch of them is held twice.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::authority::{Place, is_signed, places};
+use super::denial::{self, HashedName};
+use super::keys::{Algorithm, Key, SigningFailed};
+use super::policy::{Denial, SigningPolicy};
+use super::rrsig::{RrsigFields, label_count};
+use crate::zone::name::MAX_NAME_LEN;
+use crate::zone::{Name, Rtype, Zone, ZoneError, ZoneWriter, canonical_order};
+
+/// How many owner names are signed before the results are written out: enough to keep many cores
+/// busy for tens of milliseconds, and few enough that their signatures take some megabytes.
+const BATCH: usize = 16 * 1024;
+
+/// How many owner names a core takes at once.
+const MIN_PER_CORE: usize = 32;
+
+/// What was done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SignStatistics {
+    /// Owner names in the signed zone.
+    pub owners: usize,
+    /// RRsets that were signed.
+    pub rrsets: usize,
+    /// Signatures made.
+    pub signatures: usize,
+    /// NSEC or NSEC3 records.
+    pub denials: usize,
+}
+
+/// Why a zone was not signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// There is no key.
+    #[error("there is no key for the zone {0}")]
+    NoKey(Name),
+    /// A key belongs to another zone.
+    #[error("key {tag} is of the zone {found}, not of {zone}")]
+    OtherZone {
+        /// The key's tag.
+        tag: u16,
+        /// The key's zone.
+        found: Name,
+        /// The zone to be signed.
+        zone: Name,
+    },
+    /// An algorithm would sign the zone in part only, which RFC 4035 section 2.2 forbids.
+    #[error("the zone {zone} has a key of algorithm {algorithm}, but none that signs {what}")]
+    Incomplete {
+        /// The zone.
+        zone: Name,
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// What would stay unsigned.
+        what: &'static str,
+    },
+    /// The signatures would outlast what their times can say.
+    #[error("signatures cannot be valid for {0} seconds; RFC 4034 allows for less than 68 years")]
+    Validity(u32),
+    /// A hashed owner name collides with another.
+    #[error("two names of the zone have the same NSEC3 owner name {0}; sign with NSEC instead")]
+    HashCollision(Name),
+    /// A hashed owner name is longer than a name may be.
+    #[error("NSEC3 owner names in the zone {0} are longer than 255 octets; sign with NSEC instead")]
+    NameTooLong(Name),
+    /// A signature could not be made.
+    #[error(transparent)]
+    Signing(#[from] SigningFailed),
+    /// The signed zone does not fit.
+    #[error(transparent)]
+    Zone(#[from] ZoneError),
+}
+
+/// Signs a zone.
+///
+/// Existing RRSIG, NSEC, NSEC3 and NSEC3PARAM records are replaced; DNSKEY records that are not
+/// among `keys` stay. `now` is seconds since 1970, truncated to 32 bits. Runs in the current
+/// rayon pool. All signatures of an owner are one RRset here, whose TTL is the lowest among the
+/// RRsets covered; each signature's own is its Original TTL.
+pub fn sign(
+    zone: &Zone,
+    keys: &[Key],
+    policy: &SigningPolicy,
+    now: u32,
+) -> Result<(Zone, SignStatistics), SignError> {
+    check_keys(zone, keys)?;
+    if policy.validity.saturating_add(policy.inception_offset) > i32::MAX as u32 {
+        return Err(SignError::Validity(policy.validity));
+    }
+    let base = prepare(zone, keys, policy, now)?;
+    let places = places(&base);
+    let hashes = match policy.denial {
+        Denial::Nsec => Vec::new(),
+        Denial::Nsec3 { opt_out } => hashes(&base, &places, opt_out)?,
+    };
+    let items = in_order(&base, &hashes)?;
+    let signing = Signing {
+        base: &base,
+        places: &places,
+        hashes: &hashes,
+        keys,
+        policy,
+        now,
+        denial_ttl: base.negative_ttl(),
+    };
+
+    let mut statistics = SignStatistics::default();
+    let mut writer = ZoneWriter::with_capacity(base.apex().clone(), 0);
+    let mut write = |batch: &[Item], added: &[Added]| -> Result<(), SignError> {
+        for (item, added) in batch.iter().zip(added) {
+            statistics.owners += 1;
+            statistics.rrsets += added.rrsets;
+            statistics.signatures += added.signatures.len();
+            statistics.denials += usize::from(added.denial.is_some());
+            signing.write(*item, added, &mut writer)?;
+        }
+        Ok(())
+    };
+    // One core writes out a batch while the others sign the next.
+    let mut ready: (&[Item], Vec<Added>) = (&[], Vec::new());
+    for batch in items.chunks(BATCH) {
+        let (added, written) = rayon::join(|| signing.add_all(batch), || write(ready.0, &ready.1));
+        written?;
+        ready = (batch, added?);
+    }
+    write(ready.0, &ready.1)?;
+    Ok((writer.finish()?, statistics))
+}
+
+fn check_keys(zone: &Zone, keys: &[Key]) -> Result<(), SignError> {
+    let apex = zone.apex();
+    if keys.is_empty() {
+        return Err(SignError::NoKey(apex.clone()));
+    }
+    for key in keys {
+        if key.zone() != apex {
+            let found = key.zone().clone();
+            return Err(SignError::OtherZone { tag: key.tag(), found, zone: apex.clone() });
+        }
+        let algorithm = key.algorithm();
+        for (rtype, what) in [(Rtype::DNSKEY, "its DNSKEY records"), (Rtype::SOA, "its data")] {
+            let signs = |key: &&Key| key.algorithm() == algorithm && key.role().signs(rtype);
+            if !keys.iter().any(|key| signs(&key)) {
+                return Err(SignError::Incomplete { zone: apex.clone(), algorithm, what });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The zone without what was signed before, with its new serial, DNSKEY and NSEC3PARAM records.
+fn prepare(zone: &Zone, keys: &[Key], policy: &SigningPolicy, now: u32) -> Result<Zone, SignError> {
+    let is_dropped =
+        |rtype| matches!(rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM);
+    let mut writer = ZoneWriter::with_capacity(zone.apex().clone(), 0);
+    for owner in zone.owners() {
+        if owner.name() == zone.apex().as_wire() {
+            let mut rrsets: BTreeMap<Rtype, (u32, Vec<Vec<u8>>)> = owner
+                .rrsets()
+                .filter(|rrset| !is_dropped(rrset.rtype()))
+                .map(|rrset| {
+                    (rrset.rtype(), (rrset.ttl(), rrset.rdatas().map(<[u8]>::to_vec).collect()))
+                })
+                .collect();
+            let serial = policy.serial.apply(zone.serial(), now);
+            if let Some((_, soa)) = rrsets.get_mut(&Rtype::SOA) {
+                soa.iter_mut().for_each(|soa| set_serial(soa, serial));
+            }
+            let (ttl, dnskeys) =
+                rrsets.entry(Rtype::DNSKEY).or_insert((policy.dnskey_ttl, Vec::new()));
+            *ttl = (*ttl).min(policy.dnskey_ttl);
+            dnskeys.extend(keys.iter().map(|key| key.dnskey().to_vec()));
+            dnskeys.sort_unstable();
+            dnskeys.dedup();
+            if policy.denial != Denial::Nsec {
+                let rdata = denial::NSEC3PARAM.to_vec();
+                rrsets.insert(Rtype::NSEC3PARAM, (zone.negative_ttl(), vec![rdata]));
+            }
+            writer.owner(owner.name())?;
+            for (rtype, (ttl, rdatas)) in &rrsets {
+                writer.rrset(*rtype, *ttl, rdatas.iter().map(Vec::as_slice))?;
+            }
+        } else if owner.rrsets().any(|rrset| !is_dropped(rrset.rtype())) {
+            writer.owner(owner.name())?;
+            for rrset in owner.rrsets().filter(|rrset| !is_dropped(rrset.rtype())) {
+                writer.rrset(rrset.rtype(), rrset.ttl(), rrset.rdatas())?;
+            }
+        }
+    }
+    Ok(writer.finish()?)
+}
+
+/// Sets the first of the five numbers that end SOA RDATA (RFC 1035 section 3.3.13).
+fn set_serial(soa: &mut [u8], serial: u32) {
+    if let Some(field) = soa.len().checked_sub(20).and_then(|at| soa.get_mut(at..at + 4)) {
+        field.copy_from_slice(&serial.to_be_bytes());
+    }
+}
+
+fn hashes(base: &Zone, places: &[Place], opt_out: bool) -> Result<Vec<HashedName>, SignError> {
+    let apex = base.apex();
+    if 1 + denial::HASH_LABEL_LEN + apex.as_wire().len() > MAX_NAME_LEN {
+        return Err(SignError::NameTooLong(apex.clone()));
+    }
+    let hashes = denial::hashed_names(base, places, opt_out, 0, b"");
+    match hashes.windows(2).find(|pair| pair[0].hash == pair[1].hash) {
+        None => Ok(hashes),
+        Some(pair) => Err(SignError::HashCollision(hash_owner(&pair[0], apex))),
+    }
+}
+
+fn hash_owner(name: &HashedName, apex: &Name) -> Name {
+    let mut owner = Vec::new();
+    denial::write_hash_owner(&name.hash, apex.as_wire(), &mut owner);
+    Name::from_wire(&owner).unwrap_or_else(|| apex.clone())
+}
+
+/// An owner name of the signed zone.
+#[derive(Clone, Copy)]
+enum Item {
+    /// One of the prepared zone.
+    Owner(u32),
+    /// One made from a hash.
+    Hash(u32),
+}
+
+/// All owner names of the signed zone in canonical order. The NSEC3 owner names all have one label
+/// more than the apex and are sorted among themselves, since base32hex keeps the order of hashes.
+fn in_order(base: &Zone, hashes: &[HashedName]) -> Result<Vec<Item>, SignError> {
+    let mut items = Vec::with_capacity(base.owners().len() + hashes.len());
+    let mut owners = base.owners().peekable();
+    let mut name = Vec::new();
+    for (index, hash) in hashes.iter().enumerate() {
+        denial::write_hash_owner(&hash.hash, base.apex().as_wire(), &mut name);
+        while let Some(owner) = owners.peek() {
+            match canonical_order(owner.name(), &name) {
+                Ordering::Less => items.push(Item::Owner(owner.index() as u32)),
+                Ordering::Equal => {
+                    return Err(SignError::HashCollision(hash_owner(hash, base.apex())));
+                }
+                Ordering::Greater => break,
+            }
+            owners.next();
+        }
+        items.push(Item::Hash(index as u32));
+    }
+    items.extend(owners.map(|owner| Item::Owner(owner.index() as u32)));
+    Ok(items)
+}
+
+/// All that signing one name needs to know.
+struct Signing<'a> {
+    base: &'a Zone,
+    places: &'a [Place],
+    hashes: &'a [HashedName],
+    keys: &'a [Key],
+    policy: &'a SigningPolicy,
+    now: u32,
+    /// RFC 9077 section 3: as long as a negative answer may be kept.
+    denial_ttl: u32,
+}
+
+/// What signing adds at one owner name.
+#[derive(Default)]
+struct Added {
+    denial: Option<Vec<u8>>,
+    /// RRSIG RDATA, sorted.
+    signatures: Vec<Vec<u8>>,
+    /// The lowest TTL among the signed RRsets.
+    ttl: u32,
+    rrsets: usize,
+}
+
+impl Signing<'_> {
+    /// Signs a batch on all cores.
+    fn add_all(&self, batch: &[Item]) -> Result<Vec<Added>, SigningFailed> {
+        batch
+            .par_iter()
+            .with_min_len(MIN_PER_CORE)
+            .map_init(Vec::new, |scratch, item| self.add(*item, scratch))
+            .collect()
+    }
+
+    /// Makes the denial of existence and the signatures at one owner name.
+    fn add(&self, item: Item, scratch: &mut Vec<u8>) -> Result<Added, SigningFailed> {
+        let mut added = Added { ttl: u32::MAX, ..Added::default() };
+        let denial_ttl = self.denial_ttl;
+        match item {
+            Item::Owner(index) => {
+                let owner = self.base.owner(index as usize);
+                let place = self.places[index as usize];
+                for rrset in owner.rrsets().filter(|rrset| is_signed(place, rrset.rtype())) {
+                    let (rtype, ttl) = (rrset.rtype(), rrset.ttl());
+                    let name = owner.name();
+                    self.sign_rrset(name, rtype, ttl, rrset.rdatas(), &mut added, scratch)?;
+                }
+                if self.policy.denial == Denial::Nsec && place != Place::Occluded {
+                    let next =
+                        denial::next_nsec_owner(self.base, self.places, owner.index()).name();
+                    let bitmap = denial::bitmap(&owner, place, Denial::Nsec);
+                    let rdata = [next, &bitmap].concat();
+                    let (name, rdatas) = (owner.name(), std::iter::once(&rdata[..]));
+                    self.sign_rrset(name, Rtype::NSEC, denial_ttl, rdatas, &mut added, scratch)?;
+                    added.denial = Some(rdata);
+                }
+            }
+            Item::Hash(index) => {
+                let rdata = self.nsec3(index as usize);
+                let mut name = Vec::with_capacity(MAX_NAME_LEN);
+                let hash = &self.hashes[index as usize].hash;
+                denial::write_hash_owner(hash, self.base.apex().as_wire(), &mut name);
+                let rdatas = std::iter::once(&rdata[..]);
+                self.sign_rrset(&name, Rtype::NSEC3, denial_ttl, rdatas, &mut added, scratch)?;
+                added.denial = Some(rdata);
+            }
+        }
+        added.signatures.sort_unstable();
+        Ok(added)
+    }
+
+    fn nsec3(&self, index: usize) -> Vec<u8> {
+        let opt_out = self.policy.denial == Denial::Nsec3 { opt_out: true };
+        let next = &self.hashes[(index + 1) % self.hashes.len()].hash;
+        let bitmap = self.hashes[index].owner.map_or(Vec::new(), |owner| {
+            let owner = owner as usize;
+            denial::bitmap(&self.base.owner(owner), self.places[owner], self.policy.denial)
+        });
+        denial::nsec3_rdata(opt_out, next, &bitmap)
+    }
+
+    fn sign_rrset<'a>(
+        &self,
+        owner: &[u8],
+        rtype: Rtype,
+        ttl: u32,
+        rdatas: impl Iterator<Item = &'a [u8]> + Clone,
+        added: &mut Added,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), SigningFailed> {
+        let apex = self.base.apex().as_wire();
+        for key in self.keys.iter().filter(|key| key.role().signs(rtype)) {
+            let fields = RrsigFields {
+                covered: rtype,
+                algorithm: key.algorithm().number(),
+                labels: label_count(owner),
+                original_ttl: ttl,
+                expiration: self.now.wrapping_add(self.policy.validity - self.earlier(owner)),
+                inception: self.now.wrapping_sub(self.policy.inception_offset),
+                key_tag: key.tag(),
+            };
+            fields.signed_data(apex, owner, rdatas.clone(), scratch);
+            let mut rdata = Vec::with_capacity(18 + apex.len() + 64);
+            fields.write(apex, &mut rdata);
+            key.signer().sign(scratch, &mut rdata)?;
+            added.signatures.push(rdata);
+        }
+        added.rrsets += 1;
+        added.ttl = added.ttl.min(ttl);
+        Ok(())
+    }
+
+    /// By how many seconds the signatures of this name end earlier than the policy's validity.
+    fn earlier(&self, owner: &[u8]) -> u32 {
+        // FNV-1a: any hash spreads names well enough, and this one needs no state.
+        let hash = owner.iter().fold(0x811c_9dc5_u32, |hash, &octet| {
+            (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
+        });
+        let jitter = self.policy.jitter.min(self.policy.validity);
+        hash.checked_rem(jitter).unwrap_or(0)
+    }
+
+    /// Writes one owner name with all its RRsets.
+    fn write(&self, item: Item, added: &Added, writer: &mut ZoneWriter) -> Result<(), ZoneError> {
+        let denial_ttl = self.denial_ttl;
+        let owner = match item {
+            Item::Owner(index) => {
+                let owner = self.base.owner(index as usize);
+                writer.owner(owner.name())?;
+                Some(owner)
+            }
+            Item::Hash(index) => {
+                let mut name = Vec::with_capacity(MAX_NAME_LEN);
+                let hash = &self.hashes[index as usize].hash;
+                denial::write_hash_owner(hash, self.base.apex().as_wire(), &mut name);
+                writer.owner(&name)?;
+                None
+            }
+        };
+        let write_signatures = |writer: &mut ZoneWriter| match added.signatures.is_empty() {
+            true => Ok(()),
+            false => {
+                let rdatas = added.signatures.iter().map(Vec::as_slice);
+                writer.rrset(Rtype::RRSIG, added.ttl, rdatas)
+            }
+        };
+        let Some(owner) = owner else {
+            write_signatures(writer)?;
+            return writer.rrset(Rtype::NSEC3, denial_ttl, added.denial.as_deref().into_iter());
+        };
+        let (before, after): (Vec<_>, Vec<_>) =
+            owner.rrsets().partition(|rrset| rrset.rtype() < Rtype::RRSIG);
+        for rrset in before {
+            writer.rrset(rrset.rtype(), rrset.ttl(), rrset.rdatas())?;
+        }
+        write_signatures(writer)?;
+        if let Some(nsec) = &added.denial {
+            writer.rrset(Rtype::NSEC, denial_ttl, std::iter::once(nsec.as_slice()))?;
+        }
+        for rrset in after {
+            writer.rrset(rrset.rtype(), rrset.ttl(), rrset.rdatas())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,342 @@
+//! Queries taken apart and short responses put together, octet by octet
+//! (RFC 1035 section 4, RFC 6891, RFC 8945).
+//!
+//! A message library gives a message or an error; what is needed here is what lies between: which
+//! parts of a broken query can be echoed, so that its error response carries its id, its question
+//! and its case, and never grows. hickory-proto reads these responses in the tests.
+
+use crate::zone::Rtype;
+use crate::zone::name::{MAX_NAME_LEN, wire_name_len};
+
+/// Octets of the header (RFC 1035 section 4.1.1).
+pub const HEADER_LEN: usize = 12;
+
+/// Response codes (IANA registry "DNS RCODEs").
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rcode(pub u16);
+
+#[allow(missing_docs, reason = "the mnemonics are the registry's own")]
+impl Rcode {
+    pub const NOERROR: Rcode = Rcode(0);
+    pub const FORMERR: Rcode = Rcode(1);
+    pub const SERVFAIL: Rcode = Rcode(2);
+    pub const NOTIMP: Rcode = Rcode(4);
+    pub const REFUSED: Rcode = Rcode(5);
+    pub const NOTAUTH: Rcode = Rcode(9);
+    pub const BADVERS: Rcode = Rcode(16);
+}
+
+/// Class IN.
+pub const CLASS_IN: u16 = 1;
+/// Class CH.
+pub const CLASS_CH: u16 = 3;
+/// Class ANY.
+const CLASS_ANY: u16 = 255;
+const TYPE_TSIG: u16 = 250;
+
+/// Extended DNS error codes (RFC 8914 section 4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExtendedError(pub u16);
+
+#[allow(missing_docs, reason = "the names are the registry's own")]
+impl ExtendedError {
+    pub const SIGNATURE_EXPIRED: ExtendedError = ExtendedError(7);
+    pub const NOT_READY: ExtendedError = ExtendedError(14);
+    pub const NOT_AUTHORITATIVE: ExtendedError = ExtendedError(20);
+}
+
+/// A query as far as it could be read.
+#[derive(Debug)]
+pub struct Query<'m> {
+    message: &'m [u8],
+    /// The question, if the message has exactly one and it is well-formed.
+    pub question: Option<Question<'m>>,
+    /// The OPT record, if there is a well-formed one.
+    pub edns: Option<Edns>,
+    /// The TSIG record, if there is a well-formed one.
+    pub tsig: Option<Tsig<'m>>,
+    /// The serial of the SOA record in the authority section of an IXFR query (RFC 1995).
+    pub ixfr_serial: Option<u32>,
+    /// Whether everything was well-formed.
+    pub is_well_formed: bool,
+}
+
+/// One question.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'m> {
+    /// QNAME in the case it was sent in.
+    pub name: &'m [u8],
+    /// QTYPE.
+    pub rtype: Rtype,
+    /// QCLASS.
+    pub class: u16,
+    /// The whole question as sent.
+    pub wire: &'m [u8],
+}
+
+/// What an OPT record says (RFC 6891 section 6.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edns {
+    /// The client's payload size in octets.
+    pub payload: u16,
+    /// The EDNS version.
+    pub version: u8,
+    /// The DO bit.
+    pub dnssec_ok: bool,
+}
+
+/// The parts of a TSIG record that an error response repeats (RFC 8945 section 4.2).
+#[derive(Debug, Clone, Copy)]
+pub struct Tsig<'m> {
+    key_name: &'m [u8],
+    algorithm: &'m [u8],
+    time_and_fudge: &'m [u8],
+    original_id: &'m [u8],
+}
+
+impl<'m> Query<'m> {
+    /// Reads a query; `None` if the message has no whole header, or is a response (QR=1).
+    pub fn read(message: &'m [u8]) -> Option<Query<'m>> {
+        if message.len() < HEADER_LEN || message[2] & 0x80 != 0 {
+            return None;
+        }
+        let mut query = Query {
+            message,
+            question: None,
+            edns: None,
+            tsig: None,
+            ixfr_serial: None,
+            is_well_formed: false,
+        };
+        query.is_well_formed = query.read_sections().is_some();
+        Some(query)
+    }
+
+    /// OPCODE.
+    pub fn opcode(&self) -> u8 {
+        self.message[2] >> 3 & 0x0f
+    }
+
+    fn count(&self, section: usize) -> u16 {
+        u16::from_be_bytes([self.message[4 + 2 * section], self.message[5 + 2 * section]])
+    }
+
+    /// Reads what follows the header, into the fields as far as it goes; `None` if malformed.
+    fn read_sections(&mut self) -> Option<()> {
+        // RFC 9619: "the value of the QDCOUNT parameter MUST NOT be greater than 1", and nothing
+        // here answers a query without a question.
+        if self.count(0) != 1 {
+            return None;
+        }
+        let rest = &self.message[HEADER_LEN..];
+        let name_len = wire_name_len(rest)?;
+        let wire = rest.get(..name_len + 4)?;
+        let number = |at: usize| u16::from_be_bytes([wire[at], wire[at + 1]]);
+        let (rtype, class) = (Rtype(number(name_len)), number(name_len + 2));
+        self.question = Some(Question { name: &wire[..name_len], rtype, class, wire });
+        let is_ixfr = rtype == Rtype::IXFR;
+        // A query has no answers; only IXFR has authority (RFC 1995 section 3).
+        if self.opcode() == 0 && (self.count(1) != 0 || self.count(2) != 0 && !is_ixfr) {
+            return None;
+        }
+        let mut at = HEADER_LEN + wire.len();
+        for _ in 0..self.count(1) {
+            at = Record::read(self.message, at)?.end;
+        }
+        for _ in 0..self.count(2) {
+            let record = Record::read(self.message, at)?;
+            if record.rtype == Rtype::SOA && is_ixfr {
+                self.ixfr_serial = Some(soa_serial(self.message, record.rdata_at)?);
+            }
+            at = record.end;
+        }
+        let additional = self.count(3);
+        for index in 0..additional {
+            let record = Record::read(self.message, at)?;
+            match record.rtype {
+                Rtype::OPT => {
+                    // RFC 6891 section 6.1.1: more than one OPT is FORMERR; 6.1.2: the owner name
+                    // MUST be the root.
+                    if self.edns.is_some() || self.message[at] != 0 {
+                        return None;
+                    }
+                    self.edns = Some(read_opt(self.message, &record)?);
+                }
+                Rtype(TYPE_TSIG) => {
+                    // RFC 8945 section 5.1: last in the additional section, else FORMERR.
+                    if index + 1 != additional {
+                        return None;
+                    }
+                    self.tsig = Some(read_tsig(self.message, at, &record)?);
+                }
+                _ => {}
+            }
+            at = record.end;
+        }
+        (at == self.message.len()).then_some(())
+    }
+
+    /// Starts a response in `out`: header with `rcode`, and the question if there is one.
+    /// [`finish`](Self::finish) ends it.
+    pub fn begin(&self, rcode: Rcode, authoritative: bool, out: &mut Vec<u8>) {
+        out.clear();
+        out.extend_from_slice(&self.message[..2]);
+        // QR, the query's OPCODE and RD, AA as told; then CD and the low bits of RCODE.
+        out.push(0x80 | self.message[2] & 0x79 | u8::from(authoritative) << 2);
+        out.push(self.message[3] & 0x10 | (rcode.0 & 0x0f) as u8);
+        out.extend_from_slice(&[0, u8::from(self.question.is_some()), 0, 0, 0, 0, 0, 0]);
+        if let Some(question) = &self.question {
+            out.extend_from_slice(question.wire);
+        }
+    }
+
+    /// Adds the OPT record if the query has one (RFC 6891 section 7).
+    pub fn finish(
+        &self,
+        rcode: Rcode,
+        payload: u16,
+        error: Option<ExtendedError>,
+        out: &mut Vec<u8>,
+    ) {
+        let Some(edns) = self.edns else { return };
+        out.extend_from_slice(&[0, 0, 41]);
+        out.extend_from_slice(&payload.to_be_bytes());
+        out.extend_from_slice(&[(rcode.0 >> 4) as u8, 0, u8::from(edns.dnssec_ok) << 7, 0]);
+        match error {
+            Some(ExtendedError(code)) => {
+                out.extend_from_slice(&[0, 6, 0, 15, 0, 2]);
+                out.extend_from_slice(&code.to_be_bytes());
+            }
+            None => out.extend_from_slice(&[0, 0]),
+        }
+        add_to_count(out, 3);
+    }
+
+    /// Adds the TSIG record that says BADKEY, unsigned (RFC 8945 sections 5.2.1 and 5.3.2).
+    pub fn finish_badkey(&self, out: &mut Vec<u8>) {
+        const BADKEY: u16 = 17;
+        let Some(tsig) = &self.tsig else { return };
+        out.extend_from_slice(tsig.key_name);
+        out.extend_from_slice(&TYPE_TSIG.to_be_bytes());
+        out.extend_from_slice(&[0, 255, 0, 0, 0, 0]);
+        let rdata_len = tsig.algorithm.len() + 16;
+        out.extend_from_slice(&(rdata_len as u16).to_be_bytes());
+        out.extend_from_slice(tsig.algorithm);
+        out.extend_from_slice(tsig.time_and_fudge);
+        out.extend_from_slice(&[0, 0]);
+        out.extend_from_slice(tsig.original_id);
+        out.extend_from_slice(&BADKEY.to_be_bytes());
+        out.extend_from_slice(&[0, 0]);
+        add_to_count(out, 3);
+    }
+
+    /// The same question for another type, as a query with nothing but the question and, if the
+    /// client speaks EDNS, an OPT record without options.
+    pub fn bare(&self, rtype: Rtype) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_LEN + MAX_NAME_LEN + 4 + 11);
+        out.extend_from_slice(&[self.message[0], self.message[1]]);
+        out.extend_from_slice(&[self.message[2] & 1, self.message[3] & 0x10]);
+        out.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())]);
+        if let Some(question) = &self.question {
+            out.extend_from_slice(question.name);
+            out.extend_from_slice(&rtype.0.to_be_bytes());
+            out.extend_from_slice(&question.class.to_be_bytes());
+        }
+        if let Some(edns) = self.edns {
+            out.extend_from_slice(&[0, 0, 41]);
+            out.extend_from_slice(&edns.payload.to_be_bytes());
+            out.extend_from_slice(&[0, 0, u8::from(edns.dnssec_ok) << 7, 0, 0, 0]);
+        }
+        out
+    }
+}
+
+/// Adds one to the count of a section of the message in `out`: 1 answer, 2 authority, 3 additional.
+pub fn add_to_count(out: &mut [u8], section: usize) {
+    let at = 4 + 2 * section;
+    let count = u16::from_be_bytes([out[at], out[at + 1]]).saturating_add(1);
+    out[at..at + 2].copy_from_slice(&count.to_be_bytes());
+}
+
+/// Where the parts of a record lie in a message.
+struct Record {
+    rtype: Rtype,
+    class: u16,
+    ttl: [u8; 4],
+    rdata_at: usize,
+    end: usize,
+}
+
+impl Record {
+    fn read(message: &[u8], at: usize) -> Option<Record> {
+        let at = skip_name(message, at)?;
+        let fixed: &[u8; 10] = message.get(at..)?.first_chunk()?;
+        let rdata_len = u16::from_be_bytes([fixed[8], fixed[9]]);
+        let end = at + 10 + usize::from(rdata_len);
+        (end <= message.len()).then_some(Record {
+            rtype: Rtype(u16::from_be_bytes([fixed[0], fixed[1]])),
+            class: u16::from_be_bytes([fixed[2], fixed[3]]),
+            ttl: [fixed[4], fixed[5], fixed[6], fixed[7]],
+            rdata_at: at + 10,
+            end,
+        })
+    }
+}
+
+/// Where the name at `at` ends; a compression pointer must point backwards, and is not followed.
+fn skip_name(message: &[u8], start: usize) -> Option<usize> {
+    let mut at = start;
+    while at - start < MAX_NAME_LEN {
+        match *message.get(at)? {
+            0 => return Some(at + 1),
+            len @ 1..=63 => at += 1 + usize::from(len),
+            high @ 0xc0..=0xff => {
+                let low = *message.get(at + 1)?;
+                let target = usize::from(high & 0x3f) << 8 | usize::from(low);
+                return (target >= HEADER_LEN && target < at).then_some(at + 2);
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn soa_serial(message: &[u8], rdata_at: usize) -> Option<u32> {
+    let at = skip_name(message, skip_name(message, rdata_at)?)?;
+    Some(u32::from_be_bytes(*message.get(at..)?.first_chunk()?))
+}
+
+fn read_opt(message: &[u8], record: &Record) -> Option<Edns> {
+    let mut options = &message[record.rdata_at..record.end];
+    while !options.is_empty() {
+        let head: &[u8; 4] = options.first_chunk()?;
+        let len = usize::from(u16::from_be_bytes([head[2], head[3]]));
+        options = options.get(4 + len..)?;
+    }
+    Some(Edns {
+        payload: record.class,
+        version: record.ttl[1],
+        dnssec_ok: record.ttl[2] & 0x80 != 0,
+    })
+}
+
+fn read_tsig<'m>(message: &'m [u8], at: usize, record: &Record) -> Option<Tsig<'m>> {
+    let key_name = message.get(at..at + wire_name_len(&message[at..])?)?;
+    if record.class != CLASS_ANY || record.ttl != [0; 4] {
+        return None;
+    }
+    let rdata = &message[record.rdata_at..record.end];
+    let (algorithm, rest) = rdata.split_at_checked(wire_name_len(rdata)?)?;
+    let (time_and_fudge, rest) = rest.split_at_checked(8)?;
+    let (mac_len, rest) = rest.split_first_chunk::<2>()?;
+    let (_mac, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*mac_len)))?;
+    let (original_id, rest) = rest.split_at_checked(2)?;
+    let (_error, rest) = rest.split_at_checked(2)?;
+    let (other_len, other) = rest.split_first_chunk::<2>()?;
+    (other.len() == usize::from(u16::from_be_bytes(*other_len))).then_some(Tsig {
+        key_name,
+        algorithm,
+        time_and_fudge,
+        original_id,
+    })
+}

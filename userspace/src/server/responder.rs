@@ -1,0 +1,321 @@
+//! One message in, one response out: the engine first, plain code for what it does not hold.
+//!
+//! | message | response |
+//! |---|---|
+//! | shorter than a header, a response, from port 0 | none |
+//! | an opcode other than QUERY (RFC 8906 section 3.1.4) | NOTIMP |
+//! | not one question (RFC 9619), malformed, records where a query has none, two OPT records, an OPT record with an owner name (RFC 6891 section 6.1), TSIG not last (RFC 8945 section 5.1), a question for OPT, TSIG and such | FORMERR |
+//! | an EDNS version other than 0 | BADVERS |
+//! | TSIG: no key is known here (RFC 8945 section 5.2.1) | NOTAUTH, BADKEY, unsigned |
+//! | class CH: identity and version, where configured (RFC 4892) | TXT, else REFUSED |
+//! | another class | REFUSED |
+//! | ANY (RFC 8482 section 4.1) | one RRset of the name |
+//! | AXFR over TCP (RFC 5936) | the zone, or REFUSED |
+//! | AXFR over UDP | NOTIMP |
+//! | IXFR (RFC 1995) | the SOA if there is nothing newer or over UDP, else the zone; or REFUSED |
+//! | MAILA, MAILB | NOTIMP |
+//! | a name in no zone of this server | REFUSED, extended error 20 |
+//! | a name in a zone that could not be loaded | SERVFAIL, extended error 14 |
+//! | an answer whose signatures have expired | SERVFAIL, extended error 7 |
+//!
+//! There is an OPT record in a response if and only if the query has one that could be read.
+//! FORMERR, NOTIMP, NOTAUTH and BADVERS are never larger than the message they answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use xdp_common::Outcome;
+
+use super::message::{
+    CLASS_CH, CLASS_IN, ExtendedError, HEADER_LEN, Query, Question, Rcode, add_to_count,
+};
+use super::stats::{Stats, Transport};
+use super::{Served, ServedZone};
+use crate::compile::MAX_TCP_MESSAGE;
+use crate::transfer::axfr::{self, Heading};
+use crate::zone::{Rtype, Zone, canonical_order, name};
+
+/// What is sent in return.
+pub enum Reply {
+    /// Nothing.
+    Silent,
+    /// The response that was written.
+    Response,
+    /// A whole zone, in as many messages as it takes.
+    Transfer(Transfer),
+}
+
+/// A transfer that was granted.
+pub struct Transfer {
+    /// The zone as it is served.
+    pub zone: Arc<Zone>,
+    /// What each message starts and ends with.
+    pub heading: Heading,
+}
+
+/// Answers `message` from `client`; the response is written to `out`.
+///
+/// `now` is seconds since 1970, truncated to 32 bits.
+pub fn respond(
+    served: &Served,
+    stats: &Stats,
+    message: &[u8],
+    client: SocketAddr,
+    transport: Transport,
+    now: u32,
+    out: &mut Vec<u8>,
+) -> Reply {
+    out.clear();
+    // A response to port 0 can reach nobody (RFC 768), and QR=1 is never answered, lest two
+    // servers answer each other for ever.
+    if client.port() == 0 {
+        stats.outcome(transport, Outcome::SourcePort);
+        return Reply::Silent;
+    }
+    let asked = Asked { served, stats, client: client.ip(), transport, now };
+    let outcome = asked.engine(message, out);
+    stats.outcome(transport, outcome);
+    if outcome.is_answered() {
+        return Reply::Response;
+    }
+    let reply = match Query::read(message) {
+        Some(query) => asked.plain(&query, out),
+        None => Reply::Silent,
+    };
+    if matches!(reply, Reply::Silent) {
+        out.clear();
+        stats.silent.fetch_add(1, Relaxed);
+    }
+    reply
+}
+
+/// The circumstances of one message.
+struct Asked<'a> {
+    served: &'a Served,
+    stats: &'a Stats,
+    client: IpAddr,
+    transport: Transport,
+    now: u32,
+}
+
+impl Asked<'_> {
+    fn engine(&self, message: &[u8], out: &mut Vec<u8>) -> Outcome {
+        let over_tcp = self.transport == Transport::Tcp;
+        let limit = if over_tcp { MAX_TCP_MESSAGE } else { self.served.manners.udp_payload };
+        self.served.engine.answer(message, over_tcp, limit, self.now, out)
+    }
+
+    /// Answers what the engine passed up.
+    fn plain(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
+        // RFC 8906 section 3.1.4: an unknown opcode is NOTIMP whatever the rest looks like. NOTIFY
+        // and UPDATE are among what this server does not do.
+        if query.opcode() != 0 {
+            return self.error(query, Rcode::NOTIMP, None, out);
+        }
+        let Some(question) = query.question.filter(|_| query.is_well_formed) else {
+            return self.error(query, Rcode::FORMERR, None, out);
+        };
+        if query.edns.is_some_and(|edns| edns.version != 0) {
+            return self.error(query, Rcode::BADVERS, None, out);
+        }
+        if query.tsig.is_some() {
+            return self.badkey(query, out);
+        }
+        match question.class {
+            CLASS_IN => {}
+            CLASS_CH => return self.chaos(query, &question, out),
+            _ => return self.error(query, Rcode::REFUSED, None, out),
+        }
+        match question.rtype {
+            Rtype::AXFR | Rtype::IXFR => self.transfer(query, &question, out),
+            Rtype::ANY => self.any(query, &question, out),
+            // MAILB and MAILA (RFC 1035 section 3.2.3), which nobody has.
+            Rtype(253 | 254) => self.error(query, Rcode::NOTIMP, None, out),
+            // Types that only stand in messages, never in a zone (RFC 6895 section 3.1).
+            Rtype::OPT | Rtype(0 | 128..=252) => self.error(query, Rcode::FORMERR, None, out),
+            rtype => self.again(query, rtype, out),
+        }
+    }
+
+    /// Asks the engine once more, with nothing in the query but what matters to the answer.
+    fn again(&self, query: &Query<'_>, rtype: Rtype, out: &mut Vec<u8>) -> Reply {
+        let outcome = self.engine(&query.bare(rtype), out);
+        match outcome {
+            _ if outcome.is_answered() => Reply::Response,
+            Outcome::NotOurs => self.not_ours(query, out),
+            Outcome::Expired => {
+                self.error(query, Rcode::SERVFAIL, Some(ExtendedError::SIGNATURE_EXPIRED), out)
+            }
+            _ => self.error(query, Rcode::SERVFAIL, None, out),
+        }
+    }
+
+    /// REFUSED for what no zone here encloses; SERVFAIL for a zone that is ours but not loaded.
+    fn not_ours(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
+        // Looking for the zone takes as many steps as the name has labels, which who floods us
+        // chooses: they are taken only where they can make a difference.
+        let question = query.question.filter(|_| self.served.lacks_zones);
+        let qname = question.map(|question| question.name.to_ascii_lowercase());
+        match qname.and_then(|qname| self.served.zone_of(&qname)) {
+            Some(_) => self.error(query, Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out),
+            None => self.error(query, Rcode::REFUSED, Some(ExtendedError::NOT_AUTHORITATIVE), out),
+        }
+    }
+
+    fn error(
+        &self,
+        query: &Query<'_>,
+        rcode: Rcode,
+        error: Option<ExtendedError>,
+        out: &mut Vec<u8>,
+    ) -> Reply {
+        self.stats.rcode(rcode);
+        query.begin(rcode, false, out);
+        query.finish(rcode, self.payload(), error, out);
+        Reply::Response
+    }
+
+    /// No TSIG key is known here: NOTAUTH with BADKEY, unsigned (RFC 8945 section 5.2.1).
+    fn badkey(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
+        self.stats.rcode(Rcode::NOTAUTH);
+        query.begin(Rcode::NOTAUTH, false, out);
+        query.finish(Rcode::NOTAUTH, self.payload(), None, out);
+        query.finish_badkey(out);
+        Reply::Response
+    }
+
+    fn payload(&self) -> u16 {
+        self.served.manners.udp_payload as u16
+    }
+
+    /// Class CH: who this server is, if it may be told (RFC 4892).
+    fn chaos(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
+        let manners = &self.served.manners;
+        let text = match question.name.to_ascii_lowercase().as_slice() {
+            b"\x02id\x06server\x00" | b"\x08hostname\x04bind\x00" => manners.identity.as_deref(),
+            b"\x07version\x06server\x00" | b"\x07version\x04bind\x00" => manners.version.as_deref(),
+            _ => None,
+        };
+        let is_txt = matches!(question.rtype, Rtype::TXT | Rtype::ANY);
+        let Some(text) = text.filter(|text| is_txt && text.len() <= 255) else {
+            return self.error(query, Rcode::REFUSED, None, out);
+        };
+        self.stats.rcode(Rcode::NOERROR);
+        query.begin(Rcode::NOERROR, true, out);
+        // The owner is the question's name; type TXT, class CH, TTL 0: it may change any moment.
+        out.extend_from_slice(&[0xc0, HEADER_LEN as u8, 0, 16, 0, 3, 0, 0, 0, 0]);
+        out.extend_from_slice(&(text.len() as u16 + 1).to_be_bytes());
+        out.push(text.len() as u8);
+        out.extend_from_slice(text.as_bytes());
+        add_to_count(out, 1);
+        query.finish(Rcode::NOERROR, self.payload(), None, out);
+        Reply::Response
+    }
+
+    /// ANY: one RRset of the name instead of all (RFC 8482 section 4.1), over TCP as well.
+    fn any(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
+        let qname = question.name.to_ascii_lowercase();
+        let zone = self.served.zone_of(&qname).and_then(|zone| zone.zone.as_deref());
+        let rtype = zone.map_or(Rtype::A, |zone| any_type(zone, &qname));
+        let reply = self.again(query, rtype, out);
+        // The question must be the one that was asked.
+        let qtype_at = HEADER_LEN + question.name.len();
+        if let Some(qtype) = out.get_mut(qtype_at..qtype_at + 2) {
+            qtype.copy_from_slice(&Rtype::ANY.0.to_be_bytes());
+        }
+        reply
+    }
+
+    /// AXFR (RFC 5936) and IXFR (RFC 1995) to who may have them.
+    fn transfer(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
+        let over_tcp = self.transport == Transport::Tcp;
+        if question.rtype == Rtype::AXFR && !over_tcp {
+            // RFC 5936 section 4.2: AXFR over UDP is not defined.
+            return self.error(query, Rcode::NOTIMP, None, out);
+        }
+        let qname = question.name.to_ascii_lowercase();
+        // To who may not have it, a zone that is not here looks like one that is.
+        let Some(served) =
+            self.served.zone_at(&qname).filter(|zone| zone.may_transfer(self.client))
+        else {
+            return self.error(query, Rcode::REFUSED, None, out);
+        };
+        let ServedZone { zone: Some(zone), .. } = served else {
+            return self.error(query, Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out);
+        };
+        let is_current = question.rtype == Rtype::IXFR
+            && query.ixfr_serial.is_some_and(|serial| !is_newer(zone.serial(), serial));
+        if is_current || !over_tcp {
+            // RFC 1995 section 2: the SOA alone says that there is nothing newer, or, over UDP,
+            // that the client shall come back over TCP.
+            self.stats.rcode(Rcode::NOERROR);
+            query.begin(Rcode::NOERROR, true, out);
+            axfr::push_soa(zone, out);
+            query.finish(Rcode::NOERROR, self.payload(), None, out);
+            return Reply::Response;
+        }
+        query.begin(Rcode::NOERROR, true, out);
+        let head = out.clone();
+        let mut tail = vec![0; HEADER_LEN];
+        query.finish(Rcode::NOERROR, self.payload(), None, &mut tail);
+        out.clear();
+        let tail = tail.split_off(HEADER_LEN);
+        Reply::Transfer(Transfer { zone: Arc::clone(zone), heading: Heading::new(head, tail) })
+    }
+}
+
+/// Whether serial `a` is newer than `b` (RFC 1982 section 3.2).
+fn is_newer(a: u32, b: u32) -> bool {
+    a != b && a.wrapping_sub(b) < 1 << 31
+}
+
+/// The type whose RRset stands for ANY at `qname`: one that exists there, or at the wildcard that
+/// answers for it. Where nothing does, the engine's NXDOMAIN, NODATA or referral for type A is
+/// that for every type.
+pub(super) fn any_type(zone: &Zone, qname: &[u8]) -> Rtype {
+    if zone.find(qname).is_some() || has_below(zone, qname) {
+        return preferred_type(zone, qname);
+    }
+    let mut encloser = name::parent(qname);
+    while let Some(ancestor) = encloser {
+        if zone.find(ancestor).is_some() || has_below(zone, ancestor) {
+            let wildcard = [b"\x01*", ancestor].concat();
+            return preferred_type(zone, &wildcard);
+        }
+        encloser = name::parent(ancestor);
+    }
+    Rtype::A
+}
+
+/// The first of the types that a client of ANY most likely wants, else any that exists.
+fn preferred_type(zone: &Zone, owner: &[u8]) -> Rtype {
+    const WANTED: [Rtype; 7] =
+        [Rtype::CNAME, Rtype::A, Rtype::AAAA, Rtype::MX, Rtype::NS, Rtype::TXT, Rtype::PTR];
+    let Some(owner) = zone.find(owner) else { return Rtype::A };
+    let exists = |rtype: &Rtype| owner.rrset(*rtype).is_some();
+    WANTED
+        .into_iter()
+        .find(exists)
+        .or_else(|| owner.rrsets().map(|rrset| rrset.rtype()).find(|rtype| !is_proof(*rtype)))
+        .unwrap_or(Rtype::A)
+}
+
+fn is_proof(rtype: Rtype) -> bool {
+    matches!(rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3)
+}
+
+/// Whether any owner name lies below `ancestor` (which may be an empty non-terminal).
+fn has_below(zone: &Zone, ancestor: &[u8]) -> bool {
+    let count = zone.owners().len();
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if canonical_order(zone.owner(middle).name(), ancestor).is_le() {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low < count && name::is_at_or_below(zone.owner(low).name(), ancestor)
+}

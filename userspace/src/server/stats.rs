@@ -1,0 +1,101 @@
+//! Counters of the sockets, each with a name.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use xdp_common::Outcome;
+
+use super::message::Rcode;
+
+/// Over what a message came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Transport {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+}
+
+/// Counters of one daemon. They only grow, except `tcp_connections`.
+#[derive(Default)]
+pub struct Stats {
+    outcomes: [[AtomicU64; Outcome::ALL.len()]; 2],
+    formerr: AtomicU64,
+    servfail: AtomicU64,
+    notimp: AtomicU64,
+    refused: AtomicU64,
+    notauth: AtomicU64,
+    badvers: AtomicU64,
+    /// Responses by plain code that are no error: CHAOS, and the SOA for IXFR.
+    pub plain: AtomicU64,
+    /// Messages that deserve no response.
+    pub silent: AtomicU64,
+    /// Zones sent whole.
+    pub transfers: AtomicU64,
+    /// Transfers that ended early.
+    pub transfers_failed: AtomicU64,
+    /// UDP responses that the system did not take.
+    pub udp_send_failed: AtomicU64,
+    /// Open TCP connections.
+    pub tcp_connections: AtomicU64,
+    /// TCP connections taken.
+    pub tcp_accepted: AtomicU64,
+    /// TCP connections closed at once: too many, all together or of one client.
+    pub tcp_refused: AtomicU64,
+    /// TCP connections closed because no whole query came in time.
+    pub tcp_idle: AtomicU64,
+    /// TCP connections closed because the client did not take its response in time.
+    pub tcp_slow: AtomicU64,
+}
+
+impl Stats {
+    /// Counts what the engine said of a message.
+    pub fn outcome(&self, transport: Transport, outcome: Outcome) {
+        self.outcomes[transport as usize][outcome.index()].fetch_add(1, Relaxed);
+    }
+
+    /// Counts an error response by plain code.
+    pub fn rcode(&self, rcode: Rcode) {
+        let counter = match rcode {
+            Rcode::FORMERR => &self.formerr,
+            Rcode::SERVFAIL => &self.servfail,
+            Rcode::NOTIMP => &self.notimp,
+            Rcode::REFUSED => &self.refused,
+            Rcode::NOTAUTH => &self.notauth,
+            Rcode::BADVERS => &self.badvers,
+            _ => &self.plain,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// All counters by name: `udp.positive`, `tcp.nxdomain`, `response.formerr`, …
+    pub fn snapshot(&self) -> BTreeMap<String, u64> {
+        let mut counters = BTreeMap::new();
+        for (transport, outcomes) in ["udp", "tcp"].iter().zip(&self.outcomes) {
+            for (outcome, counter) in Outcome::ALL.iter().zip(outcomes) {
+                counters.insert(format!("{transport}.{}", outcome.word()), counter.load(Relaxed));
+            }
+        }
+        for (name, counter) in [
+            ("response.formerr", &self.formerr),
+            ("response.servfail", &self.servfail),
+            ("response.notimp", &self.notimp),
+            ("response.refused", &self.refused),
+            ("response.notauth", &self.notauth),
+            ("response.badvers", &self.badvers),
+            ("response.plain", &self.plain),
+            ("response.silent", &self.silent),
+            ("transfer.sent", &self.transfers),
+            ("transfer.failed", &self.transfers_failed),
+            ("udp.send-failed", &self.udp_send_failed),
+            ("tcp.connections", &self.tcp_connections),
+            ("tcp.accepted", &self.tcp_accepted),
+            ("tcp.refused", &self.tcp_refused),
+            ("tcp.idle", &self.tcp_idle),
+            ("tcp.slow", &self.tcp_slow),
+        ] {
+            counters.insert(name.to_owned(), counter.load(Relaxed));
+        }
+        counters
+    }
+}

@@ -1,0 +1,114 @@
+//! An engine for tests: plain look-ups in a zone, behind the interface of the real one.
+
+use std::sync::Arc;
+
+use xdp_common::Outcome;
+
+use super::message::{CLASS_IN, Query, Rcode, add_to_count};
+use super::{Engine, Manners, Served, ServedZone};
+use crate::config::name_from_text;
+use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
+
+/// Exact matches, NODATA and NXDOMAIN of one zone, or of none. It is as strict as XDP is: a query
+/// with options, or longer than 300 octets, is passed up.
+pub struct Plain(pub Option<Arc<Zone>>);
+
+impl Engine for Plain {
+    fn answer(
+        &self,
+        message: &[u8],
+        over_tcp: bool,
+        limit: usize,
+        _now: u32,
+        response: &mut Vec<u8>,
+    ) -> Outcome {
+        response.clear();
+        let Some(query) = Query::read(message) else { return Outcome::Malformed };
+        let Some(question) = query.question.filter(|_| query.is_well_formed) else {
+            return Outcome::Malformed;
+        };
+        let bare = query.bare(question.rtype);
+        if query.opcode() != 0 {
+            return Outcome::Opcode;
+        } else if question.class != CLASS_IN {
+            return Outcome::Class;
+        } else if bare.len() != message.len() {
+            return Outcome::TooLong;
+        } else if query.edns.is_some_and(|edns| edns.version != 0) {
+            return Outcome::Malformed;
+        } else if matches!(question.rtype.0, 0 | 41 | 128..=255) {
+            return Outcome::MetaType;
+        }
+        let qname = question.name.to_ascii_lowercase();
+        let Some(zone) =
+            self.0.as_ref().filter(|zone| name::is_at_or_below(&qname, zone.apex().as_wire()))
+        else {
+            return Outcome::NotOurs;
+        };
+        let Some(owner) = zone.find(&qname) else {
+            query.begin(Rcode(3), true, response);
+            query.finish(Rcode(3), 1232, None, response);
+            return Outcome::Nxdomain;
+        };
+        query.begin(Rcode::NOERROR, true, response);
+        let rrset = owner.rrset(question.rtype);
+        for rdata in rrset.iter().flat_map(|rrset| rrset.rdatas()) {
+            response.extend_from_slice(&[0xc0, 12]);
+            response.extend_from_slice(&question.rtype.0.to_be_bytes());
+            response.extend_from_slice(&[0, 1, 0, 0, 1, 44]);
+            response.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+            response.extend_from_slice(rdata);
+            add_to_count(response, 1);
+        }
+        query.finish(Rcode::NOERROR, 1232, None, response);
+        let asked = query.edns.map_or(512, |edns| usize::from(edns.payload.max(512)));
+        if !over_tcp && response.len() > limit.min(asked) {
+            query.begin(Rcode::NOERROR, true, response);
+            response[2] |= 2;
+            query.finish(Rcode::NOERROR, 1232, None, response);
+            return Outcome::Truncated;
+        }
+        if rrset.is_some() { Outcome::Positive } else { Outcome::Nodata }
+    }
+}
+
+/// A name in presentation format.
+pub fn name(text: &str) -> Name {
+    name_from_text(text).unwrap()
+}
+
+/// A zone `example.` with this serial; `hosts` names with an A record each make it large.
+pub fn zone(serial: u32, hosts: u32) -> Arc<Zone> {
+    let mut builder = ZoneBuilder::new(name("example"));
+    let mut push = |owner: &str, rtype, rdata: &[u8]| {
+        builder.push(name(owner).as_wire(), rtype, 300, rdata).unwrap();
+    };
+    let mut soa = b"\x02ns\x07example\x00\x04mail\x07example\x00".to_vec();
+    soa.extend_from_slice(&serial.to_be_bytes());
+    soa.extend_from_slice(&[0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 4, 0, 0, 0, 0, 60]);
+    push("example", Rtype::SOA, &soa);
+    push("example", Rtype::NS, b"\x02ns\x07example\x00");
+    push("ns.example", Rtype::A, &[192, 0, 2, 53]);
+    push("www.example", Rtype::A, &[192, 0, 2, 1]);
+    push("www.example", Rtype::TXT, b"\x02hi");
+    push("*.wild.example", Rtype::MX, b"\x00\x0a\x04mail\x07example\x00");
+    push("a.deep.example", Rtype::TXT, b"\x01a");
+    for part in 0..20u8 {
+        push("large.example", Rtype::TXT, &[&[200, part], &[b'x'; 199][..]].concat());
+    }
+    for host in 0..hosts {
+        push(&format!("host{host}.example"), Rtype::A, &host.to_be_bytes());
+    }
+    Arc::new(builder.finish().unwrap())
+}
+
+/// `example.` served, to be transferred by loopback addresses; `unloaded.` configured, not loaded.
+pub fn served(zone: &Arc<Zone>) -> Served {
+    let loopback = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).to_vec();
+    let zones = [
+        (name("example"), ServedZone { zone: Some(Arc::clone(zone)), allow_transfer: loopback }),
+        (name("unloaded"), ServedZone { zone: None, allow_transfer: Vec::new() }),
+    ];
+    let manners = Manners { identity: Some("node-1".into()), version: None, udp_payload: 1232 };
+    Served::new(Arc::new(Plain(Some(Arc::clone(zone)))), zones, manners)
+}

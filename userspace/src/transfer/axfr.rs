@@ -1,0 +1,158 @@
+//! A whole zone as DNS messages (RFC 5936), from the very zone that is served.
+
+use crate::compile::MAX_TCP_MESSAGE;
+use crate::zone::{Owner, Rrset, Rtype, Zone, name};
+
+/// Messages are closed at this many octets: compression pointers reach 16 KiB (RFC 1035 section
+/// 4.1.4). Only a record that is larger by itself makes a larger message.
+const TARGET_LEN: usize = 16 * 1024;
+
+/// A compression pointer to the question's name, which follows the 12 octets of the header.
+const QNAME_POINTER: [u8; 2] = [0xc0, 12];
+
+/// What every message of one transfer starts and ends with.
+#[derive(Debug, Clone)]
+pub struct Heading {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl Heading {
+    /// `head` is a whole header (with ANCOUNT and ARCOUNT 0) and the question, whose name is the
+    /// zone's apex; `tail` an OPT record, or nothing.
+    pub fn new(head: Vec<u8>, tail: Vec<u8>) -> Heading {
+        Heading { head, tail }
+    }
+}
+
+/// A record is too large for any DNS message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a record is too large for a DNS message")]
+pub struct TooLarge;
+
+/// The messages of one AXFR: the SOA record, all other records, the SOA record again
+/// (RFC 5936 section 2.2).
+pub struct Messages<'z, R> {
+    records: R,
+    waiting: Option<Record<'z>>,
+    heading: &'z Heading,
+    apex: &'z [u8],
+}
+
+/// One record to send.
+#[derive(Clone, Copy)]
+pub struct Record<'z> {
+    owner: &'z [u8],
+    rtype: Rtype,
+    ttl: u32,
+    rdata: &'z [u8],
+}
+
+/// Starts a transfer of `zone`.
+pub fn messages<'z>(
+    zone: &'z Zone,
+    heading: &'z Heading,
+) -> Messages<'z, impl Iterator<Item = Record<'z>> + Send> {
+    let rest = records(zone).filter(|record| record.rtype != Rtype::SOA);
+    let mut records = soa(zone).into_iter().chain(rest).chain(soa(zone));
+    let waiting = records.next();
+    Messages { records, waiting, heading, apex: zone.apex().as_wire() }
+}
+
+/// Appends the zone's SOA record to a message whose question's name is the apex.
+pub fn push_soa(zone: &Zone, out: &mut Vec<u8>) {
+    if let Some(soa) = soa(zone) {
+        out.extend_from_slice(&QNAME_POINTER);
+        push_after_owner(&soa, out);
+        out[6..8].copy_from_slice(&1u16.to_be_bytes());
+    }
+}
+
+fn records(zone: &Zone) -> impl Iterator<Item = Record<'_>> {
+    zone.owners().flat_map(|owner| {
+        owner.rrsets().flat_map(move |rrset| {
+            rrset.rdatas().map(move |rdata| Record {
+                owner: owner.name(),
+                rtype: rrset.rtype(),
+                ttl: ttl(&owner, &rrset, rdata),
+                rdata,
+            })
+        })
+    })
+}
+
+/// All RRSIG records of an owner are one RRset in a [`Zone`], but the TTL of each "MUST match the
+/// TTL value of the RRset it covers" (RFC 4034 section 3).
+fn ttl(owner: &Owner<'_>, rrset: &Rrset<'_>, rdata: &[u8]) -> u32 {
+    let covered = match rdata.first_chunk::<2>() {
+        Some(covered) if rrset.rtype() == Rtype::RRSIG => Rtype(u16::from_be_bytes(*covered)),
+        _ => return rrset.ttl(),
+    };
+    owner.rrset(covered).map_or(rrset.ttl(), |covered| covered.ttl())
+}
+
+fn soa(zone: &Zone) -> Option<Record<'_>> {
+    let rrset = zone.soa()?;
+    let rdata = rrset.rdatas().next()?;
+    Some(Record { owner: zone.apex().as_wire(), rtype: Rtype::SOA, ttl: rrset.ttl(), rdata })
+}
+
+fn push_after_owner(record: &Record<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(&record.rtype.0.to_be_bytes());
+    out.extend_from_slice(&[0, 1]);
+    out.extend_from_slice(&record.ttl.to_be_bytes());
+    out.extend_from_slice(&(record.rdata.len() as u16).to_be_bytes());
+    out.extend_from_slice(record.rdata);
+}
+
+impl<'z, R: Iterator<Item = Record<'z>>> Messages<'z, R> {
+    /// Writes the next message to `out`; `false` when the transfer is complete.
+    pub fn next_message(&mut self, out: &mut Vec<u8>) -> Result<bool, TooLarge> {
+        out.clear();
+        if self.waiting.is_none() {
+            return Ok(false);
+        }
+        out.extend_from_slice(&self.heading.head);
+        let empty_len = out.len();
+        let mut count = 0u16;
+        let mut last: Option<(&[u8], u16)> = None;
+        while let Some(record) = self.waiting {
+            let largest = record.owner.len() + 10 + record.rdata.len() + self.heading.tail.len();
+            let is_first = out.len() == empty_len;
+            if !is_first && (out.len() + largest > TARGET_LEN || count == u16::MAX) {
+                break;
+            }
+            if out.len() + largest > MAX_TCP_MESSAGE {
+                return Err(TooLarge);
+            }
+            match last {
+                Some((owner, at)) if owner == record.owner => {
+                    out.extend_from_slice(&(0xc000 | at).to_be_bytes());
+                }
+                _ => {
+                    last = Some((record.owner, out.len() as u16));
+                    self.push_owner(record.owner, out);
+                }
+            }
+            push_after_owner(&record, out);
+            count += 1;
+            self.waiting = self.records.next();
+        }
+        out[6..8].copy_from_slice(&count.to_be_bytes());
+        if !self.heading.tail.is_empty() {
+            out.extend_from_slice(&self.heading.tail);
+            out[10..12].copy_from_slice(&1u16.to_be_bytes());
+        }
+        Ok(true)
+    }
+
+    /// The owner's labels, then a pointer to the apex in the question.
+    fn push_owner(&self, owner: &[u8], out: &mut Vec<u8>) {
+        let relative = match owner.len().checked_sub(self.apex.len()) {
+            Some(len) if name::is_at_or_below(owner, self.apex) => &owner[..len],
+            _ => return out.extend_from_slice(owner),
+        };
+        out.extend_from_slice(relative);
+        out.extend_from_slice(&QNAME_POINTER);
+    }
+}

@@ -1,0 +1,19 @@
+//! The only place of the zone rooms that opens files.
+
+use super::{Loaded, Options, ReadError, parse};
+use crate::zone::{Name, Zone};
+use std::path::Path;
+
+/// Reads the master file at `path` as the zone `apex`. `$INCLUDE` names files relative to the
+/// folder of the file that it stands in, or else of `path`.
+pub fn read(path: &Path, apex: &Name, options: Options) -> Result<Zone, ReadError> {
+    load(path, apex, options).map(|loaded| loaded.zone)
+}
+
+/// Like [`read`], with what was noticed on the way.
+pub fn load(path: &Path, apex: &Name, options: Options) -> Result<Loaded, ReadError> {
+    let name = path.to_string_lossy();
+    let text = std::fs::read(path)
+        .map_err(|error| ReadError::of_file(&name, format!("cannot read the file: {error}")))?;
+    parse(text, &name, apex, options, &mut |path| std::fs::read(path))
+}

@@ -1,0 +1,34 @@
+//! Zones as text: RFC 1035 master files in, presentation format out.
+//!
+//! | to … | use |
+//! |---|---|
+//! | read a zone from the file system | [`read`]; with its warnings, [`load`] |
+//! | read a zone from memory | [`parse`], handing it who loads `$INCLUDE` files |
+//! | write a zone | [`write()`] |
+//!
+//! What is read beyond RFC 1035: `$TTL` (RFC 2308), `$GENERATE` and TTL units as BIND has them,
+//! unknown types, classes and RDATA (RFC 3597), a UTF-8 byte order mark, CRLF, octets that are not
+//! ASCII as they are. Of classes there is IN only.
+//!
+//! Only [`files`] opens files; all else here works on what it is handed.
+
+mod error;
+mod fields;
+pub mod files;
+mod generate;
+mod lexer;
+mod rare;
+mod reader;
+mod scanner;
+mod svcb;
+mod writer;
+
+pub use error::{Place, ReadError, Warning};
+pub use files::{load, read};
+pub use reader::{
+    Loaded, Loader, MAX_GENERATED, MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_WARNINGS, Options, parse,
+};
+pub use writer::{write, write_record};
+
+#[cfg(test)]
+mod tests;

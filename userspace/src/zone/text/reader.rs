@@ -1,0 +1,616 @@
+//! Entries of master files become records of a zone (RFC 1035 section 5, RFC 2308 section 4).
+
+use super::error::{Fault, Place, ReadError, Warning, line_and_column, shown_line};
+use super::fields::{Fields, duration, push_name, shown};
+use super::generate;
+use super::lexer::{Entry, Lexer, Token};
+use crate::zone::tree::{ZoneFault, ZoneFaultKind};
+use crate::zone::{Name, Rtype, Zone, ZoneBuilder, ZoneError};
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+
+/// How deep `$INCLUDE` may nest. Zones of people use one or two; no official reference.
+pub const MAX_INCLUDE_DEPTH: usize = 16;
+
+/// How many files one zone may include in all, so that files that include each other's siblings do
+/// not multiply without end.
+pub const MAX_INCLUDES: usize = 10_000;
+
+/// How many records `$GENERATE` may make in one zone: PTR records for an IPv4 /10.
+pub const MAX_GENERATED: u32 = 1 << 22;
+
+/// How many warnings are kept; more are only counted.
+pub const MAX_WARNINGS: usize = 1_000;
+
+/// The highest TTL (RFC 2181 section 8).
+const MAX_TTL: u32 = i32::MAX as u32;
+
+/// How a master file is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// The TTL in seconds of records that have none before any `$TTL`, explicit TTL or SOA; `None`
+    /// makes them an error.
+    pub default_ttl: Option<u32>,
+}
+
+/// A zone that was read, and what was noticed on the way.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The zone.
+    pub zone: Zone,
+    /// Up to [`MAX_WARNINGS`] warnings in the order of their places.
+    pub warnings: Vec<Warning>,
+    /// How many warnings there were in all.
+    pub warning_count: usize,
+    /// The files that were read, the outermost first.
+    pub files: Vec<String>,
+}
+
+/// Who reads the files that `$INCLUDE` names; the path is complete (see [`parse`]).
+pub type Loader<'l> = &'l mut dyn FnMut(&str) -> io::Result<Vec<u8>>;
+
+/// Reads `text` as the zone `apex`, which is also the first origin.
+///
+/// `file` names the text in errors; a relative `$INCLUDE` path is completed with the folder of the
+/// file that it stands in before `loader` gets it; if `loader` does not find it, with that of the
+/// outermost file, since BIND has all paths from one working directory. `$TTL` and the last TTL stay in force behind an
+/// included file, as in BIND; origin and last owner name do not (RFC 1035 section 5.1).
+///
+/// # Errors
+/// The first one found: in the text, else the first record in the order of the text that a zone
+/// cannot hold (see [`ZoneFaultKind`]), else what the zone lacks.
+pub fn parse(
+    text: Vec<u8>,
+    file: &str,
+    apex: &Name,
+    options: Options,
+    loader: Loader<'_>,
+) -> Result<Loaded, ReadError> {
+    let mut reader = Reader {
+        builder: ZoneBuilder::new(apex.clone()),
+        sources: Vec::new(),
+        places: Vec::new(),
+        stretches: Vec::new(),
+        origin: apex.as_wire().to_vec(),
+        owner: Vec::new(),
+        default_ttl: None,
+        last_ttl: options.default_ttl,
+        soa_at: None,
+        generated: 0,
+        rdata: Vec::new(),
+        types: Vec::new(),
+        loader,
+    };
+    reader.source(text, file.to_owned(), None)?;
+    reader.finish()
+}
+
+/// A file that was read, kept to show its lines.
+struct Source {
+    name: String,
+    text: Rc<Vec<u8>>,
+    /// Which source included it, and where.
+    parent: Option<(usize, u32)>,
+}
+
+struct Reader<'l> {
+    builder: ZoneBuilder,
+    sources: Vec<Source>,
+    /// Where in its source each record of the builder starts.
+    places: Vec<u32>,
+    /// From which record on the places are of which source.
+    stretches: Vec<(usize, usize)>,
+    origin: Vec<u8>,
+    /// The last owner name; empty if there was none yet.
+    owner: Vec<u8>,
+    /// What `$TTL` says, or the SOA where RFC 2308 leaves no other.
+    default_ttl: Option<u32>,
+    last_ttl: Option<u32>,
+    /// The record number of the first SOA.
+    soa_at: Option<usize>,
+    generated: u32,
+    rdata: Vec<u8>,
+    types: Vec<u16>,
+    loader: Loader<'l>,
+}
+
+/// What stands before the RDATA besides the owner.
+pub(super) struct Head {
+    ttl: Option<u32>,
+    rtype: Rtype,
+    /// How many tokens it took.
+    tokens: usize,
+}
+
+impl Reader<'_> {
+    /// Reads a whole file.
+    fn source(
+        &mut self,
+        text: Vec<u8>,
+        name: String,
+        parent: Option<(usize, u32)>,
+    ) -> Result<(), ReadError> {
+        let id = self.sources.len();
+        let text = Rc::new(text);
+        self.sources.push(Source { name, text: Rc::clone(&text), parent });
+        if u32::try_from(text.len()).is_err() {
+            let message = "the file is larger than 4 GiB";
+            return Err(ReadError::of_file(&self.sources[id].name, message));
+        }
+        self.stretches.push((self.places.len(), id));
+        let mut lexer = Lexer::new(&text);
+        let mut tokens = Vec::new();
+        loop {
+            let entry = match lexer.next_entry(&mut tokens) {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Ok(()),
+                Err(fault) => return Err(self.error(id, fault)),
+            };
+            let first = tokens[0];
+            let directive = !entry.blank_owner
+                && !first.quoted
+                && text.get(first.start as usize) == Some(&b'$');
+            if directive && first.raw(&text).eq_ignore_ascii_case(b"$INCLUDE") {
+                self.include(id, &text, entry, &tokens)?;
+                self.stretches.push((self.places.len(), id));
+                continue;
+            }
+            let read = if directive {
+                self.directive(&text, entry, &tokens)
+            } else {
+                self.record(&text, entry, &tokens)
+            };
+            if let Err(fault) = read {
+                return Err(self.error(id, fault));
+            }
+        }
+    }
+
+    fn directive(&mut self, text: &[u8], entry: Entry, tokens: &[Token]) -> Result<(), Fault> {
+        let name = tokens[0].raw(text).to_ascii_uppercase();
+        let argument = |what: &str| {
+            tokens
+                .get(1)
+                .copied()
+                .ok_or_else(|| Fault::new(entry.end as usize, format!("{what} is missing here")))
+        };
+        let alone = |taken: usize| match tokens.get(taken) {
+            None => Ok(()),
+            Some(token) => {
+                let message = format!("{} is one too many", shown(token.raw(text)));
+                Err(Fault::new(token.at(), message))
+            }
+        };
+        match &name[..] {
+            b"$ORIGIN" => {
+                let mut origin = Vec::new();
+                push_name(argument("an origin")?, text, &self.origin, &mut origin)?;
+                alone(2)?;
+                self.origin = origin;
+            }
+            b"$TTL" => {
+                let token = argument("a TTL")?;
+                self.default_ttl = Some(ttl(token, text)?);
+                alone(2)?;
+            }
+            b"$GENERATE" => self.generate(text, entry, tokens)?,
+            _ => {
+                let message = format!(
+                    "{} is no directive; there are $ORIGIN, $TTL, $INCLUDE and $GENERATE \
+                     (an owner name that starts with $ is written \\$)",
+                    shown(tokens[0].raw(text))
+                );
+                return Err(Fault::new(tokens[0].at(), message));
+            }
+        }
+        Ok(())
+    }
+
+    /// `$INCLUDE file [origin]`.
+    fn include(
+        &mut self,
+        id: usize,
+        text: &[u8],
+        entry: Entry,
+        tokens: &[Token],
+    ) -> Result<(), ReadError> {
+        let at = tokens[0].start;
+        let (path, token, origin) =
+            self.include_arguments(text, entry, tokens).map_err(|fault| self.error(id, fault))?;
+        let other = beside(&self.sources[0].name, &path);
+        let path = beside(&self.sources[id].name, &path);
+        let place = token.at();
+        let mut ancestor = Some((id, at));
+        let mut depth = 1;
+        while let Some((id_above, _)) = ancestor {
+            if self.sources[id_above].name == path {
+                let message = format!("{path} includes itself");
+                return Err(self.error(id, Fault::new(place, message)));
+            }
+            depth += 1;
+            ancestor = self.sources[id_above].parent;
+        }
+        if depth > MAX_INCLUDE_DEPTH + 1 {
+            let message = format!("$INCLUDE nests deeper than {MAX_INCLUDE_DEPTH} files");
+            return Err(self.error(id, Fault::new(place, message)));
+        }
+        if self.sources.len() > MAX_INCLUDES {
+            let message = format!("more than {MAX_INCLUDES} files are included");
+            return Err(self.error(id, Fault::new(place, message)));
+        }
+        let included = (self.loader)(&path);
+        let (path, included) = match included {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && other != path => {
+                match (self.loader)(&other) {
+                    Ok(included) => (other, Ok(included)),
+                    Err(_) => (path, Err(error)),
+                }
+            }
+            included => (path, included),
+        };
+        let included = included.map_err(|error| {
+            self.error(id, Fault::new(place, format!("cannot read {path}: {error}")))
+        })?;
+        let kept_origin = std::mem::replace(&mut self.origin, origin);
+        let kept_owner = self.owner.clone();
+        self.source(included, path, Some((id, at)))?;
+        self.origin = kept_origin;
+        self.owner = kept_owner;
+        Ok(())
+    }
+
+    /// Path, its token, and the origin for the included file.
+    fn include_arguments(
+        &self,
+        text: &[u8],
+        entry: Entry,
+        tokens: &[Token],
+    ) -> Result<(String, Token, Vec<u8>), Fault> {
+        let Some(&token) = tokens.get(1) else {
+            return Err(Fault::new(entry.end as usize, "a file to include is missing here"));
+        };
+        let mut octets = Vec::new();
+        let mut origin = Vec::new();
+        let mut types = Vec::new();
+        Fields {
+            text,
+            tokens: &[],
+            next: 0,
+            origin: &[],
+            out: &mut octets,
+            end: entry.end,
+            types: &mut types,
+        }
+        .octets(token)?;
+        let path = String::from_utf8(octets)
+            .map_err(|_| Fault::new(token.at(), "the name of a file to include is not UTF-8"))?;
+        match tokens.get(2) {
+            Some(&name) => push_name(name, text, &self.origin, &mut origin)?,
+            None => origin.extend_from_slice(&self.origin),
+        }
+        if let Some(extra) = tokens.get(3) {
+            let message = format!("{} is one too many", shown(extra.raw(text)));
+            return Err(Fault::new(extra.at(), message));
+        }
+        Ok((path, token, origin))
+    }
+
+    fn record(&mut self, text: &[u8], entry: Entry, tokens: &[Token]) -> Result<(), Fault> {
+        let mut next = 0;
+        if !entry.blank_owner {
+            self.owner.clear();
+            push_name(tokens[0], text, &self.origin, &mut self.owner)?;
+            next = 1;
+        } else if self.owner.is_empty() {
+            let message = "the line starts with white space, but there is no owner name before";
+            return Err(Fault::new(tokens[0].at(), message));
+        }
+        let head = head(text, &tokens[next..], entry.end)?;
+        next += head.tokens;
+        self.rdata.clear();
+        let mut fields = Fields {
+            text,
+            tokens,
+            next,
+            origin: &self.origin,
+            out: &mut self.rdata,
+            end: entry.end,
+            types: &mut self.types,
+        };
+        fields.read(head.rtype)?;
+        let ttl = self.ttl_of(&head, tokens[0])?;
+        self.push(head.rtype, ttl, tokens[0].at())
+    }
+
+    /// The TTL of a record: its own, else `$TTL`'s, else the last one (RFC 1035 section 5.1), else
+    /// of the SOA its MINIMUM, which is then the default as in BIND.
+    fn ttl_of(&mut self, head: &Head, token: Token) -> Result<u32, Fault> {
+        if let Some(ttl) = head.ttl {
+            self.last_ttl = Some(ttl);
+            return Ok(ttl);
+        }
+        if let Some(ttl) = self.default_ttl.or(self.last_ttl) {
+            return Ok(ttl);
+        }
+        match self.rdata.last_chunk::<4>() {
+            Some(minimum) if head.rtype == Rtype::SOA => {
+                let minimum = u32::from_be_bytes(*minimum).min(MAX_TTL);
+                self.default_ttl = Some(minimum);
+                Ok(minimum)
+            }
+            _ => {
+                let message = "the record has no TTL, and there is no $TTL, no TTL and no SOA \
+                               before it";
+                Err(Fault::new(token.at(), message))
+            }
+        }
+    }
+
+    /// Adds the record of `self.owner` and `self.rdata`.
+    fn push(&mut self, rtype: Rtype, ttl: u32, at: usize) -> Result<(), Fault> {
+        match self.builder.push(&self.owner, rtype, ttl, &self.rdata) {
+            Ok(()) => {
+                if rtype == Rtype::SOA {
+                    self.soa_at.get_or_insert(self.places.len());
+                }
+                self.places.push(at as u32);
+                Ok(())
+            }
+            Err(error @ ZoneError::OutOfZone { .. }) => {
+                Err(Fault::new(at, format!("{error}; is a dot missing or one too many?")))
+            }
+            Err(error) => Err(Fault::new(at, error.to_string())),
+        }
+    }
+
+    /// `$GENERATE range owner [TTL] [class] type RDATA`.
+    fn generate(&mut self, text: &[u8], entry: Entry, tokens: &[Token]) -> Result<(), Fault> {
+        let token = |index: usize, what: &str| {
+            tokens.get(index).copied().ok_or_else(|| {
+                Fault::new(entry.end as usize, format!("$GENERATE: {what} is missing here"))
+            })
+        };
+        let range_token = token(1, "a range")?;
+        let range = generate::range(range_token.raw(text)).ok_or_else(|| {
+            let message = format!(
+                "{} is not a range: START-STOP or START-STOP/STEP",
+                shown(range_token.raw(text))
+            );
+            Fault::new(range_token.at(), message)
+        })?;
+        let owner = token(2, "an owner name")?;
+        let head = head(text, &tokens[3.min(tokens.len())..], entry.end)?;
+        let first = 3 + head.tokens;
+        let start = token(first, "RDATA")?;
+        // BIND has the RDATA as one token, in quotes if it has blanks; several are taken as they
+        // stand, quotes and all.
+        let rdata = match &tokens[first..] {
+            [only] => only.raw(text),
+            [.., last] => {
+                let from = start.at();
+                &text[from..last.end as usize + usize::from(last.quoted)]
+            }
+            [] => &[],
+        };
+        let generated = self.generated.checked_add(range.count());
+        let Some(generated) = generated.filter(|&count| count <= MAX_GENERATED) else {
+            let message = format!("$GENERATE makes more than {MAX_GENERATED} records in this zone");
+            return Err(Fault::new(range_token.at(), message));
+        };
+        self.generated = generated;
+        let at = tokens[0].at();
+        let (mut line, mut line_tokens) = (Vec::new(), Vec::new());
+        for value in range.values() {
+            // Faults in what was made are shown at the template that it was made of.
+            let made = |template: Token, made: &[u8], fault: Fault| {
+                let message = format!("{} (in {}, for {value})", fault.message, shown(made));
+                Fault::new(template.at(), message)
+            };
+            line.clear();
+            generate::expand(owner.raw(text), value, &mut line)
+                .map_err(|message| Fault::new(owner.at(), message))?;
+            self.owner.clear();
+            let whole = whole_token(&line);
+            push_name(whole, &line, &self.origin, &mut self.owner)
+                .map_err(|fault| made(owner, &line, fault))?;
+
+            line.clear();
+            generate::expand(rdata, value, &mut line)
+                .map_err(|message| Fault::new(start.at(), message))?;
+            let mut lexer = Lexer::new(&line);
+            let lexed = lexer.next_entry(&mut line_tokens);
+            let lexed = lexed.map_err(|fault| made(start, &line, fault))?;
+            self.rdata.clear();
+            let end = lexed.map_or(0, |entry| entry.end);
+            let mut fields = Fields {
+                text: &line,
+                tokens: &line_tokens,
+                next: 0,
+                origin: &self.origin,
+                out: &mut self.rdata,
+                end,
+                types: &mut self.types,
+            };
+            fields.read(head.rtype).map_err(|fault| made(start, &line, fault))?;
+            let ttl = self.ttl_of(&head, tokens[0])?;
+            self.push(head.rtype, ttl, at)?;
+        }
+        Ok(())
+    }
+
+    /// Sorts, checks, and builds the zone.
+    fn finish(mut self) -> Result<Loaded, ReadError> {
+        let mut faults = self.builder.faults();
+        // In the order of the text; what is lacking altogether comes last.
+        faults.sort_by_key(|fault| fault.record.unwrap_or(usize::MAX));
+        if let Some(fault) = faults.iter().find(|fault| fault.kind.is_error()) {
+            return Err(self.zone_error(fault));
+        }
+        let mut warnings: Vec<Warning> = Vec::new();
+        for fault in faults.iter().take(MAX_WARNINGS) {
+            let record = fault.record.unwrap_or(0);
+            if let Some(place) = self.place_of(record) {
+                warnings.push(Warning { place, message: self.fault_message(fault) });
+            }
+        }
+        let files = self.sources.iter().map(|source| source.name.clone()).collect();
+        let name = self.sources[0].name.clone();
+        let zone =
+            self.builder.finish().map_err(|error| ReadError::of_file(&name, error.to_string()))?;
+        Ok(Loaded { zone, warnings, warning_count: faults.len(), files })
+    }
+
+    fn zone_error(&self, fault: &ZoneFault) -> ReadError {
+        let message = self.fault_message(fault);
+        // What is lacking is shown at the SOA, where one adds it; else it is the file's fault.
+        match fault.record.or(self.soa_at).and_then(|record| self.source_of(record)) {
+            Some((source, at)) => self.error(source, Fault::new(at, message)),
+            None => ReadError::of_file(&self.sources[0].name, message),
+        }
+    }
+
+    /// The fault in words, with the place of the other record that it takes.
+    fn fault_message(&self, fault: &ZoneFault) -> String {
+        let other = fault.other.and_then(|record| {
+            let place = self.place_of(record)?;
+            Some(match (fault.record.and_then(|record| self.place_of(record)), place) {
+                (Some(this), other) if this.file == other.file => format!("line {}", other.line),
+                (_, other) => format!("{}:{}", other.file, other.line),
+            })
+        });
+        match (&fault.kind, other) {
+            (kind @ ZoneFaultKind::SoaAway, _) => format!("{}: {kind}", fault.owner),
+            (kind, Some(other)) => format!("{}: {kind} (the other is on {other})", fault.owner),
+            (kind, None) => format!("{}: {kind}", fault.owner),
+        }
+    }
+
+    /// Source and octet of a record by its number.
+    fn source_of(&self, record: usize) -> Option<(usize, usize)> {
+        let at = *self.places.get(record)?;
+        let stretch = self.stretches.partition_point(|&(first, _)| first <= record);
+        let (_, source) = *self.stretches.get(stretch.checked_sub(1)?)?;
+        Some((source, at as usize))
+    }
+
+    fn place_of(&self, record: usize) -> Option<Place> {
+        let (source, at) = self.source_of(record)?;
+        Some(self.place(source, at))
+    }
+
+    fn place(&self, source: usize, at: usize) -> Place {
+        let Source { name, text, .. } = &self.sources[source];
+        let (line, column) = line_and_column(text, at);
+        Place { file: name.clone(), line, column }
+    }
+
+    fn error(&self, source: usize, fault: Fault) -> ReadError {
+        let place = self.place(source, fault.at);
+        let (source_line, caret) = shown_line(&self.sources[source].text, fault.at);
+        let mut included_from = Vec::new();
+        let mut parent = self.sources[source].parent;
+        while let Some((source, at)) = parent {
+            included_from.push(self.place(source, at as usize));
+            parent = self.sources[source].parent;
+        }
+        ReadError {
+            message: fault.message,
+            file: place.file.clone(),
+            place: Some(place),
+            source_line,
+            caret,
+            included_from,
+        }
+    }
+}
+
+/// A token that is all of a text.
+fn whole_token(text: &[u8]) -> Token {
+    Token {
+        start: 0,
+        end: text.len() as u32,
+        quoted: false,
+        escaped: text.contains(&b'\\'),
+        glued: false,
+    }
+}
+
+/// A path beside the file that names it, unless it is absolute.
+fn beside(file: &str, path: &str) -> String {
+    match Path::new(file).parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => {
+            folder.join(path).to_string_lossy().into_owned()
+        }
+        _ => path.to_owned(),
+    }
+}
+
+/// TTL and class in either order, each or none, then the type (RFC 1035 section 5.1).
+fn head(text: &[u8], tokens: &[Token], end: u32) -> Result<Head, Fault> {
+    let (mut own_ttl, mut has_class) = (None, false);
+    for (index, &token) in tokens.iter().enumerate() {
+        let raw = token.raw(text);
+        let fault = |message: String| Err(Fault::new(token.at(), message));
+        if token.quoted {
+            return fault(format!("{} is in quotes where a type is expected", shown(raw)));
+        }
+        if own_ttl.is_none() && raw.first().is_some_and(u8::is_ascii_digit) {
+            own_ttl = Some(ttl(token, text)?);
+            continue;
+        }
+        if !has_class {
+            match class(raw) {
+                Some(1) => {
+                    has_class = true;
+                    continue;
+                }
+                Some(_) => {
+                    return fault(format!("class {} is not served: only IN is", shown(raw)));
+                }
+                None => {}
+            }
+        }
+        return match Rtype::from_mnemonic(raw) {
+            Some(rtype) if rtype.is_meta() => {
+                fault(format!("{rtype} stands in messages only, not in zones"))
+            }
+            Some(rtype) => Ok(Head { ttl: own_ttl, rtype, tokens: index + 1 }),
+            None => fault(format!(
+                "{} is not an RR type{} (unknown types are written as TYPE and their number)",
+                shown(raw),
+                if own_ttl.is_none() && !has_class { ", a class or a TTL" } else { "" },
+            )),
+        };
+    }
+    Err(Fault::new(end as usize, "the record ends too early: an RR type is missing"))
+}
+
+/// A class by mnemonic or as `CLASSnnn` (RFC 3597 section 5).
+fn class(raw: &[u8]) -> Option<u16> {
+    match raw {
+        b"IN" | b"in" => Some(1),
+        _ if raw.len() == 2 && raw.eq_ignore_ascii_case(b"IN") => Some(1),
+        _ if raw.len() == 2 && raw.eq_ignore_ascii_case(b"CH") => Some(3),
+        _ if raw.len() == 2 && raw.eq_ignore_ascii_case(b"HS") => Some(4),
+        _ => {
+            let (prefix, digits) = raw.split_at_checked(5)?;
+            if !prefix.eq_ignore_ascii_case(b"CLASS") {
+                return None;
+            }
+            super::fields::decimal(digits, u16::MAX.into()).map(|class| class as u16)
+        }
+    }
+}
+
+/// A TTL in seconds or with units (RFC 2181 section 8: 31 bits).
+fn ttl(token: Token, text: &[u8]) -> Result<u32, Fault> {
+    let raw = token.raw(text);
+    let fault = |message: String| Fault::new(token.at(), message);
+    let seconds = duration(raw)
+        .ok_or_else(|| fault(format!("{} is not a TTL: seconds, or as in 1h30m", shown(raw))))?;
+    u32::try_from(seconds)
+        .ok()
+        .filter(|&seconds| seconds <= MAX_TTL)
+        .ok_or_else(|| fault(format!("the TTL {} is above {MAX_TTL} seconds", shown(raw))))
+}

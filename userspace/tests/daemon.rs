@@ -1,0 +1,235 @@
+//! The daemon as a process: started, asked, reloaded, stopped, started again.
+
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const SEALDNS: &str = env!("CARGO_BIN_EXE_sealdns");
+const PATIENCE: Duration = Duration::from_secs(20);
+
+const ZONE: &str = "$TTL 300\n@ IN SOA ns hostmaster 7 3600 900 604800 60\n@ NS ns\n\
+                    ns A 192.0.2.1\nwww A 192.0.2.2\n*.w TXT \"any\"\n";
+
+/// A running daemon; ended when dropped.
+struct Daemon {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Daemon {
+    fn start(config: &Path) -> Daemon {
+        let mut child = Command::new(SEALDNS)
+            .args(["run", "--config"])
+            .arg(config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("sealdns starts");
+        let stderr = child.stderr.take().expect("its stderr");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let daemon = Daemon { child, lines };
+        daemon.wait_for("ready");
+        daemon
+    }
+
+    /// Waits for a line of the log that has `text` in it.
+    fn wait_for(&self, text: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let mut seen = Vec::new();
+        while let Ok(line) = self.lines.recv_timeout(deadline - Instant::now()) {
+            if line.contains(text) {
+                return line;
+            }
+            seen.push(line);
+        }
+        panic!("no line with {text:?} in:\n{}", seen.join("\n"));
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("a signal");
+    }
+
+    fn wait(mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("its status") {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("sealdns does not end");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Stage {
+    folder: tempfile::TempDir,
+    config: PathBuf,
+    port: u16,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let folder = tempfile::tempdir().expect("a folder");
+        // Free a moment ago; nobody else is given it so soon.
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| listener.local_addr())
+            .expect("a port")
+            .port();
+        let config = folder.path().join("sealdns.toml");
+        let text = format!(
+            "version = \"v1\"\n[server]\nlisten = [\"127.0.0.1:{port}\"]\n\
+             control = \"run/control.sock\"\nstate-dir = \"state\"\nidentity = \"here\"\n\
+             [[zone]]\nname = \"example.com\"\nfile = \"example.com.zone\"\n\
+             allow-transfer = [\"127.0.0.1\"]\n"
+        );
+        std::fs::write(&config, text).expect("the configuration");
+        let stage = Stage { folder, config, port };
+        stage.write_zone(ZONE);
+        stage
+    }
+
+    fn write_zone(&self, text: &str) {
+        std::fs::write(self.folder.path().join("example.com.zone"), text).expect("the zone");
+    }
+
+    /// A command, its exit code and what it printed as JSON.
+    fn command(&self, arguments: &[&str]) -> (i32, Value) {
+        let output = Command::new(SEALDNS)
+            .args(arguments)
+            .args(["--json", "--config"])
+            .arg(&self.config)
+            .output()
+            .expect("sealdns runs");
+        let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+            panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stdout))
+        });
+        (output.status.code().expect("an exit code"), json)
+    }
+
+    fn zone(&self) -> Value {
+        let (code, json) = self.command(&["zone", "status", "example.com"]);
+        assert_eq!(code, 0, "{json}");
+        json
+    }
+
+    /// The lines of the zone as dig transfers it, SOA first and last.
+    fn transferred(&self) -> Vec<String> {
+        let port = self.port.to_string();
+        let arguments = ["@127.0.0.1", "-p", &port, "example.com", "AXFR", "+noall", "+answer"];
+        let Output { status, stdout, .. } =
+            Command::new("dig").args(arguments).output().expect("dig is installed");
+        assert!(status.success());
+        let text = String::from_utf8(stdout).expect("text");
+        text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn a_daemon_s_life() {
+    let stage = Stage::new();
+    let (code, json) = stage.command(&["zone", "list"]);
+    assert_eq!((code, &json["error"]["code"]), (4, &Value::from("unreachable")));
+
+    let daemon = Daemon::start(&stage.config);
+    let zone = stage.zone();
+    assert_eq!((&zone["state"], &zone["serial"]), (&Value::from("serving"), &Value::from(7)));
+    assert_eq!(stage.command(&["health"]).0, 0);
+
+    // What is transferred is the signed zone, and other people's tools accept it.
+    let records = stage.transferred();
+    assert_eq!(zone["records"].as_u64(), Some(records.len() as u64 - 1));
+    assert_eq!(records.first(), records.last());
+    let signed = stage.folder.path().join("transferred");
+    std::fs::write(&signed, records[..records.len() - 1].join("\n") + "\n").expect("a file");
+    let verified = Command::new("dnssec-verify")
+        .args(["-o", "example.com"])
+        .arg(&signed)
+        .output()
+        .expect("dnssec-verify is installed");
+    assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+
+    // A zone that is broken leaves the old one serving, by signal and by command.
+    stage.write_zone(&format!("{ZONE}www A 192.0.2.300\n"));
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for("the older version, serial 7, stays");
+    let (code, json) = stage.command(&["zone", "reload"]);
+    assert_eq!((code, &json["zones"][0]["change"]), (1, &Value::from("failed")));
+    let zone = stage.zone();
+    assert_eq!((&zone["state"], &zone["serial"]), (&Value::from("serving-old"), &Value::from(7)));
+    assert!(zone["error"].as_str().is_some_and(|error| error.contains("example.com.zone:7:7")));
+    assert_eq!(stage.command(&["health"]).0, 3);
+    assert_eq!(stage.transferred(), records);
+
+    // Repaired, it has a serial that secondaries take for newer, though the file's is the same.
+    stage.write_zone(&format!("{ZONE}new A 192.0.2.3\n"));
+    daemon.signal(Signal::SIGHUP);
+    daemon.wait_for("reloaded zones=1 failed=0");
+    assert_eq!(stage.zone()["serial"], 8);
+    assert!(stage.transferred().iter().any(|line| line.starts_with("new.example.com.")));
+
+    // A second daemon does not take the first one's place.
+    let second = Command::new(SEALDNS).args(["run", "--config"]).arg(&stage.config).output();
+    let second = second.expect("sealdns runs");
+    assert_eq!(second.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(said.contains("another daemon answers there already"), "{said}");
+    assert_eq!(stage.command(&["health"]).0, 0);
+
+    // An idle client does not keep it from ending.
+    let _idle = std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, stage.port)).expect("TCP");
+    let started = Instant::now();
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait().success());
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+    assert!(!stage.folder.path().join("run/control.sock").exists());
+
+    // Started again, its serial does not go back; the keys are the same.
+    let keys = |records: &[String]| -> Vec<String> {
+        records.iter().filter(|line| line.contains("\tDNSKEY\t")).cloned().collect()
+    };
+    let daemon = Daemon::start(&stage.config);
+    assert_eq!(stage.zone()["serial"], 9);
+    assert_eq!(keys(&stage.transferred()), keys(&records));
+    assert_eq!(stage.command(&["stop"]).0, 0);
+    assert!(daemon.wait().success());
+}
+
+#[test]
+fn what_keeps_a_daemon_from_starting_is_said() {
+    let stage = Stage::new();
+    let text = std::fs::read_to_string(&stage.config).expect("the configuration");
+    for (from, to, said) in [
+        ("identity", "identiti", "did you mean `identity`?"),
+        ("127.0.0.1:", "0.0.0.0:", "is a wildcard"),
+        // TEST-NET-1: no host has it.
+        ("127.0.0.1:", "192.0.2.99:", "is the address this host's"),
+        ("identity = \"here\"", "user = \"no-such-user-here\"", "there is no user"),
+    ] {
+        std::fs::write(&stage.config, text.replacen(from, to, 1)).expect("the configuration");
+        let output = Command::new(SEALDNS).args(["run", "--config"]).arg(&stage.config).output();
+        let output = output.expect("sealdns runs");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(said), "{stderr}");
+    }
+}

@@ -1,0 +1,166 @@
+//! A query: header, question, and what EDNS adds (RFC 1035 section 4.1, RFC 6891, RFC 9619).
+
+use crate::Outcome;
+use crate::bytes::{get, u8_at, u64_at};
+use crate::dns::{HEADER_LEN, MIN_PAYLOAD, QUESTION_TAIL_LEN, edns, name, rtype};
+use crate::frame::Frame;
+use crate::launder::{forget, recall};
+use crate::scratch::{MAX_QUERY, Scratch};
+
+/// The header bits of the second 16-bit word, as they lie in a little-endian load.
+mod flags {
+    pub(super) const QR: u64 = 0x0080;
+    pub(super) const OPCODE: u64 = 0x0078;
+    pub(super) const RD: u64 = 0x0001;
+    pub(super) const CD: u64 = 0x1000;
+}
+
+/// What a query asks. All numbers are in the machine's order.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Query {
+    /// One's-complement sum of the question as sent.
+    pub question_sum: u64,
+    /// The hash of the name.
+    pub hash: u64,
+    /// The message identifier as it lies in memory, and RD and CD in their places above it.
+    pub id_and_flags: u32,
+    /// Octets of the name on the wire.
+    pub name_len: u32,
+    /// Labels of the name, the root not counted.
+    pub labels: u32,
+    /// QTYPE.
+    pub qtype: u32,
+    /// 1 if there is an OPT record.
+    pub edns: u32,
+    /// The EDNS version.
+    pub version: u32,
+    /// 1 if the DO bit is set.
+    pub dnssec_ok: u32,
+    /// The client's payload size in octets as sent; [`Query::payload_limit`] is what it means.
+    pub payload: u32,
+}
+
+impl Query {
+    /// No query.
+    pub const fn new() -> Query {
+        Query {
+            question_sum: 0,
+            hash: 0,
+            id_and_flags: 0,
+            name_len: 0,
+            labels: 0,
+            qtype: 0,
+            edns: 0,
+            version: 0,
+            dnssec_ok: 0,
+            payload: 0,
+        }
+    }
+
+    /// 1 if DNSSEC records are wanted, as a number that the verifier does not know.
+    #[inline(always)]
+    pub fn dnssec(&self) -> usize {
+        recall(&self.dnssec_ok) as usize & 1
+    }
+
+    /// 1 if the response has an OPT record.
+    #[inline(always)]
+    pub fn opt(&self) -> usize {
+        recall(&self.edns) as usize & 1
+    }
+
+    /// The largest response over UDP in octets: 512 without EDNS, else the client's payload size but
+    /// not below 512, and never above the server's `limit`.
+    #[inline(always)]
+    pub fn payload_limit(&self, limit: usize) -> usize {
+        let asked = if self.edns != 0 { self.payload as usize } else { 0 };
+        let asked = if asked < MIN_PAYLOAD { MIN_PAYLOAD } else { asked };
+        if asked < limit { asked } else { limit }
+    }
+}
+
+impl Default for Query {
+    fn default() -> Query {
+        Query::new()
+    }
+}
+
+/// Reads the message of `len` octets at `at`: copies it to the scratch memory, checks it, and fills
+/// [`Scratch::query`], [`Scratch::name`] and [`Scratch::offsets`]. Returns the one's-complement
+/// sum of the whole message.
+#[inline(always)]
+pub fn decode<F: Frame>(
+    frame: &F,
+    at: usize,
+    len: usize,
+    seed: u64,
+    scratch: &mut Scratch,
+) -> Result<u64, Outcome> {
+    if len < HEADER_LEN {
+        return Err(Outcome::Malformed);
+    }
+    if len > MAX_QUERY {
+        return Err(Outcome::TooLong);
+    }
+    let sum = frame.copy_out(at, len, &mut scratch.message).ok_or(Outcome::BadLength)?;
+    let sum = forget(&mut scratch.slots[6], sum);
+    // The copying loop has compared the length with its counter: each exit knows it differently.
+    let len = forget(&mut scratch.slots[7], len as u64) as usize & 0x7ff;
+    let header = u64_at(&scratch.message, 0);
+    let second = header >> 16;
+    if second & flags::QR != 0 {
+        return Err(Outcome::Response);
+    }
+    if second & flags::OPCODE != 0 {
+        return Err(Outcome::Opcode);
+    }
+    // One question (RFC 9619), no answer and authority records, at most one additional record.
+    let tail: [u8; 4] = get(&scratch.message, 8);
+    if header >> 32 != 0x0000_0100 || tail[0] | tail[1] | tail[2] != 0 || tail[3] > 1 {
+        return Err(Outcome::Counts);
+    }
+    scratch.query.id_and_flags =
+        ((header & 0xffff) | ((second & (flags::RD | flags::CD)) << 16)) as u32;
+
+    let message = &scratch.message;
+    let read = |place: usize| u8_at(message, HEADER_LEN + place);
+    let Some((name_len, labels)) = name::walk(read, &mut scratch.offsets, &mut scratch.slots)
+    else {
+        return Err(Outcome::Malformed);
+    };
+    let question_end = HEADER_LEN + name_len + QUESTION_TAIL_LEN;
+    if question_end > len {
+        return Err(Outcome::Malformed);
+    }
+    let tail_at = HEADER_LEN + name_len;
+    let question: [u8; 4] = get(&scratch.message, tail_at);
+    if question[2] != 0 || question[3] != 1 {
+        return Err(Outcome::Class);
+    }
+    let qtype = u16::from_be_bytes([question[0], question[1]]);
+
+    scratch.query.name_len = name_len as u32;
+    scratch.query.labels = labels as u32;
+    scratch.query.qtype = qtype as u32;
+    scratch.query.edns = 0;
+    scratch.query.version = 0;
+    scratch.query.dnssec_ok = 0;
+    scratch.query.payload = 0;
+    if tail[3] == 0 {
+        if question_end != len {
+            return Err(Outcome::Malformed);
+        }
+    } else if edns::decode(scratch, question_end, len).is_none() {
+        return Err(Outcome::Malformed);
+    }
+
+    let (hash, name_sum) = name::lowercase(scratch, name_len, seed);
+    scratch.query.hash = hash;
+    let tail_sum = crate::checksum::fold(u32::from_le_bytes(question) as u64);
+    scratch.query.question_sum = name_sum + crate::checksum::at(name_len, tail_sum);
+    if rtype::is_meta(qtype) && scratch.query.version == 0 {
+        return Err(Outcome::MetaType);
+    }
+    Ok(sum)
+}

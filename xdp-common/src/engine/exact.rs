@@ -1,0 +1,184 @@
+//! What is said at a name that exists: the RRset, the CNAME and where it leads, NODATA, the referral.
+
+use crate::Outcome;
+use crate::dns::rtype;
+use crate::engine::deny;
+use crate::engine::plan::{Context, QUESTION, section};
+use crate::image::node::{Node, flag};
+use crate::image::zone::Zone;
+use crate::image::{Address, Store};
+use crate::launder::{forget, recall};
+use crate::scratch::Scratch;
+
+/// Where planning goes on.
+pub enum Step {
+    /// The plan is complete.
+    Done(Outcome),
+    /// At this node, for the context's name.
+    At(Address, Context),
+    /// At the context's name, which stands in [`Scratch::name`] with this many labels and does not
+    /// exist.
+    Absent(usize, Context),
+    /// At the context's name, which must be looked up: it stands in the RDATA of the last part.
+    Chase(Context),
+}
+
+/// Plans the answer to the question at the node of its name. What only the host can follow is
+/// [`Outcome::Miss`] in the kernel.
+#[inline(always)]
+pub fn plan<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    found: Address,
+) -> Result<Outcome, Outcome> {
+    scratch.plan.authoritative = 1;
+    let (mut address, mut context) =
+        (found, Context { from: QUESTION, len: recall(&scratch.query.name_len) });
+    let mut hop = 0;
+    while hop <= S::MAX_CHAIN {
+        match at_node(store, scratch, address, context)? {
+            Step::Done(outcome) => return Ok(outcome),
+            Step::At(next, of) => {
+                address = forget(&mut scratch.slots[14], next as u64) as Address;
+                context = of;
+            }
+            step => {
+                return if S::UNBOUNDED {
+                    deny::run(store, scratch, step)
+                } else {
+                    Err(Outcome::Miss)
+                };
+            }
+        }
+        hop += 1;
+    }
+    // A longer chain is the host's, and past its bound the resolver's: what was found is true.
+    if S::UNBOUNDED { Ok(Outcome::Positive) } else { Err(Outcome::Miss) }
+}
+
+/// One step at a node.
+#[inline(always)]
+pub fn at_node<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    address: Address,
+    context: Context,
+) -> Result<Step, Outcome> {
+    let node = Node::new(store.record(address).ok_or(Outcome::Broken)?);
+    let qtype = recall(&scratch.query.qtype) as u16;
+    if node.is(flag::VIRTUAL) {
+        return Ok(Step::Absent(node.labels(), context));
+    }
+    if node.is(flag::CUT) && qtype != rtype::DS {
+        referral::<S>(scratch, node, context)?;
+        return Ok(Step::Done(Outcome::Referral));
+    }
+    let piece = type_piece::<S>(node, qtype, scratch)?;
+    if piece != 0 {
+        scratch.plan.add(piece, section::ANSWER, context);
+        return Ok(Step::Done(Outcome::Positive));
+    }
+    if node.is(flag::CNAME) {
+        return cname(store, scratch, node, context, Outcome::Positive);
+    }
+    let zone = Zone::new(store.record(node.zone()).ok_or(Outcome::Broken)?);
+    nodata(scratch, zone, node, context);
+    Ok(Step::Done(Outcome::Nodata))
+}
+
+/// The piece of one type; 0 if the node does not have it.
+#[inline(always)]
+pub(super) fn type_piece<S: Store>(
+    node: Node<'_>,
+    qtype: u16,
+    scratch: &mut Scratch,
+) -> Result<Address, Outcome> {
+    let count = node.type_count();
+    if count > S::MAX_TYPES {
+        return Err(Outcome::Broken);
+    }
+    let (mut found, mut index) = (0u64, 0);
+    while index < S::MAX_TYPES {
+        if index >= count {
+            break;
+        }
+        let (rtype, piece) = node.type_at(index);
+        if rtype == qtype {
+            found = piece as u64;
+            break;
+        }
+        index += 1;
+    }
+    Ok(forget(&mut scratch.slots[5], found) as Address)
+}
+
+/// The CNAME, and where it leads (RFC 1034 section 4.3.2 step 3a). Names outside the zone are the
+/// resolver's to follow. `outcome` is what an answer that ends here is called.
+#[inline(always)]
+pub(super) fn cname<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    node: Node<'_>,
+    context: Context,
+    outcome: Outcome,
+) -> Result<Step, Outcome> {
+    scratch.plan.add(node.otherwise(), section::ANSWER, context);
+    let from = recall(&scratch.plan.count);
+    if node.target() != 0 {
+        let target = Node::new(store.record(node.target()).ok_or(Outcome::Broken)?);
+        return Ok(Step::At(node.target(), Context { from, len: target.name_len() as u32 }));
+    }
+    if node.is(flag::CHASE) {
+        return Ok(Step::Chase(Context { from, len: 0 }));
+    }
+    Ok(Step::Done(outcome))
+}
+
+/// The SOA, and the proof that the type is absent (RFC 4035 section 3.1.3.1, RFC 5155 section
+/// 7.2.3, with opt-out 7.2.4).
+#[inline(always)]
+fn nodata(scratch: &mut Scratch, zone: Zone<'_>, node: Node<'_>, context: Context) {
+    scratch.plan.add(zone.soa(), section::AUTHORITY, context);
+    proofs(scratch, node, context);
+}
+
+/// The name servers of the delegated zone, its DS or the proof that it has none, and the addresses
+/// without which nobody could ask them (RFC 4035 section 3.1.4, RFC 9471).
+#[inline(always)]
+pub(super) fn referral<S: Store>(
+    scratch: &mut Scratch,
+    node: Node<'_>,
+    context: Context,
+) -> Result<(), Outcome> {
+    if context.from == QUESTION {
+        scratch.plan.authoritative = 0;
+    }
+    scratch.plan.add(node.otherwise(), section::AUTHORITY, context);
+    // The DS itself is part of the referral.
+    if type_piece::<S>(node, rtype::DS, scratch)? == 0 {
+        proofs(scratch, node, context);
+    }
+    if node.glue() != 0 {
+        scratch.plan.add(node.glue(), section::ADDITIONAL, context);
+    }
+    if node.optional_glue() != 0 {
+        scratch.plan.add(node.optional_glue(), section::ADDITIONAL, context);
+        scratch.plan.last_is_optional = 1;
+    }
+    Ok(())
+}
+
+/// Both proofs of a node, if the client wants them.
+#[inline(always)]
+fn proofs(scratch: &mut Scratch, node: Node<'_>, context: Context) {
+    if recall(&scratch.query.dnssec_ok) == 0 {
+        return;
+    }
+    let [first, second] = node.proofs();
+    if first != 0 {
+        scratch.plan.add(first, section::AUTHORITY, context);
+    }
+    if second != 0 {
+        scratch.plan.add(second, section::AUTHORITY, context);
+    }
+}

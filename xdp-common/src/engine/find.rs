@@ -1,0 +1,161 @@
+//! Finding nodes by name.
+
+use crate::bytes::u64_at;
+use crate::dns::name::{self, MAX_NAME_WORDS};
+use crate::image::node::{Node, flag};
+use crate::image::{Address, MAX_PROBES, Store};
+use crate::launder::{forget, recall};
+use crate::scratch::Scratch;
+
+/// Mixed into the hash of a zone cut's name where the name is also the apex of a zone that is
+/// served: the cut's node must not hide the apex, but questions for DS are its to answer
+/// (RFC 4035 section 3.1.4.1).
+pub const CUT_BESIDE_APEX: u64 = 0xd5d5_d5d5_d5d5_d5d5;
+
+/// Steps of the binary search over the labels of a name: 127 is less than 2^7.
+const MAX_DEPTH_STEPS: usize = 7;
+
+/// The node of the question's name; 0 if there is none. `None` if the image is damaged.
+#[inline(always)]
+pub fn question<S: Store>(store: &S, scratch: &mut Scratch) -> Option<Address> {
+    let len = recall(&scratch.query.name_len) as usize & 0xff;
+    let hash = scratch.query.hash;
+    if scratch.query.qtype == crate::dns::rtype::DS as u32 {
+        let cut = suffix(store, scratch, 0, len, hash ^ CUT_BESIDE_APEX, hash)?;
+        if cut != 0 {
+            return Some(cut);
+        }
+    }
+    suffix(store, scratch, 0, len, hash, hash)
+}
+
+/// The node whose name is the suffix of [`Scratch::name`] that starts at `at` and has `len` octets.
+/// `place` says where in the table to look, `hash` is what the node must carry. 0 if there is none;
+/// `None` if the image is damaged.
+#[inline(always)]
+pub fn suffix<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    at: usize,
+    len: usize,
+    place: u64,
+    hash: u64,
+) -> Option<Address> {
+    let tag = place >> 32;
+    // Loops narrow what they compare with: the length is taken from memory for each.
+    scratch.slots[15] = len as u64;
+    let mut probe = 0;
+    while probe < MAX_PROBES {
+        let len = recall(&scratch.slots[15]) as usize & 0xff;
+        let bucket = store.bucket(place, probe)?;
+        let (mut candidate, mut slot) = (0u64, 0);
+        while slot < 8 {
+            let entry = bucket[slot];
+            if entry >> 32 == tag && entry as u32 != 0 {
+                candidate = entry & 0xffff_ffff;
+            }
+            slot += 1;
+        }
+        let candidate = forget(&mut scratch.slots[7], candidate) as Address;
+        if candidate != 0 {
+            let node = Node::new(store.record(candidate)?);
+            if node.hash() == hash && node.name_len() == len && is_named(node, scratch, at, len) {
+                return Some(candidate);
+            }
+        }
+        if bucket[7] == 0 {
+            break;
+        }
+        probe += 1;
+    }
+    forget(&mut scratch.slots[7], probe as u64);
+    Some(0)
+}
+
+/// Whether the node's name is that suffix: all octets are compared, a hash alone never decides.
+#[inline(always)]
+fn is_named(node: Node<'_>, scratch: &mut Scratch, at: usize, len: usize) -> bool {
+    let name_at = node.name_at();
+    let (mut difference, mut word) = (0u64, 0);
+    while word < MAX_NAME_WORDS {
+        if word * 8 >= len {
+            break;
+        }
+        difference |= node.name_word(name_at, word * 8) ^ u64_at(&scratch.name, at + word * 8);
+        word += 1;
+    }
+    forget(&mut scratch.slots[8], difference) == 0
+}
+
+/// The node of the closest encloser of [`Scratch::name`] and how many labels it has, given that the
+/// name itself does not exist; address 0 if no zone encloses the name. `None` if the image is damaged.
+///
+/// Existence of suffixes is monotonic: empty non-terminals and the names above every apex are in the
+/// table. So the search halves, and its steps depend on the zones' depth, not on the client's labels.
+#[inline(always)]
+pub fn encloser<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    name_len: usize,
+    labels: usize,
+) -> Option<(Address, usize)> {
+    // slots 10 to 12: greatest depth that exists, least that does not, node of the first
+    scratch.slots[10] = 0;
+    scratch.slots[11] =
+        if labels <= store.max_labels() { labels } else { store.max_labels() + 1 } as u64;
+    scratch.slots[12] = 0;
+    let mut step = 0;
+    while step < MAX_DEPTH_STEPS {
+        let low = recall(&scratch.slots[10]) as usize;
+        let high = recall(&scratch.slots[11]) as usize;
+        if high <= low + 1 {
+            break;
+        }
+        let depth = (low + high) >> 1;
+        let found = at_depth(store, scratch, name_len, labels, depth)?;
+        if found != 0 {
+            scratch.slots[10] = depth as u64;
+            scratch.slots[12] = found as u64;
+        } else {
+            scratch.slots[11] = depth as u64;
+        }
+        step += 1;
+    }
+    if recall(&scratch.slots[12]) == 0 {
+        scratch.slots[12] = at_depth(store, scratch, name_len, labels, 0)? as u64;
+    }
+    // What stands above an apex belongs to no zone: a zone further up may enclose the name.
+    if S::UNBOUNDED {
+        while recall(&scratch.slots[12]) != 0 {
+            let address = scratch.slots[12] as Address;
+            if !Node::new(store.record(address)?).is(flag::VIRTUAL) {
+                break;
+            }
+            if scratch.slots[10] == 0 {
+                return Some((0, 0));
+            }
+            scratch.slots[10] -= 1;
+            let depth = scratch.slots[10] as usize;
+            scratch.slots[12] = at_depth(store, scratch, name_len, labels, depth)? as u64;
+        }
+    }
+    Some((recall(&scratch.slots[12]) as Address, recall(&scratch.slots[10]) as usize & 0x7f))
+}
+
+/// The node of the last `depth` labels of [`Scratch::name`]; 0 if there is none.
+#[inline(always)]
+fn at_depth<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    name_len: usize,
+    labels: usize,
+    depth: usize,
+) -> Option<Address> {
+    let at = scratch.offsets[labels.wrapping_sub(depth) & 127] as usize;
+    let len = name_len.wrapping_sub(at) & 0xff;
+    let hash = name::hash(&scratch.name, at, len, store.seed());
+    let hash = forget(&mut scratch.slots[13], hash);
+    let at = recall(&scratch.offsets[labels.wrapping_sub(depth) & 127]) as usize;
+    let len = name_len.wrapping_sub(at) & 0xff;
+    suffix(store, scratch, at, len, hash, hash)
+}

@@ -1,0 +1,83 @@
+//! How compiled zones lie in memory.
+//!
+//! A *node* is an existing owner name, a *piece* is finished wire octets of an RRset or a proof, the
+//! *table* finds nodes by name, *gap indexes* find the proof that a name does not exist, and the
+//! *slab* holds all of them. The daemon writes; the engine reads through a [`Store`].
+
+pub mod node;
+pub mod piece;
+pub mod zone;
+
+use core::ops::Deref;
+
+use crate::bytes::SLACK;
+
+/// A place in the slab in units of eight octets; 0 is no place.
+pub type Address = u32;
+
+/// Octets in a unit of an [`Address`].
+pub const UNIT: usize = 8;
+
+/// Octets that can be read from the address of any record. Records are at most this long, except
+/// pieces too large for UDP.
+pub const WINDOW: usize = 2048;
+
+/// A record and what happens to lie after it.
+pub type Window = [u8; WINDOW + SLACK];
+
+/// Eight slots of the table, each a tag in the upper half and an [`Address`] in the lower. Slots are
+/// filled from the first; the last one in use says that the search goes on in the next bucket.
+pub type Bucket = [u64; 8];
+
+/// The bucket slot of a deleted entry, if it must still say that the next bucket is in use.
+pub const TOMBSTONE: u64 = 1 << 32;
+
+/// How many buckets a look-up visits. The publisher keeps every name within them.
+pub const MAX_PROBES: usize = 4;
+
+/// One entry of a gap index: a key of twelve octets in order, and an address.
+pub type Entry = [u8; 16];
+
+/// The most steps of a binary search over children: 2^24 children of one name.
+pub const MAX_SEARCH_STEPS: usize = 24;
+
+/// The most entries of an NSEC3 index that share a place in its directory, plus one.
+pub const MAX_SCAN: usize = 48;
+
+/// Where the image is: BPF maps in the kernel, memory on the host.
+///
+/// The constants bound loops. The kernel's are small so that the verifier's work is; what exceeds
+/// them is [`Outcome::Broken`](crate::Outcome::Broken) there and the host's to answer.
+pub trait Store {
+    /// The most pieces in an answer.
+    const MAX_PIECES: usize;
+    /// The most types at a name, at most [`node::MAX_TYPES`].
+    const MAX_TYPES: usize;
+    /// The most CNAMEs that are followed.
+    const MAX_CHAIN: usize;
+    /// The most runs of [`piece::PART`] octets in a piece.
+    const MAX_PARTS: usize;
+    /// The most pointers to fix in a piece.
+    const MAX_FIXUPS: usize;
+    /// The most records in a piece whose owner names are not the question's.
+    const MAX_OWNERS: usize;
+    /// Whether steps are taken that only the host can: following names that the image has not
+    /// resolved ahead, and CNAMEs made from DNAMEs.
+    const UNBOUNDED: bool;
+
+    /// The key of the names' hash.
+    fn seed(&self) -> u64;
+
+    /// The most labels of any name in the image.
+    fn max_labels(&self) -> usize;
+
+    /// The bucket for a hash and the `probe` after it. The daemon stores into buckets while the engine
+    /// reads; a host that shares memory with it hands out a copy of whole slots.
+    fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>>;
+
+    /// The record at an address.
+    fn record(&self, address: Address) -> Option<&Window>;
+
+    /// The sixteen octets at an address.
+    fn entry(&self, address: Address) -> Option<&Entry>;
+}

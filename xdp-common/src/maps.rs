@@ -1,0 +1,134 @@
+//! The maps that the kernel and the daemon share: names, types, sizes, who writes and who reads.
+//!
+//! | map | type | value | writes | reads |
+//! |---|---|---|---|---|
+//! | [`SLAB`] | array, mmapable | [`Chunk`] | daemon | XDP, daemon |
+//! | [`TABLE`] | array, mmapable | [`Bucket`](crate::image::Bucket) | daemon | XDP, daemon |
+//! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP |
+//! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
+//! | [`STATS`] | per-CPU array, one entry | [`Stats`] | XDP | daemon |
+//! | [`PROGRAMS`] | program array | program | daemon, once | XDP |
+//!
+//! All values are integers and octets without padding; their sizes are asserted here.
+
+/// Name of the map of records.
+pub const SLAB: &str = "SLAB";
+/// Name of the map of buckets.
+pub const TABLE: &str = "TABLE";
+/// Name of the map with the configuration.
+pub const CONFIG: &str = "CONFIG";
+/// Name of the map with the engine's working memory.
+pub const SCRATCH: &str = "SCRATCH";
+/// Name of the map with the counters.
+pub const STATS: &str = "STATS";
+
+/// Name of the map with the programs that are called at the end of others.
+pub const PROGRAMS: &str = "PROGRAMS";
+
+/// Places in [`PROGRAMS`].
+pub const PROGRAM_COUNT: u32 = 4;
+/// The place of the program that sends a planned answer.
+pub const SEND: u32 = 0;
+/// The program that packets come to first, and those it calls, with their places.
+pub const ENTRY_PROGRAM: &str = "serve";
+/// The programs in [`PROGRAMS`] by name.
+pub const TAIL_PROGRAMS: [(&str, u32); 1] = [("send", SEND)];
+
+/// Octets of one entry of the slab: large enough that little is lost at the ends, small enough that
+/// the verifier can follow the offset.
+pub const CHUNK_LEN: usize = 65536;
+
+/// One entry of the slab.
+#[repr(C, align(8))]
+pub struct Chunk(pub [u8; CHUNK_LEN]);
+
+/// How many UDP ports can be answered.
+pub const MAX_PORTS: usize = 4;
+/// How many addresses can be served; each costs a comparison per packet.
+pub const MAX_ADDRESSES: usize = 16;
+/// How many devices can be attached to, each with its own MAC address.
+pub const MAX_MACS: usize = 8;
+
+/// What the programs are told.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Wall-clock seconds since 1970. The daemon rewrites it every second; 0 means not yet, and
+    /// that no signature may be sent.
+    pub now_s: u64,
+    /// Key of the names' hash.
+    pub seed: u64,
+    /// MAC addresses of the devices, as they lie in memory, upper 16 bits zero; 0 for none.
+    pub macs: [u64; MAX_MACS],
+    /// Addresses that are served, IPv4 mapped into IPv6, as they lie in memory.
+    pub addresses: [[u64; 2]; MAX_ADDRESSES],
+    /// UDP ports that are answered, as they lie in memory (network order); 0 for none.
+    pub ports: [u16; MAX_PORTS],
+    /// How many of `addresses` count.
+    pub address_count: u32,
+    /// One less than the number of buckets, a power of two.
+    pub bucket_mask: u32,
+    /// The largest response over UDP in octets of DNS message.
+    pub payload_limit: u32,
+    /// The most labels that a name of any zone has: the search for enclosers starts there.
+    pub max_labels: u32,
+}
+
+impl Config {
+    /// A configuration that serves nothing.
+    pub const fn new() -> Config {
+        Config {
+            now_s: 0,
+            seed: 0,
+            macs: [0; MAX_MACS],
+            addresses: [[0; 2]; MAX_ADDRESSES],
+            ports: [0; MAX_PORTS],
+            address_count: 0,
+            bucket_mask: 0,
+            payload_limit: 0,
+            max_labels: 0,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+const _: () = assert!(size_of::<Config>() == 16 + 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 + 16);
+
+/// Counters of one CPU.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Packets by what became of them, at [`Outcome::index`](crate::Outcome::index).
+    pub outcomes: [u64; 32],
+    /// Octets of DNS messages received that were answered.
+    pub octets_in: u64,
+    /// Octets of DNS messages sent.
+    pub octets_out: u64,
+    /// Answers for which the packet grew into its head room.
+    pub grown_at_head: u64,
+    /// Reserved, zero.
+    pub reserved: u64,
+}
+
+impl Stats {
+    /// All zero.
+    pub const fn new() -> Stats {
+        Stats { outcomes: [0; 32], octets_in: 0, octets_out: 0, grown_at_head: 0, reserved: 0 }
+    }
+}
+
+impl Default for Stats {
+    fn default() -> Stats {
+        Stats::new()
+    }
+}
+
+const _: () = assert!(size_of::<Stats>() == 36 * 8);
+const _: () = assert!(crate::Outcome::ALL.len() <= 32);
+// The kernel's limit for a value of a per-CPU map.
+const _: () = assert!(size_of::<crate::Scratch>() <= 32768);

@@ -1,0 +1,68 @@
+//! The engine's working memory: one per CPU in the kernel, one per worker on the host.
+//!
+//! It is too large for the kernel's stack of 512 octets, it carries state from one program to the
+//! next, and it is where values go that the verifier should forget.
+
+use crate::bytes::SLACK;
+use crate::dns::query::Query;
+use crate::engine::plan::Plan;
+use crate::layers::Layers;
+
+/// The longest query that the engine reads, in octets of DNS message: what fits a datagram that no
+/// path fragments (DNS flag day 2020).
+pub const MAX_QUERY: usize = 1232;
+
+/// Room for a query as it was sent.
+pub type MessageRoom = [u8; 2048 + SLACK];
+
+/// Room for a name in lower case, followed by zeros.
+pub type NameRoom = [u8; 512 + SLACK];
+
+/// Offsets of labels; a name has at most 127 labels and the root (RFC 1035 section 3.1).
+pub type Offsets = [u8; 128];
+
+/// Working memory. All zeros is a valid state, and no call relies on what an earlier packet left.
+#[repr(C, align(8))]
+pub struct Scratch {
+    /// The query as sent, from its header on.
+    pub message: MessageRoom,
+    /// The name that is looked up: lower case, wire format, at least 16 zeros after it.
+    pub name: NameRoom,
+    /// Where each label of `name` starts; the root's octet comes last.
+    pub offsets: Offsets,
+    /// The block of NSEC3's hash that is worked on, and its state.
+    pub sha1: crate::sha1::State,
+    /// Places to launder values in.
+    pub slots: [u64; 16],
+    /// What the frame's headers say.
+    pub layers: Layers,
+    /// What the query asks.
+    pub query: Query,
+    /// What will be said.
+    pub plan: Plan,
+    /// A CNAME synthesised from a DNAME, in the format of a piece (the host's).
+    pub synthesis: crate::image::Window,
+}
+
+impl Scratch {
+    /// Working memory for the host.
+    pub const fn new() -> Scratch {
+        Scratch {
+            message: [0; 2048 + SLACK],
+            name: [0; 512 + SLACK],
+            offsets: [0; 128],
+            sha1: crate::sha1::State::new(),
+            slots: [0; 16],
+            layers: Layers::new(),
+            query: Query::new(),
+            plan: Plan::new(),
+            synthesis: [0; crate::image::WINDOW + SLACK],
+        }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch::new()
+    }
+}

@@ -1,0 +1,46 @@
+//! Counters: plain additions to this CPU's copy.
+
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use xdp_common::Outcome;
+use xdp_common::maps::Stats;
+
+#[map]
+static STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(1, 0);
+
+#[inline(always)]
+fn stats() -> Option<&'static mut Stats> {
+    // SAFETY: the value belongs to this CPU, and no two references to it live at a time.
+    unsafe { STATS.get_ptr_mut(0).map(|stats| &mut *stats) }
+}
+
+/// Counts what became of a packet.
+#[inline(always)]
+pub fn outcome(outcome: Outcome) {
+    index(outcome.index());
+}
+
+/// Counts an outcome by its place.
+#[inline(always)]
+pub fn index(index: usize) {
+    if let Some(stats) = stats() {
+        stats.outcomes[index & 31] += 1;
+    }
+}
+
+/// Counts the octets of an answered query and of its response.
+#[inline(always)]
+pub fn octets(query: usize, response: usize) {
+    if let Some(stats) = stats() {
+        stats.octets_in += query as u64;
+        stats.octets_out += response as u64;
+    }
+}
+
+/// Counts a packet that grew into its head room.
+#[inline(always)]
+pub fn grown_at_head() {
+    if let Some(stats) = stats() {
+        stats.grown_at_head += 1;
+    }
+}

@@ -1,0 +1,238 @@
+//! The packet as the engine's frame: the only unsafe code on its way.
+//!
+//! Every access takes the packet's start anew, adds a bounded offset, and checks the very pointer it
+//! uses against the packet's end: that is what the verifier can follow. The pointer goes through
+//! `pinned` so that the compiler does not compute it a second time, differently, after the check.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::programs::XdpContext;
+use core::arch::asm;
+use xdp_common::bytes;
+use xdp_common::checksum::add_u64;
+use xdp_common::frame::Frame;
+use xdp_common::image::Window;
+use xdp_common::image::piece::PART;
+use xdp_common::launder::forget;
+use xdp_common::scratch::{MAX_QUERY, MessageRoom};
+
+use crate::count;
+
+/// Offsets are cut to this, so that the verifier knows a bound: more than any frame without jumbo
+/// size.
+const OFFSET_MASK: usize = 0xfff;
+
+/// What veth and most drivers leave in front of a packet (XDP_PACKET_HEADROOM is 256, of which the
+/// kernel keeps 40 for its own frame record).
+const HEAD_ROOM: usize = 216;
+
+/// The longest run of headers and question that moves with the start: Ethernet with two tags, IPv6,
+/// UDP, DNS header, and the longest question.
+const MAX_KEEP: usize = 22 + 40 + 8 + 12 + 255 + 4;
+
+/// Where the body of a piece starts at the most, as a mask: behind 64 fix-ups.
+const MAX_FROM: usize = 0x1ff;
+const _: () = assert!(MAX_FROM + PART + 32 <= size_of::<Window>());
+const _: () = assert!(xdp_common::image::piece::body_at(64) <= MAX_FROM);
+
+#[map]
+static SPILL: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
+
+/// Launders a loop's counter; memory on the stack would not do, the verifier knows it too well.
+#[inline(always)]
+fn forgotten(value: usize) -> usize {
+    // SAFETY: the value belongs to this CPU and no other reference to it lives.
+    match unsafe { SPILL.get_ptr_mut(0).map(|spill| &mut (*spill)[0]) } {
+        Some(slot) => forget(slot, value as u64) as usize,
+        None => 0,
+    }
+}
+
+/// Keeps the compiler from knowing how a pointer or an offset was made, and so from making it a second
+/// time, past its check.
+#[inline(always)]
+pub fn pinned(pointer: usize) -> usize {
+    let mut pointer = pointer;
+    // SAFETY: a register is moved to itself; no memory is touched.
+    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(pure, nomem, nostack)) };
+    pointer
+}
+
+/// The packet that the program was called for.
+pub struct Packet<'a> {
+    context: &'a XdpContext,
+}
+
+impl<'a> Packet<'a> {
+    /// The packet of a context.
+    #[inline(always)]
+    pub fn new(context: &'a XdpContext) -> Packet<'a> {
+        Packet { context }
+    }
+
+    /// Where the octet at an offset is.
+    #[inline(always)]
+    fn at(&self, offset: usize) -> usize {
+        pinned(self.context.data() + (offset & OFFSET_MASK))
+    }
+
+    #[inline(always)]
+    fn adjust_tail(&self, by: i32) -> Option<()> {
+        // SAFETY: the context is the one the kernel passed in.
+        let error = unsafe { bpf_xdp_adjust_tail(self.context.as_ptr().cast(), by) };
+        (error == 0).then_some(())
+    }
+
+    #[inline(always)]
+    fn adjust_head(&self, by: i32) -> Option<()> {
+        // SAFETY: the context is the one the kernel passed in.
+        let error = unsafe { bpf_xdp_adjust_head(self.context.as_ptr().cast(), by) };
+        (error == 0).then_some(())
+    }
+
+    /// Grows by moving the start into the head room, the rest at the tail.
+    #[inline(always)]
+    fn grow_at_head(&mut self, by: usize, keep: usize) -> Option<()> {
+        let head = if by < HEAD_ROOM { by } else { HEAD_ROOM };
+        let head = forgotten(head) & 0xff;
+        self.adjust_head(-(head as i32))?;
+        let tail = by.wrapping_sub(head) & OFFSET_MASK;
+        if tail != 0 && self.adjust_tail(tail as i32).is_none() {
+            self.adjust_head(head as i32);
+            return None;
+        }
+        let mut place = 0;
+        while place < MAX_KEEP {
+            if place >= keep {
+                break;
+            }
+            let word: [u8; 8] = self.get(head + place)?;
+            self.put(place, word)?;
+            place += 8;
+        }
+        forgotten(place);
+        count::grown_at_head();
+        Some(())
+    }
+}
+
+impl Frame for Packet<'_> {
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.context.data_end() - self.context.data()
+    }
+
+    #[inline(always)]
+    fn get<const W: usize>(&self, at: usize) -> Option<[u8; W]> {
+        let start = self.at(at);
+        if start + W > self.context.data_end() {
+            return None;
+        }
+        // SAFETY: these octets lie inside the packet, by the check above.
+        Some(unsafe { (start as *const [u8; W]).read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn put<const W: usize>(&mut self, at: usize, octets: [u8; W]) -> Option<()> {
+        let start = self.at(at);
+        if start + W > self.context.data_end() {
+            return None;
+        }
+        // SAFETY: these octets lie inside the packet, by the check above.
+        unsafe { (start as *mut [u8; W]).write_unaligned(octets) };
+        Some(())
+    }
+
+    #[inline(always)]
+    fn resize(&mut self, len: usize, keep: usize) -> Option<()> {
+        let current = forgotten(self.len());
+        let by = (len as i32).wrapping_sub(current as i32);
+        if by == 0 || self.adjust_tail(by).is_some() {
+            return Some(());
+        }
+        if by < 0 {
+            return None;
+        }
+        self.grow_at_head(by as usize, keep)
+    }
+
+    #[inline(always)]
+    fn copy_out(&self, at: usize, len: usize, room: &mut MessageRoom) -> Option<u64> {
+        let start = self.at(at);
+        let end = self.context.data_end();
+        let (mut sum, mut place) = (0u64, 0);
+        while place < MAX_QUERY {
+            if place + 8 > len {
+                break;
+            }
+            let word_at = start + place;
+            if word_at + 8 > end {
+                return None;
+            }
+            // SAFETY: these octets lie inside the packet, by the check above.
+            let word = unsafe { (word_at as *const u64).read_unaligned() };
+            bytes::put(room, place, word.to_le_bytes());
+            sum = add_u64(sum, word);
+            place += 8;
+        }
+        forgotten(place);
+        // The last octets: the word that ends with the message, without what was copied. A message
+        // has at least the twelve octets of its header.
+        let whole = len & !7;
+        let last = self.get(at + len.wrapping_sub(8)).map(u64::from_le_bytes)?;
+        let rest = if len & 7 == 0 { 0 } else { last >> ((8 - (len & 7)) * 8) };
+        bytes::put(room, whole, rest.to_le_bytes());
+        bytes::put(room, whole + 8, [0; 8]);
+        Some(add_u64(sum, rest))
+    }
+
+    #[inline(always)]
+    fn copy_in(&mut self, to: usize, from: &Window, from_at: usize, len: usize) -> Option<()> {
+        let from_at = pinned(from_at & MAX_FROM);
+        let start = self.at(to);
+        let source = from.as_ptr() as usize + from_at;
+        let end = self.context.data_end();
+        let mut place = 0;
+        while place < PART {
+            if place + 32 > len {
+                break;
+            }
+            let block = start + place;
+            if block + 32 > end {
+                return None;
+            }
+            let mut word = 0;
+            while word < 32 {
+                // SAFETY: the octets read lie inside the window (`MAX_FROM`), those written inside the
+                // packet, by the check above.
+                unsafe {
+                    let octets = ((source + place + word) as *const u64).read_unaligned();
+                    ((block + word) as *mut u64).write_unaligned(octets);
+                }
+                word += 8;
+            }
+            place += 32;
+        }
+        // Each exit knows place and length differently.
+        let mut place = forgotten(place) & 0x7ff;
+        let len = forgotten(len) & 0x7ff;
+        let mut words = 0;
+        while words < 3 {
+            if place + 8 > len {
+                break;
+            }
+            self.put::<8>(to + place, bytes::get(from, from_at + place))?;
+            place = forgotten(place + 8) & 0x7ff;
+            words += 1;
+        }
+        let len = forgotten(len) & 0x7ff;
+        // The last octets with those before them once more: no piece is shorter than eight.
+        if place < len {
+            let last = len.wrapping_sub(8);
+            self.put::<8>(to + last, bytes::get(from, from_at + last))?;
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,101 @@
+//! The maps as the engine's store.
+
+use core::ops::Deref;
+
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, PerCpuArray};
+use xdp_common::Scratch;
+use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
+use xdp_common::maps::{CHUNK_LEN, Chunk, Config};
+
+use crate::frame::pinned;
+
+/// Units in a chunk, and how many bits count them.
+const CHUNK_UNITS: u32 = (CHUNK_LEN / UNIT) as u32;
+const CHUNK_SHIFT: u32 = CHUNK_UNITS.trailing_zeros();
+
+// The numbers of entries are set when the object is loaded.
+#[map]
+static SLAB: Array<Chunk> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static TABLE: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static CONFIG: Array<Config> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// This CPU's working memory.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: the value belongs to this CPU, programs run on it one at a time (XDP with bottom halves
+    // off), and each program takes the reference once. Any content is a valid `Scratch`.
+    unsafe { SCRATCH.get_ptr_mut(0).map(|scratch| &mut *scratch) }
+}
+
+/// The image in maps, and the configuration beside it.
+pub struct Maps {
+    config: &'static Config,
+}
+
+impl Maps {
+    /// The maps; `None` if the kernel has not made them, which cannot be.
+    #[inline(always)]
+    pub fn new() -> Option<Maps> {
+        CONFIG.get(0).map(|config| Maps { config })
+    }
+
+    /// What the daemon says.
+    #[inline(always)]
+    pub fn config(&self) -> &'static Config {
+        self.config
+    }
+}
+
+impl Store for Maps {
+    const MAX_PIECES: usize = 6;
+    const MAX_TYPES: usize = 32;
+    const MAX_CHAIN: usize = 3;
+    const MAX_PARTS: usize = 1;
+    const MAX_FIXUPS: usize = 32;
+    const MAX_OWNERS: usize = 32;
+    const UNBOUNDED: bool = false;
+
+    #[inline(always)]
+    fn seed(&self) -> u64 {
+        self.config.seed
+    }
+
+    #[inline(always)]
+    fn max_labels(&self) -> usize {
+        self.config.max_labels as usize
+    }
+
+    #[inline(always)]
+    fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>> {
+        TABLE.get((hash as u32).wrapping_add(probe as u32) & self.config.bucket_mask)
+    }
+
+    #[inline(always)]
+    fn record(&self, address: Address) -> Option<&Window> {
+        let chunk = SLAB.get_ptr(address >> CHUNK_SHIFT)?;
+        let offset = pinned((address & (CHUNK_UNITS - 1)) as usize * UNIT);
+        if offset > CHUNK_LEN - size_of::<Window>() {
+            return None;
+        }
+        // SAFETY: a window at this offset lies inside the chunk, and a published record does not
+        // change until the kernel's readers are gone.
+        Some(unsafe { &*chunk.cast::<u8>().add(offset).cast::<Window>() })
+    }
+
+    #[inline(always)]
+    fn entry(&self, address: Address) -> Option<&Entry> {
+        let chunk = SLAB.get_ptr(address >> CHUNK_SHIFT)?;
+        let offset = pinned((address & (CHUNK_UNITS - 1)) as usize * UNIT);
+        if offset > CHUNK_LEN - size_of::<Entry>() {
+            return None;
+        }
+        // SAFETY: as in `record`.
+        Some(unsafe { &*chunk.cast::<u8>().add(offset).cast::<Entry>() })
+    }
+}
