@@ -126,6 +126,7 @@ const QUESTIONS: &[Question] = &[
     by(Way::Frame6, hot("www.example.org", "AAAA", "address")),
     hot("_443._tcp.www.example.org", "TLSA", "DANE"),
     hot("_sip._udp.example.org", "SRV", "service"),
+    hot("sip.example.org", "A", "address"),
     hot("shop.example.org", "A", "CNAME, two steps"),
     hot("www.example.org", "MX", "NODATA"),
     hot("the.woods.example.org", "A", "empty non-terminal"),
@@ -179,9 +180,18 @@ struct Row {
     octets: usize,
     unbound: Security,
     delv: Security,
-    /// What is wrong, with the tools' words; empty if nothing is.
-    faults: Vec<String>,
+    /// What is wrong; empty if nothing is.
+    faults: Vec<Fault>,
 }
+
+/// Something wrong, in a few words, and in those of the tool that says so.
+struct Fault {
+    what: String,
+    details: String,
+}
+
+/// Of how many faults the tools' words are shown: they are long, and mostly of one cause.
+const DETAILED: usize = 3;
 
 /// Runs the task.
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -220,13 +230,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn conclude(rows: &[Row], sent: u64, counted: u64, ended: std::process::ExitStatus) -> Result<()> {
     let by_xdp = rows.iter().filter(|row| row.answerer == Answerer::Xdp).count();
     let insecure = rows.iter().filter(|row| row.unbound == Security::Insecure).count();
-    let mut faults: Vec<String> = rows
-        .iter()
-        .flat_map(|row| {
-            let question = format!("{} {}", row.question.name, row.question.qtype);
-            row.faults.iter().map(move |fault| format!("{question}: {fault}"))
-        })
-        .collect();
+    let mut faults = Vec::new();
+    for row in rows {
+        for fault in &row.faults {
+            let Question { name, qtype, .. } = row.question;
+            let details = if faults.len() < DETAILED { fault.details.trim() } else { "" };
+            let gap = if details.is_empty() { "" } else { "\n" };
+            faults.push(format!("{name} {qtype}: {}{gap}{details}", fault.what));
+        }
+    }
     if sent != counted {
         faults.push(format!("the driver sent {sent} answers of XDP, sealdns counted {counted}"));
     }
@@ -371,7 +383,14 @@ impl Stage {
 
         let resolver = SocketAddr::new([127, 0, 0, 1].into(), UNBOUND_PORT);
         let resolved = self.dig(resolver, question, &[])?;
-        let unbound = security_of(&resolved);
+        let unbound = match security_of(&resolved) {
+            // What it refuses, it gives to who does not want it checked (RFC 4035 section 3.2.2).
+            Security::Failed => match security_of(&self.dig(resolver, question, &["+cdflag"])?) {
+                Security::Failed => Security::Failed,
+                _ => Security::Bogus,
+            },
+            told => told,
+        };
         let validated = self.delv(RELAY[0].parse()?, question)?;
         let delv = security_by_delv(&validated);
 
@@ -379,17 +398,20 @@ impl Stage {
         let octets = field(&direct, "MSG SIZE  rcvd: ").and_then(|size| size.parse().ok());
         let wanted = if question.insecure { Security::Insecure } else { Security::Secure };
         let mut faults = Vec::new();
+        let mut fault = |what: String, details: &str| {
+            faults.push(Fault { what, details: details.to_owned() });
+        };
         if !matches!(status.as_str(), "NOERROR" | "NXDOMAIN") {
-            faults.push(format!("dig says\n{direct}"));
+            fault(format!("dig finds status {status}"), &direct);
         }
         if question.hot && answerer != Answerer::Xdp {
-            faults.push("is hot, but XDP did not answer it".into());
+            fault("is hot, but XDP did not answer it".into(), "");
         }
         if unbound != wanted {
-            faults.push(format!("unbound finds it {}\n{resolved}", unbound.shown()));
+            fault(format!("unbound finds it {}", unbound.shown()), &resolved);
         }
         if delv != wanted {
-            faults.push(format!("delv finds it {}\n{validated}", delv.shown()));
+            fault(format!("delv finds it {}", delv.shown()), &validated);
         }
         let octets = octets.unwrap_or(0);
         Ok(Row { question, answerer, status, octets, unbound, delv, faults })
@@ -556,9 +578,7 @@ fn security_of(answer: &str) -> Security {
     match field(answer, "status: ") {
         Some("NOERROR" | "NXDOMAIN") if authenticated => Security::Secure,
         Some("NOERROR" | "NXDOMAIN") => Security::Insecure,
-        // The resolver answers SERVFAIL to what it refuses; what it says besides (RFC 8914: EDE 6 to
-        // 12 are DNSSEC's) is in the answer for the reader.
-        Some("SERVFAIL") => Security::Bogus,
+        // SERVFAIL above all, which may be its verdict or for want of an answer.
         _ => Security::Failed,
     }
 }
@@ -645,7 +665,7 @@ mod tests {
         assert_eq!(security_of(SECURE), Security::Secure);
         let without = SECURE.replace(" ad;", "; ad");
         assert_eq!(security_of(&without), Security::Insecure);
-        assert_eq!(security_of(&SECURE.replace("NXDOMAIN", "SERVFAIL")), Security::Bogus);
+        assert_eq!(security_of(&SECURE.replace("NXDOMAIN", "SERVFAIL")), Security::Failed);
         assert_eq!(security_of("nothing"), Security::Failed);
         assert_eq!(field(SECURE, "MSG SIZE  rcvd: "), Some("540"));
     }
