@@ -1,5 +1,5 @@
 //! What the tests stand on: a network of their own, frames, programs that are run without a device,
-//! other implementations to compare with, and a list of tests that says what it could not run.
+//! programs of others as oracles, and a list of tests that says what it could not run.
 
 pub mod frames;
 pub mod harness;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,6 +22,9 @@ use crate::zone::Name;
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
 /// Where the control socket is unless the configuration says otherwise.
 pub const DEFAULT_CONTROL: &str = "/run/sealdns/control.sock";
+
+const TCP_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+const TCP_CONNECTIONS_PER_CLIENT: NonZeroUsize = NonZeroUsize::new(100).unwrap();
 
 /// A whole configuration, valid in itself; files it names may still be missing.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -71,9 +75,9 @@ pub struct Server {
     /// How long a TCP client may take to accept a response.
     pub tcp_write_timeout: Period,
     /// TCP connections at once, all clients together.
-    pub tcp_connections: usize,
+    pub tcp_connections: NonZeroUsize,
     /// TCP connections at once from one address (IPv6: one /64).
-    pub tcp_connections_per_client: usize,
+    pub tcp_connections_per_client: NonZeroUsize,
     /// How long open connections may take to finish when the daemon stops.
     pub shutdown_timeout: Period,
 }
@@ -90,8 +94,8 @@ impl Default for Server {
             udp_payload: UdpPayload(1232),
             tcp_idle_timeout: Period(10),
             tcp_write_timeout: Period(10),
-            tcp_connections: 1000,
-            tcp_connections_per_client: 100,
+            tcp_connections: TCP_CONNECTIONS,
+            tcp_connections_per_client: TCP_CONNECTIONS_PER_CLIENT,
             shutdown_timeout: Period(5),
         }
     }
@@ -337,6 +341,11 @@ impl Config {
         let at = |span: Range<usize>, message: String, hint: Option<&str>| {
             invalid(text, path, span.start, message, hint.map(str::to_owned))
         };
+        let mut listening = HashSet::new();
+        if let Some(twice) = config.server.listen.iter().find(|one| !listening.insert(one.0)) {
+            let place = text.find("listen").unwrap_or(0);
+            return Err(at(place..place, format!("{} is listed twice", twice.0), None));
+        }
         let mut seen = HashSet::new();
         for zone in &config.zones {
             let (span, zone) = (zone.span(), zone.get_ref());
@@ -452,7 +461,7 @@ fn invalid(
 
 /// An address and port to listen on; never a wildcard address.
 ///
-/// A socket on 0.0.0.0 or [::] does not know by itself which address a query came to, and XDP
+/// A socket on `0.0.0.0` or `[::]` does not know by itself which address a query came to, and XDP
 /// answers only on addresses it is told; so they are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenAddress(pub SocketAddr);
@@ -695,7 +704,8 @@ version = "v1"
 [server]
 # UDP and TCP sockets: the addresses clients ask, for example ["192.0.2.1:53", "[2001:db8::1]:53"].
 # Wildcards are refused: an answer must leave from the address that was asked, and XDP answers only
-# on addresses it knows. Empty: no sockets; another name server on this host serves what XDP does not.
+# on addresses it knows. Empty: no sockets; another name server on this host serves what XDP does
+# not.
 listen = []
 # The socket that the other sealdns commands talk to. Mode 0600: whoever may open it may control.
 control = "/run/sealdns/control.sock"
@@ -763,7 +773,8 @@ refresh = "1w"
 # dnssec = "sign"
 # # The [policy.NAME] it is signed by.
 # policy = "default"
-# # Address prefixes that may transfer the zone (AXFR), for example ["192.0.2.0/24"]. Empty: refused.
+# # Address prefixes that may transfer the zone (AXFR), for example ["192.0.2.0/24"]. Empty:
+# # refused.
 # allow-transfer = []
 "##;
 
@@ -874,6 +885,8 @@ mod tests {
             ("tcp-idle-timeout", "\"s\""),
             ("tcp-idle-timeout", "10"),
             ("udp-payload", "100"),
+            ("tcp-connections", "0"),
+            ("listen", "[\"192.0.2.1\", \"192.0.2.1:53\"]"),
             ("listen", "[\"example.com:53\"]"),
         ] {
             let (line, ..) = fault(&format!("version = \"v1\"\n[server]\n{key} = {value}\n"));
@@ -922,5 +935,26 @@ mod tests {
         assert_eq!(config.zones().next().unwrap().file, folder.path().join("a.zone"));
         assert_eq!(config.server.state_dir, folder.path().join("state"));
         assert_eq!(config.server.control, Path::new(DEFAULT_CONTROL));
+    }
+
+    proptest::proptest! {
+        /// Whatever is in the file, there is an answer, and an error has a place in it.
+        #[test]
+        fn damaged_files_are_said(
+            damage in proptest::collection::vec(
+                (proptest::prelude::any::<proptest::sample::Index>(), ".{0,3}"), 1..4),
+        ) {
+            let mut text = TEMPLATE.to_owned();
+            for (place, insert) in damage {
+                let mut at = place.index(text.len());
+                while !text.is_char_boundary(at) {
+                    at -= 1;
+                }
+                text.insert_str(at, &insert);
+            }
+            if let Err(ConfigError::Invalid { line, column, .. }) = parse(&text) {
+                proptest::prop_assert!(line <= text.lines().count() + 1 && column >= 1);
+            }
+        }
     }
 }

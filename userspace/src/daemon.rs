@@ -25,7 +25,7 @@ use anyhow::Context;
 use nix::unistd::User;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -103,9 +103,32 @@ impl Source {
 
 /// Everything bound before privileges are given up.
 struct Sockets {
+    dns: DnsSockets,
+    control: UnixListener,
+}
+
+#[derive(Default)]
+struct DnsSockets {
     udp: Vec<UdpSocket>,
     tcp: Vec<TcpListener>,
-    control: UnixListener,
+}
+
+/// The signals that the daemon follows. They are heard before zones are loaded, which may take a
+/// while: an early SIGHUP must not end the daemon.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn hear() -> std::io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
 }
 
 impl Sockets {
@@ -119,14 +142,14 @@ impl Sockets {
             .with_context(|| format!("the control socket {}", server.control.display()))?;
         privileges::give(&server.control, user)?;
         let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        let mut sockets = Sockets { udp: Vec::new(), tcp: Vec::new(), control };
+        let mut dns = DnsSockets::default();
         for listen in &server.listen {
             let address = listen.0;
             let bound = udp::bind(address, workers.min(MAX_UDP_WORKERS));
-            sockets.udp.extend(bound.with_context(|| cannot_listen("UDP", address))?);
-            sockets.tcp.push(tcp::bind(address).with_context(|| cannot_listen("TCP", address))?);
+            dns.udp.extend(bound.with_context(|| cannot_listen("UDP", address))?);
+            dns.tcp.push(tcp::bind(address).with_context(|| cannot_listen("TCP", address))?);
         }
-        Ok(sockets)
+        Ok(Sockets { dns, control })
     }
 }
 
@@ -221,23 +244,52 @@ impl Daemon {
     /// Loads the zones and serves until told to stop, then gives open connections `drain` to
     /// finish.
     async fn serve(self: &Arc<Daemon>, sockets: Sockets, drain: Duration) -> anyhow::Result<()> {
-        // Signals are heard before zones are loaded, which may take a while: an early SIGHUP must
-        // not end the daemon, and SIGTERM must.
-        let (mut hangup, mut terminate, mut interrupt) = (
-            signal(SignalKind::hangup())?,
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-        );
+        let signals = Signals::hear()?;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let daemon = Arc::clone(self);
+        let handler: socket::Handler = Arc::new(move |request| daemon.handle(request));
+        tasks.spawn(socket::serve(sockets.control, handler, stopped.clone()));
+        let result = self.until_told(sockets.dns, signals, &mut tasks, stopped).await;
+
+        notify(&[NotifyState::Stopping]);
+        tracing::info!("stopping");
+        // First XDP, so that from here on whoever still asks is answered by the sockets or by
+        // another server of the address. A change that is being published holds the data plane;
+        // what is attached when the process ends is detached by the kernel.
+        let daemon = Arc::clone(self);
+        let detach = tokio::task::spawn_blocking(move || lock(&daemon.plane).detach(None));
+        match tokio::time::timeout(drain, detach).await {
+            Ok(Ok(Ok(_))) => {}
+            Ok(Ok(Err(error))) => tracing::error!("detaching XDP: {error:#}"),
+            Ok(Err(error)) => tracing::error!("detaching XDP: {error}"),
+            Err(_) => tracing::warn!("XDP is detached when the process ends: it is being changed"),
+        }
+        stop.send_replace(true);
+        let finished =
+            tokio::time::timeout(drain, async { while tasks.join_next().await.is_some() {} });
+        if finished.await.is_err() {
+            tracing::warn!("connections were cut off: shutdown-timeout is over");
+        }
+        result
+    }
+
+    /// Loads the zones, serves the sockets, and follows signals and the clock, until told to stop.
+    async fn until_told(
+        self: &Arc<Daemon>,
+        sockets: DnsSockets,
+        signals: Signals,
+        tasks: &mut JoinSet<std::io::Result<()>>,
+        stopped: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         let daemon = Arc::clone(self);
         tokio::select! {
             loaded = tokio::task::spawn_blocking(move || daemon.load_all()) => loaded?,
-            // What is attached is detached when the process ends.
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
+            () = self.stop.notified() => return Ok(()),
         }
-
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
         for socket in sockets.udp {
             let (shared, stats) = (Arc::clone(&self.shared), Arc::clone(&self.stats));
             tasks.spawn(udp::serve(socket, shared, stats, stopped.clone()));
@@ -248,21 +300,17 @@ impl Daemon {
         for listener in sockets.tcp {
             tasks.spawn(tcp::serve(listener, Arc::clone(&context), stopped.clone()));
         }
-        let daemon = Arc::clone(self);
-        let handler: socket::Handler = Arc::new(move |request| daemon.handle(request));
-        tasks.spawn(socket::serve(sockets.control, handler, stopped));
 
         notify(&[NotifyState::Ready]);
         let _ = writeln!(std::io::stderr(), "ready");
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut signing = None;
-        let mut result = Ok(());
+        let mut ticking = None;
         loop {
             tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                () = self.stop.notified() => break,
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                () = self.stop.notified() => return Ok(()),
                 // A socket that nobody serves any more would swallow queries: better to end, and
                 // be started again.
                 Some(ended) = tasks.join_next() => {
@@ -271,40 +319,21 @@ impl Daemon {
                         Ok(Err(error)) => error.to_string(),
                         Err(error) => error.to_string(),
                     };
-                    result = Err(anyhow::anyhow!("a socket is not served any more: {why}"));
-                    break;
+                    anyhow::bail!("a socket is not served any more: {why}");
                 }
                 _ = hangup.recv() => {
                     let daemon = Arc::clone(self);
                     tokio::task::spawn_blocking(move || daemon.reload_on_signal());
                 }
                 _ = ticks.tick() => {
-                    let idle = signing.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
+                    let idle = ticking.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
                     if idle {
                         let daemon = Arc::clone(self);
-                        signing = Some(tokio::task::spawn_blocking(move || daemon.tick()));
+                        ticking = Some(tokio::task::spawn_blocking(move || daemon.tick()));
                     }
                 }
             }
         }
-
-        notify(&[NotifyState::Stopping]);
-        tracing::info!("stopping");
-        // First XDP, so that from here on whoever still asks is answered by the sockets or by
-        // another server of the address.
-        let daemon = Arc::clone(self);
-        let detached =
-            tokio::task::spawn_blocking(move || lock(&daemon.plane).detach(None)).await?;
-        if let Err(error) = detached {
-            tracing::error!("detaching XDP: {error:#}");
-        }
-        stop.send_replace(true);
-        let finished =
-            tokio::time::timeout(drain, async { while tasks.join_next().await.is_some() {} });
-        if finished.await.is_err() {
-            tracing::warn!("connections were cut off: shutdown-timeout is over");
-        }
-        result
     }
 
     fn tick(&self) {
@@ -568,8 +597,8 @@ fn limits(server: &config::Server) -> tcp::Limits {
     tcp::Limits {
         idle_timeout: server.tcp_idle_timeout.duration(),
         write_timeout: server.tcp_write_timeout.duration(),
-        connections: server.tcp_connections,
-        connections_per_client: server.tcp_connections_per_client,
+        connections: server.tcp_connections.get(),
+        connections_per_client: server.tcp_connections_per_client.get(),
     }
 }
 

@@ -25,9 +25,14 @@ struct Daemon {
 
 impl Daemon {
     fn start(config: &Path) -> Daemon {
+        Daemon::start_with(config, &[])
+    }
+
+    fn start_with(config: &Path, variables: &[(&str, &Path)]) -> Daemon {
         let mut child = Command::new(SEALDNS)
             .args(["run", "--config"])
             .arg(config)
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .expect("sealdns starts");
@@ -232,4 +237,65 @@ fn what_keeps_a_daemon_from_starting_is_said() {
         assert_eq!(output.status.code(), Some(1), "{stderr}");
         assert!(stderr.contains(said), "{stderr}");
     }
+}
+
+#[test]
+fn root_is_given_up_and_the_service_manager_told() {
+    let stage = Stage::new();
+    let text = std::fs::read_to_string(&stage.config).expect("the configuration");
+    let text = text.replacen("[server]\n", "[server]\nuser = \"nobody\"\n", 1);
+    std::fs::write(&stage.config, text).expect("the configuration");
+    if !nix::unistd::Uid::effective().is_root() {
+        // Who is not root cannot become somebody else, and is told so.
+        let output = Command::new(SEALDNS).args(["run", "--config"]).arg(&stage.config).output();
+        let stderr = String::from_utf8_lossy(&output.expect("sealdns runs").stderr).into_owned();
+        assert!(stderr.contains("only root can"), "{stderr}");
+        return;
+    }
+    let open = |path: &Path, mode| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        std::fs::set_permissions(path, mode).expect("a mode");
+    };
+    open(stage.folder.path(), 0o755);
+    let notify = stage.folder.path().join("notify");
+    let manager = std::os::unix::net::UnixDatagram::bind(&notify).expect("a socket");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    open(&notify, 0o777);
+    let told = || {
+        let mut buffer = [0; 256];
+        let len = manager.recv(&mut buffer).expect("a notification");
+        String::from_utf8_lossy(&buffer[..len]).into_owned()
+    };
+
+    let daemon = Daemon::start_with(&stage.config, &[("NOTIFY_SOCKET", &notify)]);
+    assert_eq!(told(), "READY=1\n");
+    let nobody = nix::unistd::User::from_name("nobody").expect("users").expect("nobody");
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.child.id())).expect("tasks");
+    let mut count = 0;
+    for task in tasks {
+        let status = task.expect("a task").path().join("status");
+        let status = std::fs::read_to_string(status).expect("its status");
+        let value = |field: &str| {
+            let line = status.lines().find(|line| line.starts_with(field)).expect("a field");
+            line[field.len()..].trim().to_owned()
+        };
+        let uid = nobody.uid.to_string();
+        assert_eq!(value("Uid:"), [uid.as_str(); 4].join("\t"));
+        assert_eq!(value("NoNewPrivs:"), "1");
+        for set in ["CapEff:", "CapPrm:", "CapInh:", "CapAmb:"] {
+            assert_eq!(u64::from_str_radix(&value(set), 16), Ok(0), "{set}");
+        }
+        count += 1;
+    }
+    assert!(count > 1);
+
+    // What it does from now on, it does as nobody.
+    daemon.signal(Signal::SIGHUP);
+    assert!(told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(told(), "READY=1\n");
+    assert_eq!(stage.command(&["zone", "reload", "example.com"]).0, 0);
+    assert_eq!(stage.zone()["serial"], 8);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(told(), "STOPPING=1\n");
+    assert!(daemon.wait().success());
 }

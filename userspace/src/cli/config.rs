@@ -7,13 +7,15 @@ use serde_json::json;
 
 use super::output::{CliError, CommandResult, Exit, Output};
 use crate::config::{Config, TEMPLATE};
+use crate::daemon::privileges;
 
 /// What to do with configurations.
 #[derive(Subcommand, Debug)]
 pub enum ConfigCommand {
     /// Print a configuration with every setting, its default and the reason
     Template,
-    /// Check a configuration and that the files it names can be read (exit 3 if not)
+    /// Check a configuration, and that the files, the interfaces and the user it names exist (exit
+    /// 3 if not)
     Check {
         /// The configuration file
         #[arg(value_name = "FILE")]
@@ -31,12 +33,7 @@ pub fn run(command: &ConfigCommand, output: &Output) -> CommandResult {
         ConfigCommand::Check { file } => {
             let config = Config::load(file)
                 .map_err(|error| CliError { exit: Exit::Problems, ..error.into() })?;
-            let mut problems = Vec::new();
-            for zone in config.zones() {
-                if let Err(error) = std::fs::File::open(&zone.file) {
-                    problems.push(format!("zone {}: {}: {error}", zone.name, zone.file.display()));
-                }
-            }
+            let problems = problems(&config);
             let zones = config.zones().count();
             let is_ok = problems.is_empty();
             output.data(json!({ "ok": is_ok, "zones": zones, "problems": problems }), |_| {
@@ -48,5 +45,48 @@ pub fn run(command: &ConfigCommand, output: &Output) -> CommandResult {
             });
             Ok(if is_ok { Exit::Ok } else { Exit::Problems })
         }
+    }
+}
+
+/// What this host lacks that the configuration needs.
+fn problems(config: &Config) -> Vec<String> {
+    let mut problems = Vec::new();
+    if let Err(error) = privileges::target(&config.server.user) {
+        problems.push(format!("{error:#}"));
+    }
+    for interface in &config.xdp.interfaces {
+        if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
+            let known = nix::net::if_::if_nameindex();
+            let known = known.iter().flat_map(|known| known.iter());
+            let known: Vec<_> =
+                known.map(|one| one.name().to_string_lossy().into_owned()).collect();
+            let known = known.join(", ");
+            problems.push(format!("there is no interface {interface}; this host has: {known}"));
+        }
+    }
+    for zone in config.zones() {
+        if let Err(error) = std::fs::File::open(&zone.file) {
+            problems.push(format!("zone {}: {}: {error}", zone.name, zone.file.display()));
+        }
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_the_host_lacks_is_said() {
+        let text = "version = \"v1\"\n[server]\nuser = \"no-such-user-here\"\n\
+                    [xdp]\ninterfaces = [\"lo\", \"no-such-if\"]\n\
+                    [[zone]]\nname = \"a\"\nfile = \"/no/such/file\"\n";
+        let problems = problems(&Config::parse(text, Path::new("")).unwrap());
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].contains("no-such-user-here"));
+        assert!(problems[1].contains("no-such-if") && problems[1].contains("lo"));
+        assert!(problems[2].contains("/no/such/file"));
     }
 }

@@ -68,7 +68,7 @@ enum Command {
     Run,
     /// Sign a zone file offline; keys are made on first use
     Sign(sign::SignArgs),
-    /// Check every signature of a zone file and its NSEC or NSEC3 chain (exit 3 if there are faults)
+    /// Check the signatures of a zone file and its NSEC or NSEC3 chain (exit 3 if faults are found)
     Verify(verify::VerifyArgs),
     /// Keys: generate, list, ds
     Key(key::KeyArgs),

@@ -1,31 +1,74 @@
 //! Signed zones compiled into the image that the engine answers from.
+//!
+//! | to … | use |
+//! |---|---|
+//! | publish and withdraw zones | [`Image`] |
+//! | answer from what is published | [`Reader`] |
+//! | know what memory that needs | [`Memory`] |
 
-use xdp_common::Outcome;
+mod build;
+mod image;
+mod memory;
+mod names;
+mod piece;
+mod reader;
+mod slab;
+mod table;
+
+pub use image::{Image, PublishError, Retired, Usage};
+pub use memory::Memory;
+pub use reader::Reader;
+pub use table::buckets_for;
+
+use crate::zone::name::write_name;
 
 /// The largest DNS message over TCP in octets (RFC 1035 section 4.2.2).
 pub const MAX_TCP_MESSAGE: usize = 65535;
 
-/// Compiled zones in the daemon's memory, answered from by the very engine that XDP runs.
-pub struct Image {}
+/// Why a zone cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// There is no SOA at the apex.
+    #[error("the zone has no SOA at its apex")]
+    NoApex,
+    /// A name has more types than a node holds.
+    #[error("{} has more than {} types", Shown(.0), xdp_common::image::node::MAX_TYPES)]
+    TooManyTypes(Box<[u8]>),
+    /// An RRset does not fit a DNS message.
+    #[error("an RRset at {} is larger than a DNS message", Shown(.0))]
+    TooLarge(Box<[u8]>),
+    /// NSEC3 with iterations or a salt.
+    #[error(
+        "NSEC3 with iterations or a salt is not served: RFC 9276 asks for none of either; \
+         sign the zone with 0 iterations and without salt"
+    )]
+    Nsec3Parameters,
+    /// NSEC3PARAM, but no NSEC3.
+    #[error("the zone has an NSEC3PARAM record, but no NSEC3 records")]
+    NoNsec3,
+    /// More hashes alike than chance explains.
+    #[error("more than {} NSEC3 hashes of the zone start alike", xdp_common::image::MAX_SCAN)]
+    CrowdedHashes,
+    /// There is no room in the slab.
+    #[error("the zone needs {octets} octets of the slab")]
+    Full {
+        /// Octets that the zone needs in all.
+        octets: usize,
+    },
+}
 
-impl Image {
-    /// Answers one DNS message as XDP would.
-    ///
-    /// `limit` is the server's largest response in octets (over UDP it is further limited by what
-    /// the client says, and to 512 without EDNS; over TCP it is 65535 and `over_tcp` is set).
-    /// `now` is seconds since 1970, truncated to 32 bits. If the outcome
-    /// [is answered](Outcome::is_answered), `response` holds the response; otherwise it is empty
-    /// and the outcome says why.
-    pub fn answer(
-        &self,
-        query: &[u8],
-        over_tcp: bool,
-        limit: usize,
-        now: u32,
-        response: &mut Vec<u8>,
-    ) -> Outcome {
-        let _ = (query, over_tcp, limit, now);
-        response.clear();
-        Outcome::Miss
+/// A wire name for people.
+struct Shown<'a>(&'a [u8]);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write_name(f, self.0)
     }
+}
+
+/// The hash by which the engine finds a name.
+fn node_hash(wire: &[u8], seed: u64) -> u64 {
+    let mut room = [0; 544];
+    room[..wire.len()].copy_from_slice(wire);
+    xdp_common::dns::name::hash(&room, 0, wire.len(), seed)
 }

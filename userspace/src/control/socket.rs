@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::stat::{Mode, umask};
+use nix::sys::stat::{Mode, fchmod};
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -27,9 +28,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Does what a request asks for; may block.
 pub type Handler = Arc<dyn Fn(Request) -> Response + Send + Sync>;
 
+/// Connections that the system holds until they are taken.
+const BACKLOG: i32 = 16;
+
 /// Binds the socket with mode 0600, in place of one that nobody listens on any more.
-///
-/// To be called before threads are started: the umask belongs to the process.
 pub fn bind(path: &Path) -> io::Result<StdUnixListener> {
     match StdUnixStream::connect(path) {
         Ok(_) => {
@@ -41,12 +43,14 @@ pub fn bind(path: &Path) -> io::Result<StdUnixListener> {
         }
         Err(_) => {}
     }
-    let before = umask(Mode::from_bits_truncate(0o177));
-    let listener = StdUnixListener::bind(path);
-    umask(before);
-    let listener = listener?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // The file gets the mode that the socket has when it is bound (Linux, unix_bind): at no moment
+    // may others open it, and the process's umask is left alone.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 /// Serves the socket until `stop` says true, then answers what was asked before. To be called

@@ -58,8 +58,7 @@ impl Prepare for FromFiles {
                 let serials = SerialFile::of(&self.serials, &section.name);
                 let last = newer(last_serial, serials.read()?);
                 let serial = serial_to_serve(read.zone.serial(), last);
-                let zone = with_serial(&read.zone, serial)?;
-                drop(read.zone);
+                let zone = with_serial(read.zone, serial)?;
                 let signed = self.sign(&zone, policy, now)?;
                 let report = verify(&signed, now).map_err(|faults| told(&faults))?;
                 serials.write(serial)?;
@@ -87,8 +86,8 @@ impl FromFiles {
             .context("the zone's keys")?;
         if are_new {
             for key in &keys {
-                let path = self.keys.path_of(key);
-                tracing::info!(zone = %zone.apex(), tag = key.tag(), "made the key {}", path.display());
+                let file = self.keys.path_of(key);
+                tracing::info!(zone = %zone.apex(), tag = key.tag(), "made {}", file.display());
             }
         }
         let policy = SigningPolicy {
@@ -135,12 +134,12 @@ fn serial_to_serve(in_file: u32, last: Option<u32>) -> u32 {
 }
 
 /// The same zone with another SOA serial.
-fn with_serial(zone: &Zone, serial: u32) -> Result<Zone, ZoneError> {
+fn with_serial(zone: Zone, serial: u32) -> Result<Zone, ZoneError> {
     if zone.serial() == serial {
-        return Ok(zone.clone());
+        return Ok(zone);
     }
     let mut builder = ZoneBuilder::new(zone.apex().clone());
-    builder.copy(zone, |_, rrset| rrset.rtype() != Rtype::SOA)?;
+    builder.copy(&zone, |_, rrset| rrset.rtype() != Rtype::SOA)?;
     if let Some(soa) = zone.soa() {
         for rdata in soa.rdatas() {
             let mut rdata = rdata.to_vec();
@@ -258,7 +257,7 @@ mod tests {
     #[test]
     fn a_zone_takes_another_serial_and_nothing_else_changes() {
         let zone = testing::zone(7, 3);
-        let other = with_serial(&zone, 9).unwrap();
+        let other = with_serial(Zone::clone(&zone), 9).unwrap();
         assert_eq!((zone.serial(), other.serial()), (7, 9));
         assert_eq!(other.negative_ttl(), zone.negative_ttl());
         assert_eq!(other.record_count(), zone.record_count());

@@ -13,7 +13,7 @@ use crate::zone::{Name, Zone};
 
 /// Zones compiled into memory.
 struct SocketsOnly {
-    image: Arc<Image>,
+    image: Image,
 }
 
 /// Opens it; fails where the configuration wants XDP.
@@ -21,13 +21,19 @@ pub fn open(config: &Config) -> anyhow::Result<Box<dyn DataPlane>> {
     if !config.xdp.interfaces.is_empty() {
         bail!(NO_XDP);
     }
-    Ok(Box::new(SocketsOnly { image: Arc::new(Image {}) }))
+    let memory = crate::datapath::memory::Mapping::anonymous(crate::datapath::memory::Size {
+        slab: 256 << 20,
+        buckets: 1 << 16,
+    })?;
+    Ok(Box::new(SocketsOnly { image: Image::new(Arc::new(memory), 12345) }))
 }
 
 const NO_XDP: &str = "this build has no XDP program: set `interfaces = []` in [xdp]";
 
 impl DataPlane for SocketsOnly {
-    fn publish(&mut self, _zone: &Arc<Zone>) -> anyhow::Result<()> {
+    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<()> {
+        let r = self.image.publish(zone)?;
+        self.image.release(r);
         Ok(())
     }
 
@@ -36,7 +42,7 @@ impl DataPlane for SocketsOnly {
     }
 
     fn engine(&self) -> Arc<dyn Engine> {
-        Arc::clone(&self.image) as Arc<dyn Engine>
+        Arc::new(self.image.reader()) as Arc<dyn Engine>
     }
 
     fn attach(&mut self, _interface: &str) -> anyhow::Result<()> {

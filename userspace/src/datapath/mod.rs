@@ -1,3 +1,4 @@
 //! The room `datapath`.
 
+pub mod memory;
 pub mod object;

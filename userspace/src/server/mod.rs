@@ -25,12 +25,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use ipnet::IpNet;
 use xdp_common::Outcome;
 
-use crate::compile::Image;
+use crate::compile::Reader;
 use crate::zone::{Name, Zone, name};
 
 /// What composes answers: the engine over compiled zones.
 pub trait Engine: Send + Sync {
-    /// Answers one message; see [`Image::answer`], whose contract this is.
+    /// Answers one message; see [`Reader::answer`], whose contract this is.
     fn answer(
         &self,
         query: &[u8],
@@ -41,7 +41,7 @@ pub trait Engine: Send + Sync {
     ) -> Outcome;
 }
 
-impl Engine for Image {
+impl Engine for Reader {
     fn answer(
         &self,
         query: &[u8],
@@ -50,7 +50,7 @@ impl Engine for Image {
         now: u32,
         response: &mut Vec<u8>,
     ) -> Outcome {
-        Image::answer(self, query, over_tcp, limit, now, response)
+        Reader::answer(self, query, over_tcp, limit, now, response)
     }
 }
 

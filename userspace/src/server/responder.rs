@@ -4,7 +4,10 @@
 //! |---|---|
 //! | shorter than a header, a response, from port 0 | none |
 //! | an opcode other than QUERY (RFC 8906 section 3.1.4) | NOTIMP |
-//! | not one question (RFC 9619), malformed, records where a query has none, two OPT records, an OPT record with an owner name (RFC 6891 section 6.1), TSIG not last (RFC 8945 section 5.1), a question for OPT, TSIG and such | FORMERR |
+//! | not one question (RFC 9619), malformed, answers in a query | FORMERR |
+//! | two OPT records, or one with an owner name (RFC 6891 section 6.1) | FORMERR |
+//! | TSIG that is not last (RFC 8945 section 5.1) | FORMERR |
+//! | a question for OPT, TSIG and other types that no zone holds | FORMERR |
 //! | an EDNS version other than 0 | BADVERS |
 //! | TSIG: no key is known here (RFC 8945 section 5.2.1) | NOTAUTH, BADKEY, unsigned |
 //! | class CH: identity and version, where configured (RFC 4892) | TXT, else REFUSED |

@@ -823,6 +823,73 @@ fn tcp_transfers_a_zone_and_goes_on() {
 }
 
 #[test]
+fn a_secondary_of_another_make_takes_the_zone() {
+    use std::process::{Child, Command, Stdio};
+
+    struct Knot(Child);
+    impl Drop for Knot {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    let limits = tcp::Limits { idle_timeout: Duration::from_secs(10), ..QUICK };
+    let ip = Ipv4Addr::LOCALHOST.into();
+    let zone = testing::zone(7, 3000);
+    // Knot asks for the SOA and transfers from one address and port: TCP and UDP must share it.
+    let server = (0..20)
+        .map(|_| Running::start(ip, 3000, limits))
+        .map(|server| (UdpSocket::bind(server.tcp), server))
+        .find_map(|(free, server)| free.is_ok().then_some(server))
+        .expect("a port that is free for UDP as well");
+    let shared = Arc::new(Shared::new(served(&zone)));
+    let runtime = server.runtime.as_ref().unwrap();
+    for socket in udp::bind(server.tcp, 1).unwrap() {
+        let (stats, stop) = (Arc::clone(&server.stats), server.stop.subscribe());
+        runtime.spawn(udp::serve(socket, Arc::clone(&shared), stats, stop));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    let listen = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!(
+        "server:\n  rundir: {path}\n  listen: {}@{}\ndatabase:\n  storage: {path}\n\
+         remote:\n  - id: primary\n    address: {}@{}\n\
+         zone:\n  - domain: example.\n    storage: {path}\n    master: primary\n",
+        listen.ip(),
+        listen.port(),
+        server.tcp.ip(),
+        server.tcp.port(),
+    );
+    let config_path = folder.path().join("knot.conf");
+    std::fs::write(&config_path, config).unwrap();
+    let knot = Command::new("knotd")
+        .arg("-c")
+        .arg(&config_path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("knotd is installed");
+    let _knot = Knot(knot);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let last_host = loop {
+        assert!(Instant::now() < deadline, "knotd has not taken the zone");
+        client.send_to(&ask("host2999.example", 1).wire(), listen).unwrap();
+        let mut buffer = [0; 512];
+        let Ok(len) = client.recv(&mut buffer) else { continue };
+        let message = read(&buffer[..len]);
+        if message.metadata.response_code == ResponseCode::NoError {
+            break message;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(last_host.answers.len(), 1);
+    assert_eq!(server.stats.transfers.load(Relaxed), 1);
+}
+
+#[test]
 fn stopping_finishes_what_was_asked_and_takes_no_more() {
     let limits = tcp::Limits { idle_timeout: Duration::from_secs(60), ..QUICK };
     let mut server = Running::start(Ipv4Addr::LOCALHOST.into(), 0, limits);

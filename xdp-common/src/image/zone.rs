@@ -9,6 +9,7 @@ pub mod at {
     pub const SOA: usize = 0;
     pub const DENIAL: usize = 4;
     pub const SHIFT: usize = 5;
+    pub const APEX_LEN: usize = 6;
     pub const INDEX: usize = 8;
     pub const INDEX_COUNT: usize = 12;
     pub const DIRECTORY: usize = 16;
@@ -51,6 +52,12 @@ impl<'a> Zone<'a> {
     #[inline(always)]
     pub fn denial(self) -> u8 {
         u8_at(self.window, at::DENIAL)
+    }
+
+    /// Octets of the apex' name.
+    #[inline(always)]
+    pub fn apex_len(self) -> u8 {
+        u8_at(self.window, at::APEX_LEN)
     }
 
     /// How far to shift the upper 64 bits of an NSEC3 hash for its place in the directory.

@@ -1,0 +1,437 @@
+//! The image and its publisher: versions of zones come and go, and every answer at any moment is right
+//! for the old version or for the new one.
+//!
+//! A version of a zone refers only to itself. So it is enough that names appear in the right order: first
+//! those that are new, from the apex down (until the rest follows, they are answered as the new version
+//! has them and all others as the old one has them), then those that both have, one by one, and last
+//! those that are gone leave, from below. The records of the old version stay until no reader is left.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, RwLock};
+
+use xdp_common::engine::find::CUT_BESIDE_APEX;
+use xdp_common::image::node::{Node, flag};
+use xdp_common::image::zone as zone_record;
+use xdp_common::image::{Address, UNIT, Window};
+
+use super::build::{CompiledZone, compile, node_head};
+use super::memory::Memory;
+use super::slab::{Extent, Slab};
+use super::{CompileError, Reader, node_hash, table};
+use crate::zone::{Name, Zone, name};
+
+/// Why a zone is not published. The version before stays.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The memory is too small.
+    #[error("the image needs {slab_needed} octets of slab and {buckets_needed} buckets")]
+    Full {
+        /// Octets of slab that would do.
+        slab_needed: usize,
+        /// Buckets that would do.
+        buckets_needed: usize,
+    },
+    /// The zone cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+}
+
+/// Extents that nothing refers to any more, but a reader may still be in.
+#[must_use = "the memory is lost unless it is released after a grace period"]
+#[derive(Default)]
+pub struct Retired(Vec<Extent>);
+
+/// How full an image is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Octets of slab in use.
+    pub slab_octets: usize,
+    /// Octets of slab there are.
+    pub slab_capacity: usize,
+    /// Entries in the table.
+    pub entries: usize,
+    /// Entries that the table takes.
+    pub entry_capacity: usize,
+    /// Existing names of all zones, empty non-terminals included.
+    pub names: usize,
+}
+
+/// Compiled zones in memory.
+pub struct Image {
+    memory: Arc<dyn Memory>,
+    seed: u64,
+    slab: Slab,
+    zones: BTreeMap<Name, CompiledZone>,
+    /// Names above the apexes of zones.
+    ancestors: HashMap<Box<[u8]>, Ancestor>,
+    entries: usize,
+    max_labels: u32,
+    gate: Arc<RwLock<()>>,
+    /// Of versions that could not be published.
+    abandoned: Vec<Extent>,
+}
+
+/// A name above an apex: its node, which is in the table unless a zone has the name.
+struct Ancestor {
+    extent: Extent,
+    /// How many apexes are below it.
+    apexes: usize,
+}
+
+/// A lower-case wire name and where the table looks for it.
+#[derive(Clone, Copy)]
+struct Key<'a> {
+    wire: &'a [u8],
+    hash: u64,
+}
+
+impl Image {
+    /// An empty image. `seed` keys the names' hash: random, so that nobody outside can fill a bucket.
+    pub fn new(memory: Arc<dyn Memory>, seed: u64) -> Image {
+        Image {
+            slab: Slab::new(memory.slab_len()),
+            memory,
+            seed,
+            zones: BTreeMap::new(),
+            ancestors: HashMap::new(),
+            entries: 0,
+            max_labels: 0,
+            gate: Arc::default(),
+            abandoned: Vec::new(),
+        }
+    }
+
+    /// The key of the names' hash.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The most labels of any name that was ever published. Whoever shares the memory must know it
+    /// before the names are: see [`Image::labels_with`].
+    pub fn max_labels(&self) -> u32 {
+        self.max_labels
+    }
+
+    /// What [`Image::max_labels`] will be once this zone is published.
+    pub fn labels_with(&self, zone: &Zone) -> u32 {
+        let labels = zone.owners().map(|owner| name::labels(owner.name()).count() as u32);
+        labels.max().unwrap_or(0).max(self.max_labels)
+    }
+
+    /// How full the image is.
+    pub fn usage(&self) -> Usage {
+        Usage {
+            slab_octets: self.slab.used(),
+            slab_capacity: self.memory.slab_len(),
+            entries: self.entries,
+            entry_capacity: table::capacity(self.memory.bucket_count()),
+            names: self.zones.values().map(|zone| zone.nodes.len()).sum(),
+        }
+    }
+
+    /// The engine over this image.
+    pub fn reader(&self) -> Reader {
+        let gate = Arc::clone(&self.gate);
+        Reader::new(Arc::clone(&self.memory), self.seed, self.max_labels, gate)
+    }
+
+    /// Answers from `zone` from now on, in place of any version before it.
+    pub fn publish(&mut self, zone: &Zone) -> Result<Retired, PublishError> {
+        let compiled = compile(zone, self.seed, &mut self.slab, &*self.memory);
+        let compiled = compiled.map_err(|error| match error {
+            CompileError::Full { octets } => self.full(octets, zone.owners().len()),
+            error => PublishError::Compile(error),
+        })?;
+        // What the table will hold at the most while both versions are in it.
+        let above = name::labels(zone.apex().as_wire()).count();
+        let entries = self.entries + compiled.nodes.len() + above + 1;
+        if entries > table::capacity(self.memory.bucket_count()) {
+            let needed = self.full(0, compiled.nodes.len());
+            self.give(compiled.extents);
+            return Err(needed);
+        }
+        self.max_labels = self.max_labels.max(compiled.max_labels);
+        let is_new = !self.zones.contains_key(zone.apex());
+        let appeared = match is_new {
+            true => self.add_ancestors(zone.apex()),
+            false => Ok(()),
+        };
+        if let Err(error) = appeared.and_then(|()| self.appear(&compiled)) {
+            let ancestors = if is_new { self.drop_ancestors(zone.apex()) } else { Vec::new() };
+            // Nothing refers to them, but a reader may: they go with what is withdrawn next.
+            self.abandoned.extend(compiled.extents);
+            self.abandoned.extend(ancestors);
+            return Err(error);
+        }
+        let old = self.zones.insert(zone.apex().clone(), compiled);
+        let mut retired = old.map_or_else(Retired::default, |old| self.disappear(old));
+        retired.0.append(&mut self.abandoned);
+        Ok(retired)
+    }
+
+    /// Answers nothing for a zone any more. Zones around it get back what it hid.
+    pub fn remove(&mut self, apex: &Name) -> Retired {
+        let Some(zone) = self.zones.remove(apex) else { return Retired::default() };
+        let mut retired = self.disappear(zone);
+        retired.0.extend(self.drop_ancestors(apex));
+        let around: Vec<Name> =
+            self.zones.keys().filter(|other| apex.is_at_or_below(other)).cloned().collect();
+        for other in around {
+            let nodes = std::mem::take(&mut self.zones.get_mut(&other).expect("listed").nodes);
+            for &(hash, address) in &nodes {
+                let wire = self.wire_of(address);
+                if self.find(Key { wire: &wire, hash }, hash).is_none()
+                    && self.insert(hash, address).is_err()
+                {
+                    tracing::warn!("no slot for a name that {apex} hid");
+                }
+            }
+            self.zones.get_mut(&other).expect("listed").nodes = nodes;
+        }
+        retired
+    }
+
+    /// Frees what was withdrawn. Only after every reader that may have been in it is gone.
+    pub fn release(&mut self, retired: Retired) {
+        self.give(retired.0);
+    }
+
+    /// Copies everything to the same addresses of other, larger memory and goes on there; the table is
+    /// built anew. On an error the image stays where it is.
+    pub fn move_to(&mut self, memory: Arc<dyn Memory>) -> Result<(), PublishError> {
+        let enough = memory.slab_len() >= self.slab.high_water()
+            && self.entries <= table::capacity(memory.bucket_count());
+        if !enough {
+            return Err(PublishError::Full {
+                slab_needed: self.slab.high_water(),
+                buckets_needed: table::buckets_for(self.entries),
+            });
+        }
+        const RUN: usize = xdp_common::maps::CHUNK_LEN;
+        for at in (0..self.slab.high_water()).step_by(RUN) {
+            if let Some(octets) = self.memory.read(at, RUN) {
+                memory.write(at, octets);
+            }
+        }
+        for bucket in 0..self.memory.bucket_count() {
+            for slot in self.memory.bucket(bucket) {
+                let address = slot as Address;
+                if address == 0 {
+                    continue;
+                }
+                let place = self.place_of(slot, address);
+                table::insert(&*memory, place, address)
+                    .map_err(|_| self.crowded(memory.bucket_count()))?;
+            }
+        }
+        self.slab.grow(memory.slab_len());
+        self.memory = memory;
+        Ok(())
+    }
+
+    //--- The names of a version
+
+    /// Puts a version's names into the table: new ones first, then those that are there already. On an
+    /// error none of them is there.
+    fn appear(&mut self, compiled: &CompiledZone) -> Result<(), PublishError> {
+        let (mut inserted, mut replaced) = (Vec::new(), Vec::new());
+        for &(hash, new) in &compiled.nodes {
+            let wire = self.wire_of(new);
+            let key = Key { wire: &wire, hash };
+            let (place, address) = match self.find(key, hash) {
+                None => (hash, new),
+                Some(old) => {
+                    let (old_flags, new_flags) = (self.flags_of(old), self.flags_of(new));
+                    let beside = hash ^ CUT_BESIDE_APEX;
+                    if old_flags & flag::APEX != 0 && new_flags & flag::CUT != 0 {
+                        // The apex of a zone below: the cut answers only for its DS.
+                        match self.find(key, beside) {
+                            Some(cut) => {
+                                replaced.push((beside, cut, new));
+                                continue;
+                            }
+                            None => (beside, new),
+                        }
+                    } else if self.apex_len(old) > self.apex_len(new) {
+                        // Of another zone, whose apex is nearer to the name.
+                        continue;
+                    } else {
+                        replaced.push((hash, old, new));
+                        if old_flags & flag::CUT != 0 && new_flags & flag::APEX != 0 {
+                            (beside, old)
+                        } else {
+                            continue;
+                        }
+                    }
+                }
+            };
+            if let Err(error) = self.insert(place, address) {
+                for (place, address) in inserted.into_iter().rev() {
+                    table::remove(&*self.memory, place, address);
+                    self.entries -= 1;
+                }
+                return Err(error);
+            }
+            inserted.push((place, address));
+        }
+        for (place, old, new) in replaced {
+            table::replace(&*self.memory, place, old, new);
+        }
+        Ok(())
+    }
+
+    /// Takes a version's names out of the table, except those that another version has replaced.
+    fn disappear(&mut self, compiled: CompiledZone) -> Retired {
+        for &(hash, address) in compiled.nodes.iter().rev() {
+            if self.flags_of(address) & flag::CUT != 0
+                && table::remove(&*self.memory, hash ^ CUT_BESIDE_APEX, address)
+            {
+                self.entries -= 1;
+            }
+            let wire = self.wire_of(address);
+            // What the name gives way to: the cut of the zone around it, or a node that only keeps
+            // existence monotonic.
+            let key = Key { wire: &wire, hash };
+            let cut = self.find(key, hash ^ CUT_BESIDE_APEX);
+            let stand_in =
+                cut.or_else(|| self.ancestors.get(&*wire).map(|above| above.extent.address));
+            let gone = match stand_in {
+                Some(other) => table::replace(&*self.memory, hash, address, other) && cut.is_some(),
+                None => table::remove(&*self.memory, hash, address),
+            };
+            if gone {
+                self.entries -= 1;
+            }
+            if let Some(cut) = cut.filter(|_| gone) {
+                table::remove(&*self.memory, hash ^ CUT_BESIDE_APEX, cut);
+            }
+        }
+        Retired(compiled.extents)
+    }
+
+    /// Octets of the apex of a node's zone; 0 for what belongs to none.
+    fn apex_len(&self, address: Address) -> u8 {
+        let zone = self.node(address).map_or(0, Node::zone);
+        match zone {
+            0 => 0,
+            zone => self.window(zone).map_or(0, |window| zone_record::Zone::new(window).apex_len()),
+        }
+    }
+
+    //--- The names above an apex
+
+    fn add_ancestors(&mut self, apex: &Name) -> Result<(), PublishError> {
+        // From the root down, so that existence stays monotonic.
+        let mut above = Vec::new();
+        let mut up = apex.parent();
+        while let Some(ancestor) = up {
+            up = ancestor.parent();
+            above.push(ancestor);
+        }
+        for ancestor in above.into_iter().rev() {
+            let wire = ancestor.as_wire();
+            if let Some(known) = self.ancestors.get_mut(wire) {
+                known.apexes += 1;
+                continue;
+            }
+            let hash = node_hash(wire, self.seed);
+            let record = node_head(wire, hash, flag::VIRTUAL, 0);
+            let Some(extent) = self.slab.take(record.len()) else {
+                return Err(self.full(record.len(), 1));
+            };
+            self.memory.write(extent.address as usize * UNIT, &record);
+            self.ancestors.insert(wire.into(), Ancestor { extent, apexes: 1 });
+            if self.find(Key { wire, hash }, hash).is_none() {
+                self.insert(hash, extent.address)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_ancestors(&mut self, apex: &Name) -> Vec<Extent> {
+        let mut retired = Vec::new();
+        let mut up = apex.parent();
+        while let Some(ancestor) = up {
+            let wire = ancestor.as_wire();
+            // After a failure in the middle of adding, those further down are not there.
+            if let Some(known) = self.ancestors.get_mut(wire) {
+                known.apexes -= 1;
+                if known.apexes == 0 {
+                    let extent = known.extent;
+                    self.ancestors.remove(wire);
+                    let hash = node_hash(wire, self.seed);
+                    if table::remove(&*self.memory, hash, extent.address) {
+                        self.entries -= 1;
+                    }
+                    retired.push(extent);
+                }
+            }
+            up = ancestor.parent();
+        }
+        retired
+    }
+
+    //--- Below
+
+    fn insert(&mut self, place: u64, address: Address) -> Result<(), PublishError> {
+        table::insert(&*self.memory, place, address)
+            .map_err(|_| self.crowded(self.memory.bucket_count()))?;
+        self.entries += 1;
+        Ok(())
+    }
+
+    fn find(&self, key: Key<'_>, place: u64) -> Option<Address> {
+        table::candidates(&*self.memory, place).into_iter().find(|&address| {
+            self.node(address).is_some_and(|node| node.hash() == key.hash)
+                && *self.wire_of(address) == *key.wire
+        })
+    }
+
+    fn window(&self, address: Address) -> Option<&Window> {
+        self.memory.read(address as usize * UNIT, size_of::<Window>())?.try_into().ok()
+    }
+
+    fn node(&self, address: Address) -> Option<Node<'_>> {
+        self.window(address).map(Node::new)
+    }
+
+    fn flags_of(&self, address: Address) -> u16 {
+        let flags = self.window(address).map(|window| {
+            let at = xdp_common::image::node::at::FLAGS;
+            u16::from_le_bytes([window[at], window[at + 1]])
+        });
+        flags.unwrap_or(0)
+    }
+
+    fn wire_of(&self, address: Address) -> Box<[u8]> {
+        let Some(window) = self.window(address) else { return Box::default() };
+        let node = Node::new(window);
+        let at = node.name_at();
+        window[at..at + node.name_len()].into()
+    }
+
+    /// Where the table looks for an entry that it holds: the tag says whether it is a cut beside an apex.
+    fn place_of(&self, slot: u64, address: Address) -> u64 {
+        let hash = self.node(address).map_or(0, |node| node.hash());
+        if hash >> 32 == slot >> 32 { hash } else { hash ^ CUT_BESIDE_APEX }
+    }
+
+    fn give(&mut self, extents: Vec<Extent>) {
+        for extent in extents {
+            self.slab.give(extent);
+        }
+    }
+
+    /// What would do for `octets` and `names` more.
+    fn full(&self, octets: usize, names: usize) -> PublishError {
+        let entries = self.entries + names + xdp_common::dns::name::MAX_LABELS;
+        PublishError::Full {
+            slab_needed: self.slab.high_water() + octets + octets / 8 + (1 << 17),
+            buckets_needed: table::buckets_for(entries).max(self.memory.bucket_count()),
+        }
+    }
+
+    fn crowded(&self, buckets: usize) -> PublishError {
+        PublishError::Full { slab_needed: self.slab.high_water(), buckets_needed: buckets * 2 }
+    }
+}

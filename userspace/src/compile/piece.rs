@@ -1,0 +1,177 @@
+//! Pieces built: records written one after the other, with the places that must be fixed when the
+//! piece is put into a message. The layout is `xdp_common::image::piece`'s.
+
+use xdp_common::checksum;
+use xdp_common::image::piece::{
+    self, FIXUP_START, MAX_FIXUPS, NEVER, OWNER_INSIDE, QUESTION_POINTER, at, body_at,
+};
+
+use crate::zone::{Rtype, name};
+
+/// Whose a record is, and how its owner name is written.
+#[derive(Clone, Copy)]
+pub enum OwnerName<'a> {
+    /// The context's own name.
+    Context,
+    /// The suffix of the context's name with this length in octets; all records of the piece alike.
+    Suffix(usize),
+    /// Spelled out up to the zone's apex, which is a suffix of every context.
+    Spelled(&'a [u8]),
+    /// That of the piece's first record, which was spelled out.
+    First,
+}
+
+/// Why a piece cannot be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an RRset is larger than a DNS message (65,535 octets)")]
+pub struct PieceTooLarge;
+
+/// The most pointers that are made to save octets; beyond, names in RDATA are spelled out, so that
+/// the kernel's bound on fix-ups is kept for those that must be.
+const MAX_SAVING_FIXUPS: usize = 20;
+
+/// A piece in the making.
+pub struct PieceBuilder<'a> {
+    apex: &'a [u8],
+    body: Vec<u8>,
+    fixups: Vec<(u16, u16)>,
+    owner: u8,
+    /// Body length, fix-ups and records before the DNSSEC records.
+    plain: Option<(usize, usize, usize)>,
+    count: usize,
+    not_after: u32,
+}
+
+impl<'a> PieceBuilder<'a> {
+    /// A piece for the zone with this apex.
+    pub fn new(apex: &'a [u8]) -> PieceBuilder<'a> {
+        PieceBuilder {
+            apex,
+            body: Vec::new(),
+            fixups: Vec::new(),
+            owner: 0,
+            plain: None,
+            count: 0,
+            not_after: NEVER,
+        }
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Adds a record.
+    pub fn record(&mut self, owner: OwnerName<'_>, rtype: Rtype, ttl: u32, rdata: &[u8]) {
+        match owner {
+            OwnerName::Context => self.body.extend(QUESTION_POINTER.to_be_bytes()),
+            OwnerName::Suffix(len) => {
+                self.owner = len as u8;
+                self.body.extend(QUESTION_POINTER.to_be_bytes());
+            }
+            OwnerName::Spelled(wire) => {
+                self.owner = OWNER_INSIDE;
+                self.name(wire, true);
+            }
+            OwnerName::First => self.pointer(FIXUP_START),
+        }
+        self.body.extend(rtype.0.to_be_bytes());
+        self.body.extend([0, 1]);
+        self.body.extend(ttl.to_be_bytes());
+        let len_at = self.body.len();
+        self.body.extend([0, 0]);
+        self.rdata(rtype, rdata);
+        let len = (self.body.len() - len_at - 2) as u16;
+        self.body[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
+        self.count += 1;
+        if rtype == Rtype::RRSIG
+            && let Some(expiration) = rdata.get(8..12).and_then(|octets| octets.try_into().ok())
+        {
+            self.expires(u32::from_be_bytes(expiration));
+        }
+    }
+
+    /// What follows is sent only if DNSSEC records are wanted.
+    pub fn dnssec_follows(&mut self) {
+        if self.plain.is_none() {
+            self.plain = Some((self.body.len(), self.fixups.len(), self.count));
+        }
+    }
+
+    /// The record of the slab.
+    pub fn finish(self) -> Result<Vec<u8>, PieceTooLarge> {
+        let whole = (self.body.len(), self.fixups.len(), self.count);
+        let plain = self.plain.unwrap_or(whole);
+        // A message has a header and a question, too.
+        if self.body.len() > 65535 - 12 - 5 {
+            return Err(PieceTooLarge);
+        }
+        let body_at = body_at(self.fixups.len());
+        let mut record = vec![0u8; body_at];
+        let mut put = |at: usize, octets: &[u8]| {
+            record[at..at + octets.len()].copy_from_slice(octets);
+        };
+        let parts = [(plain, 0), (whole, 2)];
+        for ((len, _, count), shift) in parts {
+            let sum = checksum::of(&self.body[..len]);
+            put(at::LEN + shift, &(len as u16).to_le_bytes());
+            put(at::SUM + shift, &sum.to_le_bytes());
+            put(at::COUNT + shift, &(count as u16).to_le_bytes());
+        }
+        put(at::NOT_AFTER, &self.not_after.to_le_bytes());
+        put(at::FIXUPS, &[plain.1 as u8, whole.1 as u8]);
+        put(at::OWNER, &[self.owner]);
+        for (index, &(place, what)) in self.fixups.iter().enumerate() {
+            let fixup_at = at::FIXUP_LIST + index * piece::FIXUP_LEN;
+            put(fixup_at, &place.to_le_bytes());
+            put(fixup_at + 2, &what.to_le_bytes());
+        }
+        record.extend(&self.body);
+        Ok(record)
+    }
+
+    fn expires(&mut self, expiration: u32) {
+        let earlier = self.not_after == NEVER || expiration.wrapping_sub(self.not_after) >> 31 != 0;
+        if earlier {
+            self.not_after = expiration;
+        }
+    }
+
+    /// Writes a name: the labels below the apex and a pointer to it, or all of it if no pointer would
+    /// save anything or none is left.
+    fn name(&mut self, wire: &[u8], needed: bool) {
+        let room = if needed { MAX_FIXUPS } else { MAX_SAVING_FIXUPS };
+        let saves = self.apex.len() > 2 && name::is_at_or_below(wire, self.apex);
+        if saves && self.fixups.len() < room {
+            self.body.extend(&wire[..wire.len() - self.apex.len()]);
+            self.pointer(self.apex.len() as u16);
+        } else {
+            self.body.extend(wire);
+        }
+    }
+
+    fn pointer(&mut self, what: u16) {
+        self.fixups.push((self.body.len() as u16, what));
+        self.body.extend([0, 0]);
+    }
+
+    /// Writes RDATA. Names are shortened only in the types of RFC 1035, as RFC 3597 section 4 has it,
+    /// and not in CNAME, whose target must stand whole for what follows it.
+    fn rdata(&mut self, rtype: Rtype, rdata: &[u8]) {
+        let (before, names) = match rtype {
+            Rtype::NS | Rtype::PTR => (0, 1),
+            Rtype::MX => (2, 1),
+            Rtype::SOA => (0, 2),
+            _ => (rdata.len(), 0),
+        };
+        let (head, mut rest) = rdata.split_at(before.min(rdata.len()));
+        self.body.extend(head);
+        for _ in 0..names {
+            let Some(len) = name::wire_name_len(rest) else { break };
+            let (wire, after) = rest.split_at(len);
+            self.name(wire, false);
+            rest = after;
+        }
+        self.body.extend(rest);
+    }
+}

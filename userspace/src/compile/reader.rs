@@ -1,0 +1,132 @@
+//! The engine over an image in the daemon's reach.
+
+use std::cell::RefCell;
+use std::ops::Deref;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use xdp_common::engine::{self, Limits};
+use xdp_common::frame::SliceFrame;
+use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
+use xdp_common::{Outcome, Scratch};
+
+use super::{MAX_TCP_MESSAGE, Memory};
+/// The payload size that responses announce, in octets (DNS flag day 2020).
+const PAYLOAD: u16 = 1232;
+
+/// Answers from what an image held when the reader was made, and from what was published since into the
+/// same memory.
+pub struct Reader {
+    memory: Arc<dyn Memory>,
+    seed: u64,
+    max_labels: u32,
+    gate: Arc<RwLock<()>>,
+}
+
+/// What one thread works with: large, and made once.
+struct Worker {
+    scratch: Box<Scratch>,
+    message: Box<[u8]>,
+}
+
+thread_local! {
+    static WORKER: RefCell<Worker> = RefCell::new(Worker {
+        scratch: Box::default(),
+        message: vec![0; MAX_TCP_MESSAGE].into(),
+    });
+}
+
+impl Reader {
+    pub(super) fn new(
+        memory: Arc<dyn Memory>,
+        seed: u64,
+        max_labels: u32,
+        gate: Arc<RwLock<()>>,
+    ) -> Reader {
+        Reader { memory, seed, max_labels, gate }
+    }
+
+    /// Held for reading while an answer is made: who takes it for writing knows that no reader is left
+    /// that may look at what was withdrawn before.
+    pub fn gate(&self) -> Arc<RwLock<()>> {
+        Arc::clone(&self.gate)
+    }
+
+    /// Answers one DNS message as XDP would.
+    ///
+    /// `limit` is the server's largest response in octets; over UDP it is further limited by what the
+    /// client says, and to 512 without EDNS. `now` is seconds since 1970, truncated to 32 bits. If the
+    /// outcome [is answered](Outcome::is_answered), `response` holds the response; otherwise it is empty
+    /// and the outcome says why.
+    pub fn answer(
+        &self,
+        query: &[u8],
+        over_tcp: bool,
+        limit: usize,
+        now: u32,
+        response: &mut Vec<u8>,
+    ) -> Outcome {
+        response.clear();
+        if query.len() > MAX_TCP_MESSAGE {
+            return Outcome::TooLong;
+        }
+        WORKER.with_borrow_mut(|Worker { scratch, message }| {
+            message[..query.len()].copy_from_slice(query);
+            let mut frame = SliceFrame::new(message, query.len());
+            let limits = Limits {
+                response: limit.min(MAX_TCP_MESSAGE),
+                over_udp: !over_tcp,
+                now_s: now,
+                payload: PAYLOAD,
+            };
+            let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+            let outcome = engine::respond(self, &mut frame, query.len(), &limits, scratch);
+            if outcome.is_answered() {
+                response.extend_from_slice(frame.octets());
+            }
+            outcome
+        })
+    }
+}
+
+/// A copy of a bucket.
+struct Copied(Bucket);
+
+impl Deref for Copied {
+    type Target = Bucket;
+
+    fn deref(&self) -> &Bucket {
+        &self.0
+    }
+}
+
+impl Store for Reader {
+    const MAX_PIECES: usize = engine::plan::PLAN_LEN;
+    const MAX_TYPES: usize = xdp_common::image::node::MAX_TYPES;
+    const MAX_CHAIN: usize = 8;
+    const MAX_PARTS: usize = MAX_TCP_MESSAGE / xdp_common::image::piece::PART + 1;
+    const MAX_FIXUPS: usize = xdp_common::image::piece::MAX_FIXUPS;
+    // The shortest record is an owner pointer, ten octets and no RDATA.
+    const MAX_OWNERS: usize = MAX_TCP_MESSAGE / 12;
+    const UNBOUNDED: bool = true;
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn max_labels(&self) -> usize {
+        self.max_labels as usize
+    }
+
+    fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>> {
+        let index = (hash as u32).wrapping_add(probe as u32) as usize;
+        Some(Copied(self.memory.bucket(index & (self.memory.bucket_count() - 1))))
+    }
+
+    fn record(&self, address: Address) -> Option<&Window> {
+        self.memory.read(address as usize * UNIT, size_of::<Window>())?.try_into().ok()
+    }
+
+    fn entry(&self, address: Address) -> Option<&Entry> {
+        self.memory.read(address as usize * UNIT, size_of::<Entry>())?.try_into().ok()
+    }
+}

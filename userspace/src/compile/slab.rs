@@ -1,0 +1,186 @@
+//! The allocator of the slab: which octets are taken, not what is in them.
+//!
+//! Records of up to [`WINDOW`] octets are packed into chunks by size class and never straddle the
+//! window that the kernel reads through. Anything longer gets whole chunks in a row.
+
+use std::collections::BTreeMap;
+
+use xdp_common::image::{Address, UNIT, WINDOW, Window};
+use xdp_common::maps::CHUNK_LEN;
+
+/// Octets at the start of the slab that are never handed out: address 0 is no place.
+const RESERVED: usize = 64;
+
+/// The last place in a chunk where a record can start: its window must end with the chunk.
+const LAST_START: usize = CHUNK_LEN - size_of::<Window>();
+
+/// A run of octets in the slab.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Extent {
+    /// Where it starts.
+    pub address: Address,
+    /// Octets asked for.
+    pub len: u32,
+}
+
+/// What is free.
+pub struct Slab {
+    chunks: usize,
+    /// Chunks before this one have been handed out at least once.
+    next_chunk: usize,
+    /// Where the next small record goes, in octets, and the chunk's last start.
+    bump: usize,
+    bump_limit: usize,
+    /// Freed small records by size in units.
+    free: Vec<Vec<Address>>,
+    /// Freed runs of chunks: first, count.
+    free_runs: BTreeMap<usize, usize>,
+    used: usize,
+}
+
+impl Slab {
+    /// A slab of `len` octets, all free.
+    pub fn new(len: usize) -> Slab {
+        let mut slab = Slab {
+            chunks: len / CHUNK_LEN,
+            next_chunk: 0,
+            bump: 0,
+            bump_limit: 0,
+            free: vec![Vec::new(); WINDOW / UNIT + 1],
+            free_runs: BTreeMap::new(),
+            used: 0,
+        };
+        if slab.open_chunk().is_some() {
+            slab.bump = RESERVED;
+        }
+        slab
+    }
+
+    /// More room behind what there is; `len` is the new length in octets.
+    pub fn grow(&mut self, len: usize) {
+        self.chunks = self.chunks.max(len / CHUNK_LEN);
+    }
+
+    /// Octets handed out, rounded up to units.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Octets from the start of the slab to the end of the last chunk that was ever handed out.
+    pub fn high_water(&self) -> usize {
+        self.next_chunk * CHUNK_LEN
+    }
+
+    /// Takes `len` octets; `None` if there is no room.
+    pub fn take(&mut self, len: usize) -> Option<Extent> {
+        let size = len.max(1).next_multiple_of(UNIT);
+        let address = if size <= WINDOW { self.take_small(size)? } else { self.take_run(size)? };
+        self.used += size;
+        Some(Extent { address, len: u32::try_from(len).ok()? })
+    }
+
+    /// Gives octets back.
+    pub fn give(&mut self, extent: Extent) {
+        let size = (extent.len as usize).max(1).next_multiple_of(UNIT);
+        self.used -= size;
+        if size <= WINDOW {
+            self.free[size / UNIT].push(extent.address);
+        } else {
+            let chunk = extent.address as usize * UNIT / CHUNK_LEN;
+            self.free_runs.insert(chunk, size.div_ceil(CHUNK_LEN));
+        }
+    }
+
+    fn take_small(&mut self, size: usize) -> Option<Address> {
+        if let Some(address) = self.free[size / UNIT].pop() {
+            return Some(address);
+        }
+        if self.bump > self.bump_limit || self.bump_limit == 0 {
+            self.open_chunk()?;
+        }
+        let address = (self.bump / UNIT) as Address;
+        self.bump += size;
+        Some(address)
+    }
+
+    /// Starts to fill another chunk.
+    fn open_chunk(&mut self) -> Option<()> {
+        let chunk = match self.take_chunks(1) {
+            Some(chunk) => chunk,
+            None => {
+                self.bump = usize::MAX;
+                return None;
+            }
+        };
+        self.bump = chunk * CHUNK_LEN;
+        self.bump_limit = self.bump + LAST_START;
+        Some(())
+    }
+
+    fn take_run(&mut self, size: usize) -> Option<Address> {
+        let chunk = self.take_chunks(size.div_ceil(CHUNK_LEN))?;
+        Some((chunk * CHUNK_LEN / UNIT) as Address)
+    }
+
+    /// The first run of free chunks that is long enough.
+    fn take_chunks(&mut self, count: usize) -> Option<usize> {
+        if let Some((&first, &free)) = self.free_runs.iter().find(|&(_, &free)| free >= count) {
+            self.free_runs.remove(&first);
+            if free > count {
+                self.free_runs.insert(first + count, free - count);
+            }
+            return Some(first);
+        }
+        if self.next_chunk + count > self.chunks {
+            return None;
+        }
+        let first = self.next_chunk;
+        self.next_chunk += count;
+        Some(first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_small_record_s_window_ends_in_its_chunk() {
+        let mut slab = Slab::new(4 * CHUNK_LEN);
+        while let Some(extent) = slab.take(1000) {
+            let at = extent.address as usize * UNIT;
+            assert!(at >= RESERVED && at % CHUNK_LEN <= LAST_START);
+        }
+        assert!(slab.used() > 3 * CHUNK_LEN);
+    }
+
+    proptest! {
+        #[test]
+        fn extents_never_overlap(
+            steps in proptest::collection::vec((any::<bool>(), 1usize..200_000, any::<usize>()), 1..200),
+        ) {
+            let mut slab = Slab::new(64 * CHUNK_LEN);
+            let mut taken: Vec<Extent> = Vec::new();
+            for (take, len, pick) in steps {
+                if take || taken.is_empty() {
+                    let len = if pick % 3 == 0 { len } else { len % WINDOW + 1 };
+                    taken.extend(slab.take(len));
+                } else {
+                    slab.give(taken.swap_remove(pick % taken.len()));
+                }
+                let mut ranges: Vec<_> = taken
+                    .iter()
+                    .map(|extent| (extent.address as usize * UNIT, extent.len as usize))
+                    .collect();
+                ranges.sort_unstable();
+                for pair in ranges.windows(2) {
+                    prop_assert!(pair[0].0 + pair[0].1 <= pair[1].0);
+                }
+                if let Some(last) = ranges.last() {
+                    prop_assert!(last.0 + last.1 <= 64 * CHUNK_LEN);
+                }
+            }
+        }
+    }
+}

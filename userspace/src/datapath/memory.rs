@@ -1,0 +1,292 @@
+//! Memory that the daemon shares with the kernel: mapped arrays, and anonymous memory of the same shape.
+//!
+//! This is the one module of the crate that holds unsafe code.
+#![expect(unsafe_code, reason = "mapped memory is read and written through pointers")]
+
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr::{NonNull, addr_of_mut};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use xdp_common::image::{Bucket, Window};
+use xdp_common::maps::{CHUNK_LEN, Config};
+
+use crate::compile::Memory;
+
+/// Octets behind the slab that read as zero, so that a window at its end is whole: a chunk is a
+/// multiple of every page size, so what follows can be mapped apart from the slab.
+const SLACK: usize = CHUNK_LEN;
+const _: () = assert!(SLACK >= size_of::<Window>());
+
+/// Slots of a bucket.
+const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
+
+/// How large a slab and a table are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Size {
+    /// Octets of the slab, a multiple of [`CHUNK_LEN`].
+    pub slab: usize,
+    /// Buckets of the table, a power of two.
+    pub buckets: usize,
+}
+
+impl Size {
+    /// Octets of both; `None` if they are too many to count.
+    pub fn octets(self) -> Option<usize> {
+        self.buckets.checked_mul(size_of::<Bucket>())?.checked_add(self.slab)
+    }
+}
+
+//----------- Region ---------------------------------------------------------------------------------
+
+/// A run of mapped pages, unmapped when dropped.
+#[derive(Debug)]
+struct Region {
+    start: NonNull<u8>,
+    len: NonZeroUsize,
+}
+
+// SAFETY: the pages belong to the process and not to a thread, and nobody but this value unmaps them.
+unsafe impl Send for Region {}
+// SAFETY: as above; what is read and written through the pointer is the business of those who do it.
+unsafe impl Sync for Region {}
+
+impl Region {
+    /// Pages of zeros. They take memory when they are first written.
+    fn anonymous(len: usize) -> Result<Region, Errno> {
+        let len = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        // NORESERVE: a large slab is an upper limit, most of which may never be used.
+        let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
+        // SAFETY: the kernel chooses the address, so no memory of ours is replaced.
+        let start = unsafe { mmap_anonymous(None, len, READ_WRITE, flags)? };
+        Ok(Region { start: start.cast(), len })
+    }
+
+    /// The first `len` octets of a BPF array.
+    fn of_array(map: BorrowedFd<'_>, len: usize) -> Result<Region, Errno> {
+        let len = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        // SAFETY: as in `anonymous`.
+        let start = unsafe { mmap(None, len, READ_WRITE, MapFlags::MAP_SHARED, map, 0)? };
+        Ok(Region { start: start.cast(), len })
+    }
+
+    /// Puts the first `len` octets of a BPF array in the place of this region's first.
+    fn lay_array(&mut self, map: BorrowedFd<'_>, len: usize) -> Result<(), Errno> {
+        let len = NonZeroUsize::new(len).filter(|len| *len <= self.len).ok_or(Errno::EINVAL)?;
+        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED;
+        // SAFETY: the pages replaced are this region's, by the check above, and nobody has a
+        // reference into them: the region is borrowed mutably.
+        unsafe { mmap(Some(self.start.addr()), len, READ_WRITE, flags, map, 0)? };
+        Ok(())
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: exactly these pages were mapped, and references into them borrow this value.
+        let unmapped = unsafe { munmap(self.start.cast(), self.len.get()) };
+        if let Err(error) = unmapped {
+            tracing::error!(%error, "unmapping memory");
+        }
+    }
+}
+
+const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
+//----------- Mapping --------------------------------------------------------------------------------
+
+/// A slab and a table, in the daemon's memory or in BPF maps.
+#[derive(Debug)]
+pub struct Mapping {
+    size: Size,
+    slab: Region,
+    table: Region,
+}
+
+impl Mapping {
+    /// Memory of the daemon's own, all zero.
+    pub fn anonymous(size: Size) -> Result<Mapping, Errno> {
+        check(size)?;
+        let slab = Region::anonymous(size.slab + SLACK)?;
+        let table = Region::anonymous(size.buckets * size_of::<Bucket>())?;
+        Ok(Mapping { size, slab, table })
+    }
+
+    /// BPF arrays with at least these sizes, made to be mapped (BPF_F_MMAPABLE). They stay mapped
+    /// when the file descriptors are closed.
+    pub fn of_maps(slab: impl AsFd, table: impl AsFd, size: Size) -> Result<Mapping, Errno> {
+        check(size)?;
+        // The array ends with its last chunk; the pages behind it stay zero.
+        let mut region = Region::anonymous(size.slab + SLACK)?;
+        region.lay_array(slab.as_fd(), size.slab)?;
+        let table = Region::of_array(table.as_fd(), size.buckets * size_of::<Bucket>())?;
+        Ok(Mapping { size, slab: region, table })
+    }
+
+    /// Its size.
+    pub fn size(&self) -> Size {
+        self.size
+    }
+
+    fn slot(&self, bucket: usize, slot: usize) -> &AtomicU64 {
+        assert!(bucket < self.size.buckets && slot < SLOTS, "slot {slot} of bucket {bucket}");
+        let slots = self.table.start.cast::<u64>();
+        // SAFETY: the slot lies inside the table, by the check above, is aligned since pages are, and
+        // all accesses to it in this process are atomic.
+        unsafe { AtomicU64::from_ptr(slots.add(bucket * SLOTS + slot).as_ptr()) }
+    }
+}
+
+fn check(size: Size) -> Result<(), Errno> {
+    let fits = size.octets().is_some_and(|octets| octets <= isize::MAX as usize - SLACK);
+    let is_valid = fits
+        && size.slab != 0
+        && size.slab.is_multiple_of(CHUNK_LEN)
+        && size.buckets.is_power_of_two();
+    if is_valid { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+impl Memory for Mapping {
+    fn slab_len(&self) -> usize {
+        self.size.slab
+    }
+
+    fn bucket_count(&self) -> usize {
+        self.size.buckets
+    }
+
+    fn write(&self, at: usize, octets: &[u8]) {
+        let end = at.checked_add(octets.len());
+        assert!(end.is_some_and(|end| end <= self.size.slab), "{} at {at}", octets.len());
+        // SAFETY: the octets lie inside the slab, by the check above. No published record lies there
+        // (the contract of `Memory`), so no reader uses what is there now.
+        unsafe {
+            let to = self.slab.start.add(at);
+            to.copy_from_nonoverlapping(NonNull::from(octets).cast(), octets.len());
+        }
+    }
+
+    fn read(&self, at: usize, len: usize) -> Option<&[u8]> {
+        if at.checked_add(len)? > self.size.slab + SLACK {
+            return None;
+        }
+        // SAFETY: the octets lie inside the region, by the check above, which stays mapped as long as
+        // the borrow. A published record in them does not change while it can be read; what happens
+        // to lie beside it may, and readers do not use it.
+        Some(unsafe { NonNull::slice_from_raw_parts(self.slab.start.add(at), len).as_ref() })
+    }
+
+    fn bucket(&self, index: usize) -> Bucket {
+        std::array::from_fn(|slot| self.slot(index, slot).load(Ordering::Acquire))
+    }
+
+    fn store(&self, bucket: usize, slot: usize, entry: u64) {
+        self.slot(bucket, slot).store(entry, Ordering::Release);
+    }
+}
+
+//----------- ConfigMap ------------------------------------------------------------------------------
+
+/// The programs' configuration, in the map [`xdp_common::maps::CONFIG`].
+#[derive(Debug)]
+pub struct ConfigMap(Region);
+
+impl ConfigMap {
+    /// Maps the array's one entry.
+    pub fn new(map: impl AsFd) -> Result<ConfigMap, Errno> {
+        Region::of_array(map.as_fd(), size_of::<Config>()).map(ConfigMap)
+    }
+
+    /// Writes each field as a whole. The programs may see some fields before and others after: each
+    /// is right by itself.
+    pub fn write(&mut self, config: &Config) {
+        let to = self.0.start.cast::<Config>().as_ptr();
+        macro_rules! store {
+            ($($field:ident)*) => {$(
+                // SAFETY: the field lies inside the mapped page, aligned since pages are. The store is
+                // volatile so that it happens, once, though nobody in this process reads it.
+                unsafe { addr_of_mut!((*to).$field).write_volatile(config.$field) };
+            )*};
+        }
+        store!(seed bucket_mask max_labels payload_limit ports macs addresses address_count now_s);
+    }
+}
+
+//----------- Grace period ---------------------------------------------------------------------------
+
+/// Waits until every XDP program that is running now has ended.
+///
+/// XDP programs run inside RCU read-side sections, and MEMBARRIER_CMD_GLOBAL waits for an RCU grace
+/// period (about 10 ms). A kernel with CPUs in full dynticks mode refuses it (membarrier(2)).
+pub fn wait_for_programs() -> Result<(), Errno> {
+    // SAFETY: the call takes three integers and touches no memory of ours.
+    let result =
+        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0u32, 0i32) };
+    Errno::result(result).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Size = Size { slab: 2 * CHUNK_LEN, buckets: 4 };
+
+    #[test]
+    fn what_is_written_is_read() {
+        let memory = Mapping::anonymous(SMALL).unwrap();
+        memory.write(0, b"first");
+        memory.write(SMALL.slab - 4, b"last");
+        assert_eq!(memory.read(0, 6).unwrap(), b"first\0");
+        assert_eq!(memory.read(SMALL.slab - 4, 4).unwrap(), b"last");
+    }
+
+    #[test]
+    fn a_window_at_the_end_reads_zeros_behind_it() {
+        let memory = Mapping::anonymous(SMALL).unwrap();
+        memory.write(SMALL.slab - 8, &[0xff; 8]);
+        let window = memory.read(SMALL.slab - 8, size_of::<Window>()).unwrap();
+        assert_eq!(window[..8], [0xff; 8]);
+        assert!(window[8..].iter().all(|octet| *octet == 0));
+        assert!(memory.read(SMALL.slab, SLACK).is_some());
+        assert!(memory.read(SMALL.slab, SLACK + 1).is_none());
+        assert!(memory.read(usize::MAX, 2).is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "8 at 131065")]
+    fn nothing_is_written_behind_the_slab() {
+        Mapping::anonymous(SMALL).unwrap().write(SMALL.slab - 7, &[0xff; 8]);
+    }
+
+    #[test]
+    fn slots_are_stored_one_by_one() {
+        let memory = Mapping::anonymous(SMALL).unwrap();
+        memory.store(3, 7, u64::MAX);
+        memory.store(0, 1, 5);
+        assert_eq!(memory.bucket(3), [0, 0, 0, 0, 0, 0, 0, u64::MAX]);
+        assert_eq!(memory.bucket(0), [0, 5, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(memory.bucket(1), [0; 8]);
+    }
+
+    #[test]
+    #[should_panic(expected = "slot 0 of bucket 4")]
+    fn there_are_no_more_buckets_than_said() {
+        Mapping::anonymous(SMALL).unwrap().bucket(4);
+    }
+
+    #[test]
+    fn impossible_sizes_are_refused() {
+        for (slab, buckets) in
+            [(0, 4), (CHUNK_LEN + 1, 4), (CHUNK_LEN, 0), (CHUNK_LEN, 3), (CHUNK_LEN, 1 << 62)]
+        {
+            assert!(Mapping::anonymous(Size { slab, buckets }).is_err(), "{slab} {buckets}");
+        }
+    }
+
+    #[test]
+    fn programs_can_be_waited_for() {
+        wait_for_programs().unwrap();
+    }
+}
