@@ -139,7 +139,7 @@ const QUESTIONS: &[Question] = &[
     any("www.secure.example.org", "A", "signed child zone"),
     insecure(any("www.legacy.example.org", "A", "unsigned child zone")),
     by(Way::Socket, any("www.example.org", "A", "little room")),
-    by(Way::Socket, any("example.org", "DNSKEY", "too little room")),
+    by(Way::Socket, any("shop.example.org", "A", "too little room")),
 ];
 
 //----------- What is answered -----------------------------------------------------------------------
