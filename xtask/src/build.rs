@@ -132,27 +132,16 @@ fn object() -> Result<()> {
     Ok(())
 }
 
-/// Builds, and attaches to an interface until Ctrl-C, by a daemon that serves nothing: what XDP then
-/// sees, it counts and passes up.
+/// Builds, and attaches to an interface until Ctrl-C.
 pub fn load(arguments: &LoadArguments) -> Result<()> {
-    let LoadArguments { interface, mode, dry_run } = arguments;
-    if !Path::new("/sys/class/net").join(interface).exists() {
-        bail!("there is no interface {interface:?}; `ip link` lists those there are");
-    }
-    let directory = shell::target().join("load");
-    let config = directory.join("sealdns.toml");
-    let text = format!(
-        "version = \"v1\"\n[server]\nlisten = []\ncontrol = {:?}\nstate-dir = {:?}\n\
-         [xdp]\ninterfaces = [{interface:?}]\nmode = \"{mode}\"\nmemory = \"64MiB\"\n",
-        directory.join("control.sock"),
-        directory.join("state"),
-    );
     let mut command = Command::new(sealdns());
-    command.args(["run", "--config"]).arg(&config);
-    if *dry_run {
-        eprintln!("would build {}, write {}:", sealdns().display(), config.display());
-        eprint!("{text}");
-        eprintln!("and run\n  $ {}", shell::shown(&command));
+    command.args(["xdp", "attach", "--foreground", &arguments.interface]);
+    command.args(["--mode", &arguments.mode]);
+    if !Path::new("/sys/class/net").join(&arguments.interface).exists() {
+        bail!("there is no interface {:?}; `ip link` lists those there are", arguments.interface);
+    }
+    if arguments.dry_run {
+        eprintln!("would build {}, and run\n  $ {}", sealdns().display(), shell::shown(&command));
         return Ok(());
     }
     if !shell::is_root() {
@@ -160,8 +149,6 @@ pub fn load(arguments: &LoadArguments) -> Result<()> {
     }
     setup::ensure(setup::Purpose::Build)?;
     run(&Arguments::default())?;
-    fs::create_dir_all(directory.join("state"))?;
-    fs::write(&config, text).with_context(|| format!("{} cannot be written", config.display()))?;
     // Ctrl-C is for sealdns, which detaches; this program waits until it has.
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, Arc::clone(&interrupted))?;
