@@ -5,7 +5,10 @@ mod wire;
 
 use std::process::ExitCode;
 
-use tests::harness::{Test, main as run};
+use tests::{
+    harness::{Test, main as run},
+    oracle::answers,
+};
 
 const TESTS: &[Test] = &[
     Test { name: "kernel::the_object_loads", run: kernel::the_object_loads },
@@ -16,6 +19,10 @@ const TESTS: &[Test] = &[
         run: wire::the_driver_counts_what_xdp_sends,
     },
     Test { name: "wire::a_relay_carries_answers_back", run: wire::a_relay_carries_answers_back },
+    Test {
+        name: "oracle::the_daemon_answers_as_knotd_does",
+        run: answers::the_daemon_answers_as_knotd_does,
+    },
 ];
 
 fn main() -> ExitCode {

@@ -1,3 +1,4 @@
 //! Other people's tools on what this program makes.
 
+pub mod answers;
 pub mod signing;
