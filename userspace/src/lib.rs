@@ -2,7 +2,8 @@
 //!
 //! Arrows only point down: `main` -> [`cli`] -> [`daemon`] -> {[`datapath`], [`server`],
 //! [`control`], [`transfer`]} -> [`compile`] -> [`dnssec`] -> [`zone`].
-//! From [`compile`] downwards there is no tokio, no aya, no clock and no file.
+//! From [`compile`] downwards there is no tokio, no aya, no clock and no file, but for
+//! [`zone::text::files`], which opens master files.
 
 pub mod cli;
 pub mod config;

@@ -2,3 +2,4 @@
 
 pub mod answers;
 pub mod signing;
+pub mod zone_text;

@@ -23,8 +23,6 @@ const MAX_CHAIN: usize = 16;
 
 /// A zone in the slab.
 pub struct CompiledZone {
-    /// Its zone record.
-    pub zone: Address,
     /// Its nodes with the hashes of their names, in canonical order.
     pub nodes: Vec<(u64, Address)>,
     /// All that it occupies.
@@ -182,7 +180,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             nodes.push(self.write_node(place, zone));
         }
         let max_labels = names::max_labels(&self.names);
-        Ok(CompiledZone { zone, nodes, extents: Vec::new(), max_labels })
+        Ok(CompiledZone { nodes, extents: Vec::new(), max_labels })
     }
 
     //--- Nodes and their pieces
@@ -213,8 +211,15 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         for rtype in rtypes {
             let Some(rrset) = owner.rrset(rtype) else { continue };
             let piece = match rtype {
-                // One piece serves as the answer to a question for it and as a proof.
-                Rtype::NSEC => self.denial_piece(&owner, rrset)?,
+                // One piece serves as the answer to a question for it and as a proof, but what a
+                // wildcard answers with is the question's own.
+                Rtype::NSEC => {
+                    record.proofs[0] = self.denial_piece(&owner, rrset)?;
+                    match first_label(wire) {
+                        b"*" => self.rrset_piece(&owner, rrset, OwnerName::Context)?,
+                        _ => record.proofs[0],
+                    }
+                }
                 Rtype::DNAME => {
                     record.flags |= flag::DNAME;
                     self.rrset_piece(&owner, rrset, OwnerName::Suffix(wire.len()))?
@@ -227,7 +232,6 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
                     record.otherwise = piece;
                 }
                 Rtype::DNAME => record.otherwise = piece,
-                Rtype::NSEC => record.proofs[0] = piece,
                 _ => {}
             }
             record.types.push((rtype.0, piece));

@@ -92,6 +92,8 @@ pub struct ZoneFault {
 pub struct ZoneBuilder {
     apex: Name,
     records: Vec<Record>,
+    /// Nothing was pushed since the records were sorted.
+    sorted: bool,
     bytes: Vec<u8>,
 }
 
@@ -115,12 +117,18 @@ impl Record {
     fn rdata(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.at as usize + usize::from(self.owner_len)..][..usize::from(self.rdata_len)]
     }
+
+    /// Owner name and RDATA.
+    fn whole(self, bytes: &[u8]) -> &[u8] {
+        let length = usize::from(self.owner_len) + usize::from(self.rdata_len);
+        &bytes[self.at as usize..][..length]
+    }
 }
 
 impl ZoneBuilder {
     /// Starts a zone with this apex.
     pub fn new(apex: Name) -> ZoneBuilder {
-        ZoneBuilder { apex, records: Vec::new(), bytes: Vec::new() }
+        ZoneBuilder { apex, records: Vec::new(), sorted: false, bytes: Vec::new() }
     }
 
     /// The apex the builder was started with.
@@ -160,6 +168,7 @@ impl ZoneBuilder {
         }
         let owner_len = owner.len() as u8;
         let number = u32::try_from(self.records.len()).map_err(|_| ZoneError::TooLarge)?;
+        self.sorted = false;
         self.records.push(Record { at, number, owner_len, rdata_len, rtype, ttl });
         Ok(())
     }
@@ -253,7 +262,11 @@ impl ZoneBuilder {
     /// Sorts into canonical order of owners, then types, then RDATA.
     fn sort(&mut self) {
         use rayon::prelude::*;
+        if std::mem::replace(&mut self.sorted, true) {
+            return;
+        }
         let bytes = &self.bytes[..];
+        let records = &self.records[..];
         let behind_owner = |a: &Record, b: &Record| {
             a.rtype
                 .cmp(&b.rtype)
@@ -267,21 +280,31 @@ impl ZoneBuilder {
             canonical_order(a.owner(bytes), b.owner(bytes))
         };
         // Most files are written in some order already.
-        if self.records.is_sorted_by(|a, b| order(a, b).is_le()) {
+        if records.is_sorted_by(|a, b| order(a, b).is_le()) {
             return;
         }
         // Two names mostly differ near the apex: their first octets in canonical order, gathered
         // once, decide without walking over labels at every comparison.
         let apex_len = self.apex.as_wire().len();
-        let mut keyed: Vec<(u128, Record)> = self
-            .records
+        let mut keyed: Vec<(u128, u32)> = records
             .par_iter()
-            .map(|&record| (canonical_prefix(record.owner(bytes), apex_len), record))
+            .enumerate()
+            .map(|(at, record)| (canonical_prefix(record.owner(bytes), apex_len), at as u32))
             .collect();
-        keyed.par_sort_unstable_by(|(a_prefix, a), (b_prefix, b)| {
-            a_prefix.cmp(b_prefix).then_with(|| order(a, b))
+        keyed.par_sort_unstable_by(|&(a_prefix, a), &(b_prefix, b)| {
+            a_prefix.cmp(&b_prefix).then_with(|| order(&records[a as usize], &records[b as usize]))
         });
-        self.records.iter_mut().zip(keyed).for_each(|(record, (_, sorted))| *record = sorted);
+        // The octets follow the order too: those who walk over the records from here on would
+        // otherwise wait for memory at each of them.
+        let mut ordered_bytes = Vec::with_capacity(bytes.len());
+        let ordered = keyed.iter().map(|&(_, index)| {
+            let record = records[index as usize];
+            let at = ordered_bytes.len() as u32;
+            ordered_bytes.extend_from_slice(record.whole(bytes));
+            Record { at, ..record }
+        });
+        self.records = ordered.collect();
+        self.bytes = ordered_bytes;
     }
 
     /// Sorts into canonical order, drops duplicate records (RFC 2181 section 5), gives every RRset
@@ -289,7 +312,7 @@ impl ZoneBuilder {
     /// SOA record.
     pub fn finish(mut self) -> Result<Zone, ZoneError> {
         self.sort();
-        let ZoneBuilder { apex, records, bytes } = self;
+        let ZoneBuilder { apex, records, bytes, .. } = self;
         let mut zone = Zone {
             apex,
             owners: Vec::new(),

@@ -23,15 +23,18 @@ impl Fault {
 pub struct Place {
     /// The file as it was named by who opened it or by `$INCLUDE`.
     pub file: String,
-    /// The line, from 1.
+    /// The line, from 1; 0 for the file as a whole.
     pub line: usize,
-    /// The column in characters, from 1; a tab is one character.
+    /// The column in characters, from 1; a tab is one character. 0 for the file as a whole.
     pub column: usize,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}:{}", self.file, self.column),
+        }
     }
 }
 
@@ -42,10 +45,8 @@ impl fmt::Display for Place {
 pub struct ReadError {
     /// What is wrong, and where it helps what to do: one sentence without a full stop.
     pub message: String,
-    /// The file at fault.
-    pub file: String,
-    /// Where in it; `None` if the file as a whole is at fault (it cannot be read).
-    pub place: Option<Place>,
+    /// Where: a file as a whole if it cannot be read or lacks something.
+    pub place: Place,
     /// The line at fault, control characters replaced; long lines are cut around the column.
     pub source_line: String,
     /// How many characters of `source_line` stand before the column.
@@ -59,22 +60,11 @@ impl ReadError {
     pub(super) fn of_file(file: &str, message: impl Into<String>) -> ReadError {
         ReadError {
             message: message.into(),
-            file: file.to_owned(),
-            place: None,
+            place: Place { file: file.to_owned(), line: 0, column: 0 },
             source_line: String::new(),
             caret: 0,
             included_from: Vec::new(),
         }
-    }
-
-    /// The line, from 1; 0 if the file as a whole is at fault.
-    pub fn line(&self) -> usize {
-        self.place.as_ref().map_or(0, |place| place.line)
-    }
-
-    /// The column in characters, from 1; 0 if the file as a whole is at fault.
-    pub fn column(&self) -> usize {
-        self.place.as_ref().map_or(0, |place| place.column)
     }
 }
 
@@ -83,7 +73,10 @@ impl std::error::Error for ReadError {}
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
-        let Some(place) = &self.place else { return write!(f, "\n  --> {}", self.file) };
+        let place = &self.place;
+        if place.line == 0 {
+            return write!(f, "\n  --> {place}");
+        }
         let number = place.line.to_string();
         let margin = number.len();
         write!(f, "\n{:margin$}--> {place}", "")?;
@@ -100,12 +93,18 @@ impl fmt::Display for ReadError {
     }
 }
 
+/// Where the lines of a text start.
+pub(super) fn line_starts(text: &[u8]) -> Vec<u32> {
+    let ends = text.iter().enumerate().filter(|(_, octet)| **octet == b'\n');
+    std::iter::once(0).chain(ends.map(|(at, _)| at as u32 + 1)).collect()
+}
+
 /// Line and column of an octet of a text, both from 1, the column in characters.
-pub(super) fn line_and_column(text: &[u8], at: usize) -> (usize, usize) {
-    let before = &text[..at.min(text.len())];
-    let line_start = before.iter().rposition(|&octet| octet == b'\n').map_or(0, |at| at + 1);
-    let line = 1 + before.iter().filter(|&&octet| octet == b'\n').count();
-    (line, 1 + characters(skip_mark(before, line_start)))
+pub(super) fn line_and_column(text: &[u8], line_starts: &[u32], at: usize) -> (usize, usize) {
+    let at = at.min(text.len());
+    let line = line_starts.partition_point(|&start| start as usize <= at).max(1);
+    let start = line_starts.get(line - 1).map_or(0, |&start| start as usize);
+    (line, 1 + characters(skip_mark(&text[..at], start)))
 }
 
 /// The line around an octet for people, and how many of its characters stand before the octet.
@@ -175,10 +174,12 @@ mod tests {
     #[test]
     fn lines_and_columns_count_characters_from_one() {
         let text = "\u{feff}aé b\n\tc".as_bytes();
-        assert_eq!(line_and_column(text, 3), (1, 1));
-        assert_eq!(line_and_column(text, 7), (1, 4));
-        assert_eq!(line_and_column(text, text.len() - 1), (2, 2));
-        assert_eq!(line_and_column(text, 1000), (2, 3));
+        let starts = line_starts(text);
+        assert_eq!(line_and_column(text, &starts, 3), (1, 1));
+        assert_eq!(line_and_column(text, &starts, 7), (1, 4));
+        assert_eq!(line_and_column(text, &starts, text.len() - 1), (2, 2));
+        assert_eq!(line_and_column(text, &starts, 1000), (2, 3));
+        assert_eq!(line_and_column(b"", &line_starts(b""), 0), (1, 1));
     }
 
     #[test]

@@ -193,6 +193,11 @@ impl<'a> Fields<'a> {
             let message = format!("the RDATA is complete, but {} follows", self.shown(*token));
             return Err(in_rdata(rtype, Fault::new(token.at(), message)));
         }
+        if !digest_fits(rtype, self.out) {
+            let message = "the digest has not the length of its digest type";
+            let last = self.tokens.last().map_or(self.end as usize, |token| token.at());
+            return Err(in_rdata(rtype, Fault::new(last, message)));
+        }
         if self.out.len() > MAX_RDATA_LEN {
             let message = format!("the RDATA is {} octets long; 65535 fit", self.out.len());
             return Err(in_rdata(rtype, Fault::new(self.place(), message)));
@@ -247,11 +252,11 @@ impl<'a> Fields<'a> {
             }
             Field::Name => self.name()?,
             Field::Ipv4 => {
-                let address: std::net::Ipv4Addr = self.from_str("an IPv4 address")?;
+                let address: std::net::Ipv4Addr = self.standard("an IPv4 address")?;
                 self.out.extend_from_slice(&address.octets());
             }
             Field::Ipv6 => {
-                let address: std::net::Ipv6Addr = self.from_str("an IPv6 address")?;
+                let address: std::net::Ipv6Addr = self.standard("an IPv6 address")?;
                 self.out.extend_from_slice(&address.octets());
             }
             Field::String => self.string()?,
@@ -370,7 +375,8 @@ impl<'a> Fields<'a> {
         parse(token.raw(self.text)).ok_or_else(|| self.expected(token, what))
     }
 
-    pub(super) fn from_str<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, Fault> {
+    /// Takes the next token as what the standard library reads.
+    pub(super) fn standard<T: std::str::FromStr>(&mut self, what: &str) -> Result<T, Fault> {
         self.parse(what, |raw| str::from_utf8(raw).ok()?.parse().ok())
     }
 
@@ -868,10 +874,31 @@ pub(super) fn well_formed(rtype: Rtype, rdata: &[u8]) -> bool {
     match layout(rtype) {
         Some(layout) => {
             let mut rest = rdata;
-            layout.iter().all(|&field| skip(field, &mut rest).is_some()) && rest.is_empty()
+            layout.iter().all(|&field| skip(field, &mut rest).is_some())
+                && rest.is_empty()
+                && digest_fits(rtype, rdata)
         }
         None => !scanner::knows(rtype) || scanner::well_formed(rtype, rdata),
     }
+}
+
+/// Whether a digest is as long as those of its type, if that is known: what a digit lost in copying
+/// breaks first. DS, CDS, TA, DLV (IANA "Digest Algorithms") and SSHFP (RFC 4255, RFC 6594).
+fn digest_fits(rtype: Rtype, rdata: &[u8]) -> bool {
+    let (start, digest_type) = match rtype.0 {
+        // RFC 8078 section 4: algorithm 0 asks for deletion; its digest is one octet.
+        59 if rdata.get(2) == Some(&0) => return true,
+        43 | 59 | 32768 | 32769 => (4, rdata.get(3)),
+        44 => (2, rdata.get(1)),
+        _ => return true,
+    };
+    let expected = match digest_type {
+        Some(1) => 20,
+        Some(2) => 32,
+        Some(4) if rtype.0 != 44 => 48,
+        _ => return true,
+    };
+    rdata.len() == start + expected
 }
 
 /// Moves `rest` behind a field.

@@ -53,6 +53,7 @@ enum Class {
     Open,
     Close,
     Backslash,
+    Return,
     Nul,
 }
 
@@ -60,7 +61,7 @@ const CLASSES: [Class; 256] = {
     let mut classes = [Class::Plain; 256];
     classes[b' ' as usize] = Class::Space;
     classes[b'\t' as usize] = Class::Space;
-    classes[b'\r' as usize] = Class::Space;
+    classes[b'\r' as usize] = Class::Return;
     classes[b'\n' as usize] = Class::Newline;
     classes[b'"' as usize] = Class::Quote;
     classes[b';' as usize] = Class::Comment;
@@ -136,9 +137,16 @@ impl<'a> Lexer<'a> {
                     }
                 }
                 Class::Comment => {
-                    while text.get(at).is_some_and(|&octet| octet != b'\n') {
+                    while let Some(&octet) = text.get(at).filter(|&&octet| octet != b'\n') {
+                        if octet == b'\r' {
+                            line_end(text, at)?;
+                        }
                         at += 1;
                     }
+                }
+                Class::Return => {
+                    line_end(text, at)?;
+                    at += 1;
                 }
                 Class::Open => {
                     if depth == 0 {
@@ -167,6 +175,18 @@ impl<'a> Lexer<'a> {
         self.at = at;
         let Some(last) = tokens.last() else { return Ok(None) };
         Ok(Some(Entry { blank_owner, end: last.end }))
+    }
+}
+
+/// Carriage returns stand before a line feed only: BIND takes others for line ends, others for
+/// white space, and behind a comment that decides what the zone holds.
+fn line_end(text: &[u8], at: usize) -> Result<(), Fault> {
+    match text[at..].iter().find(|&&octet| octet != b'\r') {
+        None | Some(b'\n') => Ok(()),
+        Some(_) => {
+            let message = "a carriage return without a line feed (save the file with LF or CR LF)";
+            Err(Fault::new(at, message))
+        }
     }
 }
 
@@ -285,6 +305,8 @@ mod tests {
     fn faults_name_their_place() {
         assert_eq!(fault("a (b\nc (d)\n").0, 2);
         assert_eq!(fault("a )").0, 2);
+        assert_eq!(fault("a\r\r\nb ; c\rd").0, 9);
+        assert_eq!(fault("a\rb").0, 1);
         assert_eq!(fault("a\nb \"c\nd\"").0, 4);
         assert_eq!(fault("a\\\n").0, 1);
         assert!(fault("a\0b").1.contains("UTF-16"));

@@ -20,6 +20,7 @@ mod lexer;
 mod rare;
 mod reader;
 mod scanner;
+mod show;
 mod svcb;
 mod writer;
 

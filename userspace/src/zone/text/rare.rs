@@ -241,7 +241,7 @@ fn hip(fields: &mut Fields<'_>) -> Result<(), Fault> {
 
 /// `address protocol service …` (RFC 1035 section 3.4.2).
 fn wks(fields: &mut Fields<'_>) -> Result<(), Fault> {
-    let address: Ipv4Addr = fields.from_str("an IPv4 address")?;
+    let address: Ipv4Addr = fields.standard("an IPv4 address")?;
     let protocol = fields.parse("a protocol by number, or TCP or UDP", |raw| {
         known(raw, &[("icmp", 1), ("tcp", 6), ("udp", 17)]).or_else(|| decimal(raw, 255))
     })?;
@@ -337,7 +337,7 @@ fn a6(fields: &mut Fields<'_>) -> Result<(), Fault> {
     let prefix = fields.number(128, "a prefix length from 0 to 128")? as u8;
     fields.out.push(prefix);
     if prefix < 128 {
-        let address: Ipv6Addr = fields.from_str("an IPv6 address")?;
+        let address: Ipv6Addr = fields.standard("an IPv6 address")?;
         let mut octets = address.octets();
         let first = usize::from(prefix / 8);
         octets[first] &= 0xff >> (prefix % 8);
@@ -358,12 +358,12 @@ fn amtrelay(fields: &mut Fields<'_>) -> Result<(), Fault> {
     match kind {
         0 => fields.parse("a dot for no relay", |raw| (raw == b".").then_some(())),
         1 => {
-            let address: Ipv4Addr = fields.from_str("an IPv4 address")?;
+            let address: Ipv4Addr = fields.standard("an IPv4 address")?;
             fields.out.extend_from_slice(&address.octets());
             Ok(())
         }
         2 => {
-            let address: Ipv6Addr = fields.from_str("an IPv6 address")?;
+            let address: Ipv6Addr = fields.standard("an IPv6 address")?;
             fields.out.extend_from_slice(&address.octets());
             Ok(())
         }

@@ -1,11 +1,12 @@
 //! Entries of master files become records of a zone (RFC 1035 section 5, RFC 2308 section 4).
 
-use super::error::{Fault, Place, ReadError, Warning, line_and_column, shown_line};
+use super::error::{Fault, Place, ReadError, Warning, line_and_column, line_starts, shown_line};
 use super::fields::{Fields, duration, push_name, shown};
 use super::generate;
 use super::lexer::{Entry, Lexer, Token};
 use crate::zone::tree::{ZoneFault, ZoneFaultKind};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, ZoneError};
+use std::cell::OnceCell;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -90,6 +91,8 @@ pub fn parse(
 struct Source {
     name: String,
     text: Rc<Vec<u8>>,
+    /// Where its lines start, found when a place is asked for.
+    line_starts: OnceCell<Vec<u32>>,
     /// Which source included it, and where.
     parent: Option<(usize, u32)>,
 }
@@ -133,7 +136,12 @@ impl Reader<'_> {
     ) -> Result<(), ReadError> {
         let id = self.sources.len();
         let text = Rc::new(text);
-        self.sources.push(Source { name, text: Rc::clone(&text), parent });
+        self.sources.push(Source {
+            name,
+            text: Rc::clone(&text),
+            line_starts: OnceCell::new(),
+            parent,
+        });
         if u32::try_from(text.len()).is_err() {
             let message = "the file is larger than 4 GiB";
             return Err(ReadError::of_file(&self.sources[id].name, message));
@@ -500,8 +508,9 @@ impl Reader<'_> {
     }
 
     fn place(&self, source: usize, at: usize) -> Place {
-        let Source { name, text, .. } = &self.sources[source];
-        let (line, column) = line_and_column(text, at);
+        let Source { name, text, line_starts: starts, .. } = &self.sources[source];
+        let starts = starts.get_or_init(|| line_starts(text));
+        let (line, column) = line_and_column(text, starts, at);
         Place { file: name.clone(), line, column }
     }
 
@@ -514,14 +523,7 @@ impl Reader<'_> {
             included_from.push(self.place(source, at as usize));
             parent = self.sources[source].parent;
         }
-        ReadError {
-            message: fault.message,
-            file: place.file.clone(),
-            place: Some(place),
-            source_line,
-            caret,
-            included_from,
-        }
+        ReadError { message: fault.message, place, source_line, caret, included_from }
     }
 }
 

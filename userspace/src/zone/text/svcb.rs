@@ -6,6 +6,7 @@
 use super::error::Fault;
 use super::fields::{Fields, decimal, shown};
 use super::lexer::Token;
+use super::show;
 use crate::zone::name::{wire_name_len, write_name};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -117,8 +118,8 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
         let (value, after) = after.split_at(length);
         rest = after;
         line.push(' ');
-        // Names younger than RFC 9461 are not known everywhere; `keyNNN` is.
-        let name = KEYS.iter().find(|(_, known)| *known == key && key < OHTTP);
+        // Names younger than RFC 9460 are not known everywhere (Knot 3.2); `keyNNN` is.
+        let name = KEYS.iter().find(|(_, known)| *known == key && key <= IPV6HINT);
         match name {
             Some((name, _)) => line.push_str(name),
             None => write!(line, "key{key}")?,
@@ -132,7 +133,7 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
                 for (index, key) in value.chunks_exact(2).enumerate() {
                     let key = u16::from_be_bytes([key[0], key[1]]);
                     line.push_str(if index > 0 { "," } else { "" });
-                    match KEYS.iter().find(|(_, known)| *known == key && key < OHTTP) {
+                    match KEYS.iter().find(|(_, known)| *known == key && key <= IPV6HINT) {
                         Some((name, _)) => line.push_str(name),
                         None => write!(line, "key{key}")?,
                     }
@@ -154,7 +155,7 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
                     }
                     rest = after;
                 }
-                write_quoted(line, &list)?;
+                show::quoted(line, &list)?;
             }
             PORT => write!(line, "{}", u16::from_be_bytes([value[0], value[1]]))?,
             IPV4HINT => {
@@ -170,23 +171,9 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
                 }
             }
             ECH => line.push_str(&domain::utils::base64::encode_string(value)),
-            _ => write_quoted(line, value)?,
+            _ => show::quoted(line, value)?,
         }
     }
-    Ok(())
-}
-
-/// Octets as a character string in quotes (RFC 1035 section 5.1).
-fn write_quoted(line: &mut String, octets: &[u8]) -> std::fmt::Result {
-    line.push('"');
-    for &octet in octets {
-        match octet {
-            b'"' | b'\\' => write!(line, "\\{}", octet as char)?,
-            b' '..=b'~' => line.push(octet as char),
-            _ => write!(line, "\\{octet:03}")?,
-        }
-    }
-    line.push('"');
     Ok(())
 }
 
@@ -236,7 +223,7 @@ fn param(fields: &mut Fields<'_>) -> Result<(u16, Vec<u8>), Fault> {
     if name.starts_with(b"key") {
         return Ok((key, value));
     }
-    let wire = value_to_wire(fields, token, key, rest.is_some(), &value)?;
+    let wire = value_to_wire(token, key, rest.is_some(), &value)?;
     Ok((key, wire))
 }
 
@@ -258,13 +245,7 @@ fn key(name: &[u8]) -> Option<u16> {
     decimal(digits, u16::MAX.into()).filter(|_| plain).map(|key| key as u16)
 }
 
-fn value_to_wire(
-    fields: &mut Fields<'_>,
-    token: Token,
-    key: u16,
-    has_value: bool,
-    value: &[u8],
-) -> Result<Vec<u8>, Fault> {
+fn value_to_wire(token: Token, key: u16, has_value: bool, value: &[u8]) -> Result<Vec<u8>, Fault> {
     let fault = |message: &str| Err(Fault::new(token.at(), message));
     match key {
         NO_DEFAULT_ALPN | OHTTP if has_value => return fault("this key has no value"),
@@ -308,7 +289,7 @@ fn value_to_wire(
         Some(wire) => Ok(wire),
         None => {
             let name = KEYS.iter().find(|(_, known)| *known == key).map_or("key", |known| known.0);
-            Err(fields.expected(token, &format!("a {name} with a value of its form")))
+            fault(&format!("the value of {name} has not the form that it must have"))
         }
     }
 }

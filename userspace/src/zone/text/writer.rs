@@ -2,7 +2,7 @@
 
 use super::fields::{Fields, well_formed};
 use super::lexer::Lexer;
-use super::{scanner, svcb};
+use super::{scanner, show, svcb};
 use crate::zone::name::write_name;
 use crate::zone::{Owner, Rtype, Zone};
 use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 use std::io;
 
 /// Writes a zone so that any name server, and [`super::parse`], reads it back. The SOA record comes
-/// first; RDATA is written by `domain` where it knows the type, else as RFC 3597 section 5 has it.
+/// first; RDATA is written by `domain` where it knows the type, or by the table of field kinds if
+/// other tools know the type, else as RFC 3597 section 5 has it.
 /// RRSIG records get the TTL of the RRset that they cover (RFC 4034 section 3).
 pub fn write(zone: &Zone, out: &mut impl io::Write) -> io::Result<()> {
     let mut line = String::new();
@@ -63,10 +64,11 @@ fn record(line: &mut String, owner: &str, rtype: Rtype, ttl: u32, rdata: &[u8]) 
     line.clear();
     let _ = write!(line, "{owner}\t{ttl}\tIN\t{rtype}\t");
     let start = line.len();
-    // What does not read back the same, whoever is to blame, is written octet by octet.
+    // What does not read back the same, whoever is to blame, is written octet by octet, and its
+    // type by number: not every tool knows every mnemonic.
     if !(presentation(line, rtype, rdata) && reads_as(&line[start..], rtype, rdata)) {
-        line.truncate(start);
-        let _ = write!(line, "\\# {}", rdata.len());
+        line.clear();
+        let _ = write!(line, "{owner}\t{ttl}\tIN\tTYPE{}\t\\# {}", rtype.0, rdata.len());
         for (index, octet) in rdata.iter().enumerate() {
             let _ = write!(line, "{}{octet:02x}", if index == 0 { " " } else { "" });
         }
@@ -80,7 +82,7 @@ fn presentation(line: &mut String, rtype: Rtype, rdata: &[u8]) -> bool {
         return well_formed(rtype, rdata) && svcb::write(rdata, line).is_ok();
     }
     match scanner::parse(rtype, rdata) {
-        None | Some(ZoneRecordData::Unknown(_)) => false,
+        None | Some(ZoneRecordData::Unknown(_)) => show::write(line, rtype, rdata).is_some(),
         Some(parsed) => write!(line, "{}", parsed.display_zonefile(DisplayKind::Simple)).is_ok(),
     }
 }
