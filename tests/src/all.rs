@@ -6,7 +6,10 @@ mod wire;
 
 use std::process::ExitCode;
 
-use tests::harness::{Test, main as run};
+use tests::{
+    harness::{Test, main as run},
+    oracle::answers,
+};
 
 const TESTS: &[Test] = &[
     Test {
@@ -52,6 +55,10 @@ const TESTS: &[Test] = &[
         run: wire::the_driver_counts_what_xdp_sends,
     },
     Test { name: "wire::a_relay_carries_answers_back", run: wire::a_relay_carries_answers_back },
+    Test {
+        name: "oracle::the_daemon_answers_as_knotd_does",
+        run: answers::the_daemon_answers_as_knotd_does,
+    },
 ];
 
 fn main() -> ExitCode {
