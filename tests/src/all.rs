@@ -1,5 +1,6 @@
 //! The one test binary: every test by name.
 
+mod datapath;
 mod kernel;
 mod wire;
 
@@ -8,6 +9,31 @@ use std::process::ExitCode;
 use tests::harness::{Test, main as run};
 
 const TESTS: &[Test] = &[
+    Test {
+        name: "datapath::xdp_is_attached_counts_and_goes",
+        run: datapath::xdp_is_attached_counts_and_goes,
+    },
+    Test {
+        name: "datapath::a_program_of_another_is_not_replaced",
+        run: datapath::a_program_of_another_is_not_replaced,
+    },
+    Test {
+        name: "datapath::generic_mode_is_the_second_choice",
+        run: datapath::generic_mode_is_the_second_choice,
+    },
+    Test {
+        name: "datapath::programs_are_replaced_and_no_packet_is_lost",
+        run: datapath::programs_are_replaced_and_no_packet_is_lost,
+    },
+    Test { name: "datapath::memory_has_a_limit", run: datapath::memory_has_a_limit },
+    Test {
+        name: "datapath::without_privileges_all_memory_is_made_at_once",
+        run: datapath::without_privileges_all_memory_is_made_at_once,
+    },
+    Test {
+        name: "datapath::a_new_mac_address_is_followed",
+        run: datapath::a_new_mac_address_is_followed,
+    },
     Test { name: "kernel::the_object_loads", run: kernel::the_object_loads },
     Test { name: "kernel::a_foreign_frame_passes", run: kernel::a_foreign_frame_passes },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },

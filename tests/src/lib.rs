@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! What the tests stand on: a network of their own, frames, programs that are run without a device,
 //! programs of others as oracles, and a list of tests that says what it could not run.
 
@@ -8,8 +7,3 @@ pub mod inject;
 pub mod net;
 pub mod oracle;
 pub mod prog_test_run;
-=======
-//! Harness of the tests.
-
-pub mod oracle;
->>>>>>> zone

@@ -7,7 +7,6 @@
 
 pub mod prepare;
 pub mod privileges;
-pub mod sockets_only;
 pub mod state;
 
 #[cfg(test)]

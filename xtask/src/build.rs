@@ -130,7 +130,8 @@ fn object() -> Result<()> {
 /// Builds, and attaches to an interface until Ctrl-C.
 pub fn load(arguments: &LoadArguments) -> Result<()> {
     let mut command = Command::new(sealdns());
-    command.args(["xdp", "attach", &arguments.interface, "--mode", &arguments.mode]);
+    command.args(["xdp", "attach", "--foreground", &arguments.interface]);
+    command.args(["--mode", &arguments.mode]);
     if !Path::new("/sys/class/net").join(&arguments.interface).exists() {
         bail!("there is no interface {:?}; `ip link` lists those there are", arguments.interface);
     }

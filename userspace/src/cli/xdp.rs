@@ -1,11 +1,13 @@
 //! `sealdns xdp` and `sealdns cache`.
 
-use clap::Subcommand;
-use serde_json::Value;
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Value, json};
 
 use super::output::{CommandResult, Exit, Output, cell, table};
-use super::{Global, PATIENCE};
+use super::{Global, PATIENCE, logging};
+use crate::config::XdpMode;
 use crate::control::protocol::Request;
+use crate::datapath::foreground;
 
 /// What to do with XDP.
 #[derive(Subcommand, Debug)]
@@ -16,6 +18,12 @@ pub enum XdpCommand {
     Attach {
         /// The interface's name
         interface: String,
+        /// Attach without a daemon, until Ctrl-C: answers nothing, shows what the interface can
+        #[arg(long)]
+        foreground: bool,
+        /// How, in the foreground: the daemon's is set in its configuration
+        #[arg(long, value_enum, default_value = "auto", requires = "foreground")]
+        mode: Mode,
     },
     /// Detach XDP, until the daemon is started again; the sockets go on serving
     Detach {
@@ -26,6 +34,27 @@ pub enum XdpCommand {
         #[arg(long, conflicts_with = "interface")]
         all: bool,
     },
+}
+
+/// [`XdpMode`] on the command line.
+#[derive(ValueEnum, Clone, Copy, Debug)]
+pub enum Mode {
+    /// Native if the driver can, else generic, said aloud
+    Auto,
+    /// In the driver, or not at all
+    Native,
+    /// On socket buffers: for devices whose driver has no XDP
+    Generic,
+}
+
+impl From<Mode> for XdpMode {
+    fn from(mode: Mode) -> XdpMode {
+        match mode {
+            Mode::Auto => XdpMode::Auto,
+            Mode::Native => XdpMode::Native,
+            Mode::Generic => XdpMode::Generic,
+        }
+    }
 }
 
 /// What to do with the maps.
@@ -54,7 +83,22 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
                 }
             });
         }
-        XdpCommand::Attach { interface } => {
+        XdpCommand::Attach { interface, foreground: true, mode } => {
+            logging::start(global.json);
+            let counters = foreground::attach(interface, (*mode).into(), |attachment| {
+                let (name, mode) = (&attachment.interface().name, attachment.mode());
+                let attached = json!({ "attached": name, "mode": mode });
+                output.data(attached, |attached| {
+                    format!("attached: {name} ({}); Ctrl-C detaches\n", cell(&attached["mode"]))
+                });
+            })?;
+            output.data(json!({ "detached": interface, "counters": counters }), |_| {
+                let counted = counters.iter().filter(|(_, count)| **count != 0);
+                let counted = counted.map(|(name, count)| vec![name.clone(), count.to_string()]);
+                format!("detached\n{}", table(&["outcome", "packets"], counted))
+            });
+        }
+        XdpCommand::Attach { interface, .. } => {
             let request = Request::XdpAttach { interface: interface.clone() };
             let data = global.call(&request, PATIENCE)?;
             output.data(data, |data| format!("attached: {}\n", cell(&data["attached"])));

@@ -1,4 +1,19 @@
-//! The room `datapath`.
+//! The data plane: compiled zones in memory and, where XDP is attached, in its maps.
+//!
+//! | to … | use |
+//! |---|---|
+//! | serve zones | [`Plane`], behind the daemon's seam [`DataPlane`](crate::daemon::state::DataPlane) |
+//! | attach without a daemon | [`foreground`] |
+//! | load the programs | [`load::Loaded`] |
+//! | attach one | [`attach::Attachment`] |
+//! | share memory with the kernel | [`memory`] |
 
+pub mod attach;
+pub mod foreground;
+pub mod interface;
+pub mod load;
 pub mod memory;
 pub mod object;
+pub mod plane;
+
+pub use plane::{Plane, open};

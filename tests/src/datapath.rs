@@ -1,0 +1,303 @@
+//! The daemon's data plane with the real object on real devices: attaching, counting, growing.
+
+use std::{
+    net::{SocketAddr, UdpSocket},
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use sealdns::{
+    config::{Config, XdpMode, name_from_text},
+    daemon::state::DataPlane,
+    datapath::{Plane, interface::Interface, memory::Size},
+    zone::{Zone, text},
+};
+use tests::{
+    harness::Verdict,
+    net::{self, End, Namespace},
+};
+
+use super::kernel::obstacle;
+
+const CLIENT: &str = "198.51.100.1/24";
+const SERVER: &str = "198.51.100.2/24";
+
+/// Little memory, so that little outgrows it.
+const FLOOR: Size = Size { slab: 1 << 16, buckets: 64 };
+
+/// A query for example. SOA, no EDNS.
+const QUERY: &[u8] = b"\x12\x34\0\0\0\x01\0\0\0\0\0\0\x07example\0\0\x06\0\x01";
+
+/// Two namespaces joined by a veth pair; the server's end is `server`.
+struct Stage {
+    client: Namespace,
+    server: Namespace,
+}
+
+impl Stage {
+    fn new(test: &str) -> Result<Self> {
+        net::sweep();
+        let client = Namespace::new(&format!("{test}-c"))?;
+        let server = Namespace::new(&format!("{test}-s"))?;
+        net::veth(
+            &End { namespace: &client, interface: "client", addresses: &[CLIENT] },
+            &End { namespace: &server, interface: "server", addresses: &[SERVER] },
+        )?;
+        Ok(Self { client, server })
+    }
+
+    /// A socket of the client that sends to a port of the server.
+    fn socket(&self, port: u16) -> Result<UdpSocket> {
+        let server = SocketAddr::new(net::address_of(SERVER)?, port);
+        self.client.enter(|| {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.connect(server)?;
+            Ok(socket)
+        })?
+    }
+
+    /// Sends without minding that nobody listens there, which the next call would be told.
+    fn send(&self, socket: &UdpSocket, message: &[u8]) {
+        if socket.send(message).is_err() {
+            let _ = socket.send(message);
+        }
+    }
+}
+
+fn config(more: &str) -> Result<Config> {
+    let text = format!("version = \"v1\"\n{more}\naddresses = [\"198.51.100.2\"]\n");
+    Ok(Config::parse(&text, Path::new("sealdns.toml"))?)
+}
+
+/// A zone `example.` with this many hosts.
+fn zone(hosts: u32) -> Result<Arc<Zone>> {
+    let text = format!(
+        "$TTL 300\n@ SOA ns mail 1 256 256 1024 60\n@ NS ns\nns A 192.0.2.53\n\
+         $GENERATE 1-{hosts} host$ TXT \"one of many\"\n"
+    );
+    let apex = name_from_text("example").context("a name")?;
+    let none = &mut |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    Ok(Arc::new(text::parse(text.into(), "zone", &apex, text::Options::default(), none)?.zone))
+}
+
+/// What `ip` says of the server's device; it names any XDP program.
+fn link(stage: &Stage) -> Result<String> {
+    let mut show = Command::new("ip");
+    show.args(["-d", "link", "show", "dev", "server"]);
+    let output = stage.server.output(&mut show, Duration::from_secs(5))?;
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// From opening to detaching, natively; the kernel's own tool sees the same.
+pub fn xdp_is_attached_counts_and_goes() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("attach")?;
+    let config = config("[xdp]\ninterfaces = [\"server\"]")?;
+    let mut plane = stage.server.enter(|| Plane::new(&config, FLOOR))??;
+    let status = plane.status();
+    ensure!(status.attachments.len() == 1, "{status:?}");
+    ensure!(status.attachments[0].interface == "server", "{status:?}");
+    ensure!(status.attachments[0].mode == XdpMode::Native, "{status:?}");
+    ensure!(status.maps.iter().all(|map| map.capacity > 0), "{status:?}");
+    ensure!(link(&stage)?.contains("prog/xdp id"), "{}", link(&stage)?);
+
+    let (foreign, served) = (stage.socket(4242)?, stage.socket(53)?);
+    for _ in 0..5 {
+        stage.send(&foreign, b"not for port 53");
+    }
+    stage.send(&served, QUERY);
+    thread::sleep(Duration::from_millis(50));
+    let counters = plane.counters();
+    ensure!(counters["not-our-port"] >= 5, "{counters:?}");
+    // The image is empty: port and addresses were ours, the name is nobody's.
+    ensure!(counters["miss"] + counters["not-ours"] >= 1, "{counters:?}");
+    ensure!(counters["not-our-address"] == 0, "{counters:?}");
+    ensure!(counters["octets_out"] == 0, "{counters:?}");
+
+    let error = plane.detach(Some("other")).err().context("detached from nowhere")?.to_string();
+    ensure!(error == "XDP is not attached to other, but to server", "{error}");
+    ensure!(stage.server.enter(|| plane.detach(None))?? == ["server"]);
+    ensure!(!link(&stage)?.contains("xdp"), "{}", link(&stage)?);
+    ensure!(plane.status().attachments.is_empty());
+
+    // Once more at run time; this time it goes with the plane.
+    stage.server.enter(|| plane.attach("server"))??;
+    ensure!(link(&stage)?.contains("prog/xdp id"), "{}", link(&stage)?);
+    let error = stage.server.enter(|| plane.attach("server"))?.err().context("attached twice")?;
+    ensure!(error.to_string() == "XDP is attached to server already", "{error}");
+    drop(plane);
+    ensure!(!link(&stage)?.contains("xdp"), "{}", link(&stage)?);
+    Ok(Verdict::Passed)
+}
+
+/// Whoever came first keeps the device, and is named.
+pub fn a_program_of_another_is_not_replaced() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("busy")?;
+    let config = config("[xdp]\ninterfaces = [\"server\"]")?;
+    let first = stage.server.enter(|| Plane::new(&config, FLOOR))??;
+    let attached = stage.server.enter(|| Interface::find("server"))??.xdp.context("no program")?;
+    let error = stage.server.enter(|| Plane::new(&config, FLOOR).err().map(|e| e.to_string()))?;
+    let error = error.context("the program was replaced")?;
+    ensure!(error.contains(&format!("id {}, native mode", attached.id)), "{error}");
+    let now = stage.server.enter(|| Interface::find("server"))??.xdp;
+    ensure!(now == Some(attached), "{now:?}");
+    drop(first);
+
+    let missing = config_of_missing()?;
+    let error = stage.server.enter(|| Plane::new(&missing, FLOOR).err().map(|e| e.to_string()))?;
+    let error = error.context("attached to what does not exist")?;
+    ensure!(error.contains("no network interface \"servre\""), "{error}");
+    ensure!(error.contains("there are: lo, server"), "{error}");
+    Ok(Verdict::Passed)
+}
+
+fn config_of_missing() -> Result<Config> {
+    config("[xdp]\ninterfaces = [\"servre\"]")
+}
+
+/// A bridge's driver has no XDP.
+pub fn generic_mode_is_the_second_choice() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("generic")?;
+    if stage.server.ip("link add bridge type bridge").is_err() {
+        return Ok(Verdict::Skipped("this kernel has no bridges".into()));
+    }
+    let plane = |text: &str| {
+        let config = config(&format!("[xdp]\n{text}"))?;
+        stage.server.enter(|| Plane::new(&config, FLOOR))?
+    };
+    let mode = |plane: Plane| plane.status().attachments[0].mode;
+    ensure!(mode(plane("interfaces = [\"bridge\"]")?) == XdpMode::Generic);
+    ensure!(mode(plane("interfaces = [\"server\"]\nmode = \"generic\"")?) == XdpMode::Generic);
+    ensure!(mode(plane("interfaces = [\"server\"]\nmode = \"native\"")?) == XdpMode::Native);
+    let refused = plane("interfaces = [\"bridge\"]\nmode = \"native\"").err();
+    let refused = refused.context("a bridge runs XDP natively")?.to_string();
+    ensure!(refused.starts_with("bridge cannot run XDP in native mode: "), "{refused}");
+    ensure!(refused.contains("mode = \"generic\""), "{refused}");
+    Ok(Verdict::Passed)
+}
+
+/// While packets come, zones outgrow the maps twice: every packet is counted, by the old programs or
+/// by the new.
+pub fn programs_are_replaced_and_no_packet_is_lost() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("grow")?;
+    let config = config("[xdp]\ninterfaces = [\"server\"]\nmemory = \"64MiB\"")?;
+    let mut plane = stage.server.enter(|| Plane::new(&config, FLOOR))??;
+    let id =
+        || anyhow::Ok(stage.server.enter(|| Interface::find("server"))??.xdp.map(|xdp| xdp.id));
+    let capacity = |plane: &Plane| plane.status().maps[0].capacity;
+    let (first_id, first_capacity) = (id()?, capacity(&plane));
+
+    let socket = stage.socket(4242)?;
+    // Somebody must listen, or refusals come back and sending fails.
+    let server = SocketAddr::new(net::address_of(SERVER)?, 4242);
+    let _listener = stage.server.enter(|| UdpSocket::bind(server))??;
+    let stop = AtomicBool::new(false);
+    let sent = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            let mut sent = 0u64;
+            while !stop.load(Relaxed) {
+                sent += u64::from(socket.send(b"not for port 53").is_ok());
+                // Not so fast that the device drops.
+                thread::sleep(Duration::from_micros(100));
+            }
+            sent
+        });
+        let grown = [2_000, 40_000].map(|hosts| -> Result<_> {
+            plane.publish(&zone(hosts)?)?;
+            Ok((id()?, capacity(&plane)))
+        });
+        thread::sleep(Duration::from_millis(50));
+        stop.store(true, Relaxed);
+        let sent = sender.join().ok().context("the sender panicked")?;
+        let [second, third] = grown;
+        let (second, third) = (second?, third?);
+        ensure!(second.0 != first_id && third.0 != second.0, "{first_id:?} {second:?} {third:?}");
+        ensure!(second.1 > first_capacity && third.1 > second.1, "{second:?} {third:?}");
+        Ok(sent)
+    })?;
+    thread::sleep(Duration::from_millis(50));
+    let counters = plane.counters();
+    ensure!(sent > 100, "{sent} packets prove nothing");
+    ensure!(counters["not-our-port"] == sent, "{sent} sent, {counters:?}");
+    drop(plane);
+    ensure!(!link(&stage)?.contains("xdp"), "{}", link(&stage)?);
+    Ok(Verdict::Passed)
+}
+
+/// What does not fit is refused with the setting's name, and what was served before stays.
+pub fn memory_has_a_limit() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("limit")?;
+    let config = config("[xdp]\ninterfaces = [\"server\"]\nmemory = \"1MiB\"")?;
+    let mut plane = stage.server.enter(|| Plane::new(&config, FLOOR))??;
+    plane.publish(&zone(10)?)?;
+    let before = format!("{:?}", plane.status());
+    let error = plane.publish(&zone(40_000)?).err().context("40,000 names in 1 MiB")?.to_string();
+    ensure!(error.contains("`memory` in [xdp] allows 1 MiB: raise it"), "{error}");
+    ensure!(format!("{:?}", plane.status()) == before, "{before} {:?}", plane.status());
+    plane.publish(&zone(11)?)?;
+    Ok(Verdict::Passed)
+}
+
+/// A daemon that gives up its privileges cannot make maps later.
+pub fn without_privileges_all_memory_is_made_at_once() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("user")?;
+    let config = config(
+        "[server]\nuser = \"nobody\"\n[xdp]\ninterfaces = [\"server\"]\nmemory = \"64MiB\"",
+    )?;
+    let plane = stage.server.enter(|| Plane::new(&config, FLOOR))??;
+    let octets: u64 = plane.status().maps.iter().map(|map| map.memory_octets).sum();
+    ensure!(octets <= 64 << 20 && octets > 60 << 20, "{octets}");
+    Ok(Verdict::Passed)
+}
+
+/// A device's MAC address may change while XDP is attached.
+pub fn a_new_mac_address_is_followed() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("mac")?;
+    let config = config("[xdp]\ninterfaces = [\"server\"]")?;
+    let mut plane = stage.server.enter(|| Plane::new(&config, FLOOR))??;
+    let socket = stage.socket(53)?;
+    stage.server.ip("link set server address 02:00:00:00:00:99")?;
+    stage.client.ip("neigh replace 198.51.100.2 lladdr 02:00:00:00:00:99 dev client")?;
+    stage.send(&socket, QUERY);
+    thread::sleep(Duration::from_millis(50));
+    let before = plane.counters();
+    ensure!(before["not-our-address"] >= 1, "{before:?}");
+    stage.server.enter(|| plane.tick())?;
+    stage.send(&socket, QUERY);
+    thread::sleep(Duration::from_millis(50));
+    let after = plane.counters();
+    ensure!(after["miss"] + after["not-ours"] > before["miss"] + before["not-ours"], "{after:?}");
+
+    // A device that goes takes its attachment along.
+    stage.server.ip("link delete server")?;
+    stage.server.enter(|| plane.tick())?;
+    ensure!(plane.status().attachments.is_empty(), "{:?}", plane.status());
+    Ok(Verdict::Passed)
+}

@@ -1,0 +1,222 @@
+//! An XDP program on an interface: natively, else in generic mode, never in another's place.
+
+use std::io;
+
+use aya::programs::xdp::XdpLink;
+use aya::programs::{ProgramError, Xdp, XdpMode as Flag};
+
+use super::interface::{Interface, InterfaceError};
+use crate::config::XdpMode;
+
+/// A program attached to an interface; detached when dropped, or when the process ends, however.
+#[derive(Debug)]
+pub struct Attachment {
+    interface: Interface,
+    mode: XdpMode,
+    link: Option<XdpLink>,
+}
+
+/// Why a program could not be attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The interface cannot be used.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// Somebody else's program is there.
+    #[error(
+        "{interface} has an XDP program already (id {id}, {mode} mode), and it is not replaced: see \
+         whose it is with `bpftool prog show id {id}`, and detach it first{hint}"
+    )]
+    Busy {
+        /// The interface's name.
+        interface: String,
+        /// The program's id.
+        id: u32,
+        /// How it is attached.
+        mode: &'static str,
+        /// How to do that, where it can be told.
+        hint: String,
+    },
+    /// Not allowed.
+    #[error(
+        "the kernel does not let this process attach to {0}: it takes root, or CAP_NET_ADMIN and \
+         CAP_BPF. A daemon that gave them up (`user` in [server]) attaches only to the `interfaces` \
+         in [xdp], when it is started"
+    )]
+    Permission(String),
+    /// The driver cannot.
+    #[error("{interface} cannot run XDP in {mode} mode: {source}{hint}")]
+    Unsupported {
+        /// The interface's name.
+        interface: String,
+        /// The mode that was tried.
+        mode: &'static str,
+        /// What the system said.
+        source: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// Anything else.
+    #[error("attaching XDP to {interface}: {source}")]
+    Other {
+        /// The interface's name.
+        interface: String,
+        /// What went wrong.
+        source: ProgramError,
+    },
+}
+
+/// The word for a mode in messages.
+fn word(mode: XdpMode) -> &'static str {
+    match mode {
+        XdpMode::Auto => "auto",
+        XdpMode::Native => "native",
+        XdpMode::Generic => "generic",
+    }
+}
+
+impl Attachment {
+    /// Attaches a loaded program. [`XdpMode::Auto`] tries natively first and says aloud if it comes to
+    /// generic mode.
+    pub fn new(
+        program: &mut Xdp,
+        interface: Interface,
+        mode: XdpMode,
+    ) -> Result<Attachment, AttachError> {
+        check_free(&interface)?;
+        let (mode, link) = match mode {
+            XdpMode::Native => (XdpMode::Native, link(program, &interface, XdpMode::Native)?),
+            XdpMode::Generic => (XdpMode::Generic, link(program, &interface, XdpMode::Generic)?),
+            XdpMode::Auto => match link(program, &interface, XdpMode::Native) {
+                Ok(link) => (XdpMode::Native, link),
+                Err(AttachError::Unsupported { source, .. }) => {
+                    let link = link(program, &interface, XdpMode::Generic)?;
+                    tracing::warn!(
+                        interface = interface.name,
+                        "XDP runs in generic mode, which is slower: natively the driver refuses \
+                         ({source}). Set mode = \"generic\" in [xdp] if that is meant"
+                    );
+                    (XdpMode::Generic, link)
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        tracing::info!(interface = interface.name, mode = word(mode), "XDP is attached");
+        Ok(Attachment { interface, mode, link: Some(link) })
+    }
+
+    /// The interface as it was when the program was attached.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// How the program is attached: never [`XdpMode::Auto`].
+    pub fn mode(&self) -> XdpMode {
+        self.mode
+    }
+
+    /// Looks at the interface again: it may be gone, or have another MAC address. Says whether
+    /// anything changed.
+    pub fn look_again(&mut self) -> bool {
+        let name = &self.interface.name;
+        match Interface::find(name) {
+            Ok(now) if now.index == self.interface.index => {
+                let changed = now.mac != self.interface.mac;
+                if changed {
+                    tracing::info!(interface = name, "the interface has another MAC address");
+                    self.interface.mac = now.mac;
+                }
+                changed
+            }
+            Ok(_) | Err(InterfaceError::Unknown { .. }) => {
+                tracing::error!(interface = name, "the interface is gone, and XDP with it");
+                self.link = None;
+                true
+            }
+            // What cannot be asked now is asked again.
+            Err(_) => false,
+        }
+    }
+
+    /// Whether the program is attached still.
+    pub fn is_there(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Puts another loaded program in this one's place, between two packets.
+    pub fn replace(&mut self, program: &mut Xdp) -> Result<(), AttachError> {
+        let replaced = match self.link.take() {
+            // The kernel has no reason to refuse, but if it does, the link is gone with the error.
+            Some(old) => program.attach_to_link(old).and_then(|id| program.take_link(id)),
+            None => Err(ProgramError::NotAttached),
+        };
+        self.link = Some(match replaced {
+            Ok(link) => link,
+            Err(error) => {
+                tracing::error!(
+                    interface = self.interface.name,
+                    "replacing the XDP program: {error}; attaching it anew"
+                );
+                link(program, &self.interface, self.mode)?
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Refuses an interface that has an XDP program already.
+pub fn check_free(interface: &Interface) -> Result<(), AttachError> {
+    interface.xdp.map_or(Ok(()), |attached| Err(busy(interface, attached)))
+}
+
+fn link(program: &mut Xdp, interface: &Interface, mode: XdpMode) -> Result<XdpLink, AttachError> {
+    let flag = if mode == XdpMode::Generic { Flag::Skb } else { Flag::Driver };
+    let attached = program.attach_to_if_index(interface.index, flag);
+    attached.and_then(|id| program.take_link(id)).map_err(|error| explain(error, interface, mode))
+}
+
+fn explain(error: ProgramError, interface: &Interface, mode: XdpMode) -> AttachError {
+    let name = interface.name.clone();
+    let errno = match &error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        // When a link is refused with EINVAL, aya tries the older way, which tells the same.
+        ProgramError::XdpError(aya::programs::xdp::XdpError::NetlinkError(error)) => {
+            error.raw_os_error()
+        }
+        _ => None,
+    };
+    match errno {
+        Some(libc::EPERM | libc::EACCES) => AttachError::Permission(name),
+        // Another was attached between our look and our attempt.
+        Some(libc::EBUSY | libc::EEXIST) => match Interface::find(&name) {
+            Ok(Interface { xdp: Some(attached), .. }) => busy(interface, attached),
+            _ => AttachError::Other { interface: name, source: error },
+        },
+        Some(errno) => AttachError::Unsupported {
+            interface: name,
+            mode: word(mode),
+            source: io::Error::from_raw_os_error(errno),
+            hint: match mode {
+                XdpMode::Generic => "",
+                _ => {
+                    ". If the driver can, the usual obstacles are an MTU above one page and too few \
+                     queues; else use mode = \"generic\" in [xdp]"
+                }
+            },
+        },
+        None => AttachError::Other { interface: name, source: error },
+    }
+}
+
+fn busy(interface: &Interface, attached: super::interface::Attached) -> AttachError {
+    let name = &interface.name;
+    let off = if attached.mode == XdpMode::Generic { "xdpgeneric" } else { "xdp" };
+    AttachError::Busy {
+        interface: name.clone(),
+        id: attached.id,
+        mode: word(attached.mode),
+        hint: format!(
+            " (`ip link set dev {name} {off} off`, unless a running process holds it by a link)"
+        ),
+    }
+}

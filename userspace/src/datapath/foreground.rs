@@ -1,0 +1,38 @@
+//! XDP attached without a daemon: to see that an interface can run it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use nix::sys::signal::{SigSet, Signal};
+
+use super::attach::Attachment;
+use super::interface::Interface;
+use super::load::Loaded;
+use super::memory::Size;
+use super::{attach, plane};
+use crate::config::XdpMode;
+
+/// Room for no zone.
+const SIZE: Size = Size { slab: xdp_common::maps::CHUNK_LEN, buckets: 64 };
+
+/// Attaches XDP to an interface until the process is told to end (SIGINT, SIGTERM), and gives the
+/// counters. It answers nothing, since there are no zones, and passes every packet up. `attached` is
+/// called once it stands.
+///
+/// To be called before threads are started: they must not take the signals.
+pub fn attach(
+    interface: &str,
+    mode: XdpMode,
+    attached: impl FnOnce(&Attachment),
+) -> anyhow::Result<BTreeMap<String, u64>> {
+    let interface = Interface::find(interface)?;
+    attach::check_free(&interface)?;
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
+    signals.thread_block().context("waiting for signals")?;
+    let mut loaded = Loaded::new(SIZE)?;
+    let attachment = Attachment::new(loaded.entry()?, interface, mode)?;
+    attached(&attachment);
+    signals.wait().context("waiting for signals")?;
+    drop(attachment);
+    Ok(plane::named(&loaded.counters()?))
+}

@@ -1,0 +1,577 @@
+//! The data plane: one image, in the daemon's memory until XDP is attached, then in the maps.
+//!
+//! When the image outgrows its memory, larger memory is made and the image moves; where XDP is attached
+//! the programs are loaded once more over the larger maps and take the others' place between two
+//! packets, so that no query is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, anyhow, bail};
+use ring::rand::SecureRandom;
+use xdp_common::Outcome;
+use xdp_common::image::Bucket;
+use xdp_common::maps::{self, CHUNK_LEN, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, Stats};
+
+use super::attach::{self, Attachment};
+use super::interface::Interface;
+use super::load::{self, Counters, Loaded};
+use super::memory::{Mapping, Size, wait_for_programs};
+use crate::compile::{Image, PublishError, Retired};
+use crate::config::{Config, XdpMode};
+use crate::daemon::state::{self, DataPlane, MapStatus, PlaneStatus};
+use crate::server::Engine;
+use crate::zone::{Name, Zone};
+
+/// The least memory that is made: some 40,000 typical names.
+const FLOOR: Size = Size { slab: 16 << 20, buckets: 8192 };
+
+/// Slots of a bucket.
+const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
+
+/// The part of all memory that a table takes which is made as large as may be: a name takes some 400
+/// octets of the slab and, with the table filled to 0.4, 20 of the table.
+const TABLE_PART: usize = 16;
+
+/// Sixteenths of a bucket that an entry takes with the table filled to 0.4.
+const ENTRY_SIXTEENTHS: usize = 5;
+
+/// The most that can be addressed: 2^32 units of eight octets.
+const ADDRESSABLE: usize = 1 << 35;
+
+/// The largest response over UDP that XDP sends in octets of DNS message: what passes every path
+/// unfragmented (RFC 9715).
+const MAX_PAYLOAD: usize = 1232;
+
+/// More labels than any name has (RFC 1035 section 3.1): what the programs are told while a zone
+/// is published, so that they never start their search below a name's closest encloser.
+const ANY_LABELS: u32 = 127;
+
+/// How long to wait for running programs where the kernel does not tell when they have ended: a
+/// program runs for microseconds.
+const LONG_AFTER: Duration = Duration::from_secs(1);
+
+/// Opens the data plane that a configuration describes: where it names interfaces, XDP is attached
+/// when this returns, and answers nothing yet.
+pub fn open(config: &Config) -> anyhow::Result<Box<dyn DataPlane>> {
+    Ok(Box::new(Plane::new(config, FLOOR)?))
+}
+
+/// Compiled zones, and XDP where it is attached.
+pub struct Plane {
+    image: Image,
+    size: Size,
+    floor: Size,
+    /// The most that the maps may take in octets.
+    limit: usize,
+    /// What the programs are told.
+    config: maps::Config,
+    mode: XdpMode,
+    // Dropped before the programs that they run.
+    attachments: Vec<Attachment>,
+    loaded: Option<Loaded>,
+    /// What was replaced and may still be read. It is freed once a second and when memory runs out, not
+    /// after each change: waiting takes some 10 ms.
+    retired: Vec<Retired>,
+    /// The counters of programs that were replaced.
+    carried: Counters,
+}
+
+impl Plane {
+    /// As [`open`]; `floor` is the least memory that is made.
+    pub fn new(config: &Config, floor: Size) -> anyhow::Result<Plane> {
+        let told = told(config)?;
+        let limit = usize::try_from(config.xdp.memory.octets()).unwrap_or(usize::MAX);
+        let memory = Mapping::anonymous(floor).context("making memory for zones")?;
+        let mut plane = Plane {
+            image: Image::new(Arc::new(memory), told.seed),
+            size: floor,
+            floor,
+            limit: limit.min(ADDRESSABLE),
+            config: told,
+            mode: config.xdp.mode,
+            attachments: Vec::new(),
+            loaded: None,
+            retired: Vec::new(),
+            carried: [0; _],
+        };
+        if !config.xdp.interfaces.is_empty() && !config.server.user.is_empty() {
+            // A daemon without privileges cannot make larger maps later.
+            plane.floor = largest(plane.limit);
+        }
+        for interface in &config.xdp.interfaces {
+            plane.attach(interface)?;
+        }
+        Ok(plane)
+    }
+
+    /// Loads the programs over maps that hold what is published, and moves the image there.
+    fn load(&mut self) -> anyhow::Result<()> {
+        let usage = self.image.usage();
+        let least = Size {
+            slab: usage.slab_octets.next_multiple_of(CHUNK_LEN),
+            buckets: (usage.entries * ENTRY_SIXTEENTHS).div_ceil(16).next_power_of_two(),
+        };
+        let want = Size {
+            slab: (2 * least.slab).max(self.floor.slab),
+            buckets: (2 * least.buckets).max(self.floor.buckets),
+        };
+        self.move_to_maps(want, least)
+    }
+
+    /// Makes room for what a publication needs.
+    fn grow(&mut self, needed: Size) -> anyhow::Result<()> {
+        let (now, needed) = (self.size, needed.rounded());
+        let least =
+            Size { slab: now.slab.max(needed.slab), buckets: now.buckets.max(needed.buckets) };
+        let mut want = least;
+        if needed.slab > now.slab {
+            want.slab = want.slab.max(2 * now.slab);
+        }
+        if needed.buckets > now.buckets {
+            want.buckets = want.buckets.max(2 * now.buckets);
+        }
+        if want == now {
+            // Full though the sums say otherwise: names crowd in some buckets, or the slab is cut into
+            // pieces too small.
+            want = Size { slab: 2 * now.slab, buckets: 2 * now.buckets };
+        }
+        if self.loaded.is_some() {
+            return self.move_to_maps(want, least);
+        }
+        let size = fitting(want, least, ADDRESSABLE).filter(|size| *size != now);
+        let size = size.context("the zones need more than 32 GiB")?;
+        let memory = Mapping::anonymous(size).context("making memory for zones")?;
+        self.image.move_to(Arc::new(memory))?;
+        self.size = size;
+        Ok(())
+    }
+
+    fn move_to_maps(&mut self, mut want: Size, mut least: Size) -> anyhow::Result<()> {
+        let before = self.loaded.is_some().then_some(self.size);
+        let (size, mut loaded) = loop {
+            // Larger than before, or all that follows would be for nothing.
+            let size = fitting(want, least, self.limit).filter(|size| Some(*size) != before);
+            let size = size.ok_or_else(|| too_large(least, self.limit))?;
+            let loaded = Loaded::new(size)?;
+            match self.image.move_to(loaded.memory()) {
+                Ok(()) => break (size, loaded),
+                Err(PublishError::Full { slab_needed, buckets_needed }) => {
+                    let needed = Size { slab: slab_needed, buckets: buckets_needed }.rounded();
+                    let more = Size {
+                        slab: least.slab.max(needed.slab),
+                        buckets: least.buckets.max(needed.buckets),
+                    };
+                    if more == least && want == least {
+                        bail!(too_large(least, self.limit));
+                    }
+                    least = more;
+                    want = Size {
+                        slab: want.slab.max(more.slab),
+                        buckets: want.buckets.max(more.buckets),
+                    };
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.size = size;
+        self.config.bucket_mask = (size.buckets - 1) as u32;
+        self.config.now_s = now_s();
+        loaded.config.write(&self.config);
+        for attachment in &mut self.attachments {
+            if let Err(error) = attachment.replace(loaded.entry()?) {
+                let name = &attachment.interface().name;
+                tracing::error!(interface = name, "XDP is detached: {error}");
+            }
+        }
+        self.attachments.retain(Attachment::is_there);
+        if let Some(old) = self.loaded.replace(loaded) {
+            // The last packets are still on their way through the old programs.
+            self.wait_for_readers();
+            match old.counters() {
+                Ok(counters) => load::add(&mut self.carried, &counters),
+                Err(error) => tracing::warn!("the counters before the change are lost: {error}"),
+            }
+        }
+        let (slab, buckets) = (size.slab >> 20, size.buckets);
+        tracing::info!("the zones lie in maps of {slab} MiB and {buckets} buckets");
+        Ok(())
+    }
+
+    /// Waits until nobody reads any more what was replaced before: neither XDP nor our own engine.
+    fn wait_for_readers(&self) {
+        if self.loaded.is_some()
+            && let Err(error) = wait_for_programs()
+        {
+            tracing::debug!(%error, "the kernel does not tell when programs have ended");
+            std::thread::sleep(LONG_AFTER);
+        }
+        drop(self.image.reader().gate().write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Frees what was replaced before, once nobody reads it any more.
+    fn release(&mut self) {
+        if self.retired.is_empty() {
+            return;
+        }
+        self.wait_for_readers();
+        for retired in self.retired.drain(..) {
+            self.image.release(retired);
+        }
+    }
+
+    fn tell(&mut self) {
+        self.config.now_s = now_s();
+        if let Some(loaded) = &mut self.loaded {
+            loaded.config.write(&self.config);
+        }
+    }
+
+    /// Tells the programs the MAC addresses of all devices.
+    fn tell_macs(&mut self) {
+        self.config.macs = [0; MAX_MACS];
+        for (place, attachment) in self.config.macs.iter_mut().zip(&self.attachments) {
+            *place = mac_word(attachment.interface().mac);
+        }
+        self.tell();
+    }
+}
+
+impl DataPlane for Plane {
+    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<()> {
+        self.config.max_labels = ANY_LABELS;
+        self.tell();
+        let published = loop {
+            match self.image.publish(zone) {
+                Err(PublishError::Full { .. }) if !self.retired.is_empty() => self.release(),
+                Err(PublishError::Full { slab_needed, buckets_needed }) => {
+                    let needed = Size { slab: slab_needed, buckets: buckets_needed };
+                    if let Err(error) = self.grow(needed) {
+                        break Err(error);
+                    }
+                }
+                Err(error) => break Err(error.into()),
+                Ok(retired) => break Ok(retired),
+            }
+        };
+        let published = published.map(|retired| self.retired.push(retired));
+        self.config.max_labels = self.image.max_labels();
+        self.tell();
+        published
+    }
+
+    fn remove(&mut self, apex: &Name) -> anyhow::Result<()> {
+        let retired = self.image.remove(apex);
+        self.retired.push(retired);
+        self.config.max_labels = self.image.max_labels();
+        self.tell();
+        Ok(())
+    }
+
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::new(self.image.reader())
+    }
+
+    fn attach(&mut self, interface: &str) -> anyhow::Result<()> {
+        if self.attachments.iter().any(|one| one.interface().name == interface) {
+            bail!("XDP is attached to {interface} already");
+        }
+        if self.attachments.len() == MAX_MACS {
+            bail!("XDP is attached to {MAX_MACS} interfaces, and that is the most");
+        }
+        if self.config.address_count == 0 {
+            bail!(NO_ADDRESS);
+        }
+        let interface = Interface::find(interface)?;
+        attach::check_free(&interface)?;
+        if self.loaded.is_none() {
+            self.load()?;
+        }
+        // Known before the first packet comes.
+        self.config.macs[self.attachments.len()] = mac_word(interface.mac);
+        self.tell();
+        let loaded = self.loaded.as_mut().context("the programs are not loaded")?;
+        let attached = Attachment::new(loaded.entry()?, interface, self.mode);
+        let attached = attached.map(|attachment| self.attachments.push(attachment));
+        self.tell_macs();
+        Ok(attached?)
+    }
+
+    fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Vec<String>> {
+        let is_meant =
+            |one: &Attachment| interface.is_none_or(|interface| one.interface().name == interface);
+        let gone: Vec<Attachment> = self.attachments.extract_if(.., |one| is_meant(one)).collect();
+        if let (Some(interface), true) = (interface, gone.is_empty()) {
+            let names: Vec<&str> =
+                self.attachments.iter().map(|one| one.interface().name.as_str()).collect();
+            match names.as_slice() {
+                [] => bail!("XDP is not attached to {interface}, nor to any other interface"),
+                names => bail!("XDP is not attached to {interface}, but to {}", names.join(", ")),
+            }
+        }
+        let names = gone.iter().map(|one| one.interface().name.clone()).collect();
+        drop(gone);
+        self.tell_macs();
+        Ok(names)
+    }
+
+    fn status(&self) -> PlaneStatus {
+        let attachments = self.attachments.iter().map(|one| state::Attachment {
+            interface: one.interface().name.clone(),
+            mode: one.mode(),
+        });
+        let usage = self.image.usage();
+        let (slab, table) = (self.size.slab as u64, (self.size.buckets * SLOTS) as u64);
+        let maps = [
+            MapStatus {
+                name: maps::SLAB.into(),
+                used: usage.slab_octets as u64,
+                capacity: slab,
+                memory_octets: slab,
+            },
+            MapStatus {
+                name: maps::TABLE.into(),
+                used: usage.entries as u64,
+                capacity: table,
+                memory_octets: table * size_of::<u64>() as u64,
+            },
+        ];
+        PlaneStatus {
+            attachments: attachments.collect(),
+            maps: maps.into_iter().filter(|_| self.loaded.is_some()).collect(),
+        }
+    }
+
+    fn counters(&self) -> BTreeMap<String, u64> {
+        let Some(loaded) = &self.loaded else { return BTreeMap::new() };
+        match loaded.counters() {
+            Ok(mut counters) => {
+                load::add(&mut counters, &self.carried);
+                named(&counters)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    "XDP's counters cannot be read: {error} (before Linux 5.19 it takes CAP_BPF)"
+                );
+                BTreeMap::new()
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let mut changed = false;
+        for attachment in &mut self.attachments {
+            changed |= attachment.look_again();
+        }
+        self.attachments.retain(Attachment::is_there);
+        if changed {
+            self.tell_macs();
+        } else {
+            self.tell();
+        }
+        self.release();
+    }
+}
+
+/// Counters by the words of their outcomes, and the sums beside them.
+pub(super) fn named(counters: &Counters) -> BTreeMap<String, u64> {
+    let outcomes = Outcome::ALL.iter().map(|one| (one.word(), counters[one.index()]));
+    let sums = [
+        ("octets_in", counters[offset_of!(Stats, octets_in) / size_of::<u64>()]),
+        ("octets_out", counters[offset_of!(Stats, octets_out) / size_of::<u64>()]),
+        ("grown_at_head", counters[offset_of!(Stats, grown_at_head) / size_of::<u64>()]),
+    ];
+    outcomes.chain(sums).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+const NO_ADDRESS: &str = "XDP would answer nothing: it knows no address; set `listen` in [server],                           or `addresses` in [xdp]";
+
+/// What the programs are told from the start.
+fn told(config: &Config) -> anyhow::Result<maps::Config> {
+    let mut told = maps::Config::new();
+    let mut seed = [0; 8];
+    ring::rand::SystemRandom::new()
+        .fill(&mut seed)
+        .map_err(|_| anyhow!("the system has no random numbers"))?;
+    told.seed = u64::from_ne_bytes(seed);
+    told.payload_limit = config.server.udp_payload.octets().min(MAX_PAYLOAD) as u32;
+
+    let addresses: BTreeSet<IpAddr> = config.xdp_addresses().into_iter().collect();
+    if addresses.len() > MAX_ADDRESSES {
+        bail!(
+            "XDP can answer on {MAX_ADDRESSES} addresses, and there are {}: name those that matter \
+             most in `addresses` of [xdp]; the sockets serve the others",
+            addresses.len()
+        );
+    }
+    for (place, address) in told.addresses.iter_mut().zip(&addresses) {
+        *place = address_words(*address);
+    }
+    told.address_count = addresses.len() as u32;
+
+    let ports: BTreeSet<u16> = config.xdp.ports.iter().copied().collect();
+    if ports.len() > MAX_PORTS {
+        bail!("XDP can answer on {MAX_PORTS} ports: `ports` in [xdp] has {}", ports.len());
+    }
+    for (place, port) in told.ports.iter_mut().zip(&ports) {
+        *place = port.to_be();
+    }
+
+    let interfaces = config.xdp.interfaces.len();
+    if interfaces > MAX_MACS {
+        bail!("XDP can be on {MAX_MACS} interfaces: `interfaces` in [xdp] has {interfaces}");
+    }
+    if interfaces > 0 && addresses.is_empty() {
+        bail!(NO_ADDRESS);
+    }
+    if interfaces > 0 && (ports.is_empty() || ports.contains(&0)) {
+        bail!(
+            "XDP would answer nothing: `ports` in [xdp] must be UDP ports from 1 on, mostly [53]"
+        );
+    }
+    Ok(told)
+}
+
+/// A MAC address as it lies in memory, with two octets of zero behind it.
+fn mac_word(mac: [u8; 6]) -> u64 {
+    let [a, b, c, d, e, f] = mac;
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// An address as IPv6 as it lies in memory.
+fn address_words(address: IpAddr) -> [u64; 2] {
+    let octets = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    };
+    let [high, low] = [0, 8].map(|at| std::array::from_fn(|octet| octets[at + octet]));
+    [u64::from_ne_bytes(high), u64::from_ne_bytes(low)]
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+impl Size {
+    /// What holds this much: whole chunks and a power of two of buckets.
+    fn rounded(self) -> Size {
+        Size {
+            slab: self.slab.max(1).next_multiple_of(CHUNK_LEN),
+            buckets: self.buckets.next_power_of_two(),
+        }
+    }
+}
+
+/// The largest size up to `want` that `limit` octets hold, with no less than `least`.
+fn fitting(want: Size, least: Size, limit: usize) -> Option<Size> {
+    [want.buckets, least.buckets].into_iter().find_map(|buckets| {
+        let room = limit.checked_sub(buckets.checked_mul(size_of::<Bucket>())?)?;
+        let slab = want.slab.min(room - room % CHUNK_LEN);
+        (slab >= least.slab.max(CHUNK_LEN)).then_some(Size { slab, buckets })
+    })
+}
+
+/// The most that `limit` octets hold.
+fn largest(limit: usize) -> Size {
+    let buckets = (limit / TABLE_PART / size_of::<Bucket>()).max(1);
+    // The largest power of two below.
+    let buckets = 1 << buckets.ilog2();
+    let slab = limit.saturating_sub(buckets * size_of::<Bucket>());
+    Size { slab: slab - slab % CHUNK_LEN, buckets }
+}
+
+fn too_large(least: Size, limit: usize) -> anyhow::Error {
+    let needed = least.octets().unwrap_or(usize::MAX).div_ceil(1 << 20);
+    anyhow!(
+        "the zones need more than {needed} MiB of maps, and `memory` in [xdp] allows {} MiB: raise it \
+         and restart the daemon",
+        limit >> 20
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const MIB: usize = 1 << 20;
+
+    fn config(text: &str) -> Config {
+        let text = format!("version = \"v1\"\n{text}");
+        Config::parse(&text, Path::new("sealdns.toml")).unwrap()
+    }
+
+    #[test]
+    fn what_programs_are_told_lies_as_packets_have_it() {
+        let config = config(
+            "[server]\nlisten = [\"192.0.2.1:53\", \"192.0.2.1:5353\", \"[2001:db8::1]:53\"]\n\
+             udp-payload = 1400\n[xdp]\nports = [53, 5353, 53]\n",
+        );
+        let told = told(&config).unwrap();
+        assert_eq!(told.address_count, 2);
+        let octets = |words: [u64; 2]| words.map(u64::to_ne_bytes).concat();
+        assert_eq!(octets(told.addresses[0]), b"\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01");
+        assert_eq!(octets(told.addresses[1]), b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01");
+        assert_eq!(told.ports.map(u16::to_ne_bytes), [[0, 53], [20, 233], [0, 0], [0, 0]]);
+        assert_eq!(told.payload_limit, 1232);
+        assert_eq!(mac_word([2, 0, 0, 0, 0, 1]).to_ne_bytes(), [2, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn what_programs_have_no_room_for_is_refused() {
+        let addresses: Vec<String> = (0..=16).map(|host| format!("\"192.0.2.{host}\"")).collect();
+        let addresses = addresses.join(", ");
+        for (text, said) in [
+            (format!("addresses = [{addresses}]"), "16 addresses, and there are 17"),
+            ("ports = [1, 2, 3, 4, 5]".into(), "4 ports"),
+            ("interfaces = [\"a\"]".into(), "knows no address"),
+            (
+                "interfaces = [\"a\"]\naddresses = [\"192.0.2.1\"]\nports = []".into(),
+                "`ports` in [xdp]",
+            ),
+            (
+                "interfaces = [\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"]".into(),
+                "8 interfaces",
+            ),
+        ] {
+            let error = told(&config(&format!("[xdp]\n{text}"))).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn memory_is_made_as_large_as_wanted_and_allowed() {
+        let size = |slab, buckets| Size { slab, buckets };
+        // All that is wanted.
+        let want = size(16 * MIB, 8192);
+        assert_eq!(fitting(want, size(MIB, 64), 32 * MIB), Some(want));
+        // Less of the slab.
+        assert_eq!(fitting(want, size(MIB, 64), 16 * MIB), Some(size(16 * MIB - 8192 * 64, 8192)));
+        // And less of the table.
+        assert_eq!(
+            fitting(want, size(16 * MIB - CHUNK_LEN, 64), 16 * MIB),
+            Some(size(16 * MIB - CHUNK_LEN, 64))
+        );
+        assert_eq!(fitting(want, size(16 * MIB, 64), 16 * MIB), None);
+        assert_eq!(fitting(want, size(0, 64), 0), None);
+        let all = largest(512 * MIB);
+        assert_eq!(all, size(480 * MIB, 32 * MIB / 64));
+        assert!(largest(100 * MIB).octets().unwrap() <= 100 * MIB);
+        assert_eq!(largest(1).slab, 0);
+    }
+
+    #[test]
+    fn every_counter_has_a_name() {
+        let mut counters: Counters = std::array::from_fn(|index| index as u64);
+        counters[Outcome::Miss.index()] = 1000;
+        let named = named(&counters);
+        assert_eq!(named["miss"], 1000);
+        assert_eq!((named["octets_in"], named["octets_out"], named["grown_at_head"]), (32, 33, 34));
+        assert_eq!(named.len(), Outcome::ALL.len() + 3);
+    }
+}
