@@ -1,6 +1,7 @@
 //! `cargo xtask build` and `cargo xtask load`: the eBPF object, and the binary that embeds it.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::Command,
     sync::{
@@ -54,7 +55,12 @@ pub fn sealdns() -> PathBuf {
     shell::target().join("release/sealdns")
 }
 
-/// A program of the eBPF crate: `serve`, which is embedded, or `lab`, which tests and measures.
+/// The object that is embedded.
+pub const SERVING: &str = "sealdns-xdp";
+/// The object with programs for tests and measurements.
+pub const LAB: &str = "lab";
+
+/// Where an object of the eBPF crate is built.
 pub fn object_path(name: &str) -> PathBuf {
     // Not moved by CARGO_TARGET_DIR: userspace/build.rs looks here.
     shell::root().join("target/ebpf").join(TARGET).join("release").join(name)
@@ -119,10 +125,9 @@ fn object() -> Result<()> {
     shell::run(&mut command).context(
         "the eBPF object did not build; if a tool is missing or too old, `cargo xtask setup` says which",
     )?;
-    let object = object_path("sealdns-xdp");
-    let size = std::fs::metadata(&object)
-        .with_context(|| format!("{} was not made", object.display()))?
-        .len();
+    let object = object_path(SERVING);
+    let size =
+        fs::metadata(&object).with_context(|| format!("{} was not made", object.display()))?.len();
     eprintln!("built {} ({size} bytes)", object.display());
     Ok(())
 }

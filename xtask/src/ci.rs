@@ -76,9 +76,9 @@ fn dependencies() -> Result<()> {
                 .current_dir(shell::root())
                 .arg("--manifest-path")
                 .arg(shell::root().join(workspace).join("Cargo.toml"))
-                .args(["--log-level", "error", "check", "--hide-inclusion-graph"])
                 .arg("--config")
                 .arg(shell::root().join("deny.toml"))
+                .args(["--log-level", "error", "check", "--hide-inclusion-graph"])
                 .args(["licenses", "bans", "sources"]),
         )?;
     }

@@ -126,6 +126,7 @@ const QUESTIONS: &[Question] = &[
     by(Way::Frame6, hot("www.example.org", "AAAA", "address")),
     hot("_443._tcp.www.example.org", "TLSA", "DANE"),
     hot("_sip._udp.example.org", "SRV", "service"),
+    hot("sip.example.org", "A", "address"),
     hot("shop.example.org", "A", "CNAME, two steps"),
     hot("www.example.org", "MX", "NODATA"),
     hot("the.woods.example.org", "A", "empty non-terminal"),
@@ -138,7 +139,7 @@ const QUESTIONS: &[Question] = &[
     any("www.secure.example.org", "A", "signed child zone"),
     insecure(any("www.legacy.example.org", "A", "unsigned child zone")),
     by(Way::Socket, any("www.example.org", "A", "little room")),
-    by(Way::Socket, any("example.org", "DNSKEY", "too little room")),
+    by(Way::Socket, any("shop.example.org", "A", "too little room")),
 ];
 
 //----------- What is answered -----------------------------------------------------------------------
@@ -179,9 +180,18 @@ struct Row {
     octets: usize,
     unbound: Security,
     delv: Security,
-    /// What is wrong, with the tools' words; empty if nothing is.
-    faults: Vec<String>,
+    /// What is wrong; empty if nothing is.
+    faults: Vec<Fault>,
 }
+
+/// Something wrong, in a few words, and in those of the tool that says so.
+struct Fault {
+    what: String,
+    details: String,
+}
+
+/// Of how many faults the tools' words are shown: they are long, and mostly of one cause.
+const DETAILED: usize = 3;
 
 /// Runs the task.
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -220,13 +230,15 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 fn conclude(rows: &[Row], sent: u64, counted: u64, ended: std::process::ExitStatus) -> Result<()> {
     let by_xdp = rows.iter().filter(|row| row.answerer == Answerer::Xdp).count();
     let insecure = rows.iter().filter(|row| row.unbound == Security::Insecure).count();
-    let mut faults: Vec<String> = rows
-        .iter()
-        .flat_map(|row| {
-            let question = format!("{} {}", row.question.name, row.question.qtype);
-            row.faults.iter().map(move |fault| format!("{question}: {fault}"))
-        })
-        .collect();
+    let mut faults = Vec::new();
+    for row in rows {
+        for fault in &row.faults {
+            let Question { name, qtype, .. } = row.question;
+            let details = if faults.len() < DETAILED { fault.details.trim() } else { "" };
+            let gap = if details.is_empty() { "" } else { "\n" };
+            faults.push(format!("{name} {qtype}: {}{gap}{details}", fault.what));
+        }
+    }
     if sent != counted {
         faults.push(format!("the driver sent {sent} answers of XDP, sealdns counted {counted}"));
     }
@@ -315,7 +327,7 @@ impl Stage {
             })
         });
         let routes = routes.into_iter().collect::<Result<Vec<_>>>()?;
-        let lab = build::object_path("lab");
+        let lab = build::object_path(build::LAB);
         let relay = Relay::start(&client, &lab, CLIENT_END, server_mac, &routes)?;
 
         let config = write_unbound_config(directory, &anchors)?;
@@ -371,7 +383,14 @@ impl Stage {
 
         let resolver = SocketAddr::new([127, 0, 0, 1].into(), UNBOUND_PORT);
         let resolved = self.dig(resolver, question, &[])?;
-        let unbound = security_of(&resolved);
+        let unbound = match security_of(&resolved) {
+            // What it refuses, it gives to who does not want it checked (RFC 4035 section 3.2.2).
+            Security::Failed => match security_of(&self.dig(resolver, question, &["+cdflag"])?) {
+                Security::Failed => Security::Failed,
+                _ => Security::Bogus,
+            },
+            told => told,
+        };
         let validated = self.delv(RELAY[0].parse()?, question)?;
         let delv = security_by_delv(&validated);
 
@@ -379,17 +398,20 @@ impl Stage {
         let octets = field(&direct, "MSG SIZE  rcvd: ").and_then(|size| size.parse().ok());
         let wanted = if question.insecure { Security::Insecure } else { Security::Secure };
         let mut faults = Vec::new();
+        let mut fault = |what: String, details: &str| {
+            faults.push(Fault { what, details: details.to_owned() });
+        };
         if !matches!(status.as_str(), "NOERROR" | "NXDOMAIN") {
-            faults.push(format!("dig says\n{direct}"));
+            fault(format!("dig finds status {status}"), &direct);
         }
         if question.hot && answerer != Answerer::Xdp {
-            faults.push("is hot, but XDP did not answer it".into());
+            fault("is hot, but XDP did not answer it".into(), "");
         }
         if unbound != wanted {
-            faults.push(format!("unbound finds it {}\n{resolved}", unbound.shown()));
+            fault(format!("unbound finds it {}", unbound.shown()), &resolved);
         }
         if delv != wanted {
-            faults.push(format!("delv finds it {}\n{validated}", delv.shown()));
+            fault(format!("delv finds it {}", delv.shown()), &validated);
         }
         let octets = octets.unwrap_or(0);
         Ok(Row { question, answerer, status, octets, unbound, delv, faults })
@@ -436,9 +458,11 @@ fn write_zones(directory: &Path, binary: &Path) -> Result<String> {
     let keys = directory.join("state/keys");
     fs::create_dir_all(&keys)?;
     for zone in [ZONE, SECURE_CHILD] {
-        shell::output_of(
-            Command::new(binary).args(["key", "generate", zone, "--keys"]).arg(&keys),
-        )?;
+        for role in ["ksk", "zsk"] {
+            let mut command = Command::new(binary);
+            command.args(["key", "generate", zone, "--role", role, "--keys"]).arg(&keys);
+            shell::output_of(&mut command)?;
+        }
     }
     let ds = |zone| {
         shell::output_of(Command::new(binary).args(["key", "ds", zone, "--keys"]).arg(&keys))
@@ -554,9 +578,7 @@ fn security_of(answer: &str) -> Security {
     match field(answer, "status: ") {
         Some("NOERROR" | "NXDOMAIN") if authenticated => Security::Secure,
         Some("NOERROR" | "NXDOMAIN") => Security::Insecure,
-        // The resolver answers SERVFAIL to what it refuses; what it says besides (RFC 8914: EDE 6 to
-        // 12 are DNSSEC's) is in the answer for the reader.
-        Some("SERVFAIL") => Security::Bogus,
+        // SERVFAIL above all, which may be its verdict or for want of an answer.
         _ => Security::Failed,
     }
 }
@@ -643,7 +665,7 @@ mod tests {
         assert_eq!(security_of(SECURE), Security::Secure);
         let without = SECURE.replace(" ad;", "; ad");
         assert_eq!(security_of(&without), Security::Insecure);
-        assert_eq!(security_of(&SECURE.replace("NXDOMAIN", "SERVFAIL")), Security::Bogus);
+        assert_eq!(security_of(&SECURE.replace("NXDOMAIN", "SERVFAIL")), Security::Failed);
         assert_eq!(security_of("nothing"), Security::Failed);
         assert_eq!(field(SECURE, "MSG SIZE  rcvd: "), Some("540"));
     }

@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         None => {
             setup::ensure(setup::Purpose::Build)?;
             build::run(&build::Arguments { ebpf_only: true })?;
-            build::object_path("sealdns-xdp")
+            build::object_path(build::SERVING)
         }
     };
     let object = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
