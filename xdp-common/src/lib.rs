@@ -23,6 +23,7 @@ pub mod engine;
 pub mod frame;
 pub mod image;
 pub mod launder;
+pub mod lab;
 pub mod layers;
 pub mod maps;
 pub mod outcome;
