@@ -31,8 +31,8 @@ const TESTS: &[Test] = &[
         run: datapath::without_privileges_all_memory_is_made_at_once,
     },
     Test {
-        name: "datapath::a_new_mac_address_is_followed",
-        run: datapath::a_new_mac_address_is_followed,
+        name: "datapath::a_device_may_change_and_go",
+        run: datapath::a_device_may_change_and_go,
     },
     Test { name: "kernel::the_object_loads", run: kernel::the_object_loads },
     Test { name: "kernel::a_foreign_frame_passes", run: kernel::a_foreign_frame_passes },

@@ -274,8 +274,8 @@ pub fn without_privileges_all_memory_is_made_at_once() -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// A device's MAC address may change while XDP is attached.
-pub fn a_new_mac_address_is_followed() -> Result<Verdict> {
+/// A device's MAC address and name may change while XDP is attached.
+pub fn a_device_may_change_and_go() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
@@ -295,8 +295,14 @@ pub fn a_new_mac_address_is_followed() -> Result<Verdict> {
     let after = plane.counters();
     ensure!(after["miss"] + after["not-ours"] > before["miss"] + before["not-ours"], "{after:?}");
 
+    stage.server.ip("link set server down")?;
+    stage.server.ip("link set server name renamed")?;
+    stage.server.enter(|| plane.tick())?;
+    let now = plane.status().attachments;
+    ensure!(now.len() == 1 && now[0].interface == "renamed", "{now:?}");
+
     // A device that goes takes its attachment along.
-    stage.server.ip("link delete server")?;
+    stage.server.ip("link delete renamed")?;
     stage.server.enter(|| plane.tick())?;
     ensure!(plane.status().attachments.is_empty(), "{:?}", plane.status());
     Ok(Verdict::Passed)

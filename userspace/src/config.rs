@@ -745,6 +745,8 @@ ports = [53]
 # Destination addresses answered in XDP. Empty: the addresses of `listen`.
 addresses = []
 # Memory for the maps that hold compiled zones. No official reference: half a million typical names.
+# They start small and grow up to it; with `user` set they are made this large at start, since only
+# root can make maps. While they grow, the old maps are there as well.
 memory = "512MiB"
 
 [policy.default]

@@ -23,8 +23,6 @@ const MAX_CHAIN: usize = 16;
 
 /// A zone in the slab.
 pub struct CompiledZone {
-    /// Its zone record.
-    pub zone: Address,
     /// Its nodes with the hashes of their names, in canonical order.
     pub nodes: Vec<(u64, Address)>,
     /// All that it occupies.
@@ -182,7 +180,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             nodes.push(self.write_node(place, zone));
         }
         let max_labels = names::max_labels(&self.names);
-        Ok(CompiledZone { zone, nodes, extents: Vec::new(), max_labels })
+        Ok(CompiledZone { nodes, extents: Vec::new(), max_labels })
     }
 
     //--- Nodes and their pieces

@@ -14,6 +14,8 @@ mod piece;
 mod reader;
 mod slab;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use image::{Image, PublishError, Retired, Usage};
 pub use memory::Memory;

@@ -39,9 +39,8 @@ pub enum AttachError {
     },
     /// Not allowed.
     #[error(
-        "the kernel does not let this process attach to {0}: it takes root, or CAP_NET_ADMIN and \
-         CAP_BPF. A daemon that gave them up (`user` in [server]) attaches only to the `interfaces` \
-         in [xdp], when it is started"
+        "the kernel does not let this process attach to {0}: it takes root, or the capabilities \
+         CAP_BPF and CAP_NET_ADMIN"
     )]
     Permission(String),
     /// The driver cannot.
@@ -115,21 +114,23 @@ impl Attachment {
         self.mode
     }
 
-    /// Looks at the interface again: it may be gone, or have another MAC address. Says whether
+    /// Looks at the interface again: it may be gone, or have another MAC address or name. Says whether
     /// anything changed.
     pub fn look_again(&mut self) -> bool {
-        let name = &self.interface.name;
-        match Interface::find(name) {
-            Ok(now) if now.index == self.interface.index => {
-                let changed = now.mac != self.interface.mac;
-                if changed {
-                    tracing::info!(interface = name, "the interface has another MAC address");
-                    self.interface.mac = now.mac;
-                }
-                changed
+        let was = &self.interface;
+        match Interface::at(was.index, &was.name) {
+            Ok(Some(now)) if now.name == was.name && now.mac == was.mac => false,
+            Ok(Some(now)) => {
+                tracing::info!(
+                    interface = now.name,
+                    was = was.name,
+                    "the interface has another name or MAC address"
+                );
+                self.interface = now;
+                true
             }
-            Ok(_) | Err(InterfaceError::Unknown { .. }) => {
-                tracing::error!(interface = name, "the interface is gone, and XDP with it");
+            Ok(None) => {
+                tracing::error!(interface = was.name, "the interface is gone, and XDP with it");
                 self.link = None;
                 true
             }

@@ -68,15 +68,25 @@ impl Interface {
             }
             errno => InterfaceError::Ask { name: name.to_owned(), source: errno.into() },
         })?;
-        let reply =
-            ask(index).map_err(|source| InterfaceError::Ask { name: name.to_owned(), source })?;
-        let (kind, mac, xdp) = read(&reply).ok_or_else(|| InterfaceError::Ask {
-            name: name.to_owned(),
-            source: io::Error::new(io::ErrorKind::InvalidData, "an answer that is cut off"),
+        let unknown = || InterfaceError::Unknown { name: name.to_owned(), known: known() };
+        Interface::at(index, name)?.ok_or_else(unknown)
+    }
+
+    /// Looks up an interface by its number, which stays when it is renamed; `None` if it is gone.
+    /// `name` is what it was called last, for errors.
+    pub fn at(index: u32, name: &str) -> Result<Option<Interface>, InterfaceError> {
+        let cannot_ask = |source| InterfaceError::Ask { name: name.to_owned(), source };
+        let reply = match ask(index) {
+            Ok(reply) => reply,
+            Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
+            Err(error) => return Err(cannot_ask(error)),
+        };
+        let link = read(&reply).ok_or_else(|| {
+            cannot_ask(io::Error::new(io::ErrorKind::InvalidData, "an answer that is cut off"))
         })?;
-        match mac {
-            Some(mac) if kind == libc::ARPHRD_ETHER => {
-                Ok(Interface { name: name.to_owned(), index, mac, xdp })
+        match link.mac {
+            Some(mac) if link.kind == libc::ARPHRD_ETHER => {
+                Ok(Some(Interface { name: link.name, index, mac, xdp: link.xdp }))
             }
             _ => Err(InterfaceError::NotEthernet(name.to_owned())),
         }
@@ -97,6 +107,7 @@ const ATTRIBUTE: usize = 4;
 
 /// Attributes of a link (linux/if_link.h).
 const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
@@ -137,14 +148,28 @@ fn word(octets: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(octets.get(at..)?.first_chunk().copied()?))
 }
 
-/// Hardware type, MAC address and XDP program out of a message; `None` if it is cut off.
-fn read(message: &[u8]) -> Option<(u16, Option<[u8; 6]>, Option<Attached>)> {
+/// What a message says of a link.
+#[derive(Debug)]
+struct Link {
+    /// Its hardware type (linux/if_arp.h).
+    kind: u16,
+    name: String,
+    mac: Option<[u8; 6]>,
+    xdp: Option<Attached>,
+}
+
+/// Reads a message about a link; `None` if it is cut off.
+fn read(message: &[u8]) -> Option<Link> {
     let link = message.get(HEADER..HEADER + LINK)?;
     let kind = u16::from_ne_bytes([link[2], link[3]]);
-    let (mut mac, mut xdp) = (None, None);
+    let (mut name, mut mac, mut xdp) = (String::new(), None, None);
     for (attribute, value) in attributes(&message[HEADER + LINK..]) {
         match attribute {
             IFLA_ADDRESS => mac = value.try_into().ok(),
+            IFLA_IFNAME => {
+                let text = value.strip_suffix(b"\0").unwrap_or(value);
+                name = String::from_utf8_lossy(text).into_owned();
+            }
             IFLA_XDP => {
                 let (mut mode, mut id) = (None, 0);
                 for (attribute, value) in attributes(value) {
@@ -166,7 +191,7 @@ fn read(message: &[u8]) -> Option<(u16, Option<[u8; 6]>, Option<Attached>)> {
             _ => {}
         }
     }
-    Some((kind, mac, xdp))
+    Some(Link { kind, name, mac, xdp })
 }
 
 /// The attributes in a run of them, up to one that is cut off.

@@ -45,7 +45,9 @@ pub enum LoadError {
     /// Not allowed.
     #[error(
         "the kernel does not let this process load XDP programs: start it as root, or with the \
-         capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN)"
+         capabilities CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN). A \
+         daemon that gives them up (`user` in [server]) loads programs only when it starts, if \
+         [xdp] names `interfaces`"
     )]
     Permission,
     /// Too little memory.

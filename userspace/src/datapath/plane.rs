@@ -20,7 +20,7 @@ use super::attach::{self, Attachment};
 use super::interface::Interface;
 use super::load::{self, Counters, Loaded};
 use super::memory::{Mapping, Size, wait_for_programs};
-use crate::compile::{Image, PublishError, Retired};
+use crate::compile::{Image, PublishError, Retired, buckets_for};
 use crate::config::{Config, XdpMode};
 use crate::daemon::state::{self, DataPlane, MapStatus, PlaneStatus};
 use crate::server::Engine;
@@ -36,19 +36,12 @@ const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
 /// octets of the slab and, with the table filled to 0.4, 20 of the table.
 const TABLE_PART: usize = 16;
 
-/// Sixteenths of a bucket that an entry takes with the table filled to 0.4.
-const ENTRY_SIXTEENTHS: usize = 5;
-
 /// The most that can be addressed: 2^32 units of eight octets.
 const ADDRESSABLE: usize = 1 << 35;
 
 /// The largest response over UDP that XDP sends in octets of DNS message: what passes every path
 /// unfragmented (RFC 9715).
 const MAX_PAYLOAD: usize = 1232;
-
-/// More labels than any name has (RFC 1035 section 3.1): what the programs are told while a zone
-/// is published, so that they never start their search below a name's closest encloser.
-const ANY_LABELS: u32 = 127;
 
 /// How long to wait for running programs where the kernel does not tell when they have ended: a
 /// program runs for microseconds.
@@ -113,7 +106,7 @@ impl Plane {
         let usage = self.image.usage();
         let least = Size {
             slab: usage.slab_octets.next_multiple_of(CHUNK_LEN),
-            buckets: (usage.entries * ENTRY_SIXTEENTHS).div_ceil(16).next_power_of_two(),
+            buckets: buckets_for(usage.entries),
         };
         let want = Size {
             slab: (2 * least.slab).max(self.floor.slab),
@@ -197,7 +190,7 @@ impl Plane {
             }
         }
         let (slab, buckets) = (size.slab >> 20, size.buckets);
-        tracing::info!("the zones lie in maps of {slab} MiB and {buckets} buckets");
+        tracing::info!("the maps have room for {slab} MiB of records and {buckets} buckets");
         Ok(())
     }
 
@@ -242,7 +235,8 @@ impl Plane {
 
 impl DataPlane for Plane {
     fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<()> {
-        self.config.max_labels = ANY_LABELS;
+        // Known before the names are: an encloser is looked for from there.
+        self.config.max_labels = self.image.labels_with(zone);
         self.tell();
         let published = loop {
             match self.image.publish(zone) {

@@ -1,0 +1,315 @@
+//! Zones published, replaced and withdrawn, and what is answered meanwhile.
+
+use std::sync::Arc;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::serialize::binary::BinDecodable;
+use proptest::prelude::*;
+use xdp_common::Outcome;
+
+use super::{Image, PublishError, Reader};
+use crate::config::name_from_text;
+use crate::datapath::memory::{Mapping, Size};
+use crate::dnssec::keys::{Algorithm, KeyLayout};
+use crate::dnssec::policy::{Denial, SigningPolicy};
+use crate::zone::{Name, Rtype, Zone, text};
+
+const NOW: u32 = 1_790_000_000;
+
+fn image(slab: usize, buckets: usize) -> Image {
+    Image::new(Arc::new(Mapping::anonymous(Size { slab, buckets }).expect("memory")), 0x5eed)
+}
+
+fn small_image() -> Image {
+    image(16 << 16, 1 << 10)
+}
+
+fn name(text: &str) -> Name {
+    name_from_text(text).expect("a name")
+}
+
+/// A zone from its records; SOA and NS are added.
+fn zone(apex: &str, serial: u32, records: &str) -> Zone {
+    let head = format!(
+        "$TTL 300\n@ SOA ns.example.net. host.example.net. {serial} 4h 1h 2w 60\n@ NS ns.example.net.\n"
+    );
+    let apex = name(apex);
+    let mut none = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    text::parse(
+        (head + records + "\n").into_bytes(),
+        "test",
+        &apex,
+        text::Options::default(),
+        &mut none,
+    )
+    .unwrap_or_else(|error| panic!("{error}"))
+    .zone
+}
+
+fn signed(zone: &Zone, denial: Denial) -> Zone {
+    let directory = tempfile::tempdir().expect("a directory");
+    let store = crate::dnssec::keys::store::KeyStore::new(directory.path());
+    let (keys, _) = store
+        .load_or_generate(zone.apex(), KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256, NOW)
+        .expect("keys");
+    let policy = SigningPolicy { denial, ..SigningPolicy::default() };
+    crate::dnssec::sign::sign(zone, &keys, &policy, NOW).expect("signed").0
+}
+
+/// What a question is answered with: outcome, response code, answer, authority as owner and type.
+struct Said {
+    outcome: Outcome,
+    code: ResponseCode,
+    answer: Vec<String>,
+    authority: Vec<String>,
+}
+
+fn query(wire: &[u8], rtype: Rtype) -> Vec<u8> {
+    let mut message = vec![0xab, 0xcd, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+    message.extend(wire);
+    message.extend(rtype.0.to_be_bytes());
+    message.extend([0, 1, 0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0, 0, 0]);
+    message
+}
+
+fn ask(reader: &Reader, qname: &str, rtype: Rtype) -> Said {
+    let mut response = Vec::new();
+    let query = query(name(qname).as_wire(), rtype);
+    let outcome = reader.answer(&query, false, 1232, NOW, &mut response);
+    if !outcome.is_answered() {
+        let (answer, authority) = (Vec::new(), Vec::new());
+        return Said { outcome, code: ResponseCode::ServFail, answer, authority };
+    }
+    assert_eq!(response[..2], query[..2]);
+    let message = Message::from_bytes(&response).expect("a message");
+    let shown = |records: &[hickory_proto::rr::Record]| {
+        records.iter().map(|record| format!("{} {}", record.name, record.record_type())).collect()
+    };
+    Said {
+        outcome,
+        code: message.metadata.response_code,
+        answer: shown(&message.answers),
+        authority: shown(&message.authorities),
+    }
+}
+
+#[test]
+fn a_new_version_takes_the_place_of_the_old_one() {
+    let mut image = small_image();
+    let first = zone("example.org.", 1, "a A 192.0.2.1\ngone A 192.0.2.2\nb.c.d A 192.0.2.3");
+    drop(image.publish(&first).expect("published"));
+    let reader = image.reader();
+    assert_eq!(ask(&reader, "gone.example.org.", Rtype::A).answer.len(), 1);
+    assert_eq!(ask(&reader, "c.d.example.org.", Rtype::A).outcome, Outcome::Nodata);
+    assert_eq!(ask(&reader, "new.e.example.org.", Rtype::A).code, ResponseCode::NXDomain);
+
+    let second = zone("example.org.", 2, "a A 192.0.2.1\nnew.e A 192.0.2.2");
+    let retired = image.publish(&second).expect("published");
+    let reader = image.reader();
+    assert_eq!(ask(&reader, "gone.example.org.", Rtype::A).code, ResponseCode::NXDomain);
+    assert_eq!(ask(&reader, "c.d.example.org.", Rtype::A).code, ResponseCode::NXDomain);
+    assert_eq!(ask(&reader, "e.example.org.", Rtype::A).outcome, Outcome::Nodata);
+    assert_eq!(ask(&reader, "new.e.example.org.", Rtype::A).answer.len(), 1);
+
+    // Withdrawn memory comes back: the image does not grow however often a zone changes.
+    image.release(retired);
+    let before = image.usage();
+    for serial in 3..50 {
+        let next = zone("example.org.", serial, "a A 192.0.2.1\nnew.e A 192.0.2.2");
+        let retired = image.publish(&next).expect("published");
+        image.release(retired);
+    }
+    assert_eq!(image.usage(), before);
+    let retired = image.remove(&name("example.org."));
+    image.release(retired);
+    assert_eq!(ask(&image.reader(), "a.example.org.", Rtype::A).outcome, Outcome::NotOurs);
+    assert_eq!((image.usage().entries, image.usage().slab_octets), (0, 0));
+}
+
+#[test]
+fn a_child_zone_hides_its_cut_but_not_the_ds() {
+    let parent = "sub NS ns.sub\nns.sub A 192.0.2.9\nsub DS 1 13 2 \
+                  00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\nx A 192.0.2.1";
+    for child_first in [false, true] {
+        let mut image = small_image();
+        let parent = signed(&zone("example.org.", 1, parent), Denial::Nsec);
+        let child = zone("sub.example.org.", 1, "www A 192.0.2.7");
+        let order = if child_first { [&child, &parent] } else { [&parent, &child] };
+        for zone in order {
+            drop(image.publish(zone).expect("published"));
+        }
+        let reader = image.reader();
+        let www = ask(&reader, "www.sub.example.org.", Rtype::A);
+        assert_eq!(www.answer, ["www.sub.example.org. A"]);
+        let ds = ask(&reader, "sub.example.org.", Rtype::DS);
+        assert_eq!(ds.answer, ["sub.example.org. DS", "sub.example.org. RRSIG"]);
+        assert_eq!(ask(&reader, "sub.example.org.", Rtype::SOA).answer.len(), 1);
+
+        // The parent changes, the child stays; then the child goes, and the parent refers again.
+        drop(image.publish(&parent).expect("published"));
+        assert_eq!(ask(&image.reader(), "sub.example.org.", Rtype::DS).answer.len(), 2);
+        drop(image.remove(&name("sub.example.org.")));
+        let reader = image.reader();
+        assert_eq!(ask(&reader, "www.sub.example.org.", Rtype::A).outcome, Outcome::Referral);
+        assert_eq!(ask(&reader, "sub.example.org.", Rtype::DS).answer.len(), 2);
+        drop(image.remove(&name("example.org.")));
+        assert_eq!(image.usage().entries, 0);
+    }
+}
+
+#[test]
+fn zones_apart_do_not_see_each_other() {
+    let mut image = small_image();
+    drop(image.publish(&zone("example.org.", 1, "a A 192.0.2.1")).expect("published"));
+    drop(image.publish(&zone("example.com.", 1, "a A 192.0.2.1")).expect("published"));
+    let reader = image.reader();
+    assert_eq!(ask(&reader, "a.example.com.", Rtype::A).answer.len(), 1);
+    for qname in ["org.", ".", "other.org.", "example.net.", "xexample.org."] {
+        assert_eq!(ask(&reader, qname, Rtype::A).outcome, Outcome::NotOurs, "{qname}");
+    }
+    // The root zone encloses what no other zone does.
+    drop(image.publish(&zone(".", 1, "net NS ns.example.net.")).expect("published"));
+    let reader = image.reader();
+    assert_eq!(ask(&reader, "other.org.", Rtype::A).code, ResponseCode::NXDomain);
+    assert_eq!(ask(&reader, "example.net.", Rtype::A).outcome, Outcome::Referral);
+    assert_eq!(ask(&reader, "a.example.com.", Rtype::A).answer.len(), 1);
+}
+
+#[test]
+fn memory_that_is_too_small_is_said_and_nothing_changes() {
+    let mut image = image(2 << 16, 64);
+    drop(image.publish(&zone("example.org.", 1, "a A 192.0.2.1")).expect("published"));
+    let before = image.usage();
+    let records: String = (0..5000).map(|n| format!("n{n} TXT \"{:0100}\"\n", n)).collect();
+    let large = zone("example.org.", 2, &records);
+    let Err(PublishError::Full { slab_needed, buckets_needed }) = image.publish(&large) else {
+        panic!("it fits");
+    };
+    assert_eq!(image.usage(), before);
+    assert_eq!(ask(&image.reader(), "a.example.org.", Rtype::A).answer.len(), 1);
+
+    // What it asks for is enough, and what was there moves along.
+    let size = Size { slab: slab_needed.next_multiple_of(1 << 16), buckets: buckets_needed };
+    image.move_to(Arc::new(Mapping::anonymous(size).expect("memory"))).expect("moved");
+    assert_eq!(ask(&image.reader(), "a.example.org.", Rtype::A).answer.len(), 1);
+    drop(image.publish(&large).expect("published"));
+    assert_eq!(ask(&image.reader(), "n4999.example.org.", Rtype::TXT).answer.len(), 1);
+    assert_eq!(ask(&image.reader(), "a.example.org.", Rtype::A).code, ResponseCode::NXDomain);
+}
+
+#[test]
+fn expired_signatures_are_not_sent() {
+    let mut image = small_image();
+    let signed = signed(&zone("example.org.", 1, "a A 192.0.2.1"), Denial::Nsec);
+    drop(image.publish(&signed).expect("published"));
+    let mut response = Vec::new();
+    let mut at = |now: u32| {
+        let query = query(name("a.example.org.").as_wire(), Rtype::A);
+        image.reader().answer(&query, false, 1232, now, &mut response)
+    };
+    let end = NOW + 14 * 86400;
+    assert_eq!(at(end), Outcome::Positive);
+    assert_eq!(at(end + 1), Outcome::Expired);
+}
+
+#[test]
+fn chains_of_cnames_are_followed_and_circles_end() {
+    let records = "a CNAME b\nb CNAME c\nc A 192.0.2.1\nround CNAME about\nabout CNAME round\n\
+                   self CNAME self\nwild CNAME x.w\n*.w CNAME c\nnone CNAME nowhere\n\
+                   out CNAME www.example.net.\nd DNAME sub\nx.sub A 192.0.2.2\nvia CNAME x.d";
+    let mut image = small_image();
+    drop(image.publish(&zone("example.org.", 1, records)).expect("published"));
+    let reader = image.reader();
+    let answer = |qname: &str| {
+        let said = ask(&reader, &format!("{qname}.example.org."), Rtype::A);
+        let owners: Vec<String> =
+            said.answer.iter().map(|record| record.replace(".example.org.", "")).collect();
+        (said.code, owners.join(", "))
+    };
+    let good = ResponseCode::NoError;
+    assert_eq!(answer("a"), (good, "a CNAME, b CNAME, c A".into()));
+    assert_eq!(answer("wild"), (good, "wild CNAME, x.w CNAME, c A".into()));
+    assert_eq!(answer("none"), (ResponseCode::NXDomain, "none CNAME".into()));
+    assert_eq!(answer("out"), (good, "out CNAME".into()));
+    assert_eq!(answer("x.d"), (good, "d DNAME, x.d CNAME, x.sub A".into()));
+    assert_eq!(answer("via"), (good, "via CNAME, d DNAME, x.d CNAME, x.sub A".into()));
+    assert_eq!(answer("self").0, good);
+    assert!(answer("round").1.starts_with("round CNAME"));
+}
+
+#[test]
+fn a_large_rrset_is_truncated_over_udp_and_whole_over_tcp() {
+    let records: String = (0..300).map(|n| format!("big TXT \"{:0200}\"\n", n)).collect();
+    let mut image = image(64 << 16, 64);
+    drop(
+        image
+            .publish(&signed(&zone("example.org.", 1, &records), Denial::Nsec))
+            .expect("published"),
+    );
+    let reader = image.reader();
+    assert_eq!(ask(&reader, "big.example.org.", Rtype::TXT).outcome, Outcome::Truncated);
+    let mut response = Vec::new();
+    let query = query(name("big.example.org.").as_wire(), Rtype::TXT);
+    assert_eq!(reader.answer(&query, true, 65535, NOW, &mut response), Outcome::Positive);
+    assert!(response.len() > 300 * 200);
+    assert_eq!(Message::from_bytes(&response).expect("a message").answers.len(), 301);
+}
+
+/// Which of the names of a random zone exist, by the plain reading of RFC 4592.
+fn expected(zone: &Zone, qname: &Name) -> &'static str {
+    let exists = |wire: &[u8]| {
+        zone.owners().any(|owner| crate::zone::name::is_at_or_below(owner.name(), wire))
+    };
+    if exists(qname.as_wire()) {
+        return "exists";
+    }
+    let mut encloser = qname.parent();
+    while let Some(above) = encloser {
+        if exists(above.as_wire()) {
+            let wildcard = [b"\x01*", above.as_wire()].concat();
+            return if exists(&wildcard) { "wildcard" } else { "nxdomain" };
+        }
+        encloser = above.parent();
+    }
+    "nxdomain"
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// For every name asked, existence is as the zone's records say, and what is said of absence holds:
+    /// the NSEC or NSEC3 chain is checked by the verifier of this crate, its use by the oracles.
+    #[test]
+    fn existence_is_what_the_records_say(
+        owners in proptest::collection::vec("([ab*]\\.){0,3}[ab*]", 1..12),
+        asked in proptest::collection::vec("([abc*]\\.){0,4}[abc]", 1..40),
+        which in 0u8..3,
+    ) {
+        let records: String =
+            owners.iter().map(|owner| format!("{owner} A 192.0.2.1\n")).collect();
+        let plain = zone("example.org.", 1, &records);
+        let zone = match which {
+            0 => signed(&plain, Denial::Nsec),
+            1 => signed(&plain, Denial::Nsec3 { opt_out: false }),
+            _ => zone("example.org.", 1, &records),
+        };
+        let mut image = small_image();
+        drop(image.publish(&zone).expect("published"));
+        let reader = image.reader();
+        for qname in &asked {
+            let qname = format!("{qname}.example.org.");
+            let said = ask(&reader, &qname, Rtype::A);
+            let found = match said.outcome {
+                Outcome::Positive | Outcome::Nodata => "exists",
+                Outcome::Wildcard => "wildcard",
+                Outcome::Nxdomain => "nxdomain",
+                _ => "neither",
+            };
+            prop_assert_eq!(found, expected(&plain, &name(&qname)), "{} among {:?}", qname, owners);
+            if which < 2 && said.outcome == Outcome::Nxdomain {
+                let proofs = said.authority.iter().filter(|record| record.contains("NSEC"));
+                prop_assert!(proofs.count() > 0);
+            }
+        }
+    }
+}
