@@ -137,12 +137,15 @@ fn cases(names: u32) -> Vec<Case> {
         Case { port: 54, ..Case::new("foreign, passed up", host(), Rtype::A, NotOurPort, 0) },
         Case {
             names,
-            ..Case::new("positive, names at random", host(), Rtype::A, Positive, zones::ADDRESSES + 1)
+            ..Case::new(
+                "positive, names at random",
+                host(),
+                Rtype::A,
+                Positive,
+                zones::ADDRESSES + 1,
+            )
         },
-        Case {
-            names,
-            ..Case::new("NODATA, names at random", host(), Rtype::MX, Nodata, 0)
-        },
+        Case { names, ..Case::new("NODATA, names at random", host(), Rtype::MX, Nodata, 0) },
     ]
 }
 

@@ -98,7 +98,8 @@ fn kept(cache: &Path, kind: &str, apex: &[&str], names: usize, denial: Denial) -
 fn made(apex: Name, names: usize, denial: Denial) -> Result<Zone> {
     let at = |label: &str| [&[label.len() as u8], label.as_bytes(), apex.as_wire()].concat();
     let mut builder = ZoneBuilder::new(apex.clone());
-    let mut push = |owner: &[u8], rtype: Rtype, rdata: &[u8]| builder.push(owner, rtype, TTL, rdata);
+    let mut push =
+        |owner: &[u8], rtype: Rtype, rdata: &[u8]| builder.push(owner, rtype, TTL, rdata);
 
     let mut soa = [at("ns"), at("hostmaster")].concat();
     soa.extend([1u32, 14400, 3600, 1_209_600, 900].map(u32::to_be_bytes).concat());
