@@ -22,6 +22,7 @@ pub mod dns;
 pub mod engine;
 pub mod frame;
 pub mod image;
+pub mod lab;
 pub mod launder;
 pub mod layers;
 pub mod maps;

@@ -1,0 +1,423 @@
+//! What an answer costs the processor: the real programs, run by the kernel a few hundred thousand
+//! times on one query (`BPF_PROG_TEST_RUN`), less what measuring costs.
+//!
+//! `cargo xtask bench` calls it and shows the figures; by itself it prints them as JSON.
+
+#[path = "test_run/zones.rs"]
+mod zones;
+
+use std::{env, fs, net::SocketAddr, path::PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, ProgramArray},
+    programs::{ProgramFd, Xdp},
+};
+use sealdns::{
+    compile::{Image, PublishError, Reader},
+    datapath::{load::Loaded, memory::Size},
+    zone::{Rtype, Zone},
+};
+use serde_json::{Value, json};
+use tests::{
+    frames::Frame,
+    prog_test_run::{self, Action, Run},
+};
+use xdp_common::{
+    Outcome,
+    lab::{MAX_FRAME, Template, control, template},
+    maps::{CHUNK_LEN, Config},
+};
+
+use zones::{NOW, Wire};
+
+/// How often each figure is taken; the median is shown.
+const ROUNDS: usize = 7;
+
+const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const CLIENTS: [&str; 2] = ["198.51.100.1:5353", "[2001:db8::1]:5353"];
+const SERVERS: [&str; 2] = ["198.51.100.2:53", "[2001:db8::2]:53"];
+/// The key of the names' hash: any, but the same each time.
+const SEED: u64 = 0x5ea1_d115_0bad_cafe;
+const PAYLOAD: u16 = 1232;
+
+/// Steps back between which the time of one is taken.
+const SHRINKS: [u64; 2] = [0, 16];
+
+fn main() -> Result<()> {
+    // `cargo test --all-targets` calls it without an argument that `cargo bench` gives.
+    let (bench, arguments): (Vec<String>, Vec<String>) =
+        env::args().skip(1).partition(|argument| argument == "--bench");
+    let mut arguments = arguments.iter().map(|argument| argument.parse::<u32>());
+    let names: u32 = arguments.next().transpose()?.unwrap_or(1000);
+    let repeat: u32 = arguments.next().transpose()?.unwrap_or(1000);
+    if bench.is_empty() && !nix::unistd::geteuid().is_root() {
+        println!("not run: loading programs needs root");
+        return Ok(());
+    }
+    let cache = cache();
+    fs::create_dir_all(&cache)?;
+    let nsec = zones::nsec(&cache, names as usize)?;
+    let nsec3 = zones::nsec3(&cache)?;
+    let rig = Rig::new(&[nsec, nsec3])?;
+    println!("{:#}", rig.run(&cases(names), repeat)?);
+    Ok(())
+}
+
+/// Where signed zones are kept from one run to the next.
+fn cache() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench"))
+}
+
+//----------- Cases ----------------------------------------------------------------------------------
+
+/// A question, asked again and again.
+struct Case {
+    title: &'static str,
+    name: Wire,
+    qtype: u16,
+    edns: Edns,
+    ipv6: bool,
+    port: u16,
+    /// How many names are asked for, in random order; 0 for always the same.
+    names: u32,
+    outcome: Outcome,
+    /// Records expected in the answer section.
+    answers: u16,
+}
+
+/// What the query says of EDNS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Edns {
+    None,
+    Plain,
+    DnssecOk,
+}
+
+impl Case {
+    fn new(title: &'static str, name: Wire, qtype: Rtype, outcome: Outcome, answers: u16) -> Self {
+        Self {
+            title,
+            name,
+            qtype: qtype.0,
+            edns: Edns::DnssecOk,
+            ipv6: false,
+            port: 53,
+            names: 0,
+            outcome,
+            answers,
+        }
+    }
+}
+
+fn cases(names: u32) -> Vec<Case> {
+    use Outcome::{Miss, Nodata, NotOurPort, Positive, Referral, Truncated};
+    let host = || zones::host(7);
+    vec![
+        Case::new("positive", host(), Rtype::A, Positive, zones::ADDRESSES + 1),
+        Case {
+            edns: Edns::Plain,
+            ..Case::new("positive, DO=0", host(), Rtype::A, Positive, zones::ADDRESSES)
+        },
+        Case {
+            ipv6: true,
+            ..Case::new("positive, over IPv6", host(), Rtype::A, Positive, zones::ADDRESSES + 1)
+        },
+        Case::new("CNAME chain of 2", zones::below("chain"), Rtype::A, Positive, 4 + 5),
+        Case::new("NODATA, NSEC", host(), Rtype::MX, Nodata, 0),
+        Case::new("NODATA, NSEC3", zones::host_nsec3(7), Rtype::MX, Nodata, 0),
+        Case::new("referral with DS", zones::below("cut"), Rtype::A, Referral, 0),
+        Case {
+            edns: Edns::None,
+            ..Case::new("truncated", zones::below("long"), Rtype::TXT, Truncated, 0)
+        },
+        Case::new("miss, passed up", zones::below("nobody"), Rtype::A, Miss, 0),
+        Case { port: 54, ..Case::new("foreign, passed up", host(), Rtype::A, NotOurPort, 0) },
+        Case {
+            names,
+            ..Case::new(
+                "positive, names at random",
+                host(),
+                Rtype::A,
+                Positive,
+                zones::ADDRESSES + 1,
+            )
+        },
+        Case { names, ..Case::new("NODATA, names at random", host(), Rtype::MX, Nodata, 0) },
+    ]
+}
+
+/// The query as a frame.
+fn frame(case: &Case) -> Result<Frame> {
+    let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(case.edns != Edns::None)];
+    query.extend(&case.name);
+    query.extend(case.qtype.to_be_bytes());
+    query.extend([0, 1]);
+    if case.edns != Edns::None {
+        let [high, low] = PAYLOAD.to_be_bytes();
+        let flags = u8::from(case.edns == Edns::DnssecOk) << 7;
+        query.extend([0, 0, 41, high, low, 0, 0, flags, 0, 0, 0]);
+    }
+    let family = usize::from(case.ipv6);
+    let mut destination: SocketAddr = SERVERS[family].parse()?;
+    destination.set_port(case.port);
+    Ok(Frame {
+        source_mac: CLIENT_MAC,
+        destination_mac: SERVER_MAC,
+        tags: Vec::new(),
+        source: CLIENTS[family].parse()?,
+        destination,
+        ttl: 64,
+        payload: query,
+    })
+}
+
+/// What `measure` writes.
+fn template(case: &Case, frame: &Frame) -> Result<Template> {
+    let octets = frame.encode()?;
+    ensure!(octets.len() <= MAX_FRAME, "the query is too long for a template");
+    let mut words: Template = [0; _];
+    for (word, eight) in words.iter_mut().zip(octets.chunks(8)) {
+        let mut padded = [0; 8];
+        padded[..eight.len()].copy_from_slice(eight);
+        *word = u64::from_le_bytes(padded);
+    }
+    words[template::LEN] = octets.len() as u64;
+    if case.names != 0 {
+        let message_at = octets.len() - frame.payload.len();
+        words[template::DIGITS_AT] = (message_at + zones::DIGITS_AT) as u64;
+        words[template::NAMES] = u64::from(case.names);
+        words[template::CHECKSUM_AT] = (message_at - 2) as u64;
+        // The checksum of the same datagram with the digits zero, undone.
+        let mut without = frame.clone();
+        without.payload[zones::DIGITS_AT..][..8].fill(0);
+        let encoded = without.encode()?;
+        let checksum = [encoded[message_at - 2], encoded[message_at - 1]];
+        words[template::SUM] = u64::from(!u16::from_le_bytes(checksum));
+    }
+    Ok(words)
+}
+
+//----------- Rig ------------------------------------------------------------------------------------
+
+/// The programs that are measured and those that measure.
+struct Rig {
+    loaded: Loaded,
+    reader: Reader,
+    lab: Ebpf,
+}
+
+impl Rig {
+    fn new(zones: &[Zone]) -> Result<Self> {
+        let mut size = Size { slab: 16 << 20, buckets: 4096 };
+        let (loaded, image) = 'sizes: loop {
+            let loaded = Loaded::new(size)?;
+            let mut image = Image::new(loaded.memory(), SEED);
+            for zone in zones {
+                match image.publish(zone) {
+                    Ok(_nothing_retired) => {}
+                    Err(PublishError::Full { slab_needed, buckets_needed }) => {
+                        let larger = Size {
+                            slab: slab_needed.next_multiple_of(CHUNK_LEN),
+                            buckets: buckets_needed.next_power_of_two(),
+                        };
+                        ensure!(larger != size, "the zones do not fit what they ask for");
+                        size = larger;
+                        continue 'sizes;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            break (loaded, image);
+        };
+        let mut rig = Self { loaded, reader: image.reader(), lab: lab()? };
+        let mut config = Config::new();
+        config.now_s = u64::from(NOW);
+        config.seed = SEED;
+        config.macs[0] = mac_word(SERVER_MAC);
+        for (place, server) in config.addresses.iter_mut().zip(SERVERS) {
+            *place = address_words(server.parse()?);
+        }
+        config.address_count = SERVERS.len() as u32;
+        config.ports[0] = 53u16.to_be();
+        config.bucket_mask = u32::try_from(size.buckets - 1)?;
+        config.payload_limit = u32::from(PAYLOAD);
+        config.max_labels = image.max_labels();
+        rig.loaded.config.write(&config);
+        Ok(rig)
+    }
+
+    fn run(mut self, cases: &[Case], repeat: u32) -> Result<Value> {
+        let shrink = self.shrink(repeat)?;
+        let mut rows = Vec::new();
+        for case in cases {
+            let frame = frame(case)?;
+            self.ask(case, &frame)?;
+            let reply = self.check(case, &frame)?;
+            let grown = reply.is_some_and(|octets| octets != frame.encode().map_or(0, |f| f.len()));
+            let (mut alone, mut net) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                let wrapper = self.time("finish", repeat)?;
+                let whole = self.time("serve", repeat)?;
+                let undone = if grown { shrink.median() } else { 0.0 };
+                alone.push(wrapper);
+                net.push(whole - wrapper - undone);
+            }
+            rows.push(json!({
+                "case": case.title,
+                "names": case.names,
+                "reply_octets": reply,
+                "wrapper_ns": Figures(alone).json(),
+                "net_ns": Figures(net).json(),
+            }));
+        }
+        let usage = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        Ok(json!({
+            "repeat": repeat,
+            "rounds": ROUNDS,
+            "shrink_ns": shrink.json(),
+            "load_average": usage.split(' ').next().and_then(|load| load.parse::<f64>().ok()),
+            "cases": rows,
+        }))
+    }
+
+    /// What one step back of the frame's end costs: regrowing with many less regrowing with none. A step
+    /// costs the same whatever its length.
+    fn shrink(&mut self, repeat: u32) -> Result<Figures> {
+        let case = Case::new("", zones::host(7), Rtype::A, Outcome::Positive, 0);
+        let frame = frame(&case)?;
+        self.ask(&case, &frame)?;
+        let mut figures = Vec::new();
+        for _ in 0..ROUNDS {
+            let mut times = [0.0; 2];
+            for (time, shrinks) in times.iter_mut().zip(SHRINKS) {
+                self.control(200, shrinks)?;
+                *time = self.time("regrow", repeat)?;
+            }
+            figures.push((times[1] - times[0]) / (SHRINKS[1] - SHRINKS[0]) as f64);
+        }
+        Ok(Figures(figures))
+    }
+
+    fn control(&mut self, grow: u64, shrinks: u64) -> Result<()> {
+        let mut words = [0; control::WORDS];
+        words[control::TEMPLATES] = 1;
+        words[control::GROW] = grow;
+        words[control::SHRINKS] = shrinks;
+        let map = self.lab.map_mut("CONTROL").context("no map CONTROL")?;
+        Array::<_, [u64; control::WORDS]>::try_from(map)?.set(0, words, 0)?;
+        Ok(())
+    }
+
+    /// Tells `measure` what to ask.
+    fn ask(&mut self, case: &Case, frame: &Frame) -> Result<()> {
+        self.control(0, 0)?;
+        let map = self.lab.map_mut("TEMPLATES").context("no map TEMPLATES")?;
+        Array::<_, Template>::try_from(map)?.set(0, template(case, frame)?, 0)?;
+        Ok(())
+    }
+
+    /// Runs a program behind `measure`.
+    fn run_program(&mut self, program: &str, repeat: u32) -> Result<Run> {
+        let fd: ProgramFd = match program {
+            "serve" => self.loaded.entry()?.fd()?.try_clone()?,
+            name => xdp(&mut self.lab, name)?.fd()?.try_clone()?,
+        };
+        let map = self.lab.map_mut("MEASURED").context("no map MEASURED")?;
+        ProgramArray::try_from(map)?.set(0, &fd, 0)?;
+        // `measure` writes the frame; what comes in only has a length.
+        prog_test_run::run(xdp(&mut self.lab, "measure")?, &[0; 64], repeat)
+    }
+
+    fn time(&mut self, program: &str, repeat: u32) -> Result<f64> {
+        let run = self.run_program(program, repeat)?;
+        Ok(run.duration.as_nanos() as f64)
+    }
+
+    /// Sees that the answer is the engine's on the host, and that XDP gives it every time. Returns the
+    /// octets of the reply's frame, if there is one.
+    fn check(&mut self, case: &Case, asked: &Frame) -> Result<Option<usize>> {
+        const TIMES: u32 = 1000;
+        let before = self.loaded.counters()?;
+        let run = self.run_program("serve", TIMES)?;
+        let after = self.loaded.counters()?;
+        let counted = after[case.outcome.index()] - before[case.outcome.index()];
+        let title = case.title;
+        ensure!(counted == u64::from(TIMES), "{title}: {counted} of {TIMES} as expected");
+        if !case.outcome.is_answered() {
+            ensure!(run.action == Action::Pass, "{title}: {:?}", run.action);
+            ensure!(run.frame == asked.encode()?, "{title}: the frame was changed");
+            return Ok(None);
+        }
+        ensure!(run.action == Action::Tx, "{title}: {:?}", run.action);
+        let reply = Frame::decode(&run.frame).with_context(|| title.to_owned())?;
+        ensure!((reply.source, reply.destination) == (asked.destination, asked.source));
+        let mut query = asked.payload.clone();
+        if case.names != 0 {
+            let digits = zones::DIGITS_AT..zones::DIGITS_AT + 8;
+            query[digits.clone()].copy_from_slice(&reply.payload[digits]);
+        }
+        let mut expected = Vec::new();
+        self.reader.answer(&query, false, usize::from(PAYLOAD), NOW, &mut expected);
+        ensure!(reply.payload == expected, "{title}: not what the engine says on the host");
+        let answers = u16::from_be_bytes([expected[6], expected[7]]);
+        ensure!(answers == case.answers, "{title}: {answers} records");
+        Ok(Some(run.frame.len()))
+    }
+}
+
+/// Loads the measuring programs.
+fn lab() -> Result<Ebpf> {
+    let path = prog_test_run::lab().with_file_name("bench");
+    let object = fs::read(&path)
+        .with_context(|| format!("{}: `cargo xtask build` makes it", path.display()))?;
+    let mut ebpf = EbpfLoader::new().load(&object)?;
+    for name in ["measure", "finish", "regrow"] {
+        xdp(&mut ebpf, name)?.load()?;
+    }
+    Ok(ebpf)
+}
+
+fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let Some(program) = ebpf.program_mut(name) else { bail!("there is no program {name:?}") };
+    Ok(program.try_into()?)
+}
+
+/// A MAC address as it lies in memory, with two octets of zero behind it.
+fn mac_word(mac: [u8; 6]) -> u64 {
+    let [a, b, c, d, e, f] = mac;
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// An address as IPv6 as it lies in memory.
+fn address_words(address: SocketAddr) -> [u64; 2] {
+    let octets = match address.ip() {
+        std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        std::net::IpAddr::V6(address) => address.octets(),
+    };
+    [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|octet| octets[at + octet])))
+}
+
+//----------- Figures --------------------------------------------------------------------------------
+
+/// The same figure, taken several times.
+struct Figures(Vec<f64>);
+
+impl Figures {
+    fn sorted(&self) -> Vec<f64> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        sorted
+    }
+
+    fn median(&self) -> f64 {
+        self.sorted()[self.0.len() / 2]
+    }
+
+    fn json(&self) -> Value {
+        let sorted = self.sorted();
+        json!({ "median": self.median(), "min": sorted[0], "max": sorted[sorted.len() - 1] })
+    }
+}

@@ -1,0 +1,198 @@
+//! The zones that are asked: made and signed once, and kept.
+
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter, ErrorKind, Read, Write},
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use sealdns::{
+    dnssec::{
+        keys::{Algorithm, NewKey, Role},
+        policy::{Denial, SigningPolicy},
+        sign::sign,
+    },
+    zone::{Name, Rtype, Zone, ZoneBuilder, ZoneWriter},
+};
+
+/// When the zones are signed and asked, in seconds since 1970: the same in all runs, so that kept
+/// signatures do not expire.
+pub const NOW: u32 = 1_800_000_000;
+
+/// Addresses of each host: with their signature they make a reply of about 300 octets.
+pub const ADDRESSES: u16 = 4;
+
+/// Where in a query for a host its digits stand: behind the header, the label's length and an `h`.
+pub const DIGITS_AT: usize = 12 + 2;
+
+/// Names in the zone with NSEC3.
+const NSEC3_NAMES: usize = 1000;
+
+/// Changes whenever what is made does, so that what was kept is made anew.
+const VERSION: u32 = 1;
+
+const TTL: u32 = 3600;
+
+/// A name in wire format.
+pub type Wire = Vec<u8>;
+
+const APEX: &[&str] = &["measured", "example"];
+const APEX_NSEC3: &[&str] = &["hashed", "example"];
+
+fn wire(labels: &[&str]) -> Wire {
+    let mut wire = Vec::new();
+    for label in labels {
+        wire.push(label.len() as u8);
+        wire.extend(label.as_bytes());
+    }
+    wire.push(0);
+    wire
+}
+
+/// A name in the zone with NSEC.
+pub fn below(label: &str) -> Wire {
+    wire(&[&[label], APEX].concat())
+}
+
+/// A host of the zone with NSEC.
+pub fn host(number: usize) -> Wire {
+    below(&format!("h{number:08x}"))
+}
+
+/// A host of the zone with NSEC3.
+pub fn host_nsec3(number: usize) -> Wire {
+    wire(&[&[format!("h{number:08x}").as_str()], APEX_NSEC3].concat())
+}
+
+/// The zone with NSEC and so many hosts.
+pub fn nsec(cache: &Path, names: usize) -> Result<Zone> {
+    kept(cache, "nsec", APEX, names, Denial::Nsec)
+}
+
+/// The zone with NSEC3.
+pub fn nsec3(cache: &Path) -> Result<Zone> {
+    kept(cache, "nsec3", APEX_NSEC3, NSEC3_NAMES, Denial::Nsec3 { opt_out: false })
+}
+
+fn kept(cache: &Path, kind: &str, apex: &[&str], names: usize, denial: Denial) -> Result<Zone> {
+    let apex = Name::from_wire(&wire(apex)).context("no name")?;
+    let path = cache.join(format!("{kind}-{names}-v{VERSION}.signed"));
+    match File::open(&path) {
+        Ok(file) => read(BufReader::with_capacity(1 << 20, file), apex)
+            .with_context(|| format!("{} is damaged: remove it", path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            eprintln!("signing a zone of {names} names, once");
+            let zone = made(apex, names, denial)?;
+            let beside = path.with_extension("new");
+            let mut file = BufWriter::with_capacity(1 << 20, File::create(&beside)?);
+            write(&mut file, &zone)?;
+            file.into_inner()?;
+            fs::rename(&beside, &path)?;
+            Ok(zone)
+        }
+        Err(error) => Err(error).with_context(|| path.display().to_string()),
+    }
+}
+
+fn made(apex: Name, names: usize, denial: Denial) -> Result<Zone> {
+    let at = |label: &str| [&[label.len() as u8], label.as_bytes(), apex.as_wire()].concat();
+    let mut builder = ZoneBuilder::new(apex.clone());
+    let mut push =
+        |owner: &[u8], rtype: Rtype, rdata: &[u8]| builder.push(owner, rtype, TTL, rdata);
+
+    let mut soa = [at("ns"), at("hostmaster")].concat();
+    soa.extend([1u32, 14400, 3600, 1_209_600, 900].map(u32::to_be_bytes).concat());
+    push(apex.as_wire(), Rtype::SOA, &soa)?;
+    push(apex.as_wire(), Rtype::NS, &at("ns"))?;
+    push(&at("ns"), Rtype::A, &[192, 0, 2, 53])?;
+    push(&at("chain"), Rtype::CNAME, &at("link"))?;
+    push(&at("link"), Rtype::CNAME, &at("h00000007"))?;
+    let mut below_cut = vec![2, b'n', b's'];
+    below_cut.extend(at("cut"));
+    push(&at("cut"), Rtype::NS, &below_cut)?;
+    push(&below_cut, Rtype::A, &[192, 0, 2, 54])?;
+    let mut ds = vec![0x30, 0x39, 13, 2];
+    ds.extend([0xd5; 32]);
+    push(&at("cut"), Rtype::DS, &ds)?;
+    let text: Vec<u8> = (0..3).flat_map(|_| [vec![200], vec![b't'; 200]].concat()).collect();
+    push(&at("long"), Rtype::TXT, &text)?;
+    for number in 0..names {
+        let owner = at(&format!("h{number:08x}"));
+        let [_, a, b, c] = (number as u32).to_be_bytes();
+        for address in 0..ADDRESSES as u8 {
+            push(&owner, Rtype::A, &[address + 1, a, b, c])?;
+        }
+    }
+    let zone = builder.finish()?;
+
+    let keys = [Role::Ksk, Role::Zsk].into_iter().map(|role| {
+        let key = NewKey::generate(&apex, role, Algorithm::default(), &[], NOW)?;
+        Ok(key.key)
+    });
+    let keys = keys.collect::<Result<Vec<_>>>()?;
+    let policy = SigningPolicy { denial, ..SigningPolicy::default() };
+    let (signed, _) = sign(&zone, &keys, &policy, NOW)?;
+    Ok(signed)
+}
+
+//----------- Keeping --------------------------------------------------------------------------------
+
+// Each owner: length and octets of the name, number of RRsets; each RRset: type, TTL, number of
+// records; each record: length and octets. A length of zero ends the file.
+
+fn write(file: &mut impl Write, zone: &Zone) -> Result<()> {
+    for owner in zone.owners() {
+        file.write_all(&[owner.name().len() as u8, owner.rrsets().len() as u8])?;
+        file.write_all(owner.name())?;
+        for rrset in owner.rrsets() {
+            file.write_all(&rrset.rtype().0.to_be_bytes())?;
+            file.write_all(&rrset.ttl().to_be_bytes())?;
+            file.write_all(&u16::try_from(rrset.len())?.to_be_bytes())?;
+            for rdata in rrset.rdatas() {
+                file.write_all(&u16::try_from(rdata.len())?.to_be_bytes())?;
+                file.write_all(rdata)?;
+            }
+        }
+    }
+    file.write_all(&[0])?;
+    Ok(())
+}
+
+fn read(mut file: impl Read, apex: Name) -> Result<Zone> {
+    let mut writer = ZoneWriter::with_capacity(apex, 0);
+    let mut octets = Vec::new();
+    loop {
+        let [len] = array(&mut file)?;
+        if len == 0 {
+            break;
+        }
+        let [rrsets] = array(&mut file)?;
+        octets.resize(usize::from(len), 0);
+        file.read_exact(&mut octets)?;
+        writer.owner(&octets)?;
+        for _ in 0..rrsets {
+            let rtype = Rtype(u16::from_be_bytes(array(&mut file)?));
+            let ttl = u32::from_be_bytes(array(&mut file)?);
+            let count = u16::from_be_bytes(array(&mut file)?);
+            let mut ends = vec![0];
+            octets.clear();
+            for _ in 0..count {
+                let len = u16::from_be_bytes(array(&mut file)?);
+                let at = octets.len();
+                octets.resize(at + usize::from(len), 0);
+                file.read_exact(&mut octets[at..])?;
+                ends.push(octets.len());
+            }
+            writer.rrset(rtype, ttl, ends.windows(2).map(|pair| &octets[pair[0]..pair[1]]))?;
+        }
+    }
+    ensure!(file.read(&mut [0])? == 0, "there is more behind the end");
+    Ok(writer.finish()?)
+}
+
+fn array<const N: usize>(file: &mut impl Read) -> Result<[u8; N]> {
+    let mut octets = [0; N];
+    file.read_exact(&mut octets)?;
+    Ok(octets)
+}
