@@ -37,7 +37,13 @@ use super::stats::{Stats, Transport};
 use super::{Served, ServedZone};
 use crate::compile::MAX_TCP_MESSAGE;
 use crate::transfer::axfr::{self, Heading};
-use crate::zone::{Rtype, Zone, canonical_order, name};
+use crate::zone::{Owner, Rtype, Zone, canonical_order, name};
+
+/// A type for private use that no zone is likely to have (RFC 6895 section 3.1).
+const NO_TYPE: Rtype = Rtype(65534);
+
+/// The payload size of a client without EDNS (RFC 1035 section 4.2.1).
+const MIN_PAYLOAD: usize = 512;
 
 /// What is sent in return.
 pub enum Reply {
@@ -133,6 +139,7 @@ impl Asked<'_> {
         match question.rtype {
             Rtype::AXFR | Rtype::IXFR => self.transfer(query, &question, out),
             Rtype::ANY => self.any(query, &question, out),
+            Rtype::RRSIG => self.signatures(query, &question, out),
             // MAILB and MAILA (RFC 1035 section 3.2.3), which nobody has.
             Rtype(253 | 254) => self.error(query, Rcode::NOTIMP, None, out),
             // Types that only stand in messages, never in a zone (RFC 6895 section 3.1).
@@ -221,13 +228,74 @@ impl Asked<'_> {
         let qname = question.name.to_ascii_lowercase();
         let zone = self.served.zone_of(&qname).and_then(|zone| zone.zone.as_deref());
         let rtype = zone.map_or(Rtype::A, |zone| any_type(zone, &qname));
+        self.stand_in(query, question, rtype, out)
+    }
+
+    /// The answer for `rtype` to a question that was asked for another type, and says so.
+    fn stand_in(
+        &self,
+        query: &Query<'_>,
+        question: &Question<'_>,
+        rtype: Rtype,
+        out: &mut Vec<u8>,
+    ) -> Reply {
         let reply = self.again(query, rtype, out);
-        // The question must be the one that was asked.
         let qtype_at = HEADER_LEN + question.name.len();
         if let Some(qtype) = out.get_mut(qtype_at..qtype_at + 2) {
-            qtype.copy_from_slice(&Rtype::ANY.0.to_be_bytes());
+            qtype.copy_from_slice(&question.rtype.0.to_be_bytes());
         }
         reply
+    }
+
+    /// RRSIG: the signatures of one RRset of the name. They are as many RRsets as the name has types, so
+    /// that what RFC 8482 says of ANY holds for them too (its section 7).
+    fn signatures(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
+        // Below a cut, and where there is no such name, any other type is answered alike.
+        let reply = self.stand_in(query, question, NO_TYPE, out);
+        let flags = out.get(2..4).map(|octets| [octets[0] & 0x04, octets[1] & 0x0f]);
+        if flags != Some([0x04, 0]) {
+            return reply;
+        }
+        let qname = question.name.to_ascii_lowercase();
+        let zone = self.served.zone_of(&qname).and_then(|zone| zone.zone.as_deref());
+        let Some((owner, rtype)) = zone.and_then(|zone| {
+            let rtype = any_type(zone, &qname);
+            Some((source(zone, &qname)?, rtype))
+        }) else {
+            return reply;
+        };
+        let Some(covered) = owner.rrset(rtype).filter(|_| owner.signatures(rtype).next().is_some())
+        else {
+            return reply;
+        };
+        out.clear();
+        query.begin(Rcode::NOERROR, true, out);
+        let head = out.len();
+        for rdata in owner.signatures(rtype) {
+            out.extend_from_slice(&[0xc0, HEADER_LEN as u8, 0, 46, 0, 1]);
+            out.extend_from_slice(&covered.ttl().to_be_bytes());
+            out.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
+            out.extend_from_slice(rdata);
+            add_to_count(out, 1);
+        }
+        // Room for OPT, of which a query without EDNS has no need.
+        if out.len() + 11 > self.limit(query) {
+            out.truncate(head);
+            out[6..8].fill(0);
+            out[2] |= 0x02;
+        }
+        self.stats.rcode(Rcode::NOERROR);
+        query.finish(Rcode::NOERROR, self.payload(), None, out);
+        Reply::Response
+    }
+
+    /// The largest response to this query in octets.
+    fn limit(&self, query: &Query<'_>) -> usize {
+        if self.transport == Transport::Tcp {
+            return MAX_TCP_MESSAGE;
+        }
+        let asked = query.edns.map_or(0, |edns| usize::from(edns.payload));
+        asked.max(MIN_PAYLOAD).min(self.served.manners.udp_payload)
     }
 
     /// AXFR (RFC 5936) and IXFR (RFC 1995) to who may have them.
@@ -277,25 +345,28 @@ fn is_newer(a: u32, b: u32) -> bool {
 /// answers for it. Where nothing does, the engine's NXDOMAIN, NODATA or referral for type A is
 /// that for every type.
 pub(super) fn any_type(zone: &Zone, qname: &[u8]) -> Rtype {
+    source(zone, qname).map_or(Rtype::A, |owner| preferred_type(&owner))
+}
+
+/// The owner whose records answer for `qname`: its own, or the wildcard's.
+fn source<'a>(zone: &'a Zone, qname: &[u8]) -> Option<Owner<'a>> {
     if zone.find(qname).is_some() || has_below(zone, qname) {
-        return preferred_type(zone, qname);
+        return zone.find(qname);
     }
     let mut encloser = name::parent(qname);
     while let Some(ancestor) = encloser {
         if zone.find(ancestor).is_some() || has_below(zone, ancestor) {
-            let wildcard = [b"\x01*", ancestor].concat();
-            return preferred_type(zone, &wildcard);
+            return zone.find(&[b"\x01*", ancestor].concat());
         }
         encloser = name::parent(ancestor);
     }
-    Rtype::A
+    None
 }
 
 /// The first of the types that a client of ANY most likely wants, else any that exists.
-fn preferred_type(zone: &Zone, owner: &[u8]) -> Rtype {
+fn preferred_type(owner: &Owner<'_>) -> Rtype {
     const WANTED: [Rtype; 7] =
         [Rtype::CNAME, Rtype::A, Rtype::AAAA, Rtype::MX, Rtype::NS, Rtype::TXT, Rtype::PTR];
-    let Some(owner) = zone.find(owner) else { return Rtype::A };
     let exists = |rtype: &Rtype| owner.rrset(*rtype).is_some();
     WANTED
         .into_iter()
