@@ -6,7 +6,10 @@ mod wire;
 
 use std::process::ExitCode;
 
-use tests::harness::{Test, main as run};
+use tests::{
+    harness::{Test, main as run},
+    oracle::answers,
+};
 
 const TESTS: &[Test] = &[
     Test {
@@ -25,6 +28,16 @@ const TESTS: &[Test] = &[
         name: "datapath::programs_are_replaced_and_no_packet_is_lost",
         run: datapath::programs_are_replaced_and_no_packet_is_lost,
     },
+    Test {
+        name: "datapath::answers_come_from_xdp_while_maps_grow",
+        run: datapath::answers_come_from_xdp_while_maps_grow,
+    },
+    Test { name: "datapath::old_versions_are_freed", run: datapath::old_versions_are_freed },
+    Test { name: "datapath::maps_are_memory", run: datapath::maps_are_memory },
+    Test {
+        name: "datapath::without_the_right_to_load_a_sentence_says_so",
+        run: datapath::without_the_right_to_load_a_sentence_says_so,
+    },
     Test { name: "datapath::memory_has_a_limit", run: datapath::memory_has_a_limit },
     Test {
         name: "datapath::without_privileges_all_memory_is_made_at_once",
@@ -42,6 +55,10 @@ const TESTS: &[Test] = &[
         run: wire::the_driver_counts_what_xdp_sends,
     },
     Test { name: "wire::a_relay_carries_answers_back", run: wire::a_relay_carries_answers_back },
+    Test {
+        name: "oracle::the_daemon_answers_as_knotd_does",
+        run: answers::the_daemon_answers_as_knotd_does,
+    },
 ];
 
 fn main() -> ExitCode {

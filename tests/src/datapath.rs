@@ -14,9 +14,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use sealdns::{
+    compile::Memory as _,
     config::{Config, XdpMode, name_from_text},
     daemon::state::DataPlane,
-    datapath::{Plane, interface::Interface, memory::Size},
+    datapath::{Plane, interface::Interface, load::Loaded, memory::Size},
     zone::{Zone, text},
 };
 use tests::{
@@ -80,7 +81,7 @@ fn config(more: &str) -> Result<Config> {
 fn zone(hosts: u32) -> Result<Arc<Zone>> {
     let text = format!(
         "$TTL 300\n@ SOA ns mail 1 256 256 1024 60\n@ NS ns\nns A 192.0.2.53\n\
-         $GENERATE 1-{hosts} host$ TXT \"one of many\"\n"
+         $GENERATE 1-{hosts} host$ TXT one-of-many\n"
     );
     let apex = name_from_text("example").context("a name")?;
     let none = &mut |_: &str| Err(std::io::ErrorKind::NotFound.into());
@@ -239,6 +240,120 @@ pub fn programs_are_replaced_and_no_packet_is_lost() -> Result<Verdict> {
     ensure!(counters["not-our-port"] == sent, "{sent} sent, {counters:?}");
     drop(plane);
     ensure!(!link(&stage)?.contains("xdp"), "{}", link(&stage)?);
+    Ok(Verdict::Passed)
+}
+
+/// Queries for a name that is there are answered from XDP, all of them, with its data, while the maps
+/// grow and while the name's zone is published again.
+pub fn answers_come_from_xdp_while_maps_grow() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("answer")?;
+    let on =
+        |interface| config(&format!("[xdp]\ninterfaces = [\"{interface}\"]\nmemory = \"64MiB\""));
+    // A veth end takes what XDP sends from the other only if it has a program itself.
+    let _client = stage.client.enter(|| Plane::new(&on("client")?, FLOOR))??;
+    let mut plane = stage.server.enter(|| Plane::new(&on("server")?, FLOOR))??;
+    plane.publish(&zone(1)?)?;
+    let capacity = |plane: &Plane| plane.status().maps[0].capacity;
+    let before = capacity(&plane);
+
+    let socket = stage.socket(53)?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let stop = AtomicBool::new(false);
+    let asked = thread::scope(|scope| {
+        let asker = scope.spawn(|| -> Result<u64> {
+            let (mut asked, mut room) = (0u16, [0; 512]);
+            while !stop.load(Relaxed) {
+                asked += 1;
+                let id = asked.to_be_bytes();
+                let query = [&id[..], &HOST_QUERY[2..]].concat();
+                socket.send(&query)?;
+                let len = socket.recv(&mut room).with_context(|| format!("query {asked}"))?;
+                let answer = &room[..len];
+                ensure!(answer.starts_with(&id) && answer[2..4] == [0x84, 0], "{answer:02x?}");
+                ensure!(answer.ends_with(b"\0\x0c\x0bone-of-many"), "{answer:02x?}");
+                thread::sleep(Duration::from_micros(500));
+            }
+            Ok(u64::from(asked))
+        });
+        let published = [1, 2_000, 2_000, 20_000].map(|hosts| plane.publish(&zone(hosts)?));
+        thread::sleep(Duration::from_millis(50));
+        stop.store(true, Relaxed);
+        let asked = asker.join().ok().context("the client panicked")?;
+        published.into_iter().collect::<Result<()>>()?;
+        asked
+    })?;
+    ensure!(capacity(&plane) > 2 * before, "{:?}", plane.status());
+    let counters = plane.counters();
+    ensure!(asked > 100, "{asked} queries prove nothing");
+    ensure!(counters["positive"] == asked, "{asked} asked, {counters:?}");
+    ensure!(counters["octets_in"] == asked * HOST_QUERY.len() as u64, "{counters:?}");
+    Ok(Verdict::Passed)
+}
+
+/// A query for host1.example. TXT, no EDNS.
+const HOST_QUERY: &[u8] = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x05host1\x07example\0\0\x10\0\x01";
+
+/// What an older version of a zone took is free a tick later.
+pub fn old_versions_are_freed() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("free")?;
+    let config = config("[xdp]\ninterfaces = [\"server\"]")?;
+    let mut plane = stage.server.enter(|| Plane::new(&config, FLOOR))??;
+    let used = |plane: &Plane| plane.status().maps[0].used;
+    let zone = zone(100)?;
+    plane.publish(&zone)?;
+    plane.tick();
+    let once = used(&plane);
+    plane.publish(&zone)?;
+    let twice = used(&plane);
+    ensure!(twice > once, "{once}, {twice}: the older version was overwritten while it is read");
+    plane.tick();
+    ensure!(used(&plane) == once, "{once}, {}", used(&plane));
+    // Without a tick it is freed when memory runs out, and only then is more made.
+    for _ in 0..50 {
+        plane.publish(&zone)?;
+    }
+    ensure!(plane.status().maps[0].capacity == FLOOR.slab as u64, "{:?}", plane.status());
+    plane.remove(zone.apex())?;
+    plane.tick();
+    ensure!(used(&plane) == 0, "{}", used(&plane));
+    Ok(Verdict::Passed)
+}
+
+/// The maps as memory: what is written is there, and behind the slab's end are zeros.
+pub fn maps_are_memory() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let loaded = Loaded::new(FLOOR)?;
+    let memory = loaded.memory();
+    ensure!(memory.slab_len() == FLOOR.slab && memory.bucket_count() == FLOOR.buckets);
+    memory.write(FLOOR.slab - 8, &[0xff; 8]);
+    memory.store(63, 7, 0x1234);
+    let window = memory.read(FLOOR.slab - 8, 4096).context("a window at the end")?;
+    ensure!(window[..8] == [0xff; 8] && window[8..].iter().all(|octet| *octet == 0));
+    ensure!(memory.bucket(63) == [0, 0, 0, 0, 0, 0, 0, 0x1234]);
+    Ok(Verdict::Passed)
+}
+
+/// Who may not load is told what it takes.
+pub fn without_the_right_to_load_a_sentence_says_so() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    // Capabilities belong to a thread.
+    let refused = thread::spawn(|| -> Result<_> {
+        caps::clear(None, caps::CapSet::Effective)?;
+        Ok(Loaded::new(FLOOR).err().map(|error| error.to_string()))
+    });
+    let refused = refused.join().ok().context("the thread panicked")??;
+    let refused = refused.context("programs were loaded without capabilities")?;
+    ensure!(refused.contains("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON"), "{refused}");
     Ok(Verdict::Passed)
 }
 

@@ -1,9 +1,11 @@
 //! What the tests stand on: a network of their own, frames, programs that are run without a device,
 //! programs of others as oracles, and a list of tests that says what it could not run.
 
+pub mod dns;
 pub mod frames;
 pub mod harness;
 pub mod inject;
 pub mod net;
 pub mod oracle;
 pub mod prog_test_run;
+pub mod servers;

@@ -294,7 +294,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
 
     /// The NS RRset of a cut, and with DNSSEC records its DS.
     fn referral_piece(&mut self, owner: &Owner<'a>) -> Result<Address, CompileError> {
-        let mut piece = PieceBuilder::new(self.apex);
+        let mut piece = PieceBuilder::new(owner.name());
         let named = OwnerName::Suffix(owner.name().len());
         if let Some(servers) = owner.rrset(Rtype::NS) {
             for rdata in servers.rdatas() {
@@ -311,8 +311,8 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     /// The addresses of a cut's name servers: of those at or below the cut, without which it cannot be
     /// reached, and of those below other cuts of the zone (RFC 9471 sections 2 and 3).
     fn glue_pieces(&mut self, cut: &Owner<'a>) -> Result<(Address, Address), CompileError> {
-        let mut needed = PieceBuilder::new(self.apex);
-        let mut optional = PieceBuilder::new(self.apex);
+        let mut needed = PieceBuilder::new(cut.name());
+        let mut optional = PieceBuilder::new(cut.name());
         let servers = cut.rrset(Rtype::NS);
         for server in servers.iter().flat_map(|servers| servers.rdatas()) {
             let piece = if name::is_at_or_below(server, cut.name()) {

@@ -15,7 +15,7 @@ pub enum OwnerName<'a> {
     Context,
     /// The suffix of the context's name with this length in octets; all records of the piece alike.
     Suffix(usize),
-    /// Spelled out up to the zone's apex, which is a suffix of every context.
+    /// Spelled out up to what it shares with every context.
     Spelled(&'a [u8]),
     /// That of the piece's first record, which was spelled out.
     First,
@@ -32,7 +32,9 @@ const MAX_SAVING_FIXUPS: usize = 20;
 
 /// A piece in the making.
 pub struct PieceBuilder<'a> {
-    apex: &'a [u8],
+    shared: &'a [u8],
+    /// The last owner name that was spelled out, and where in the body.
+    spelled: Option<(Vec<u8>, u16)>,
     body: Vec<u8>,
     fixups: Vec<(u16, u16)>,
     owner: u8,
@@ -43,10 +45,11 @@ pub struct PieceBuilder<'a> {
 }
 
 impl<'a> PieceBuilder<'a> {
-    /// A piece for the zone with this apex.
-    pub fn new(apex: &'a [u8]) -> PieceBuilder<'a> {
+    /// A piece for contexts that all end in the name `shared`: the zone's apex, or in a referral the cut.
+    pub fn new(shared: &'a [u8]) -> PieceBuilder<'a> {
         PieceBuilder {
-            apex,
+            shared,
+            spelled: None,
             body: Vec::new(),
             fixups: Vec::new(),
             owner: 0,
@@ -71,7 +74,17 @@ impl<'a> PieceBuilder<'a> {
             }
             OwnerName::Spelled(wire) => {
                 self.owner = OWNER_INSIDE;
-                self.name(wire, true);
+                match &self.spelled {
+                    Some((before, place)) if **before == *wire => {
+                        self.pointer(FIXUP_START | place);
+                    }
+                    _ => {
+                        let place = self.body.len() as u16;
+                        self.name(wire, true);
+                        // Only so far does the place fit beside the mark.
+                        self.spelled = (place < FIXUP_START).then(|| (wire.to_vec(), place));
+                    }
+                }
             }
             OwnerName::First => self.pointer(FIXUP_START),
         }
@@ -137,17 +150,29 @@ impl<'a> PieceBuilder<'a> {
         }
     }
 
-    /// Writes a name: the labels below the apex and a pointer to it, or all of it if no pointer would
-    /// save anything or none is left.
+    /// Writes a name: its labels and a pointer to what it shares with every context, or all of it if no
+    /// pointer would save anything or none is left.
     fn name(&mut self, wire: &[u8], needed: bool) {
         let room = if needed { MAX_FIXUPS } else { MAX_SAVING_FIXUPS };
-        let saves = self.apex.len() > 2 && name::is_at_or_below(wire, self.apex);
-        if saves && self.fixups.len() < room {
-            self.body.extend(&wire[..wire.len() - self.apex.len()]);
-            self.pointer(self.apex.len() as u16);
+        let shared = self.shared_len(wire);
+        if shared > 2 && self.fixups.len() < room {
+            self.body.extend(&wire[..wire.len() - shared]);
+            self.pointer(shared as u16);
         } else {
             self.body.extend(wire);
         }
+    }
+
+    /// Octets of the longest suffix that a name shares with every context.
+    fn shared_len(&self, wire: &[u8]) -> usize {
+        let mut suffix = Some(self.shared);
+        while let Some(shared) = suffix {
+            if name::is_at_or_below(wire, shared) {
+                return shared.len();
+            }
+            suffix = name::parent(shared);
+        }
+        0
     }
 
     fn pointer(&mut self, what: u16) {

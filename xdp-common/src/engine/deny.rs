@@ -27,7 +27,13 @@ pub fn plan<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Outcome, Outco
 }
 
 /// Takes steps until the plan is complete: CNAMEs are followed through wildcards and DNAMEs.
-pub fn run<S: Store>(store: &S, scratch: &mut Scratch, mut step: Step) -> Result<Outcome, Outcome> {
+pub fn run<S: Store>(store: &S, scratch: &mut Scratch, step: Step) -> Result<Outcome, Outcome> {
+    let outcome = steps(store, scratch, step)?;
+    scratch.plan.put_in_order();
+    Ok(outcome)
+}
+
+fn steps<S: Store>(store: &S, scratch: &mut Scratch, mut step: Step) -> Result<Outcome, Outcome> {
     let mut hops = 0;
     let mut outcome = Outcome::Positive;
     while hops <= S::MAX_CHAIN {
@@ -285,18 +291,31 @@ fn chase<S: Store>(store: &S, scratch: &mut Scratch, context: Context) -> Result
     scratch.name[..len].copy_from_slice(&window[at..at + len]);
     scratch.name[..len].make_ascii_lowercase();
     let context = Context { from: context.from, len: len as u32 };
+    // A loop comes back to a name that was left by a CNAME before: what was found is the answer.
+    if is_followed(store, scratch, context, len) {
+        return Ok(Step::Done(Outcome::Positive));
+    }
     let hash = name::hash(&scratch.name, 0, len, store.seed());
     let found = find::suffix(store, scratch, 0, len, hash, hash).ok_or(Outcome::Broken)?;
-    // A loop comes back to a CNAME that is in the plan: what was found is the answer.
-    if found != 0 {
-        let node = Node::new(store.record(found).ok_or(Outcome::Broken)?);
-        let count = scratch.plan.count as usize;
-        let again = scratch.plan.parts[..count.min(PLAN_LEN)]
-            .iter()
-            .any(|part| node.is(flag::CNAME) && part.address == node.otherwise());
-        return Ok(if again { Step::Done(Outcome::Positive) } else { Step::At(found, context) });
+    Ok(if found != 0 { Step::At(found, context) } else { Step::Absent(labels, context) })
+}
+
+/// Whether the name in [`Scratch::name`] is the question's or one that a CNAME points to that stands
+/// in the plan before the context's.
+fn is_followed<S: Store>(store: &S, scratch: &Scratch, context: Context, len: usize) -> bool {
+    let name = &scratch.name[..len];
+    let question = scratch.message[HEADER_LEN..].get(..scratch.query.name_len as usize);
+    if question.is_some_and(|question| question.eq_ignore_ascii_case(name)) {
+        return true;
     }
-    Ok(Step::Absent(labels, context))
+    let before = (context.from as usize).wrapping_sub(1) & (PLAN_LEN - 1);
+    scratch.plan.parts[..before].iter().any(|part| {
+        let Some(piece) = piece_of(store, &scratch.synthesis, part.address) else { return false };
+        let record = &piece.window()[piece.body_at()..];
+        let target = record.get(RDATA_AT..RDATA_AT + len);
+        record[2..4] == rtype::CNAME.to_be_bytes()
+            && target.is_some_and(|target| target.eq_ignore_ascii_case(name))
+    })
 }
 
 /// The DNAME, the CNAME made from it, and where that leads (RFC 6672 section 3.2); YXDOMAIN if the

@@ -261,7 +261,7 @@ impl<'a> Fields<'a> {
             }
             Field::String => self.string()?,
             Field::OptionalString => {
-                if self.peek().is_some() {
+                if self.next < self.tokens.len() {
                     self.string()?;
                 }
             }

@@ -1,0 +1,207 @@
+//! Name servers as processes, on ports of their own: sealdns, and others to compare it with.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use sealdns::{
+    cli::{clock, zone_file},
+    dnssec::{
+        keys::{Algorithm, KeyLayout, store::KeyStore},
+        policy::{Denial, SigningPolicy},
+        sign,
+    },
+    zone::Zone,
+};
+
+use crate::net::{self, Process};
+
+/// How long a server has to start.
+const START: Duration = Duration::from_secs(10);
+
+/// How long a server has to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Queries that are under way to a server at a time.
+const WINDOW: usize = 48;
+
+//----------- Zones ----------------------------------------------------------------------------------
+
+/// The zone of the demo: what people have.
+pub const DEMO: (&str, &str) = ("example.org", include_str!("../zones/demo.zone"));
+/// The zone with all that is rare.
+pub const CORNER: (&str, &str) = ("corner.example", include_str!("../zones/corner.zone"));
+
+/// Every way to prove that a name does not exist.
+pub const DENIALS: [(&str, Denial); 3] = [
+    ("NSEC", Denial::Nsec),
+    ("NSEC3", Denial::Nsec3 { opt_out: false }),
+    ("NSEC3 with opt-out", Denial::Nsec3 { opt_out: true }),
+];
+
+/// Signs a zone with keys made in `directory`.
+pub fn signed((apex, text): (&str, &str), denial: Denial, directory: &Path) -> Result<Zone> {
+    let apex = zone_file::parse_name(apex).map_err(anyhow::Error::msg)?;
+    let zone = zone_file::parse_zone(text.as_bytes(), &apex)?;
+    let store = KeyStore::new(directory);
+    let algorithm = Algorithm::EcdsaP256Sha256;
+    let now = clock::now();
+    let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, algorithm, now)?;
+    let policy = SigningPolicy { denial, ..SigningPolicy::default() };
+    Ok(sign::sign(&zone, &keys, &policy, now)?.0)
+}
+
+//----------- Server ---------------------------------------------------------------------------------
+
+/// A server that runs; it ends when this is dropped.
+pub struct Server {
+    /// Where it listens, over UDP and TCP.
+    pub address: SocketAddr,
+    /// The process.
+    pub process: Process,
+}
+
+/// The binary under test, if it was built like this test: `target/<profile>/sealdns`.
+pub fn sealdns() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    own.ancestors().skip(1).take(2).map(|folder| folder.join("sealdns")).find(|file| file.is_file())
+}
+
+/// An address of this host that nobody listens on.
+pub fn free_address() -> Result<SocketAddr> {
+    // Free a moment ago; nobody else is given it so soon.
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+impl Server {
+    /// Runs sealdns over signed zones in `directory`, where their files are written.
+    pub fn sealdns(directory: &Path, zones: &[&Zone]) -> Result<Self> {
+        let binary = sealdns().context("no sealdns beside this test: `cargo xtask build`")?;
+        let address = free_address()?;
+        let mut config = format!(
+            "version = \"v1\"\n[server]\nlisten = [\"{address}\"]\n\
+             control = \"control.sock\"\nstate-dir = \"state\"\n"
+        );
+        for zone in zones {
+            let file = format!("{}zone", zone.apex());
+            zone_file::write_zone(&directory.join(&file), zone)?;
+            write!(
+                config,
+                "[[zone]]\nname = \"{}\"\nfile = \"{file}\"\ndnssec = \"presigned\"\n",
+                zone.apex()
+            )?;
+        }
+        let path = directory.join("sealdns.toml");
+        fs::write(&path, config)?;
+        let mut command = Command::new(binary);
+        command.args(["run", "--config"]).arg(&path);
+        let mut process = Process::spawn("sealdns", &mut command)?;
+        process.wait_for_line(START, |line| line.trim() == "ready")?;
+        Ok(Self { address, process })
+    }
+
+    /// Runs knotd over signed zones in `directory`, where their files are written.
+    pub fn knotd(directory: &Path, zones: &[&Zone]) -> Result<Self> {
+        let binary = net::find_program("knotd").context("no knotd: `cargo xtask setup`")?;
+        let address = free_address()?;
+        let here = directory.display();
+        let mut config = format!(
+            "server:\n  listen: {}@{}\n  rundir: {here}\n  pidfile: {here}/knotd.pid\n  \
+             udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+             database:\n  storage: {here}/knotd\n\
+             log:\n  - target: stderr\n    any: info\nzone:\n",
+            address.ip(),
+            address.port()
+        );
+        for zone in zones {
+            let file = directory.join(format!("{}knot.zone", zone.apex()));
+            zone_file::write_zone(&file, zone)?;
+            write!(
+                config,
+                "  - domain: {}\n    file: {}\n    zonefile-sync: -1\n    journal-content: none\n",
+                zone.apex(),
+                file.display()
+            )?;
+        }
+        let path = directory.join("knotd.conf");
+        fs::write(&path, config)?;
+        let mut command = Command::new(binary);
+        command.arg("-c").arg(&path);
+        let mut process = Process::spawn("knotd", &mut command)?;
+        for zone in zones {
+            let apex = zone.apex().to_string();
+            process.wait_for_line(START, |line| line.contains(&apex) && line.contains("loaded"))?;
+        }
+        process.wait_for_line(START, |line| line.contains("server started"))?;
+        Ok(Self { address, process })
+    }
+
+    /// Asks over UDP, many at a time; responses come in the order of the queries, whose identifiers
+    /// are their places. A query that is lost is asked again, twice.
+    pub fn ask_all(&self, queries: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        socket.connect(self.address)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let mut responses = vec![Vec::new(); queries.len()];
+        let mut buffer = vec![0; 65535];
+        for (window, responses) in queries.chunks(WINDOW).zip(responses.chunks_mut(WINDOW)) {
+            for attempt in 0.. {
+                for (place, query) in window.iter().enumerate() {
+                    if responses[place].is_empty() {
+                        let query = [&(place as u16).to_be_bytes(), &query[2..]].concat();
+                        socket.send(&query)?;
+                    }
+                }
+                while responses.iter().any(Vec::is_empty) {
+                    let Ok(len) = socket.recv(&mut buffer) else { break };
+                    ensure!(len >= 12, "a response of {len} octets");
+                    let place = usize::from(u16::from_be_bytes([buffer[0], buffer[1]]));
+                    *responses.get_mut(place).context("a response that nobody asked for")? =
+                        buffer[..len].to_vec();
+                }
+                match responses.iter().position(Vec::is_empty) {
+                    None => break,
+                    Some(place) if attempt == 2 => {
+                        bail!("no response to {:02x?}", &window[place])
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(responses)
+    }
+
+    /// Asks over one TCP connection, some at a time (RFC 7766 section 6.2.1.1); responses come in the
+    /// order of the queries.
+    pub fn ask_all_over_tcp(&self, queries: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+        let mut responses = vec![Vec::new(); queries.len()];
+        for (window, responses) in queries.chunks(8).zip(responses.chunks_mut(8)) {
+            let mut stream = TcpStream::connect(self.address)?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            let mut out = Vec::new();
+            for (place, query) in window.iter().enumerate() {
+                out.extend((query.len() as u16).to_be_bytes());
+                out.extend((place as u16).to_be_bytes());
+                out.extend(&query[2..]);
+            }
+            stream.write_all(&out)?;
+            for _ in window {
+                let mut len = [0; 2];
+                stream.read_exact(&mut len).context("no response over TCP")?;
+                let mut response = vec![0; usize::from(u16::from_be_bytes(len))];
+                stream.read_exact(&mut response)?;
+                ensure!(response.len() >= 12, "a response of {} octets", response.len());
+                let place = usize::from(u16::from_be_bytes([response[0], response[1]]));
+                *responses.get_mut(place).context("a response that nobody asked for")? = response;
+            }
+        }
+        Ok(responses)
+    }
+}
