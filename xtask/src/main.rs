@@ -1,7 +1,6 @@
 //! `cargo xtask`: what is done with the project, each as one command.
 
 mod bench;
-mod bench;
 mod build;
 mod ci;
 mod compiler;
@@ -50,8 +49,6 @@ enum Task {
     Test(test::Arguments),
     /// Measures what an answer costs
     Bench(bench::Arguments),
-    /// Measures what an answer costs the processor
-    Bench(bench::Arguments),
     /// Runs what CI runs
     Ci(ci::Arguments),
     /// Builds the fuzz targets with address sanitizer and runs each for a while
@@ -67,7 +64,6 @@ fn main() -> ExitCode {
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
-        Task::Bench(arguments) => bench::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Ci(arguments) => ci::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
