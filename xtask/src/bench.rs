@@ -94,6 +94,9 @@ fn print_table(figures: &Value) -> Result<()> {
         figures["shrink_ns"]["median"].as_f64().unwrap_or(f64::NAN),
         figures["load_average"],
     );
-    println!("Reply: octets of the frame. Every reply was compared with the engine's on the host.");
+    println!(
+        "Reply: octets of the frame. Of each question one reply was compared with the engine's on the \
+         host, and 1000 were counted."
+    );
     Ok(())
 }
