@@ -1,5 +1,6 @@
 //! `cargo xtask`: what is done with the project, each as one command.
 
+mod bench;
 mod build;
 mod ci;
 mod compiler;
@@ -46,6 +47,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Runs all tests: units, kernel, wire, oracles
     Test(test::Arguments),
+    /// Measures what an answer costs
+    Bench(bench::Arguments),
     /// Runs what CI runs
     Ci(ci::Arguments),
     /// Builds the fuzz targets with address sanitizer and runs each for a while
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
         Task::Ci(arguments) => ci::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Load(arguments) => build::load(&arguments),
