@@ -13,7 +13,7 @@ use sealdns::zone::{Rtype, Zone, name};
 use crate::dns::{Edns, Message, Query, Record};
 use crate::harness::Verdict;
 use crate::net;
-use crate::servers::{CORNER, DEMO, DENIALS, Server, sealdns, signed};
+use crate::servers::{DEMO, DENIALS, Server, sealdns, signed};
 
 /// The payload size of both servers.
 const PAYLOAD: u16 = 1232;
@@ -81,9 +81,10 @@ const LEGAL: &[Legal] = &[
                  any other does (RFC 1034 section 4.3.2), and knotd does not follow",
         covers: |pair| {
             Rtype(pair.query.rtype) == Rtype::NSEC
-                && pair.zone.find(pair.zone.apex().as_wire()).is_some_and(|apex| {
-                    apex.rrset(Rtype::NSEC).is_none()
-                })
+                && pair
+                    .zone
+                    .find(pair.zone.apex().as_wire())
+                    .is_some_and(|apex| apex.rrset(Rtype::NSEC).is_none())
                 && pair.ours.is_authoritative()
                 && pair.ours.answer.iter().any(|one| Rtype(one.rtype) == Rtype::CNAME)
                 && pair.theirs.answer.is_empty()
@@ -248,11 +249,7 @@ fn compare(zone: &Zone, ours: &Server, theirs: &Server) -> Result<String> {
     for (legal, count) in LEGAL.iter().zip(&legal).filter(|(_, count)| **count > 0) {
         println!("  {count} answers differ: {}", legal.reason);
     }
-    let mut report = format!("{} answers over UDP, {} over TCP", queries.len(), over_tcp.len());
-    for (legal, count) in LEGAL.iter().zip(legal).filter(|&(_, count)| count > 0) {
-        report += &format!("\n    {count} differ as they may: {}", legal.reason);
-    }
-    Ok(report)
+    Ok(format!("{} answers over UDP, {} over TCP", queries.len(), over_tcp.len()))
 }
 
 fn read(query: &Query, response: &[u8]) -> Result<Message> {
