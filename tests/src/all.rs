@@ -49,6 +49,12 @@ const TESTS: &[Test] = &[
     },
     Test { name: "kernel::the_object_loads", run: kernel::the_object_loads },
     Test { name: "kernel::a_foreign_frame_passes", run: kernel::a_foreign_frame_passes },
+    Test {
+        name: "kernel::xdp_answers_as_the_daemon_does",
+        run: kernel::xdp_answers_as_the_daemon_does,
+    },
+    Test { name: "kernel::each_outcome_has_its_frame", run: kernel::each_outcome_has_its_frame },
+    Test { name: "kernel::damaged_frames_do_no_harm", run: kernel::damaged_frames_do_no_harm },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },
     Test {
         name: "wire::the_driver_counts_what_xdp_sends",
