@@ -101,8 +101,7 @@ fn place(context: &XdpContext, offset: usize, len: usize) -> Option<usize> {
 #[inline(always)]
 fn ask(context: &XdpContext, control: &[u64; control::WORDS], state: &mut State) -> Option<()> {
     // Knuth's MMIX generator; its upper bits are the random ones.
-    state.random =
-        state.random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+    state.random = state.random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
     let random = state.random;
     let which = ((random >> 48) * control[control::TEMPLATES]) >> 16;
     let query = TEMPLATES.get(which as u32)?;
@@ -162,7 +161,7 @@ pub fn measure(context: XdpContext) -> u32 {
         return XDP_ABORTED;
     }
     // SAFETY: the context is the one the kernel passed in.
-    let _ = unsafe { MEASURED.tail_call(&context, 0) };
+    unsafe { MEASURED.tail_call(&context, 0) };
     XDP_ABORTED
 }
 

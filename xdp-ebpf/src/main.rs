@@ -32,7 +32,7 @@ pub fn serve(context: XdpContext) -> u32 {
     let outcome = match planned(&context) {
         Ok(()) => {
             // SAFETY: the context is the one the kernel passed in.
-            let _ = unsafe { PROGRAMS.tail_call(&context, maps::SEND) };
+            unsafe { PROGRAMS.tail_call(&context, maps::SEND) };
             // Here only if the daemon has not filled the place.
             Outcome::Broken
         }

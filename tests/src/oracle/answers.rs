@@ -157,7 +157,8 @@ fn obstacle() -> Option<Verdict> {
     if sealdns().is_none() {
         return Some(Verdict::Skipped("no sealdns beside this test: `cargo xtask build`".into()));
     }
-    let missing = ["knotd", "unbound", "delv"].into_iter().find(|tool| net::find_program(tool).is_none());
+    let missing =
+        ["knotd", "unbound", "delv"].into_iter().find(|tool| net::find_program(tool).is_none());
     missing.map(|tool| Verdict::Skipped(format!("{tool} is not installed: `cargo xtask setup`")))
 }
 
@@ -177,7 +178,8 @@ pub fn the_daemon_answers_as_knotd_does() -> Result<Verdict> {
         let theirs = Server::knotd(directory.path(), &references)?;
         for zone in &zones {
             let compared = compare(zone, &ours, &theirs)
-                .with_context(|| format!("{} signed with {denial_name}", zone.apex())).unwrap_or_else(|e| format!("{e:#}"));
+                .with_context(|| format!("{} signed with {denial_name}", zone.apex()))
+                .unwrap_or_else(|e| format!("{e:#}"));
             println!("  {} with {denial_name}: {compared}", zone.apex());
         }
     }
@@ -203,7 +205,8 @@ fn compare(zone: &Zone, ours: &Server, theirs: &Server) -> Result<String> {
         judge(&Pair { zone, query, ours: &ours, theirs: &theirs }, &mut legal, &mut faults);
     }
     let messages: Vec<Vec<u8>> = over_tcp.iter().map(|query| query.message(0)).collect();
-    let said = ours.ask_all_over_tcp(&messages)?.into_iter().zip(theirs.ask_all_over_tcp(&messages)?);
+    let said =
+        ours.ask_all_over_tcp(&messages)?.into_iter().zip(theirs.ask_all_over_tcp(&messages)?);
     for (query, (ours, theirs)) in over_tcp.iter().zip(said) {
         let (ours, theirs) = (read(query, &ours)?, read(query, &theirs)?);
         if ours.is_truncated() {
@@ -225,8 +228,7 @@ fn compare(zone: &Zone, ours: &Server, theirs: &Server) -> Result<String> {
 }
 
 fn read(query: &Query, response: &[u8]) -> Result<Message> {
-    let message =
-        Message::read(response).with_context(|| format!("{query:?}: {response:02x?}"))?;
+    let message = Message::read(response).with_context(|| format!("{query:?}: {response:02x?}"))?;
     let question = &query.message(0)[12..12 + query.name.len() + 4];
     ensure!(message.question == question, "{query:?}: the question is not echoed as sent");
     Ok(message)
@@ -300,7 +302,8 @@ fn questions(zone: &Zone) -> Vec<Query> {
         questions.extend(TYPES_OF_NOTHING.map(|rtype| (wire.clone(), rtype.0)));
     }
     let client = |edns| {
-        let ask = move |(name, rtype): &(Vec<u8>, u16)| Query { name: name.clone(), rtype: *rtype, edns };
+        let ask =
+            move |(name, rtype): &(Vec<u8>, u16)| Query { name: name.clone(), rtype: *rtype, edns };
         questions.iter().map(ask)
     };
     CLIENTS.into_iter().flat_map(client).collect()
@@ -384,6 +387,10 @@ impl Chance {
     }
 
     fn case(&mut self, octet: u8) -> u8 {
-        if octet.is_ascii_lowercase() && self.throw(2) == 0 { octet.to_ascii_uppercase() } else { octet }
+        if octet.is_ascii_lowercase() && self.throw(2) == 0 {
+            octet.to_ascii_uppercase()
+        } else {
+            octet
+        }
     }
 }

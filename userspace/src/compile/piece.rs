@@ -82,8 +82,7 @@ impl<'a> PieceBuilder<'a> {
                         let place = self.body.len() as u16;
                         self.name(wire, true);
                         // Only so far does the place fit beside the mark.
-                        self.spelled =
-                            (place < FIXUP_START).then(|| (wire.to_vec(), place));
+                        self.spelled = (place < FIXUP_START).then(|| (wire.to_vec(), place));
                     }
                 }
             }
