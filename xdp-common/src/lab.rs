@@ -79,6 +79,10 @@ pub const fn digits(number: u32) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::format;
+
     use super::*;
 
     #[test]
