@@ -136,7 +136,7 @@ fn ask(context: &XdpContext, control: &[u64; control::WORDS], state: &mut State)
 
     let digits_at = query[template::DIGITS_AT] as usize & 0x1ff;
     if digits_at != 0 {
-        let name = ((random >> 16) & 0xffff_ffff) * query[template::NAMES] >> 32;
+        let name = (((random >> 16) & 0xffff_ffff) * query[template::NAMES]) >> 32;
         let word = digits(name as u32);
         let to = place(context, digits_at, 8)?;
         // SAFETY: inside the packet, by the check in `place`.
