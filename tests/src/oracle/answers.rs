@@ -3,7 +3,7 @@
 //! Both serve the demo's zone and the zone of the corners, signed with NSEC, with NSEC3 and with
 //! opt-out, and are asked for every name with every type it has and those it has not, and for names
 //! made up around them; with and without EDNS and DNSSEC records; over UDP, and over TCP where UDP
-//! is too small. What may differ is listed in [`LEGAL`], each with its reason.
+//! is too small. What may differ is listed in `LEGAL`, each with its reason.
 
 use std::collections::BTreeSet;
 
