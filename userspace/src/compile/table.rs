@@ -80,30 +80,27 @@ pub fn candidates(memory: &dyn Memory, place: u64) -> Vec<Address> {
 
 /// Puts `new` in the place of `old`; returns whether `old` was there.
 pub fn replace(memory: &dyn Memory, place: u64, old: Address, new: Address) -> bool {
-    store_over(memory, place, old, |_, _| entry(place, new))
+    store_over(memory, place, old, |_| entry(place, new))
 }
 
 /// Takes an entry out; returns whether it was there.
 pub fn remove(memory: &dyn Memory, place: u64, address: Address) -> bool {
-    store_over(memory, place, address, |bucket, slot| {
-        // The last slot must go on saying that the next bucket may hold an entry of this one.
-        let _ = bucket;
-        if slot == SLOTS - 1 { TOMBSTONE } else { 0 }
-    })
+    // The last slot must go on saying that the next bucket may hold an entry of this one.
+    store_over(memory, place, address, |slot| if slot == SLOTS - 1 { TOMBSTONE } else { 0 })
 }
 
 fn store_over(
     memory: &dyn Memory,
     place: u64,
     address: Address,
-    new: impl Fn(usize, usize) -> u64,
+    new: impl Fn(usize) -> u64,
 ) -> bool {
     let sought = entry(place, address);
     for probe in 0..MAX_PROBES {
         let index = bucket_index(memory, place, probe);
         let bucket = memory.bucket(index);
         if let Some(slot) = bucket.iter().position(|&slot| slot == sought) {
-            memory.store(index, slot, new(index, slot));
+            memory.store(index, slot, new(slot));
             return true;
         }
         if bucket[SLOTS - 1] == 0 {
