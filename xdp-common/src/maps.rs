@@ -26,13 +26,22 @@ pub const STATS: &str = "STATS";
 pub const PROGRAMS: &str = "PROGRAMS";
 
 /// Places in [`PROGRAMS`].
-pub const PROGRAM_COUNT: u32 = 4;
+pub const PROGRAM_COUNT: u32 = 8;
 /// The place of the program that sends a planned answer.
 pub const SEND: u32 = 0;
+/// The place of the program that finds the closest encloser of a name that does not exist.
+pub const DENY: u32 = 1;
+/// The place of the program that finds a covering NSEC3.
+pub const HASH: u32 = 2;
+/// The place of the program that plans a wildcard's answer or NXDOMAIN.
+pub const CONCLUDE: u32 = 3;
+/// The place of the program that goes where a CNAME leads.
+pub const FOLLOW: u32 = 4;
 /// The program that packets come to first, and those it calls, with their places.
 pub const ENTRY_PROGRAM: &str = "serve";
 /// The programs in [`PROGRAMS`] by name.
-pub const TAIL_PROGRAMS: [(&str, u32); 1] = [("send", SEND)];
+pub const TAIL_PROGRAMS: [(&str, u32); 5] =
+    [("send", SEND), ("deny", DENY), ("hash", HASH), ("conclude", CONCLUDE), ("follow", FOLLOW)];
 
 /// Octets of one entry of the slab: large enough that little is lost at the ends, small enough that
 /// the verifier can follow the offset.

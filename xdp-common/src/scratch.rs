@@ -5,6 +5,7 @@
 
 use crate::bytes::SLACK;
 use crate::dns::query::Query;
+use crate::engine::deny::Absence;
 use crate::engine::plan::Plan;
 use crate::layers::Layers;
 
@@ -40,6 +41,8 @@ pub struct Scratch {
     pub query: Query,
     /// What will be said.
     pub plan: Plan,
+    /// What is known of a name that does not exist.
+    pub absence: Absence,
     /// A CNAME synthesised from a DNAME, in the format of a piece (the host's).
     pub synthesis: crate::image::Window,
 }
@@ -56,6 +59,7 @@ impl Scratch {
             layers: Layers::new(),
             query: Query::new(),
             plan: Plan::new(),
+            absence: Absence::new(),
             synthesis: [0; crate::image::WINDOW + SLACK],
         }
     }

@@ -15,10 +15,11 @@ use aya_ebpf::programs::XdpContext;
 use frame::Packet;
 use store::Maps;
 use xdp_common::dns::query;
-use xdp_common::engine::{compose, exact, find, plan};
+use xdp_common::engine::exact::{self, Step};
+use xdp_common::engine::{compose, deny, find, plan};
 use xdp_common::frame::Frame;
 use xdp_common::launder::recall;
-use xdp_common::{Outcome, layers, maps};
+use xdp_common::{Outcome, Scratch, layers, maps};
 
 /// The programs that others call at their end, by place. A call costs a nanosecond, and each program
 /// has the verifier's whole budget to itself.
@@ -26,24 +27,14 @@ use xdp_common::{Outcome, layers, maps};
 static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(maps::PROGRAM_COUNT, 0);
 
 /// Reads the query and plans the answer for names that exist: positive, CNAME, NODATA, the referral
-/// at the cut, the apex. All else is passed up.
+/// at the cut, the apex.
 #[xdp]
 pub fn serve(context: XdpContext) -> u32 {
-    let outcome = match planned(&context) {
-        Ok(()) => {
-            // SAFETY: the context is the one the kernel passed in.
-            unsafe { PROGRAMS.tail_call(&context, maps::SEND) };
-            // Here only if the daemon has not filled the place.
-            Outcome::Broken
-        }
-        Err(outcome) => outcome,
-    };
-    count::outcome(outcome);
-    outcome.action()
+    go_on(&context, served(&context))
 }
 
 #[inline(always)]
-fn planned(context: &XdpContext) -> Result<(), Outcome> {
+fn served(context: &XdpContext) -> Result<Step, Outcome> {
     let packet = Packet::new(context);
     let maps = Maps::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
@@ -61,11 +52,74 @@ fn planned(context: &XdpContext) -> Result<(), Outcome> {
 
     scratch.plan.clear();
     let found = find::question(&maps, scratch).ok_or(Outcome::Broken)?;
-    if found == 0 {
-        return Err(Outcome::Miss);
+    match exact::first(scratch, found) {
+        Step::At(found, context) => exact::run(&maps, scratch, found, context),
+        step => Ok(step),
     }
-    let outcome = exact::plan(&maps, scratch, found)?;
-    scratch.plan.outcome = outcome.index() as u32;
+}
+
+/// Finds the closest encloser of a name that does not exist, and plans the referral above it.
+#[xdp]
+pub fn deny(context: XdpContext) -> u32 {
+    go_on(&context, with_maps(deny::enclose))
+}
+
+/// Finds the NSEC3 that proves that the next closer name does not exist.
+#[xdp]
+pub fn hash(context: XdpContext) -> u32 {
+    go_on(&context, with_maps(deny::hash))
+}
+
+/// Finds the NSEC that does, and plans the wildcard's answer or NXDOMAIN.
+#[xdp]
+pub fn conclude(context: XdpContext) -> u32 {
+    go_on(&context, with_maps(deny::conclude))
+}
+
+/// Goes where a CNAME leads that the image has not resolved, or that a wildcard has.
+#[xdp]
+pub fn follow(context: XdpContext) -> u32 {
+    go_on(&context, with_maps(deny::follow))
+}
+
+#[inline(always)]
+fn with_maps(
+    stage: impl Fn(&Maps, &mut Scratch) -> Result<Step, Outcome>,
+) -> Result<Step, Outcome> {
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+    stage(&maps, scratch)
+}
+
+/// Calls the program that takes the next step, or ends.
+#[inline(always)]
+fn go_on(context: &XdpContext, step: Result<Step, Outcome>) -> u32 {
+    let outcome = match step.and_then(|step| call(context, step)) {
+        // Here only if the daemon has not filled the place.
+        Ok(()) => Outcome::Broken,
+        Err(outcome) => outcome,
+    };
+    count::outcome(outcome);
+    outcome.action()
+}
+
+#[inline(always)]
+fn call(context: &XdpContext, step: Step) -> Result<(), Outcome> {
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+    scratch.absence.note(&step);
+    let place = match step {
+        Step::Done(outcome) => {
+            let outcome = deny::finish::<Maps>(scratch, outcome)?;
+            scratch.plan.outcome = outcome.index() as u32;
+            maps::SEND
+        }
+        Step::Absent(..) => maps::DENY,
+        Step::Hash => maps::HASH,
+        Step::Conclude => maps::CONCLUDE,
+        Step::At(..) | Step::Chase(_) => maps::FOLLOW,
+    };
+    // SAFETY: the context is the one the kernel passed in.
+    unsafe { PROGRAMS.tail_call(context, place) };
     Ok(())
 }
 

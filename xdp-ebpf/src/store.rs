@@ -56,6 +56,7 @@ impl Store for Maps {
     const MAX_PIECES: usize = 6;
     const MAX_TYPES: usize = 32;
     const MAX_CHAIN: usize = 3;
+    const MAX_ENCLOSER_STEPS: usize = 12;
     const MAX_PARTS: usize = 1;
     const MAX_FIXUPS: usize = 32;
     const MAX_OWNERS: usize = 32;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use xdp_common::dns::name::MAX_LABELS;
 use xdp_common::engine::{self, Limits};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
@@ -103,6 +104,7 @@ impl Store for Reader {
     const MAX_PIECES: usize = engine::plan::PLAN_LEN;
     const MAX_TYPES: usize = xdp_common::image::node::MAX_TYPES;
     const MAX_CHAIN: usize = 8;
+    const MAX_ENCLOSER_STEPS: usize = 9 + MAX_LABELS;
     const MAX_PARTS: usize = MAX_TCP_MESSAGE / xdp_common::image::piece::PART + 1;
     const MAX_FIXUPS: usize = xdp_common::image::piece::MAX_FIXUPS;
     // The shortest record is an owner pointer, ten octets and no RDATA.

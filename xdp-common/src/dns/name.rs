@@ -1,6 +1,6 @@
 //! Names in wire format: the walk over labels, lower case, and the hash (RFC 1035, RFC 4343).
 
-use crate::bytes::{get, low_octets, put, u8_at, u64_at};
+use crate::bytes::{low_octets, put, u8_at, u64_at};
 use crate::checksum;
 use crate::dns::HEADER_LEN;
 use crate::launder::forget;
@@ -125,12 +125,10 @@ pub fn lowercase(scratch: &mut Scratch, len: usize, seed: u64) -> (u64, u64) {
 #[inline(always)]
 pub fn label_key(room: &NameRoom, at: usize) -> (u64, u32) {
     let len = (u8_at(room, at) & 63) as usize;
-    let octets: [u8; 16] = get(room, at + 1);
-    let mut key = u128::from_le_bytes(octets);
-    if len < 16 {
-        key &= (1u128 << (len * 8)) - 1;
-    }
-    ((key as u64).swap_bytes(), ((key >> 64) as u32).swap_bytes())
+    let kept = |word, octets| if octets < 8 { low_octets(word, octets) } else { word };
+    let high = kept(u64_at(room, at + 1), len);
+    let low = kept(u64_at(room, at + 9), if len < 8 { 0 } else { len - 8 });
+    (high.swap_bytes(), (low as u32).swap_bytes())
 }
 
 #[cfg(test)]

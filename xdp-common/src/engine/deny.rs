@@ -5,8 +5,9 @@
 //! alone was compiled into its node.
 
 use crate::Outcome;
-use crate::bytes::{get, put, u8_at, u16_at};
-use crate::dns::{HEADER_LEN, name, rcode, rtype};
+use crate::bytes::{get, put, u8_at, u16_at, u64_at};
+use crate::dns::name::{self, MAX_NAME_WORDS};
+use crate::dns::{HEADER_LEN, rcode, rtype};
 use crate::engine::exact::{self, Step};
 use crate::engine::find;
 use crate::engine::plan::{Context, PLAN_LEN, QUESTION, SYNTHESIS, piece_of, section};
@@ -18,53 +19,181 @@ use crate::launder::{forget, recall};
 use crate::scratch::Scratch;
 use crate::sha1;
 
-/// Plans the answer to a question whose name does not exist.
-pub fn plan<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Outcome, Outcome> {
-    scratch.plan.authoritative = 1;
-    let context = Context { from: QUESTION, len: scratch.query.name_len };
-    let labels = scratch.query.labels as usize;
-    run(store, scratch, Step::Absent(labels, context))
+/// Proofs that can wait for the end of a chain of CNAMEs.
+const MAX_WAITING: usize = 16;
+
+/// What is known of a name that does not exist, from one stage of planning to the next. In the kernel
+/// each stage is a program.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Absence {
+    /// The name.
+    context: Context,
+    /// Its labels, the root not counted.
+    labels: u32,
+    /// The node that a CNAME leads to; 0 if it must be looked for.
+    target: Address,
+    /// The node of the closest encloser.
+    encloser: Address,
+    /// Where the next closer name starts in [`Scratch::name`].
+    next_closer: u32,
+    /// The proof that the next closer name does not exist, or 0.
+    cover: Address,
+    /// 1 if `cover` must be searched for in the index of the encloser's children.
+    is_sought: u32,
+    /// How many CNAMEs were followed by [`follow`].
+    hops: u32,
+    /// How many of `covers` count.
+    waiting: u32,
+    /// Proofs of wildcards whose CNAMEs are followed: they come behind the answers that are not yet
+    /// found.
+    covers: [Waiting; MAX_WAITING],
 }
 
-/// Takes steps until the plan is complete: CNAMEs are followed through wildcards and DNAMEs.
-pub fn run<S: Store>(store: &S, scratch: &mut Scratch, step: Step) -> Result<Outcome, Outcome> {
-    let outcome = steps(store, scratch, step)?;
-    scratch.plan.put_in_order();
-    Ok(outcome)
+/// A proof that waits, and the name that it is about.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    address: Address,
+    context: Context,
 }
 
-fn steps<S: Store>(store: &S, scratch: &mut Scratch, mut step: Step) -> Result<Outcome, Outcome> {
-    let mut hops = 0;
-    let mut outcome = Outcome::Positive;
-    while hops <= S::MAX_CHAIN {
-        step = match step {
-            Step::Done(last) => return Ok(last),
-            Step::At(address, context) => exact::at_node(store, scratch, address, context)?,
-            Step::Absent(labels, context) => absent(store, scratch, labels, context)?,
-            Step::Chase(context) => {
-                hops += 1;
-                outcome = Outcome::Positive;
-                chase(store, scratch, context)?
-            }
-        };
-        // A plan has room for what the longest chain needs; a loop ends here.
-        if scratch.plan.count as usize >= PLAN_LEN - 6 {
-            break;
+impl Absence {
+    /// Nothing is known.
+    pub const fn new() -> Absence {
+        let context = Context { from: QUESTION, len: 0 };
+        Absence {
+            context,
+            labels: 0,
+            target: 0,
+            encloser: 0,
+            next_closer: 0,
+            cover: 0,
+            is_sought: 0,
+            hops: 0,
+            waiting: 0,
+            covers: [Waiting { address: 0, context }; MAX_WAITING],
         }
+    }
+
+    /// Forgets what was known.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.hops = 0;
+        self.waiting = 0;
+    }
+
+    /// Notes what the next stage needs to know of a step.
+    #[inline(always)]
+    pub fn note(&mut self, step: &Step) {
+        match *step {
+            Step::Absent(labels, context) => {
+                self.labels = labels as u32;
+                self.context = context;
+            }
+            Step::At(address, context) => {
+                self.target = address;
+                self.context = context;
+            }
+            Step::Chase(context) => {
+                self.target = 0;
+                self.context = context;
+            }
+            Step::Done(_) | Step::Hash | Step::Conclude => {}
+        }
+    }
+
+    #[inline(always)]
+    fn context(&self) -> Context {
+        Context { from: recall(&self.context.from), len: recall(&self.context.len) }
+    }
+}
+
+impl Default for Absence {
+    fn default() -> Absence {
+        Absence::new()
+    }
+}
+
+/// Takes steps until the plan is complete, all of them in one go: for the host.
+pub fn run<S: Store>(store: &S, scratch: &mut Scratch, first: Step) -> Result<Outcome, Outcome> {
+    let mut step = first;
+    loop {
+        scratch.absence.note(&step);
+        step = match step {
+            Step::Done(outcome) => return finish::<S>(scratch, outcome),
+            Step::At(..) | Step::Chase(_) => follow(store, scratch)?,
+            Step::Absent(..) => enclose(store, scratch)?,
+            Step::Hash => hash(store, scratch)?,
+            Step::Conclude => conclude(store, scratch)?,
+        };
+    }
+}
+
+/// Whether a plan may lack room for what one more name adds. Where chains are bounded it never does.
+#[inline(always)]
+pub(super) fn is_full<S: Store>(scratch: &Scratch) -> bool {
+    let parts = scratch.plan.count + scratch.absence.waiting;
+    S::UNBOUNDED && parts as usize >= PLAN_LEN - 6
+}
+
+/// A longer chain is the host's, and past its bound the resolver's: what was found is true.
+#[inline(always)]
+pub(super) fn end_of_chain<S: Store>() -> Result<Step, Outcome> {
+    if S::UNBOUNDED { Ok(Step::Done(Outcome::Positive)) } else { Err(Outcome::Miss) }
+}
+
+/// Completes the plan: what waits comes behind the answers. A plan of more pieces than this host of
+/// the engine sends is [`Outcome::Miss`].
+#[inline(always)]
+pub fn finish<S: Store>(scratch: &mut Scratch, outcome: Outcome) -> Result<Outcome, Outcome> {
+    settle(scratch);
+    if recall(&scratch.plan.count) as usize > S::MAX_PIECES {
+        return Err(Outcome::Miss);
     }
     Ok(outcome)
 }
 
-/// One step at a name that does not exist and stands in [`Scratch::name`] with `labels` labels.
-pub fn absent<S: Store>(
-    store: &S,
-    scratch: &mut Scratch,
-    labels: usize,
-    context: Context,
-) -> Result<Step, Outcome> {
-    let name_len = context.len as usize & 0xff;
-    let (address, depth) =
-        find::encloser(store, scratch, name_len, labels).ok_or(Outcome::Broken)?;
+/// Adds the proofs that wait.
+#[inline(always)]
+pub(super) fn settle(scratch: &mut Scratch) {
+    let waiting = recall(&scratch.absence.waiting) as usize;
+    let mut index = 0;
+    while index < MAX_WAITING {
+        if index >= waiting {
+            break;
+        }
+        let Waiting { address, context } = scratch.absence.covers[index];
+        add_proof(scratch, address, context);
+        index += 1;
+    }
+    scratch.absence.waiting = 0;
+}
+
+/// Adds a proof, unless it is none or there already: one NSEC or NSEC3 often proves two things.
+#[inline(always)]
+fn add_proof(scratch: &mut Scratch, address: Address, context: Context) {
+    let count = recall(&scratch.plan.count) as usize;
+    let (mut known, mut index) = ((address == 0) as u64, 0);
+    while index < PLAN_LEN {
+        if index >= count {
+            break;
+        }
+        known |= (scratch.plan.parts[index].address == address) as u64;
+        index += 1;
+    }
+    if forget(&mut scratch.slots[13], known) == 0 {
+        scratch.plan.add(address, section::AUTHORITY, context);
+    }
+}
+
+/// Finds the closest encloser of a name that does not exist and stands in [`Scratch::name`]. What is
+/// decided by the encloser alone is planned: the referral, the DNAME.
+#[inline(always)]
+pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
+    let context = scratch.absence.context();
+    let labels = recall(&scratch.absence.labels) as usize & 0x7f;
+    let (address, depth) = find::encloser(store, scratch, context.len as usize & 0xff, labels)?;
     if address == 0 {
         // Followed names that left all zones are the resolver's.
         return if context.from == QUESTION {
@@ -74,9 +203,6 @@ pub fn absent<S: Store>(
         };
     }
     let node = Node::new(store.record(address).ok_or(Outcome::Broken)?);
-    if node.is(flag::VIRTUAL) {
-        return Err(Outcome::Miss);
-    }
     if node.is(flag::CUT) {
         exact::referral::<S>(scratch, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
@@ -84,28 +210,54 @@ pub fn absent<S: Store>(
     if node.is(flag::DNAME) {
         return dname(store, scratch, node, context);
     }
-    let zone = Zone::new(store.record(node.zone()).ok_or(Outcome::Broken)?);
-    let next_closer = scratch.offsets[labels.wrapping_sub(depth + 1) & 127] as usize;
-    let cover = if recall(&scratch.query.dnssec_ok) == 0 {
-        0
-    } else {
-        match zone.denial() {
-            denial::NONE => 0,
-            denial::NSEC => nsec_cover(store, scratch, node, next_closer)?,
-            _ if node.is(flag::NO_NSEC3) => node.first_cover(),
-            _ => nsec3_cover(store, scratch, zone, next_closer, name_len)?,
-        }
-    };
-    if node.wildcard() != 0 {
-        let source = Node::new(store.record(node.wildcard()).ok_or(Outcome::Broken)?);
-        return wildcard(store, scratch, zone, node, source, cover, context);
+    let labels = recall(&scratch.absence.labels) as usize;
+    scratch.absence.encloser = address;
+    scratch.absence.next_closer = scratch.offsets[labels.wrapping_sub(depth + 1) & 127] as u32;
+    scratch.absence.cover = 0;
+    scratch.absence.is_sought = 0;
+    if recall(&scratch.query.dnssec_ok) == 0 {
+        return Ok(Step::Conclude);
     }
+    let zone = Zone::new(store.record(node.zone()).ok_or(Outcome::Broken)?);
+    match zone.denial() {
+        denial::NSEC => scratch.absence.is_sought = 1,
+        denial::NSEC3 if node.is(flag::NO_NSEC3) => scratch.absence.cover = node.first_cover(),
+        denial::NSEC3 => return Ok(Step::Hash),
+        _ => {}
+    }
+    Ok(Step::Conclude)
+}
+
+/// Finds the NSEC3 that covers the hash of the next closer name: the last one not after it, or the last
+/// of all (RFC 5155 section 7.1).
+#[inline(always)]
+pub fn hash<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
+    let at = recall(&scratch.absence.next_closer) as usize & 0xff;
+    let len = (scratch.absence.context().len as usize).wrapping_sub(at) & 0xff;
+    let (high, low) = sha1::hash_name(scratch, at, len);
+    scratch.absence.cover = nsec3_cover(store, scratch, high, low)?;
+    Ok(Step::Conclude)
+}
+
+/// Plans what is said below the closest encloser: the wildcard's answer, or NXDOMAIN with its proof.
+#[inline(always)]
+pub fn conclude<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
+    let encloser = recall(&scratch.absence.encloser);
+    let encloser = Node::new(store.record(encloser).ok_or(Outcome::Broken)?);
+    if recall(&scratch.absence.is_sought) != 0 {
+        scratch.absence.cover = nsec_cover(store, scratch, encloser)?;
+    }
+    let context = scratch.absence.context();
+    if encloser.wildcard() != 0 {
+        return wildcard(store, scratch, encloser, context);
+    }
+    let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
     scratch.plan.rcode = rcode::NXDOMAIN;
     scratch.plan.add(zone.soa(), section::AUTHORITY, context);
     if recall(&scratch.query.dnssec_ok) != 0 {
-        scratch.plan.add_proof(cover, context);
-        scratch.plan.add_proof(node.encloser_match(), context);
-        scratch.plan.add_proof(node.wildcard_cover(), context);
+        add_proof(scratch, recall(&scratch.absence.cover), context);
+        add_proof(scratch, encloser.encloser_match(), context);
+        add_proof(scratch, encloser.wildcard_cover(), context);
     }
     Ok(Step::Done(Outcome::Nxdomain))
 }
@@ -113,51 +265,49 @@ pub fn absent<S: Store>(
 /// The wildcard's RRset as if it were the name's own, with the proof that the name itself does not
 /// exist (RFC 4035 section 3.1.3.3, RFC 5155 section 7.2.6), or that the wildcard does not have the
 /// type (RFC 4035 section 3.1.3.4, RFC 5155 section 7.2.5).
+#[inline(always)]
 fn wildcard<S: Store>(
     store: &S,
     scratch: &mut Scratch,
-    zone: Zone<'_>,
     encloser: Node<'_>,
-    source: Node<'_>,
-    cover: Address,
     context: Context,
 ) -> Result<Step, Outcome> {
-    let signed = recall(&scratch.query.dnssec_ok) != 0;
+    let source = Node::new(store.record(encloser.wildcard()).ok_or(Outcome::Broken)?);
     let qtype = recall(&scratch.query.qtype) as u16;
     let piece = exact::type_piece::<S>(source, qtype, scratch)?;
     if piece != 0 {
         scratch.plan.add(piece, section::ANSWER, context);
-        if signed {
-            scratch.plan.add_proof(cover, context);
-        }
+        add_proof(scratch, recall(&scratch.absence.cover), context);
         return Ok(Step::Done(Outcome::Wildcard));
     }
     if source.is(flag::CNAME) {
-        let step = exact::cname(store, scratch, source, context, Outcome::Wildcard)?;
-        if signed {
-            scratch.plan.add_proof(cover, context);
-        }
-        return Ok(step);
+        let index = scratch.absence.waiting as usize & (MAX_WAITING - 1);
+        let address = recall(&scratch.absence.cover);
+        scratch.absence.covers[index] = Waiting { address, context };
+        scratch.absence.waiting = index as u32 + 1;
+        return exact::cname(store, scratch, source, context, Outcome::Wildcard);
     }
+    let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
     scratch.plan.add(zone.soa(), section::AUTHORITY, context);
-    if signed {
+    if recall(&scratch.query.dnssec_ok) != 0 {
         let [first, second] = source.proofs();
-        scratch.plan.add_proof(cover, context);
-        scratch.plan.add_proof(encloser.encloser_match(), context);
-        scratch.plan.add_proof(first, context);
-        scratch.plan.add_proof(second, context);
+        add_proof(scratch, recall(&scratch.absence.cover), context);
+        add_proof(scratch, encloser.encloser_match(), context);
+        add_proof(scratch, first, context);
+        add_proof(scratch, second, context);
     }
     Ok(Step::Done(Outcome::Wildcard))
 }
 
-/// The NSEC that covers the next closer name, whose label starts at `at`: that of the last name at
-/// or below the sibling before it, or the encloser's own if there is no such sibling.
+/// The NSEC that covers the next closer name: that of the last name at or below the sibling before
+/// it, or the encloser's own if there is no such sibling.
+#[inline(always)]
 fn nsec_cover<S: Store>(
     store: &S,
     scratch: &mut Scratch,
     encloser: Node<'_>,
-    at: usize,
 ) -> Result<Address, Outcome> {
+    let at = recall(&scratch.absence.next_closer) as usize & 0xff;
     let (key_high, key_low) = name::label_key(&scratch.name, at);
     let (index, count) = encloser.children();
     // slots 10 to 12: least place that may be after, how many places may be, child before
@@ -174,12 +324,12 @@ fn nsec_cover<S: Store>(
         let middle = low + (size >> 1);
         let entry = store.entry(entry_address(index, middle)).ok_or(Outcome::Broken)?;
         let (high, low_part, child) = key_of(entry);
-        let mut before = (high, low_part) < (key_high, key_low);
+        scratch.slots[13] = ((high, low_part) < (key_high, key_low)) as u64;
         if high == key_high && low_part == key_low {
             let child = Node::new(store.record(child).ok_or(Outcome::Broken)?);
-            before = label_sorts_before(child, scratch, at);
+            label_sorts_before(child, scratch, at);
         }
-        if before {
+        if recall(&scratch.slots[13]) != 0 {
             scratch.slots[12] = child as u64;
             scratch.slots[10] = middle as u64 + 1;
             scratch.slots[11] = (size - (size >> 1) - 1) as u64;
@@ -195,14 +345,17 @@ fn nsec_cover<S: Store>(
     Ok(Node::new(store.record(child).ok_or(Outcome::Broken)?).last_cover())
 }
 
-/// Whether the first label of a child sorts before the label at `at`: octets, then lengths
-/// (RFC 4034 section 6.1).
-fn label_sorts_before(child: Node<'_>, scratch: &mut Scratch, at: usize) -> bool {
+/// Says in slot 13 whether the first label of a child sorts before the label at `at`: octets, then
+/// lengths (RFC 4034 section 6.1).
+#[inline(always)]
+fn label_sorts_before(child: Node<'_>, scratch: &mut Scratch, at: usize) {
     let name_at = child.name_at();
     let child_len = child.name_word(name_at, 0) as u8 as usize & 63;
     let len = u8_at(&scratch.name, at) as usize & 63;
+    scratch.slots[13] = (child_len < len) as u64;
     let common = if child_len < len { child_len } else { len };
-    let (mut before, mut place) = ((child_len < len) as u64, 0);
+    let common = forget(&mut scratch.slots[9], common as u64) as usize;
+    let mut place = 0;
     while place < 63 {
         if place >= common {
             break;
@@ -210,28 +363,27 @@ fn label_sorts_before(child: Node<'_>, scratch: &mut Scratch, at: usize) -> bool
         let a = child.name_word(name_at, 1 + place) as u8;
         let b = u8_at(&scratch.name, at + 1 + place);
         if a != b {
-            before = (a < b) as u64;
+            scratch.slots[13] = (a < b) as u64;
             break;
         }
         place += 1;
     }
-    forget(&mut scratch.slots[13], before) != 0
+    forget(&mut scratch.slots[9], place as u64);
 }
 
-/// The NSEC3 that covers the hash of the next closer name: the last one not after it, or the last of
-/// all (RFC 5155 section 7.1).
+/// The NSEC3 with the last hash that is not after this one.
+#[inline(always)]
 fn nsec3_cover<S: Store>(
     store: &S,
     scratch: &mut Scratch,
-    zone: Zone<'_>,
-    at: usize,
-    name_len: usize,
+    high: u64,
+    low: u32,
 ) -> Result<Address, Outcome> {
-    let (high, low) = sha1::hash_name(scratch, at, name_len.wrapping_sub(at) & 0xff);
+    let encloser = recall(&scratch.absence.encloser);
+    let encloser = Node::new(store.record(encloser).ok_or(Outcome::Broken)?);
+    let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
     let (index, count) = zone.index();
-    let bucket = (high >> zone.shift()) as u32;
-    let directory = store.entry(zone.directory() + (bucket >> 1)).ok_or(Outcome::Broken)?;
-    let start = if bucket & 1 == 0 { word(directory, 0) } else { word(directory, 4) };
+    let start = start_of(store, zone, (high >> zone.shift()) as u32).ok_or(Outcome::Broken)?;
     scratch.slots[10] = start as u64;
     scratch.slots[12] = 0;
     let mut step = 0;
@@ -260,6 +412,14 @@ fn nsec3_cover<S: Store>(
     Ok(key_of(store.entry(entry_address(index, previous)).ok_or(Outcome::Broken)?).2)
 }
 
+/// The first entry of the NSEC3 index that shares these top bits.
+#[inline(always)]
+fn start_of<S: Store>(store: &S, zone: Zone<'_>, bits: u32) -> Option<u32> {
+    const STARTS: u32 = (size_of::<Entry>() / size_of::<u32>()) as u32;
+    let four = store.entry(entry_address(zone.directory(), bits / STARTS))?;
+    Some(word(four, (bits % STARTS) as usize * size_of::<u32>()))
+}
+
 /// The address of an entry of an index.
 #[inline(always)]
 fn entry_address(index: Address, place: u32) -> Address {
@@ -278,24 +438,57 @@ fn word(entry: &Entry, at: usize) -> u32 {
     u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]])
 }
 
+/// Goes where a CNAME leads.
+#[inline(always)]
+pub fn follow<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
+    let hops = recall(&scratch.absence.hops) as usize;
+    if hops > S::MAX_CHAIN || is_full::<S>(scratch) {
+        return end_of_chain::<S>();
+    }
+    scratch.absence.hops = hops as u32 + 1;
+    let context = scratch.absence.context();
+    let target = recall(&scratch.absence.target);
+    if target != 0 {
+        return exact::run(store, scratch, target, context);
+    }
+    match chase(store, scratch, context)? {
+        Step::At(found, context) => exact::run(store, scratch, found, context),
+        step => Ok(step),
+    }
+}
+
 /// Puts the name that a CNAME points to into [`Scratch::name`] and looks it up.
+#[inline(always)]
 fn chase<S: Store>(store: &S, scratch: &mut Scratch, context: Context) -> Result<Step, Outcome> {
-    let cname = scratch.plan.parts[(context.from as usize - 1) & (PLAN_LEN - 1)];
-    let piece = piece_of(store, &scratch.synthesis, cname.address).ok_or(Outcome::Broken)?;
-    let window = *piece.window();
+    let cname = scratch.plan.parts[(context.from as usize).wrapping_sub(1) & (PLAN_LEN - 1)];
+    let Scratch { name, offsets, slots, synthesis, .. } = &mut *scratch;
+    let piece = piece_of(store, synthesis, cname.address).ok_or(Outcome::Broken)?;
+    let window = piece.window();
     let at = piece.body_at() + RDATA_AT;
-    let read = |place: usize| u8_at(&window, at + place);
-    let (len, labels) =
-        name::walk(read, &mut scratch.offsets, &mut scratch.slots).ok_or(Outcome::Broken)?;
-    scratch.name.fill(0);
-    scratch.name[..len].copy_from_slice(&window[at..at + len]);
-    scratch.name[..len].make_ascii_lowercase();
+    let read = |place: usize| u8_at(window, at + place);
+    let (len, labels) = name::walk(read, offsets, slots).ok_or(Outcome::Broken)?;
+    slots[15] = len as u64;
+    let mut word = 0;
+    while word < MAX_NAME_WORDS {
+        let octets = name::lowercase8(u64_at(window, at + word * 8));
+        put(name, word * 8, octets.to_le_bytes());
+        word += 1;
+    }
+    let len = recall(&slots[15]) as usize & 0xff;
+    let mut after = 0;
+    while after < 16 {
+        put(name, len + after, [0; 8]);
+        after += 8;
+    }
     let context = Context { from: context.from, len: len as u32 };
-    // A loop comes back to a name that was left by a CNAME before: what was found is the answer.
-    if is_followed(store, scratch, context, len) {
+    // A loop comes back to a name that was left by a CNAME before: what was found is the answer. Where
+    // steps are bounded, it ends with them.
+    if S::UNBOUNDED && is_followed(store, scratch, context, len) {
         return Ok(Step::Done(Outcome::Positive));
     }
     let hash = name::hash(&scratch.name, 0, len, store.seed());
+    let hash = forget(&mut scratch.slots[13], hash);
+    let len = recall(&scratch.slots[15]) as usize & 0xff;
     let found = find::suffix(store, scratch, 0, len, hash, hash).ok_or(Outcome::Broken)?;
     Ok(if found != 0 { Step::At(found, context) } else { Step::Absent(labels, context) })
 }

@@ -16,44 +16,54 @@ pub enum Step {
     Done(Outcome),
     /// At this node, for the context's name.
     At(Address, Context),
+    /// At the context's name, which must be looked up: it stands in the RDATA of the last part.
+    Chase(Context),
     /// At the context's name, which stands in [`Scratch::name`] with this many labels and does not
     /// exist.
     Absent(usize, Context),
-    /// At the context's name, which must be looked up: it stands in the RDATA of the last part.
-    Chase(Context),
+    /// At the next closer name, whose hash is wanted.
+    Hash,
+    /// At the closest encloser, below which all is known to be absent that must be.
+    Conclude,
 }
 
-/// Plans the answer to the question at the node of its name. What only the host can follow is
-/// [`Outcome::Miss`] in the kernel.
+/// Starts to plan the answer to the question at the node of its name; `found` is 0 if it has none.
 #[inline(always)]
-pub fn plan<S: Store>(
+pub fn first(scratch: &mut Scratch, found: Address) -> Step {
+    scratch.plan.authoritative = 1;
+    scratch.absence.clear();
+    let context = Context { from: QUESTION, len: recall(&scratch.query.name_len) };
+    if found == 0 {
+        Step::Absent(recall(&scratch.query.labels) as usize, context)
+    } else {
+        Step::At(found, context)
+    }
+}
+
+/// Takes steps as long as they lead from node to node.
+#[inline(always)]
+pub fn run<S: Store>(
     store: &S,
     scratch: &mut Scratch,
-    found: Address,
-) -> Result<Outcome, Outcome> {
-    scratch.plan.authoritative = 1;
-    let (mut address, mut context) =
-        (found, Context { from: QUESTION, len: recall(&scratch.query.name_len) });
+    first: Address,
+    context: Context,
+) -> Result<Step, Outcome> {
+    let (mut address, mut context) = (first, context);
     let mut hop = 0;
     while hop <= S::MAX_CHAIN {
+        if deny::is_full::<S>(scratch) {
+            break;
+        }
         match at_node(store, scratch, address, context)? {
-            Step::Done(outcome) => return Ok(outcome),
             Step::At(next, of) => {
                 address = forget(&mut scratch.slots[14], next as u64) as Address;
                 context = of;
             }
-            step => {
-                return if S::UNBOUNDED {
-                    deny::run(store, scratch, step)
-                } else {
-                    Err(Outcome::Miss)
-                };
-            }
+            step => return Ok(step),
         }
         hop += 1;
     }
-    // A longer chain is the host's, and past its bound the resolver's: what was found is true.
-    if S::UNBOUNDED { Ok(Outcome::Positive) } else { Err(Outcome::Miss) }
+    deny::end_of_chain::<S>()
 }
 
 /// One step at a node.
@@ -157,6 +167,9 @@ pub(super) fn referral<S: Store>(
     // The DS itself is part of the referral.
     if type_piece::<S>(node, rtype::DS, scratch)? == 0 {
         proofs(scratch, node, context);
+    }
+    if context.from != QUESTION {
+        deny::settle(scratch);
     }
     if node.glue() != 0 {
         scratch.plan.add(node.glue(), section::ADDITIONAL, context);

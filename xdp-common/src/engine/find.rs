@@ -1,5 +1,6 @@
 //! Finding nodes by name.
 
+use crate::Outcome;
 use crate::bytes::u64_at;
 use crate::dns::name::{self, MAX_NAME_WORDS};
 use crate::image::node::{Node, flag};
@@ -11,9 +12,6 @@ use crate::scratch::Scratch;
 /// served: the cut's node must not hide the apex, but questions for DS are its to answer
 /// (RFC 4035 section 3.1.4.1).
 pub const CUT_BESIDE_APEX: u64 = 0xd5d5_d5d5_d5d5_d5d5;
-
-/// Steps of the binary search over the labels of a name: 127 is less than 2^7.
-const MAX_DEPTH_STEPS: usize = 7;
 
 /// The node of the question's name; 0 if there is none. `None` if the image is damaged.
 #[inline(always)]
@@ -88,58 +86,54 @@ fn is_named(node: Node<'_>, scratch: &mut Scratch, at: usize, len: usize) -> boo
 }
 
 /// The node of the closest encloser of [`Scratch::name`] and how many labels it has, given that the
-/// name itself does not exist; address 0 if no zone encloses the name. `None` if the image is damaged.
+/// name itself does not exist; address 0 if no zone encloses the name.
 ///
 /// Existence of suffixes is monotonic: empty non-terminals and the names above every apex are in the
 /// table. So the search halves, and its steps depend on the zones' depth, not on the client's labels.
+/// It starts one label up: most names that do not exist lie right below one that does.
 #[inline(always)]
 pub fn encloser<S: Store>(
     store: &S,
     scratch: &mut Scratch,
     name_len: usize,
     labels: usize,
-) -> Option<(Address, usize)> {
+) -> Result<(Address, usize), Outcome> {
     // slots 10 to 12: greatest depth that exists, least that does not, node of the first
     scratch.slots[10] = 0;
     scratch.slots[11] =
         if labels <= store.max_labels() { labels } else { store.max_labels() + 1 } as u64;
     scratch.slots[12] = 0;
     let mut step = 0;
-    while step < MAX_DEPTH_STEPS {
+    while step < S::MAX_ENCLOSER_STEPS {
         let low = recall(&scratch.slots[10]) as usize;
         let high = recall(&scratch.slots[11]) as usize;
-        if high <= low + 1 {
-            break;
-        }
-        let depth = (low + high) >> 1;
-        let found = at_depth(store, scratch, name_len, labels, depth)?;
+        let known = recall(&scratch.slots[12]) as Address;
+        let depth = if high > low + 1 {
+            if step == 0 { high - 1 } else { (low + high) >> 1 }
+        } else if known == 0 {
+            // Only the root is left.
+            0
+        } else if !Node::new(store.record(known).ok_or(Outcome::Broken)?).is(flag::VIRTUAL) {
+            return Ok((known, low & 0x7f));
+        } else if low == 0 {
+            return Ok((0, 0));
+        } else {
+            // What stands above an apex belongs to no zone: a zone further up may enclose the name.
+            scratch.slots[11] = low as u64;
+            low - 1
+        };
+        let found = at_depth(store, scratch, name_len, labels, depth).ok_or(Outcome::Broken)?;
         if found != 0 {
             scratch.slots[10] = depth as u64;
             scratch.slots[12] = found as u64;
+        } else if depth == 0 {
+            return Ok((0, 0));
         } else {
             scratch.slots[11] = depth as u64;
         }
         step += 1;
     }
-    if recall(&scratch.slots[12]) == 0 {
-        scratch.slots[12] = at_depth(store, scratch, name_len, labels, 0)? as u64;
-    }
-    // What stands above an apex belongs to no zone: a zone further up may enclose the name.
-    if S::UNBOUNDED {
-        while recall(&scratch.slots[12]) != 0 {
-            let address = scratch.slots[12] as Address;
-            if !Node::new(store.record(address)?).is(flag::VIRTUAL) {
-                break;
-            }
-            if scratch.slots[10] == 0 {
-                return Some((0, 0));
-            }
-            scratch.slots[10] -= 1;
-            let depth = scratch.slots[10] as usize;
-            scratch.slots[12] = at_depth(store, scratch, name_len, labels, depth)? as u64;
-        }
-    }
-    Some((recall(&scratch.slots[12]) as Address, recall(&scratch.slots[10]) as usize & 0x7f))
+    Err(Outcome::Miss)
 }
 
 /// The node of the last `depth` labels of [`Scratch::name`]; 0 if there is none.

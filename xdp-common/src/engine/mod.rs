@@ -4,7 +4,7 @@
 //! |---|---|
 //! | find nodes by name and the closest encloser | [`find`] |
 //! | plan the answer at a name that exists | [`exact`] |
-//! | plan the answer at a name that does not | [`deny`] |
+//! | plan the answer at a name that does not, and take all steps | [`deny`] |
 //! | what a plan is, how large it gets | [`plan`] |
 //! | write it | [`compose`] |
 //!
@@ -63,7 +63,8 @@ fn answer<S: Store, F: Frame>(
         Outcome::BadVersion
     } else {
         let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
-        if found != 0 { exact::plan(store, scratch, found)? } else { deny::plan(store, scratch)? }
+        let step = exact::first(scratch, found);
+        deny::run(store, scratch, step)?
     };
     let limit = if limits.over_udp {
         scratch.query.payload_limit(limits.response)

@@ -107,49 +107,6 @@ impl Plan {
         part.context_len = context.len;
         self.count = index as u32 + 1;
     }
-
-    /// Puts the pieces into the order of their sections: the proof of a wildcard is planned before the
-    /// answers that its CNAME leads to.
-    pub fn put_in_order(&mut self) {
-        let count = (self.count as usize).min(PLAN_LEN);
-        let (mut places, mut next) = ([0u32; PLAN_LEN], 0);
-        for wanted in [section::ANSWER, section::AUTHORITY, section::ADDITIONAL] {
-            for (place, part) in places[..count].iter_mut().zip(&self.parts) {
-                if part.section == wanted {
-                    *place = next;
-                    next += 1;
-                }
-            }
-        }
-        let parts = self.parts;
-        for (part, place) in parts.iter().zip(&places[..count]) {
-            let mut part = *part;
-            if part.context != QUESTION {
-                part.context = places[(part.context as usize - 1) & (PLAN_LEN - 1)] + 1;
-            }
-            self.parts[*place as usize & (PLAN_LEN - 1)] = part;
-        }
-    }
-
-    /// Adds a proof, unless it is none or there already: one NSEC or NSEC3 often proves two things.
-    #[inline(always)]
-    pub fn add_proof(&mut self, address: Address, context: Context) {
-        if address == 0 {
-            return;
-        }
-        let count = self.count as usize;
-        let (mut index, mut known) = (0, false);
-        while index < PLAN_LEN {
-            if index >= count {
-                break;
-            }
-            known |= self.parts[index].address == address;
-            index += 1;
-        }
-        if !known {
-            self.add(address, section::AUTHORITY, context);
-        }
-    }
 }
 
 impl Default for Plan {
@@ -159,6 +116,7 @@ impl Default for Plan {
 }
 
 /// The name that pieces are about: where it stands in the message and how long it is.
+#[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
     /// [`QUESTION`], or one more than the place in the plan of the CNAME that leads to it.

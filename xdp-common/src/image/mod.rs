@@ -55,6 +55,9 @@ pub trait Store {
     const MAX_TYPES: usize;
     /// The most CNAMEs that are followed.
     const MAX_CHAIN: usize;
+    /// The most probes for the closest encloser of a name: seven halve 127 labels, and one more is for
+    /// each name that stands between two apexes and belongs to no zone.
+    const MAX_ENCLOSER_STEPS: usize;
     /// The most runs of [`piece::PART`] octets in a piece.
     const MAX_PARTS: usize;
     /// The most pointers to fix in a piece.
