@@ -315,7 +315,7 @@ fn is_referral(message: &Message) -> bool {
 //----------- Questions ------------------------------------------------------------------------------
 
 /// Every question that the zone is asked.
-fn questions(zone: &Zone) -> Vec<Query> {
+pub fn questions(zone: &Zone) -> Vec<Query> {
     let existing = existing(zone);
     let mut questions = BTreeSet::new();
     for wire in &existing {
