@@ -147,7 +147,7 @@ pub(super) fn end_of_chain<S: Store>() -> Result<Step, Outcome> {
 /// the engine sends is [`Outcome::Miss`].
 #[inline(always)]
 pub fn finish<S: Store>(scratch: &mut Scratch, outcome: Outcome) -> Result<Outcome, Outcome> {
-    settle(scratch);
+    settle::<S>(scratch);
     if recall(&scratch.plan.count) as usize > S::MAX_PIECES {
         return Err(Outcome::Miss);
     }
@@ -156,15 +156,16 @@ pub fn finish<S: Store>(scratch: &mut Scratch, outcome: Outcome) -> Result<Outco
 
 /// Adds the proofs that wait.
 #[inline(always)]
-pub(super) fn settle(scratch: &mut Scratch) {
+pub(super) fn settle<S: Store>(scratch: &mut Scratch) {
+    const { assert!(S::MAX_CHAIN + 2 <= MAX_WAITING) };
     let waiting = recall(&scratch.absence.waiting) as usize;
     let mut index = 0;
-    while index < MAX_WAITING {
+    while index < S::MAX_CHAIN + 2 {
         if index >= waiting {
             break;
         }
         let Waiting { address, context } = scratch.absence.covers[index];
-        add_proof(scratch, address, context);
+        add_proof::<S>(scratch, address, context);
         index += 1;
     }
     scratch.absence.waiting = 0;
@@ -172,10 +173,10 @@ pub(super) fn settle(scratch: &mut Scratch) {
 
 /// Adds a proof, unless it is none or there already: one NSEC or NSEC3 often proves two things.
 #[inline(always)]
-fn add_proof(scratch: &mut Scratch, address: Address, context: Context) {
+fn add_proof<S: Store>(scratch: &mut Scratch, address: Address, context: Context) {
     let count = recall(&scratch.plan.count) as usize;
     let (mut known, mut index) = ((address == 0) as u64, 0);
-    while index < PLAN_LEN {
+    while index < S::MAX_PIECES {
         if index >= count {
             break;
         }
@@ -255,9 +256,9 @@ pub fn conclude<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outc
     scratch.plan.rcode = rcode::NXDOMAIN;
     scratch.plan.add(zone.soa(), section::AUTHORITY, context);
     if recall(&scratch.query.dnssec_ok) != 0 {
-        add_proof(scratch, recall(&scratch.absence.cover), context);
-        add_proof(scratch, encloser.encloser_match(), context);
-        add_proof(scratch, encloser.wildcard_cover(), context);
+        add_proof::<S>(scratch, recall(&scratch.absence.cover), context);
+        add_proof::<S>(scratch, encloser.encloser_match(), context);
+        add_proof::<S>(scratch, encloser.wildcard_cover(), context);
     }
     Ok(Step::Done(Outcome::Nxdomain))
 }
@@ -277,7 +278,7 @@ fn wildcard<S: Store>(
     let piece = exact::type_piece::<S>(source, qtype, scratch)?;
     if piece != 0 {
         scratch.plan.add(piece, section::ANSWER, context);
-        add_proof(scratch, recall(&scratch.absence.cover), context);
+        add_proof::<S>(scratch, recall(&scratch.absence.cover), context);
         return Ok(Step::Done(Outcome::Wildcard));
     }
     if source.is(flag::CNAME) {
@@ -291,10 +292,10 @@ fn wildcard<S: Store>(
     scratch.plan.add(zone.soa(), section::AUTHORITY, context);
     if recall(&scratch.query.dnssec_ok) != 0 {
         let [first, second] = source.proofs();
-        add_proof(scratch, recall(&scratch.absence.cover), context);
-        add_proof(scratch, encloser.encloser_match(), context);
-        add_proof(scratch, first, context);
-        add_proof(scratch, second, context);
+        add_proof::<S>(scratch, recall(&scratch.absence.cover), context);
+        add_proof::<S>(scratch, encloser.encloser_match(), context);
+        add_proof::<S>(scratch, first, context);
+        add_proof::<S>(scratch, second, context);
     }
     Ok(Step::Done(Outcome::Wildcard))
 }

@@ -169,7 +169,7 @@ pub(super) fn referral<S: Store>(
         proofs(scratch, node, context);
     }
     if context.from != QUESTION {
-        deny::settle(scratch);
+        deny::settle::<S>(scratch);
     }
     if node.glue() != 0 {
         scratch.plan.add(node.glue(), section::ADDITIONAL, context);
