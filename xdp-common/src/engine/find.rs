@@ -76,7 +76,7 @@ pub fn suffix<S: Store>(
 
 /// Cache lines that a name is likely to need: its node, and the pieces that the compiler writes right
 /// behind it.
-const FETCHED_LINES: usize = 8;
+const FETCHED_LINES: usize = 9;
 
 /// Touches a node and what lies behind it, so that memory is waited for once and not line by line.
 #[inline(always)]
