@@ -3,7 +3,7 @@
 use crate::bytes::{self, SLACK};
 use crate::checksum;
 use crate::image::Window;
-use crate::scratch::{MAX_QUERY, MessageRoom};
+use crate::scratch::{MAX_QUERY, QuestionRoom};
 
 /// Octets with a beginning and an end, which can be made longer at the end.
 pub trait Frame {
@@ -27,7 +27,7 @@ pub trait Frame {
 
     /// Copies `len` octets (at most [`MAX_QUERY`]) from `at` to the start of `room`, zeroes the eight
     /// after them, and returns their one's-complement sum; `None` past the end.
-    fn copy_out(&self, at: usize, len: usize, room: &mut MessageRoom) -> Option<u64>;
+    fn copy_out(&self, at: usize, len: usize, room: &mut QuestionRoom) -> Option<u64>;
 
     /// Copies `len` octets from `from_at` of a record to `to`. Up to 31 octets after them may be
     /// overwritten too: parts are written in order, and the next part comes there. `None` past
@@ -72,7 +72,7 @@ impl Frame for SliceFrame<'_> {
         (len <= self.octets.len()).then(|| self.len = len)
     }
 
-    fn copy_out(&self, at: usize, len: usize, room: &mut MessageRoom) -> Option<u64> {
+    fn copy_out(&self, at: usize, len: usize, room: &mut QuestionRoom) -> Option<u64> {
         let octets = self.octets[..self.len].get(at..)?.get(..len.min(MAX_QUERY))?;
         room[..len].copy_from_slice(octets);
         room[len..len + SLACK].fill(0);

@@ -13,8 +13,8 @@ use crate::layers::Layers;
 /// path fragments (DNS flag day 2020).
 pub const MAX_QUERY: usize = 1232;
 
-/// Room for a query as it was sent.
-pub type MessageRoom = [u8; 2048 + SLACK];
+/// Room for a query as it was sent, from its question on.
+pub type QuestionRoom = [u8; 2048 + SLACK];
 
 /// Room for a name in lower case, followed by zeros.
 pub type NameRoom = [u8; 512 + SLACK];
@@ -25,8 +25,8 @@ pub type Offsets = [u8; 128];
 /// Working memory. All zeros is a valid state, and no call relies on what an earlier packet left.
 #[repr(C, align(8))]
 pub struct Scratch {
-    /// The query as sent, from its header on.
-    pub message: MessageRoom,
+    /// The query as sent, from its question on: so the name lies in whole words.
+    pub question: QuestionRoom,
     /// The name that is looked up: lower case, wire format, at least 16 zeros after it.
     pub name: NameRoom,
     /// Where each label of `name` starts; the root's octet comes last.
@@ -51,7 +51,7 @@ impl Scratch {
     /// Working memory for the host.
     pub const fn new() -> Scratch {
         Scratch {
-            message: [0; 2048 + SLACK],
+            question: [0; 2048 + SLACK],
             name: [0; 512 + SLACK],
             offsets: [0; 128],
             sha1: crate::sha1::State::new(),

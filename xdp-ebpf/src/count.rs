@@ -17,21 +17,16 @@ fn stats() -> Option<&'static mut Stats> {
 /// Counts what became of a packet.
 #[inline(always)]
 pub fn outcome(outcome: Outcome) {
-    index(outcome.index());
-}
-
-/// Counts an outcome by its place.
-#[inline(always)]
-pub fn index(index: usize) {
     if let Some(stats) = stats() {
-        stats.outcomes[index & 31] += 1;
+        stats.outcomes[outcome.index() & 31] += 1;
     }
 }
 
-/// Counts the octets of an answered query and of its response.
+/// Counts an answer: the place of its outcome, and the octets of the query and of the response.
 #[inline(always)]
-pub fn octets(query: usize, response: usize) {
+pub fn answer(outcome: usize, query: usize, response: usize) {
     if let Some(stats) = stats() {
+        stats.outcomes[outcome & 31] += 1;
         stats.octets_in += query as u64;
         stats.octets_out += response as u64;
     }

@@ -10,13 +10,14 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use aya_ebpf::programs::XdpContext;
 use core::arch::asm;
+use core::ptr::NonNull;
 use xdp_common::bytes;
 use xdp_common::checksum::add_u64;
 use xdp_common::frame::Frame;
 use xdp_common::image::Window;
 use xdp_common::image::piece::PART;
 use xdp_common::launder::forget;
-use xdp_common::scratch::{MAX_QUERY, MessageRoom};
+use xdp_common::scratch::{MAX_QUERY, QuestionRoom};
 
 use crate::count;
 
@@ -32,23 +33,16 @@ const HEAD_ROOM: usize = 216;
 /// UDP, DNS header, and the longest question.
 const MAX_KEEP: usize = 22 + 40 + 8 + 12 + 255 + 4;
 
+/// Octets that are copied between two checks.
+const BLOCK: usize = 32;
+
 /// Where the body of a piece starts at the most, as a mask: behind 64 fix-ups.
 const MAX_FROM: usize = 0x1ff;
-const _: () = assert!(MAX_FROM + PART + 32 <= size_of::<Window>());
+const _: () = assert!(MAX_FROM + PART + BLOCK <= size_of::<Window>());
 const _: () = assert!(xdp_common::image::piece::body_at(64) <= MAX_FROM);
 
 #[map]
-static SPILL: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(1, 0);
-
-/// Launders a loop's counter; memory on the stack would not do, the verifier knows it too well.
-#[inline(always)]
-fn forgotten(value: usize) -> usize {
-    // SAFETY: the value belongs to this CPU and no other reference to it lives.
-    match unsafe { SPILL.get_ptr_mut(0).map(|spill| &mut (*spill)[0]) } {
-        Some(slot) => forget(slot, value as u64) as usize,
-        None => 0,
-    }
-}
+static SPILL: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
 /// Keeps the compiler from knowing how a pointer or an offset was made, and so from making it a second
 /// time, past its check.
@@ -63,13 +57,21 @@ pub fn pinned(pointer: usize) -> usize {
 /// The packet that the program was called for.
 pub struct Packet<'a> {
     context: &'a XdpContext,
+    spill: NonNull<u64>,
 }
 
 impl<'a> Packet<'a> {
-    /// The packet of a context.
+    /// The packet of a context; `None` if the kernel has not made the maps, which cannot be.
     #[inline(always)]
-    pub fn new(context: &'a XdpContext) -> Packet<'a> {
-        Packet { context }
+    pub fn new(context: &'a XdpContext) -> Option<Packet<'a>> {
+        Some(Packet { context, spill: NonNull::new(SPILL.get_ptr_mut(0)?)? })
+    }
+
+    /// Launders a loop's counter; memory on the stack would not do, the verifier knows it too well.
+    #[inline(always)]
+    fn forgotten(&self, value: usize) -> usize {
+        // SAFETY: the value belongs to this CPU and no other reference to it lives.
+        forget(unsafe { &mut *self.spill.as_ptr() }, value as u64) as usize
     }
 
     /// Where the octet at an offset is.
@@ -96,7 +98,7 @@ impl<'a> Packet<'a> {
     #[inline(always)]
     fn grow_at_head(&mut self, by: usize, keep: usize) -> Option<()> {
         let head = if by < HEAD_ROOM { by } else { HEAD_ROOM };
-        let head = forgotten(head) & 0xff;
+        let head = self.forgotten(head) & 0xff;
         self.adjust_head(-(head as i32))?;
         let tail = by.wrapping_sub(head) & OFFSET_MASK;
         if tail != 0 && self.adjust_tail(tail as i32).is_none() {
@@ -112,7 +114,7 @@ impl<'a> Packet<'a> {
             self.put(place, word)?;
             place += 8;
         }
-        forgotten(place);
+        self.forgotten(place);
         count::grown_at_head();
         Some(())
     }
@@ -147,7 +149,7 @@ impl Frame for Packet<'_> {
 
     #[inline(always)]
     fn resize(&mut self, len: usize, keep: usize) -> Option<()> {
-        let current = forgotten(self.len());
+        let current = self.forgotten(self.len());
         let by = (len as i32).wrapping_sub(current as i32);
         if by == 0 || self.adjust_tail(by).is_some() {
             return Some(());
@@ -159,7 +161,7 @@ impl Frame for Packet<'_> {
     }
 
     #[inline(always)]
-    fn copy_out(&self, at: usize, len: usize, room: &mut MessageRoom) -> Option<u64> {
+    fn copy_out(&self, at: usize, len: usize, room: &mut QuestionRoom) -> Option<u64> {
         let start = self.at(at);
         let end = self.context.data_end();
         let (mut sum, mut place) = (0u64, 0);
@@ -177,12 +179,12 @@ impl Frame for Packet<'_> {
             sum = add_u64(sum, word);
             place += 8;
         }
-        forgotten(place);
-        // The last octets: the word that ends with the message, without what was copied. A message
-        // has at least the twelve octets of its header.
+        self.forgotten(place);
+        // The last octets: the word that ends with the message, without what was copied. In front of
+        // what is copied are more than eight octets of headers.
         let whole = len & !7;
-        let last = self.get(at + len.wrapping_sub(8)).map(u64::from_le_bytes)?;
-        let rest = if len & 7 == 0 { 0 } else { last >> ((8 - (len & 7)) * 8) };
+        let last = self.get(pinned(at + len.wrapping_sub(8))).map(u64::from_le_bytes)?;
+        let rest = last >> 8 >> ((7 - (len & 7)) * 8);
         bytes::put(room, whole, rest.to_le_bytes());
         bytes::put(room, whole + 8, [0; 8]);
         Some(add_u64(sum, rest))
@@ -190,49 +192,62 @@ impl Frame for Packet<'_> {
 
     #[inline(always)]
     fn copy_in(&mut self, to: usize, from: &Window, from_at: usize, len: usize) -> Option<()> {
-        let from_at = pinned(from_at & MAX_FROM);
+        let source = from.as_ptr() as usize + pinned(from_at & MAX_FROM);
         let start = self.at(to);
-        let source = from.as_ptr() as usize + from_at;
         let end = self.context.data_end();
         let mut place = 0;
         while place < PART {
-            if place + 32 > len {
+            if place + BLOCK > len {
                 break;
             }
-            let block = start + place;
-            if block + 32 > end {
-                return None;
-            }
-            let mut word = 0;
-            while word < 32 {
-                // SAFETY: the octets read lie inside the window (`MAX_FROM`), those written inside the
-                // packet, by the check above.
-                unsafe {
-                    let octets = ((source + place + word) as *const u64).read_unaligned();
-                    ((block + word) as *mut u64).write_unaligned(octets);
-                }
-                word += 8;
-            }
-            place += 32;
+            copy_block(source + place, start + place, end)?;
+            place += BLOCK;
         }
         // Each exit knows place and length differently.
-        let mut place = forgotten(place) & 0x7ff;
-        let len = forgotten(len) & 0x7ff;
-        let mut words = 0;
-        while words < 3 {
+        let place = self.forgotten(place) & 0x7ff;
+        let len = self.forgotten(len) & 0x7ff;
+        if place >= len {
+            return Some(());
+        }
+        // What is left goes with octets before it, once more.
+        if len >= BLOCK {
+            let last = pinned(len.wrapping_sub(BLOCK));
+            if last > PART {
+                return None;
+            }
+            return copy_block(source + last, self.at(to + last), end);
+        }
+        let mut place = 0;
+        while place < BLOCK {
             if place + 8 > len {
                 break;
             }
             self.put::<8>(to + place, bytes::get(from, from_at + place))?;
-            place = forgotten(place + 8) & 0x7ff;
-            words += 1;
+            place += 8;
         }
-        let len = forgotten(len) & 0x7ff;
-        // The last octets with those before them once more: no piece is shorter than eight.
-        if place < len {
-            let last = len.wrapping_sub(8);
-            self.put::<8>(to + last, bytes::get(from, from_at + last))?;
-        }
-        Some(())
+        self.forgotten(place);
+        // No piece is shorter than eight octets.
+        let last = (self.forgotten(len) & 0x7ff).wrapping_sub(8);
+        self.put::<8>(to + last, bytes::get(from, from_at + last))
     }
+}
+
+/// Copies a block to a place in the packet, if it ends before `end`. `from` must be a place in a window
+/// at least a block before its end.
+#[inline(always)]
+fn copy_block(from: usize, to: usize, end: usize) -> Option<()> {
+    if to + BLOCK > end {
+        return None;
+    }
+    let mut word = 0;
+    while word < BLOCK {
+        // SAFETY: the octets read lie inside the window (`MAX_FROM`), those written inside the packet, by
+        // the check above.
+        unsafe {
+            let octets = ((from + word) as *const u64).read_unaligned();
+            ((to + word) as *mut u64).write_unaligned(octets);
+        }
+        word += 8;
+    }
+    Some(())
 }

@@ -35,7 +35,7 @@ pub fn serve(context: XdpContext) -> u32 {
 
 #[inline(always)]
 fn served(context: &XdpContext) -> Result<Step, Outcome> {
-    let packet = Packet::new(context);
+    let packet = Packet::new(context).ok_or(Outcome::Broken)?;
     let maps = Maps::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
 
@@ -127,10 +127,7 @@ fn call(context: &XdpContext, step: Step) -> Result<(), Outcome> {
 #[xdp]
 pub fn send(context: XdpContext) -> u32 {
     match sent(&context) {
-        Ok(outcome) => {
-            count::index(outcome);
-            Outcome::Positive.action()
-        }
+        Ok(()) => Outcome::Positive.action(),
         Err(outcome) => {
             count::outcome(outcome);
             outcome.action()
@@ -139,8 +136,8 @@ pub fn send(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn sent(context: &XdpContext) -> Result<usize, Outcome> {
-    let mut packet = Packet::new(context);
+fn sent(context: &XdpContext) -> Result<(), Outcome> {
+    let mut packet = Packet::new(context).ok_or(Outcome::Broken)?;
     let maps = Maps::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
 
@@ -157,12 +154,13 @@ fn sent(context: &XdpContext) -> Result<usize, Outcome> {
         .ok_or(Outcome::Torn)?;
     let total = recall(&scratch.plan.total) as usize & 0xffff;
     layers::reply(&mut packet, scratch, total, sum).ok_or(Outcome::Torn)?;
-    count::octets(scratch.layers.message_len(), total);
-    Ok(if recall(&scratch.plan.truncated) != 0 {
+    let outcome = if recall(&scratch.plan.truncated) != 0 {
         Outcome::Truncated.index()
     } else {
         recall(&scratch.plan.outcome) as usize
-    })
+    };
+    count::answer(outcome, scratch.layers.message_len(), total);
+    Ok(())
 }
 
 /// Never reached: the verifier refuses a program in which it could be.

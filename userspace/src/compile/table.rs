@@ -9,7 +9,7 @@ use super::memory::Memory;
 const SLOTS: usize = 8;
 
 /// How full the table may get: entries per slot. Beyond, buckets overflow too often.
-const MAX_LOAD: f64 = 0.4;
+const MAX_LOAD: f64 = 0.5;
 
 /// The most entries for a number of buckets.
 pub fn capacity(buckets: usize) -> usize {

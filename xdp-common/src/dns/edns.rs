@@ -1,6 +1,7 @@
 //! The OPT record of a query and of a response (RFC 6891).
 
-use crate::bytes::{get, u8_at};
+use crate::bytes::u8_at;
+use crate::frame::Frame;
 use crate::launder::forget;
 use crate::scratch::Scratch;
 
@@ -10,24 +11,33 @@ pub const OPT_LEN: usize = 11;
 /// The most options that are stepped over; a query with more is malformed to us.
 pub const MAX_OPTIONS: usize = 32;
 
-/// Reads the OPT record that must fill the message from `at` to `len`. `None` if it does not.
+/// Reads the OPT record that must fill the rest of the message, from `at` to `len` octets behind the
+/// header; the header ends at `question_at` of the frame. `None` if the record is none.
 ///
 /// Unknown options are ignored (RFC 6891 section 6.1.2), but they must be whole.
 #[inline(always)]
-pub fn decode(scratch: &mut Scratch, at: usize, len: usize) -> Option<()> {
+pub fn decode<F: Frame>(
+    frame: &F,
+    question_at: usize,
+    at: usize,
+    len: usize,
+    scratch: &mut Scratch,
+) -> Option<()> {
     if at + OPT_LEN > len {
         return None;
     }
-    let fixed: [u8; 16] = get(&scratch.message, at);
+    // Eleven octets in two loads: the last eight start three later.
+    let first: [u8; 8] = frame.get(question_at + at)?;
+    let last: [u8; 8] = frame.get(question_at + at + OPT_LEN - 8)?;
     // The owner name is the root, the type OPT.
-    if fixed[0] != 0 || fixed[1] != 0 || fixed[2] != crate::dns::rtype::OPT as u8 {
+    if first[0] != 0 || first[1] != 0 || first[2] != crate::dns::rtype::OPT as u8 {
         return None;
     }
-    scratch.query.payload = u16::from_be_bytes([fixed[3], fixed[4]]) as u32;
-    scratch.query.version = fixed[6] as u32;
-    scratch.query.dnssec_ok = (fixed[7] >> 7) as u32;
+    scratch.query.payload = u16::from_be_bytes([first[3], first[4]]) as u32;
+    scratch.query.version = first[6] as u32;
+    scratch.query.dnssec_ok = (first[7] >> 7) as u32;
     scratch.query.edns = 1;
-    let options_len = u16::from_be_bytes([fixed[9], fixed[10]]) as usize;
+    let options_len = u16::from_be_bytes([last[6], last[7]]) as usize;
     if at + OPT_LEN + options_len != len {
         return None;
     }
@@ -36,8 +46,8 @@ pub fn decode(scratch: &mut Scratch, at: usize, len: usize) -> Option<()> {
         if option + 4 > len {
             break;
         }
-        let high = u8_at(&scratch.message, option + 2) as usize;
-        option += 4 + (high << 8) + u8_at(&scratch.message, option + 3) as usize;
+        let high = u8_at(&scratch.question, option + 2) as usize;
+        option += 4 + (high << 8) + u8_at(&scratch.question, option + 3) as usize;
         option = forget(&mut scratch.slots[5], option as u64) as usize & 0x1_ffff;
         count += 1;
     }

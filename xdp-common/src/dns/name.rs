@@ -2,7 +2,6 @@
 
 use crate::bytes::{low_octets, put, u8_at, u64_at};
 use crate::checksum;
-use crate::dns::HEADER_LEN;
 use crate::launder::forget;
 use crate::scratch::{NameRoom, Offsets, Scratch};
 
@@ -102,7 +101,7 @@ pub fn lowercase(scratch: &mut Scratch, len: usize, seed: u64) -> (u64, u64) {
         if word >= words {
             break;
         }
-        let sent = u64_at(&scratch.message, HEADER_LEN + word * 8);
+        let sent = u64_at(&scratch.question, word * 8);
         sum = checksum::add_u64(sum, sent);
         let lower = lowercase8(sent);
         put(&mut scratch.name, word * 8, lower.to_le_bytes());
@@ -110,7 +109,7 @@ pub fn lowercase(scratch: &mut Scratch, len: usize, seed: u64) -> (u64, u64) {
         word += 1;
     }
     let tail = len & !7;
-    let sent = low_octets(u64_at(&scratch.message, HEADER_LEN + tail), len);
+    let sent = low_octets(u64_at(&scratch.question, tail), len);
     sum = checksum::add_u64(sum, sent);
     let lower = lowercase8(sent);
     put(&mut scratch.name, tail, lower.to_le_bytes());
@@ -175,19 +174,19 @@ mod tests {
         ) {
             let mut scratch = Scratch::new();
             scratch.name.fill(0xee);
-            let mut at = HEADER_LEN;
+            let mut at = 0;
             for label in &labels {
-                scratch.message[at] = label.len() as u8;
-                scratch.message[at + 1..at + 1 + label.len()].copy_from_slice(label.as_bytes());
+                scratch.question[at] = label.len() as u8;
+                scratch.question[at + 1..at + 1 + label.len()].copy_from_slice(label.as_bytes());
                 at += 1 + label.len();
             }
-            let len = at + 1 - HEADER_LEN;
-            scratch.message[at + 1..at + 5].copy_from_slice(b"\x00\x01\x00\x01");
+            let len = at + 1;
+            scratch.question[at + 1..at + 5].copy_from_slice(b"\x00\x01\x00\x01");
             let (hash_of_question, sum) = lowercase(&mut scratch, len, seed);
             let mut room = [0; 544];
             room[..len].copy_from_slice(&scratch.name[..len].to_ascii_lowercase());
             prop_assert_eq!(hash_of_question, hash(&room, 0, len, seed));
-            let sent = &scratch.message[HEADER_LEN..HEADER_LEN + len];
+            let sent = &scratch.question[..len];
             prop_assert_eq!(checksum::fold(sum) % 0xffff, checksum::of(sent) % 0xffff);
         }
     }

@@ -1,9 +1,10 @@
 //! A query: header, question, and what EDNS adds (RFC 1035 section 4.1, RFC 6891, RFC 9619).
 
 use crate::Outcome;
-use crate::bytes::{get, u8_at, u64_at};
+use crate::bytes::u8_at;
+use crate::checksum::add_u64;
 use crate::dns::{HEADER_LEN, MIN_PAYLOAD, QUESTION_TAIL_LEN, edns, name, rtype};
-use crate::frame::Frame;
+use crate::frame::{Frame, le32, le64};
 use crate::launder::{forget, recall};
 use crate::scratch::{MAX_QUERY, Scratch};
 
@@ -14,6 +15,9 @@ mod flags {
     pub(super) const RD: u64 = 0x0001;
     pub(super) const CD: u64 = 0x1000;
 }
+
+/// The class IN as it lies in memory.
+const CLASS_IN: u32 = 0x0100;
 
 /// What a query asks. All numbers are in the machine's order.
 #[repr(C)]
@@ -86,8 +90,8 @@ impl Default for Query {
     }
 }
 
-/// Reads the message of `len` octets at `at`: copies it to the scratch memory, checks it, and fills
-/// [`Scratch::query`], [`Scratch::name`] and [`Scratch::offsets`]. Returns the one's-complement
+/// Reads the message of `len` octets at `at`: checks it and fills [`Scratch::query`],
+/// [`Scratch::question`], [`Scratch::name`] and [`Scratch::offsets`]. Returns the one's-complement
 /// sum of the whole message.
 #[inline(always)]
 pub fn decode<F: Frame>(
@@ -103,11 +107,8 @@ pub fn decode<F: Frame>(
     if len > MAX_QUERY {
         return Err(Outcome::TooLong);
     }
-    let sum = frame.copy_out(at, len, &mut scratch.message).ok_or(Outcome::BadLength)?;
-    let sum = forget(&mut scratch.slots[6], sum);
-    // The copying loop has compared the length with its counter: each exit knows it differently.
-    let len = forget(&mut scratch.slots[7], len as u64) as usize & 0x7ff;
-    let header = u64_at(&scratch.message, 0);
+    let header = le64(frame, at).ok_or(Outcome::BadLength)?;
+    let counts = le32(frame, at + 8).ok_or(Outcome::BadLength)?;
     let second = header >> 16;
     if second & flags::QR != 0 {
         return Err(Outcome::Response);
@@ -116,29 +117,35 @@ pub fn decode<F: Frame>(
         return Err(Outcome::Opcode);
     }
     // One question (RFC 9619), no answer and authority records, at most one additional record.
-    let tail: [u8; 4] = get(&scratch.message, 8);
-    if header >> 32 != 0x0000_0100 || tail[0] | tail[1] | tail[2] != 0 || tail[3] > 1 {
+    let additionals = counts >> 24;
+    if header >> 32 != 0x0000_0100 || counts & 0x00ff_ffff != 0 || additionals > 1 {
         return Err(Outcome::Counts);
     }
+    let at = at + HEADER_LEN;
+    let sum = frame.copy_out(at, len - HEADER_LEN, &mut scratch.question);
+    let sum = add_u64(sum.ok_or(Outcome::BadLength)? + counts as u64, header);
+    let sum = forget(&mut scratch.slots[6], sum);
+    // The copying loop has compared the length with its counter: each exit knows it differently.
+    let len = forget(&mut scratch.slots[7], (len - HEADER_LEN) as u64) as usize & 0x7ff;
     scratch.query.id_and_flags =
         ((header & 0xffff) | ((second & (flags::RD | flags::CD)) << 16)) as u32;
 
-    let message = &scratch.message;
-    let read = |place: usize| u8_at(message, HEADER_LEN + place);
+    let question = &scratch.question;
+    let read = |place: usize| u8_at(question, place);
     let Some((name_len, labels)) = name::walk(read, &mut scratch.offsets, &mut scratch.slots)
     else {
         return Err(Outcome::Malformed);
     };
-    let question_end = HEADER_LEN + name_len + QUESTION_TAIL_LEN;
+    let question_end = name_len + QUESTION_TAIL_LEN;
     if question_end > len {
         return Err(Outcome::Malformed);
     }
-    let tail_at = HEADER_LEN + name_len;
-    let question: [u8; 4] = get(&scratch.message, tail_at);
-    if question[2] != 0 || question[3] != 1 {
+    // From the frame: a load from the copy would wait for the stores that it straddles.
+    let tail = le32(frame, at + name_len).ok_or(Outcome::BadLength)?;
+    if tail >> 16 != CLASS_IN {
         return Err(Outcome::Class);
     }
-    let qtype = u16::from_be_bytes([question[0], question[1]]);
+    let qtype = (tail as u16).swap_bytes();
 
     scratch.query.name_len = name_len as u32;
     scratch.query.labels = labels as u32;
@@ -147,17 +154,17 @@ pub fn decode<F: Frame>(
     scratch.query.version = 0;
     scratch.query.dnssec_ok = 0;
     scratch.query.payload = 0;
-    if tail[3] == 0 {
+    if additionals == 0 {
         if question_end != len {
             return Err(Outcome::Malformed);
         }
-    } else if edns::decode(scratch, question_end, len).is_none() {
+    } else if edns::decode(frame, at, question_end, len, scratch).is_none() {
         return Err(Outcome::Malformed);
     }
 
     let (hash, name_sum) = name::lowercase(scratch, name_len, seed);
     scratch.query.hash = hash;
-    let tail_sum = crate::checksum::fold(u32::from_le_bytes(question) as u64);
+    let tail_sum = crate::checksum::fold(tail as u64);
     scratch.query.question_sum = name_sum + crate::checksum::at(name_len, tail_sum);
     if rtype::is_meta(qtype) && scratch.query.version == 0 {
         return Err(Outcome::MetaType);

@@ -7,7 +7,7 @@
 use crate::Outcome;
 use crate::bytes::{get, put, u8_at, u16_at, u64_at};
 use crate::dns::name::{self, MAX_NAME_WORDS};
-use crate::dns::{HEADER_LEN, rcode, rtype};
+use crate::dns::{rcode, rtype};
 use crate::engine::exact::{self, Step};
 use crate::engine::find;
 use crate::engine::plan::{Context, PLAN_LEN, QUESTION, SYNTHESIS, piece_of, section};
@@ -498,7 +498,7 @@ fn chase<S: Store>(store: &S, scratch: &mut Scratch, context: Context) -> Result
 /// in the plan before the context's.
 fn is_followed<S: Store>(store: &S, scratch: &Scratch, context: Context, len: usize) -> bool {
     let name = &scratch.name[..len];
-    let question = scratch.message[HEADER_LEN..].get(..scratch.query.name_len as usize);
+    let question = scratch.question.get(..scratch.query.name_len as usize);
     if question.is_some_and(|question| question.eq_ignore_ascii_case(name)) {
         return true;
     }
@@ -548,7 +548,7 @@ fn dname<S: Store>(
     put(synthesis, at + 10, ((prefix_len + target_len) as u16).to_be_bytes());
     // The question's own letters would do, but a followed name stands only in lower case.
     let prefix = if context.from == QUESTION {
-        &scratch.message[HEADER_LEN..HEADER_LEN + prefix_len]
+        &scratch.question[..prefix_len]
     } else {
         &scratch.name[..prefix_len]
     };

@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::bytes::u64_at;
 use crate::dns::name::{self, MAX_NAME_WORDS};
 use crate::image::node::{Node, flag};
-use crate::image::{Address, MAX_PROBES, Store};
+use crate::image::{Address, MAX_PROBES, Store, Window};
 use crate::launder::{forget, recall};
 use crate::scratch::Scratch;
 
@@ -48,15 +48,17 @@ pub fn suffix<S: Store>(
         let bucket = store.bucket(place, probe)?;
         let (mut candidate, mut slot) = (0u64, 0);
         while slot < 8 {
-            let entry = bucket[slot];
-            if entry >> 32 == tag && entry as u32 != 0 {
-                candidate = entry & 0xffff_ffff;
-            }
+            // The address if the tag is this one, without a branch: where the name lies in its bucket
+            // cannot be predicted.
+            let differs = bucket[slot] ^ (tag << 32);
+            candidate |= differs & 0u64.wrapping_sub((differs >> 32).wrapping_sub(1) >> 63);
             slot += 1;
         }
         let candidate = forget(&mut scratch.slots[7], candidate) as Address;
         if candidate != 0 {
-            let node = Node::new(store.record(candidate)?);
+            let window = store.record(candidate)?;
+            fetch(window);
+            let node = Node::new(window);
             if node.hash() == hash && node.name_len() == len && is_named(node, scratch, at, len) {
                 return Some(candidate);
             }
@@ -68,6 +70,20 @@ pub fn suffix<S: Store>(
     }
     forget(&mut scratch.slots[7], probe as u64);
     Some(0)
+}
+
+/// Cache lines that a name is likely to need: its node, and the pieces that the compiler writes right
+/// behind it.
+const FETCHED_LINES: usize = 9;
+
+/// Touches a node and what lies behind it, so that memory is waited for once and not line by line.
+#[inline(always)]
+fn fetch(window: &Window) {
+    let mut line = 0;
+    while line < FETCHED_LINES {
+        recall(&window[line * 64]);
+        line += 1;
+    }
 }
 
 /// Whether the node's name is that suffix: all octets are compared, a hash alone never decides.
