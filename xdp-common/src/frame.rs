@@ -7,6 +7,10 @@ use crate::scratch::{MAX_QUERY, QuestionRoom};
 
 /// Octets with a beginning and an end, which can be made longer at the end.
 pub trait Frame {
+    /// Whether a UDP checksum that is only the sum of the pseudo-header is completed on the way out,
+    /// if the query's was one.
+    const COMPLETES_CHECKSUMS: bool = false;
+
     /// How many octets there are.
     fn len(&self) -> usize;
 

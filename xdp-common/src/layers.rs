@@ -54,12 +54,24 @@ pub struct Layers {
     pub ipv6: u32,
     /// The UDP length field, in octets.
     pub udp_len: u32,
+    /// 1 if the UDP checksum is only the sum of the pseudo-header, which a device was to complete.
+    pub partial: u32,
+    _zero: u32,
 }
 
 impl Layers {
     /// No headers.
     pub const fn new() -> Layers {
-        Layers { address_sum: 0, udp_sum: 0, ip_at: 0, udp_at: 0, ipv6: 0, udp_len: 0 }
+        Layers {
+            address_sum: 0,
+            udp_sum: 0,
+            ip_at: 0,
+            udp_at: 0,
+            ipv6: 0,
+            udp_len: 0,
+            partial: 0,
+            _zero: 0,
+        }
     }
 
     /// Octets before the DNS message.
@@ -279,15 +291,16 @@ fn is_honest_source(address: [u64; 2]) -> bool {
 /// Whether the UDP checksum is right, given the sum of the DNS message: none on IPv4, a full one,
 /// or the bare sum of the pseudo-header as veth and virtio leave it for the device to complete.
 #[inline(always)]
-pub fn checksum_holds(scratch: &Scratch, message_sum: u64) -> bool {
-    let layers = &scratch.layers;
+pub fn checksum_holds(scratch: &mut Scratch, message_sum: u64) -> bool {
+    let layers = &mut scratch.layers;
     let sent = (layers.udp_sum >> 48) as u16;
     let length = layers.udp_sum >> 32 & 0xffff;
     let pseudo = layers.address_sum + ((UDP as u64) << 8) + length;
-    if sent == 0 {
-        return layers.ipv6 == 0;
-    }
-    sent == fold(pseudo) || fold(add_u64(pseudo + message_sum, layers.udp_sum)) == 0xffff
+    let is_full = fold(add_u64(pseudo + message_sum, layers.udp_sum)) == 0xffff;
+    // A full one may be equal to the bare sum by chance.
+    let is_partial = sent == fold(pseudo) && !is_full;
+    layers.partial = is_partial as u32;
+    if sent == 0 { layers.ipv6 == 0 } else { is_full || is_partial }
 }
 
 /// Turns the headers round for a DNS message of `message_len` octets with the sum `message_sum`:
@@ -332,13 +345,17 @@ pub fn reply<F: Frame>(
     }
     let ports = [le16(frame, udp_at)?, le16(frame, udp_at + 2)?];
     let length = udp_len.to_be() as u64;
-    // The length counts twice: in the pseudo-header and in the header (RFC 768).
-    let pseudo = recall(&scratch.layers.address_sum) + ((UDP as u64) << 8) + 2 * length;
-    let sum = pseudo + ports[0] as u64 + ports[1] as u64 + message_sum;
-    // A checksum that comes out as zero is sent as all ones (RFC 768).
-    let checksum = match !fold(sum) {
-        0 => 0xffff,
-        checksum => checksum,
+    let pseudo = recall(&scratch.layers.address_sum) + ((UDP as u64) << 8) + length;
+    let checksum = if F::COMPLETES_CHECKSUMS && recall(&scratch.layers.partial) != 0 {
+        fold(pseudo)
+    } else {
+        // The length counts twice: in the pseudo-header and in the header (RFC 768).
+        let sum = pseudo + length + ports[0] as u64 + ports[1] as u64 + message_sum;
+        // A checksum that comes out as zero is sent as all ones (RFC 768).
+        match !fold(sum) {
+            0 => 0xffff,
+            checksum => checksum,
+        }
     };
     let udp = ports[1] as u64 | (ports[0] as u64) << 16 | length << 32 | (checksum as u64) << 48;
     frame.put(udp_at, udp.to_le_bytes())

@@ -6,8 +6,9 @@
 //! | [`TABLE`] | array, mmapable | [`Bucket`](crate::image::Bucket) | daemon | XDP, daemon |
 //! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP |
 //! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
-//! | [`STATS`] | per-CPU array, one entry | [`Stats`] | XDP | daemon |
+//! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
 //! | [`PROGRAMS`] | program array | program | daemon, once | XDP |
+//! | [`TCX_PROGRAMS`] | program array | program | daemon, once | TCX |
 //!
 //! All values are integers and octets without padding; their sizes are asserted here.
 
@@ -21,9 +22,17 @@ pub const CONFIG: &str = "CONFIG";
 pub const SCRATCH: &str = "SCRATCH";
 /// Name of the map with the counters.
 pub const STATS: &str = "STATS";
+/// The place of XDP's counters in it.
+pub const XDP_COUNTERS: u32 = 0;
+/// The place of TCX's.
+pub const TCX_COUNTERS: u32 = 1;
+/// How many places it has.
+pub const COUNTERS_COUNT: u32 = 2;
 
 /// Name of the map with the programs that are called at the end of others.
 pub const PROGRAMS: &str = "PROGRAMS";
+/// The same for TCX.
+pub const TCX_PROGRAMS: &str = "TCX_PROGRAMS";
 
 /// Places in [`PROGRAMS`].
 pub const PROGRAM_COUNT: u32 = 8;
@@ -39,6 +48,10 @@ pub const CONCLUDE: u32 = 3;
 pub const FOLLOW: u32 = 4;
 /// The program that packets come to first, and those it calls, with their places.
 pub const ENTRY_PROGRAM: &str = "serve";
+/// The same on TCX.
+pub const TCX_ENTRY_PROGRAM: &str = "tcx_serve";
+/// What the names of TCX's programs begin with; what follows is the name of XDP's.
+pub const TCX_PREFIX: &str = "tcx_";
 /// The programs in [`PROGRAMS`] by name.
 pub const TAIL_PROGRAMS: [(&str, u32); 5] =
     [("send", SEND), ("deny", DENY), ("hash", HASH), ("conclude", CONCLUDE), ("follow", FOLLOW)];

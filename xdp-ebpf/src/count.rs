@@ -3,29 +3,33 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use xdp_common::Outcome;
-use xdp_common::maps::Stats;
+use xdp_common::maps::{self, Stats};
+
+use crate::frame::pinned;
+use crate::hook::Hook;
 
 #[map]
-static STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(1, 0);
+static STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(maps::COUNTERS_COUNT, 0);
 
 #[inline(always)]
-fn stats() -> Option<&'static mut Stats> {
+fn stats<H: Hook>() -> Option<&'static mut Stats> {
     // SAFETY: the value belongs to this CPU, and no two references to it live at a time.
-    unsafe { STATS.get_ptr_mut(0).map(|stats| &mut *stats) }
+    unsafe { STATS.get_ptr_mut(H::COUNTERS).map(|stats| &mut *stats) }
 }
 
 /// Counts what became of a packet.
 #[inline(always)]
-pub fn outcome(outcome: Outcome) {
-    if let Some(stats) = stats() {
-        stats.outcomes[outcome.index() & 31] += 1;
+pub fn outcome<H: Hook>(outcome: Outcome) {
+    if let Some(stats) = stats::<H>() {
+        // The compiler knows that it is below 31, the verifier does not.
+        stats.outcomes[pinned(outcome.index()) & 31] += 1;
     }
 }
 
 /// Counts an answer: the place of its outcome, and the octets of the query and of the response.
 #[inline(always)]
-pub fn answer(outcome: usize, query: usize, response: usize) {
-    if let Some(stats) = stats() {
+pub fn answer<H: Hook>(outcome: usize, query: usize, response: usize) {
+    if let Some(stats) = stats::<H>() {
         stats.outcomes[outcome & 31] += 1;
         stats.octets_in += query as u64;
         stats.octets_out += response as u64;
@@ -34,8 +38,8 @@ pub fn answer(outcome: usize, query: usize, response: usize) {
 
 /// Counts a packet that grew into its head room.
 #[inline(always)]
-pub fn grown_at_head() {
-    if let Some(stats) = stats() {
+pub fn grown_at_head<H: Hook>() {
+    if let Some(stats) = stats::<H>() {
         stats.grown_at_head += 1;
     }
 }

@@ -4,11 +4,8 @@
 //! uses against the packet's end: that is what the verifier can follow. The pointer goes through
 //! `pinned` so that the compiler does not compute it a second time, differently, after the check.
 
-use aya_ebpf::EbpfContext;
-use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
-use aya_ebpf::programs::XdpContext;
 use core::arch::asm;
 use core::ptr::NonNull;
 use xdp_common::bytes;
@@ -20,6 +17,7 @@ use xdp_common::launder::forget;
 use xdp_common::scratch::{MAX_QUERY, QuestionRoom};
 
 use crate::count;
+use crate::hook::Hook;
 
 /// Offsets are cut to this, so that the verifier knows a bound: more than any frame without jumbo
 /// size.
@@ -55,15 +53,15 @@ pub fn pinned(pointer: usize) -> usize {
 }
 
 /// The packet that the program was called for.
-pub struct Packet<'a> {
-    context: &'a XdpContext,
+pub struct Packet<'a, H> {
+    context: &'a H,
     spill: NonNull<u64>,
 }
 
-impl<'a> Packet<'a> {
+impl<'a, H: Hook> Packet<'a, H> {
     /// The packet of a context; `None` if the kernel has not made the maps, which cannot be.
     #[inline(always)]
-    pub fn new(context: &'a XdpContext) -> Option<Packet<'a>> {
+    pub fn new(context: &'a H) -> Option<Packet<'a, H>> {
         Some(Packet { context, spill: NonNull::new(SPILL.get_ptr_mut(0)?)? })
     }
 
@@ -80,29 +78,15 @@ impl<'a> Packet<'a> {
         pinned(self.context.data() + (offset & OFFSET_MASK))
     }
 
-    #[inline(always)]
-    fn adjust_tail(&self, by: i32) -> Option<()> {
-        // SAFETY: the context is the one the kernel passed in.
-        let error = unsafe { bpf_xdp_adjust_tail(self.context.as_ptr().cast(), by) };
-        (error == 0).then_some(())
-    }
-
-    #[inline(always)]
-    fn adjust_head(&self, by: i32) -> Option<()> {
-        // SAFETY: the context is the one the kernel passed in.
-        let error = unsafe { bpf_xdp_adjust_head(self.context.as_ptr().cast(), by) };
-        (error == 0).then_some(())
-    }
-
     /// Grows by moving the start into the head room, the rest at the tail.
     #[inline(always)]
-    fn grow_at_head(&mut self, by: usize, keep: usize) -> Option<()> {
+    fn grow_at_head(&mut self, len: usize, by: usize, keep: usize) -> Option<()> {
         let head = if by < HEAD_ROOM { by } else { HEAD_ROOM };
         let head = self.forgotten(head) & 0xff;
-        self.adjust_head(-(head as i32))?;
+        self.context.adjust_head(-(head as i32))?;
         let tail = by.wrapping_sub(head) & OFFSET_MASK;
-        if tail != 0 && self.adjust_tail(tail as i32).is_none() {
-            self.adjust_head(head as i32);
+        if tail != 0 && self.context.resize(len, tail as i32).is_none() {
+            self.context.adjust_head(head as i32);
             return None;
         }
         let mut place = 0;
@@ -115,12 +99,14 @@ impl<'a> Packet<'a> {
             place += 8;
         }
         self.forgotten(place);
-        count::grown_at_head();
+        count::grown_at_head::<H>();
         Some(())
     }
 }
 
-impl Frame for Packet<'_> {
+impl<H: Hook> Frame for Packet<'_, H> {
+    const COMPLETES_CHECKSUMS: bool = H::COMPLETES_CHECKSUMS;
+
     #[inline(always)]
     fn len(&self) -> usize {
         self.context.data_end() - self.context.data()
@@ -151,13 +137,13 @@ impl Frame for Packet<'_> {
     fn resize(&mut self, len: usize, keep: usize) -> Option<()> {
         let current = self.forgotten(self.len());
         let by = (len as i32).wrapping_sub(current as i32);
-        if by == 0 || self.adjust_tail(by).is_some() {
+        if by == 0 || self.context.resize(len, by).is_some() {
             return Some(());
         }
-        if by < 0 {
+        if by < 0 || !H::HAS_HEAD_ROOM {
             return None;
         }
-        self.grow_at_head(by as usize, keep)
+        self.grow_at_head(len, by as usize, keep)
     }
 
     #[inline(always)]

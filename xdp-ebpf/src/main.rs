@@ -1,166 +1,92 @@
-//! The XDP program: reads a query off the wire and sends the answer back.
+//! The programs: they read a query off the wire and send the answer back.
 //!
-//! All decisions are `xdp-common`'s; here are the maps, the packet and the order of the steps.
+//! All decisions are `xdp-common`'s; here are the maps, the packet and the order of the steps. Each
+//! stage is there twice, for XDP and for TCX: devices whose packets have no room for an answer in the
+//! driver have it in the socket buffer.
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
 mod count;
 mod frame;
+mod hook;
+mod stages;
 mod store;
 
-use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::ProgramArray;
-use aya_ebpf::programs::XdpContext;
-use frame::Packet;
-use store::Maps;
-use xdp_common::dns::query;
-use xdp_common::engine::exact::{self, Step};
-use xdp_common::engine::{compose, deny, find, plan};
-use xdp_common::frame::Frame;
-use xdp_common::launder::recall;
-use xdp_common::{Outcome, Scratch, layers, maps};
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
 
-/// The programs that others call at their end, by place. A call costs a nanosecond, and each program
-/// has the verifier's whole budget to itself.
-#[map]
-static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(maps::PROGRAM_COUNT, 0);
-
-/// Reads the query and plans the answer for names that exist: positive, CNAME, NODATA, the referral
-/// at the cut, the apex.
+/// Packets come here first: see [`stages::serve`].
 #[xdp]
 pub fn serve(context: XdpContext) -> u32 {
-    go_on(&context, served(&context))
+    stages::serve(&context)
 }
 
-#[inline(always)]
-fn served(context: &XdpContext) -> Result<Step, Outcome> {
-    let packet = Packet::new(context).ok_or(Outcome::Broken)?;
-    let maps = Maps::new().ok_or(Outcome::Broken)?;
-    let scratch = store::scratch().ok_or(Outcome::Broken)?;
-
-    layers::decode(&packet, maps.config(), scratch)?;
-    let message_at = scratch.layers.message_at();
-    let query_len = scratch.layers.message_len();
-    let sum = query::decode(&packet, message_at, query_len, maps.config().seed, scratch)?;
-    if !layers::checksum_holds(scratch, sum) {
-        return Err(Outcome::BadChecksum);
-    }
-    if scratch.query.version != 0 {
-        return Err(Outcome::Miss);
-    }
-
-    scratch.plan.clear();
-    let found = find::question(&maps, scratch).ok_or(Outcome::Broken)?;
-    match exact::first(scratch, found) {
-        Step::At(found, context) => exact::run(&maps, scratch, found, context),
-        step => Ok(step),
-    }
-}
-
-/// Finds the closest encloser of a name that does not exist, and plans the referral above it.
+/// [`stages::deny`].
 #[xdp]
 pub fn deny(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::enclose))
+    stages::deny(&context)
 }
 
-/// Finds the NSEC3 that proves that the next closer name does not exist.
+/// [`stages::hash`].
 #[xdp]
 pub fn hash(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::hash))
+    stages::hash(&context)
 }
 
-/// Finds the NSEC that does, and plans the wildcard's answer or NXDOMAIN.
+/// [`stages::conclude`].
 #[xdp]
 pub fn conclude(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::conclude))
+    stages::conclude(&context)
 }
 
-/// Goes where a CNAME leads that the image has not resolved, or that a wildcard has.
+/// [`stages::follow`].
 #[xdp]
 pub fn follow(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::follow))
+    stages::follow(&context)
 }
 
-#[inline(always)]
-fn with_maps(
-    stage: impl Fn(&Maps, &mut Scratch) -> Result<Step, Outcome>,
-) -> Result<Step, Outcome> {
-    let maps = Maps::new().ok_or(Outcome::Broken)?;
-    let scratch = store::scratch().ok_or(Outcome::Broken)?;
-    stage(&maps, scratch)
-}
-
-/// Calls the program that takes the next step, or ends.
-#[inline(always)]
-fn go_on(context: &XdpContext, step: Result<Step, Outcome>) -> u32 {
-    let outcome = match step.and_then(|step| call(context, step)) {
-        // Here only if the daemon has not filled the place.
-        Ok(()) => Outcome::Broken,
-        Err(outcome) => outcome,
-    };
-    count::outcome(outcome);
-    outcome.action()
-}
-
-#[inline(always)]
-fn call(context: &XdpContext, step: Step) -> Result<(), Outcome> {
-    let scratch = store::scratch().ok_or(Outcome::Broken)?;
-    scratch.absence.note(&step);
-    let place = match step {
-        Step::Done(outcome) => {
-            let outcome = deny::finish::<Maps>(scratch, outcome)?;
-            scratch.plan.outcome = outcome.index() as u32;
-            maps::SEND
-        }
-        Step::Absent(..) => maps::DENY,
-        Step::Hash => maps::HASH,
-        Step::Conclude => maps::CONCLUDE,
-        Step::At(..) | Step::Chase(_) => maps::FOLLOW,
-    };
-    // SAFETY: the context is the one the kernel passed in.
-    unsafe { PROGRAMS.tail_call(context, place) };
-    Ok(())
-}
-
-/// Makes room for the planned answer, writes it, and turns the headers round.
+/// [`stages::send`].
 #[xdp]
 pub fn send(context: XdpContext) -> u32 {
-    match sent(&context) {
-        Ok(()) => Outcome::Positive.action(),
-        Err(outcome) => {
-            count::outcome(outcome);
-            outcome.action()
-        }
-    }
+    stages::send(&context)
 }
 
-#[inline(always)]
-fn sent(context: &XdpContext) -> Result<(), Outcome> {
-    let mut packet = Packet::new(context).ok_or(Outcome::Broken)?;
-    let maps = Maps::new().ok_or(Outcome::Broken)?;
-    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+/// [`stages::serve`] on TCX.
+#[classifier]
+pub fn tcx_serve(context: TcContext) -> i32 {
+    hook::gather(&context);
+    stages::serve(&context)
+}
 
-    let payload = maps.config().payload_limit;
-    let limit = scratch.query.payload_limit(payload as usize);
-    let total = plan::measure(&maps, scratch, limit, maps.config().now_s as u32)?;
+/// [`stages::deny`] on TCX.
+#[classifier]
+pub fn tcx_deny(context: TcContext) -> i32 {
+    stages::deny(&context)
+}
 
-    let message_at = scratch.layers.message_at();
-    let name_len = recall(&scratch.query.name_len) as usize & 0xff;
-    let keep = message_at + compose::records_at(name_len);
-    packet.resize(message_at + total, keep).ok_or(Outcome::NoRoom)?;
-    // From here on the packet is edited, and what fails cannot be passed up.
-    let sum = compose::write(&maps, &mut packet, message_at, payload as u16, scratch)
-        .ok_or(Outcome::Torn)?;
-    let total = recall(&scratch.plan.total) as usize & 0xffff;
-    layers::reply(&mut packet, scratch, total, sum).ok_or(Outcome::Torn)?;
-    let outcome = if recall(&scratch.plan.truncated) != 0 {
-        Outcome::Truncated.index()
-    } else {
-        recall(&scratch.plan.outcome) as usize
-    };
-    count::answer(outcome, scratch.layers.message_len(), total);
-    Ok(())
+/// [`stages::hash`] on TCX.
+#[classifier]
+pub fn tcx_hash(context: TcContext) -> i32 {
+    stages::hash(&context)
+}
+
+/// [`stages::conclude`] on TCX.
+#[classifier]
+pub fn tcx_conclude(context: TcContext) -> i32 {
+    stages::conclude(&context)
+}
+
+/// [`stages::follow`] on TCX.
+#[classifier]
+pub fn tcx_follow(context: TcContext) -> i32 {
+    stages::follow(&context)
+}
+
+/// [`stages::send`] on TCX.
+#[classifier]
+pub fn tcx_send(context: TcContext) -> i32 {
+    stages::send(&context)
 }
 
 /// Never reached: the verifier refuses a program in which it could be.

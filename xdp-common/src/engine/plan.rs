@@ -116,7 +116,9 @@ impl Default for Plan {
 }
 
 /// The name that pieces are about: where it stands in the message and how long it is.
-#[repr(C)]
+///
+/// It is copied as one word, and the verifier wants words on the stack aligned.
+#[repr(C, align(8))]
 #[derive(Clone, Copy, Debug)]
 pub struct Context {
     /// [`QUESTION`], or one more than the place in the plan of the CNAME that leads to it.

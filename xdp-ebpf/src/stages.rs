@@ -1,0 +1,150 @@
+//! The stages of an answer, each a program of its own: the same on both hooks.
+
+use xdp_common::dns::query;
+use xdp_common::engine::exact::{self, Step};
+use xdp_common::engine::{compose, deny, find, plan};
+use xdp_common::frame::Frame;
+use xdp_common::launder::recall;
+use xdp_common::{Outcome, Scratch, layers, maps};
+
+use crate::count;
+use crate::frame::Packet;
+use crate::hook::Hook;
+use crate::store::{self, Maps};
+
+/// Reads the query and plans the answer for names that exist: positive, CNAME, NODATA, the referral
+/// at the cut, the apex.
+#[inline(always)]
+pub fn serve<H: Hook>(context: &H) -> H::Verdict {
+    go_on(context, served(context))
+}
+
+#[inline(always)]
+fn served<H: Hook>(context: &H) -> Result<Step, Outcome> {
+    let packet = Packet::new(context).ok_or(Outcome::Broken)?;
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+
+    layers::decode(&packet, maps.config(), scratch)?;
+    let message_at = scratch.layers.message_at();
+    let query_len = scratch.layers.message_len();
+    let sum = query::decode(&packet, message_at, query_len, maps.config().seed, scratch)?;
+    if !layers::checksum_holds(scratch, sum) {
+        return Err(Outcome::BadChecksum);
+    }
+    if scratch.query.version != 0 {
+        return Err(Outcome::Miss);
+    }
+
+    scratch.plan.clear();
+    let found = find::question(&maps, scratch).ok_or(Outcome::Broken)?;
+    match exact::first(scratch, found) {
+        Step::At(found, context) => exact::run(&maps, scratch, found, context),
+        step => Ok(step),
+    }
+}
+
+/// Finds the closest encloser of a name that does not exist, and plans the referral above it.
+#[inline(always)]
+pub fn deny<H: Hook>(context: &H) -> H::Verdict {
+    go_on(context, with_maps(|maps, scratch| deny::enclose(maps, scratch)))
+}
+
+/// Finds the NSEC3 that proves that the next closer name does not exist.
+#[inline(always)]
+pub fn hash<H: Hook>(context: &H) -> H::Verdict {
+    go_on(context, with_maps(|maps, scratch| deny::hash(maps, scratch)))
+}
+
+/// Finds the NSEC that does, and plans the wildcard's answer or NXDOMAIN.
+#[inline(always)]
+pub fn conclude<H: Hook>(context: &H) -> H::Verdict {
+    go_on(context, with_maps(|maps, scratch| deny::conclude(maps, scratch)))
+}
+
+/// Goes where a CNAME leads that the image has not resolved, or that a wildcard has.
+#[inline(always)]
+pub fn follow<H: Hook>(context: &H) -> H::Verdict {
+    go_on(context, with_maps(|maps, scratch| deny::follow(maps, scratch)))
+}
+
+#[inline(always)]
+fn with_maps(
+    stage: impl Fn(&Maps, &mut Scratch) -> Result<Step, Outcome>,
+) -> Result<Step, Outcome> {
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+    stage(&maps, scratch)
+}
+
+/// Calls the program that takes the next step, or ends.
+#[inline(always)]
+fn go_on<H: Hook>(context: &H, step: Result<Step, Outcome>) -> H::Verdict {
+    let outcome = match step.and_then(|step| call(context, step)) {
+        // Here only if the daemon has not filled the place.
+        Ok(()) => Outcome::Broken,
+        Err(outcome) => outcome,
+    };
+    count::outcome::<H>(outcome);
+    context.verdict(outcome)
+}
+
+#[inline(always)]
+fn call<H: Hook>(context: &H, step: Step) -> Result<(), Outcome> {
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+    scratch.absence.note(&step);
+    let place = match step {
+        Step::Done(outcome) => {
+            let outcome = deny::finish::<Maps>(scratch, outcome)?;
+            scratch.plan.outcome = outcome.index() as u32;
+            maps::SEND
+        }
+        Step::Absent(..) => maps::DENY,
+        Step::Hash => maps::HASH,
+        Step::Conclude => maps::CONCLUDE,
+        Step::At(..) | Step::Chase(_) => maps::FOLLOW,
+    };
+    context.tail_call(place);
+    Ok(())
+}
+
+/// Makes room for the planned answer, writes it, and turns the headers round.
+#[inline(always)]
+pub fn send<H: Hook>(context: &H) -> H::Verdict {
+    match sent(context) {
+        // What it is called in particular was counted.
+        Ok(()) => context.verdict(Outcome::Positive),
+        Err(outcome) => {
+            count::outcome::<H>(outcome);
+            context.verdict(outcome)
+        }
+    }
+}
+
+#[inline(always)]
+fn sent<H: Hook>(context: &H) -> Result<(), Outcome> {
+    let mut packet = Packet::new(context).ok_or(Outcome::Broken)?;
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+
+    let payload = maps.config().payload_limit;
+    let limit = scratch.query.payload_limit(payload as usize);
+    let total = plan::measure(&maps, scratch, limit, maps.config().now_s as u32)?;
+
+    let message_at = scratch.layers.message_at();
+    let name_len = recall(&scratch.query.name_len) as usize & 0xff;
+    let keep = message_at + compose::records_at(name_len);
+    packet.resize(message_at + total, keep).ok_or(Outcome::NoRoom)?;
+    // From here on the packet is edited, and what fails cannot be passed up.
+    let sum = compose::write(&maps, &mut packet, message_at, payload as u16, scratch)
+        .ok_or(Outcome::Torn)?;
+    let total = recall(&scratch.plan.total) as usize & 0xffff;
+    layers::reply(&mut packet, scratch, total, sum).ok_or(Outcome::Torn)?;
+    let outcome = if recall(&scratch.plan.truncated) != 0 {
+        Outcome::Truncated.index()
+    } else {
+        recall(&scratch.plan.outcome) as usize
+    };
+    count::answer::<H>(outcome, scratch.layers.message_len(), total);
+    Ok(())
+}
