@@ -82,7 +82,7 @@ pub fn at_node<S: Store>(
         return cname(store, scratch, node, context, Outcome::Positive);
     }
     let zone = Zone::new(store.record(node.zone()).ok_or(Outcome::Broken)?);
-    nodata(scratch, zone, node, context);
+    nodata::<S>(scratch, zone, node, context);
     Ok(Step::Done(Outcome::Nodata))
 }
 
@@ -137,9 +137,9 @@ pub(super) fn cname<S: Store>(
 /// The SOA, and the proof that the type is absent (RFC 4035 section 3.1.3.1, RFC 5155 section
 /// 7.2.3, with opt-out 7.2.4).
 #[inline(always)]
-fn nodata(scratch: &mut Scratch, zone: Zone<'_>, node: Node<'_>, context: Context) {
+fn nodata<S: Store>(scratch: &mut Scratch, zone: Zone<'_>, node: Node<'_>, context: Context) {
     scratch.plan.add(zone.soa(), section::AUTHORITY, context);
-    proofs(scratch, node, context);
+    proofs::<S>(scratch, node, context);
 }
 
 /// The name servers of the delegated zone, its DS or the proof that it has none, and the addresses
@@ -156,7 +156,7 @@ pub(super) fn referral<S: Store>(
     scratch.plan.add(node.otherwise(), section::AUTHORITY, context);
     // The DS itself is part of the referral.
     if type_piece::<S>(node, rtype::DS, scratch)? == 0 {
-        proofs(scratch, node, context);
+        proofs::<S>(scratch, node, context);
     }
     if node.glue() != 0 {
         scratch.plan.add(node.glue(), section::ADDITIONAL, context);
@@ -170,11 +170,17 @@ pub(super) fn referral<S: Store>(
 
 /// Both proofs of a node, if the client wants them.
 #[inline(always)]
-fn proofs(scratch: &mut Scratch, node: Node<'_>, context: Context) {
+fn proofs<S: Store>(scratch: &mut Scratch, node: Node<'_>, context: Context) {
     if recall(&scratch.query.dnssec_ok) == 0 {
         return;
     }
     let [first, second] = node.proofs();
+    if S::UNBOUNDED {
+        // A wildcard's CNAME may have led here, and one NSEC or NSEC3 prove two things.
+        scratch.plan.add_proof(first, context);
+        scratch.plan.add_proof(second, context);
+        return;
+    }
     if first != 0 {
         scratch.plan.add(first, section::AUTHORITY, context);
     }
