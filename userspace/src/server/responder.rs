@@ -36,6 +36,7 @@ use super::message::{
 use super::stats::{Stats, Transport};
 use super::{Served, ServedZone};
 use crate::compile::MAX_TCP_MESSAGE;
+use crate::dnssec::authority::is_hash;
 use crate::transfer::axfr::{self, Heading};
 use crate::zone::{Owner, Rtype, Zone, canonical_order, name};
 
@@ -350,13 +351,15 @@ pub(super) fn any_type(zone: &Zone, qname: &[u8]) -> Rtype {
 
 /// The owner whose records answer for `qname`: its own, or the wildcard's.
 fn source<'a>(zone: &'a Zone, qname: &[u8]) -> Option<Owner<'a>> {
-    if zone.find(qname).is_some() || has_below(zone, qname) {
-        return zone.find(qname);
+    // A name that has nothing but NSEC3 records is none of the zone's (RFC 5155 section 7.2.8).
+    let find = |wire: &[u8]| zone.find(wire).filter(|owner| !is_hash(owner));
+    if find(qname).is_some() || has_below(zone, qname) {
+        return find(qname);
     }
     let mut encloser = name::parent(qname);
     while let Some(ancestor) = encloser {
-        if zone.find(ancestor).is_some() || has_below(zone, ancestor) {
-            return zone.find(&[b"\x01*", ancestor].concat());
+        if find(ancestor).is_some() || has_below(zone, ancestor) {
+            return find(&[b"\x01*", ancestor].concat());
         }
         encloser = name::parent(ancestor);
     }
