@@ -65,6 +65,22 @@ const TESTS: &[Test] = &[
         name: "oracle::the_daemon_answers_as_knotd_does",
         run: answers::the_daemon_answers_as_knotd_does,
     },
+    Test {
+        name: "oracle::the_daemon_answers_as_nsd_does",
+        run: answers::the_daemon_answers_as_nsd_does,
+    },
+    Test {
+        name: "oracle::zones_made_by_chance_are_answered_as_knotd_does",
+        run: answers::zones_made_by_chance_are_answered_as_knotd_does,
+    },
+    Test {
+        name: "oracle::zones_made_by_chance_are_answered_as_nsd_does",
+        run: answers::zones_made_by_chance_are_answered_as_nsd_does,
+    },
+    Test {
+        name: "oracle::a_validator_accepts_what_the_daemon_answers",
+        run: answers::a_validator_accepts_what_the_daemon_answers,
+    },
 ];
 
 fn main() -> ExitCode {

@@ -16,8 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use sealdns::{
     compile::Memory as _,
     config::{Config, XdpMode, name_from_text},
-    daemon::state::DataPlane,
-    datapath::{Plane, interface::Interface, load::Loaded, memory::Size},
+    datapath::{Plane, interface::Interface, load::Loaded, memory::Size, seam::DataPlane},
     zone::{Zone, text},
 };
 use tests::{

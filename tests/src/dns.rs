@@ -117,6 +117,8 @@ pub struct Message {
     pub additional: Vec<Record>,
     /// The OPT record: payload size and DO.
     pub edns: Option<Edns>,
+    /// Records that stood in their section already.
+    pub repeats: usize,
     /// Octets of the message.
     pub len: usize,
 }
@@ -141,6 +143,7 @@ impl Message {
             authority: Vec::new(),
             additional: Vec::new(),
             edns: None,
+            repeats: 0,
             len: octets.len(),
         };
         for (section, count) in counts[1..].iter().enumerate() {
@@ -162,7 +165,7 @@ impl Message {
             section.sort();
             let count = section.len();
             section.dedup();
-            ensure!(section.len() == count, "a record stands twice in a section");
+            message.repeats += count - section.len();
         }
         Ok(message)
     }
@@ -170,6 +173,11 @@ impl Message {
     /// AA.
     pub fn is_authoritative(&self) -> bool {
         self.flags & 0x0400 != 0
+    }
+
+    /// AD.
+    pub fn is_authentic(&self) -> bool {
+        self.flags & 0x0020 != 0
     }
 
     /// TC.

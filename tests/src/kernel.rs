@@ -17,7 +17,7 @@ use sealdns::{
 use tests::{
     frames::Frame,
     harness::Verdict,
-    oracle::answers::questions,
+    oracle::questions::questions,
     prog_test_run::{self, Action, Run},
     servers::{CORNER, DEMO, DENIALS, signed},
 };
@@ -198,7 +198,7 @@ pub fn xdp_answers_as_the_daemon_does() -> Result<Verdict> {
 
 fn compare_with_daemon(zone: &Zone, may_pass: bool) -> Result<String> {
     let mut rig = Rig::new(zone)?;
-    let queries = questions(zone);
+    let queries = questions(zone, []);
     let mut fates = BTreeMap::new();
     for (index, query) in queries.iter().enumerate() {
         let asked = framed(query.message(index as u16), index % 2, TAGS[index % TAGS.len()])?;

@@ -18,7 +18,7 @@ use sealdns::{
         policy::{Denial, SigningPolicy},
         sign,
     },
-    zone::Zone,
+    zone::{Rtype, Zone, text::write_record},
 };
 
 use crate::net::{self, Process};
@@ -38,6 +38,15 @@ const WINDOW: usize = 48;
 pub const DEMO: (&str, &str) = ("example.org", include_str!("../zones/demo.zone"));
 /// The zone with all that is rare.
 pub const CORNER: (&str, &str) = ("corner.example", include_str!("../zones/corner.zone"));
+/// Every zone of a file that servers are compared with: that of the demo, that with all that is rare,
+/// one that leads to others, its child, and one that is moved whole.
+pub const FIXED: [(&str, &str); 5] = [
+    DEMO,
+    CORNER,
+    ("leads.example", include_str!("../zones/leads.zone")),
+    ("child.leads.example", include_str!("../zones/child.leads.zone")),
+    ("moved.example", include_str!("../zones/moved.zone")),
+];
 
 /// Every way to prove that a name does not exist.
 pub const DENIALS: [(&str, Denial); 3] = [
@@ -136,10 +145,81 @@ impl Server {
         command.arg("-c").arg(&path);
         let mut process = Process::spawn("knotd", &mut command)?;
         for zone in zones {
-            let apex = zone.apex().to_string();
-            process.wait_for_line(START, |line| line.contains(&apex) && line.contains("loaded"))?;
+            let apex = format!("[{}]", zone.apex());
+            let is_loaded = |line: &str| line.contains(&apex) && line.contains("loaded, serial");
+            process.wait_for_line(START, is_loaded)?;
         }
         process.wait_for_line(START, |line| line.contains("server started"))?;
+        Ok(Self { address, process })
+    }
+
+    /// Runs nsd over signed zones in `directory`, where their files are written.
+    pub fn nsd(directory: &Path, zones: &[&Zone]) -> Result<Self> {
+        let binary = net::find_program("nsd").context("no nsd: `cargo xtask setup`")?;
+        let address = free_address()?;
+        let here = directory.display();
+        // Debian's has a rate limit, which a test would run into.
+        let mut config = format!(
+            "server:\n  ip-address: {}@{}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{here}\"\n  \
+             database: \"\"\n  pidfile: \"{here}/nsd.pid\"\n  xfrdfile: \"{here}/nsd.xfrd\"\n  \
+             zonelistfile: \"{here}/nsd.list\"\n  xfrdir: \"{here}\"\n  server-count: 1\n  \
+             verbosity: 2\n  ipv4-edns-size: 1232\n  minimal-responses: yes\n  rrl-ratelimit: 0\n  \
+             rrl-whitelist-ratelimit: 0\nremote-control:\n  control-enable: no\n",
+            address.ip(),
+            address.port()
+        );
+        for zone in zones {
+            let file = directory.join(format!("{}nsd.zone", zone.apex()));
+            zone_file::write_zone(&file, zone)?;
+            write!(config, "zone:\n  name: {}\n  zonefile: {}\n", zone.apex(), file.display())?;
+        }
+        let path = directory.join("nsd.conf");
+        fs::write(&path, config)?;
+        let mut command = Command::new(binary);
+        command.arg("-d").arg("-c").arg(&path);
+        let mut process = Process::spawn("nsd", &mut command)?;
+        for zone in zones {
+            let read = format!("zone {} read with success", zone.apex());
+            process.wait_for_line(START, |line| line.contains(&read))?;
+        }
+        process.wait_for_line(START, |line| line.contains("nsd started"))?;
+        Ok(Self { address, process })
+    }
+
+    /// Runs unbound in `directory`, a resolver that finds `zones` at `server` and trusts their keys.
+    /// It knows no other names.
+    pub fn unbound(directory: &Path, zones: &[&Zone], server: SocketAddr) -> Result<Self> {
+        let binary = net::find_program("unbound").context("no unbound: `cargo xtask setup`")?;
+        let address = free_address()?;
+        let here = directory.display();
+        // What it could conclude from other answers (RFC 8198) it shall ask for.
+        let mut config = format!(
+            "server:\n  interface: {}@{}\n  directory: \"{here}\"\n  chroot: \"\"\n  username: \"\"\n  \
+             pidfile: \"{here}/unbound.pid\"\n  use-syslog: no\n  verbosity: 1\n  num-threads: 1\n  \
+             do-ip6: no\n  do-not-query-localhost: no\n  module-config: \"validator iterator\"\n  \
+             qname-minimisation: no\n  aggressive-nsec: no\n  neg-cache-size: 0\n  trust-anchor-signaling: no\n  \
+             target-fetch-policy: \"0 0 0 0 0\"\n  outgoing-range: 256\n  \
+             outgoing-interface: 127.0.0.1\n",
+            address.ip(),
+            address.port()
+        );
+        let mut stubs = String::new();
+        for zone in zones {
+            let apex = zone.apex();
+            let keys = zone.find(apex.as_wire()).and_then(|owner| owner.rrset(Rtype::DNSKEY));
+            for key in keys.iter().flat_map(|keys| keys.rdatas()) {
+                let record = write_record(apex.as_wire(), Rtype::DNSKEY, 3600, key);
+                writeln!(config, "  trust-anchor: \"{}\"", record.trim_end().replace('\t', " "))?;
+            }
+            let (ip, port) = (server.ip(), server.port());
+            write!(stubs, "stub-zone:\n  name: \"{apex}\"\n  stub-addr: {ip}@{port}\n")?;
+        }
+        let path = directory.join("unbound.conf");
+        fs::write(&path, config + &stubs)?;
+        let mut command = Command::new(binary);
+        command.arg("-d").arg("-c").arg(&path);
+        let mut process = Process::spawn("unbound", &mut command)?;
+        process.wait_for_line(START, |line| line.contains("start of service"))?;
         Ok(Self { address, process })
     }
 

@@ -31,10 +31,11 @@ use tokio::task::JoinSet;
 use crate::config::{self, Config, ConfigError, name_from_text};
 use crate::control::protocol::{Failure, Request, Response};
 use crate::control::socket;
+use crate::datapath::seam::DataPlane;
 use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
 use crate::zone::Name;
-use state::{DataPlane, Loaded, Prepare, Stamp, ZoneState};
+use state::{Loaded, Prepare, Stamp, ZoneState};
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
 const TICK: Duration = Duration::from_secs(1);

@@ -1,255 +1,237 @@
-//! Every answer of the daemon beside knotd's, from the very same signed zones.
+//! Every answer of the daemon beside those of knotd and nsd, from the very same signed zones.
 //!
-//! Both serve the demo's zone and the zone of the corners, signed with NSEC, with NSEC3 and with
-//! opt-out, and are asked for every name with every type it has and those it has not, and for names
-//! made up around them; with and without EDNS and DNSSEC records; over UDP, and over TCP where UDP
-//! is too small. What may differ is listed in `LEGAL`, each with its reason.
+//! All serve the demo's zone, that of the corners, others that lead to them, and zones made by chance,
+//! signed with NSEC, with NSEC3 and with opt-out, and are asked for every name with every type it has
+//! and those it has not, and for names made up around them; with and without EDNS and DNSSEC records;
+//! over UDP, and over TCP where UDP is too small. What may differ is listed in [`legal::LEGAL`], each
+//! with its reason. A validator takes a sample of what is signed.
 
-use std::collections::BTreeSet;
+use std::env;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use sealdns::dnssec::policy::Denial;
 use sealdns::zone::{Rtype, Zone, name};
 
-use crate::dns::{Edns, Message, Query, Record};
+use super::chance::{self, Chance};
+use super::legal::{self, LEGAL, Pair, Peer};
+use super::questions::{PAYLOAD, questions};
+use crate::dns::{Message, Query};
 use crate::harness::Verdict;
 use crate::net;
-use crate::servers::{DEMO, DENIALS, Server, sealdns, signed};
-
-/// The payload size of both servers.
-const PAYLOAD: u16 = 1232;
-
-/// What clients say of themselves.
-const CLIENTS: [Option<Edns>; 3] = [
-    None,
-    Some(Edns { payload: PAYLOAD, dnssec_ok: false }),
-    Some(Edns { payload: PAYLOAD, dnssec_ok: true }),
-];
-
-/// Types that every existing name is asked for, beside those it has.
-const TYPES: [Rtype; 12] = [
-    Rtype::A,
-    Rtype::AAAA,
-    Rtype::MX,
-    Rtype::DS,
-    Rtype::NS,
-    Rtype::SOA,
-    Rtype::NSEC,
-    Rtype(52), // TLSA
-    Rtype::TXT,
-    Rtype::CNAME,
-    Rtype::DNSKEY,
-    Rtype(65280),
-];
-
-/// Types that made-up names are asked for.
-const TYPES_OF_NOTHING: [Rtype; 4] = [Rtype::A, Rtype::TXT, Rtype::CNAME, Rtype::DS];
+use crate::servers::{DENIALS, FIXED, Server, sealdns, signed};
 
 /// Differences that are shown of each zone.
-const SHOWN: usize = 40;
+const SHOWN: usize = 20;
 
-/// A difference that is no fault.
-struct Legal {
-    reason: &'static str,
-    covers: fn(&Pair<'_>) -> bool,
-}
+/// Questions whose answers are held at a time.
+const BATCH: usize = 4096;
 
-/// What both said to the same question.
-struct Pair<'a> {
-    zone: &'a Zone,
-    query: &'a Query,
-    ours: &'a Message,
-    theirs: &'a Message,
-}
+/// Zones made by chance for each way to deny.
+const BY_CHANCE: usize = 4;
 
-const LEGAL: &[Legal] = &[
-    Legal {
-        reason: "of the signatures of a name those of one RRset are enough, as of ANY one RRset is \
-                 (RFC 8482 section 7), and we choose another than knotd",
-        covers: |pair| {
-            let all_signatures = |message: &Message| {
-                message.answer.iter().all(|one| Rtype(one.rtype) == Rtype::RRSIG)
-                    && !message.answer.is_empty()
-            };
-            Rtype(pair.query.rtype) == Rtype::RRSIG
-                && only(pair, &["answer"])
-                && all_signatures(pair.ours)
-                && all_signatures(pair.theirs)
-        },
-    },
-    Legal {
-        reason: "in a zone with NSEC3 no name has an NSEC record: a question for it follows CNAMEs as \
-                 any other does (RFC 1034 section 4.3.2), and knotd does not follow",
-        covers: |pair| {
-            Rtype(pair.query.rtype) == Rtype::NSEC
-                && pair
-                    .zone
-                    .find(pair.zone.apex().as_wire())
-                    .is_some_and(|apex| apex.rrset(Rtype::NSEC).is_none())
-                && pair.ours.is_authoritative()
-                && pair.ours.answer.iter().any(|one| Rtype(one.rtype) == Rtype::CNAME)
-                && pair.theirs.answer.is_empty()
-        },
-    },
-    Legal {
-        reason: "knotd adds addresses of name servers outside the delegated zone that are no glue: \
-                 a resolver finds them without (RFC 9471 section 3 asks for glue alone)",
-        covers: |pair| {
-            only(pair, &["additional lacks"])
-                && lacking(&pair.ours.additional, &pair.theirs.additional)
-                    .all(|record| is_signed(pair.zone, record))
-        },
-    },
-    Legal {
-        reason: "one DNAME is followed, a second is the resolver's to follow: what is said is true \
-                 (RFC 6672 section 3.2)",
-        covers: |pair| {
-            let dnames = pair.theirs.answer.iter().filter(|one| one.rtype == Rtype::DNAME.0);
-            dnames.count() > 1
-                && pair.ours.rcode == 0
-                && pair.ours.is_authoritative()
-                && pair.ours.authority.is_empty()
-                && has_all(&pair.theirs.answer, &pair.ours.answer)
-                && pair.ours.answer.iter().any(|one| one.rtype == Rtype::CNAME.0)
-        },
-    },
-    Legal {
-        reason: "knotd adds the SOA to YXDOMAIN, which is no negative answer (RFC 6672 section 2.2)",
-        covers: |pair| {
-            only(pair, &["authority lacks"])
-                && pair.ours.rcode == 6
-                && lacking(&pair.ours.authority, &pair.theirs.authority)
-                    .all(|record| matches!(Rtype(record.rtype), Rtype::SOA | Rtype::RRSIG))
-        },
-    },
-    Legal {
-        reason: "knotd says more, and that does not fit",
-        covers: |pair| only(pair, &["TC false, knotd true"]),
-    },
-    Legal {
-        reason: "knotd 3.2 takes the octet 0 in a label for the end of the label, and sends the NSEC \
-                 of another gap",
-        covers: |pair| {
-            name::labels(&pair.query.name).any(|label| label.contains(&0))
-                && only(pair, &["authority"])
-                && is_covered(&pair.query.name, &pair.ours.authority)
-                && !is_covered(&pair.query.name, &pair.theirs.authority)
-        },
-    },
-];
+/// Questions of each zone that the validator is asked.
+const SAMPLE: usize = 600;
 
-/// Whether all that differs starts with one of these words.
-fn only(pair: &Pair<'_>, words: &[&str]) -> bool {
-    differences(pair).iter().all(|what| words.iter().any(|word| what.starts_with(word)))
-}
+/// CNAMEs that unbound follows, and some less: it starts anew 11 times.
+const PATIENCE: usize = 8;
 
-/// What of `theirs` is not in `ours`.
-fn lacking<'a>(ours: &'a [Record], theirs: &'a [Record]) -> impl Iterator<Item = &'a Record> {
-    theirs.iter().filter(|record| !ours.contains(record))
-}
+const SERVFAIL: u16 = 2;
 
-fn has_all(all: &[Record], some: &[Record]) -> bool {
-    lacking(all, some).next().is_none()
-}
+//----------- Tests ----------------------------------------------------------------------------------
 
-/// Whether the zone signs the record's RRset: it is not below a cut.
-fn is_signed(zone: &Zone, record: &Record) -> bool {
-    let rtype = match record.rtype {
-        46 => u16::from_be_bytes([record.rdata[0], record.rdata[1]]),
-        rtype => rtype,
-    };
-    let owner = zone.find(&record.owner);
-    owner.is_some_and(|owner| owner.signatures(Rtype(rtype)).next().is_some())
-}
-
-/// Whether one of the NSEC records says that there is nothing of this name (RFC 4034 section 4.1.1).
-fn is_covered(wire: &[u8], records: &[Record]) -> bool {
-    records.iter().filter(|record| record.rtype == Rtype::NSEC.0).any(|record| {
-        let (Some(next_len), key) = (name::wire_name_len(&record.rdata), order_key(wire)) else {
-            return false;
-        };
-        let (owner, next) = (order_key(&record.owner), order_key(&record.rdata[..next_len]));
-        // The last NSEC leads back to the apex.
-        owner < key && (key < next || next <= owner)
-    })
-}
-
-/// What sorts as RFC 4034 section 6.1 has it: labels from the right, in lower case.
-fn order_key(wire: &[u8]) -> Vec<Vec<u8>> {
-    let mut labels: Vec<_> = name::labels(wire).map(<[u8]>::to_ascii_lowercase).collect();
-    labels.reverse();
-    labels
-}
-
-/// Why it cannot run, if it cannot.
-fn obstacle() -> Option<Verdict> {
-    if sealdns().is_none() {
-        return Some(Verdict::Skipped("no sealdns beside this test: `cargo xtask build`".into()));
-    }
-    let missing =
-        ["knotd", "unbound", "delv"].into_iter().find(|tool| net::find_program(tool).is_none());
-    missing.map(|tool| Verdict::Skipped(format!("{tool} is not installed: `cargo xtask setup`")))
-}
-
-/// The comparison, for every way to deny.
+/// The zones of files before knotd.
 pub fn the_daemon_answers_as_knotd_does() -> Result<Verdict> {
-    if let Some(obstacle) = obstacle() {
+    compare_all(Peer::Knotd, fixed)
+}
+
+/// The zones of files before nsd.
+pub fn the_daemon_answers_as_nsd_does() -> Result<Verdict> {
+    compare_all(Peer::Nsd, fixed_without_longest)
+}
+
+/// Zones made by chance before knotd.
+pub fn zones_made_by_chance_are_answered_as_knotd_does() -> Result<Verdict> {
+    compare_all(Peer::Knotd, by_chance)
+}
+
+/// Zones made by chance before nsd.
+pub fn zones_made_by_chance_are_answered_as_nsd_does() -> Result<Verdict> {
+    compare_all(Peer::Nsd, by_chance)
+}
+
+/// What unbound gets from the daemon it finds secure.
+pub fn a_validator_accepts_what_the_daemon_answers() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle("unbound") {
         return Ok(obstacle);
     }
     for (denial_name, denial) in DENIALS {
         let directory = tempfile::tempdir()?;
-        let zones = [DEMO]
-            .map(|zone| signed(zone, denial, directory.path()))
-            .into_iter()
-            .collect::<Result<Vec<_>>>()?;
-        let references: Vec<&Zone> = zones.iter().collect();
-        let ours = Server::sealdns(directory.path(), &references)?;
-        let theirs = Server::knotd(directory.path(), &references)?;
-        for zone in &zones {
-            let compared = compare(zone, &ours, &theirs)
-                .with_context(|| format!("{} signed with {denial_name}", zone.apex()))?;
-            println!("  {} with {denial_name}: {compared}", zone.apex());
+        let mut asked = fixed(denial, directory.path())?;
+        asked.extend(by_chance(denial, directory.path())?);
+        let zones: Vec<&Zone> = asked.iter().map(|asked| &asked.zone).collect();
+        let ours = Server::sealdns(directory.path(), &zones)?;
+        let validator = Server::unbound(directory.path(), &zones, ours.address)?;
+        for asked in &asked {
+            let validated = validate(asked, &ours, &validator)
+                .with_context(|| format!("{} signed with {denial_name}", asked.zone.apex()))?;
+            println!("  {} with {denial_name}: {validated}", asked.zone.apex());
         }
     }
     Ok(Verdict::Passed)
 }
 
-fn compare(zone: &Zone, ours: &Server, theirs: &Server) -> Result<String> {
-    let queries = questions(zone);
-    let messages: Vec<Vec<u8>> = queries.iter().map(|query| query.message(0)).collect();
-    let mut faults = Vec::new();
+/// Why it cannot run, if it cannot.
+fn obstacle(tool: &str) -> Option<Verdict> {
+    if sealdns().is_none() {
+        return Some(Verdict::Skipped("no sealdns beside this test: `cargo xtask build`".into()));
+    }
+    net::find_program(tool)
+        .is_none()
+        .then(|| Verdict::Skipped(format!("{tool} is not installed: `cargo xtask setup`")))
+}
+
+//----------- Zones ----------------------------------------------------------------------------------
+
+/// A zone and what it is asked for.
+struct Asked {
+    zone: Zone,
+    queries: Vec<Query>,
+}
+
+fn fixed(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
+    let asked = |zone| {
+        let zone = signed(zone, denial, directory)?;
+        Ok(Asked { queries: questions(&zone, []), zone })
+    };
+    FIXED.into_iter().map(asked).collect()
+}
+
+/// Without the names on which no wildcard fits: nsd 4.6.1 ends when it hashes that of such a name.
+fn fixed_without_longest(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
+    let is_shorter =
+        |line: &&str| line.split_whitespace().next().is_none_or(|owner| owner.len() < 200);
+    let asked = |(apex, text): (&str, &str)| {
+        let text: Vec<&str> = text.lines().filter(is_shorter).collect();
+        let zone = signed((apex, &(text.join("\n") + "\n")), denial, directory)?;
+        Ok(Asked { queries: questions(&zone, []), zone })
+    };
+    FIXED.into_iter().map(asked).collect()
+}
+
+/// Zones made by chance. It is the same at every run, unless `SEALDNS_SEED` says another number.
+fn by_chance(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
+    let seed = env::var("SEALDNS_SEED").ok().map(|seed| seed.parse()).transpose()?.unwrap_or(1);
+    let place = DENIALS.iter().position(|one| one.1 == denial).unwrap_or_default();
+    let mut chance = Chance(seed * DENIALS.len() as u64 + place as u64);
+    let apexes: Vec<String> = (0..BY_CHANCE).map(|number| format!("r{number}.example")).collect();
+    let mut all = Vec::with_capacity(BY_CHANCE);
+    for apex in &apexes {
+        let text = chance::zone(apex, &apexes, &mut chance);
+        let zone = signed((apex, &text), denial, directory).context(text)?;
+        let more = chance::names_below(zone.apex().as_wire(), &mut chance);
+        all.push(Asked { queries: questions(&zone, more), zone });
+    }
+    Ok(all)
+}
+
+//----------- Comparison -----------------------------------------------------------------------------
+
+fn compare_all(peer: Peer, zones: fn(Denial, &Path) -> Result<Vec<Asked>>) -> Result<Verdict> {
+    let (program, start): (_, fn(&Path, &[&Zone]) -> Result<Server>) = match peer {
+        Peer::Knotd => ("knotd", Server::knotd),
+        Peer::Nsd => ("nsd", Server::nsd),
+    };
+    if let Some(obstacle) = obstacle(program) {
+        return Ok(obstacle);
+    }
     let mut legal = vec![0; LEGAL.len()];
-    let mut over_tcp = Vec::new();
-    let said = ours.ask_all(&messages)?.into_iter().zip(theirs.ask_all(&messages)?);
-    for (query, (ours, theirs)) in queries.iter().zip(said) {
-        let (ours, theirs) = (read(query, &ours)?, read(query, &theirs)?);
-        let limit = query.limit().min(PAYLOAD.into());
-        if ours.len > limit {
-            faults.push(format!("{query:?}: {} octets, and {limit} are allowed", ours.len));
+    let mut faults = Vec::new();
+    for (denial_name, denial) in DENIALS {
+        let directory = tempfile::tempdir()?;
+        let all = zones(denial, directory.path())?;
+        let zones: Vec<&Zone> = all.iter().map(|asked| &asked.zone).collect();
+        let ours = Server::sealdns(directory.path(), &zones)?;
+        let theirs = start(directory.path(), &zones)?;
+        for asked in &all {
+            let mut comparison =
+                Comparison { peer, zone: &asked.zone, legal: &mut legal, faults: Vec::new() };
+            let compared = comparison.run(&asked.queries, &ours, &theirs)?;
+            let what = format!("{} with {denial_name}: {compared}", asked.zone.apex());
+            if !comparison.faults.is_empty() {
+                let count = comparison.faults.len();
+                comparison.faults.truncate(SHOWN);
+                let faults_shown = comparison.faults.join("\n");
+                faults.push(format!("{what}; {count} differences:\n{faults_shown}"));
+            }
+            println!("  {what}");
         }
-        if ours.is_truncated() || theirs.is_truncated() {
-            over_tcp.push(query.clone());
-        }
-        judge(&Pair { zone, query, ours: &ours, theirs: &theirs }, &mut legal, &mut faults);
-    }
-    let messages: Vec<Vec<u8>> = over_tcp.iter().map(|query| query.message(0)).collect();
-    let said =
-        ours.ask_all_over_tcp(&messages)?.into_iter().zip(theirs.ask_all_over_tcp(&messages)?);
-    for (query, (ours, theirs)) in over_tcp.iter().zip(said) {
-        let (ours, theirs) = (read(query, &ours)?, read(query, &theirs)?);
-        if ours.is_truncated() {
-            faults.push(format!("{query:?}: TC over TCP"));
-        }
-        judge(&Pair { zone, query, ours: &ours, theirs: &theirs }, &mut legal, &mut faults);
-    }
-    if !faults.is_empty() {
-        let count = faults.len();
-        faults.truncate(SHOWN);
-        bail!("{count} differences of {} answers:\n{}", queries.len(), faults.join("\n"));
     }
     for (legal, count) in LEGAL.iter().zip(&legal).filter(|(_, count)| **count > 0) {
         println!("  {count} answers differ: {}", legal.reason);
     }
-    Ok(format!("{} answers over UDP, {} over TCP", queries.len(), over_tcp.len()))
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    Ok(Verdict::Passed)
+}
+
+/// One zone before two servers.
+struct Comparison<'a> {
+    peer: Peer,
+    zone: &'a Zone,
+    /// How often each of [`LEGAL`] was met.
+    legal: &'a mut [usize],
+    faults: Vec<String>,
+}
+
+impl Comparison<'_> {
+    /// Asks both over UDP, and over TCP where one of them says TC.
+    fn run(&mut self, queries: &[Query], ours: &Server, theirs: &Server) -> Result<String> {
+        let mut over_tcp = Vec::new();
+        for batch in queries.chunks(BATCH) {
+            let messages: Vec<Vec<u8>> = batch.iter().map(|query| query.message(0)).collect();
+            let said = ours.ask_all(&messages)?.into_iter().zip(theirs.ask_all(&messages)?);
+            for (query, (ours, theirs)) in batch.iter().zip(said) {
+                let (ours, theirs) = (read(query, &ours)?, read(query, &theirs)?);
+                let limit = query.limit().min(PAYLOAD.into());
+                if ours.len > limit {
+                    let fault = format!("{query:?}: {} octets, and {limit} are allowed", ours.len);
+                    self.faults.push(fault);
+                }
+                if ours.repeats > 0 {
+                    self.faults.push(format!("{query:?}: a record stands twice in a section"));
+                }
+                if ours.is_truncated() || theirs.is_truncated() {
+                    over_tcp.push(query.clone());
+                }
+                self.judge(query, &ours, &theirs);
+            }
+        }
+        let messages: Vec<Vec<u8>> = over_tcp.iter().map(|query| query.message(0)).collect();
+        let said =
+            ours.ask_all_over_tcp(&messages)?.into_iter().zip(theirs.ask_all_over_tcp(&messages)?);
+        for (query, (ours, theirs)) in over_tcp.iter().zip(said) {
+            let (ours, theirs) = (read(query, &ours)?, read(query, &theirs)?);
+            if ours.is_truncated() {
+                self.faults.push(format!("{query:?}: TC over TCP"));
+            }
+            self.judge(query, &ours, &theirs);
+        }
+        Ok(format!("{} answers over UDP, {} over TCP", queries.len(), over_tcp.len()))
+    }
+
+    fn judge(&mut self, query: &Query, ours: &Message, theirs: &Message) {
+        let pair = Pair { peer: self.peer, zone: self.zone, query, ours, theirs };
+        let differences = legal::differences(&pair);
+        if differences.is_empty() {
+            return;
+        }
+        match LEGAL.iter().position(|legal| legal.covers(&pair)) {
+            Some(place) => self.legal[place] += 1,
+            None => self.faults.push(format!("{query:?}: {}", differences.join("; "))),
+        }
+    }
 }
 
 fn read(query: &Query, response: &[u8]) -> Result<Message> {
@@ -259,163 +241,92 @@ fn read(query: &Query, response: &[u8]) -> Result<Message> {
     Ok(message)
 }
 
-fn judge(pair: &Pair<'_>, legal: &mut [usize], faults: &mut Vec<String>) {
-    let differences = differences(pair);
-    if differences.is_empty() {
-        return;
-    }
-    match LEGAL.iter().position(|legal| (legal.covers)(pair)) {
-        Some(place) => legal[place] += 1,
-        None => faults.push(format!("{:?}: {}", pair.query, differences.join("; "))),
-    }
-}
+//----------- Validation -----------------------------------------------------------------------------
 
-/// What differs in what matters: response code, flags, OPT, answer and authority section, and in
-/// referrals the additional section.
-fn differences(Pair { ours, theirs, .. }: &Pair<'_>) -> Vec<String> {
-    let mut said = Vec::new();
-    let mut differ = |what: &str, ours: &dyn std::fmt::Debug, theirs: &dyn std::fmt::Debug| {
-        let (ours, theirs) = (format!("{ours:?}"), format!("{theirs:?}"));
-        if ours != theirs {
-            said.push(format!("{what} {ours}, knotd {theirs}"));
-        }
+/// Asks the validator for a sample of what the daemon answers with authority: it finds all of it
+/// secure and comes to the same end.
+fn validate(asked: &Asked, ours: &Server, validator: &Server) -> Result<String> {
+    let wanted = |query: &&Query| {
+        let is_secure = query.edns.is_some_and(|edns| edns.dnssec_ok);
+        // A resolver asks for DS above the cut, which of an apex is not here, and has no use for
+        // signatures by themselves.
+        let (name, apex) = (query.name.to_ascii_lowercase(), asked.zone.apex().as_wire());
+        let is_here = name::is_at_or_below(&name, apex);
+        let is_parents = Rtype(query.rtype) == Rtype::DS && name.len() <= apex.len();
+        is_secure && is_here && !is_parents && Rtype(query.rtype) != Rtype::RRSIG
     };
-    differ("rcode", &ours.rcode, &theirs.rcode);
-    differ("AA", &ours.is_authoritative(), &theirs.is_authoritative());
-    differ("TC", &ours.is_truncated(), &theirs.is_truncated());
-    differ("DO", &ours.edns.map(|e| e.dnssec_ok), &theirs.edns.map(|e| e.dnssec_ok));
-    // A truncated response is worth nothing but its TC.
-    if !ours.is_truncated() && !theirs.is_truncated() {
-        let mut sections = vec![
-            ("answer", &ours.answer, &theirs.answer),
-            ("authority", &ours.authority, &theirs.authority),
-        ];
-        if is_referral(theirs) {
-            sections.push(("additional", &ours.additional, &theirs.additional));
-        }
-        for (section, ours, theirs) in sections {
-            let more: Vec<&Record> = lacking(theirs, ours).collect();
-            let less: Vec<&Record> = lacking(ours, theirs).collect();
-            if !more.is_empty() {
-                said.push(format!("{section} has {more:?}"));
-            }
-            if !less.is_empty() {
-                said.push(format!("{section} lacks {less:?}"));
-            }
+    let all: Vec<&Query> = asked.queries.iter().filter(wanted).collect();
+    let sample: Vec<&Query> =
+        all.iter().step_by(all.len().div_ceil(SAMPLE).max(1)).copied().collect();
+    let messages: Vec<Vec<u8>> = sample.iter().map(|query| query.message(0)).collect();
+    let said = ours.ask_all_over_tcp(&messages)?;
+    let mut expected = Vec::new();
+    for (query, said) in sample.iter().zip(said) {
+        let said = read(query, &said)?;
+        if is_for_validation(query, &said, &asked.zone) {
+            expected.push((*query, said));
         }
     }
-    said
+    let mut messages: Vec<Vec<u8>> = expected.iter().map(|(query, _)| query.message(0)).collect();
+    // RD: without it a resolver answers from its cache alone.
+    messages.iter_mut().for_each(|message| message[2] |= 1);
+    let found = validator.ask_all(&messages)?;
+    let (mut faults, mut secure, mut excused) = (Vec::new(), 0, 0);
+    for ((query, ours), found) in expected.iter().zip(found) {
+        let found = read(query, &found)?;
+        secure += usize::from(found.is_authentic());
+        // An NSEC that says that a `*` has no records, but others below it, unbound 1.17 understands
+        // only if another one denies the name, and not from a `*` that has records.
+        if found.rcode == SERVFAIL && legal::leads_below_empty_wildcard(&asked.zone, query, ours) {
+            excused += 1;
+        } else if found.rcode != ours.rcode {
+            faults.push(format!("{query:?}: rcode {}, ours {}", found.rcode, ours.rcode));
+        } else if !found.is_authentic() && !legal::has_opt_out(ours) {
+            faults.push(format!("{query:?}: not secure"));
+        }
+    }
+    if !faults.is_empty() {
+        let count = faults.len();
+        faults.truncate(SHOWN);
+        bail!("{count} of {} are not accepted:\n{}", expected.len(), faults.join("\n"));
+    }
+    ensure!(secure > 0, "nothing was found secure");
+    Ok(format!("{secure} of {} secure, {excused} not understood", expected.len()))
 }
 
-fn is_referral(message: &Message) -> bool {
-    let has = |rtype| message.authority.iter().any(|record| record.rtype == rtype);
-    message.rcode == 0 && has(Rtype::NS.0) && !has(Rtype::SOA.0)
-}
-
-//----------- Questions ------------------------------------------------------------------------------
-
-/// Every question that the zone is asked.
-pub fn questions(zone: &Zone) -> Vec<Query> {
-    let existing = existing(zone);
-    let mut questions = BTreeSet::new();
-    for wire in &existing {
-        let here = zone.find(wire);
-        let present = here.iter().flat_map(|owner| owner.rrsets()).map(|rrset| rrset.rtype());
-        questions.extend(present.chain(TYPES).map(|rtype| (wire.clone(), rtype.0)));
-    }
-    for wire in made_up(&existing) {
-        questions.extend(TYPES_OF_NOTHING.map(|rtype| (wire.clone(), rtype.0)));
-    }
-    let client = |edns| {
-        let ask =
-            move |(name, rtype): &(Vec<u8>, u16)| Query { name: name.clone(), rtype: *rtype, edns };
-        questions.iter().map(ask)
-    };
-    CLIENTS.into_iter().flat_map(client).collect()
-}
-
-/// All owner names and the empty non-terminals above them. Of the many that a very deep name makes,
-/// a few are enough.
-fn existing(zone: &Zone) -> Vec<Vec<u8>> {
-    let mut names = BTreeSet::new();
-    for owner in zone.owners() {
-        let mut up = Some(owner.name());
-        while let Some(wire) = up.filter(|wire| name::is_at_or_below(wire, zone.apex().as_wire())) {
-            let depth = name::labels(wire).count();
-            if depth < 10 || depth.is_multiple_of(16) || wire == owner.name() {
-                names.insert(wire.to_vec());
-            }
-            up = name::parent(wire);
-        }
-    }
-    names.into_iter().collect()
-}
-
-/// Names around those that exist: below them, before and after them, deep below, wildcards by name,
-/// and those that exist in other letters.
-fn made_up(existing: &[Vec<u8>]) -> BTreeSet<Vec<u8>> {
-    let mut names = BTreeSet::new();
-    let mut chance = Chance(1);
-    for wire in existing {
-        for prefix in [
-            &b"\x01x"[..],
-            b"\x01*",
-            b"\x01\x00",
-            b"\x01\xff",
-            b"\x01a\x01*",
-            b"\x04deep\x05below\x04this\x04name",
-            b"\x03\xff\xff\xff\x01*\x01\x00",
-        ] {
-            names.insert([prefix, wire].concat());
-        }
-        names.insert([&chance.label()[..], wire].concat());
-        let case: Vec<u8> = wire.iter().map(|&octet| chance.case(octet)).collect();
-        names.insert(case);
-        let (Some(label), Some(parent)) = (name::labels(wire).next(), name::parent(wire)) else {
-            continue;
-        };
-        let beside = |label: &[u8]| [&[label.len() as u8], label, parent].concat();
-        if label.len() > 1 {
-            names.insert(beside(&label[..label.len() - 1]));
-        }
-        if label.len() < 63 {
-            names.insert(beside(&[label, b"\0"].concat()));
-            names.insert(beside(&[label, b"0"].concat()));
-        }
-        let mut last = label.to_vec();
-        if let Some(octet) = last.last_mut() {
-            *octet = octet.wrapping_add(1);
-        }
-        names.insert(beside(&last));
-        names.insert([&chance.label()[..], parent].concat());
-    }
-    names.retain(|wire| name::wire_name_len(wire) == Some(wire.len()));
-    names
-}
-
-/// Chance that is the same at every run: Knuth's MMIX generator.
-struct Chance(u64);
-
-impl Chance {
-    fn throw(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    /// A label with its length.
-    fn label(&mut self) -> Vec<u8> {
-        let len = 1 + self.throw(24) as usize;
-        let mut label = vec![len as u8];
-        label.extend((0..len).map(|_| self.throw(256) as u8));
-        label
-    }
-
-    fn case(&mut self, octet: u8) -> u8 {
-        if octet.is_ascii_lowercase() && self.throw(2) == 0 {
-            octet.to_ascii_uppercase()
-        } else {
-            octet
-        }
-    }
+/// Whether a resolver that knows this zone comes to the end that the response has: not by a
+/// referral, nor to other names, nor round a circle, nor along a chain that is too long for it.
+fn is_for_validation(query: &Query, response: &Message, zone: &Zone) -> bool {
+    let is = |rtype: Rtype| move |record: &&crate::dns::Record| record.rtype == rtype.0;
+    let targets: Vec<&[u8]> = response
+        .answer
+        .iter()
+        .filter(is(Rtype::CNAME))
+        .map(|cname| cname.rdata.as_slice())
+        .collect();
+    let is_here = |target: &&[u8]| name::is_at_or_below(target, zone.apex().as_wire());
+    let is_round = targets.iter().any(|target| {
+        targets.iter().filter(|other| other == &target).count() > 1
+            || target.eq_ignore_ascii_case(&query.name)
+    });
+    // For QTYPE CNAME unbound 1.17 asks for DS below the DNAME, whoever the server is.
+    let is_made = Rtype(query.rtype) == Rtype::CNAME
+        && response.answer.iter().any(|one| is(Rtype::DNAME)(&one));
+    // Nor does it make the signed name of what a wildcard says at a name that begins with `*` itself
+    // (RFC 4035 section 5.3.2).
+    let is_starred = response.answer.iter().filter(is(Rtype::RRSIG)).any(|signature| {
+        let labels = name::labels(&signature.owner).count();
+        signature.owner.starts_with(b"\x01*") && usize::from(signature.rdata[3]) + 1 < labels
+    });
+    // What we leave to be followed may end anywhere.
+    let is_whole = response.authority.iter().any(|record| is(Rtype::SOA)(&record))
+        || response.answer.iter().any(|record| record.rtype == query.rtype);
+    response.is_authoritative()
+        && is_whole
+        && !is_starred
+        && !is_made
+        && !response.authority.iter().any(|record| is(Rtype::NS)(&record))
+        && targets.len() < PATIENCE
+        && targets.iter().all(is_here)
+        && !is_round
 }

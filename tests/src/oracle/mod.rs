@@ -1,5 +1,8 @@
 //! Other people's tools on what this program makes.
 
 pub mod answers;
+mod chance;
+mod legal;
+pub mod questions;
 pub mod signing;
 pub mod zone_text;

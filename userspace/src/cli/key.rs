@@ -7,6 +7,7 @@ use anyhow::bail;
 use clap::{Args, Subcommand};
 
 use super::clock::now;
+use super::output::print_line;
 use super::zone_file::parse_name;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, DsDigest, Key, NewKey, Role};
@@ -104,28 +105,28 @@ pub fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
                 }
             }
             if of.json {
-                println!("{}", serde_json::json!({ "schema": 1, "key": describe(&key) }));
+                print_line(serde_json::json!({ "schema": 1, "key": describe(&key) }));
             } else {
-                println!("{}", store.path_of(&key).display());
+                print_line(store.path_of(&key).display());
             }
         }
         KeyCommand::List { of } => {
             let keys = of.load()?;
             if of.json {
                 let keys: Vec<_> = keys.iter().map(describe).collect();
-                println!("{}", serde_json::json!({ "schema": 1, "keys": keys }));
+                print_line(serde_json::json!({ "schema": 1, "keys": keys }));
             } else {
-                println!("{:<5} {:<5} {:<16} file", "tag", "role", "algorithm");
+                print_line(format_args!("{:<5} {:<5} {:<16} file", "tag", "role", "algorithm"));
                 let store = KeyStore::new(&of.keys);
                 for key in &keys {
                     let (tag, role, algorithm) = (key.tag(), key.role(), key.algorithm());
                     let path = store.path_of(key);
-                    println!(
+                    print_line(format_args!(
                         "{tag:<5} {:<5} {:<16} {}.key",
                         role.to_string(),
                         algorithm.mnemonic(),
                         path.display()
-                    );
+                    ));
                 }
             }
         }
@@ -137,9 +138,9 @@ pub fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
                 .map(|key| key.ds(*digest))
                 .collect();
             if of.json {
-                println!("{}", serde_json::json!({ "schema": 1, "ds": ds }));
+                print_line(serde_json::json!({ "schema": 1, "ds": ds }));
             } else {
-                ds.iter().for_each(|ds| println!("{ds}"));
+                ds.iter().for_each(print_line);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What commands print, and how they end.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -116,6 +117,11 @@ impl Output {
         }
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
+}
+
+/// Prints a line to stdout.
+pub(super) fn print_line(line: impl Display) {
+    print(&format!("{line}\n"));
 }
 
 /// Prints to stdout. Who reads it may go away early (`| head`): that is no failure of ours.

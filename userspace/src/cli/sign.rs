@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::clock::{cpu_seconds, now, parse_duration, parse_time};
+use super::output::print_line;
 use super::zone_file::{parse_name, read_zone, write_zone};
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout, NewKey};
@@ -97,9 +98,9 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
             "keys": keys.iter().map(super::key::describe).collect::<Vec<_>>(),
             "written": !args.dry_run,
         });
-        println!("{report}");
+        print_line(&report);
     } else {
-        println!(
+        print_line(format_args!(
             "{} serial {}: {} records, {} RRsets signed with {} signatures, {} denial records",
             args.zone,
             signed.serial(),
@@ -107,11 +108,11 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
             statistics.rrsets,
             statistics.signatures,
             statistics.denials,
-        );
-        println!(
+        ));
+        print_line(format_args!(
             "signing took {wall:.3} s, {cpu:.3} CPU seconds: {:.0} signatures per CPU second",
             statistics.signatures as f64 / cpu.max(1e-6),
-        );
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::output::print_line;
 use super::zone_file::{parse_name, read_zone};
 use crate::dnssec::policy::Denial;
 use crate::dnssec::verify::{MAX_FAULTS, verify};
@@ -53,16 +54,16 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
                     "denials": report.denials,
                     "expiration": report.expiration,
                 });
-                println!("{report}");
+                print_line(&report);
             } else {
-                println!(
+                print_line(format_args!(
                     "{name} is signed: {} RRsets, {} keys, {} {denial} records; the first \
                      signature ends in {:.1} days",
                     report.rrsets,
                     report.keys,
                     report.denials,
                     f64::from(report.expiration.wrapping_sub(now)) / 86400.0,
-                );
+                ));
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -81,10 +82,10 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
                 let report = serde_json::json!({
                     "schema": 1, "zone": name, "valid": false, "faults": list,
                 });
-                println!("{report}");
+                print_line(&report);
             } else {
                 for fault in &faults {
-                    println!("{fault}");
+                    print_line(fault);
                 }
                 let more = if faults.len() < MAX_FAULTS { "" } else { " or more" };
                 eprintln!("{name} faults: {}{more}", faults.len());

@@ -18,8 +18,9 @@ use crate::zone::{Owner, Rrset, Rtype, Zone, name};
 /// Octets of an entry of a gap index.
 const ENTRY_LEN: usize = 16;
 
-/// The most CNAMEs that are followed when a chain is looked at for a circle.
-const MAX_CHAIN: usize = 16;
+/// Octets of a name from which on an NSEC with its owner name and the next one may not fit the 512
+/// octets of a client without EDNS (RFC 1035 section 4.2.1), if the question has the name too.
+const LONG_NAME: usize = 128;
 
 /// A zone in the slab.
 pub struct CompiledZone {
@@ -212,12 +213,13 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             let Some(rrset) = owner.rrset(rtype) else { continue };
             let piece = match rtype {
                 // One piece serves as the answer to a question for it and as a proof, but what a
-                // wildcard answers with is the question's own.
+                // wildcard answers with is the question's own, and a long name is not said twice.
                 Rtype::NSEC => {
                     record.proofs[0] = self.denial_piece(&owner, rrset)?;
-                    match first_label(wire) {
-                        b"*" => self.rrset_piece(&owner, rrset, OwnerName::Context)?,
-                        _ => record.proofs[0],
+                    if first_label(wire) == b"*" || wire.len() > LONG_NAME {
+                        self.rrset_piece(&owner, rrset, OwnerName::Context)?
+                    } else {
+                        record.proofs[0]
                     }
                 }
                 Rtype::DNAME => {
@@ -354,13 +356,16 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
 
     //--- Where CNAMEs lead
 
-    /// Looks up what CNAMEs point to. A chain that comes back to itself is left to end where it starts.
+    /// Looks up what CNAMEs and DNAMEs point to. CNAMEs of a circle are the host's to follow: it knows which names
+    /// it has left already.
     fn resolve_targets(&mut self) {
         for place in 0..self.names.len() {
-            if self.nodes[place].flags & flag::CNAME == 0 {
-                continue;
+            if let Some(target) = self.target_of(place, Rtype::DNAME)
+                && name::is_at_or_below(target, self.apex)
+            {
+                self.nodes[place].flags |= flag::CHASE;
             }
-            let Some(target) = self.cname_target(place) else { continue };
+            let Some(target) = self.target_of(place, Rtype::CNAME) else { continue };
             match names::find(&self.names, target) {
                 Some(found) => self.nodes[place].target = Some(found),
                 // Below a cut, at a wildcard, or nowhere: the host looks.
@@ -370,21 +375,23 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
                 None => {}
             }
         }
-        for place in 0..self.names.len() {
-            let (mut at, mut steps) = (place, 0);
-            while let Some(next) = self.nodes[at].target {
-                steps += 1;
-                if steps > MAX_CHAIN {
-                    self.nodes[place].target = None;
-                    break;
-                }
-                at = next;
+        // Every name is visited once; what a walk comes back to is where its circle closes.
+        let mut walked_from = vec![None; self.names.len()];
+        for start in 0..self.names.len() {
+            let mut at = Some(start);
+            while let Some(place) = at.filter(|&place| walked_from[place].is_none()) {
+                walked_from[place] = Some(start);
+                at = self.nodes[place].target;
+            }
+            while let Some(place) = at.filter(|&place| walked_from[place] == Some(start)) {
+                self.nodes[place].flags |= flag::CHASE;
+                at = self.nodes[place].target.take();
             }
         }
     }
 
-    fn cname_target(&self, place: usize) -> Option<&'a [u8]> {
-        self.names[place].owner?.rrset(Rtype::CNAME)?.rdatas().next()
+    fn target_of(&self, place: usize, rtype: Rtype) -> Option<&'a [u8]> {
+        self.names[place].owner?.rrset(rtype)?.rdatas().next()
     }
 
     //--- Proofs with NSEC

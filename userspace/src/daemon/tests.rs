@@ -12,11 +12,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::state::{Attachment, DataPlane, PlaneStatus, Prepare, Prepared};
+use super::state::{Prepare, Prepared};
 use super::*;
 use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
+use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus};
 use crate::server::{Engine, testing};
 
 const WEEK: u32 = 7 * 86400;

@@ -2,7 +2,7 @@
 //!
 //! | to … | use |
 //! |---|---|
-//! | serve zones | [`Plane`], behind the daemon's seam [`DataPlane`](crate::daemon::state::DataPlane) |
+//! | serve zones | [`Plane`], behind the seam [`DataPlane`](seam::DataPlane) |
 //! | attach without a daemon | [`foreground`] |
 //! | load the programs | [`load::Loaded`] |
 //! | attach one | [`attach::Attachment`] |
@@ -15,5 +15,6 @@ pub mod load;
 pub mod memory;
 pub mod object;
 pub mod plane;
+pub mod seam;
 
 pub use plane::{Plane, open};

@@ -20,9 +20,9 @@ use super::attach::{self, Attachment};
 use super::interface::Interface;
 use super::load::{self, Counters, Loaded};
 use super::memory::{Mapping, Size, wait_for_programs};
+use super::seam::{self, DataPlane, MapStatus, PlaneStatus};
 use crate::compile::{Image, PublishError, Retired, buckets_for};
 use crate::config::{Config, XdpMode};
-use crate::daemon::state::{self, DataPlane, MapStatus, PlaneStatus};
 use crate::server::Engine;
 use crate::zone::{Name, Zone};
 
@@ -313,7 +313,7 @@ impl DataPlane for Plane {
     }
 
     fn status(&self) -> PlaneStatus {
-        let attachments = self.attachments.iter().map(|one| state::Attachment {
+        let attachments = self.attachments.iter().map(|one| seam::Attachment {
             interface: one.interface().name.clone(),
             mode: one.mode(),
         });

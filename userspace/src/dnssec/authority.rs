@@ -50,7 +50,8 @@ pub fn is_signed(place: Place, rtype: Rtype) -> bool {
     }
 }
 
-fn is_hash(owner: &Owner<'_>) -> bool {
+/// Whether an owner has NSEC3 records and their signatures only.
+pub fn is_hash(owner: &Owner<'_>) -> bool {
     owner.rrset(Rtype::NSEC3).is_some()
         && owner.rrsets().all(|rrset| matches!(rrset.rtype(), Rtype::NSEC3 | Rtype::RRSIG))
 }

@@ -36,6 +36,7 @@ use super::message::{
 use super::stats::{Stats, Transport};
 use super::{Served, ServedZone};
 use crate::compile::MAX_TCP_MESSAGE;
+use crate::dnssec::authority::is_hash;
 use crate::transfer::axfr::{self, Heading};
 use crate::zone::{Owner, Rtype, Zone, canonical_order, name};
 
@@ -250,10 +251,10 @@ impl Asked<'_> {
     /// RRSIG: the signatures of one RRset of the name. They are as many RRsets as the name has types, so
     /// that what RFC 8482 says of ANY holds for them too (its section 7).
     fn signatures(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
-        // Below a cut, and where there is no such name, any other type is answered alike.
+        // Below a cut, and where there is no such name, any other type is answered alike. What became
+        // of a CNAME's target is no matter: signatures stand beside a CNAME (RFC 4035 section 2.5).
         let reply = self.stand_in(query, question, NO_TYPE, out);
-        let flags = out.get(2..4).map(|octets| [octets[0] & 0x04, octets[1] & 0x0f]);
-        if flags != Some([0x04, 0]) {
+        if out.get(2).is_none_or(|flags| flags & 0x04 == 0) {
             return reply;
         }
         let qname = question.name.to_ascii_lowercase();
@@ -350,13 +351,15 @@ pub(super) fn any_type(zone: &Zone, qname: &[u8]) -> Rtype {
 
 /// The owner whose records answer for `qname`: its own, or the wildcard's.
 fn source<'a>(zone: &'a Zone, qname: &[u8]) -> Option<Owner<'a>> {
-    if zone.find(qname).is_some() || has_below(zone, qname) {
-        return zone.find(qname);
+    // A name that has nothing but NSEC3 records is none of the zone's (RFC 5155 section 7.2.8).
+    let find = |wire: &[u8]| zone.find(wire).filter(|owner| !is_hash(owner));
+    if find(qname).is_some() || has_below(zone, qname) {
+        return find(qname);
     }
     let mut encloser = name::parent(qname);
     while let Some(ancestor) = encloser {
-        if zone.find(ancestor).is_some() || has_below(zone, ancestor) {
-            return zone.find(&[b"\x01*", ancestor].concat());
+        if find(ancestor).is_some() || has_below(zone, ancestor) {
+            return find(&[b"\x01*", ancestor].concat());
         }
         encloser = name::parent(ancestor);
     }

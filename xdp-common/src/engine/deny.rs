@@ -569,8 +569,8 @@ fn dname<S: Store>(
     put(synthesis, piece::at::NOT_AFTER, piece::NEVER.to_le_bytes());
     scratch.plan.add(SYNTHESIS, section::ANSWER, context);
     let from = scratch.plan.count;
-    // A question for the CNAME itself is answered.
-    if recall(&scratch.query.qtype) as u16 == rtype::CNAME {
+    // A question for the CNAME itself is answered; names outside the zone are the resolver's to follow.
+    if recall(&scratch.query.qtype) as u16 == rtype::CNAME || !node.is(flag::CHASE) {
         return Ok(Step::Done(Outcome::Dname));
     }
     Ok(Step::Chase(Context { from, len: 0 }))

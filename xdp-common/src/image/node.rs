@@ -44,7 +44,8 @@ pub mod flag {
     pub const CNAME: u16 = 8;
     /// It stands above an apex and belongs to no zone; it is here so that existence is monotonic.
     pub const VIRTUAL: u16 = 16;
-    /// Its CNAME points to a name in the zone that does not exist as such: it must be looked for.
+    /// Its CNAME points to a name in the zone that must be looked for: it does not exist as such, or
+    /// the CNAMEs go in a circle. Or its DNAME points into the zone.
     pub const CHASE: u16 = 32;
     /// Opt-out has left it without an NSEC3: the proofs of its closest provable encloser stand here,
     /// [`Node::first_cover`](super::Node::first_cover) among them.

@@ -1,5 +1,5 @@
-//! The other way round: RDATA of the types that `domain` lacks in presentation format, by the same
-//! table of field kinds. Only types that BIND, ldns and Knot all know by name are written so.
+//! The other way round: RDATA of the types that `domain` lacks in presentation format, or writes as not
+//! every server reads it, by the same table of field kinds. Only types that BIND, ldns and Knot all know by name are written so.
 
 use super::fields::{Field, layout};
 use super::rare::Kind;
@@ -8,9 +8,9 @@ use crate::zone::name::{wire_name_len, write_name};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// AFSDB RT KEY LOC KX CERT APL DHCID SMIMEA CSYNC SPF NID L32 L64 LP EUI48 EUI64 URI.
+/// AFSDB RT KEY LOC RRSIG KX CERT APL DHCID SMIMEA CSYNC SPF NID L32 L64 LP EUI48 EUI64 URI.
 const SHOWN: &[u16] =
-    &[18, 21, 25, 29, 36, 37, 42, 49, 53, 62, 99, 104, 105, 106, 107, 108, 109, 256];
+    &[18, 21, 25, 29, 36, 37, 42, 46, 49, 53, 62, 99, 104, 105, 106, 107, 108, 109, 256];
 
 /// Writes RDATA; `None` if it is not of a type that is shown, or malformed. What is written then is
 /// to be thrown away.
@@ -42,8 +42,9 @@ fn show(line: &mut String, field: Field, rest: &mut &[u8]) -> Option<()> {
     match field {
         Field::U8 | Field::Algorithm | Field::Scheme => write!(line, "{}", number(rest, 1)?),
         Field::U16 | Field::CertType => write!(line, "{}", number(rest, 2)?),
-        Field::U32 | Field::Seconds | Field::Time => write!(line, "{}", number(rest, 4)?),
+        Field::U32 | Field::Seconds => write!(line, "{}", number(rest, 4)?),
         Field::U64 => write!(line, "{}", number(rest, 8)?),
+        Field::Time => time(line, number(rest, 4)?),
         Field::Ipv4 => write!(line, "{}", Ipv4Addr::from(number(rest, 4)? as u32)),
         Field::Type => write!(line, "{}", Rtype(number(rest, 2)? as u16)),
         Field::Name => {
@@ -101,6 +102,21 @@ fn show(line: &mut String, field: Field, rest: &mut &[u8]) -> Option<()> {
         | Field::Ipv6 => return None,
     }
     .ok()
+}
+
+/// Seconds since 1970 as `YYYYMMDDHHmmSS` in UTC (RFC 4034 section 3.2).
+fn time(line: &mut String, seconds: u64) -> std::fmt::Result {
+    // Years that start in March, so that a leap day ends one, in eras of 400 of them.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let year = era * 400 + year + u64::from(month >= 10);
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+    write!(line, "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
 }
 
 fn quoted_string(line: &mut String, rest: &mut &[u8]) -> std::fmt::Result {
