@@ -27,7 +27,7 @@ use tests::{
 use xdp_common::{
     Outcome,
     lab::{MAX_FRAME, Template, control, template},
-    maps::{CHUNK_LEN, Config},
+    maps::{CHUNK_LEN, Config, XDP_COUNTERS},
 };
 
 use zones::{NOW, Wire};
@@ -340,9 +340,9 @@ impl Rig {
     /// octets of the reply's frame, if there is one.
     fn check(&mut self, case: &Case, asked: &Frame) -> Result<Option<usize>> {
         const TIMES: u32 = 1000;
-        let before = self.loaded.counters()?;
+        let before = self.loaded.counters(XDP_COUNTERS)?;
         let run = self.run_program("serve", TIMES)?;
-        let after = self.loaded.counters()?;
+        let after = self.loaded.counters(XDP_COUNTERS)?;
         let counted = after[case.outcome.index()] - before[case.outcome.index()];
         let title = case.title;
         ensure!(counted == u64::from(TIMES), "{title}: {counted} of {TIMES} as expected");

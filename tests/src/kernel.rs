@@ -21,7 +21,10 @@ use tests::{
     prog_test_run::{self, Action, Run},
     servers::{CORNER, DEMO, DENIALS, signed},
 };
-use xdp_common::{Outcome, maps::Config};
+use xdp_common::{
+    Outcome,
+    maps::{self, Config},
+};
 
 /// Why a test that needs the kernel cannot run, if it cannot.
 pub fn obstacle() -> Option<Verdict> {
@@ -130,9 +133,9 @@ impl Rig {
 
     /// Runs and says what was counted.
     fn run_counted(&mut self, frame: &[u8]) -> Result<(Run, Outcome)> {
-        let before = self.loaded.counters()?;
+        let before = self.loaded.counters(maps::XDP_COUNTERS)?;
         let run = self.run(frame)?;
-        let after = self.loaded.counters()?;
+        let after = self.loaded.counters(maps::XDP_COUNTERS)?;
         let counted: Vec<Outcome> = Outcome::ALL
             .into_iter()
             .filter(|outcome| after[outcome.index()] != before[outcome.index()])

@@ -109,6 +109,8 @@ pub struct Xdp {
     pub interfaces: Vec<String>,
     /// In which way to attach.
     pub mode: XdpMode,
+    /// Where a program on TCX stands behind XDP.
+    pub tcx: TcxMode,
     /// UDP ports answered.
     pub ports: Vec<u16>,
     /// Destination addresses answered; empty: those of `listen`.
@@ -122,6 +124,7 @@ impl Default for Xdp {
         Xdp {
             interfaces: Vec::new(),
             mode: XdpMode::Auto,
+            tcx: TcxMode::Auto,
             ports: vec![53],
             addresses: Vec::new(),
             memory: ByteSize(512 << 20),
@@ -139,6 +142,18 @@ pub enum XdpMode {
     Native,
     /// On socket buffers: for devices whose driver has no XDP.
     Generic,
+}
+
+/// Where a program on TCX stands behind XDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TcxMode {
+    /// Where packets have no room for an answer.
+    Auto,
+    /// Everywhere.
+    On,
+    /// Nowhere.
+    Off,
 }
 
 /// `[[zone]]`: one zone to serve.
@@ -740,6 +755,10 @@ interfaces = []
 # "native": in the driver, or fail. "generic": works on every device, slower. "auto": native where
 # the driver can, else generic, with a warning.
 mode = "auto"
+# Some devices hand XDP packets with no room for an answer: veth and other virtual devices, and generic
+# mode. There a program on TCX (Linux 6.6) answers on the socket buffer behind XDP. "auto": on such
+# devices. "on": on all. "off": the daemon's sockets answer what XDP has no room for.
+tcx = "auto"
 # UDP ports answered in XDP.
 ports = [53]
 # Destination addresses answered in XDP. Empty: the addresses of `listen`.

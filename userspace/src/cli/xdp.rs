@@ -70,8 +70,8 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
         XdpCommand::Status => {
             let status = global.call(&Request::XdpStatus, PATIENCE)?;
             output.data(status, |status| {
-                let attachments = rows(&status["attachments"], &["interface", "mode"]);
-                let attached = table(&["interface", "mode"], attachments);
+                let attachments = rows(&status["attachments"], &["interface", "mode", "tcx"]);
+                let attached = table(&["interface", "mode", "tcx"], attachments);
                 let counters = status["counters"].as_object().into_iter().flatten();
                 let counted = counters.filter(|(_, count)| count.as_u64() != Some(0));
                 let counted = counted.map(|(name, count)| vec![name.clone(), cell(count)]);

@@ -61,7 +61,7 @@ impl DataPlane for FakePlane {
 
     fn status(&self) -> PlaneStatus {
         let interfaces = lock(&self.0).interfaces.clone();
-        let attach = |interface| Attachment { interface, mode: XdpMode::Native };
+        let attach = |interface| Attachment { interface, mode: XdpMode::Native, tcx: false };
         PlaneStatus { attachments: interfaces.into_iter().map(attach).collect(), maps: Vec::new() }
     }
 
@@ -308,7 +308,10 @@ fn xdp_is_attached_and_detached() {
     let stage = Stage::new();
     stage.ask(Request::XdpAttach { interface: "eth7".into() });
     let status = stage.ask(Request::XdpStatus);
-    assert_eq!(status["attachments"][0], json!({ "interface": "eth7", "mode": "native" }));
+    assert_eq!(
+        status["attachments"][0],
+        json!({ "interface": "eth7", "mode": "native", "tcx": false })
+    );
     assert_eq!(status["counters"]["positive"], 3);
     let detached = stage.ask(Request::XdpDetach { interface: None });
     assert_eq!(detached["detached"], json!(["eth7"]));

@@ -1,9 +1,12 @@
-//! An XDP program on an interface: natively, else in generic mode, never in another's place.
+//! An XDP program on an interface: natively, else in generic mode, never in another's place. And behind
+//! it, where it is needed, one on TCX.
 
 use std::io;
 
+use aya::programs::links::LinkOrder;
+use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, Xdp, XdpMode as Flag};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as Flag};
 
 use super::interface::{Interface, InterfaceError};
 use crate::config::XdpMode;
@@ -14,6 +17,7 @@ pub struct Attachment {
     interface: Interface,
     mode: XdpMode,
     link: Option<XdpLink>,
+    tcx: Option<SchedClassifierLink>,
 }
 
 /// Why a program could not be attached.
@@ -55,6 +59,12 @@ pub enum AttachError {
         /// What to do.
         hint: &'static str,
     },
+    /// The kernel has no TCX.
+    #[error(
+        "the kernel cannot attach to TCX on {0}, which came with Linux 6.6: answers that XDP has no room \
+         for are the sockets'"
+    )]
+    NoTcx(String),
     /// Anything else.
     #[error("attaching XDP to {interface}: {source}")]
     Other {
@@ -101,7 +111,7 @@ impl Attachment {
             },
         };
         tracing::info!(interface = interface.name, mode = word(mode), "XDP is attached");
-        Ok(Attachment { interface, mode, link: Some(link) })
+        Ok(Attachment { interface, mode, link: Some(link), tcx: None })
     }
 
     /// The interface as it was when the program was attached.
@@ -112,6 +122,34 @@ impl Attachment {
     /// How the program is attached: never [`XdpMode::Auto`].
     pub fn mode(&self) -> XdpMode {
         self.mode
+    }
+
+    /// Whether XDP sees packets that have no room for an answer: socket buffers in generic mode, and on
+    /// virtual devices what sockets have sent. A bond's packets are those of its network cards.
+    pub fn lacks_room(&self) -> bool {
+        let kind = self.interface.kind.as_str();
+        self.mode == XdpMode::Generic || !(kind.is_empty() || kind == "bond")
+    }
+
+    /// Whether a program stands on TCX behind XDP.
+    pub fn has_tcx(&self) -> bool {
+        self.tcx.is_some()
+    }
+
+    /// Attaches a loaded program to TCX, before all that are there, or puts it in the place of the one
+    /// before.
+    pub fn add_tcx(&mut self, program: &mut SchedClassifier) -> Result<(), AttachError> {
+        let name = &self.interface.name;
+        let attached = match self.tcx.take() {
+            Some(old) => program.attach_to_link(old),
+            None => {
+                let first = TcAttachOptions::TcxOrder(LinkOrder::first());
+                program.attach_with_options(name, TcAttachType::Ingress, first)
+            }
+        };
+        let link = attached.and_then(|id| program.take_link(id));
+        self.tcx = Some(link.map_err(|error| explain_tcx(error, name))?);
+        Ok(())
     }
 
     /// Looks at the interface again: it may be gone, or have another MAC address or name. Says whether
@@ -131,7 +169,7 @@ impl Attachment {
             }
             Ok(None) => {
                 tracing::error!(interface = was.name, "the interface is gone, and XDP with it");
-                self.link = None;
+                (self.link, self.tcx) = (None, None);
                 true
             }
             // What cannot be asked now is asked again.
@@ -206,6 +244,18 @@ fn explain(error: ProgramError, interface: &Interface, mode: XdpMode) -> AttachE
             },
         },
         None => AttachError::Other { interface: name, source: error },
+    }
+}
+
+fn explain_tcx(error: ProgramError, name: &str) -> AttachError {
+    let errno = match &error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
+        _ => None,
+    };
+    match errno {
+        Some(libc::EPERM | libc::EACCES) => AttachError::Permission(name.to_owned()),
+        Some(libc::EINVAL) => AttachError::NoTcx(name.to_owned()),
+        _ => AttachError::Other { interface: name.to_owned(), source: error },
     }
 }
 

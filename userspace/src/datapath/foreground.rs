@@ -11,6 +11,7 @@ use super::load::Loaded;
 use super::memory::Size;
 use super::{attach, plane};
 use crate::config::XdpMode;
+use xdp_common::maps;
 
 /// Room for no zone.
 const SIZE: Size = Size { slab: xdp_common::maps::CHUNK_LEN, buckets: 64 };
@@ -34,5 +35,5 @@ pub fn attach(
     attached(&attachment);
     signals.wait().context("waiting for signals")?;
     drop(attachment);
-    Ok(plane::named(&loaded.counters()?))
+    Ok(plane::named(&loaded.counters(maps::XDP_COUNTERS)?, ""))
 }

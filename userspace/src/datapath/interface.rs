@@ -22,6 +22,8 @@ pub struct Interface {
     pub index: u32,
     /// Its MAC address.
     pub mac: [u8; 6],
+    /// What kind of virtual device it is ("veth", "bridge"); empty for a network card.
+    pub kind: String,
     /// The XDP program that is attached to it, whoever did that.
     pub xdp: Option<Attached>,
 }
@@ -85,8 +87,8 @@ impl Interface {
             cannot_ask(io::Error::new(io::ErrorKind::InvalidData, "an answer that is cut off"))
         })?;
         match link.mac {
-            Some(mac) if link.kind == libc::ARPHRD_ETHER => {
-                Ok(Some(Interface { name: link.name, index, mac, xdp: link.xdp }))
+            Some(mac) if link.hardware == libc::ARPHRD_ETHER => {
+                Ok(Some(Interface { name: link.name, index, mac, kind: link.kind, xdp: link.xdp }))
             }
             _ => Err(InterfaceError::NotEthernet(name.to_owned())),
         }
@@ -108,6 +110,8 @@ const ATTRIBUTE: usize = 4;
 /// Attributes of a link (linux/if_link.h).
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
@@ -152,8 +156,9 @@ fn word(octets: &[u8], at: usize) -> Option<u32> {
 #[derive(Debug)]
 struct Link {
     /// Its hardware type (linux/if_arp.h).
-    kind: u16,
+    hardware: u16,
     name: String,
+    kind: String,
     mac: Option<[u8; 6]>,
     xdp: Option<Attached>,
 }
@@ -161,14 +166,15 @@ struct Link {
 /// Reads a message about a link; `None` if it is cut off.
 fn read(message: &[u8]) -> Option<Link> {
     let link = message.get(HEADER..HEADER + LINK)?;
-    let kind = u16::from_ne_bytes([link[2], link[3]]);
-    let (mut name, mut mac, mut xdp) = (String::new(), None, None);
+    let hardware = u16::from_ne_bytes([link[2], link[3]]);
+    let (mut name, mut kind, mut mac, mut xdp) = (String::new(), String::new(), None, None);
     for (attribute, value) in attributes(&message[HEADER + LINK..]) {
         match attribute {
             IFLA_ADDRESS => mac = value.try_into().ok(),
-            IFLA_IFNAME => {
-                let text = value.strip_suffix(b"\0").unwrap_or(value);
-                name = String::from_utf8_lossy(text).into_owned();
+            IFLA_IFNAME => name = text(value),
+            IFLA_LINKINFO => {
+                let found = attributes(value).find(|(attribute, _)| *attribute == IFLA_INFO_KIND);
+                kind = found.map(|(_, value)| text(value)).unwrap_or_default();
             }
             IFLA_XDP => {
                 let (mut mode, mut id) = (None, 0);
@@ -191,7 +197,12 @@ fn read(message: &[u8]) -> Option<Link> {
             _ => {}
         }
     }
-    Some(Link { kind, name, mac, xdp })
+    Some(Link { hardware, name, kind, mac, xdp })
+}
+
+/// A string that may end in a zero.
+fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
 }
 
 /// The attributes in a run of them, up to one that is cut off.

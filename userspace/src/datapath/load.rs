@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray, ProgramArray};
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use xdp_common::maps;
 
@@ -92,6 +92,8 @@ pub struct Loaded {
     ebpf: Ebpf,
     // The kernel empties a program array when its last file descriptor is closed.
     _programs: ProgramArray<MapData>,
+    /// Those of TCX, once they are loaded.
+    tcx_programs: Option<ProgramArray<MapData>>,
     memory: Arc<Mapping>,
     /// What the programs are told.
     pub config: ConfigMap,
@@ -116,15 +118,15 @@ impl Loaded {
             .map_err(|source| LoadError::Mapping { map: maps::SLAB, source })?;
         let config = ConfigMap::new(array(&ebpf, maps::CONFIG)?.fd())
             .map_err(|source| LoadError::Mapping { map: maps::CONFIG, source })?;
-        let programs = ebpf.take_map(maps::PROGRAMS).ok_or_else(|| lacks("map", maps::PROGRAMS))?;
-        let mut programs = ProgramArray::try_from(programs).map_err(other)?;
+        let mut programs = take_programs(&mut ebpf, maps::PROGRAMS)?;
         for (name, place) in maps::TAIL_PROGRAMS {
-            let program = load(&mut ebpf, name)?;
+            let program: &mut Xdp = load(&mut ebpf, name)?;
             let program = program.fd().map_err(other)?;
             programs.set(place, program, 0).map_err(other)?;
         }
-        load(&mut ebpf, maps::ENTRY_PROGRAM)?;
-        Ok(Loaded { ebpf, _programs: programs, memory: Arc::new(memory), config })
+        load::<Xdp>(&mut ebpf, maps::ENTRY_PROGRAM)?;
+        let memory = Arc::new(memory);
+        Ok(Loaded { ebpf, _programs: programs, tcx_programs: None, memory, config })
     }
 
     /// The slab and the table.
@@ -137,12 +139,29 @@ impl Loaded {
         program(&mut self.ebpf, maps::ENTRY_PROGRAM)
     }
 
-    /// The counters, summed over all CPUs.
-    pub fn counters(&self) -> Result<Counters, MapError> {
+    /// The program that socket buffers come to first. It and those it calls are verified when they are
+    /// asked for first: few devices need them.
+    pub fn tcx_entry(&mut self) -> Result<&mut SchedClassifier, LoadError> {
+        if self.tcx_programs.is_none() {
+            let mut programs = take_programs(&mut self.ebpf, maps::TCX_PROGRAMS)?;
+            for (name, place) in maps::TAIL_PROGRAMS {
+                let name = format!("{}{name}", maps::TCX_PREFIX);
+                let program: &mut SchedClassifier = load(&mut self.ebpf, &name)?;
+                let program = program.fd().map_err(other)?;
+                programs.set(place, program, 0).map_err(other)?;
+            }
+            load::<SchedClassifier>(&mut self.ebpf, maps::TCX_ENTRY_PROGRAM)?;
+            self.tcx_programs = Some(programs);
+        }
+        program(&mut self.ebpf, maps::TCX_ENTRY_PROGRAM)
+    }
+
+    /// The counters of a hook (its place in [`maps::STATS`]), summed over all CPUs.
+    pub fn counters(&self, hook: u32) -> Result<Counters, MapError> {
         let map = self.ebpf.map(maps::STATS).ok_or(MapError::KeyNotFound)?;
         let stats = PerCpuArray::<_, Counters>::try_from(map)?;
         let mut sums = [0; _];
-        for cpu in stats.get(&0, 0)?.iter() {
+        for cpu in stats.get(&hook, 0)?.iter() {
             add(&mut sums, cpu);
         }
         Ok(sums)
@@ -163,14 +182,43 @@ fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, LoadError> {
     }
 }
 
-fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, LoadError> {
+fn take_programs(ebpf: &mut Ebpf, name: &str) -> Result<ProgramArray<MapData>, LoadError> {
+    let map = ebpf.take_map(name).ok_or_else(|| lacks("map", name))?;
+    ProgramArray::try_from(map).map_err(other)
+}
+
+/// A program of the kinds that there are.
+trait Verify {
+    /// Has the kernel verify it.
+    fn verify(&mut self) -> Result<(), ProgramError>;
+}
+
+impl Verify for Xdp {
+    fn verify(&mut self) -> Result<(), ProgramError> {
+        self.load()
+    }
+}
+
+impl Verify for SchedClassifier {
+    fn verify(&mut self) -> Result<(), ProgramError> {
+        self.load()
+    }
+}
+
+fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut Program>,
+{
     let program = ebpf.program_mut(name).ok_or_else(|| lacks("program", name))?;
     program.try_into().map_err(|_| lacks("program", name))
 }
 
-fn load<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, LoadError> {
-    let program = program(ebpf, name)?;
-    match program.load() {
+fn load<'a, P: Verify>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, LoadError>
+where
+    &'a mut P: TryFrom<&'a mut Program>,
+{
+    let program: &mut P = program(ebpf, name)?;
+    match program.verify() {
         Ok(()) => Ok(program),
         Err(ProgramError::LoadError { io_error, verifier_log }) => {
             let log = verifier_log.to_string();

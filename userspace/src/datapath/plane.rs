@@ -22,7 +22,7 @@ use super::load::{self, Counters, Loaded};
 use super::memory::{Mapping, Size, wait_for_programs};
 use super::seam::{self, DataPlane, MapStatus, PlaneStatus};
 use crate::compile::{Image, PublishError, Retired, buckets_for};
-use crate::config::{Config, XdpMode};
+use crate::config::{Config, TcxMode, XdpMode};
 use crate::server::Engine;
 use crate::zone::{Name, Zone};
 
@@ -33,7 +33,7 @@ const FLOOR: Size = Size { slab: 16 << 20, buckets: 8192 };
 const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
 
 /// The part of all memory that a table takes which is made as large as may be: a name takes some 400
-/// octets of the slab and, with the table filled to 0.4, 20 of the table.
+/// octets of the slab and, with the table filled to 0.5, 16 of the table.
 const TABLE_PART: usize = 16;
 
 /// The most that can be addressed: 2^32 units of eight octets.
@@ -63,14 +63,15 @@ pub struct Plane {
     /// What the programs are told.
     config: maps::Config,
     mode: XdpMode,
+    tcx: TcxMode,
     // Dropped before the programs that they run.
     attachments: Vec<Attachment>,
     loaded: Option<Loaded>,
     /// What was replaced and may still be read. It is freed once a second and when memory runs out, not
     /// after each change: waiting takes some 10 ms.
     retired: Vec<Retired>,
-    /// The counters of programs that were replaced.
-    carried: Counters,
+    /// The counters of programs that were replaced, by hook.
+    carried: [Counters; HOOKS.len()],
 }
 
 impl Plane {
@@ -86,10 +87,11 @@ impl Plane {
             limit: limit.min(ADDRESSABLE),
             config: told,
             mode: config.xdp.mode,
+            tcx: config.xdp.tcx,
             attachments: Vec::new(),
             loaded: None,
             retired: Vec::new(),
-            carried: [0; _],
+            carried: [[0; _]; HOOKS.len()],
         };
         if !config.xdp.interfaces.is_empty() && !config.server.user.is_empty() {
             // A daemon without privileges cannot make larger maps later.
@@ -179,14 +181,21 @@ impl Plane {
                 let name = &attachment.interface().name;
                 tracing::error!(interface = name, "XDP is detached: {error}");
             }
+            if attachment.has_tcx() {
+                add_tcx(attachment, &mut loaded);
+            }
         }
         self.attachments.retain(Attachment::is_there);
         if let Some(old) = self.loaded.replace(loaded) {
             // The last packets are still on their way through the old programs.
             self.wait_for_readers();
-            match old.counters() {
-                Ok(counters) => load::add(&mut self.carried, &counters),
-                Err(error) => tracing::warn!("the counters before the change are lost: {error}"),
+            for ((hook, _), carried) in HOOKS.into_iter().zip(&mut self.carried) {
+                match old.counters(hook) {
+                    Ok(counters) => load::add(carried, &counters),
+                    Err(error) => {
+                        tracing::warn!("the counters before the change are lost: {error}")
+                    }
+                }
             }
         }
         let (slab, buckets) = (size.slab >> 20, size.buckets);
@@ -289,7 +298,17 @@ impl DataPlane for Plane {
         self.tell();
         let loaded = self.loaded.as_mut().context("the programs are not loaded")?;
         let attached = Attachment::new(loaded.entry()?, interface, self.mode);
-        let attached = attached.map(|attachment| self.attachments.push(attachment));
+        let attached = attached.map(|mut attachment| {
+            let wanted = match self.tcx {
+                TcxMode::Auto => attachment.lacks_room(),
+                TcxMode::On => true,
+                TcxMode::Off => false,
+            };
+            if wanted {
+                add_tcx(&mut attachment, loaded);
+            }
+            self.attachments.push(attachment);
+        });
         self.tell_macs();
         Ok(attached?)
     }
@@ -316,6 +335,7 @@ impl DataPlane for Plane {
         let attachments = self.attachments.iter().map(|one| seam::Attachment {
             interface: one.interface().name.clone(),
             mode: one.mode(),
+            tcx: one.has_tcx(),
         });
         let usage = self.image.usage();
         let (slab, table) = (self.size.slab as u64, (self.size.buckets * SLOTS) as u64);
@@ -341,18 +361,21 @@ impl DataPlane for Plane {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         let Some(loaded) = &self.loaded else { return BTreeMap::new() };
-        match loaded.counters() {
-            Ok(mut counters) => {
-                load::add(&mut counters, &self.carried);
-                named(&counters)
-            }
-            Err(error) => {
-                tracing::warn!(
-                    "XDP's counters cannot be read: {error} (before Linux 5.19 it takes CAP_BPF)"
-                );
-                BTreeMap::new()
+        let mut all = BTreeMap::new();
+        for ((hook, prefix), carried) in HOOKS.into_iter().zip(&self.carried) {
+            match loaded.counters(hook) {
+                Ok(mut counters) => {
+                    load::add(&mut counters, carried);
+                    all.extend(named(&counters, prefix));
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        "XDP's counters cannot be read: {error} (before Linux 5.19 it takes CAP_BPF)"
+                    );
+                }
             }
         }
+        all
     }
 
     fn tick(&mut self) {
@@ -370,15 +393,32 @@ impl DataPlane for Plane {
     }
 }
 
+/// Attaches to TCX too. Without it the sockets answer what XDP has no room for.
+fn add_tcx(attachment: &mut Attachment, loaded: &mut Loaded) {
+    let added = match loaded.tcx_entry() {
+        Ok(program) => attachment.add_tcx(program).map_err(anyhow::Error::from),
+        Err(error) => Err(error.into()),
+    };
+    let interface = &attachment.interface().name;
+    match added {
+        Ok(()) => tracing::info!(interface, "TCX answers what XDP has no room for"),
+        Err(error) => tracing::warn!(interface, "no program on TCX: {error:#}"),
+    }
+}
+
+/// The hooks by the place of their counters, and what the names of their counters begin with.
+const HOOKS: [(u32, &str); maps::COUNTERS_COUNT as usize] =
+    [(maps::XDP_COUNTERS, ""), (maps::TCX_COUNTERS, maps::TCX_PREFIX)];
+
 /// Counters by the words of their outcomes, and the sums beside them.
-pub(super) fn named(counters: &Counters) -> BTreeMap<String, u64> {
+pub(super) fn named(counters: &Counters, prefix: &str) -> BTreeMap<String, u64> {
     let outcomes = Outcome::ALL.iter().map(|one| (one.word(), counters[one.index()]));
     let sums = [
         ("octets_in", counters[offset_of!(Stats, octets_in) / size_of::<u64>()]),
         ("octets_out", counters[offset_of!(Stats, octets_out) / size_of::<u64>()]),
         ("grown_at_head", counters[offset_of!(Stats, grown_at_head) / size_of::<u64>()]),
     ];
-    outcomes.chain(sums).map(|(name, count)| (name.to_owned(), count)).collect()
+    outcomes.chain(sums).map(|(name, count)| (format!("{prefix}{name}"), count)).collect()
 }
 
 const NO_ADDRESS: &str = "XDP would answer nothing: it knows no address; set `listen` in [server],                           or `addresses` in [xdp]";
@@ -563,7 +603,7 @@ mod tests {
     fn every_counter_has_a_name() {
         let mut counters: Counters = std::array::from_fn(|index| index as u64);
         counters[Outcome::Miss.index()] = 1000;
-        let named = named(&counters);
+        let named = named(&counters, "");
         assert_eq!(named["miss"], 1000);
         assert_eq!((named["octets_in"], named["octets_out"], named["grown_at_head"]), (32, 33, 34));
         assert_eq!(named.len(), Outcome::ALL.len() + 3);

@@ -55,6 +55,8 @@ pub struct Attachment {
     pub interface: String,
     /// How: never `Auto`.
     pub mode: XdpMode,
+    /// Whether a program on TCX answers behind it what it has no room for.
+    pub tcx: bool,
 }
 
 /// One map.
