@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use xdp_common::engine::{self, Limits};
@@ -18,7 +19,7 @@ const PAYLOAD: u16 = 1232;
 pub struct Reader {
     memory: Arc<dyn Memory>,
     seed: u64,
-    max_labels: u32,
+    max_labels: Arc<AtomicU32>,
     gate: Arc<RwLock<()>>,
 }
 
@@ -39,7 +40,7 @@ impl Reader {
     pub(super) fn new(
         memory: Arc<dyn Memory>,
         seed: u64,
-        max_labels: u32,
+        max_labels: Arc<AtomicU32>,
         gate: Arc<RwLock<()>>,
     ) -> Reader {
         Reader { memory, seed, max_labels, gate }
@@ -114,7 +115,7 @@ impl Store for Reader {
     }
 
     fn max_labels(&self) -> usize {
-        self.max_labels as usize
+        self.max_labels.load(Relaxed) as usize
     }
 
     fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>> {

@@ -1,13 +1,14 @@
 //! Zones published, replaced and withdrawn, and what is answered meanwhile.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::serialize::binary::BinDecodable;
 use proptest::prelude::*;
 use xdp_common::Outcome;
 
-use super::{Image, PublishError, Reader};
+use super::{Image, Memory, PublishError, Reader};
 use crate::config::name_from_text;
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::keys::{Algorithm, KeyLayout};
@@ -124,6 +125,100 @@ fn a_new_version_takes_the_place_of_the_old_one() {
     image.release(retired);
     assert_eq!(ask(&image.reader(), "a.example.org.", Rtype::A).outcome, Outcome::NotOurs);
     assert_eq!((image.usage().entries, image.usage().slab_octets), (0, 0));
+}
+
+/// Memory that looks on: `asked` is called after each store to the table.
+struct Watched {
+    memory: Mapping,
+    asked: Mutex<Option<Box<dyn FnMut() + Send>>>,
+}
+
+impl Memory for Watched {
+    fn slab_len(&self) -> usize {
+        self.memory.slab_len()
+    }
+
+    fn bucket_count(&self) -> usize {
+        self.memory.bucket_count()
+    }
+
+    fn write(&self, at: usize, octets: &[u8]) {
+        self.memory.write(at, octets);
+    }
+
+    fn read(&self, at: usize, len: usize) -> Option<&[u8]> {
+        self.memory.read(at, len)
+    }
+
+    fn bucket(&self, index: usize) -> xdp_common::image::Bucket {
+        self.memory.bucket(index)
+    }
+
+    fn store(&self, bucket: usize, slot: usize, entry: u64) {
+        self.memory.store(bucket, slot, entry);
+        if let Some(asked) = &mut *self.asked.lock().expect("one thread") {
+            asked();
+        }
+    }
+}
+
+/// Between any two steps of a change, all that is asked is answered as the old version has it or as the
+/// new one has it, by readers that were made before; the proofs too.
+#[test]
+fn every_step_of_a_change_is_one_version_or_the_other() {
+    let few = "a A 192.0.2.1\n*.w TXT few\ncut NS ns.example.net.\ngone.too.deep TXT few";
+    let many = "a A 192.0.2.2\nb.c.d.e.f.g TXT many\nx.w TXT many\n*.d.e.f.g TXT many\n\
+                c2 CNAME a\nb.cut TXT many\nx.few A 192.0.2.3";
+    let names: Vec<Name> = "@ a y.a w x.w y.w cut b.cut y.cut gone.too.deep too.deep deep y.too.deep \
+                            y.deep b.c.d.e.f.g c.d.e.f.g y.c.d.e.f.g y.d.e.f.g e.f.g y.e.f.g f.g y.g \
+                            g c2 few x.few y.few nobody y.nobody"
+        .split_whitespace()
+        .map(|label| name(&format!("{label}.example.org.").replace("@.", "")))
+        .collect();
+    let queries: Vec<Vec<u8>> = names
+        .iter()
+        .flat_map(|name| [Rtype::A, Rtype::TXT, Rtype::NS].map(|rtype| (name, rtype)))
+        .map(|(name, rtype)| query(name.as_wire(), rtype))
+        .collect();
+    let answers = move |reader: &Reader| -> Vec<Vec<u8>> {
+        let answer = |query: &Vec<u8>| {
+            let mut response = Vec::new();
+            reader.answer(query, false, 1232, NOW, &mut response);
+            response
+        };
+        queries.iter().map(answer).collect()
+    };
+    for denial in [Denial::Nsec, Denial::Nsec3 { opt_out: false }] {
+        let versions = [few, many].map(|records| signed(&zone("example.org.", 1, records), denial));
+        let expected = versions.each_ref().map(|version| {
+            let mut image = small_image();
+            drop(image.publish(version).expect("published"));
+            answers(&image.reader())
+        });
+        let memory = Arc::new(Watched {
+            memory: Mapping::anonymous(Size { slab: 16 << 16, buckets: 1 << 10 }).expect("memory"),
+            asked: Mutex::default(),
+        });
+        let mut image = Image::new(Arc::clone(&memory) as Arc<dyn Memory>, 0x5eed);
+        drop(image.publish(&versions[0]).expect("published"));
+        for version in [1, 0] {
+            let (reader, answers, expected) = (image.reader(), answers.clone(), expected.clone());
+            let names = names.clone();
+            let steps = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&steps);
+            let asked = move || {
+                for (place, answer) in answers(&reader).iter().enumerate() {
+                    let is_one = expected.iter().any(|answers| answers[place] == *answer);
+                    assert!(is_one, "{denial:?}: {}: {answer:02x?}", names[place / 3]);
+                }
+                counted.fetch_add(1, Relaxed);
+            };
+            *memory.asked.lock().expect("one thread") = Some(Box::new(asked));
+            drop(image.publish(&versions[version]).expect("published"));
+            *memory.asked.lock().expect("one thread") = None;
+            assert!(steps.load(Relaxed) > 10, "{steps:?}");
+        }
+    }
 }
 
 #[test]
