@@ -468,7 +468,7 @@ const VERSIONS: usize = 6;
 
 /// One version of a zone: every record says which, and names come and go.
 fn version(number: usize) -> String {
-    let come_and_go = if number % 2 == 0 {
+    let come_and_go = if number.is_multiple_of(2) {
         format!(
             "a.b.c.d TXT \"version {number}\"\nnew A 192.0.2.{number}\n*.e TXT \"{number}\"\n\
              x.wild TXT \"version {number}\"\n"
