@@ -2,6 +2,7 @@
 
 mod datapath;
 mod kernel;
+mod serving;
 mod wire;
 
 use std::process::ExitCode;
@@ -61,6 +62,28 @@ const TESTS: &[Test] = &[
         run: wire::the_driver_counts_what_xdp_sends,
     },
     Test { name: "wire::a_relay_carries_answers_back", run: wire::a_relay_carries_answers_back },
+    Test {
+        name: "serving::letters_come_back_as_they_were_sent",
+        run: serving::letters_come_back_as_they_were_sent,
+    },
+    Test {
+        name: "serving::what_xdp_has_no_room_for_the_daemon_says",
+        run: serving::what_xdp_has_no_room_for_the_daemon_says,
+    },
+    Test { name: "serving::tcp_is_served_beside_xdp", run: serving::tcp_is_served_beside_xdp },
+    Test { name: "serving::reloads_go_unnoticed", run: serving::reloads_go_unnoticed },
+    Test {
+        name: "serving::a_broken_zone_leaves_the_old_one_serving",
+        run: serving::a_broken_zone_leaves_the_old_one_serving,
+    },
+    Test {
+        name: "serving::an_interface_that_is_not_there_is_said",
+        run: serving::an_interface_that_is_not_there_is_said,
+    },
+    Test {
+        name: "serving::sigterm_detaches_and_drains",
+        run: serving::sigterm_detaches_and_drains,
+    },
     Test {
         name: "oracle::the_daemon_answers_as_knotd_does",
         run: answers::the_daemon_answers_as_knotd_does,

@@ -88,10 +88,10 @@ fn zone(hosts: u32) -> Result<Arc<Zone>> {
 }
 
 /// What `ip` says of the server's device; it names any XDP program.
-fn link(stage: &Stage) -> Result<String> {
+pub(super) fn link(server: &Namespace) -> Result<String> {
     let mut show = Command::new("ip");
     show.args(["-d", "link", "show", "dev", "server"]);
-    let output = stage.server.output(&mut show, Duration::from_secs(5))?;
+    let output = server.output(&mut show, Duration::from_secs(5))?;
     Ok(String::from_utf8(output.stdout)?)
 }
 
@@ -108,7 +108,7 @@ pub fn xdp_is_attached_counts_and_goes() -> Result<Verdict> {
     ensure!(status.attachments[0].interface == "server", "{status:?}");
     ensure!(status.attachments[0].mode == XdpMode::Native, "{status:?}");
     ensure!(status.maps.iter().all(|map| map.capacity > 0), "{status:?}");
-    ensure!(link(&stage)?.contains("prog/xdp id"), "{}", link(&stage)?);
+    ensure!(link(&stage.server)?.contains("prog/xdp id"), "{}", link(&stage.server)?);
 
     let (foreign, served) = (stage.socket(4242)?, stage.socket(53)?);
     for _ in 0..5 {
@@ -126,16 +126,16 @@ pub fn xdp_is_attached_counts_and_goes() -> Result<Verdict> {
     let error = plane.detach(Some("other")).err().context("detached from nowhere")?.to_string();
     ensure!(error == "XDP is not attached to other, but to server", "{error}");
     ensure!(stage.server.enter(|| plane.detach(None))?? == ["server"]);
-    ensure!(!link(&stage)?.contains("xdp"), "{}", link(&stage)?);
+    ensure!(!link(&stage.server)?.contains("xdp"), "{}", link(&stage.server)?);
     ensure!(plane.status().attachments.is_empty());
 
     // Once more at run time; this time it goes with the plane.
     stage.server.enter(|| plane.attach("server"))??;
-    ensure!(link(&stage)?.contains("prog/xdp id"), "{}", link(&stage)?);
+    ensure!(link(&stage.server)?.contains("prog/xdp id"), "{}", link(&stage.server)?);
     let error = stage.server.enter(|| plane.attach("server"))?.err().context("attached twice")?;
     ensure!(error.to_string() == "XDP is attached to server already", "{error}");
     drop(plane);
-    ensure!(!link(&stage)?.contains("xdp"), "{}", link(&stage)?);
+    ensure!(!link(&stage.server)?.contains("xdp"), "{}", link(&stage.server)?);
     Ok(Verdict::Passed)
 }
 
@@ -238,7 +238,7 @@ pub fn programs_are_replaced_and_no_packet_is_lost() -> Result<Verdict> {
     ensure!(sent > 100, "{sent} packets prove nothing");
     ensure!(counters["not-our-port"] == sent, "{sent} sent, {counters:?}");
     drop(plane);
-    ensure!(!link(&stage)?.contains("xdp"), "{}", link(&stage)?);
+    ensure!(!link(&stage.server)?.contains("xdp"), "{}", link(&stage.server)?);
     Ok(Verdict::Passed)
 }
 

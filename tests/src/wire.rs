@@ -16,31 +16,35 @@ use tests::{
     prog_test_run::{self, lab},
 };
 
+/// The addresses of both ends, IPv4 and IPv6.
+pub(super) const CLIENTS: [&str; 2] = [CLIENT, "2001:db8::1/64"];
+pub(super) const SERVERS: [&str; 2] = [SERVER, "2001:db8::2/64"];
+
 const CLIENT: &str = "198.51.100.1/24";
 const SERVER: &str = "198.51.100.2/24";
 
-/// Two namespaces joined by a veth pair.
-struct Pair {
-    client: Namespace,
-    server: Namespace,
-    server_mac: [u8; 6],
+/// Two namespaces joined by a veth pair, whose ends are `client` and `server`.
+pub(super) struct Pair {
+    pub(super) client: Namespace,
+    pub(super) server: Namespace,
+    pub(super) server_mac: [u8; 6],
 }
 
 impl Pair {
-    fn new(test: &str) -> Result<Self> {
+    pub(super) fn new(test: &str) -> Result<Self> {
         net::sweep();
         let client = Namespace::new(&format!("{test}-client"))?;
         let server = Namespace::new(&format!("{test}-server"))?;
         net::veth(
-            &End { namespace: &client, interface: "client", addresses: &[CLIENT] },
-            &End { namespace: &server, interface: "server", addresses: &[SERVER] },
+            &End { namespace: &client, interface: "client", addresses: &CLIENTS },
+            &End { namespace: &server, interface: "server", addresses: &SERVERS },
         )?;
         let server_mac = server.enter(|| net::mac_address("server"))??;
         Ok(Self { client, server, server_mac })
     }
 }
 
-fn obstacle() -> Option<Verdict> {
+pub(super) fn obstacle() -> Option<Verdict> {
     super::kernel::obstacle().or_else(|| {
         (!lab().is_file()).then(|| Verdict::Skipped("no lab programs: `cargo xtask build`".into()))
     })

@@ -240,6 +240,41 @@ fn what_keeps_a_daemon_from_starting_is_said() {
 }
 
 #[test]
+fn a_key_that_others_can_read_is_not_used() {
+    let stage = Stage::new();
+    let _daemon = Daemon::start(&stage.config);
+    let keys = stage.folder.path().join("state/keys");
+    let private = std::fs::read_dir(&keys)
+        .expect("keys")
+        .map(|entry| entry.expect("a file").path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "private"))
+        .expect("a private key");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&private, mode).expect("a mode");
+    let sentence = format!("private key {0} has mode 0644; run chmod 600 {0}", private.display());
+
+    let (code, json) = stage.command(&["zone", "reload", "example.com"]);
+    assert_eq!((code, &json["zones"][0]["change"]), (1, &Value::from("failed")));
+    assert!(json["zones"][0]["error"].as_str().is_some_and(|error| error.contains(&sentence)));
+    assert_eq!(stage.zone()["state"], "serving-old");
+
+    let folder = stage.folder.path();
+    let output = Command::new(SEALDNS)
+        .args(["sign", "example.com", "--in"])
+        .arg(folder.join("example.com.zone"))
+        .arg("--out")
+        .arg(folder.join("signed"))
+        .arg("--keys")
+        .arg(&keys)
+        .output()
+        .expect("sealdns runs");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains(&sentence), "{stderr}");
+    assert!(!folder.join("signed").exists());
+}
+
+#[test]
 fn root_is_given_up_and_the_service_manager_told() {
     let stage = Stage::new();
     let text = std::fs::read_to_string(&stage.config).expect("the configuration");

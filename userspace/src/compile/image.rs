@@ -1,12 +1,14 @@
 //! The image and its publisher: versions of zones come and go, and every answer at any moment is right
 //! for the old version or for the new one.
 //!
-//! A version of a zone refers only to itself. So it is enough that names appear in the right order: first
-//! those that are new, from the apex down (until the rest follows, they are answered as the new version
-//! has them and all others as the old one has them), then those that both have, one by one, and last
-//! those that are gone leave, from below. The records of the old version stay until no reader is left.
+//! A version of a zone refers only to itself, and a name proves the absence of what its version does not
+//! have below it. So names appear in an order in which a version's name is never in the table without
+//! all that the version has below it: first those that are new, from below, then those that both have,
+//! one by one, and last those that are gone leave, from above. Until then they are answered as the
+//! version has them that they are of. The records of the old version stay until no reader is left.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 
 use xdp_common::engine::find::CUT_BESIDE_APEX;
@@ -65,7 +67,10 @@ pub struct Image {
     /// Names above the apexes of zones.
     ancestors: HashMap<Box<[u8]>, Ancestor>,
     entries: usize,
-    max_labels: u32,
+    /// Shared with all readers: it must be right before deeper names are.
+    max_labels: Arc<AtomicU32>,
+    /// Counts changes of the table, each before it is made.
+    changes: Arc<AtomicU64>,
     gate: Arc<RwLock<()>>,
     /// Of versions that could not be published.
     abandoned: Vec<Extent>,
@@ -95,7 +100,8 @@ impl Image {
             zones: BTreeMap::new(),
             ancestors: HashMap::new(),
             entries: 0,
-            max_labels: 0,
+            max_labels: Arc::default(),
+            changes: Arc::default(),
             gate: Arc::default(),
             abandoned: Vec::new(),
         }
@@ -109,13 +115,13 @@ impl Image {
     /// The most labels of any name that was ever published. Whoever shares the memory must know it
     /// before the names are: see [`Image::labels_with`].
     pub fn max_labels(&self) -> u32 {
-        self.max_labels
+        self.max_labels.load(Relaxed)
     }
 
     /// What [`Image::max_labels`] will be once this zone is published.
     pub fn labels_with(&self, zone: &Zone) -> u32 {
         let labels = zone.owners().map(|owner| name::labels(owner.name()).count() as u32);
-        labels.max().unwrap_or(0).max(self.max_labels)
+        labels.max().unwrap_or(0).max(self.max_labels())
     }
 
     /// How full the image is.
@@ -132,7 +138,8 @@ impl Image {
     /// The engine over this image.
     pub fn reader(&self) -> Reader {
         let gate = Arc::clone(&self.gate);
-        Reader::new(Arc::clone(&self.memory), self.seed, self.max_labels, gate)
+        let (max_labels, changes) = (Arc::clone(&self.max_labels), Arc::clone(&self.changes));
+        Reader::new(Arc::clone(&self.memory), self.seed, max_labels, changes, gate)
     }
 
     /// Answers from `zone` from now on, in place of any version before it.
@@ -150,7 +157,8 @@ impl Image {
             self.give(compiled.extents);
             return Err(needed);
         }
-        self.max_labels = self.max_labels.max(compiled.max_labels);
+        // Before any name of the version: the table's stores release.
+        self.max_labels.fetch_max(compiled.max_labels, Relaxed);
         let is_new = !self.zones.contains_key(zone.apex());
         let appeared = match is_new {
             true => self.add_ancestors(zone.apex()),
@@ -231,11 +239,11 @@ impl Image {
 
     //--- The names of a version
 
-    /// Puts a version's names into the table: new ones first, then those that are there already. On an
-    /// error none of them is there.
+    /// Puts a version's names into the table: new ones first, from below, then those that are there
+    /// already. On an error none of them is there.
     fn appear(&mut self, compiled: &CompiledZone) -> Result<(), PublishError> {
         let (mut inserted, mut replaced) = (Vec::new(), Vec::new());
-        for &(hash, new) in &compiled.nodes {
+        for &(hash, new) in compiled.nodes.iter().rev() {
             let wire = self.wire_of(new);
             let key = Key { wire: &wire, hash };
             let (place, address) = match self.find(key, hash) {
@@ -275,14 +283,17 @@ impl Image {
             inserted.push((place, address));
         }
         for (place, old, new) in replaced {
+            self.changes.fetch_add(1, Relaxed);
             table::replace(&*self.memory, place, old, new);
         }
         Ok(())
     }
 
-    /// Takes a version's names out of the table, except those that another version has replaced.
+    /// Takes a version's names out of the table, from above, except those that another version has
+    /// replaced.
     fn disappear(&mut self, compiled: CompiledZone) -> Retired {
-        for &(hash, address) in compiled.nodes.iter().rev() {
+        for &(hash, address) in &compiled.nodes {
+            self.changes.fetch_add(1, Relaxed);
             if self.flags_of(address) & flag::CUT != 0
                 && table::remove(&*self.memory, hash ^ CUT_BESIDE_APEX, address)
             {
@@ -374,6 +385,7 @@ impl Image {
     //--- Below
 
     fn insert(&mut self, place: u64, address: Address) -> Result<(), PublishError> {
+        self.changes.fetch_add(1, Relaxed);
         table::insert(&*self.memory, place, address)
             .map_err(|_| self.crowded(self.memory.bucket_count()))?;
         self.entries += 1;

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use xdp_common::dns::name::MAX_LABELS;
@@ -19,7 +20,8 @@ const PAYLOAD: u16 = 1232;
 pub struct Reader {
     memory: Arc<dyn Memory>,
     seed: u64,
-    max_labels: u32,
+    max_labels: Arc<AtomicU32>,
+    changes: Arc<AtomicU64>,
     gate: Arc<RwLock<()>>,
 }
 
@@ -40,10 +42,11 @@ impl Reader {
     pub(super) fn new(
         memory: Arc<dyn Memory>,
         seed: u64,
-        max_labels: u32,
+        max_labels: Arc<AtomicU32>,
+        changes: Arc<AtomicU64>,
         gate: Arc<RwLock<()>>,
     ) -> Reader {
-        Reader { memory, seed, max_labels, gate }
+        Reader { memory, seed, max_labels, changes, gate }
     }
 
     /// Held for reading while an answer is made: who takes it for writing knows that no reader is left
@@ -70,22 +73,40 @@ impl Reader {
         if query.len() > MAX_TCP_MESSAGE {
             return Outcome::TooLong;
         }
-        WORKER.with_borrow_mut(|Worker { scratch, message }| {
-            message[..query.len()].copy_from_slice(query);
-            let mut frame = SliceFrame::new(message, query.len());
-            let limits = Limits {
-                response: limit.min(MAX_TCP_MESSAGE),
-                over_udp: !over_tcp,
-                now_s: now,
-                payload: PAYLOAD,
-            };
+        let limits = Limits {
+            response: limit.min(MAX_TCP_MESSAGE),
+            over_udp: !over_tcp,
+            now_s: now,
+            payload: PAYLOAD,
+        };
+        WORKER.with_borrow_mut(|worker| {
             let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-            let outcome = engine::respond(self, &mut frame, query.len(), &limits, scratch);
-            if outcome.is_answered() {
-                response.extend_from_slice(frame.octets());
+            let before = self.changes.load(Relaxed);
+            let outcome = self.attempt(query, &limits, worker, response);
+            if self.changes.load(Relaxed) == before {
+                return outcome;
             }
-            outcome
+            // A name may have come between the look-up of the question and that of its encloser, whose
+            // newer version does not prove the name's absence. By now it is there to be found.
+            self.attempt(query, &limits, worker, response)
         })
+    }
+
+    fn attempt(
+        &self,
+        query: &[u8],
+        limits: &Limits,
+        Worker { scratch, message }: &mut Worker,
+        response: &mut Vec<u8>,
+    ) -> Outcome {
+        response.clear();
+        message[..query.len()].copy_from_slice(query);
+        let mut frame = SliceFrame::new(message, query.len());
+        let outcome = engine::respond(self, &mut frame, query.len(), limits, scratch);
+        if outcome.is_answered() {
+            response.extend_from_slice(frame.octets());
+        }
+        outcome
     }
 }
 
@@ -116,7 +137,7 @@ impl Store for Reader {
     }
 
     fn max_labels(&self) -> usize {
-        self.max_labels as usize
+        self.max_labels.load(Relaxed) as usize
     }
 
     fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>> {

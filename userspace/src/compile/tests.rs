@@ -1,13 +1,14 @@
 //! Zones published, replaced and withdrawn, and what is answered meanwhile.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::serialize::binary::BinDecodable;
 use proptest::prelude::*;
 use xdp_common::Outcome;
 
-use super::{Image, PublishError, Reader};
+use super::{Image, Memory, PublishError, Reader};
 use crate::config::name_from_text;
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::keys::{Algorithm, KeyLayout};
@@ -124,6 +125,169 @@ fn a_new_version_takes_the_place_of_the_old_one() {
     image.release(retired);
     assert_eq!(ask(&image.reader(), "a.example.org.", Rtype::A).outcome, Outcome::NotOurs);
     assert_eq!((image.usage().entries, image.usage().slab_octets), (0, 0));
+}
+
+/// Called at every access of one kind, though not at those that it makes itself.
+type Hook = Mutex<Option<Box<dyn FnMut() + Send>>>;
+
+/// Memory that lets others act in between.
+struct Watched {
+    memory: Mapping,
+    after_store: Hook,
+    before_look_up: Hook,
+}
+
+impl Watched {
+    fn new() -> Watched {
+        let memory = Mapping::anonymous(Size { slab: 16 << 16, buckets: 1 << 10 }).expect("memory");
+        Watched { memory, after_store: Mutex::default(), before_look_up: Mutex::default() }
+    }
+}
+
+fn call(hook: &Hook) {
+    let taken = hook.lock().expect("one thread").take();
+    if let Some(mut taken) = taken {
+        taken();
+        hook.lock().expect("one thread").get_or_insert(taken);
+    }
+}
+
+impl Memory for Watched {
+    fn slab_len(&self) -> usize {
+        self.memory.slab_len()
+    }
+
+    fn bucket_count(&self) -> usize {
+        self.memory.bucket_count()
+    }
+
+    fn write(&self, at: usize, octets: &[u8]) {
+        self.memory.write(at, octets);
+    }
+
+    fn read(&self, at: usize, len: usize) -> Option<&[u8]> {
+        self.memory.read(at, len)
+    }
+
+    fn bucket(&self, index: usize) -> xdp_common::image::Bucket {
+        call(&self.before_look_up);
+        self.memory.bucket(index)
+    }
+
+    fn store(&self, bucket: usize, slot: usize, entry: u64) {
+        self.memory.store(bucket, slot, entry);
+        call(&self.after_store);
+    }
+}
+
+/// Two versions of a zone in which names come and go, and what is asked of them.
+struct Change {
+    versions: [Zone; 2],
+    names: Vec<Name>,
+    queries: Vec<Vec<u8>>,
+    /// The answers of each version.
+    expected: [Vec<Vec<u8>>; 2],
+}
+
+impl Change {
+    fn new(denial: Denial) -> Change {
+        let few = "a A 192.0.2.1\n*.w TXT few\ncut NS ns.example.net.\ngone.too.deep TXT few";
+        let many = "a A 192.0.2.2\nb.c.d.e.f.g TXT many\nx.w TXT many\n*.d.e.f.g TXT many\n\
+                    c2 CNAME a\nb.cut TXT many\nx.few A 192.0.2.3";
+        let names: Vec<Name> = "@ a y.a w x.w y.w cut b.cut y.cut gone.too.deep too.deep deep \
+                                y.too.deep y.deep b.c.d.e.f.g c.d.e.f.g y.c.d.e.f.g y.d.e.f.g \
+                                e.f.g y.e.f.g f.g y.g g c2 few x.few y.few nobody y.nobody"
+            .split_whitespace()
+            .map(|label| name(&format!("{label}.example.org.").replace("@.", "")))
+            .collect();
+        let queries: Vec<Vec<u8>> = names
+            .iter()
+            .flat_map(|name| [Rtype::A, Rtype::TXT, Rtype::NS].map(|rtype| (name, rtype)))
+            .map(|(name, rtype)| query(name.as_wire(), rtype))
+            .collect();
+        let versions = [few, many].map(|records| signed(&zone("example.org.", 1, records), denial));
+        let expected = versions.each_ref().map(|version| {
+            let mut image = small_image();
+            drop(image.publish(version).expect("published"));
+            let reader = image.reader();
+            queries.iter().map(|query| answer(&reader, query)).collect()
+        });
+        Change { versions, names, queries, expected }
+    }
+
+    fn check(&self, place: usize, answer: &[u8]) {
+        let is_one = self.expected.iter().any(|answers| answers[place] == answer);
+        assert!(is_one, "{}: {answer:02x?}", self.names[place / 3]);
+    }
+}
+
+fn answer(reader: &Reader, query: &[u8]) -> Vec<u8> {
+    let mut response = Vec::new();
+    reader.answer(query, false, 1232, NOW, &mut response);
+    response
+}
+
+const BOTH_DENIALS: [Denial; 2] = [Denial::Nsec, Denial::Nsec3 { opt_out: false }];
+
+/// Between any two steps of a change, all that is asked is answered as the old version has it or as the
+/// new one has it, by readers that were made before; the proofs too.
+#[test]
+fn every_step_of_a_change_is_one_version_or_the_other() {
+    for denial in BOTH_DENIALS {
+        let change = Arc::new(Change::new(denial));
+        let memory = Arc::new(Watched::new());
+        let mut image = Image::new(Arc::clone(&memory) as Arc<dyn Memory>, 0x5eed);
+        drop(image.publish(&change.versions[0]).expect("published"));
+        for version in [1, 0] {
+            let (reader, steps) = (image.reader(), Arc::new(AtomicUsize::new(0)));
+            let (asked, counted) = (Arc::clone(&change), Arc::clone(&steps));
+            let hook = move || {
+                for (place, query) in asked.queries.iter().enumerate() {
+                    asked.check(place, &answer(&reader, query));
+                }
+                counted.fetch_add(1, Relaxed);
+            };
+            *memory.after_store.lock().expect("one thread") = Some(Box::new(hook));
+            drop(image.publish(&change.versions[version]).expect("published"));
+            *memory.after_store.lock().expect("one thread") = None;
+            assert!(steps.load(Relaxed) > 10, "{steps:?}");
+        }
+    }
+}
+
+/// A change between any two look-ups that an answer takes leaves the answer one version's.
+#[test]
+fn a_change_within_an_answer_is_one_version_or_the_other() {
+    for denial in BOTH_DENIALS {
+        let change = Arc::new(Change::new(denial));
+        for (place, query) in change.queries.iter().enumerate() {
+            for version in [1, 0] {
+                // Until an answer is complete before so many look-ups.
+                for look_up in 0usize.. {
+                    let memory = Arc::new(Watched::new());
+                    let mut image = Image::new(Arc::clone(&memory) as Arc<dyn Memory>, 0x5eed);
+                    drop(image.publish(&change.versions[1 - version]).expect("published"));
+                    let reader = image.reader();
+                    let (asked, happened) = (Arc::clone(&change), Arc::new(AtomicUsize::new(0)));
+                    let (counted, mut left) = (Arc::clone(&happened), look_up);
+                    let hook = move || {
+                        if left == 0 {
+                            drop(image.publish(&asked.versions[version]).expect("published"));
+                            counted.fetch_add(1, Relaxed);
+                        }
+                        left = left.wrapping_sub(1);
+                    };
+                    *memory.before_look_up.lock().expect("one thread") = Some(Box::new(hook));
+                    change.check(place, &answer(&reader, query));
+                    *memory.before_look_up.lock().expect("one thread") = None;
+                    if happened.load(Relaxed) == 0 {
+                        assert!(look_up > 0, "nothing was looked up");
+                        break;
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! Ethernet frames through all that XDP does with them: what is not answered is unchanged, and what is
+//! answered is a right frame with what the engine says to the message, back to who asked.
+#![no_main]
+
+use std::net::SocketAddr;
+
+use libfuzzer_sys::fuzz_target;
+use sealdns_fuzz::{COMPILED, Compiled, LIMIT, NOW};
+use tests::{dns::Message, frames::Frame};
+use xdp_common::{
+    Outcome, Scratch,
+    dns::query,
+    engine::{compose, deny, exact, find, plan},
+    frame::{Frame as _, SliceFrame},
+    image::Store as _,
+    layers,
+    maps::Config,
+};
+
+const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+const CLIENTS: [&str; 2] = ["198.51.100.1:5353", "[2001:db8::1]:5353"];
+const SERVERS: [&str; 2] = ["198.51.100.2:53", "[2001:db8::2]:53"];
+const TAGS: [&[(u16, u16)]; 4] =
+    [&[], &[(0x8100, 7)], &[(0x88a8, 9), (0x8100, 7)], &[(0x8100, 1), (0x8100, 2), (0x8100, 3)]];
+
+/// Octets of a frame at the most, of what comes in and of what goes out.
+const ROOM: usize = 4096;
+
+/// Octets behind a packet that a socket sends into a veth pair (Linux 6.18).
+const LITTLE: usize = 42;
+
+// The input is a choice, and a frame as it is or a message that a right frame is made of.
+fuzz_target!(|input: (u8, &[u8])| {
+    let (choice, octets) = input;
+    let compiled = &COMPILED[usize::from(choice & 1)];
+    let asked = if choice & 2 == 0 {
+        octets.to_vec()
+    } else {
+        framed(octets, usize::from(choice >> 2 & 1), usize::from(choice >> 3 & 3))
+    };
+    if asked.len() > ROOM {
+        return;
+    }
+    let mut room = [0; ROOM];
+    room[..asked.len()].copy_from_slice(&asked);
+    let end = if choice & 0x20 == 0 { ROOM } else { ROOM.min(asked.len() + LITTLE) };
+    let mut frame = SliceFrame::new(&mut room[..end], asked.len());
+    match serve(compiled, &mut frame) {
+        Err(outcome) => {
+            assert!(!matches!(outcome, Outcome::Torn | Outcome::Broken), "{outcome:?}");
+            assert!(!outcome.is_answered());
+            assert_eq!(frame.octets(), asked, "{outcome:?}: changed");
+        }
+        Ok(()) => check(compiled, &asked, frame.octets()),
+    }
+});
+
+fn framed(message: &[u8], family: usize, tags: usize) -> Vec<u8> {
+    let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
+    let frame = Frame {
+        source_mac: CLIENT_MAC,
+        destination_mac: SERVER_MAC,
+        tags: TAGS[tags].to_vec(),
+        source: address(CLIENTS[family]),
+        destination: address(SERVERS[family]),
+        ttl: 64,
+        payload: message.to_vec(),
+    };
+    frame.encode().unwrap_or_default()
+}
+
+fn config(max_labels: u32, seed: u64) -> Config {
+    let mut config = Config::new();
+    config.now_s = u64::from(*NOW);
+    config.seed = seed;
+    let [a, b, c, d, e, f] = SERVER_MAC;
+    config.macs[0] = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
+    for (place, server) in config.addresses.iter_mut().zip(SERVERS) {
+        let octets = match server.parse::<SocketAddr>().expect("an address").ip() {
+            std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            std::net::IpAddr::V6(address) => address.octets(),
+        };
+        *place =
+            [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|octet| octets[at + octet])));
+    }
+    config.address_count = SERVERS.len() as u32;
+    config.ports[0] = 53u16.to_be();
+    config.payload_limit = LIMIT as u32;
+    config.max_labels = max_labels;
+    config
+}
+
+/// The steps of the programs `serve` and `send` of xdp-ebpf, and the daemon's for names that do not
+/// exist.
+fn serve(compiled: &Compiled, frame: &mut SliceFrame<'_>) -> Result<(), Outcome> {
+    let store = &*compiled.reader;
+    let mut scratch = Box::<Scratch>::default();
+    let scratch = &mut *scratch;
+    layers::decode(frame, &config(compiled.max_labels, store.seed()), scratch)?;
+    let (at, len) = (scratch.layers.message_at(), scratch.layers.message_len());
+    let sum = query::decode(frame, at, len, store.seed(), scratch)?;
+    if !layers::checksum_holds(scratch, sum) {
+        return Err(Outcome::BadChecksum);
+    }
+    if scratch.query.version != 0 {
+        return Err(Outcome::Miss);
+    }
+    scratch.plan.clear();
+    match find::question(store, scratch).ok_or(Outcome::Broken)? {
+        0 => deny::plan(store, scratch)?,
+        found => exact::plan(store, scratch, found)?,
+    };
+    let limit = scratch.query.payload_limit(LIMIT);
+    let total = plan::measure(store, scratch, limit, *NOW)?;
+    let keep = at + compose::records_at(scratch.query.name_len as usize);
+    frame.resize(at + total, keep).ok_or(Outcome::NoRoom)?;
+    let sum = compose::write(store, frame, at, LIMIT as u16, scratch).ok_or(Outcome::Torn)?;
+    layers::reply(frame, scratch, total, sum).ok_or(Outcome::Torn)
+}
+
+fn check(compiled: &Compiled, asked: &[u8], replied: &[u8]) {
+    // Taking it apart recomputes both checksums by the tests' own arithmetic.
+    let reply = Frame::decode(replied).unwrap_or_else(|error| panic!("{error:#}"));
+    assert_eq!((&asked[..6], &asked[6..12]), (&replied[6..12], &replied[..6]));
+    assert!(reply.payload.len() <= LIMIT);
+    Message::read(&reply.payload).unwrap_or_else(|error| panic!("{error:#}"));
+    // The reader of the tests refuses bare pseudo-header sums, and lengths that differ.
+    let Ok(asked) = Frame::decode(asked) else { return };
+    let expected = Frame {
+        source_mac: asked.destination_mac,
+        destination_mac: asked.source_mac,
+        source: asked.destination,
+        destination: asked.source,
+        ttl: 64,
+        ..asked.clone()
+    };
+    let mut said = Vec::new();
+    compiled.reader.answer(&asked.payload, false, LIMIT, *NOW, &mut said);
+    assert_eq!(reply, Frame { payload: said, ..expected });
+}
