@@ -7,6 +7,7 @@
 //! those that are gone leave, from below. The records of the old version stay until no reader is left.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, RwLock};
 
 use xdp_common::engine::find::CUT_BESIDE_APEX;
@@ -65,7 +66,7 @@ pub struct Image {
     /// Names above the apexes of zones.
     ancestors: HashMap<Box<[u8]>, Ancestor>,
     entries: usize,
-    max_labels: u32,
+    max_labels: Arc<AtomicU32>,
     gate: Arc<RwLock<()>>,
     /// Of versions that could not be published.
     abandoned: Vec<Extent>,
@@ -95,7 +96,7 @@ impl Image {
             zones: BTreeMap::new(),
             ancestors: HashMap::new(),
             entries: 0,
-            max_labels: 0,
+            max_labels: Arc::default(),
             gate: Arc::default(),
             abandoned: Vec::new(),
         }
@@ -109,13 +110,13 @@ impl Image {
     /// The most labels of any name that was ever published. Whoever shares the memory must know it
     /// before the names are: see [`Image::labels_with`].
     pub fn max_labels(&self) -> u32 {
-        self.max_labels
+        self.max_labels.load(Ordering::Acquire)
     }
 
     /// What [`Image::max_labels`] will be once this zone is published.
     pub fn labels_with(&self, zone: &Zone) -> u32 {
         let labels = zone.owners().map(|owner| name::labels(owner.name()).count() as u32);
-        labels.max().unwrap_or(0).max(self.max_labels)
+        labels.max().unwrap_or(0).max(self.max_labels())
     }
 
     /// How full the image is.
@@ -132,7 +133,8 @@ impl Image {
     /// The engine over this image.
     pub fn reader(&self) -> Reader {
         let gate = Arc::clone(&self.gate);
-        Reader::new(Arc::clone(&self.memory), self.seed, self.max_labels, gate)
+        let max_labels = Arc::clone(&self.max_labels);
+        Reader::new(Arc::clone(&self.memory), self.seed, max_labels, gate)
     }
 
     /// Answers from `zone` from now on, in place of any version before it.
@@ -146,11 +148,13 @@ impl Image {
         let above = name::labels(zone.apex().as_wire()).count();
         let entries = self.entries + compiled.nodes.len() + above + 1;
         if entries > table::capacity(self.memory.bucket_count()) {
-            let needed = self.full(0, compiled.nodes.len());
             self.give(compiled.extents);
-            return Err(needed);
+            return Err(PublishError::Full {
+                slab_needed: self.memory.slab_len(),
+                buckets_needed: table::buckets_for(entries),
+            });
         }
-        self.max_labels = self.max_labels.max(compiled.max_labels);
+        self.max_labels.fetch_max(compiled.max_labels, Ordering::AcqRel);
         let is_new = !self.zones.contains_key(zone.apex());
         let appeared = match is_new {
             true => self.add_ancestors(zone.apex()),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use xdp_common::engine::{self, Limits};
@@ -10,6 +11,7 @@ use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::{Outcome, Scratch};
 
 use super::{MAX_TCP_MESSAGE, Memory};
+
 /// The payload size that responses announce, in octets (DNS flag day 2020).
 const PAYLOAD: u16 = 1232;
 
@@ -18,7 +20,8 @@ const PAYLOAD: u16 = 1232;
 pub struct Reader {
     memory: Arc<dyn Memory>,
     seed: u64,
-    max_labels: u32,
+    /// The image's: deeper names may be published while this reader answers.
+    max_labels: Arc<AtomicU32>,
     gate: Arc<RwLock<()>>,
 }
 
@@ -39,7 +42,7 @@ impl Reader {
     pub(super) fn new(
         memory: Arc<dyn Memory>,
         seed: u64,
-        max_labels: u32,
+        max_labels: Arc<AtomicU32>,
         gate: Arc<RwLock<()>>,
     ) -> Reader {
         Reader { memory, seed, max_labels, gate }
@@ -114,7 +117,7 @@ impl Store for Reader {
     }
 
     fn max_labels(&self) -> usize {
-        self.max_labels as usize
+        self.max_labels.load(Ordering::Acquire) as usize
     }
 
     fn bucket(&self, hash: u64, probe: usize) -> Option<impl Deref<Target = Bucket>> {
