@@ -153,9 +153,11 @@ impl Image {
         let above = name::labels(zone.apex().as_wire()).count();
         let entries = self.entries + compiled.nodes.len() + above + 1;
         if entries > table::capacity(self.memory.bucket_count()) {
-            let needed = self.full(0, compiled.nodes.len());
             self.give(compiled.extents);
-            return Err(needed);
+            return Err(PublishError::Full {
+                slab_needed: self.memory.slab_len(),
+                buckets_needed: table::buckets_for(entries),
+            });
         }
         // Before any name of the version: the table's stores release.
         self.max_labels.fetch_max(compiled.max_labels, Relaxed);

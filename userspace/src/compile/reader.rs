@@ -12,6 +12,7 @@ use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::{Outcome, Scratch};
 
 use super::{MAX_TCP_MESSAGE, Memory};
+
 /// The payload size that responses announce, in octets (DNS flag day 2020).
 const PAYLOAD: u16 = 1232;
 
