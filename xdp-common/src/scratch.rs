@@ -33,6 +33,8 @@ pub struct Scratch {
     pub offsets: Offsets,
     /// The block of NSEC3's hash that is worked on, and its state.
     pub sha1: crate::sha1::State,
+    /// How often the table had changed when the name was looked up.
+    pub changes: u64,
     /// Places to launder values in.
     pub slots: [u64; 16],
     /// What the frame's headers say.
@@ -55,6 +57,7 @@ impl Scratch {
             name: [0; 512 + SLACK],
             offsets: [0; 128],
             sha1: crate::sha1::State::new(),
+            changes: 0,
             slots: [0; 16],
             layers: Layers::new(),
             query: Query::new(),

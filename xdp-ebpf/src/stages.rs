@@ -37,6 +37,7 @@ fn served<H: Hook>(context: &H) -> Result<Step, Outcome> {
     }
 
     scratch.plan.clear();
+    scratch.changes = maps.changes().ok_or(Outcome::Broken)?;
     let found = find::question(&maps, scratch).ok_or(Outcome::Broken)?;
     match exact::first(scratch, found) {
         Step::At(found, context) => exact::run(&maps, scratch, found, context),
@@ -74,7 +75,12 @@ fn with_maps(
 ) -> Result<Step, Outcome> {
     let maps = Maps::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
-    stage(&maps, scratch)
+    let step = stage(&maps, scratch)?;
+    // The name may have come since it was looked up, and the proof be of a version that has it.
+    if matches!(step, Step::Done(_)) && maps.changes() != Some(recall(&scratch.changes)) {
+        return Err(Outcome::Miss);
+    }
+    Ok(step)
 }
 
 /// Calls the program that takes the next step, or ends.

@@ -45,6 +45,13 @@ impl Maps {
         CONFIG.get(0).map(|config| Maps { config })
     }
 
+    /// How many stores into the table the daemon has begun: it counts them in the first word of the slab.
+    #[inline(always)]
+    pub fn changes(&self) -> Option<u64> {
+        // SAFETY: the word lies inside the chunk; the daemon stores it as a whole, and any value will do.
+        SLAB.get_ptr(0).map(|chunk| unsafe { chunk.cast::<u64>().read_volatile() })
+    }
+
     /// What the daemon says.
     #[inline(always)]
     pub fn config(&self) -> &'static Config {

@@ -8,7 +8,7 @@
 //! version has them that they are of. The records of the old version stay until no reader is left.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 
 use xdp_common::engine::find::CUT_BESIDE_APEX;
@@ -69,8 +69,6 @@ pub struct Image {
     entries: usize,
     /// Shared with all readers: it must be right before deeper names are.
     max_labels: Arc<AtomicU32>,
-    /// Counts changes of the table, each before it is made.
-    changes: Arc<AtomicU64>,
     gate: Arc<RwLock<()>>,
     /// Of versions that could not be published.
     abandoned: Vec<Extent>,
@@ -101,7 +99,6 @@ impl Image {
             ancestors: HashMap::new(),
             entries: 0,
             max_labels: Arc::default(),
-            changes: Arc::default(),
             gate: Arc::default(),
             abandoned: Vec::new(),
         }
@@ -138,8 +135,8 @@ impl Image {
     /// The engine over this image.
     pub fn reader(&self) -> Reader {
         let gate = Arc::clone(&self.gate);
-        let (max_labels, changes) = (Arc::clone(&self.max_labels), Arc::clone(&self.changes));
-        Reader::new(Arc::clone(&self.memory), self.seed, max_labels, changes, gate)
+        let max_labels = Arc::clone(&self.max_labels);
+        Reader::new(Arc::clone(&self.memory), self.seed, max_labels, gate)
     }
 
     /// Answers from `zone` from now on, in place of any version before it.
@@ -285,7 +282,6 @@ impl Image {
             inserted.push((place, address));
         }
         for (place, old, new) in replaced {
-            self.changes.fetch_add(1, Relaxed);
             table::replace(&*self.memory, place, old, new);
         }
         Ok(())
@@ -295,7 +291,6 @@ impl Image {
     /// replaced.
     fn disappear(&mut self, compiled: CompiledZone) -> Retired {
         for &(hash, address) in &compiled.nodes {
-            self.changes.fetch_add(1, Relaxed);
             if self.flags_of(address) & flag::CUT != 0
                 && table::remove(&*self.memory, hash ^ CUT_BESIDE_APEX, address)
             {
@@ -387,7 +382,6 @@ impl Image {
     //--- Below
 
     fn insert(&mut self, place: u64, address: Address) -> Result<(), PublishError> {
-        self.changes.fetch_add(1, Relaxed);
         table::insert(&*self.memory, place, address)
             .map_err(|_| self.crowded(self.memory.bucket_count()))?;
         self.entries += 1;

@@ -28,9 +28,14 @@ pub trait Memory: Send + Sync {
     /// If there is no such bucket.
     fn bucket(&self, index: usize) -> Bucket;
 
-    /// Stores a slot of the table as a whole (an aligned store of 64 bits, release).
+    /// Stores a slot of the table as a whole (an aligned store of 64 bits, release), and counts that
+    /// before.
     ///
     /// # Panics
     /// If there is no such slot.
     fn store(&self, bucket: usize, slot: usize, entry: u64);
+
+    /// How many stores into the table were begun: the first word of the slab, where the programs see it,
+    /// too. Whoever concludes from absence and finds it changed looks again.
+    fn changes(&self) -> u64;
 }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use xdp_common::dns::name::MAX_LABELS;
@@ -22,7 +22,6 @@ pub struct Reader {
     memory: Arc<dyn Memory>,
     seed: u64,
     max_labels: Arc<AtomicU32>,
-    changes: Arc<AtomicU64>,
     gate: Arc<RwLock<()>>,
 }
 
@@ -44,10 +43,9 @@ impl Reader {
         memory: Arc<dyn Memory>,
         seed: u64,
         max_labels: Arc<AtomicU32>,
-        changes: Arc<AtomicU64>,
         gate: Arc<RwLock<()>>,
     ) -> Reader {
-        Reader { memory, seed, max_labels, changes, gate }
+        Reader { memory, seed, max_labels, gate }
     }
 
     /// Held for reading while an answer is made: who takes it for writing knows that no reader is left
@@ -82,9 +80,9 @@ impl Reader {
         };
         WORKER.with_borrow_mut(|worker| {
             let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-            let before = self.changes.load(Relaxed);
+            let before = self.memory.changes();
             let outcome = self.attempt(query, &limits, worker, response);
-            if self.changes.load(Relaxed) == before {
+            if self.memory.changes() == before {
                 return outcome;
             }
             // A name may have come between the look-up of the question and that of its encloser, whose

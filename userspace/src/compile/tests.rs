@@ -178,6 +178,10 @@ impl Memory for Watched {
         self.memory.store(bucket, slot, entry);
         call(&self.after_store);
     }
+
+    fn changes(&self) -> u64 {
+        self.memory.changes()
+    }
 }
 
 /// Two versions of a zone in which names come and go, and what is asked of them.

@@ -137,6 +137,13 @@ impl Mapping {
         // all accesses to it in this process are atomic.
         unsafe { AtomicU64::from_ptr(slots.add(bucket * SLOTS + slot).as_ptr()) }
     }
+
+    /// The first word of the slab, in which no record ever lies.
+    fn count(&self) -> &AtomicU64 {
+        // SAFETY: the slab is a page at least, pages are aligned, and all accesses to its first word in
+        // this process are atomic.
+        unsafe { AtomicU64::from_ptr(self.slab.start.cast::<u64>().as_ptr()) }
+    }
 }
 
 fn check(size: Size) -> Result<(), Errno> {
@@ -183,7 +190,12 @@ impl Memory for Mapping {
     }
 
     fn store(&self, bucket: usize, slot: usize, entry: u64) {
+        self.count().fetch_add(1, Ordering::AcqRel);
         self.slot(bucket, slot).store(entry, Ordering::Release);
+    }
+
+    fn changes(&self) -> u64 {
+        self.count().load(Ordering::Acquire)
     }
 }
 
