@@ -306,7 +306,11 @@ fn is_for_validation(query: &Query, response: &Message, zone: &Zone) -> bool {
         .filter(is(Rtype::CNAME))
         .map(|cname| cname.rdata.as_slice())
         .collect();
-    let is_here = |target: &&[u8]| name::is_at_or_below(target, zone.apex().as_wire());
+    // The DS of the apex is the parent's to answer, and that is not here.
+    let apex = zone.apex().as_wire();
+    let is_ds = Rtype(query.rtype) == Rtype::DS;
+    let is_here =
+        |target: &&[u8]| name::is_at_or_below(target, apex) && !(is_ds && *target == apex);
     let is_round = targets.iter().any(|target| {
         targets.iter().filter(|other| other == &target).count() > 1
             || target.eq_ignore_ascii_case(&query.name)

@@ -450,6 +450,14 @@ pub fn follow<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcom
     let context = scratch.absence.context();
     let target = recall(&scratch.absence.target);
     if target != 0 {
+        if S::UNBOUNDED && context.from != QUESTION {
+            let window = store.record(target).ok_or(Outcome::Broken)?;
+            let node = Node::new(window);
+            let name = window[node.name_at()..].get(..node.name_len());
+            if is_followed(store, scratch, context, name.ok_or(Outcome::Broken)?) {
+                return Ok(Step::Done(Outcome::Positive));
+            }
+        }
         return exact::run(store, scratch, target, context);
     }
     match chase(store, scratch, context)? {
@@ -482,9 +490,8 @@ fn chase<S: Store>(store: &S, scratch: &mut Scratch, context: Context) -> Result
         after += 8;
     }
     let context = Context { from: context.from, len: len as u32 };
-    // A loop comes back to a name that was left by a CNAME before: what was found is the answer. Where
-    // steps are bounded, it ends with them.
-    if S::UNBOUNDED && is_followed(store, scratch, context, len) {
+    // Where steps are bounded, a circle ends with them.
+    if S::UNBOUNDED && is_followed(store, scratch, context, &scratch.name[..len]) {
         return Ok(Step::Done(Outcome::Positive));
     }
     let hash = name::hash(&scratch.name, 0, len, store.seed());
@@ -494,10 +501,9 @@ fn chase<S: Store>(store: &S, scratch: &mut Scratch, context: Context) -> Result
     Ok(if found != 0 { Step::At(found, context) } else { Step::Absent(labels, context) })
 }
 
-/// Whether the name in [`Scratch::name`] is the question's or one that a CNAME points to that stands
-/// in the plan before the context's.
-fn is_followed<S: Store>(store: &S, scratch: &Scratch, context: Context, len: usize) -> bool {
-    let name = &scratch.name[..len];
+/// Whether a name, the context's, is the question's or one that a CNAME points to that stands in the
+/// plan before the context's. So a circle ends: what was found is the answer.
+fn is_followed<S: Store>(store: &S, scratch: &Scratch, context: Context, name: &[u8]) -> bool {
     let question = scratch.question.get(..scratch.query.name_len as usize);
     if question.is_some_and(|question| question.eq_ignore_ascii_case(name)) {
         return true;
@@ -506,7 +512,7 @@ fn is_followed<S: Store>(store: &S, scratch: &Scratch, context: Context, len: us
     scratch.plan.parts[..before].iter().any(|part| {
         let Some(piece) = piece_of(store, &scratch.synthesis, part.address) else { return false };
         let record = &piece.window()[piece.body_at()..];
-        let target = record.get(RDATA_AT..RDATA_AT + len);
+        let target = record.get(RDATA_AT..RDATA_AT + name.len());
         record[2..4] == rtype::CNAME.to_be_bytes()
             && target.is_some_and(|target| target.eq_ignore_ascii_case(name))
     })
