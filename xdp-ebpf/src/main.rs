@@ -9,9 +9,11 @@ mod count;
 mod frame;
 mod store;
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::XdpContext;
+use core::arch::asm;
 use frame::Packet;
 use store::Maps;
 use xdp_common::dns::query;
@@ -36,7 +38,7 @@ pub fn serve(context: XdpContext) -> u32 {
 #[inline(always)]
 fn served(context: &XdpContext) -> Result<Step, Outcome> {
     let packet = Packet::new(context).ok_or(Outcome::Broken)?;
-    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let maps = <Maps>::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
 
     layers::decode(&packet, maps.config(), scratch)?;
@@ -61,30 +63,36 @@ fn served(context: &XdpContext) -> Result<Step, Outcome> {
 /// Finds the closest encloser of a name that does not exist, and plans the referral above it.
 #[xdp]
 pub fn deny(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::enclose))
+    go_on(&context, with_maps(deny::enclose::<Maps>))
 }
 
 /// Finds the NSEC3 that proves that the next closer name does not exist.
 #[xdp]
 pub fn hash(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::hash))
+    go_on(&context, with_maps(deny::hash::<Maps>))
 }
 
 /// Finds the NSEC that does, and plans the wildcard's answer or NXDOMAIN.
 #[xdp]
 pub fn conclude(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::conclude))
+    go_on(&context, with_maps(deny::conclude::<Maps>))
 }
 
 /// Goes where a CNAME leads that the image has not resolved, or that a wildcard has.
 #[xdp]
 pub fn follow(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::follow))
+    go_on(&context, with_maps(deny::follow::<Maps<true>>))
+}
+
+/// Makes a CNAME from a DNAME.
+#[xdp]
+pub fn redirect(context: XdpContext) -> u32 {
+    go_on(&context, with_maps(deny::redirect::<Maps>))
 }
 
 #[inline(always)]
-fn with_maps(
-    stage: impl Fn(&Maps, &mut Scratch) -> Result<Step, Outcome>,
+fn with_maps<const MADE: bool>(
+    stage: impl Fn(&Maps<MADE>, &mut Scratch) -> Result<Step, Outcome>,
 ) -> Result<Step, Outcome> {
     let maps = Maps::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
@@ -107,26 +115,62 @@ fn go_on(context: &XdpContext, step: Result<Step, Outcome>) -> u32 {
 fn call(context: &XdpContext, step: Step) -> Result<(), Outcome> {
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
     scratch.absence.note(&step);
-    let place = match step {
+    match step {
         Step::Done(outcome) => {
             let outcome = deny::finish::<Maps>(scratch, outcome)?;
             scratch.plan.outcome = outcome.index() as u32;
-            maps::SEND
+            if scratch.absence.is_redirected() {
+                tail_call::<{ maps::SEND_MADE }>(context);
+            } else {
+                tail_call::<{ maps::SEND }>(context);
+            }
         }
-        Step::Absent(..) => maps::DENY,
-        Step::Hash => maps::HASH,
-        Step::Conclude => maps::CONCLUDE,
-        Step::At(..) | Step::Chase(_) => maps::FOLLOW,
-    };
-    // SAFETY: the context is the one the kernel passed in.
-    unsafe { PROGRAMS.tail_call(context, place) };
+        Step::Absent(..) => tail_call::<{ maps::DENY }>(context),
+        Step::Redirect => tail_call::<{ maps::REDIRECT }>(context),
+        Step::Hash => tail_call::<{ maps::HASH }>(context),
+        Step::Conclude => tail_call::<{ maps::CONCLUDE }>(context),
+        Step::At(..) | Step::Chase(_) => tail_call::<{ maps::FOLLOW }>(context),
+    }
     Ok(())
+}
+
+/// Calls a program; comes back only if there is none. The place is part of the instructions, so that calls
+/// of different programs are not merged into one with a computed place: only those with a constant one
+/// become plain jumps.
+#[inline(always)]
+fn tail_call<const PLACE: u32>(context: &XdpContext) {
+    // SAFETY: the context is the one the kernel passed in, the map is a program array, and registers
+    // are used as linux/bpf.h says of bpf_tail_call, which is number 12.
+    unsafe {
+        asm!(
+            "r3 = {place}",
+            "call 12",
+            place = const PLACE,
+            inlateout("r1") context.as_ptr() => _,
+            inlateout("r2") &raw const PROGRAMS => _,
+            lateout("r0") _,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+        );
+    }
 }
 
 /// Makes room for the planned answer, writes it, and turns the headers round.
 #[xdp]
 pub fn send(context: XdpContext) -> u32 {
-    match sent(&context) {
+    end(sent(&context, Maps::<false>::new()))
+}
+
+/// The same for an answer with a CNAME in it that was made from a DNAME.
+#[xdp]
+pub fn send_made(context: XdpContext) -> u32 {
+    end(sent(&context, Maps::<true>::new()))
+}
+
+#[inline(always)]
+fn end(sent: Result<(), Outcome>) -> u32 {
+    match sent {
         Ok(()) => Outcome::Positive.action(),
         Err(outcome) => {
             count::outcome(outcome);
@@ -136,9 +180,9 @@ pub fn send(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn sent(context: &XdpContext) -> Result<(), Outcome> {
+fn sent<const MADE: bool>(context: &XdpContext, maps: Option<Maps<MADE>>) -> Result<(), Outcome> {
     let mut packet = Packet::new(context).ok_or(Outcome::Broken)?;
-    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let maps = maps.ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
 
     let payload = maps.config().payload_limit;
