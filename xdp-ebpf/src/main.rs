@@ -32,14 +32,12 @@ static PROGRAMS: ProgramArray = ProgramArray::with_max_entries(maps::PROGRAM_COU
 /// at the cut, the apex.
 #[xdp]
 pub fn serve(context: XdpContext) -> u32 {
-    go_on(&context, served(&context))
+    stage(&context, |maps: &Maps, scratch| served(&context, maps, scratch))
 }
 
 #[inline(always)]
-fn served(context: &XdpContext) -> Result<Step, Outcome> {
+fn served(context: &XdpContext, maps: &Maps, scratch: &mut Scratch) -> Result<Step, Outcome> {
     let packet = Packet::new(context).ok_or(Outcome::Broken)?;
-    let maps = <Maps>::new().ok_or(Outcome::Broken)?;
-    let scratch = store::scratch().ok_or(Outcome::Broken)?;
 
     layers::decode(&packet, maps.config(), scratch)?;
     let message_at = scratch.layers.message_at();
@@ -53,9 +51,9 @@ fn served(context: &XdpContext) -> Result<Step, Outcome> {
     }
 
     scratch.plan.clear();
-    let found = find::question(&maps, scratch).ok_or(Outcome::Broken)?;
+    let found = find::question(maps, scratch).ok_or(Outcome::Broken)?;
     match exact::first(scratch, found) {
-        Step::At(found, context) => exact::run(&maps, scratch, found, context),
+        Step::At(found, context) => exact::run(maps, scratch, found, context),
         step => Ok(step),
     }
 }
@@ -63,46 +61,40 @@ fn served(context: &XdpContext) -> Result<Step, Outcome> {
 /// Finds the closest encloser of a name that does not exist, and plans the referral above it.
 #[xdp]
 pub fn deny(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::enclose::<Maps>))
+    stage(&context, deny::enclose::<Maps>)
 }
 
 /// Finds the NSEC3 that proves that the next closer name does not exist.
 #[xdp]
 pub fn hash(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::hash::<Maps>))
+    stage(&context, deny::hash::<Maps>)
 }
 
 /// Finds the NSEC that does, and plans the wildcard's answer or NXDOMAIN.
 #[xdp]
 pub fn conclude(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::conclude::<Maps>))
+    stage(&context, deny::conclude::<Maps>)
 }
 
 /// Goes where a CNAME leads that the image has not resolved, or that a wildcard has.
 #[xdp]
 pub fn follow(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::follow::<Maps<true>>))
+    stage(&context, deny::follow::<Maps<true>>)
 }
 
 /// Makes a CNAME from a DNAME.
 #[xdp]
 pub fn redirect(context: XdpContext) -> u32 {
-    go_on(&context, with_maps(deny::redirect::<Maps>))
+    stage(&context, deny::redirect::<Maps>)
 }
 
+/// Takes a step and calls the program that takes the next one.
 #[inline(always)]
-fn with_maps<const MADE: bool>(
-    stage: impl Fn(&Maps<MADE>, &mut Scratch) -> Result<Step, Outcome>,
-) -> Result<Step, Outcome> {
-    let maps = Maps::new().ok_or(Outcome::Broken)?;
-    let scratch = store::scratch().ok_or(Outcome::Broken)?;
-    stage(&maps, scratch)
-}
-
-/// Calls the program that takes the next step, or ends.
-#[inline(always)]
-fn go_on(context: &XdpContext, step: Result<Step, Outcome>) -> u32 {
-    let outcome = match step.and_then(|step| call(context, step)) {
+fn stage<const MADE: bool>(
+    context: &XdpContext,
+    take: impl Fn(&Maps<MADE>, &mut Scratch) -> Result<Step, Outcome>,
+) -> u32 {
+    let outcome = match step(context, take) {
         // Here only if the daemon has not filled the place.
         Ok(()) => Outcome::Broken,
         Err(outcome) => outcome,
@@ -112,8 +104,13 @@ fn go_on(context: &XdpContext, step: Result<Step, Outcome>) -> u32 {
 }
 
 #[inline(always)]
-fn call(context: &XdpContext, step: Step) -> Result<(), Outcome> {
+fn step<const MADE: bool>(
+    context: &XdpContext,
+    take: impl Fn(&Maps<MADE>, &mut Scratch) -> Result<Step, Outcome>,
+) -> Result<(), Outcome> {
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
+    let step = take(&maps, scratch)?;
     scratch.absence.note(&step);
     match step {
         Step::Done(outcome) => {
