@@ -170,7 +170,7 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
     scratch.layers.udp_at = udp_at as u32;
 
     let udp = le64(frame, udp_at).ok_or(Outcome::NotUdp)?;
-    if !is_served(config, udp >> 16 & 0xffff) {
+    if !is_served(config, udp >> 16 & 0xffff, &mut scratch.slots[5]) {
         return Err(Outcome::NotOurPort);
     }
     check_addresses(frame, config, &addresses, scratch)?;
@@ -193,14 +193,17 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
 
 /// Whether a UDP port (as it lies in memory) is one that is answered.
 #[inline(always)]
-fn is_served(config: &Config, port: u64) -> bool {
-    // A port of zero would be equal to the places that are not used.
+fn is_served(config: &Config, port: u64, slot: &mut u64) -> bool {
     let (mut served, mut index) = (0u64, 0);
     while index < MAX_PORTS {
-        served |= is_zero(config.ports[index] as u64 ^ port);
+        let known = config.ports[index] as u64;
+        if known == 0 {
+            break;
+        }
+        served |= is_zero(known ^ port);
         index += 1;
     }
-    served & !is_zero(port) != 0
+    forget(slot, served) != 0
 }
 
 /// Checks that the frame is to one of our MAC addresses and to an address that is served, and from
@@ -215,10 +218,14 @@ fn check_addresses<F: Frame>(
     let mac = le64(frame, 0).ok_or(Outcome::NotIp)? & 0xffff_ffff_ffff;
     let (mut ours, mut index) = (0u64, 0);
     while index < MAX_MACS {
-        ours |= is_zero(config.macs[index] ^ mac);
+        let known = config.macs[index];
+        if known == 0 {
+            break;
+        }
+        ours |= is_zero(known ^ mac);
         index += 1;
     }
-    if forget(&mut scratch.slots[2], ours & !is_zero(mac)) == 0 {
+    if forget(&mut scratch.slots[2], ours) == 0 {
         return Err(Outcome::NotOurAddress);
     }
     let (mut ours, mut own_source, mut index) = (0u64, 0u64, 0);

@@ -78,11 +78,11 @@ pub struct Config {
     pub now_s: u64,
     /// Key of the names' hash.
     pub seed: u64,
-    /// MAC addresses of the devices, as they lie in memory, upper 16 bits zero; 0 for none.
+    /// MAC addresses of the devices, as they lie in memory, upper 16 bits zero; 0 ends them.
     pub macs: [u64; MAX_MACS],
     /// Addresses that are served, IPv4 mapped into IPv6, as they lie in memory.
     pub addresses: [[u64; 2]; MAX_ADDRESSES],
-    /// UDP ports that are answered, as they lie in memory (network order); 0 for none.
+    /// UDP ports that are answered, as they lie in memory (network order); 0 ends them.
     pub ports: [u16; MAX_PORTS],
     /// How many of `addresses` count.
     pub address_count: u32,

@@ -12,7 +12,7 @@ use aya_ebpf::programs::XdpContext;
 use core::arch::asm;
 use core::ptr::NonNull;
 use xdp_common::bytes;
-use xdp_common::checksum::add_u64;
+use xdp_common::checksum::Sum;
 use xdp_common::frame::Frame;
 use xdp_common::image::Window;
 use xdp_common::image::piece::PART;
@@ -164,7 +164,7 @@ impl Frame for Packet<'_> {
     fn copy_out(&self, at: usize, len: usize, room: &mut QuestionRoom) -> Option<u64> {
         let start = self.at(at);
         let end = self.context.data_end();
-        let (mut sum, mut place) = (0u64, 0);
+        let (mut sum, mut place) = (Sum::new(), 0);
         while place < MAX_QUERY {
             if place + 8 > len {
                 break;
@@ -176,7 +176,7 @@ impl Frame for Packet<'_> {
             // SAFETY: these octets lie inside the packet, by the check above.
             let word = unsafe { (word_at as *const u64).read_unaligned() };
             bytes::put(room, place, word.to_le_bytes());
-            sum = add_u64(sum, word);
+            sum.add(word);
             place += 8;
         }
         self.forgotten(place);
@@ -187,7 +187,8 @@ impl Frame for Packet<'_> {
         let rest = last >> 8 >> ((7 - (len & 7)) * 8);
         bytes::put(room, whole, rest.to_le_bytes());
         bytes::put(room, whole + 8, [0; 8]);
-        Some(add_u64(sum, rest))
+        sum.add(rest);
+        Some(sum.total())
     }
 
     #[inline(always)]

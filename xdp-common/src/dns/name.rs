@@ -1,7 +1,7 @@
 //! Names in wire format: the walk over labels, lower case, and the hash (RFC 1035, RFC 4343).
 
 use crate::bytes::{low_octets, put, u8_at, u64_at};
-use crate::checksum;
+use crate::checksum::Sum;
 use crate::launder::forget;
 use crate::scratch::{NameRoom, Offsets, Scratch};
 
@@ -94,7 +94,7 @@ pub fn walk(
 /// it. Returns its hash and the one's-complement sum of the name as sent.
 #[inline(always)]
 pub fn lowercase(scratch: &mut Scratch, len: usize, seed: u64) -> (u64, u64) {
-    let (mut hash, mut sum) = (seed ^ len as u64, 0u64);
+    let (mut hash, mut sum) = (seed ^ len as u64, Sum::new());
     let words = len >> 3;
     let mut word = 0;
     while word < MAX_NAME_WORDS {
@@ -102,7 +102,7 @@ pub fn lowercase(scratch: &mut Scratch, len: usize, seed: u64) -> (u64, u64) {
             break;
         }
         let sent = u64_at(&scratch.question, word * 8);
-        sum = checksum::add_u64(sum, sent);
+        sum.add(sent);
         let lower = lowercase8(sent);
         put(&mut scratch.name, word * 8, lower.to_le_bytes());
         hash = mix(hash, lower);
@@ -110,14 +110,14 @@ pub fn lowercase(scratch: &mut Scratch, len: usize, seed: u64) -> (u64, u64) {
     }
     let tail = len & !7;
     let sent = low_octets(u64_at(&scratch.question, tail), len);
-    sum = checksum::add_u64(sum, sent);
+    sum.add(sent);
     let lower = lowercase8(sent);
     put(&mut scratch.name, tail, lower.to_le_bytes());
     put(&mut scratch.name, tail + 8, [0; 16]);
     if len & 7 != 0 {
         hash = mix(hash, lower);
     }
-    (forget(&mut scratch.slots[3], finish(hash)), forget(&mut scratch.slots[4], sum))
+    (forget(&mut scratch.slots[3], finish(hash)), forget(&mut scratch.slots[4], sum.total()))
 }
 
 /// The twelve octets of a label that indexes are sorted by: its first octets, zeros after its end.
@@ -133,6 +133,7 @@ pub fn label_key(room: &NameRoom, at: usize) -> (u64, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checksum::{fold, of};
     use proptest::prelude::*;
 
     fn walked(wire: &[u8]) -> Option<(usize, usize)> {
@@ -187,7 +188,7 @@ mod tests {
             room[..len].copy_from_slice(&scratch.name[..len].to_ascii_lowercase());
             prop_assert_eq!(hash_of_question, hash(&room, 0, len, seed));
             let sent = &scratch.question[..len];
-            prop_assert_eq!(checksum::fold(sum) % 0xffff, checksum::of(sent) % 0xffff);
+            prop_assert_eq!(fold(sum) % 0xffff, of(sent) % 0xffff);
         }
     }
 
