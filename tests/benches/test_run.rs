@@ -60,7 +60,7 @@ fn main() -> Result<()> {
     let cache = cache();
     fs::create_dir_all(&cache)?;
     let nsec = zones::nsec(&cache, names as usize)?;
-    let nsec3 = zones::nsec3(&cache)?;
+    let nsec3 = zones::nsec3(&cache, names as usize)?;
     let rig = Rig::new(&[nsec, nsec3])?;
     println!("{:#}", rig.run(&cases(names), repeat)?);
     Ok(())
@@ -113,39 +113,45 @@ impl Case {
 }
 
 fn cases(names: u32) -> Vec<Case> {
-    use Outcome::{Miss, Nodata, NotOurPort, Positive, Referral, Truncated};
-    let host = || zones::host(7);
+    use Outcome::{Nodata, NotOurPort, NotOurs, Nxdomain, Positive, Referral, Truncated, Wildcard};
+    let (host, gap) = (&*zones::host(7), &*zones::gap(7));
+    let (nsec, nsec3) = (zones::below, zones::below_nsec3);
+    let hot =
+        |title, name, qtype, outcome, answers| Case::new(title, name, qtype, outcome, answers);
+    let random = |title, name, qtype, outcome, answers| Case {
+        names,
+        ..Case::new(title, name, qtype, outcome, answers)
+    };
     vec![
-        Case::new("positive", host(), Rtype::A, Positive, zones::ADDRESSES + 1),
+        hot("positive", nsec(&[host]), Rtype::A, Positive, zones::ADDRESSES + 1),
         Case {
             edns: Edns::Plain,
-            ..Case::new("positive, DO=0", host(), Rtype::A, Positive, zones::ADDRESSES)
+            ..hot("positive, DO=0", nsec(&[host]), Rtype::A, Positive, zones::ADDRESSES)
         },
         Case {
             ipv6: true,
-            ..Case::new("positive, over IPv6", host(), Rtype::A, Positive, zones::ADDRESSES + 1)
+            ..hot("positive, over IPv6", nsec(&[host]), Rtype::A, Positive, zones::ADDRESSES + 1)
         },
-        Case::new("CNAME chain of 2", zones::below("chain"), Rtype::A, Positive, 4 + 5),
-        Case::new("NODATA, NSEC", host(), Rtype::MX, Nodata, 0),
-        Case::new("NODATA, NSEC3", zones::host_nsec3(7), Rtype::MX, Nodata, 0),
-        Case::new("referral with DS", zones::below("cut"), Rtype::A, Referral, 0),
-        Case {
-            edns: Edns::None,
-            ..Case::new("truncated", zones::below("long"), Rtype::TXT, Truncated, 0)
-        },
-        Case::new("miss, passed up", zones::below("nobody"), Rtype::A, Miss, 0),
-        Case { port: 54, ..Case::new("foreign, passed up", host(), Rtype::A, NotOurPort, 0) },
-        Case {
-            names,
-            ..Case::new(
-                "positive, names at random",
-                host(),
-                Rtype::A,
-                Positive,
-                zones::ADDRESSES + 1,
-            )
-        },
-        Case { names, ..Case::new("NODATA, names at random", host(), Rtype::MX, Nodata, 0) },
+        hot("CNAME chain of 2", nsec(&["chain"]), Rtype::A, Positive, 4 + 5),
+        hot("NODATA, NSEC", nsec(&[host]), Rtype::MX, Nodata, 0),
+        hot("NODATA, NSEC3", nsec3(&[host]), Rtype::MX, Nodata, 0),
+        hot("referral with DS", nsec(&["cut"]), Rtype::A, Referral, 0),
+        hot("referral below the cut", nsec(&[host, "cut"]), Rtype::A, Referral, 0),
+        hot("wildcard, NSEC", nsec(&[host, "wild"]), Rtype::A, Wildcard, 2),
+        hot("wildcard, NSEC3", nsec3(&[host, "wild"]), Rtype::A, Wildcard, 2),
+        hot("NXDOMAIN, NSEC", nsec(&[gap]), Rtype::A, Nxdomain, 0),
+        hot("NXDOMAIN, NSEC3", nsec3(&[gap]), Rtype::A, Nxdomain, 0),
+        Case { edns: Edns::None, ..hot("NXDOMAIN, no EDNS", nsec(&[gap]), Rtype::A, Nxdomain, 0) },
+        Case { edns: Edns::None, ..hot("truncated", nsec(&["long"]), Rtype::TXT, Truncated, 0) },
+        hot("not ours, passed up", zones::elsewhere(), Rtype::A, NotOurs, 0),
+        Case { port: 54, ..hot("foreign, passed up", nsec(&[host]), Rtype::A, NotOurPort, 0) },
+        random("positive, random", nsec(&[host]), Rtype::A, Positive, zones::ADDRESSES + 1),
+        random("NODATA, random", nsec(&[host]), Rtype::MX, Nodata, 0),
+        random("referral, random", nsec(&[host, "cut"]), Rtype::A, Referral, 0),
+        random("wildcard, NSEC, random", nsec(&[host, "wild"]), Rtype::A, Wildcard, 2),
+        random("wildcard, NSEC3, random", nsec3(&[host, "wild"]), Rtype::A, Wildcard, 2),
+        random("NXDOMAIN, NSEC, random", nsec(&[gap]), Rtype::A, Nxdomain, 0),
+        random("NXDOMAIN, NSEC3, random", nsec3(&[gap]), Rtype::A, Nxdomain, 0),
     ]
 }
 
@@ -286,7 +292,7 @@ impl Rig {
     /// What one step back of the frame's end costs: regrowing with many less regrowing with none. A step
     /// costs the same whatever its length.
     fn shrink(&mut self, repeat: u32) -> Result<Figures> {
-        let case = Case::new("", zones::host(7), Rtype::A, Outcome::Positive, 0);
+        let case = Case::new("", zones::below(&[&zones::host(7)]), Rtype::A, Outcome::Positive, 0);
         let frame = frame(&case)?;
         self.ask(&case, &frame)?;
         let mut figures = Vec::new();

@@ -46,6 +46,10 @@ pub const HASH: u32 = 2;
 pub const CONCLUDE: u32 = 3;
 /// The place of the program that goes where a CNAME leads.
 pub const FOLLOW: u32 = 4;
+/// The place of the program that makes a CNAME from a DNAME.
+pub const REDIRECT: u32 = 5;
+/// The place of the program that sends an answer with such a CNAME in it.
+pub const SEND_MADE: u32 = 6;
 /// The program that packets come to first, and those it calls, with their places.
 pub const ENTRY_PROGRAM: &str = "serve";
 /// The same on TCX.
@@ -53,8 +57,15 @@ pub const TCX_ENTRY_PROGRAM: &str = "tcx_serve";
 /// What the names of TCX's programs begin with; what follows is the name of XDP's.
 pub const TCX_PREFIX: &str = "tcx_";
 /// The programs in [`PROGRAMS`] by name.
-pub const TAIL_PROGRAMS: [(&str, u32); 5] =
-    [("send", SEND), ("deny", DENY), ("hash", HASH), ("conclude", CONCLUDE), ("follow", FOLLOW)];
+pub const TAIL_PROGRAMS: [(&str, u32); 7] = [
+    ("send", SEND),
+    ("deny", DENY),
+    ("hash", HASH),
+    ("conclude", CONCLUDE),
+    ("follow", FOLLOW),
+    ("redirect", REDIRECT),
+    ("send_made", SEND_MADE),
+];
 
 /// Octets of one entry of the slab: large enough that little is lost at the ends, small enough that
 /// the verifier can follow the offset.

@@ -45,7 +45,7 @@ pub struct Scratch {
     pub plan: Plan,
     /// What is known of a name that does not exist.
     pub absence: Absence,
-    /// A CNAME synthesised from a DNAME, in the format of a piece (the host's).
+    /// A CNAME synthesised from a DNAME, in the format of a piece.
     pub synthesis: crate::image::Window,
 }
 

@@ -1,6 +1,9 @@
 //! The hooks that packets come from: XDP in the driver, and TCX on the socket buffer behind it. Here is
 //! all that they differ in.
 
+use core::arch::asm;
+use core::ffi::c_void;
+
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::helpers::generated::{
@@ -45,7 +48,7 @@ pub trait Hook {
     fn adjust_head(&self, by: i32) -> Option<()>;
 
     /// Goes on in another program; returns only if the daemon has not filled its place.
-    fn tail_call(&self, place: u32);
+    fn tail_call<const PLACE: u32>(&self);
 
     /// What the kernel is to do with the packet. An answer leaves through the device it came from.
     fn verdict(&self, outcome: Outcome) -> Self::Verdict;
@@ -82,9 +85,9 @@ impl Hook for XdpContext {
     }
 
     #[inline(always)]
-    fn tail_call(&self, place: u32) {
-        // SAFETY: the context is the one the kernel passed in.
-        unsafe { PROGRAMS.tail_call(self, place) };
+    fn tail_call<const PLACE: u32>(&self) {
+        // SAFETY: the context is the one the kernel passed in, and the map an array of programs.
+        unsafe { jump::<PLACE>(self.as_ptr(), &raw const PROGRAMS) };
     }
 
     #[inline(always)]
@@ -122,9 +125,9 @@ impl Hook for TcContext {
     }
 
     #[inline(always)]
-    fn tail_call(&self, place: u32) {
-        // SAFETY: the context is the one the kernel passed in.
-        unsafe { TCX_PROGRAMS.tail_call(self, place) };
+    fn tail_call<const PLACE: u32>(&self) {
+        // SAFETY: the context is the one the kernel passed in, and the map an array of programs.
+        unsafe { jump::<PLACE>(self.as_ptr(), &raw const TCX_PROGRAMS) };
     }
 
     #[inline(always)]
@@ -138,6 +141,30 @@ impl Hook for TcContext {
             // The next program's, and at last the stack's.
             TC_ACT_UNSPEC
         }
+    }
+}
+
+/// Calls a program; comes back only if there is none. The place is part of the instructions, so that calls
+/// of different programs are not merged into one with a computed place: only those with a constant one
+/// become plain jumps.
+///
+/// # Safety
+/// The context must be the one the kernel passed in.
+#[inline(always)]
+unsafe fn jump<const PLACE: u32>(context: *mut c_void, programs: *const ProgramArray) {
+    // SAFETY: registers are used as linux/bpf.h says of bpf_tail_call, which is number 12.
+    unsafe {
+        asm!(
+            "r3 = {place}",
+            "call 12",
+            place = const PLACE,
+            inlateout("r1") context => _,
+            inlateout("r2") programs => _,
+            lateout("r0") _,
+            lateout("r3") _,
+            lateout("r4") _,
+            lateout("r5") _,
+        );
     }
 }
 

@@ -46,10 +46,22 @@ pub fn follow(context: XdpContext) -> u32 {
     stages::follow(&context)
 }
 
+/// [`stages::redirect`].
+#[xdp]
+pub fn redirect(context: XdpContext) -> u32 {
+    stages::redirect(&context)
+}
+
 /// [`stages::send`].
 #[xdp]
 pub fn send(context: XdpContext) -> u32 {
     stages::send(&context)
+}
+
+/// [`stages::send_made`].
+#[xdp]
+pub fn send_made(context: XdpContext) -> u32 {
+    stages::send_made(&context)
 }
 
 /// [`stages::serve`] on TCX.
@@ -83,10 +95,22 @@ pub fn tcx_follow(context: TcContext) -> i32 {
     stages::follow(&context)
 }
 
+/// [`stages::redirect`] on TCX.
+#[classifier]
+pub fn tcx_redirect(context: TcContext) -> i32 {
+    stages::redirect(&context)
+}
+
 /// [`stages::send`] on TCX.
 #[classifier]
 pub fn tcx_send(context: TcContext) -> i32 {
     stages::send(&context)
+}
+
+/// [`stages::send_made`] on TCX.
+#[classifier]
+pub fn tcx_send_made(context: TcContext) -> i32 {
+    stages::send_made(&context)
 }
 
 /// Never reached: the verifier refuses a program in which it could be.

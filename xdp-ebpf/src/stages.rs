@@ -16,14 +16,12 @@ use crate::store::{self, Maps};
 /// at the cut, the apex.
 #[inline(always)]
 pub fn serve<H: Hook>(context: &H) -> H::Verdict {
-    go_on(context, served(context))
+    stage::<_, false, false>(context, |maps: &Maps, scratch| served(context, maps, scratch))
 }
 
 #[inline(always)]
-fn served<H: Hook>(context: &H) -> Result<Step, Outcome> {
+fn served<H: Hook>(context: &H, maps: &Maps, scratch: &mut Scratch) -> Result<Step, Outcome> {
     let packet = Packet::new(context).ok_or(Outcome::Broken)?;
-    let maps = Maps::new().ok_or(Outcome::Broken)?;
-    let scratch = store::scratch().ok_or(Outcome::Broken)?;
 
     layers::decode(&packet, maps.config(), scratch)?;
     let message_at = scratch.layers.message_at();
@@ -38,9 +36,9 @@ fn served<H: Hook>(context: &H) -> Result<Step, Outcome> {
 
     scratch.plan.clear();
     scratch.changes = maps.changes().ok_or(Outcome::Broken)?;
-    let found = find::question(&maps, scratch).ok_or(Outcome::Broken)?;
+    let found = find::question(maps, scratch).ok_or(Outcome::Broken)?;
     match exact::first(scratch, found) {
-        Step::At(found, context) => exact::run(&maps, scratch, found, context),
+        Step::At(found, context) => exact::run(maps, scratch, found, context),
         step => Ok(step),
     }
 }
@@ -48,45 +46,40 @@ fn served<H: Hook>(context: &H) -> Result<Step, Outcome> {
 /// Finds the closest encloser of a name that does not exist, and plans the referral above it.
 #[inline(always)]
 pub fn deny<H: Hook>(context: &H) -> H::Verdict {
-    go_on(context, with_maps(|maps, scratch| deny::enclose(maps, scratch)))
+    stage::<_, false, true>(context, |maps, scratch| deny::enclose(maps, scratch))
 }
 
 /// Finds the NSEC3 that proves that the next closer name does not exist.
 #[inline(always)]
 pub fn hash<H: Hook>(context: &H) -> H::Verdict {
-    go_on(context, with_maps(|maps, scratch| deny::hash(maps, scratch)))
+    stage::<_, false, true>(context, |maps, scratch| deny::hash(maps, scratch))
 }
 
 /// Finds the NSEC that does, and plans the wildcard's answer or NXDOMAIN.
 #[inline(always)]
 pub fn conclude<H: Hook>(context: &H) -> H::Verdict {
-    go_on(context, with_maps(|maps, scratch| deny::conclude(maps, scratch)))
+    stage::<_, false, true>(context, |maps, scratch| deny::conclude(maps, scratch))
 }
 
 /// Goes where a CNAME leads that the image has not resolved, or that a wildcard has.
 #[inline(always)]
 pub fn follow<H: Hook>(context: &H) -> H::Verdict {
-    go_on(context, with_maps(|maps, scratch| deny::follow(maps, scratch)))
+    stage::<_, true, true>(context, |maps, scratch| deny::follow(maps, scratch))
 }
 
+/// Makes a CNAME from a DNAME.
 #[inline(always)]
-fn with_maps(
-    stage: impl Fn(&Maps, &mut Scratch) -> Result<Step, Outcome>,
-) -> Result<Step, Outcome> {
-    let maps = Maps::new().ok_or(Outcome::Broken)?;
-    let scratch = store::scratch().ok_or(Outcome::Broken)?;
-    let step = stage(&maps, scratch)?;
-    // The name may have come since it was looked up, and the proof be of a version that has it.
-    if matches!(step, Step::Done(_)) && maps.changes() != Some(recall(&scratch.changes)) {
-        return Err(Outcome::Miss);
-    }
-    Ok(step)
+pub fn redirect<H: Hook>(context: &H) -> H::Verdict {
+    stage::<_, false, true>(context, |maps, scratch| deny::redirect(maps, scratch))
 }
 
-/// Calls the program that takes the next step, or ends.
+/// Takes a step and calls the program that takes the next one.
 #[inline(always)]
-fn go_on<H: Hook>(context: &H, step: Result<Step, Outcome>) -> H::Verdict {
-    let outcome = match step.and_then(|step| call(context, step)) {
+fn stage<H: Hook, const MADE: bool, const CONCLUDES: bool>(
+    context: &H,
+    take: impl Fn(&Maps<MADE>, &mut Scratch) -> Result<Step, Outcome>,
+) -> H::Verdict {
+    let outcome = match step::<_, MADE, CONCLUDES>(context, take) {
         // Here only if the daemon has not filled the place.
         Ok(()) => Outcome::Broken,
         Err(outcome) => outcome,
@@ -96,28 +89,52 @@ fn go_on<H: Hook>(context: &H, step: Result<Step, Outcome>) -> H::Verdict {
 }
 
 #[inline(always)]
-fn call<H: Hook>(context: &H, step: Step) -> Result<(), Outcome> {
+fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
+    context: &H,
+    take: impl Fn(&Maps<MADE>, &mut Scratch) -> Result<Step, Outcome>,
+) -> Result<(), Outcome> {
+    let maps = Maps::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
+    let step = take(&maps, scratch)?;
     scratch.absence.note(&step);
-    let place = match step {
+    match step {
         Step::Done(outcome) => {
+            // The name may have come since it was looked up, and the proof be of a version that has it.
+            if CONCLUDES && maps.changes() != Some(recall(&scratch.changes)) {
+                return Err(Outcome::Miss);
+            }
             let outcome = deny::finish::<Maps>(scratch, outcome)?;
             scratch.plan.outcome = outcome.index() as u32;
-            maps::SEND
+            if scratch.absence.is_redirected() {
+                context.tail_call::<{ maps::SEND_MADE }>();
+            } else {
+                context.tail_call::<{ maps::SEND }>();
+            }
         }
-        Step::Absent(..) => maps::DENY,
-        Step::Hash => maps::HASH,
-        Step::Conclude => maps::CONCLUDE,
-        Step::At(..) | Step::Chase(_) => maps::FOLLOW,
-    };
-    context.tail_call(place);
+        Step::Absent(..) => context.tail_call::<{ maps::DENY }>(),
+        Step::Redirect => context.tail_call::<{ maps::REDIRECT }>(),
+        Step::Hash => context.tail_call::<{ maps::HASH }>(),
+        Step::Conclude => context.tail_call::<{ maps::CONCLUDE }>(),
+        Step::At(..) | Step::Chase(_) => context.tail_call::<{ maps::FOLLOW }>(),
+    }
     Ok(())
 }
 
 /// Makes room for the planned answer, writes it, and turns the headers round.
 #[inline(always)]
 pub fn send<H: Hook>(context: &H) -> H::Verdict {
-    match sent(context) {
+    end(context, sent(context, Maps::<false>::new()))
+}
+
+/// The same for an answer with a CNAME in it that was made from a DNAME.
+#[inline(always)]
+pub fn send_made<H: Hook>(context: &H) -> H::Verdict {
+    end(context, sent(context, Maps::<true>::new()))
+}
+
+#[inline(always)]
+fn end<H: Hook>(context: &H, sent: Result<(), Outcome>) -> H::Verdict {
+    match sent {
         // What it is called in particular was counted.
         Ok(()) => context.verdict(Outcome::Positive),
         Err(outcome) => {
@@ -128,9 +145,9 @@ pub fn send<H: Hook>(context: &H) -> H::Verdict {
 }
 
 #[inline(always)]
-fn sent<H: Hook>(context: &H) -> Result<(), Outcome> {
+fn sent<H: Hook, const MADE: bool>(context: &H, maps: Option<Maps<MADE>>) -> Result<(), Outcome> {
     let mut packet = Packet::new(context).ok_or(Outcome::Broken)?;
-    let maps = Maps::new().ok_or(Outcome::Broken)?;
+    let maps = maps.ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
 
     let payload = maps.config().payload_limit;

@@ -33,15 +33,16 @@ pub fn scratch() -> Option<&'static mut Scratch> {
     unsafe { SCRATCH.get_ptr_mut(0).map(|scratch| &mut *scratch) }
 }
 
-/// The image in maps, and the configuration beside it.
-pub struct Maps {
+/// The image in maps, and the configuration beside it. `MADE` is whether there may be a piece that was
+/// made from a DNAME: pieces from two places are twice as much to verify.
+pub struct Maps<const MADE: bool = false> {
     config: &'static Config,
 }
 
-impl Maps {
+impl<const MADE: bool> Maps<MADE> {
     /// The maps; `None` if the kernel has not made them, which cannot be.
     #[inline(always)]
-    pub fn new() -> Option<Maps> {
+    pub fn new() -> Option<Maps<MADE>> {
         CONFIG.get(0).map(|config| Maps { config })
     }
 
@@ -59,7 +60,7 @@ impl Maps {
     }
 }
 
-impl Store for Maps {
+impl<const MADE: bool> Store for Maps<MADE> {
     const MAX_PIECES: usize = 6;
     const MAX_TYPES: usize = 32;
     const MAX_CHAIN: usize = 3;
@@ -67,6 +68,7 @@ impl Store for Maps {
     const MAX_PARTS: usize = 1;
     const MAX_FIXUPS: usize = 32;
     const MAX_OWNERS: usize = 32;
+    const SYNTHESIS: bool = MADE;
     const UNBOUNDED: bool = false;
 
     #[inline(always)]

@@ -26,11 +26,8 @@ pub const ADDRESSES: u16 = 4;
 /// Where in a query for a host its digits stand: behind the header, the label's length and an `h`.
 pub const DIGITS_AT: usize = 12 + 2;
 
-/// Names in the zone with NSEC3.
-const NSEC3_NAMES: usize = 1000;
-
 /// Changes whenever what is made does, so that what was kept is made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const TTL: u32 = 3600;
 
@@ -51,18 +48,28 @@ fn wire(labels: &[&str]) -> Wire {
 }
 
 /// A name in the zone with NSEC.
-pub fn below(label: &str) -> Wire {
-    wire(&[&[label], APEX].concat())
+pub fn below(labels: &[&str]) -> Wire {
+    wire(&[labels, APEX].concat())
 }
 
-/// A host of the zone with NSEC.
-pub fn host(number: usize) -> Wire {
-    below(&format!("h{number:08x}"))
+/// A name in the zone with NSEC3.
+pub fn below_nsec3(labels: &[&str]) -> Wire {
+    wire(&[labels, APEX_NSEC3].concat())
 }
 
-/// A host of the zone with NSEC3.
-pub fn host_nsec3(number: usize) -> Wire {
-    wire(&[&[format!("h{number:08x}").as_str()], APEX_NSEC3].concat())
+/// A name in no zone.
+pub fn elsewhere() -> Wire {
+    wire(&["www", "elsewhere", "test"])
+}
+
+/// The first label of a host.
+pub fn host(number: usize) -> String {
+    format!("h{number:08x}")
+}
+
+/// A label right behind that of a host: there is no such name.
+pub fn gap(number: usize) -> String {
+    host(number) + "z"
 }
 
 /// The zone with NSEC and so many hosts.
@@ -70,9 +77,9 @@ pub fn nsec(cache: &Path, names: usize) -> Result<Zone> {
     kept(cache, "nsec", APEX, names, Denial::Nsec)
 }
 
-/// The zone with NSEC3.
-pub fn nsec3(cache: &Path) -> Result<Zone> {
-    kept(cache, "nsec3", APEX_NSEC3, NSEC3_NAMES, Denial::Nsec3 { opt_out: false })
+/// The zone with NSEC3 and so many hosts.
+pub fn nsec3(cache: &Path, names: usize) -> Result<Zone> {
+    kept(cache, "nsec3", APEX_NSEC3, names, Denial::Nsec3 { opt_out: false })
 }
 
 fn kept(cache: &Path, kind: &str, apex: &[&str], names: usize, denial: Denial) -> Result<Zone> {
@@ -115,10 +122,11 @@ fn made(apex: Name, names: usize, denial: Denial) -> Result<Zone> {
     let mut ds = vec![0x30, 0x39, 13, 2];
     ds.extend([0xd5; 32]);
     push(&at("cut"), Rtype::DS, &ds)?;
+    push(&[b"\x01*", &at("wild")[..]].concat(), Rtype::A, &[192, 0, 2, 42])?;
     let text: Vec<u8> = (0..3).flat_map(|_| [vec![200], vec![b't'; 200]].concat()).collect();
     push(&at("long"), Rtype::TXT, &text)?;
     for number in 0..names {
-        let owner = at(&format!("h{number:08x}"));
+        let owner = at(&host(number));
         let [_, a, b, c] = (number as u32).to_be_bytes();
         for address in 0..ADDRESSES as u8 {
             push(&owner, Rtype::A, &[address + 1, a, b, c])?;

@@ -129,6 +129,7 @@ impl Store for Reader {
     const MAX_FIXUPS: usize = xdp_common::image::piece::MAX_FIXUPS;
     // The shortest record is an owner pointer, ten octets and no RDATA.
     const MAX_OWNERS: usize = MAX_TCP_MESSAGE / 12;
+    const SYNTHESIS: bool = true;
     const UNBOUNDED: bool = true;
 
     fn seed(&self) -> u64 {

@@ -6,6 +6,7 @@
 
 use crate::Outcome;
 use crate::bytes::{get, put, u8_at, u16_at, u64_at};
+use crate::checksum;
 use crate::dns::name::{self, MAX_NAME_WORDS};
 use crate::dns::{rcode, rtype};
 use crate::engine::exact::{self, Step};
@@ -41,6 +42,8 @@ pub struct Absence {
     cover: Address,
     /// 1 if `cover` must be searched for in the index of the encloser's children.
     is_sought: u32,
+    /// 1 if a CNAME was made from a DNAME.
+    is_redirected: u32,
     /// How many CNAMEs were followed by [`follow`].
     hops: u32,
     /// How many of `covers` count.
@@ -70,6 +73,7 @@ impl Absence {
             next_closer: 0,
             cover: 0,
             is_sought: 0,
+            is_redirected: 0,
             hops: 0,
             waiting: 0,
             covers: [Waiting { address: 0, context }; MAX_WAITING],
@@ -79,6 +83,7 @@ impl Absence {
     /// Forgets what was known.
     #[inline(always)]
     pub fn clear(&mut self) {
+        self.is_redirected = 0;
         self.hops = 0;
         self.waiting = 0;
     }
@@ -99,8 +104,14 @@ impl Absence {
                 self.target = 0;
                 self.context = context;
             }
-            Step::Done(_) | Step::Hash | Step::Conclude => {}
+            Step::Done(_) | Step::Redirect | Step::Hash | Step::Conclude => {}
         }
+    }
+
+    /// Whether the plan has a [`SYNTHESIS`] in it.
+    #[inline(always)]
+    pub fn is_redirected(&self) -> bool {
+        recall(&self.is_redirected) != 0
     }
 
     #[inline(always)]
@@ -124,6 +135,7 @@ pub fn run<S: Store>(store: &S, scratch: &mut Scratch, first: Step) -> Result<Ou
             Step::Done(outcome) => return finish::<S>(scratch, outcome),
             Step::At(..) | Step::Chase(_) => follow(store, scratch)?,
             Step::Absent(..) => enclose(store, scratch)?,
+            Step::Redirect => redirect(store, scratch)?,
             Step::Hash => hash(store, scratch)?,
             Step::Conclude => conclude(store, scratch)?,
         };
@@ -209,7 +221,8 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
         return Ok(Step::Done(Outcome::Referral));
     }
     if node.is(flag::DNAME) {
-        return dname(store, scratch, node, context);
+        scratch.absence.encloser = address;
+        return Ok(Step::Redirect);
     }
     let labels = recall(&scratch.absence.labels) as usize;
     scratch.absence.encloser = address;
@@ -518,53 +531,87 @@ fn is_followed<S: Store>(store: &S, scratch: &Scratch, context: Context, name: &
     })
 }
 
-/// The DNAME, the CNAME made from it, and where that leads (RFC 6672 section 3.2); YXDOMAIN if the
-/// name would be too long.
-fn dname<S: Store>(
-    store: &S,
-    scratch: &mut Scratch,
-    node: Node<'_>,
-    context: Context,
-) -> Result<Step, Outcome> {
-    if !S::UNBOUNDED {
-        return Err(Outcome::Miss);
-    }
+/// Plans the DNAME, the CNAME made from it, and goes where that leads (RFC 6672 section 3.2);
+/// YXDOMAIN if the name would be too long.
+#[inline(always)]
+pub fn redirect<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
     // There is room for one synthesis; a second redirection is the resolver's to follow.
-    let count = scratch.plan.count as usize;
-    if scratch.plan.parts[..count.min(PLAN_LEN)].iter().any(|part| part.address == SYNTHESIS) {
+    if scratch.absence.is_redirected() {
         return Ok(Step::Done(Outcome::Dname));
     }
+    let context = scratch.absence.context();
+    let encloser = recall(&scratch.absence.encloser);
+    let node = Node::new(store.record(encloser).ok_or(Outcome::Broken)?);
     scratch.plan.add(node.otherwise(), section::ANSWER, context);
     let dname = Piece::new(store.record(node.otherwise()).ok_or(Outcome::Broken)?);
-    let (window, body) = (dname.window(), dname.body_at());
-    let ttl: [u8; 4] = get(window, body + 6);
-    let target_len = u16_at(window, body + 10).swap_bytes() as usize;
-    let prefix_len = (context.len as usize).wrapping_sub(node.name_len());
+    let target_len = u16_at(dname.window(), dname.body_at() + 10).swap_bytes() as usize;
+    let prefix_len = (context.len as usize).wrapping_sub(node.name_len()) & 0xff;
     if prefix_len + target_len > 255 {
         scratch.plan.rcode = rcode::YXDOMAIN;
         return Ok(Step::Done(Outcome::Dname));
     }
-    let len = RDATA_AT + prefix_len + target_len;
+    scratch.absence.is_redirected = 1;
+    synthesise(scratch, dname, prefix_len, target_len);
+    scratch.plan.add(SYNTHESIS, section::ANSWER, context);
+    let from = recall(&scratch.plan.count);
+    // A question for the CNAME itself is answered.
+    if recall(&scratch.query.qtype) as u16 == rtype::CNAME {
+        return Ok(Step::Done(Outcome::Dname));
+    }
+    Ok(Step::Chase(Context { from, len: 0 }))
+}
+
+/// Makes the piece of a CNAME that leads to the first `prefix_len` octets of the context's name before
+/// the target of a DNAME.
+#[inline(always)]
+fn synthesise(scratch: &mut Scratch, dname: Piece<'_>, prefix_len: usize, target_len: usize) {
+    let is_question = scratch.absence.context().from == QUESTION;
+    let Scratch { synthesis, question, name, slots, .. } = scratch;
+    let (window, body) = (dname.window(), dname.body_at());
     let at = piece::body_at(0);
-    let synthesis = &mut scratch.synthesis;
-    synthesis.fill(0);
+    let ttl: [u8; 4] = get(window, body + 6);
     put(synthesis, at, piece::QUESTION_POINTER.to_be_bytes());
     put(synthesis, at + 2, [0, rtype::CNAME as u8, 0, 1]);
     put(synthesis, at + 6, ttl);
     put(synthesis, at + 10, ((prefix_len + target_len) as u16).to_be_bytes());
-    // The question's own letters would do, but a followed name stands only in lower case.
-    let prefix = if context.from == QUESTION {
-        &scratch.question[..prefix_len]
-    } else {
-        &scratch.name[..prefix_len]
-    };
-    synthesis[at + RDATA_AT..at + RDATA_AT + prefix_len].copy_from_slice(prefix);
-    synthesis[at + RDATA_AT + prefix_len..at + len]
-        .copy_from_slice(&window[body + RDATA_AT..body + RDATA_AT + target_len]);
-    let sum = crate::checksum::of(&synthesis[at..at + len]);
+    // Loops narrow what they compare with: what is needed behind them goes through memory.
+    slots[13] = prefix_len as u64;
+    slots[14] = (RDATA_AT + prefix_len + target_len) as u64;
+    let mut word = 0;
+    while word < MAX_NAME_WORDS {
+        if word * 8 >= prefix_len {
+            break;
+        }
+        // As the client wrote it; but a followed name stands only in lower case.
+        let octets = if is_question { get(question, word * 8) } else { get(name, word * 8) };
+        put::<_, 8>(synthesis, at + RDATA_AT + word * 8, octets);
+        word += 1;
+    }
+    let target_at = at + RDATA_AT + (recall(&slots[13]) as usize & 0xff);
+    let mut word = 0;
+    while word < MAX_NAME_WORDS {
+        if word * 8 >= target_len {
+            break;
+        }
+        let octets: [u8; 8] = get(window, body + RDATA_AT + word * 8);
+        put(synthesis, target_at + word * 8, octets);
+        word += 1;
+    }
+    let len = recall(&slots[14]) as usize & 0x1ff;
+    put(synthesis, at + len, [0; 8]);
+    let (mut sum, mut word) = (0, 0);
+    while word < MAX_NAME_WORDS + RDATA_AT.div_ceil(8) {
+        if word * 8 >= len {
+            break;
+        }
+        sum = checksum::add_u64(sum, u64_at(synthesis, at + word * 8));
+        word += 1;
+    }
+    let sum = checksum::fold(forget(&mut slots[13], sum));
+    let len = recall(&slots[14]) as u16;
     for (field, value) in [
-        (piece::at::LEN, len as u16),
-        (piece::at::SIGNED_LEN, len as u16),
+        (piece::at::LEN, len),
+        (piece::at::SIGNED_LEN, len),
         (piece::at::SUM, sum),
         (piece::at::SIGNED_SUM, sum),
         (piece::at::COUNT, 1),
@@ -573,11 +620,6 @@ fn dname<S: Store>(
         put(synthesis, field, value.to_le_bytes());
     }
     put(synthesis, piece::at::NOT_AFTER, piece::NEVER.to_le_bytes());
-    scratch.plan.add(SYNTHESIS, section::ANSWER, context);
-    let from = scratch.plan.count;
-    // A question for the CNAME itself is answered; names outside the zone are the resolver's to follow.
-    if recall(&scratch.query.qtype) as u16 == rtype::CNAME || !node.is(flag::CHASE) {
-        return Ok(Step::Done(Outcome::Dname));
-    }
-    Ok(Step::Chase(Context { from, len: 0 }))
+    // No fix-ups, and the owner is the context's name.
+    put(synthesis, piece::at::FIXUPS, [0; 8]);
 }

@@ -21,6 +21,8 @@ pub enum Step {
     /// At the context's name, which stands in [`Scratch::name`] with this many labels and does not
     /// exist.
     Absent(usize, Context),
+    /// At the closest encloser, which owns a DNAME.
+    Redirect,
     /// At the next closer name, whose hash is wanted.
     Hash,
     /// At the closest encloser, below which all is known to be absent that must be.

@@ -146,7 +146,7 @@ pub(super) fn piece_of<'a, S: Store>(
     synthesis: &'a crate::image::Window,
     address: Address,
 ) -> Option<Piece<'a>> {
-    if S::UNBOUNDED && address == SYNTHESIS {
+    if S::SYNTHESIS && address == SYNTHESIS {
         return Some(Piece::new(synthesis));
     }
     Some(Piece::new(store.record(address)?))

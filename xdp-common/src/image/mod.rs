@@ -64,8 +64,10 @@ pub trait Store {
     const MAX_FIXUPS: usize;
     /// The most records in a piece whose owner names are not the question's.
     const MAX_OWNERS: usize;
-    /// Whether steps are taken that only the host can: following names that the image has not
-    /// resolved ahead, and CNAMEs made from DNAMEs.
+    /// Whether a plan may have the piece in it that is made from a DNAME.
+    const SYNTHESIS: bool;
+    /// Whether there are no bounds but those of messages and plans. Where there are, circles of CNAMEs end
+    /// with them, and pieces are small enough for every pointer to reach.
     const UNBOUNDED: bool;
 
     /// The key of the names' hash.
