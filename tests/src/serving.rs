@@ -206,9 +206,9 @@ pub fn letters_come_back_as_they_were_sent() -> Result<Verdict> {
         ("WWW.EXAMPLE.ORG", TXT, true),
         ("sHoP.eXample.oRG", A, true),
         ("pARTNer.example.ORG", A, true),
-        ("NoBody.eXAMPLE.org", A, false),
-        ("aNy.aPPs.example.ORG", A, false),
-        ("nS1.SECure.example.Org", A, false),
+        ("NoBody.eXAMPLE.org", A, true),
+        ("aNy.aPPs.example.ORG", A, true),
+        ("nS1.SECure.example.Org", A, true),
         ("Www.example.org", ANY, false),
         ("wWw.eXample.NET", A, false),
     ];
@@ -269,9 +269,9 @@ pub fn what_xdp_has_no_room_for_the_daemon_says() -> Result<Verdict> {
         ("middle.example.org", TXT, WITH_DNSSEC, true, true, false),
         ("middle.example.org", TXT, WITH_DNSSEC, false, false, false),
         ("middle.example.org", TXT, small, false, true, true),
-        ("x.wild.example.org", TXT, WITH_DNSSEC, true, false, false),
-        ("x.wild.example.org", TXT, small, true, false, true),
-        ("x.wild.example.org", TXT, None, false, false, true),
+        ("x.wild.example.org", TXT, WITH_DNSSEC, true, true, false),
+        ("x.wild.example.org", TXT, small, true, true, true),
+        ("x.wild.example.org", TXT, None, false, true, true),
         ("large.example.org", TXT, greedy, true, false, true),
         ("large.example.org", TXT, greedy, false, false, true),
         ("c1.example.org", A, WITHOUT_DNSSEC, true, false, false),
@@ -345,7 +345,7 @@ pub fn a_broken_zone_leaves_the_old_one_serving() -> Result<Verdict> {
     let mut stage = Stage::new("broken", &[(DEMO.0, DEMO.1, "")])?;
     let client = Client::new(&stage.pair)?;
     let from_xdp = query("www.example.org", A, WITH_DNSSEC);
-    let from_daemon = query("nobody.example.org", A, WITH_DNSSEC);
+    let from_daemon = query("www.example.org", ANY, WITH_DNSSEC);
     let asked = || -> Result<[Vec<u8>; 2]> {
         stage.pair.client.enter(|| -> Result<_> {
             Ok([client.inject(0, &from_xdp)?, client.inject(0, &from_daemon)?])
