@@ -126,7 +126,7 @@ pub fn label_key(room: &NameRoom, at: usize) -> (u64, u32) {
     let len = (u8_at(room, at) & 63) as usize;
     let kept = |word, octets| if octets < 8 { low_octets(word, octets) } else { word };
     let high = kept(u64_at(room, at + 1), len);
-    let low = kept(u64_at(room, at + 9), if len < 8 { 0 } else { len - 8 });
+    let low = kept(u64_at(room, at + 9), len.saturating_sub(8));
     (high.swap_bytes(), (low as u32).swap_bytes())
 }
 
