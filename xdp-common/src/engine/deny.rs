@@ -554,8 +554,8 @@ pub fn redirect<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outc
     synthesise(scratch, dname, prefix_len, target_len);
     scratch.plan.add(SYNTHESIS, section::ANSWER, context);
     let from = recall(&scratch.plan.count);
-    // A question for the CNAME itself is answered.
-    if recall(&scratch.query.qtype) as u16 == rtype::CNAME {
+    // A question for the CNAME itself is answered; names outside the zone are the resolver's to follow.
+    if recall(&scratch.query.qtype) as u16 == rtype::CNAME || !node.is(flag::CHASE) {
         return Ok(Step::Done(Outcome::Dname));
     }
     Ok(Step::Chase(Context { from, len: 0 }))
