@@ -150,11 +150,11 @@ pub const LEGAL: &[Legal] = &[
     },
     Legal {
         of: &[Peer::Knotd],
-        reason: "beside names with the octet 0 in a label, and below some empty non-terminals that \
-                 opt-out leaves without an NSEC3, knotd 3.2 finds no proof, and sends NXDOMAIN with \
-                 neither AA nor SOA",
+        reason: "beside names with the octet 0 in a label knotd 3.2 finds no proof with NSEC3, and sends \
+                 NXDOMAIN with neither AA nor SOA",
         covers: |pair| {
-            pair.ours.rcode == pair.theirs.rcode
+            has_octet_0(pair)
+                && pair.ours.rcode == pair.theirs.rcode
                 && !pair.theirs.is_authoritative()
                 && pair.ours.is_authoritative()
                 && pair.theirs.answer.is_empty()
@@ -266,7 +266,7 @@ fn names_led_through<'a>(
 }
 
 /// Whether an answer is that of a `*` without records, which has others below it.
-pub fn leads_below_empty_wildcard(zone: &Zone, query: &Query, response: &Message) -> bool {
+fn leads_below_empty_wildcard(zone: &Zone, query: &Query, response: &Message) -> bool {
     names_led_through(query, response).any(|wire| is_below_empty_wildcard(zone, wire))
 }
 
