@@ -18,9 +18,10 @@ use sealdns::{
         policy::{Denial, SigningPolicy},
         sign,
     },
-    zone::{Rtype, Zone, text::write_record},
+    zone::{Rtype, Zone, name::write_name, text::write_record},
 };
 
+use crate::dns::Query;
 use crate::net::{self, Process};
 
 /// How long a server has to start.
@@ -221,6 +222,32 @@ impl Server {
         let mut process = Process::spawn("unbound", &mut command)?;
         process.wait_for_line(START, |line| line.contains("start of service"))?;
         Ok(Self { address, process })
+    }
+
+    /// Whether delv, which trusts the zone's keys, finds this server's answer secure.
+    pub fn is_secure_to_delv(&self, directory: &Path, zone: &Zone, query: &Query) -> Result<bool> {
+        let binary = net::find_program("delv").context("no delv: `cargo xtask setup`")?;
+        let apex = zone.apex();
+        let keys = zone.find(apex.as_wire()).and_then(|owner| owner.rrset(Rtype::DNSKEY));
+        let mut anchors = String::from("trust-anchors {\n");
+        for key in keys.iter().flat_map(|keys| keys.rdatas()) {
+            let record = write_record(apex.as_wire(), Rtype::DNSKEY, 3600, key);
+            let fields: Vec<&str> = record.split_whitespace().skip(4).collect();
+            let [flags, protocol, algorithm, key @ ..] = fields.as_slice() else { continue };
+            let key = key.concat();
+            writeln!(anchors, "{apex} static-key {flags} {protocol} {algorithm} \"{key}\";")?;
+        }
+        let path = directory.join("delv.keys");
+        fs::write(&path, anchors + "};\n")?;
+        let mut name = String::new();
+        write_name(&mut name, &query.name)?;
+        let mut command = Command::new(binary);
+        command.arg(format!("@{}", self.address.ip()));
+        command.args(["-p", &self.address.port().to_string(), "-a"]).arg(&path);
+        command.args([&format!("+root={apex}"), "-q", &name, "-t"]);
+        command.arg(Rtype(query.rtype).to_string());
+        let output = net::output_within(&mut command, START)?;
+        Ok(String::from_utf8_lossy(&output.stdout).contains("fully validated"))
     }
 
     /// Asks over UDP, many at a time; responses come in the order of the queries, whose identifiers

@@ -124,10 +124,15 @@ fn new_path(owners: &BTreeMap<Path, Kind>, chance: &mut Chance) -> Path {
         path.push(if is_star { STAR } else { chance.throw(LABELS.len() as u64) as usize });
     }
     path.truncate(1 + chance.throw(MAX_DEPTH) as usize);
-    while wire_len(&path) > 200 {
+    fit(&mut path);
+    path
+}
+
+/// Shortens a name to leave room for the apex and some labels more.
+fn fit(path: &mut Path) {
+    while wire_len(path) > 200 {
         path.pop();
     }
-    path
 }
 
 fn any_of(owners: &BTreeMap<Path, Kind>, chance: &mut Chance) -> Path {
@@ -186,6 +191,7 @@ pub fn names_below(apex: &[u8], chance: &mut Chance) -> Vec<Vec<u8>> {
         if chance.throw(2) == 0 {
             path.extend(new_path(&BTreeMap::new(), chance));
         }
+        fit(&mut path);
         let labels = path.iter().rev().map(|&label| LABELS[label].1);
         names.push(labels.chain([apex]).collect::<Vec<_>>().concat());
     }

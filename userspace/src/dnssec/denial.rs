@@ -82,13 +82,24 @@ pub struct HashedName {
     pub owner: Option<u32>,
 }
 
+/// What opt-out leaves without NSEC3 records (RFC 5155 section 7.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Omitted {
+    /// Nothing: there is no opt-out.
+    Nothing,
+    /// Delegations without DS. The empty non-terminals above them keep theirs: without, names below
+    /// one could not be denied where there is a wildcard above it.
+    Delegations,
+    /// Those delegations, and the empty non-terminals that stand above nothing else.
+    DelegationsAndAbove,
+}
+
 /// The names that have an NSEC3 record, sorted by hash: every name the zone has authority over,
-/// every delegation (with `opt_out` only those with DS), and the empty non-terminals above
-/// them (RFC 5155 section 7.1).
+/// every delegation, and the empty non-terminals above them, but for what is `omitted`.
 pub fn hashed_names(
     zone: &Zone,
     places: &[Place],
-    opt_out: bool,
+    omitted: Omitted,
     iterations: u16,
     salt: &[u8],
 ) -> Vec<HashedName> {
@@ -97,10 +108,10 @@ pub fn hashed_names(
     for (owner, &place) in zone.owners().zip(places) {
         let included = match place {
             Place::Authoritative => true,
-            Place::Cut => !opt_out || owner.rrset(Rtype::DS).is_some(),
-            Place::Occluded | Place::Hash => false,
+            Place::Cut => omitted == Omitted::Nothing || owner.rrset(Rtype::DS).is_some(),
+            Place::Occluded | Place::Hash => continue,
         };
-        if !included {
+        if !included && omitted == Omitted::DelegationsAndAbove {
             continue;
         }
         let name = owner.name();
@@ -111,7 +122,9 @@ pub fn hashed_names(
             names.push((None, ancestor));
             above = parent(ancestor);
         }
-        names.push((Some(owner.index() as u32), name));
+        if included {
+            names.push((Some(owner.index() as u32), name));
+        }
         before = name;
     }
     let mut hashed: Vec<HashedName> = names

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::authority::{Place, is_signed, places};
-use super::denial::{self, HashedName};
+use super::denial::{self, HashedName, Omitted};
 use super::keys::{Algorithm, Key, SigningFailed};
 use super::policy::{Denial, SigningPolicy};
 use super::rrsig::{RrsigFields, label_count};
@@ -211,7 +211,8 @@ fn hashes(base: &Zone, places: &[Place], opt_out: bool) -> Result<Vec<HashedName
     if 1 + denial::HASH_LABEL_LEN + apex.as_wire().len() > MAX_NAME_LEN {
         return Err(SignError::NameTooLong(apex.clone()));
     }
-    let hashes = denial::hashed_names(base, places, opt_out, 0, b"");
+    let omitted = if opt_out { Omitted::Delegations } else { Omitted::Nothing };
+    let hashes = denial::hashed_names(base, places, omitted, 0, b"");
     match hashes.windows(2).find(|pair| pair[0].hash == pair[1].hash) {
         None => Ok(hashes),
         Some(pair) => Err(SignError::HashCollision(hash_owner(&pair[0], apex))),

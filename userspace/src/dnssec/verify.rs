@@ -11,7 +11,7 @@ use domain::crypto::common::PublicKey;
 use rayon::prelude::*;
 
 use super::authority::{Place, is_signed, places};
-use super::denial::{self, Hash, Nsec3};
+use super::denial::{self, Hash, Nsec3, Omitted};
 use super::keys::{Algorithm, KeyError, REVOKED, SECURE_ENTRY_POINT, ZONE_KEY, parse_dnskey};
 use super::policy::Denial;
 use super::rrsig::{Rrsig, is_within, label_count};
@@ -452,10 +452,11 @@ impl<'a> Verifying<'a> {
         };
         let records = self.nsec3_records(iterations, salt, faults, found);
         let opt_out = records.iter().any(|(_, nsec3, _)| nsec3.flags & denial::OPT_OUT != 0);
-        let all = denial::hashed_names(self.zone, self.places, false, iterations, salt);
-        // What may be missing under opt-out is what a signer that opts out leaves out.
+        let all = denial::hashed_names(self.zone, self.places, Omitted::Nothing, iterations, salt);
+        // What may be missing under opt-out is the most that a signer which opts out leaves out.
+        let most = Omitted::DelegationsAndAbove;
         let required = match opt_out {
-            true => denial::hashed_names(self.zone, self.places, true, iterations, salt),
+            true => denial::hashed_names(self.zone, self.places, most, iterations, salt),
             false => Vec::new(),
         };
         let is_required =
