@@ -136,7 +136,7 @@ impl Hook for TcContext {
             // SAFETY: the context is the one the kernel passed in; the helper takes numbers only.
             unsafe { bpf_redirect((*self.skb.skb).ifindex, 0) as i32 }
         } else if outcome.is_dropped() {
-            TC_ACT_SHOT as i32
+            TC_ACT_SHOT
         } else {
             // The next program's, and at last the stack's.
             TC_ACT_UNSPEC

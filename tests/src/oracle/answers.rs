@@ -3,7 +3,7 @@
 //! All serve the demo's zone, that of the corners, others that lead to them, and zones made by chance,
 //! signed with NSEC, with NSEC3 and with opt-out, and are asked for every name with every type it has
 //! and those it has not, and for names made up around them; with and without EDNS and DNSSEC records;
-//! over UDP, and over TCP where UDP is too small. What may differ is listed in [`legal::LEGAL`], each
+//! over UDP, and over TCP where UDP is too small. What may differ is listed in `legal::LEGAL`, each
 //! with its reason. A validator takes a sample of what is signed.
 
 use std::env;
