@@ -1,5 +1,6 @@
 //! The other way round: RDATA of the types that `domain` lacks in presentation format, by the same
-//! table of field kinds. Only types that BIND, ldns and Knot all know by name are written so.
+//! table of field kinds. Only types that BIND, ldns and Knot all know by name are written so; and
+//! RRSIG, whose times `domain` writes as seconds, which NSD 4.6 does not read.
 
 use super::fields::{Field, layout};
 use super::rare::Kind;
@@ -8,9 +9,9 @@ use crate::zone::name::{wire_name_len, write_name};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// AFSDB RT KEY LOC KX CERT APL DHCID SMIMEA CSYNC SPF NID L32 L64 LP EUI48 EUI64 URI.
+/// AFSDB RT KEY LOC KX CERT APL RRSIG DHCID SMIMEA CSYNC SPF NID L32 L64 LP EUI48 EUI64 URI.
 const SHOWN: &[u16] =
-    &[18, 21, 25, 29, 36, 37, 42, 49, 53, 62, 99, 104, 105, 106, 107, 108, 109, 256];
+    &[18, 21, 25, 29, 36, 37, 42, 46, 49, 53, 62, 99, 104, 105, 106, 107, 108, 109, 256];
 
 /// Writes RDATA; `None` if it is not of a type that is shown, or malformed. What is written then is
 /// to be thrown away.
@@ -42,7 +43,8 @@ fn show(line: &mut String, field: Field, rest: &mut &[u8]) -> Option<()> {
     match field {
         Field::U8 | Field::Algorithm | Field::Scheme => write!(line, "{}", number(rest, 1)?),
         Field::U16 | Field::CertType => write!(line, "{}", number(rest, 2)?),
-        Field::U32 | Field::Seconds | Field::Time => write!(line, "{}", number(rest, 4)?),
+        Field::U32 | Field::Seconds => write!(line, "{}", number(rest, 4)?),
+        Field::Time => date(line, number(rest, 4)?),
         Field::U64 => write!(line, "{}", number(rest, 8)?),
         Field::Ipv4 => write!(line, "{}", Ipv4Addr::from(number(rest, 4)? as u32)),
         Field::Type => write!(line, "{}", Rtype(number(rest, 2)? as u16)),
@@ -122,6 +124,23 @@ pub(super) fn quoted(line: &mut String, octets: &[u8]) -> std::fmt::Result {
     Ok(())
 }
 
+/// Seconds since 1970 as `YYYYMMDDHHmmSS` in UTC (RFC 4034 section 3.2).
+fn date(line: &mut String, time: u64) -> std::fmt::Result {
+    let (days, second) = (time / 86400, time % 86400);
+    // Years begin in March, so that the leap day is a year's last; days count from March of the year 0.
+    // Every 400 years have the same 146,097 days.
+    let (eras, day) = ((days + 719_468) / 146_097, (days + 719_468) % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    // March is 0; five months have 153 days.
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let year = 400 * eras + year + month / 10;
+    let month = (month + 2) % 12 + 1;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    write!(line, "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
+}
+
 /// RFC 1876 section 3.
 fn loc(line: &mut String, rest: &mut &[u8]) -> Option<()> {
     let octets: &[u8; 16] = take(rest, 16)?.try_into().ok()?;
@@ -176,4 +195,24 @@ fn apl(line: &mut String, rest: &mut &[u8]) -> Option<()> {
         first = false;
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_dates() {
+        let shown = |time| {
+            let mut line = String::new();
+            date(&mut line, time).map(|()| line)
+        };
+        assert_eq!(shown(0).as_deref(), Ok("19700101000000"));
+        assert_eq!(shown(951_782_399).as_deref(), Ok("20000228235959"));
+        assert_eq!(shown(951_782_400).as_deref(), Ok("20000229000000"));
+        assert_eq!(shown(951_868_800).as_deref(), Ok("20000301000000"));
+        assert_eq!(shown(1_084_127_779).as_deref(), Ok("20040509183619"));
+        assert_eq!(shown(4_107_542_400).as_deref(), Ok("21000301000000"));
+        assert_eq!(shown(u64::from(u32::MAX)).as_deref(), Ok("21060207062815"));
+    }
 }

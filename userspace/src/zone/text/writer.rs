@@ -81,6 +81,9 @@ fn presentation(line: &mut String, rtype: Rtype, rdata: &[u8]) -> bool {
     if matches!(rtype, SVCB | HTTPS) {
         return well_formed(rtype, rdata) && svcb::write(rdata, line).is_ok();
     }
+    if rtype == Rtype::RRSIG {
+        return show::write(line, rtype, rdata).is_some();
+    }
     match scanner::parse(rtype, rdata) {
         None | Some(ZoneRecordData::Unknown(_)) => show::write(line, rtype, rdata).is_some(),
         Some(parsed) => write!(line, "{}", parsed.display_zonefile(DisplayKind::Simple)).is_ok(),
