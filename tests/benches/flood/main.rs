@@ -14,7 +14,7 @@ mod wire;
 
 use std::{
     env,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -32,7 +32,7 @@ use tests::{
 use generator::Generator;
 use mixes::Mix;
 use report::Row;
-use targets::{Target, ZoneFile};
+use targets::{Serving, Target, ZoneFile};
 use trial::Trial;
 use wire::Wire;
 
@@ -133,11 +133,12 @@ impl Stage<'_> {
         duration: Duration,
     ) -> Result<Vec<Trial>> {
         std::fs::create_dir_all(directory)?;
-        let mut serving = target.start(self.wire, &PathBuf::from(directory), self.zones)?;
+        let mut serving = target.start(self.wire, directory, self.zones)?;
         let mut trials = Vec::new();
         for mix in mixes {
             generator.ask(&mix.templates(self.wire)?)?;
-            self.wait(&mut serving, generator)?;
+            let rcode = (target != Target::Reflector).then_some(mix.rcode);
+            self.wait(&mut serving, generator, rcode)?;
             // Threads that are there now: knotd has pinned its own to the first processor.
             self.wire.pin()?;
             trials.push(trial::run(self.wire, generator, duration)?);
@@ -147,18 +148,23 @@ impl Stage<'_> {
     }
 
     /// Waits until nearly all is answered at a rate that anybody can.
-    fn wait(&self, serving: &mut targets::Serving, generator: &mut Generator) -> Result<()> {
+    fn wait(
+        &self,
+        serving: &mut Serving,
+        generator: &mut Generator,
+        rcode: Option<usize>,
+    ) -> Result<()> {
         let deadline = Instant::now() + START;
         loop {
             serving.is_alive()?;
             if self.interrupted.load(Ordering::Relaxed) {
                 bail!("interrupted; all is cleaned up");
             }
-            if trial::is_answering(self.wire, generator)? {
+            if trial::is_answering(self.wire, generator, rcode)? {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("no answers within {START:?}; {}", serving.said());
+                bail!("it does not answer as it should within {START:?}; {}", serving.said());
             }
         }
     }

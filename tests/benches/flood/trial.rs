@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use xdp_common::lab::counter;
 
 use super::{
     generator::Generator,
@@ -49,10 +50,11 @@ pub fn run(wire: &Wire, generator: &mut Generator, duration: Duration) -> Result
     })
 }
 
-/// Whether the server answers.
-pub fn is_answering(wire: &Wire, generator: &mut Generator) -> Result<bool> {
+/// Whether the server answers, and with this response code if one is given.
+pub fn is_answering(wire: &Wire, generator: &mut Generator, rcode: Option<usize>) -> Result<bool> {
     let reading = asking(wire, || meter::read(wire, generator, Some(LEAST), LOOK))?;
-    Ok(reading.share() >= ANSWERED)
+    let right = rcode.map_or(1.0, |rcode| reading.part(counter::RCODES + rcode));
+    Ok(reading.share() >= ANSWERED && right >= ANSWERED)
 }
 
 /// Runs `work` on a thread that may ask.
