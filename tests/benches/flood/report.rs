@@ -8,6 +8,9 @@ use super::{meter::Reading, targets::Target, trial::Trial};
 
 /// By how many octets replies may differ and still be called equal: compression differs.
 const SAME_OCTETS: f64 = 1.0;
+/// The part of the queries that must be answered at four fifths of the knee. The time when programs of no
+/// priority have the core counts for no answer, so it may pass; more than it may not.
+const UNDISTURBED: f64 = 0.9;
 /// The part of the replies that may be unlike the others.
 const STRAY: f64 = 0.001;
 
@@ -42,6 +45,10 @@ impl Row {
 
     /// Why its figures cannot be compared with those of sealdns, if they cannot.
     fn fault(&self, sealdns: &Row) -> Option<String> {
+        let answered = self.figures(|trial| trial.below_knee.share()).median();
+        if answered < UNDISTURBED {
+            return Some(format!("only {:.1} % answered below the knee", answered * 100.0));
+        }
         if self.target == Target::Reflector {
             return None;
         }

@@ -13,7 +13,9 @@ pub const GENERATOR_CORE: u32 = 0;
 /// The core of the server and of its end of the wire.
 pub const SERVER_CORE: u32 = 1;
 
-/// Priority (SCHED_FIFO) of who asks and of who answers.
+/// Priority (SCHED_FIFO) of who keeps others off the server's core while it waits.
+pub const GUARD: u32 = 1;
+/// Priority of who asks and of who answers.
 pub const WORK: u32 = 10;
 /// Priority of the threads that take frames off the wire.
 pub const NAPI: u32 = 20;

@@ -1,14 +1,19 @@
 //! One target, one mix: the flood, the knee, and what an answer costs short of it.
 
-use std::time::Duration;
+use std::{
+    hint,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use xdp_common::lab::counter;
 
 use super::{
     generator::Generator,
     meter::{self, Reading},
-    schedule::{self, GENERATOR_CORE, WORK},
+    schedule::{self, GENERATOR_CORE, GUARD, SERVER_CORE, WORK},
     wire::Wire,
 };
 
@@ -16,6 +21,8 @@ use super::{
 const ANSWERED: f64 = 0.98;
 /// How far below the knee costs are taken.
 const BELOW_KNEE: f64 = 0.8;
+/// How often a rate is tried before it counts as too high.
+const TRIES: usize = 3;
 /// How exactly the knee is looked for: the ratio of a rate that is too high to one that is not.
 const KNEE_RATIO: f64 = 1.05;
 /// Any server can answer so many a second.
@@ -57,16 +64,32 @@ pub fn is_answering(wire: &Wire, generator: &mut Generator, rcode: Option<usize>
     Ok(reading.share() >= ANSWERED && right >= ANSWERED)
 }
 
-/// Runs `work` on a thread that may ask.
+/// Runs `work` on a thread that may ask. Meanwhile nobody else is let onto the server's core when the
+/// server waits: neither other programs, whose system calls would delay it, nor the idle loop, from which
+/// a virtual processor takes long to come back.
 fn asking<T: Send>(wire: &Wire, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    wire.client.enter(|| {
-        schedule::pin_this_thread(GENERATOR_CORE, WORK)?;
-        work()
-    })?
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let guard = scope.spawn(|| -> Result<()> {
+            schedule::pin_this_thread(SERVER_CORE, GUARD)?;
+            while !over.load(Ordering::Relaxed) {
+                hint::spin_loop();
+            }
+            Ok(())
+        });
+        let worked = wire.client.enter(|| {
+            schedule::pin_this_thread(GENERATOR_CORE, WORK)?;
+            work()
+        });
+        over.store(true, Ordering::Relaxed);
+        guard.join().map_err(|_| anyhow!("the guard panicked"))??;
+        worked?
+    })
 }
 
 /// Looks for the highest rate of which [`ANSWERED`] is, by halving the ratio of one that is too high
-/// to one that is not. A rate that is not answered is tried once more: something else may have happened.
+/// to one that is not. A rate that is not answered is tried again: a twentieth of each second belongs to
+/// programs of no priority, if there are any (Linux 6.12 and later), and then nobody answers.
 fn knee(
     wire: &Wire,
     generator: &mut Generator,
@@ -74,7 +97,7 @@ fn knee(
     duration: Duration,
 ) -> Result<f64> {
     let mut is_answered = |rate: f64| -> Result<bool> {
-        for _ in 0..2 {
+        for _ in 0..TRIES {
             if meter::read(wire, generator, Some(rate), duration)?.share() >= ANSWERED {
                 return Ok(true);
             }
