@@ -86,7 +86,7 @@ fn flood_figures(on: &Value, flood: &Value) -> Result<String> {
         let own = rows.iter().find(|row| row["target"] == "sealdns").context("no sealdns")?;
         let times = |to: &str, other: &str| {
             let [knee, flood] = ["below_knee", "flood"].map(|when| ratio(&rows, to, other, when));
-            format!("{knee:.1} ({flood:.1})")
+            format!("{knee} ({flood})")
         };
         writeln!(
             text,
@@ -145,4 +145,46 @@ fn sign_figures(sign: &Value) -> Result<String> {
         )?;
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn figures(void: Option<&str>) -> Value {
+        let cost = json!({ "cpu_ns_per_answer": { "median": 1234.0 } });
+        let row = |target: &str, void: Option<&str>| {
+            json!({
+                "mix": "hot", "target": target, "title": target, "void": void,
+                "flood": cost, "below_knee": cost, "by_xdp": 1.0,
+            })
+        };
+        json!({
+            "machine": {}, "run": { "cases": [] }, "sign": { "signers": [] },
+            "flood": { "rows": [row("sealdns", None), row("nsd", void)] },
+        })
+    }
+
+    #[test]
+    fn only_what_is_between_the_marks_is_replaced() {
+        let text = format!("before\n{BEGIN}old\n{END}after\n");
+        let new = with_figures(&text, &figures(None)).expect("marks");
+        assert!(
+            new.starts_with(&format!("before\n{BEGIN}![")) && new.ends_with("after\n"),
+            "{new}"
+        );
+        assert!(new.contains("| hot | 1,234 (1,234) | 1,234 (1,234) |") && !new.contains("old"));
+        assert_eq!(with_figures(&new, &figures(None)).expect("marks"), new);
+        assert!(with_figures("no marks", &figures(None)).is_err());
+    }
+
+    #[test]
+    fn void_figures_are_not_shown() {
+        let text = format!("{BEGIN}{END}");
+        let new = with_figures(&text, &figures(Some("unlike"))).expect("marks");
+        assert!(new.contains("| hot | 1,234 (1,234) | void: unlike |"), "{new}");
+        assert!(new.contains("and nsd void (void) times"), "{new}");
+    }
 }

@@ -77,12 +77,13 @@ pub fn cost(row: &Value, when: &str) -> f64 {
     median(&row[when]["cpu_ns_per_answer"])
 }
 
-/// The cost of one target as a multiple of another's.
-pub fn ratio(rows: &[&Value], target: &str, to: &str, when: &str) -> f64 {
+/// The cost of one target as a multiple of another's, in words; void if either cannot be compared.
+pub fn ratio(rows: &[&Value], target: &str, to: &str, when: &str) -> String {
     let of = |word: &str| {
-        rows.iter().find(|row| row["target"] == word).map_or(f64::NAN, |row| cost(row, when))
+        let row = rows.iter().find(|row| row["target"] == word && row["void"].is_null())?;
+        Some(cost(row, when))
     };
-    of(target) / of(to)
+    of(target).zip(of(to)).map_or("void".into(), |(one, other)| format!("{:.1}", one / other))
 }
 
 fn flood(flood: &Value) -> Result<()> {
@@ -107,7 +108,7 @@ fn flood(flood: &Value) -> Result<()> {
             let of_reflector = |when| ratio(&rows, text(&row["target"]), "reflector", when);
             let bound = row["knee"]["is_generator_bound"].as_bool().unwrap_or_default();
             println!(
-                "  {:22} {:>9} {:>9} {:>8} {:>13} {:>6.1} {:>1}{:>9} {:>8} {:>13} {:>6.1} {:>6.0} {:>4.0}%",
+                "  {:22} {:>9} {:>9} {:>8} {:>13} {:>6} {:>1}{:>9} {:>8} {:>13} {:>6} {:>6.0} {:>4.0}%",
                 text(&row["title"]),
                 grouped(median(&in_flood["asked_per_second"])),
                 grouped(median(&in_flood["answers_per_second"])),
@@ -129,7 +130,7 @@ fn flood(flood: &Value) -> Result<()> {
         for peer in ["knotd-xdp", "knotd", "nsd"] {
             let times = |when| ratio(&rows, peer, "sealdns", when);
             println!(
-                "  {peer} takes {:.1} times what sealdns takes in a flood, {:.1} times at 80 % of the knee",
+                "  {peer} takes {} times what sealdns takes in a flood, {} times at 80 % of the knee",
                 times("flood"),
                 times("below_knee"),
             );
