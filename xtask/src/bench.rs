@@ -156,7 +156,7 @@ fn measure(arguments: &Arguments) -> Result<Value> {
                 ("run: nanoseconds per run", "test_run", vec![names(RUN_NAMES), repeat])
             }
             Part::Flood => {
-                let milliseconds = if quick { 300 } else { arguments.milliseconds };
+                let milliseconds = if quick { 500 } else { arguments.milliseconds };
                 let numbers = vec![names(NAMES), rounds, milliseconds];
                 ("flood: CPU time per answer", "flood", numbers)
             }

@@ -1,10 +1,6 @@
 //! What is read before and after: counters of both ends, and how long the server's side ran.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, thread, time::Duration};
 
 use anyhow::Result;
 use xdp_common::lab::counter;
@@ -59,6 +55,11 @@ impl Reading {
         self.cpu_ns / self.replies()
     }
 
+    /// The part of the server's core that the server's side took.
+    pub fn core_used(&self) -> f64 {
+        self.cpu_ns / 1e9 / self.seconds
+    }
+
     /// Octets of a reply's frame, on the average.
     pub fn octets(&self) -> f64 {
         self.part(counter::OCTETS)
@@ -75,13 +76,14 @@ pub fn read(
     let accounts = wire.server_accounts()?;
     let sent_before = wire.transmitted()?;
     let replies_before = generator.counters()?[counter::REPLIES];
-    generator.run(rate, WARM_UP)?;
-    // The server is at work and stays so: what is under way at either end of the time is the same.
-    let (start, ran, counted) = (Instant::now(), run_time(&accounts), generator.counters()?);
-    generator.run(rate, duration)?;
-    let (seconds, cpu_ns) = (start.elapsed().as_secs_f64(), run_time(&accounts) - ran);
+    generator.pace(rate)?;
+    generator.run(WARM_UP)?;
+    thread::sleep(DRAIN);
+    let (ran, counted) = (run_time(&accounts), generator.counters()?);
+    let seconds = generator.run(duration)?.as_secs_f64();
+    thread::sleep(DRAIN);
+    let cpu_ns = run_time(&accounts) - ran;
     let counters = difference(&generator.counters()?, &counted);
-    std::thread::sleep(DRAIN);
     let replies = generator.counters()?[counter::REPLIES] - replies_before;
     let sent = wire.transmitted()? - sent_before;
     Ok(Reading { seconds, counters, cpu_ns, by_xdp: sent as f64 / replies as f64 })

@@ -13,12 +13,18 @@ pub const GENERATOR_CORE: u32 = 0;
 /// The core of the server and of its end of the wire.
 pub const SERVER_CORE: u32 = 1;
 
-/// Priority (SCHED_FIFO) of who keeps others off the server's core while it waits.
+// Priorities (SCHED_FIFO). Servers come before the threads that bring them their queries: the other way
+// round a flood leaves them no time at all (some 2,000 answers a second of sockets), and the comparison
+// would be with that. What the wire cannot hold is lost before anybody works on it.
+
+/// Who keeps others off the server's core while it waits.
 pub const GUARD: u32 = 1;
-/// Priority of who asks and of who answers.
-pub const WORK: u32 = 10;
-/// Priority of the threads that take frames off the wire.
+/// Who asks.
+pub const ASK: u32 = 10;
+/// Who takes frames off the wire, at either end.
 pub const NAPI: u32 = 20;
+/// Who answers.
+pub const SERVE: u32 = 30;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

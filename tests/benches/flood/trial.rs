@@ -13,7 +13,7 @@ use xdp_common::lab::counter;
 use super::{
     generator::Generator,
     meter::{self, Reading},
-    schedule::{self, GENERATOR_CORE, GUARD, SERVER_CORE, WORK},
+    schedule::{self, ASK, GENERATOR_CORE, GUARD, SERVER_CORE},
     wire::Wire,
 };
 
@@ -78,7 +78,7 @@ fn asking<T: Send>(wire: &Wire, work: impl FnOnce() -> Result<T> + Send) -> Resu
             Ok(())
         });
         let worked = wire.client.enter(|| {
-            schedule::pin_this_thread(GENERATOR_CORE, WORK)?;
+            schedule::pin_this_thread(GENERATOR_CORE, ASK)?;
             work()
         });
         over.store(true, Ordering::Relaxed);

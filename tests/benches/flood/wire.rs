@@ -8,7 +8,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use tests::net::{self, End, Namespace, output_within};
 
-use super::schedule::{self, GENERATOR_CORE, NAPI, SERVER_CORE, WORK};
+use super::schedule::{self, GENERATOR_CORE, NAPI, SERVE, SERVER_CORE};
 
 // RFC 5737.
 const CLIENT: &str = "198.51.100.1";
@@ -100,7 +100,7 @@ impl Wire {
             }
         }
         for id in self.server_processes()? {
-            schedule::pin_process(id, SERVER_CORE, WORK)?;
+            schedule::pin_process(id, SERVER_CORE, SERVE)?;
         }
         Ok(())
     }

@@ -10,6 +10,9 @@ use super::tables::{cost, grouped, lead, list, median, mixes, number, ratio, row
 /// Where the picture lies, from the root of the repository.
 pub const PICTURE: &str = "docs/cost.svg";
 
+/// Characters of a line.
+const LINE: usize = 118;
+
 const BEGIN: &str = "<!-- figures: made by `cargo xtask bench --readme` -->\n";
 const END: &str = "<!-- end of figures -->\n";
 
@@ -45,21 +48,41 @@ fn load(part: &Value) -> String {
     format!("load average {before:.1} before, {after:.1} after")
 }
 
+/// A paragraph, or an item of a list, in lines of the README's length.
+fn wrapped(text: &str) -> String {
+    let indent = if text.starts_with("- ") { "  " } else { "" };
+    let (mut all, mut line) = (String::new(), String::new());
+    for word in text.split(' ') {
+        if line.trim().is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() > LINE {
+            all.push_str(&line);
+            all.push('\n');
+            line = format!("{indent}{word}");
+        } else {
+            line.push(' ');
+            line.push_str(word);
+        }
+    }
+    all + &line + "\n"
+}
+
 fn flood_figures(on: &Value, flood: &Value) -> Result<String> {
     let mixes = mixes(flood)?;
     let mut text = format!("![CPU time of an answer, by server]({PICTURE})\n\n");
-    write!(
-        text,
+    let caption = format!(
         "Run time of the server's threads and of its device's NAPI thread, per answer: at 80 % of the \
          highest rate of which 98 % is answered, and in brackets in a flood of all that the generator \
          sends. All serve the same signed zones (ECDSA P-256, NSEC; DO=1, EDNS 1232), one worker on one \
-         core; the generator has the other. Medians of {} rounds on {}, over veth; {}. On veth knotd's \
+         core, with priority over NAPI; the generator has the other core. Medians of {} rounds on {}, over veth; {}. On veth knotd's \
          AF_XDP sockets copy each frame, which flatters sealdns; a card can do without. Equal questions \
-         got replies of equal size unless it says void.\n\n",
+         got replies of equal size unless it says void.",
         flood["rounds"],
         machine(on),
         load(flood),
-    )?;
+    );
+    text.push_str(&wrapped(&caption));
+    text.push('\n');
     let first = rows(flood, mixes.first().context("no mixes")?)?;
     text.push_str("| CPU ns per answer |");
     for row in &first {
@@ -88,8 +111,7 @@ fn flood_figures(on: &Value, flood: &Value) -> Result<String> {
             let [knee, flood] = ["below_knee", "flood"].map(|when| ratio(&rows, to, other, when));
             format!("{knee} ({flood})")
         };
-        writeln!(
-            text,
+        let line = format!(
             "- {mix}: XDP answers {:.0} %; sealdns takes {} times the reflector's time, knotd with AF_XDP {}, \
              knotd {} and nsd {} times that of sealdns.",
             number(&own["by_xdp"]) * 100.0,
@@ -97,7 +119,8 @@ fn flood_figures(on: &Value, flood: &Value) -> Result<String> {
             times("knotd-xdp", "sealdns"),
             times("knotd", "sealdns"),
             times("nsd", "sealdns"),
-        )?;
+        );
+        text.push_str(&wrapped(&line));
     }
     Ok(text)
 }
@@ -124,14 +147,17 @@ fn run_figures(run: &Value) -> Result<String> {
 }
 
 fn sign_figures(sign: &Value) -> Result<String> {
-    let mut text = format!(
+    let caption = format!(
         "Signing, from zone file to zone file: {} names, NSEC, ECDSA P-256, all cores; medians of {}; {}. \
-         sealdns makes {:.1} times the signatures of the best other per CPU second.\n\n\
-         | signer | signatures | per CPU second | wall s | peak MiB |\n|---|---|---|---|---|\n",
+         sealdns makes {:.1} times the signatures of the best other per CPU second.",
         grouped(number(&sign["names"])),
         sign["rounds"],
         load(sign),
         lead(sign)?,
+    );
+    let mut text = wrapped(&caption);
+    text.push_str(
+        "\n| signer | signatures | per CPU second | wall s | peak MiB |\n|---|---|---|---|---|\n",
     );
     for row in list(sign, "signers")? {
         writeln!(

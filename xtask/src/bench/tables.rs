@@ -159,10 +159,11 @@ fn character(row: &Value) -> String {
         rcodes.map(|(rcode, share)| format!("{} RCODE {rcode}", percent(share))).collect();
     let void = row["void"].as_str().map_or(String::new(), |why| format!("; VOID: {why}"));
     format!(
-        "{}, {} with answers, {} TC; {} answered at 80 % of the knee{void}",
+        "{}, {} with answers, {} TC; takes {} of its core in a flood; {} answered at 80 % of the knee{void}",
         rcodes.join(", "),
         percent(&row["with_answers"]),
         percent(&row["truncated"]),
+        percent(&row["flood"]["core_used"]["median"]),
         percent(&row["below_knee"]["answered"]["median"]),
     )
 }
