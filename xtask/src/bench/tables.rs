@@ -142,7 +142,8 @@ fn flood(flood: &Value) -> Result<()> {
          and at 80 % of the knee\n(the highest rate of which 98 % is answered; >: all that the \
          generator sends). Medians of {} rounds; the large zone has {} names.\nXDP: share of the \
          answers that XDP sent by XDP_TX; the rest came from sockets. AF_XDP copies on veth, which \
-         flatters sealdns.\nLoad average {} before, {} after.",
+         flatters sealdns.\nServers have priority \
+         over NAPI, which has it over everything else. Load average {} before, {} after.",
         flood["rounds"],
         grouped(number(&flood["names"])),
         flood["load_average"]["before"],
