@@ -3,17 +3,10 @@
 //!
 //! `cargo xtask bench` calls it and shows the figures; by itself it prints them as JSON.
 
-#[path = "test_run/zones.rs"]
-mod zones;
+use std::{env, net::SocketAddr};
 
-use std::{env, fs, net::SocketAddr, path::PathBuf};
-
-use anyhow::{Context as _, Result, bail, ensure};
-use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, ProgramArray},
-    programs::{ProgramFd, Xdp},
-};
+use anyhow::{Context as _, Result, ensure};
+use aya::{Ebpf, maps::ProgramArray, programs::ProgramFd};
 use sealdns::{
     compile::{Image, PublishError, Reader},
     datapath::{load::Loaded, memory::Size},
@@ -22,15 +15,19 @@ use sealdns::{
 use serde_json::{Value, json};
 use tests::{
     frames::Frame,
+    measure::{
+        self,
+        figures::Figures,
+        programs::{self, Names, xdp},
+        zones::{self, NOW, Wire},
+    },
     prog_test_run::{self, Action, Run},
 };
 use xdp_common::{
     Outcome,
-    lab::{MAX_FRAME, Template, control, template},
+    lab::control,
     maps::{CHUNK_LEN, Config, XDP_COUNTERS},
 };
-
-use zones::{NOW, Wire};
 
 /// How often each figure is taken; the median is shown.
 const ROUNDS: usize = 7;
@@ -42,6 +39,9 @@ const SERVERS: [&str; 2] = ["198.51.100.2:53", "[2001:db8::2]:53"];
 /// The key of the names' hash: any, but the same each time.
 const SEED: u64 = 0x5ea1_d115_0bad_cafe;
 const PAYLOAD: u16 = 1232;
+
+/// The programs that measure.
+const PROGRAMS: [&str; 3] = ["measure", "finish", "regrow"];
 
 /// Steps back between which the time of one is taken.
 const SHRINKS: [u64; 2] = [0, 16];
@@ -57,18 +57,12 @@ fn main() -> Result<()> {
         println!("not run: loading programs needs root");
         return Ok(());
     }
-    let cache = cache();
-    fs::create_dir_all(&cache)?;
+    let cache = measure::cache()?;
     let nsec = zones::nsec(&cache, names as usize)?;
     let nsec3 = zones::nsec3(&cache, names as usize)?;
     let rig = Rig::new(&[nsec, nsec3])?;
     println!("{:#}", rig.run(&cases(names), repeat)?);
     Ok(())
-}
-
-/// Where signed zones are kept from one run to the next.
-fn cache() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench"))
 }
 
 //----------- Cases ----------------------------------------------------------------------------------
@@ -180,32 +174,6 @@ fn frame(case: &Case) -> Result<Frame> {
     })
 }
 
-/// What `measure` writes.
-fn template(case: &Case, frame: &Frame) -> Result<Template> {
-    let octets = frame.encode()?;
-    ensure!(octets.len() <= MAX_FRAME, "the query is too long for a template");
-    let mut words: Template = [0; _];
-    for (word, eight) in words.iter_mut().zip(octets.chunks(8)) {
-        let mut padded = [0; 8];
-        padded[..eight.len()].copy_from_slice(eight);
-        *word = u64::from_le_bytes(padded);
-    }
-    words[template::LEN] = octets.len() as u64;
-    if case.names != 0 {
-        let message_at = octets.len() - frame.payload.len();
-        words[template::DIGITS_AT] = (message_at + zones::DIGITS_AT) as u64;
-        words[template::NAMES] = u64::from(case.names);
-        words[template::CHECKSUM_AT] = (message_at - 2) as u64;
-        // The checksum of the same datagram with the digits zero, undone.
-        let mut without = frame.clone();
-        without.payload[zones::DIGITS_AT..][..8].fill(0);
-        let encoded = without.encode()?;
-        let checksum = [encoded[message_at - 2], encoded[message_at - 1]];
-        words[template::SUM] = u64::from(!u16::from_le_bytes(checksum));
-    }
-    Ok(words)
-}
-
 //----------- Rig ------------------------------------------------------------------------------------
 
 /// The programs that are measured and those that measure.
@@ -238,7 +206,7 @@ impl Rig {
             }
             break (loaded, image);
         };
-        let mut rig = Self { loaded, reader: image.reader(), lab: lab()? };
+        let mut rig = Self { loaded, reader: image.reader(), lab: programs::load(&PROGRAMS)? };
         let mut config = Config::new();
         config.now_s = u64::from(NOW);
         config.seed = SEED;
@@ -279,12 +247,11 @@ impl Rig {
                 "net_ns": Figures(net).json(),
             }));
         }
-        let usage = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         Ok(json!({
             "repeat": repeat,
             "rounds": ROUNDS,
             "shrink_ns": shrink.json(),
-            "load_average": usage.split(' ').next().and_then(|load| load.parse::<f64>().ok()),
+            "load_average": measure::load_average(),
             "cases": rows,
         }))
     }
@@ -299,7 +266,8 @@ impl Rig {
         for _ in 0..ROUNDS {
             let mut times = [0.0; 2];
             for (time, shrinks) in times.iter_mut().zip(SHRINKS) {
-                self.control(200, shrinks)?;
+                let steps = [(control::GROW, 200), (control::SHRINKS, shrinks)];
+                programs::tell(&mut self.lab, &[&[(control::TEMPLATES, 1)], &steps[..]].concat())?;
                 *time = self.time("regrow", repeat)?;
             }
             figures.push((times[1] - times[0]) / (SHRINKS[1] - SHRINKS[0]) as f64);
@@ -307,22 +275,12 @@ impl Rig {
         Ok(Figures(figures))
     }
 
-    fn control(&mut self, grow: u64, shrinks: u64) -> Result<()> {
-        let mut words = [0; control::WORDS];
-        words[control::TEMPLATES] = 1;
-        words[control::GROW] = grow;
-        words[control::SHRINKS] = shrinks;
-        let map = self.lab.map_mut("CONTROL").context("no map CONTROL")?;
-        Array::<_, [u64; control::WORDS]>::try_from(map)?.set(0, words, 0)?;
-        Ok(())
-    }
-
     /// Tells `measure` what to ask.
     fn ask(&mut self, case: &Case, frame: &Frame) -> Result<()> {
-        self.control(0, 0)?;
-        let map = self.lab.map_mut("TEMPLATES").context("no map TEMPLATES")?;
-        Array::<_, Template>::try_from(map)?.set(0, template(case, frame)?, 0)?;
-        Ok(())
+        let names = Names { digits_at: zones::DIGITS_AT, count: case.names };
+        let names = (case.names != 0).then_some(names);
+        programs::ask(&mut self.lab, &[programs::template_of(frame, names)?])?;
+        programs::tell(&mut self.lab, &[(control::TEMPLATES, 1)])
     }
 
     /// Runs a program behind `measure`.
@@ -374,23 +332,6 @@ impl Rig {
     }
 }
 
-/// Loads the measuring programs.
-fn lab() -> Result<Ebpf> {
-    let path = prog_test_run::lab().with_file_name("bench");
-    let object = fs::read(&path)
-        .with_context(|| format!("{}: `cargo xtask build` makes it", path.display()))?;
-    let mut ebpf = EbpfLoader::new().load(&object)?;
-    for name in ["measure", "finish", "regrow"] {
-        xdp(&mut ebpf, name)?.load()?;
-    }
-    Ok(ebpf)
-}
-
-fn xdp<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
-    let Some(program) = ebpf.program_mut(name) else { bail!("there is no program {name:?}") };
-    Ok(program.try_into()?)
-}
-
 /// A MAC address as it lies in memory, with two octets of zero behind it.
 fn mac_word(mac: [u8; 6]) -> u64 {
     let [a, b, c, d, e, f] = mac;
@@ -404,26 +345,4 @@ fn address_words(address: SocketAddr) -> [u64; 2] {
         std::net::IpAddr::V6(address) => address.octets(),
     };
     [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|octet| octets[at + octet])))
-}
-
-//----------- Figures --------------------------------------------------------------------------------
-
-/// The same figure, taken several times.
-struct Figures(Vec<f64>);
-
-impl Figures {
-    fn sorted(&self) -> Vec<f64> {
-        let mut sorted = self.0.clone();
-        sorted.sort_by(f64::total_cmp);
-        sorted
-    }
-
-    fn median(&self) -> f64 {
-        self.sorted()[self.0.len() / 2]
-    }
-
-    fn json(&self) -> Value {
-        let sorted = self.sorted();
-        json!({ "median": self.median(), "min": sorted[0], "max": sorted[sorted.len() - 1] })
-    }
 }

@@ -5,6 +5,7 @@ pub mod dns;
 pub mod frames;
 pub mod harness;
 pub mod inject;
+pub mod measure;
 pub mod net;
 pub mod oracle;
 pub mod prog_test_run;

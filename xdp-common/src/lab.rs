@@ -40,8 +40,10 @@ pub mod control {
     pub const GROW: usize = 2;
     /// How often `regrow` makes it one octet shorter.
     pub const SHRINKS: usize = 3;
+    /// Another number for each run: then the time counts from the first query on.
+    pub const RUN: usize = 4;
     /// Words in all.
-    pub const WORDS: usize = 4;
+    pub const WORDS: usize = 5;
 }
 
 /// Queries in a burst: like a network card that coalesces interrupts.
@@ -59,6 +61,10 @@ pub mod counter {
     pub const TRUNCATED: usize = 3;
     /// Those with records in the answer section.
     pub const WITH_ANSWERS: usize = 4;
+    /// When the first and the last burst of a run left, in nanoseconds of the kernel's clock.
+    pub const FIRST_NS: usize = 5;
+    /// See [`FIRST_NS`].
+    pub const LAST_NS: usize = 6;
     /// Those with response code 0, and so on to 15.
     pub const RCODES: usize = 8;
     /// Words in all.

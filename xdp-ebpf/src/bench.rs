@@ -42,6 +42,8 @@ struct State {
     next_ns: u64,
     /// Queries that are left of this burst.
     left: u64,
+    /// The run that this one belongs to.
+    run: u64,
     /// A place to launder values in.
     slot: u64,
 }
@@ -194,33 +196,40 @@ pub fn regrow(context: XdpContext) -> u32 {
     XDP_TX
 }
 
-/// Sends queries, in bursts if it is told an interval. A frame for which it is too early is dropped;
-/// whoever runs this with live frames gets it back and tries again.
+/// Sends queries, in bursts an interval apart if it is told one. A frame for which it is too early is
+/// dropped; whoever runs this with live frames gets it back and tries again.
 #[xdp]
 pub fn generate(context: XdpContext) -> u32 {
     let Some((control, state)) = CONTROL.get(0).zip(state()) else { return XDP_ABORTED };
-    let interval = control[control::INTERVAL_NS];
-    if interval != 0 {
-        if state.left == 0 {
-            // SAFETY: the helper only reads a clock.
-            let now = unsafe { bpf_ktime_get_ns() };
-            if now < state.next_ns {
-                return XDP_DROP;
-            }
-            // What a pause has missed is made up for, but not more than a few bursts of it.
-            let earliest = now.saturating_sub(interval * 8);
-            let due = if state.next_ns < earliest { earliest } else { state.next_ns };
-            state.next_ns = due + interval;
-            state.left = BURST;
-        }
-        state.left -= 1;
+    let Some(counters) = counters() else { return XDP_ABORTED };
+    if state.run != control[control::RUN] {
+        // What the run before has left over is not asked in this one.
+        state.left = 0;
     }
+    if state.left == 0 {
+        // SAFETY: the helper only reads a clock.
+        let now = unsafe { bpf_ktime_get_ns() };
+        let interval = control[control::INTERVAL_NS];
+        if state.run != control[control::RUN] {
+            state.run = control[control::RUN];
+            state.next_ns = now;
+            counters[counter::FIRST_NS] = now;
+        }
+        if now < state.next_ns {
+            return XDP_DROP;
+        }
+        // What a pause has missed is made up for, but not more than a few bursts of it.
+        let earliest = now.saturating_sub(interval * 8);
+        let due = if state.next_ns < earliest { earliest } else { state.next_ns };
+        state.next_ns = due + interval;
+        state.left = BURST;
+        counters[counter::LAST_NS] = now;
+    }
+    state.left -= 1;
     if ask(&context, control, state).is_none() {
         return XDP_ABORTED;
     }
-    if let Some(counters) = counters() {
-        counters[counter::SENT] += 1;
-    }
+    counters[counter::SENT] += 1;
     XDP_TX
 }
 

@@ -3,11 +3,12 @@
 use std::{
     fs::{self, File},
     io::{BufReader, BufWriter, ErrorKind, Read, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use sealdns::{
+    cli::{clock, zone_file},
     dnssec::{
         keys::{Algorithm, NewKey, Role},
         policy::{Denial, SigningPolicy},
@@ -37,7 +38,13 @@ pub type Wire = Vec<u8>;
 const APEX: &[&str] = &["measured", "example"];
 const APEX_NSEC3: &[&str] = &["hashed", "example"];
 
-fn wire(labels: &[&str]) -> Wire {
+/// For how long the signatures of [`served`] zones are valid, and for how long such a zone is kept, in
+/// seconds.
+const SERVED_VALIDITY: u32 = 90 * 86400;
+const SERVED_KEPT: u64 = 30 * 86400;
+
+/// The name with these labels.
+pub fn wire(labels: &[&str]) -> Wire {
     let mut wire = Vec::new();
     for label in labels {
         wire.push(label.len() as u8);
@@ -90,7 +97,8 @@ fn kept(cache: &Path, kind: &str, apex: &[&str], names: usize, denial: Denial) -
             .with_context(|| format!("{} is damaged: remove it", path.display())),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             eprintln!("signing a zone of {names} names, once");
-            let zone = made(apex, names, denial)?;
+            let policy = SigningPolicy { denial, ..SigningPolicy::default() };
+            let zone = signed(&unsigned(apex, names)?, &policy, NOW)?;
             let beside = path.with_extension("new");
             let mut file = BufWriter::with_capacity(1 << 20, File::create(&beside)?);
             write(&mut file, &zone)?;
@@ -102,7 +110,25 @@ fn kept(cache: &Path, kind: &str, apex: &[&str], names: usize, denial: Denial) -
     }
 }
 
-fn made(apex: Name, names: usize, denial: Denial) -> Result<Zone> {
+/// A zone file, for servers that run now, of a zone with NSEC, these labels and so many hosts.
+pub fn served(cache: &Path, labels: &[&str], names: usize) -> Result<PathBuf> {
+    let path = cache.join(format!("{}-{names}-v{VERSION}.zone", labels.join(".")));
+    let made = path.metadata().and_then(|metadata| metadata.modified());
+    let age = made.ok().and_then(|made| made.elapsed().ok());
+    if age.is_none_or(|age| age.as_secs() > SERVED_KEPT) {
+        eprintln!("signing a zone of {names} names, once a month");
+        let policy = SigningPolicy { validity: SERVED_VALIDITY, ..SigningPolicy::default() };
+        zone_file::write_zone(&path, &signed(&hosts(labels, names)?, &policy, clock::now())?)?;
+    }
+    Ok(path)
+}
+
+/// A zone with these labels and so many hosts, not signed.
+pub fn hosts(labels: &[&str], names: usize) -> Result<Zone> {
+    unsigned(Name::from_wire(&wire(labels)).context("no name")?, names)
+}
+
+fn unsigned(apex: Name, names: usize) -> Result<Zone> {
     let at = |label: &str| [&[label.len() as u8], label.as_bytes(), apex.as_wire()].concat();
     let mut builder = ZoneBuilder::new(apex.clone());
     let mut push =
@@ -132,16 +158,16 @@ fn made(apex: Name, names: usize, denial: Denial) -> Result<Zone> {
             push(&owner, Rtype::A, &[address + 1, a, b, c])?;
         }
     }
-    let zone = builder.finish()?;
+    Ok(builder.finish()?)
+}
 
+fn signed(zone: &Zone, policy: &SigningPolicy, now: u32) -> Result<Zone> {
     let keys = [Role::Ksk, Role::Zsk].into_iter().map(|role| {
-        let key = NewKey::generate(&apex, role, Algorithm::default(), &[], NOW)?;
+        let key = NewKey::generate(zone.apex(), role, Algorithm::default(), &[], now)?;
         Ok(key.key)
     });
     let keys = keys.collect::<Result<Vec<_>>>()?;
-    let policy = SigningPolicy { denial, ..SigningPolicy::default() };
-    let (signed, _) = sign(&zone, &keys, &policy, NOW)?;
-    Ok(signed)
+    Ok(sign(zone, &keys, policy, now)?.0)
 }
 
 //----------- Keeping --------------------------------------------------------------------------------

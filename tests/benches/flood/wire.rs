@@ -1,0 +1,154 @@
+//! The wire: a veth pair between two namespaces, whose ends take frames in threads of their own.
+//!
+//! Without threaded NAPI, a program on one end runs on the core of whoever sends from the other, and
+//! nobody accounts for it.
+
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use tests::net::{self, End, Namespace, output_within};
+
+use super::schedule::{self, GENERATOR_CORE, NAPI, SERVE, SERVER_CORE};
+
+// RFC 5737.
+const CLIENT: &str = "198.51.100.1";
+const SERVER: &str = "198.51.100.2";
+/// The port that the client asks from.
+const CLIENT_PORT: u16 = 5353;
+
+/// How often the NAPI thread of a new device is looked for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The two namespaces and what lies between them; gone when this is dropped.
+pub struct Wire {
+    pub client: Namespace,
+    pub server: Namespace,
+    pub client_end: String,
+    pub server_end: String,
+    pub client_mac: [u8; 6],
+    pub server_mac: [u8; 6],
+}
+
+impl Wire {
+    pub fn new() -> Result<Self> {
+        let (client, server) = (Namespace::new("flood-client")?, Namespace::new("flood-server")?);
+        // Their threads carry these names, in all of the system.
+        let [client_end, server_end] =
+            ["c", "s"].map(|end| format!("sd{}{end}", std::process::id()));
+        let prefixes = [CLIENT, SERVER].map(|address| format!("{address}/24"));
+        net::veth(
+            &End { namespace: &client, interface: &client_end, addresses: &[&prefixes[0]] },
+            &End { namespace: &server, interface: &server_end, addresses: &[&prefixes[1]] },
+        )?;
+        let client_mac = client.enter(|| net::mac_address(&client_end))??;
+        let server_mac = server.enter(|| net::mac_address(&server_end))??;
+        let wire = Self { client, server, client_end, server_end, client_mac, server_mac };
+        wire.thread(&wire.client, &wire.client_end)?;
+        wire.thread(&wire.server, &wire.server_end)?;
+        // A flood would drown who asks for an address.
+        wire.introduce(&wire.server, &wire.server_end, CLIENT, client_mac)?;
+        wire.introduce(&wire.client, &wire.client_end, SERVER, server_mac)?;
+        Ok(wire)
+    }
+
+    pub fn client_address() -> Result<SocketAddr> {
+        Ok(SocketAddr::new(CLIENT.parse()?, CLIENT_PORT))
+    }
+
+    pub fn server_address() -> Result<SocketAddr> {
+        Ok(SocketAddr::new(SERVER.parse()?, 53))
+    }
+
+    /// Makes an end take frames in a thread of its own, with and without a program on it.
+    fn thread(&self, namespace: &Namespace, interface: &str) -> Result<()> {
+        // With GRO a veth end has NAPI even without a program.
+        let gro = ["-K", interface, "gro", "on"];
+        ensure!(
+            namespace.output(Command::new("ethtool").args(gro), PATIENCE)?.status.success(),
+            "{interface} has no GRO"
+        );
+        // `ip netns exec` shows the devices of the namespace in /sys.
+        let script = format!("echo 1 > /sys/class/net/{interface}/threaded");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace.name(), "sh", "-c", &script]);
+        ensure!(
+            output_within(&mut command, PATIENCE)?.status.success(),
+            "{interface} has no threaded NAPI (Linux 5.12 and later have)"
+        );
+        net::wait_until("a NAPI thread", PATIENCE, || {
+            napi_threads(interface).is_ok_and(|ids| !ids.is_empty())
+        })
+    }
+
+    fn introduce(
+        &self,
+        namespace: &Namespace,
+        interface: &str,
+        address: &str,
+        mac: [u8; 6],
+    ) -> Result<()> {
+        let mac = mac.map(|octet| format!("{octet:02x}")).join(":");
+        namespace.ip(&format!("neigh replace {address} lladdr {mac} nud permanent dev {interface}"))
+    }
+
+    /// Puts the threads of both ends and of the server where they belong. To be called again when the
+    /// server has started threads.
+    pub fn pin(&self) -> Result<()> {
+        for (end, core) in [(&self.client_end, GENERATOR_CORE), (&self.server_end, SERVER_CORE)] {
+            for id in napi_threads(end)? {
+                schedule::pin_process(id, core, NAPI)?;
+            }
+        }
+        for id in self.server_processes()? {
+            schedule::pin_process(id, SERVER_CORE, SERVE)?;
+        }
+        Ok(())
+    }
+
+    /// Processes in the server's namespace.
+    fn server_processes(&self) -> Result<Vec<u32>> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "pids", self.server.name()]);
+        let output = output_within(&mut command, PATIENCE)?;
+        let ids = String::from_utf8_lossy(&output.stdout).into_owned();
+        ids.split_whitespace().map(|id| id.parse().context("no process id")).collect()
+    }
+
+    /// Where the kernel says how long each thread ran that the server's side consists of: those of
+    /// the servers' processes, and those that take frames off the wire for them.
+    pub fn server_accounts(&self) -> Result<Vec<PathBuf>> {
+        let mut accounts = Vec::new();
+        for id in self.server_processes()?.into_iter().chain(napi_threads(&self.server_end)?) {
+            // A process that has ended since has no threads.
+            for task in fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten() {
+                accounts.push(task?.path().join("schedstat"));
+            }
+        }
+        Ok(accounts)
+    }
+
+    /// Takes away the program that the server's end may still have.
+    pub fn clear(&self) -> Result<()> {
+        self.server.ip(&format!("link set dev {} xdp off", self.server_end))
+    }
+
+    /// Frames that programs on the server's end have sent back.
+    pub fn transmitted(&self) -> Result<u64> {
+        self.server.enter(|| net::xdp_transmitted(&self.server_end))?
+    }
+}
+
+/// Ids of the kernel threads that take frames for a device.
+fn napi_threads(interface: &str) -> Result<Vec<u32>> {
+    let prefix = format!("napi/{interface}-");
+    let mut ids = Vec::new();
+    for process in fs::read_dir("/proc")? {
+        let process = process?;
+        let Ok(id) = process.file_name().to_string_lossy().parse() else { continue };
+        let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+        if name.starts_with(&prefix) {
+            ids.push(id);
+        }
+    }
+    Ok(ids)
+}

@@ -1,0 +1,19 @@
+//! What the benches share: zones, the lab's programs and what they ask, figures taken several times.
+
+pub mod figures;
+pub mod programs;
+pub mod zones;
+
+use std::{fs, path::PathBuf};
+
+/// Where zones are kept from one run to the next.
+pub fn cache() -> std::io::Result<PathBuf> {
+    let cache = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bench"));
+    fs::create_dir_all(&cache)?;
+    Ok(cache)
+}
+
+/// How many tasks wanted a processor, as the kernel averages it over the last minute.
+pub fn load_average() -> Option<f64> {
+    fs::read_to_string("/proc/loadavg").ok()?.split(' ').next()?.parse().ok()
+}
