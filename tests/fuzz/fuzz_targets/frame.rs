@@ -107,10 +107,9 @@ fn serve(compiled: &Compiled, frame: &mut SliceFrame<'_>) -> Result<(), Outcome>
         return Err(Outcome::Miss);
     }
     scratch.plan.clear();
-    match find::question(store, scratch).ok_or(Outcome::Broken)? {
-        0 => deny::plan(store, scratch)?,
-        found => exact::plan(store, scratch, found)?,
-    };
+    let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
+    let step = exact::first(scratch, found);
+    deny::run(store, scratch, step)?;
     let limit = scratch.query.payload_limit(LIMIT);
     let total = plan::measure(store, scratch, limit, *NOW)?;
     let keep = at + compose::records_at(scratch.query.name_len as usize);
