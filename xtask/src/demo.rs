@@ -70,7 +70,7 @@ enum Way {
     /// The same over IPv6.
     Frame6,
     /// From dig's socket straight into the veth pair, which leaves little room to grow (42 octets
-    /// at the tail and 216 at the head on Linux 6.18): large answers are the daemon's.
+    /// at the tail and 216 at the head on Linux 6.18): large answers are TCX's.
     Socket,
 }
 
@@ -144,10 +144,11 @@ const QUESTIONS: &[Question] = &[
 
 //----------- What is answered -----------------------------------------------------------------------
 
-/// Who answered, as the driver of the server's device counted.
+/// Who answered: XDP as the driver of the server's device counted, TCX as sealdns did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Answerer {
     Xdp,
+    Tcx,
     Daemon,
 }
 
@@ -210,7 +211,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let stage = shell::step("stage: namespaces, keys, zones, sealdns, unbound", || {
         Stage::set(&directory.path, &binary)
     })?;
-    let counted_before = stage.answered_by_own_count()?;
+    let counted_before = stage.answered_by_own_count("")?;
     let sent_before = stage.transmitted()?;
     let mut rows = Vec::new();
     for question in QUESTIONS {
@@ -220,7 +221,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         rows.push(stage.ask(question)?);
     }
     let sent = stage.transmitted()? - sent_before;
-    let counted = stage.answered_by_own_count()? - counted_before;
+    let counted = stage.answered_by_own_count("")? - counted_before;
     print_table(&rows);
     let ended = stage.end()?;
     conclude(&rows, sent, counted, ended)
@@ -228,7 +229,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 /// Fails unless every answer validates and the hot ones came from XDP.
 fn conclude(rows: &[Row], sent: u64, counted: u64, ended: std::process::ExitStatus) -> Result<()> {
-    let by_xdp = rows.iter().filter(|row| row.answerer == Answerer::Xdp).count();
+    let by = |answerer| rows.iter().filter(|row| row.answerer == answerer).count();
     let insecure = rows.iter().filter(|row| row.unbound == Security::Insecure).count();
     let mut faults = Vec::new();
     for row in rows {
@@ -246,10 +247,12 @@ fn conclude(rows: &[Row], sent: u64, counted: u64, ended: std::process::ExitStat
         faults.push(format!("sealdns did not end well after SIGTERM ({ended})"));
     }
     println!(
-        "{} questions: {by_xdp} answered by XDP, {} by the daemon; {} secure, {insecure} insecure as \
-         it must be.",
+        "{} questions: {} answered by XDP, {} by TCX, {} by the daemon; {} secure, {insecure} insecure \
+         as it must be.",
         rows.len(),
-        rows.len() - by_xdp,
+        by(Answerer::Xdp),
+        by(Answerer::Tcx),
+        by(Answerer::Daemon),
         rows.iter().filter(|row| row.unbound == Security::Secure).count(),
     );
     println!(
@@ -271,6 +274,7 @@ fn print_table(rows: &[Row]) {
     for row in rows {
         let answerer = match row.answerer {
             Answerer::Xdp => "XDP",
+            Answerer::Tcx => "TCX",
             Answerer::Daemon => "daemon",
         };
         println!(
@@ -350,8 +354,8 @@ impl Stage {
         self.server.enter(|| net::xdp_transmitted(SERVER_END))?
     }
 
-    /// Answers that XDP sent, as sealdns counts.
-    fn answered_by_own_count(&self) -> Result<u64> {
+    /// Answers that a hook sent, as sealdns counts; the names of its counters begin with `prefix`.
+    fn answered_by_own_count(&self, prefix: &str) -> Result<u64> {
         let output = self.server.output(
             Command::new(&self.binary)
                 .args(["xdp", "status", "--json", "--config"])
@@ -367,7 +371,7 @@ impl Stage {
         );
         let status: Value =
             serde_json::from_str(&said).with_context(|| format!("this is no JSON: {said}"))?;
-        Ok(answered(&status))
+        Ok(answered(&status, prefix))
     }
 
     /// Asks one question, of the server and of the validators.
@@ -377,9 +381,15 @@ impl Stage {
             Way::Frame6 => RELAY[1].parse()?,
             Way::Socket => server_address(0)?,
         };
-        let before = self.transmitted()?;
+        let before = [self.transmitted()?, self.answered_by_own_count("tcx_")?];
         let direct = self.dig(at, question, &["+norecurse", "+ignore"])?;
-        let answerer = if self.transmitted()? > before { Answerer::Xdp } else { Answerer::Daemon };
+        let answerer = if self.transmitted()? > before[0] {
+            Answerer::Xdp
+        } else if self.answered_by_own_count("tcx_")? > before[1] {
+            Answerer::Tcx
+        } else {
+            Answerer::Daemon
+        };
 
         let resolver = SocketAddr::new([127, 0, 0, 1].into(), UNBOUND_PORT);
         let resolved = self.dig(resolver, question, &[])?;
@@ -597,8 +607,9 @@ fn security_by_delv(said: &str) -> Security {
     }
 }
 
-/// The sum of all counters of outcomes that are answers, wherever they stand in `xdp status --json`.
-fn answered(status: &Value) -> u64 {
+/// The sum of all counters of outcomes that are answers, wherever they stand in `xdp status --json`, of
+/// the hook whose counters' names begin with `prefix`.
+fn answered(status: &Value, prefix: &str) -> u64 {
     const ANSWERS: [&str; 8] = [
         "positive",
         "nodata",
@@ -609,15 +620,17 @@ fn answered(status: &Value) -> u64 {
         "truncated",
         "bad-version",
     ];
+    let is_answer =
+        |name: &str| name.strip_prefix(prefix).is_some_and(|word| ANSWERS.contains(&word));
     match status {
         Value::Object(members) => members
             .iter()
             .map(|(name, value)| match value.as_u64() {
-                Some(count) if ANSWERS.contains(&name.as_str()) => count,
-                _ => answered(value),
+                Some(count) if is_answer(name) => count,
+                _ => answered(value, prefix),
             })
             .sum(),
-        Value::Array(values) => values.iter().map(answered).sum(),
+        Value::Array(values) => values.iter().map(|value| answered(value, prefix)).sum(),
         _ => 0,
     }
 }
@@ -683,9 +696,10 @@ mod tests {
     fn only_answers_are_summed() {
         let status = json!({ "programs": [
             { "name": "serve", "counters": { "positive": 3, "miss": 100, "nodata": 2 } },
-            { "name": "deny", "counters": { "nxdomain": 5 } },
+            { "name": "deny", "counters": { "nxdomain": 5, "tcx_nxdomain": 7, "tcx_miss": 1 } },
         ]});
-        assert_eq!(answered(&status), 10);
+        assert_eq!(answered(&status, ""), 10);
+        assert_eq!(answered(&status, "tcx_"), 7);
     }
 
     #[test]
