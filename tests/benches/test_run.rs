@@ -26,7 +26,7 @@ use tests::{
 use xdp_common::{
     Outcome,
     lab::control,
-    maps::{CHUNK_LEN, Config, XDP_COUNTERS},
+    maps::{CHUNK_LEN, XDP_COUNTERS},
 };
 
 /// How often each figure is taken; the median is shown.
@@ -207,15 +207,9 @@ impl Rig {
             break (loaded, image);
         };
         let mut rig = Self { loaded, reader: image.reader(), lab: programs::load(&PROGRAMS)? };
-        let mut config = Config::new();
+        let mut config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
         config.now_s = u64::from(NOW);
         config.seed = SEED;
-        config.macs[0] = mac_word(SERVER_MAC);
-        for (place, server) in config.addresses.iter_mut().zip(SERVERS) {
-            *place = address_words(server.parse()?);
-        }
-        config.address_count = SERVERS.len() as u32;
-        config.ports[0] = 53u16.to_be();
         config.bucket_mask = u32::try_from(size.buckets - 1)?;
         config.payload_limit = u32::from(PAYLOAD);
         config.max_labels = image.max_labels();
@@ -330,19 +324,4 @@ impl Rig {
         ensure!(answers == case.answers, "{title}: {answers} records");
         Ok(Some(run.frame.len()))
     }
-}
-
-/// A MAC address as it lies in memory, with two octets of zero behind it.
-fn mac_word(mac: [u8; 6]) -> u64 {
-    let [a, b, c, d, e, f] = mac;
-    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
-}
-
-/// An address as IPv6 as it lies in memory.
-fn address_words(address: SocketAddr) -> [u64; 2] {
-    let octets = match address.ip() {
-        std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        std::net::IpAddr::V6(address) => address.octets(),
-    };
-    [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|octet| octets[at + octet])))
 }

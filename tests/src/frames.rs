@@ -77,6 +77,19 @@ impl Frame {
         Ok(frame)
     }
 
+    /// The frame that goes back to who sent this one.
+    pub fn reply(&self, payload: Vec<u8>) -> Frame {
+        Frame {
+            source_mac: self.destination_mac,
+            destination_mac: self.source_mac,
+            tags: self.tags.clone(),
+            source: self.destination,
+            destination: self.source,
+            ttl: 64,
+            payload,
+        }
+    }
+
     /// Takes a frame apart; fails on anything but UDP with right lengths and checksums. Octets behind
     /// the IP packet are an error too: an answer has no padding.
     pub fn decode(frame: &[u8]) -> Result<Self> {

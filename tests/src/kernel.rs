@@ -1,9 +1,6 @@
 //! The embedded object in the kernel, without a device.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::Xdp;
@@ -22,10 +19,7 @@ use tests::{
     prog_test_run::{self, Action, Run},
     servers::{CORNER, DEMO, DENIALS, signed},
 };
-use xdp_common::{
-    Outcome,
-    maps::{self, Config},
-};
+use xdp_common::{Outcome, maps};
 
 /// Why a test that needs the kernel cannot run, if it cannot.
 pub fn obstacle() -> Option<Verdict> {
@@ -106,21 +100,9 @@ impl Rig {
     }
 
     fn configure(&mut self, image: &Image, size: Size) -> Result<()> {
-        let mut config = Config::new();
+        let mut config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
         config.now_s = u64::from(self.now);
         config.seed = SEED;
-        let [a, b, c, d, e, f] = SERVER_MAC;
-        config.macs[0] = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        for (place, server) in config.addresses.iter_mut().zip(SERVERS) {
-            let octets = match server.parse::<SocketAddr>()?.ip() {
-                IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-                IpAddr::V6(address) => address.octets(),
-            };
-            *place = [0, 8]
-                .map(|at| u64::from_le_bytes(std::array::from_fn(|octet| octets[at + octet])));
-        }
-        config.address_count = SERVERS.len() as u32;
-        config.ports[0] = 53u16.to_be();
         config.bucket_mask = u32::try_from(size.buckets - 1)?;
         config.payload_limit = 1232;
         config.max_labels = image.max_labels();
@@ -278,15 +260,7 @@ fn compare_one(rig: &mut Rig, asked: &Frame) -> Result<Outcome> {
     }
     ensure!(run.action == Action::Tx, "{:?}", run.action);
     ensure!(on_host == outcome, "{outcome:?}, and the daemon says {on_host:?}");
-    let expected = Frame {
-        source_mac: asked.destination_mac,
-        destination_mac: asked.source_mac,
-        source: asked.destination,
-        destination: asked.source,
-        ttl: 64,
-        payload: said,
-        ..asked.clone()
-    };
+    let expected = asked.reply(said);
     // Taking it apart recomputes both checksums by the tests' own arithmetic.
     let reply = Frame::decode(&run.frame)?;
     ensure!(reply == expected, "\n{reply:?}\n{expected:?}");

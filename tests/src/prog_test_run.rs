@@ -1,12 +1,13 @@
 //! The real programs, run by the kernel on frames that we hand them (`BPF_PROG_TEST_RUN`).
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
     programs::{Program, TestRun as _, TestRunOptions, Xdp},
 };
+use xdp_common::maps::{Config, address_words, mac_word};
 
 /// Room for the frame that comes back: the largest that XDP makes of a page, and more.
 const LARGEST: usize = 8192;
@@ -48,6 +49,20 @@ pub struct Run {
     pub frame: Vec<u8>,
     /// Time of one run, averaged over all repetitions.
     pub duration: Duration,
+}
+
+/// What the programs are told of a device with this MAC address and of what it serves. The rest is the
+/// image's.
+pub fn served(mac: [u8; 6], servers: &[&str]) -> Result<Config> {
+    let mut config = Config::new();
+    config.macs[0] = mac_word(mac);
+    for (place, server) in config.addresses.iter_mut().zip(servers) {
+        let server: SocketAddr = server.parse()?;
+        *place = address_words(server.ip());
+        config.ports[0] = server.port().to_be();
+    }
+    config.address_count = u32::try_from(servers.len())?;
+    Ok(config)
 }
 
 /// The lab's object, as `cargo xtask build` leaves it.

@@ -12,6 +12,8 @@
 //!
 //! All values are integers and octets without padding; their sizes are asserted here.
 
+use core::net::IpAddr;
+
 /// Name of the map of records.
 pub const SLAB: &str = "SLAB";
 /// Name of the map of buckets.
@@ -122,6 +124,21 @@ impl Config {
             max_labels: 0,
         }
     }
+}
+
+/// A MAC address as [`Config::macs`] has it.
+pub const fn mac_word(mac: [u8; 6]) -> u64 {
+    let [a, b, c, d, e, f] = mac;
+    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// An address as [`Config::addresses`] has it.
+pub fn address_words(address: IpAddr) -> [u64; 2] {
+    let octets = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    };
+    [0, 8].map(|at| u64::from_ne_bytes(core::array::from_fn(|octet| octets[at + octet])))
 }
 
 impl Default for Config {

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
 use sealdns_fuzz::{COMPILED, Compiled, LIMIT, NOW};
-use tests::{dns::Message, frames::Frame};
+use tests::{dns::Message, frames::Frame, prog_test_run::served};
 use xdp_common::{
     Outcome, Scratch,
     dns::query,
@@ -71,21 +71,9 @@ fn framed(message: &[u8], family: usize, tags: usize) -> Vec<u8> {
 }
 
 fn config(max_labels: u32, seed: u64) -> Config {
-    let mut config = Config::new();
+    let mut config = served(SERVER_MAC, &SERVERS).expect("addresses");
     config.now_s = u64::from(*NOW);
     config.seed = seed;
-    let [a, b, c, d, e, f] = SERVER_MAC;
-    config.macs[0] = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-    for (place, server) in config.addresses.iter_mut().zip(SERVERS) {
-        let octets = match server.parse::<SocketAddr>().expect("an address").ip() {
-            std::net::IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-            std::net::IpAddr::V6(address) => address.octets(),
-        };
-        *place =
-            [0, 8].map(|at| u64::from_le_bytes(std::array::from_fn(|octet| octets[at + octet])));
-    }
-    config.address_count = SERVERS.len() as u32;
-    config.ports[0] = 53u16.to_be();
     config.payload_limit = LIMIT as u32;
     config.max_labels = max_labels;
     config
@@ -126,15 +114,7 @@ fn check(compiled: &Compiled, asked: &[u8], replied: &[u8]) {
     Message::read(&reply.payload).unwrap_or_else(|error| panic!("{error:#}"));
     // The reader of the tests refuses bare pseudo-header sums, and lengths that differ.
     let Ok(asked) = Frame::decode(asked) else { return };
-    let expected = Frame {
-        source_mac: asked.destination_mac,
-        destination_mac: asked.source_mac,
-        source: asked.destination,
-        destination: asked.source,
-        ttl: 64,
-        ..asked.clone()
-    };
     let mut said = Vec::new();
     compiled.reader.answer(&asked.payload, false, LIMIT, *NOW, &mut said);
-    assert_eq!(reply, Frame { payload: said, ..expected });
+    assert_eq!(reply, asked.reply(said));
 }

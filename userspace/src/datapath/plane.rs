@@ -14,7 +14,9 @@ use anyhow::{Context, anyhow, bail};
 use ring::rand::SecureRandom;
 use xdp_common::Outcome;
 use xdp_common::image::Bucket;
-use xdp_common::maps::{self, CHUNK_LEN, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, Stats};
+use xdp_common::maps::{
+    self, CHUNK_LEN, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, Stats, address_words, mac_word,
+};
 
 use super::attach::{self, Attachment};
 use super::interface::Interface;
@@ -467,22 +469,6 @@ fn told(config: &Config) -> anyhow::Result<maps::Config> {
         );
     }
     Ok(told)
-}
-
-/// A MAC address as it lies in memory, with two octets of zero behind it.
-fn mac_word(mac: [u8; 6]) -> u64 {
-    let [a, b, c, d, e, f] = mac;
-    u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
-}
-
-/// An address as IPv6 as it lies in memory.
-fn address_words(address: IpAddr) -> [u64; 2] {
-    let octets = match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    };
-    let [high, low] = [0, 8].map(|at| std::array::from_fn(|octet| octets[at + octet]));
-    [u64::from_ne_bytes(high), u64::from_ne_bytes(low)]
 }
 
 /// Seconds since 1970.
