@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use aya::maps::{Map, MapData, MapError, PerCpuArray, ProgramArray};
-use aya::programs::{Program, ProgramError, SchedClassifier, Xdp};
+use aya::programs::{Program, ProgramError, ProgramFd, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use xdp_common::maps;
 
@@ -118,13 +118,7 @@ impl Loaded {
             .map_err(|source| LoadError::Mapping { map: maps::SLAB, source })?;
         let config = ConfigMap::new(array(&ebpf, maps::CONFIG)?.fd())
             .map_err(|source| LoadError::Mapping { map: maps::CONFIG, source })?;
-        let mut programs = take_programs(&mut ebpf, maps::PROGRAMS)?;
-        for (name, place) in maps::TAIL_PROGRAMS {
-            let program: &mut Xdp = load(&mut ebpf, name)?;
-            let program = program.fd().map_err(other)?;
-            programs.set(place, program, 0).map_err(other)?;
-        }
-        load::<Xdp>(&mut ebpf, maps::ENTRY_PROGRAM)?;
+        let programs = load_all::<Xdp>(&mut ebpf, maps::PROGRAMS, "")?;
         let memory = Arc::new(memory);
         Ok(Loaded { ebpf, _programs: programs, tcx_programs: None, memory, config })
     }
@@ -143,15 +137,8 @@ impl Loaded {
     /// asked for first: few devices need them.
     pub fn tcx_entry(&mut self) -> Result<&mut SchedClassifier, LoadError> {
         if self.tcx_programs.is_none() {
-            let mut programs = take_programs(&mut self.ebpf, maps::TCX_PROGRAMS)?;
-            for (name, place) in maps::TAIL_PROGRAMS {
-                let name = format!("{}{name}", maps::TCX_PREFIX);
-                let program: &mut SchedClassifier = load(&mut self.ebpf, &name)?;
-                let program = program.fd().map_err(other)?;
-                programs.set(place, program, 0).map_err(other)?;
-            }
-            load::<SchedClassifier>(&mut self.ebpf, maps::TCX_ENTRY_PROGRAM)?;
-            self.tcx_programs = Some(programs);
+            let (array, prefix) = (maps::TCX_PROGRAMS, maps::TCX_PREFIX);
+            self.tcx_programs = Some(load_all::<SchedClassifier>(&mut self.ebpf, array, prefix)?);
         }
         program(&mut self.ebpf, maps::TCX_ENTRY_PROGRAM)
     }
@@ -182,26 +169,52 @@ fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, LoadError> {
     }
 }
 
-fn take_programs(ebpf: &mut Ebpf, name: &str) -> Result<ProgramArray<MapData>, LoadError> {
-    let map = ebpf.take_map(name).ok_or_else(|| lacks("map", name))?;
-    ProgramArray::try_from(map).map_err(other)
+/// Has all programs of a hook verified, whose names begin with `prefix`; gives the array of those that are
+/// called at the end of others.
+fn load_all<P: Verify>(
+    ebpf: &mut Ebpf,
+    array: &str,
+    prefix: &str,
+) -> Result<ProgramArray<MapData>, LoadError>
+where
+    for<'a> &'a mut P: TryFrom<&'a mut Program>,
+{
+    let map = ebpf.take_map(array).ok_or_else(|| lacks("map", array))?;
+    let mut programs = ProgramArray::try_from(map).map_err(other)?;
+    for (name, place) in maps::TAIL_PROGRAMS {
+        let program = load::<P>(ebpf, &format!("{prefix}{name}"))?;
+        programs.set(place, program.fd().map_err(other)?, 0).map_err(other)?;
+    }
+    load::<P>(ebpf, &format!("{prefix}{}", maps::ENTRY_PROGRAM))?;
+    Ok(programs)
 }
 
 /// A program of the kinds that there are.
 trait Verify {
     /// Has the kernel verify it.
     fn verify(&mut self) -> Result<(), ProgramError>;
+
+    /// The kernel's handle on it, once it is verified.
+    fn fd(&self) -> Result<&ProgramFd, ProgramError>;
 }
 
 impl Verify for Xdp {
     fn verify(&mut self) -> Result<(), ProgramError> {
         self.load()
     }
+
+    fn fd(&self) -> Result<&ProgramFd, ProgramError> {
+        self.fd()
+    }
 }
 
 impl Verify for SchedClassifier {
     fn verify(&mut self) -> Result<(), ProgramError> {
         self.load()
+    }
+
+    fn fd(&self) -> Result<&ProgramFd, ProgramError> {
+        self.fd()
     }
 }
 
