@@ -1,5 +1,6 @@
 //! The other way round: RDATA of the types that `domain` lacks in presentation format, or writes as not
-//! every server reads it, by the same table of field kinds. Only types that BIND, ldns and Knot all know by name are written so.
+//! every server reads it, by the same table of field kinds. Only types that BIND, ldns and Knot all know
+//! by name are written so.
 
 use super::fields::{Field, layout};
 use super::rare::Kind;
@@ -106,17 +107,8 @@ fn show(line: &mut String, field: Field, rest: &mut &[u8]) -> Option<()> {
 
 /// Seconds since 1970 as `YYYYMMDDHHmmSS` in UTC (RFC 4034 section 3.2).
 fn time(line: &mut String, seconds: u64) -> std::fmt::Result {
-    // Years that start in March, so that a leap day ends one, in eras of 400 of them.
-    let days = seconds / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let year = era * 400 + year + u64::from(month >= 10);
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    write!(line, "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
+    let time = i64::try_from(seconds).ok().and_then(|it| jiff::Timestamp::from_second(it).ok());
+    write!(line, "{}", time.ok_or(std::fmt::Error)?.strftime("%Y%m%d%H%M%S"))
 }
 
 fn quoted_string(line: &mut String, rest: &mut &[u8]) -> std::fmt::Result {
