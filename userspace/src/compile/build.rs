@@ -356,8 +356,8 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
 
     //--- Where CNAMEs lead
 
-    /// Looks up what CNAMEs and DNAMEs point to. CNAMEs of a circle are the host's to follow: it knows which names
-    /// it has left already.
+    /// Looks up what CNAMEs and DNAMEs point to. CNAMEs of a circle are the host's to follow: it knows which
+    /// names it has left already.
     fn resolve_targets(&mut self) {
         for place in 0..self.names.len() {
             if let Some(target) = self.target_of(place, Rtype::DNAME)
