@@ -49,6 +49,13 @@ pub fn u64_at<const N: usize>(room: &[u8; N], at: usize) -> u64 {
     u64::from_le_bytes(get(room, at))
 }
 
+/// 1 if a number below 2^63 is zero, else 0: arithmetic, where the verifier would follow both ways of a
+/// branch at every step of a loop.
+#[inline(always)]
+pub fn is_zero(number: u64) -> u64 {
+    number.wrapping_sub(1) >> 63
+}
+
 /// The lowest `octets` (0 to 7) octets of a word, the others zero.
 #[inline(always)]
 pub fn low_octets(word: u64, octets: usize) -> u64 {

@@ -4,6 +4,7 @@
 //! one is passed up, where the kernel judges it; dropped is only what can have no honest sender.
 
 use crate::Outcome;
+use crate::bytes::is_zero;
 use crate::checksum::{add_u64, fold};
 use crate::dns::HEADER_LEN;
 use crate::frame::{Frame, be16, le16, le32, le64};
@@ -258,13 +259,6 @@ fn check_addresses<F: Frame>(
         return Err(Outcome::BadSource);
     }
     Ok(())
-}
-
-/// 1 if a number below 2^63 is zero, else 0; without a branch, of which the verifier would follow both
-/// ways at every step of a loop.
-#[inline(always)]
-fn is_zero(number: u64) -> u64 {
-    number.wrapping_sub(1) >> 63
 }
 
 /// 0 if two addresses are the same.

@@ -1,7 +1,7 @@
 //! Finding nodes by name.
 
 use crate::Outcome;
-use crate::bytes::u64_at;
+use crate::bytes::{is_zero, u64_at};
 use crate::dns::name::{self, MAX_NAME_WORDS};
 use crate::image::node::{Node, flag};
 use crate::image::{Address, MAX_PROBES, Store, Window};
@@ -48,10 +48,9 @@ pub fn suffix<S: Store>(
         let bucket = store.bucket(place, probe)?;
         let (mut candidate, mut slot) = (0u64, 0);
         while slot < 8 {
-            // The address if the tag is this one, without a branch: where the name lies in its bucket
-            // cannot be predicted.
+            // The address, if the tag is this one.
             let differs = bucket[slot] ^ (tag << 32);
-            candidate |= differs & 0u64.wrapping_sub((differs >> 32).wrapping_sub(1) >> 63);
+            candidate |= differs & 0u64.wrapping_sub(is_zero(differs >> 32));
             slot += 1;
         }
         let candidate = forget(&mut scratch.slots[7], candidate) as Address;
