@@ -70,6 +70,10 @@ const TESTS: &[Test] = &[
         name: "serving::what_xdp_has_no_room_for_the_daemon_says",
         run: serving::what_xdp_has_no_room_for_the_daemon_says,
     },
+    Test {
+        name: "serving::what_xdp_has_no_room_for_tcx_says",
+        run: serving::what_xdp_has_no_room_for_tcx_says,
+    },
     Test { name: "serving::tcp_is_served_beside_xdp", run: serving::tcp_is_served_beside_xdp },
     Test { name: "serving::reloads_go_unnoticed", run: serving::reloads_go_unnoticed },
     Test {

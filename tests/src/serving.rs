@@ -31,10 +31,14 @@ use tests::{
     frames::Frame,
     harness::Verdict,
     inject::{Injector, exchange},
+    measure::zones,
     net::{self, Process},
     prog_test_run::lab,
     servers::{self, DEMO, Server, signed},
 };
+
+use serde_json::Value;
+use xdp_common::Outcome;
 
 use super::{
     datapath::link,
@@ -72,14 +76,19 @@ fn obstacle() -> Option<Verdict> {
 }
 
 impl Stage {
-    /// Runs the daemon over these zones, with XDP on its end of the pair.
+    /// Runs the daemon over these zones, with XDP on its end of the pair, and TCX behind it.
     fn new(test: &str, zones: &[Section<'_>]) -> Result<Self> {
+        Self::with_tcx("auto", test, zones)
+    }
+
+    /// As [`Stage::new`]; `tcx` is as the configuration has it.
+    fn with_tcx(tcx: &str, test: &str, zones: &[Section<'_>]) -> Result<Self> {
         let (pair, folder) = (Pair::new(test)?, tempfile::tempdir()?);
         let binary = servers::sealdns().context("no sealdns")?;
         let address = server(0)?;
         let mut config = format!(
             "version = \"v1\"\n[server]\nlisten = [\"{address}\", \"{}\"]\ncontrol = \"control.sock\"\n\
-             state-dir = \"state\"\n[xdp]\ninterfaces = [\"server\"]\nmode = \"native\"\n",
+             state-dir = \"state\"\n[xdp]\ninterfaces = [\"server\"]\nmode = \"native\"\ntcx = \"{tcx}\"\n",
             server(1)?
         );
         for (apex, text, more) in zones {
@@ -98,6 +107,16 @@ impl Stage {
     /// How often XDP has sent a frame back, as the driver counts.
     fn sent_by_xdp(&self) -> Result<u64> {
         self.pair.server.enter(|| net::xdp_transmitted("server"))?
+    }
+
+    /// How many answers TCX has sent, as the daemon counts.
+    fn sent_by_tcx(&self) -> Result<u64> {
+        let status: Value =
+            serde_json::from_slice(&self.command(&["xdp", "status", "--json"])?.stdout)?;
+        let counters = status["counters"].as_object().context("no counters")?;
+        let answers = Outcome::ALL.iter().filter(|outcome| outcome.is_answered());
+        let counts = answers.map(|outcome| &counters[&format!("tcx_{}", outcome.word())]);
+        Ok(counts.filter_map(Value::as_u64).sum())
     }
 
     /// Runs a command of `sealdns` for this daemon.
@@ -178,13 +197,8 @@ impl Client {
 
 /// A name in the letters in which it is asked.
 fn wire(name: &str) -> Vec<u8> {
-    let mut wire = Vec::new();
-    for label in name.split('.').filter(|label| !label.is_empty()) {
-        wire.push(label.len() as u8);
-        wire.extend(label.as_bytes());
-    }
-    wire.push(0);
-    wire
+    let labels: Vec<&str> = name.split('.').filter(|label| !label.is_empty()).collect();
+    zones::wire(&labels)
 }
 
 fn query(name: &str, rtype: u16, edns: Option<Edns>) -> Vec<u8> {
@@ -259,7 +273,7 @@ pub fn what_xdp_has_no_room_for_the_daemon_says() -> Result<Verdict> {
         middle = format!("\"{}\" ", "m".repeat(200)).repeat(4),
         large = format!("\"{}\" ", "l".repeat(200)).repeat(8),
     );
-    let stage = Stage::new("room", &[("example.org", &text, "")])?;
+    let stage = Stage::with_tcx("off", "room", &[("example.org", &text, "")])?;
     let client = Client::new(&stage.pair)?;
     let small = Some(Edns { payload: 512, dnssec_ok: true });
     let greedy = Some(Edns { payload: 4096, dnssec_ok: true });
@@ -298,6 +312,44 @@ pub fn what_xdp_has_no_room_for_the_daemon_says() -> Result<Verdict> {
         ensure!(!whole.is_truncated() && !whole.answer.is_empty(), "{}: {whole:?}", what());
         if !truncated {
             ensure!(whole.answer == message.answer, "{}: {whole:?} {message:?}", what());
+        }
+    }
+    Ok(Verdict::Passed)
+}
+
+/// What XDP has no room for TCX answers, with checksums that arrive: whether the devices at the ends
+/// complete them or not.
+pub fn what_xdp_has_no_room_for_tcx_says() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("tcx", &[(DEMO.0, DEMO.1, "")])?;
+    let client = Client::new(&stage.pair)?;
+    let asked = [("shop", A), ("nobody", A), ("x.apps", A), ("www.legacy", A), ("long", TXT)]
+        .map(|(label, rtype)| query(&format!("{label}.example.org"), rtype, WITH_DNSSEC));
+    let whole = stage.pair.client.enter(|| stage.server.ask_all_over_tcp(&asked))??;
+    for offloads in [["on", "on"], ["off", "on"], ["on", "off"], ["off", "off"]] {
+        for ((end, interface), state) in
+            [(&stage.pair.client, "client"), (&stage.pair.server, "server")]
+                .into_iter()
+                .zip(offloads)
+        {
+            let mut command = Command::new("ethtool");
+            command.args(["-K", interface, "tx", state]);
+            ensure!(end.output(&mut command, PATIENCE)?.status.success(), "{interface} {state}");
+        }
+        for family in 0..2 {
+            let before = (stage.sent_by_xdp()?, stage.sent_by_tcx()?);
+            for (query, whole) in asked.iter().zip(&whole) {
+                let what = || format!("{offloads:?} {family} {query:02x?}");
+                let said =
+                    stage.pair.client.enter(|| client.send(family, query))?.with_context(what)?;
+                ensure!(said[2..] == whole[2..], "{}: {said:02x?}", what());
+            }
+            let by_xdp = stage.sent_by_xdp()? - before.0;
+            let by_tcx = stage.sent_by_tcx()? - before.1;
+            ensure!(by_tcx > 0, "TCX answered nothing");
+            ensure!(by_xdp + by_tcx == asked.len() as u64, "{by_xdp} by XDP, {by_tcx} by TCX");
         }
     }
     Ok(Verdict::Passed)
