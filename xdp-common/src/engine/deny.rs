@@ -23,6 +23,9 @@ use crate::sha1;
 /// Proofs that can wait for the end of a chain of CNAMEs.
 const MAX_WAITING: usize = 16;
 
+/// Cache lines of an NSEC3 with one signature over P-256.
+const PROOF_LINES: usize = 5;
+
 /// What is known of a name that does not exist, from one stage of planning to the next. In the kernel
 /// each stage is a program.
 #[repr(C)]
@@ -249,7 +252,10 @@ pub fn hash<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome>
     let at = recall(&scratch.absence.next_closer) as usize & 0xff;
     let len = (scratch.absence.context().len as usize).wrapping_sub(at) & 0xff;
     let (high, low) = sha1::hash_name(scratch, at, len);
-    scratch.absence.cover = nsec3_cover(store, scratch, high, low)?;
+    let cover = nsec3_cover(store, scratch, high, low)?;
+    scratch.absence.cover = cover;
+    // It arrives while the rest is planned.
+    find::fetch::<PROOF_LINES>(store.record(cover).ok_or(Outcome::Broken)?);
     Ok(Step::Conclude)
 }
 
@@ -356,7 +362,10 @@ fn nsec_cover<S: Store>(
     if child == 0 {
         return Ok(encloser.first_cover());
     }
-    Ok(Node::new(store.record(child).ok_or(Outcome::Broken)?).last_cover())
+    let child = store.record(child).ok_or(Outcome::Broken)?;
+    // The last name at or below most children is the child itself, and its NSEC right behind it.
+    find::fetch::<{ find::NODE_LINES }>(child);
+    Ok(Node::new(child).last_cover())
 }
 
 /// Says in slot 13 whether the first label of a child sorts before the label at `at`: octets, then

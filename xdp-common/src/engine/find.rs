@@ -56,7 +56,7 @@ pub fn suffix<S: Store>(
         let candidate = forget(&mut scratch.slots[7], candidate) as Address;
         if candidate != 0 {
             let window = store.record(candidate)?;
-            fetch(window);
+            fetch::<NODE_LINES>(window);
             let node = Node::new(window);
             if node.hash() == hash && node.name_len() == len && is_named(node, scratch, at, len) {
                 return Some(candidate);
@@ -73,13 +73,14 @@ pub fn suffix<S: Store>(
 
 /// Cache lines that a name is likely to need: its node, and the pieces that the compiler writes right
 /// behind it.
-const FETCHED_LINES: usize = 9;
+pub(super) const NODE_LINES: usize = 9;
 
-/// Touches a node and what lies behind it, so that memory is waited for once and not line by line.
+/// Touches a record's first lines, and what lies behind it, so that memory is waited for once and not line
+/// by line.
 #[inline(always)]
-fn fetch(window: &Window) {
+pub(super) fn fetch<const LINES: usize>(window: &Window) {
     let mut line = 0;
-    while line < FETCHED_LINES {
+    while line < LINES {
         recall(&window[line * 64]);
         line += 1;
     }
