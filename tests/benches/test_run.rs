@@ -19,12 +19,14 @@ use tests::{
         self,
         figures::Figures,
         programs::{self, Names, xdp},
+        waits,
         zones::{self, NOW, Wire},
     },
     prog_test_run::{self, Action, Run},
 };
 use xdp_common::{
     Outcome,
+    image::Bucket,
     lab::control,
     maps::{CHUNK_LEN, XDP_COUNTERS},
 };
@@ -39,6 +41,9 @@ const SERVERS: [&str; 2] = ["198.51.100.2:53", "[2001:db8::2]:53"];
 /// The key of the names' hash: any, but the same each time.
 const SEED: u64 = 0x5ea1_d115_0bad_cafe;
 const PAYLOAD: u16 = 1232;
+
+/// Cache lines that a record and what lies behind it are spread over.
+const RECORD_LINES: usize = 8;
 
 /// The programs that measure.
 const PROGRAMS: [&str; 3] = ["measure", "finish", "regrow"];
@@ -181,6 +186,9 @@ struct Rig {
     loaded: Loaded,
     reader: Reader,
     lab: Ebpf,
+    /// Octets of the table, and of the slab in use.
+    table: usize,
+    slab: usize,
 }
 
 impl Rig {
@@ -206,7 +214,9 @@ impl Rig {
             }
             break (loaded, image);
         };
-        let mut rig = Self { loaded, reader: image.reader(), lab: programs::load(&PROGRAMS)? };
+        let lab = programs::load(&PROGRAMS)?;
+        let (table, slab) = (size.buckets * size_of::<Bucket>(), image.usage().slab_octets);
+        let mut rig = Self { loaded, reader: image.reader(), lab, table, slab };
         let mut config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
         config.now_s = u64::from(NOW);
         config.seed = SEED;
@@ -246,8 +256,22 @@ impl Rig {
             "rounds": ROUNDS,
             "shrink_ns": shrink.json(),
             "load_average": measure::load_average(),
+            "waits": self.waits(),
             "cases": rows,
         }))
+    }
+
+    /// What a name costs that is in no cache: the wait for its bucket, then the wait for its record.
+    fn waits(&self) -> Value {
+        let figures =
+            |octets, lines| Figures((0..ROUNDS).map(|_| waits::of(octets, lines)).collect());
+        json!({
+            "table_octets": self.table,
+            "table_ns": figures(self.table, 1).json(),
+            "slab_octets": self.slab,
+            "record_lines": RECORD_LINES,
+            "record_ns": figures(self.slab, RECORD_LINES).json(),
+        })
     }
 
     /// What one step back of the frame's end costs: regrowing with many less regrowing with none. A step

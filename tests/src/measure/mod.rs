@@ -2,6 +2,7 @@
 
 pub mod figures;
 pub mod programs;
+pub mod waits;
 pub mod zones;
 
 use std::{fs, path::PathBuf};

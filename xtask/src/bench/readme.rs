@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::tables::{cost, grouped, lead, list, median, mixes, number, ratio, rows};
+use super::tables::{cost, grouped, lead, list, median, mixes, number, ratio, rows, waits};
 
 /// Where the picture lies, from the root of the repository.
 pub const PICTURE: &str = "docs/cost.svg";
@@ -143,6 +143,8 @@ fn run_figures(run: &Value) -> Result<String> {
             grouped(median(&case["net_ns"])),
         )?;
     }
+    text.push('\n');
+    text.push_str(&wrapped(&waits(run)));
     Ok(text)
 }
 

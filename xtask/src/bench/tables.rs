@@ -200,9 +200,26 @@ fn run(run: &Value) -> Result<()> {
     );
     println!(
         "Reply: octets of the frame. Of each question one reply was compared with the engine's on the \
-         host, and 1000 were counted."
+         host, and 1000 were counted.\n{}",
+        waits(run),
     );
     Ok(())
+}
+
+/// What no program can save of the cost of a name that is in no cache.
+pub fn waits(run: &Value) -> String {
+    let waits = &run["waits"];
+    let mebibytes = |octets: &Value| grouped(number(octets) / 1_048_576.0);
+    format!(
+        "This machine waits {:.0} ns for one cache line at random of {} MiB (the table's size) and then \
+         {:.0} ns for {} neighbouring ones of {} MiB (the slab's): what is asked at random costs that much \
+         more than what is hot, on any program that looks a name up and reads its record.",
+        median(&waits["table_ns"]),
+        mebibytes(&waits["table_octets"]),
+        median(&waits["record_ns"]),
+        waits["record_lines"],
+        mebibytes(&waits["slab_octets"]),
+    )
 }
 
 //----------- Sign -----------------------------------------------------------------------------------
