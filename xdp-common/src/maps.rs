@@ -5,6 +5,7 @@
 //! | [`SLAB`] | array, mmapable | [`Chunk`] | daemon | XDP, daemon |
 //! | [`TABLE`] | array, mmapable | [`Bucket`](crate::image::Bucket) | daemon | XDP, daemon |
 //! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP |
+//! | [`CLOCK`] | per-CPU array, one entry | [`Clock`] | XDP, TCX | XDP, TCX |
 //! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
 //! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
 //! | [`PROGRAMS`] | program array | program | daemon, once | XDP |
@@ -20,6 +21,8 @@ pub const SLAB: &str = "SLAB";
 pub const TABLE: &str = "TABLE";
 /// Name of the map with the configuration.
 pub const CONFIG: &str = "CONFIG";
+/// Name of the map with what each CPU last read of the clock.
+pub const CLOCK: &str = "CLOCK";
 /// Name of the map with the engine's working memory.
 pub const SCRATCH: &str = "SCRATCH";
 /// Name of the map with the counters.
@@ -88,9 +91,10 @@ pub const MAX_MACS: usize = 8;
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Wall-clock seconds since 1970. The daemon rewrites it every second; 0 means not yet, and
-    /// that no signature may be sent.
-    pub now_s: u64,
+    /// Wall-clock seconds since 1970 at which the kernel's boot clock (CLOCK_BOOTTIME) stood at zero, so
+    /// that programs know the time without a daemon. The daemon rewrites it every second, since either
+    /// clock may be set; 0 means not yet, and that no signature may be sent.
+    pub booted_at_s: u64,
     /// Key of the names' hash.
     pub seed: u64,
     /// MAC addresses of the devices, as they lie in memory, upper 16 bits zero; 0 ends them.
@@ -113,7 +117,7 @@ impl Config {
     /// A configuration that serves nothing.
     pub const fn new() -> Config {
         Config {
-            now_s: 0,
+            booted_at_s: 0,
             seed: 0,
             macs: [0; MAX_MACS],
             addresses: [[0; 2]; MAX_ADDRESSES],
@@ -148,6 +152,16 @@ impl Default for Config {
 }
 
 const _: () = assert!(size_of::<Config>() == 16 + 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 + 16);
+
+/// The boot clock as a CPU read it last.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// When it was read, in timer ticks (jiffies).
+    pub at_ticks: u64,
+    /// What it said, in seconds.
+    pub boot_s: u64,
+}
 
 /// Counters of one CPU.
 #[repr(C, align(8))]
