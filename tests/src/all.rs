@@ -56,6 +56,10 @@ const TESTS: &[Test] = &[
     },
     Test { name: "kernel::each_outcome_has_its_frame", run: kernel::each_outcome_has_its_frame },
     Test { name: "kernel::damaged_frames_do_no_harm", run: kernel::damaged_frames_do_no_harm },
+    Test {
+        name: "kernel::signatures_expire_without_a_daemon",
+        run: kernel::signatures_expire_without_a_daemon,
+    },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },
     Test {
         name: "wire::the_driver_counts_what_xdp_sends",

@@ -9,6 +9,7 @@
 //! | share memory with the kernel | [`memory`] |
 
 pub mod attach;
+pub mod clock;
 pub mod foreground;
 pub mod interface;
 pub mod load;

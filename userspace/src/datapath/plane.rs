@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use ring::rand::SecureRandom;
@@ -19,6 +19,7 @@ use xdp_common::maps::{
 };
 
 use super::attach::{self, Attachment};
+use super::clock;
 use super::interface::Interface;
 use super::load::{self, Counters, Loaded};
 use super::memory::{Mapping, Size, wait_for_programs};
@@ -176,7 +177,7 @@ impl Plane {
         };
         self.size = size;
         self.config.bucket_mask = (size.buckets - 1) as u32;
-        self.config.now_s = now_s();
+        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
         loaded.config.write(&self.config);
         for attachment in &mut self.attachments {
             if let Err(error) = attachment.replace(loaded.entry()?) {
@@ -228,7 +229,7 @@ impl Plane {
     }
 
     fn tell(&mut self) {
-        self.config.now_s = now_s();
+        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
         if let Some(loaded) = &mut self.loaded {
             loaded.config.write(&self.config);
         }
@@ -423,7 +424,8 @@ pub(super) fn named(counters: &Counters, prefix: &str) -> BTreeMap<String, u64> 
     outcomes.chain(sums).map(|(name, count)| (format!("{prefix}{name}"), count)).collect()
 }
 
-const NO_ADDRESS: &str = "XDP would answer nothing: it knows no address; set `listen` in [server],                           or `addresses` in [xdp]";
+const NO_ADDRESS: &str = "XDP would answer nothing: it knows no address; set `listen` in [server], \
+                          or `addresses` in [xdp]";
 
 /// What the programs are told from the start.
 fn told(config: &Config) -> anyhow::Result<maps::Config> {
@@ -469,11 +471,6 @@ fn told(config: &Config) -> anyhow::Result<maps::Config> {
         );
     }
     Ok(told)
-}
-
-/// Seconds since 1970.
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Size {
