@@ -8,6 +8,7 @@
 //! | [`CLOCK`] | per-CPU array, one entry | [`Clock`] | XDP, TCX | XDP, TCX |
 //! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
 //! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
+//! | [`META`] | array, one entry | [`Meta`] | daemon | the next daemon |
 //! | [`PROGRAMS`] | program array | program | daemon, once | XDP |
 //! | [`TCX_PROGRAMS`] | program array | program | daemon, once | TCX |
 //!
@@ -33,6 +34,9 @@ pub const XDP_COUNTERS: u32 = 0;
 pub const TCX_COUNTERS: u32 = 1;
 /// How many places it has.
 pub const COUNTERS_COUNT: u32 = 2;
+
+/// Name of the map with what a daemon tells the next one, if maps are pinned.
+pub const META: &str = "META";
 
 /// Name of the map with the programs that are called at the end of others.
 pub const PROGRAMS: &str = "PROGRAMS";
@@ -192,7 +196,36 @@ impl Default for Stats {
     }
 }
 
+/// What a daemon tells the next one, which takes over what is pinned.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Which counters there are: [`LAYOUT`] of who wrote this.
+    pub layout: u64,
+    /// Counters of the programs before these, by the place of their hook in [`STATS`].
+    pub carried: [Stats; COUNTERS_COUNT as usize],
+}
+
+/// Says which counter stands where. Another version's counters are added only if this is the same.
+pub const LAYOUT: u64 = {
+    let mut layout = size_of::<Stats>() as u64 ^ (COUNTERS_COUNT as u64) << 32;
+    let mut index = 0;
+    while index < crate::Outcome::ALL.len() {
+        let word = crate::Outcome::ALL[index].word().as_bytes();
+        let mut at = 0;
+        // FNV-1a.
+        while at < word.len() {
+            layout = (layout ^ word[at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
+        layout = (layout ^ 0xff).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    layout
+};
+
 const _: () = assert!(size_of::<Stats>() == 36 * 8);
+const _: () = assert!(size_of::<Meta>() == 8 + COUNTERS_COUNT as usize * size_of::<Stats>());
 const _: () = assert!(crate::Outcome::ALL.len() <= 32);
 // The kernel's limit for a value of a per-CPU map.
 const _: () = assert!(size_of::<crate::Scratch>() <= 32768);
