@@ -2,6 +2,7 @@
 
 mod datapath;
 mod kernel;
+mod pinned;
 mod serving;
 mod wire;
 
@@ -91,6 +92,19 @@ const TESTS: &[Test] = &[
     Test {
         name: "serving::sigterm_detaches_and_drains",
         run: serving::sigterm_detaches_and_drains,
+    },
+    Test { name: "pinned::a_crash_goes_unnoticed", run: pinned::a_crash_goes_unnoticed },
+    Test {
+        name: "pinned::what_is_pinned_goes_without_a_trace",
+        run: pinned::what_is_pinned_goes_without_a_trace,
+    },
+    Test {
+        name: "pinned::pins_that_do_not_fit_are_replaced",
+        run: pinned::pins_that_do_not_fit_are_replaced,
+    },
+    Test {
+        name: "pinned::what_is_pinned_answers_while_nobody_can",
+        run: pinned::what_is_pinned_answers_while_nobody_can,
     },
     Test {
         name: "oracle::the_daemon_answers_as_knotd_does",
