@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, maps::ProgramArray, programs::ProgramFd};
 use sealdns::{
     compile::{Image, PublishError, Reader},
-    datapath::{load::Loaded, memory::Size},
+    datapath::{clock::booted_at_s, load::Loaded, memory::Size},
     zone::{Rtype, Zone},
 };
 use serde_json::{Value, json};
@@ -218,7 +218,7 @@ impl Rig {
         let (table, slab) = (size.buckets * size_of::<Bucket>(), image.usage().slab_octets);
         let mut rig = Self { loaded, reader: image.reader(), lab, table, slab };
         let mut config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
-        config.now_s = u64::from(NOW);
+        config.booted_at_s = booted_at_s(u64::from(NOW));
         config.seed = SEED;
         config.bucket_mask = u32::try_from(size.buckets - 1)?;
         config.payload_limit = u32::from(PAYLOAD);

@@ -2,6 +2,7 @@
 
 mod datapath;
 mod kernel;
+mod pinned;
 mod serving;
 mod wire;
 
@@ -56,6 +57,10 @@ const TESTS: &[Test] = &[
     },
     Test { name: "kernel::each_outcome_has_its_frame", run: kernel::each_outcome_has_its_frame },
     Test { name: "kernel::damaged_frames_do_no_harm", run: kernel::damaged_frames_do_no_harm },
+    Test {
+        name: "kernel::signatures_expire_without_a_daemon",
+        run: kernel::signatures_expire_without_a_daemon,
+    },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },
     Test {
         name: "wire::the_driver_counts_what_xdp_sends",
@@ -87,6 +92,19 @@ const TESTS: &[Test] = &[
     Test {
         name: "serving::sigterm_detaches_and_drains",
         run: serving::sigterm_detaches_and_drains,
+    },
+    Test { name: "pinned::a_crash_goes_unnoticed", run: pinned::a_crash_goes_unnoticed },
+    Test {
+        name: "pinned::what_is_pinned_goes_without_a_trace",
+        run: pinned::what_is_pinned_goes_without_a_trace,
+    },
+    Test {
+        name: "pinned::pins_that_do_not_fit_are_replaced",
+        run: pinned::pins_that_do_not_fit_are_replaced,
+    },
+    Test {
+        name: "pinned::what_is_pinned_answers_while_nobody_can",
+        run: pinned::what_is_pinned_answers_while_nobody_can,
     },
     Test {
         name: "oracle::the_daemon_answers_as_knotd_does",

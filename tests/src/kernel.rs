@@ -1,13 +1,13 @@
 //! The embedded object in the kernel, without a device.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::Xdp;
 use sealdns::{
     cli::{clock, zone_file},
     compile::{Image, Reader},
-    datapath::{load::Loaded, memory::Size, object},
+    datapath::{clock::booted_at_s, load::Loaded, memory::Size, object},
     dnssec::policy::Denial,
     zone::{Rtype, Zone, name},
 };
@@ -19,7 +19,10 @@ use tests::{
     prog_test_run::{self, Action, Run},
     servers::{CORNER, DEMO, DENIALS, signed},
 };
-use xdp_common::{Outcome, maps};
+use xdp_common::{
+    Outcome,
+    maps::{self, Config},
+};
 
 /// Why a test that needs the kernel cannot run, if it cannot.
 pub fn obstacle() -> Option<Verdict> {
@@ -69,6 +72,7 @@ const SERVER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const CLIENTS: [&str; 2] = ["198.51.100.1:5353", "[2001:db8::1]:5353"];
 const SERVERS: [&str; 2] = ["198.51.100.2:53", "[2001:db8::2]:53"];
 const SEED: u64 = 0x5ea1_d115;
+const SIZE: Size = Size { slab: 16 << 20, buckets: 4096 };
 /// Tags that frames have in turn: none, a VLAN's, a provider's and a VLAN's.
 const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 7)], &[(0x88a8, 9), (0x8100, 7)]];
 /// Where the headers of an untagged IPv4 frame start.
@@ -80,17 +84,18 @@ const DNS: usize = 42;
 struct Rig {
     loaded: Loaded,
     reader: Reader,
+    config: Config,
     now: u32,
 }
 
 impl Rig {
     fn new(zone: &Zone) -> Result<Self> {
-        let size = Size { slab: 16 << 20, buckets: 4096 };
-        let loaded = Loaded::new(size)?;
+        let loaded = Loaded::new(SIZE)?;
         let mut image = Image::new(loaded.memory(), SEED);
         drop(image.publish(zone)?);
-        let mut rig = Self { loaded, reader: image.reader(), now: clock::now() };
-        rig.configure(&image, size)?;
+        let (reader, config, now) = (image.reader(), Config::new(), clock::now());
+        let mut rig = Self { loaded, reader, config, now };
+        rig.configure(&image)?;
         Ok(rig)
     }
 
@@ -99,14 +104,15 @@ impl Rig {
         Self::new(&signed(DEMO, denial, directory.path())?)
     }
 
-    fn configure(&mut self, image: &Image, size: Size) -> Result<()> {
+    fn configure(&mut self, image: &Image) -> Result<()> {
         let mut config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
-        config.now_s = u64::from(self.now);
+        config.booted_at_s = booted_at_s(u64::from(self.now));
         config.seed = SEED;
-        config.bucket_mask = u32::try_from(size.buckets - 1)?;
+        config.bucket_mask = u32::try_from(SIZE.buckets - 1)?;
         config.payload_limit = 1232;
         config.max_labels = image.max_labels();
         self.loaded.config.write(&config);
+        self.config = config;
         Ok(())
     }
 
@@ -439,5 +445,39 @@ pub fn damaged_frames_do_no_harm() -> Result<Verdict> {
             other => bail!("{number}: {other:?} for {frame:02x?}"),
         }
     }
+    Ok(Verdict::Passed)
+}
+
+/// Signatures are not sent past their expiration, though nobody tells the programs the time any more; and
+/// none is sent before anybody has told it.
+pub fn signatures_expire_without_a_daemon() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let mut rig = Rig::of_demo(Denial::Nsec)?;
+    let [plain, signed] = [false, true].map(|dnssec_ok| {
+        let edns = Some(Edns { payload: 1232, dnssec_ok });
+        let query = Query { name: b"\x03www\x07example\x03org\0".to_vec(), rtype: 1, edns };
+        framed(query.message(1), 0, &[])
+    });
+    let (plain, signed) = (plain?, signed?);
+    // The last second at which the engine sends the signature.
+    let (mut valid, mut late) = (rig.now, rig.now + (1 << 25));
+    while late - valid > 1 {
+        let middle = valid + (late - valid) / 2;
+        let outcome = rig.reader.answer(&signed.payload, false, 1232, middle, &mut Vec::new());
+        *(if outcome == Outcome::Expired { &mut late } else { &mut valid }) = middle;
+    }
+    let (plain, signed) = (plain.encode()?, signed.encode()?);
+    rig.config.booted_at_s = booted_at_s(u64::from(valid - 1));
+    rig.loaded.config.write(&rig.config);
+    ensure!(rig.run_counted(&signed)?.1 == Outcome::Positive);
+    thread::sleep(Duration::from_secs(4));
+    ensure!(rig.run_counted(&signed)?.1 == Outcome::Expired);
+    ensure!(rig.run_counted(&plain)?.1 == Outcome::Positive);
+    rig.config.booted_at_s = 0;
+    rig.loaded.config.write(&rig.config);
+    ensure!(rig.run_counted(&signed)?.1 == Outcome::Expired);
+    ensure!(rig.run_counted(&plain)?.1 == Outcome::Positive);
     Ok(Verdict::Passed)
 }

@@ -59,16 +59,7 @@ impl Namespace {
     /// Runs `work` on a thread inside the namespace; sockets made and processes started there belong
     /// to it. Unlike `ip netns exec` this leaves the mounts alone, so that /sys/fs/bpf stays visible.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        let path = Path::new(NAMESPACES).join(&self.name);
-        let handle = File::open(&path).with_context(|| format!("{} is gone", path.display()))?;
-        thread::scope(|scope| {
-            let inside = scope.spawn(|| -> Result<T> {
-                setns(&handle, CloneFlags::CLONE_NEWNET)
-                    .with_context(|| format!("namespace {} cannot be entered", self.name))?;
-                Ok(work())
-            });
-            inside.join().map_err(|_| anyhow!("work in namespace {} panicked", self.name))?
-        })
+        within(&self.name, work)
     }
 
     /// Runs `ip` inside, with arguments separated by blanks.
@@ -85,6 +76,20 @@ impl Namespace {
     pub fn spawn(&self, name: &str, command: &mut Command) -> Result<Process> {
         self.enter(|| Process::spawn(name, command))?
     }
+}
+
+/// As [`Namespace::enter`], by the namespace's name.
+pub fn within<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
+    let path = Path::new(NAMESPACES).join(name);
+    let handle = File::open(&path).with_context(|| format!("{} is gone", path.display()))?;
+    thread::scope(|scope| {
+        let inside = scope.spawn(|| -> Result<T> {
+            setns(&handle, CloneFlags::CLONE_NEWNET)
+                .with_context(|| format!("namespace {name} cannot be entered"))?;
+            Ok(work())
+        });
+        inside.join().map_err(|_| anyhow!("work in namespace {name} panicked"))?
+    })
 }
 
 impl Drop for Namespace {

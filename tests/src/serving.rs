@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::{
         Mutex,
@@ -46,29 +46,29 @@ use super::{
 };
 
 /// How long a process has for what it is told.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The client's whole offer (DNS flag day 2020).
-const WITH_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: true });
+pub(super) const WITH_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: true });
 const WITHOUT_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: false });
 
-const A: u16 = 1;
+pub(super) const A: u16 = 1;
 const CNAME: u16 = 5;
 const TXT: u16 = 16;
 const ANY: u16 = 255;
 
 /// Both ends, and the daemon at one of them. It is ended before its namespace goes.
-struct Stage {
-    server: Server,
+pub(super) struct Stage {
+    pub(super) server: Server,
     binary: PathBuf,
-    pair: Pair,
-    folder: tempfile::TempDir,
+    pub(super) pair: Pair,
+    pub(super) folder: tempfile::TempDir,
 }
 
 /// A zone to be served: apex, file's text, further settings.
 type Section<'a> = (&'a str, &'a str, &'a str);
 
-fn obstacle() -> Option<Verdict> {
+pub(super) fn obstacle() -> Option<Verdict> {
     wire::obstacle().or_else(|| {
         let missing = "no sealdns beside this test: `cargo xtask build`";
         servers::sealdns().is_none().then(|| Verdict::Skipped(missing.into()))
@@ -77,35 +77,32 @@ fn obstacle() -> Option<Verdict> {
 
 impl Stage {
     /// Runs the daemon over these zones, with XDP on its end of the pair, and TCX behind it.
-    fn new(test: &str, zones: &[Section<'_>]) -> Result<Self> {
-        Self::with_tcx("auto", test, zones)
+    pub(super) fn new(test: &str, zones: &[Section<'_>]) -> Result<Self> {
+        Self::with("", "mode = \"native\"", test, zones)
     }
 
-    /// As [`Stage::new`]; `tcx` is as the configuration has it.
-    fn with_tcx(tcx: &str, test: &str, zones: &[Section<'_>]) -> Result<Self> {
+    /// As [`Stage::new`], with these lines in `[server]` and in `[xdp]`.
+    pub(super) fn with(
+        server_lines: &str,
+        xdp_lines: &str,
+        test: &str,
+        zones: &[Section<'_>],
+    ) -> Result<Self> {
         let (pair, folder) = (Pair::new(test)?, tempfile::tempdir()?);
         let binary = servers::sealdns().context("no sealdns")?;
-        let address = server(0)?;
-        let mut config = format!(
-            "version = \"v1\"\n[server]\nlisten = [\"{address}\", \"{}\"]\ncontrol = \"control.sock\"\n\
-             state-dir = \"state\"\n[xdp]\ninterfaces = [\"server\"]\nmode = \"native\"\ntcx = \"{tcx}\"\n",
-            server(1)?
-        );
-        for (apex, text, more) in zones {
-            fs::write(folder.path().join(format!("{apex}.zone")), text)?;
-            config += &format!("[[zone]]\nname = \"{apex}\"\nfile = \"{apex}.zone\"\n{more}\n");
-        }
-        let path = folder.path().join("sealdns.toml");
-        fs::write(&path, config)?;
-        let mut command = Command::new(&binary);
-        command.args(["run", "--config"]).arg(&path);
-        let mut process = pair.server.spawn("sealdns", &mut command)?;
-        process.wait_for_line(PATIENCE, |line| line.trim() == "ready")?;
-        Ok(Self { server: Server { address, process }, binary, pair, folder })
+        configure(folder.path(), server_lines, xdp_lines, zones)?;
+        let process = start(&binary, &pair, folder.path())?;
+        Ok(Self { server: Server { address: server(0)?, process }, binary, pair, folder })
+    }
+
+    /// Runs the daemon again, after it has ended.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.server.process = start(&self.binary, &self.pair, self.folder.path())?;
+        Ok(())
     }
 
     /// How often XDP has sent a frame back, as the driver counts.
-    fn sent_by_xdp(&self) -> Result<u64> {
+    pub(super) fn sent_by_xdp(&self) -> Result<u64> {
         self.pair.server.enter(|| net::xdp_transmitted("server"))?
     }
 
@@ -120,7 +117,7 @@ impl Stage {
     }
 
     /// Runs a command of `sealdns` for this daemon.
-    fn command(&self, arguments: &[&str]) -> Result<Output> {
+    pub(super) fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--config").arg(self.folder.path().join("sealdns.toml"));
         self.pair.server.output(&mut command, PATIENCE)
@@ -136,6 +133,34 @@ impl Stage {
     }
 }
 
+/// Writes the daemon's configuration, and the files of its zones.
+pub(super) fn configure(
+    folder: &Path,
+    server_lines: &str,
+    xdp_lines: &str,
+    zones: &[Section<'_>],
+) -> Result<()> {
+    let mut config = format!(
+        "version = \"v1\"\n[server]\nlisten = [\"{}\", \"{}\"]\ncontrol = \"control.sock\"\n\
+         state-dir = \"state\"\n{server_lines}\n[xdp]\ninterfaces = [\"server\"]\n{xdp_lines}\n",
+        server(0)?,
+        server(1)?
+    );
+    for (apex, text, more) in zones {
+        fs::write(folder.join(format!("{apex}.zone")), text)?;
+        config += &format!("[[zone]]\nname = \"{apex}\"\nfile = \"{apex}.zone\"\n{more}\n");
+    }
+    Ok(fs::write(folder.join("sealdns.toml"), config)?)
+}
+
+fn start(binary: &Path, pair: &Pair, folder: &Path) -> Result<Process> {
+    let mut command = Command::new(binary);
+    command.args(["run", "--config"]).arg(folder.join("sealdns.toml"));
+    let mut process = pair.server.spawn("sealdns", &mut command)?;
+    process.wait_for_line(PATIENCE, |line| line.trim() == "ready")?;
+    Ok(process)
+}
+
 fn server(family: usize) -> Result<SocketAddr> {
     Ok(SocketAddr::new(net::address_of(SERVERS[family])?, 53))
 }
@@ -146,13 +171,13 @@ fn client(family: usize) -> Result<std::net::IpAddr> {
 
 /// Who asks, over both families: by frames that have the room which a network card's have, or through
 /// the socket, whose packets have little. All calls are made inside the client's namespace.
-struct Client {
+pub(super) struct Client {
     injector: Mutex<Injector>,
     ends: Vec<(UdpSocket, Frame)>,
 }
 
 impl Client {
-    fn new(pair: &Pair) -> Result<Self> {
+    pub(super) fn new(pair: &Pair) -> Result<Self> {
         pair.client.enter(|| -> Result<Self> {
             let injector = Mutex::new(Injector::new(&lab(), "client")?);
             let source_mac = net::mac_address("client")?;
@@ -175,13 +200,13 @@ impl Client {
     }
 
     /// Asks by a frame with room.
-    fn inject(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn inject(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
         let (socket, frame) = &self.ends[family];
         exchange(socket, &self.injector, frame, query)
     }
 
     /// Asks through the socket.
-    fn send(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn send(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
         let (socket, frame) = &self.ends[family];
         socket.set_read_timeout(Some(Duration::from_secs(3)))?;
         socket.send_to(query, frame.destination)?;
@@ -201,7 +226,7 @@ fn wire(name: &str) -> Vec<u8> {
     zones::wire(&labels)
 }
 
-fn query(name: &str, rtype: u16, edns: Option<Edns>) -> Vec<u8> {
+pub(super) fn query(name: &str, rtype: u16, edns: Option<Edns>) -> Vec<u8> {
     Query { name: wire(name), rtype, edns }.message(0x1234)
 }
 
@@ -273,7 +298,8 @@ pub fn what_xdp_has_no_room_for_the_daemon_says() -> Result<Verdict> {
         middle = format!("\"{}\" ", "m".repeat(200)).repeat(4),
         large = format!("\"{}\" ", "l".repeat(200)).repeat(8),
     );
-    let stage = Stage::with_tcx("off", "room", &[("example.org", &text, "")])?;
+    let stage =
+        Stage::with("", "mode = \"native\"\ntcx = \"off\"", "room", &[("example.org", &text, "")])?;
     let client = Client::new(&stage.pair)?;
     let small = Some(Edns { payload: 512, dnssec_ok: true });
     let greedy = Some(Edns { payload: 4096, dnssec_ok: true });
@@ -516,7 +542,7 @@ fn transferred(stream: &mut TcpStream) -> Result<Vec<RecordType>> {
 //----------- Reloading under load -------------------------------------------------------------------
 
 /// Versions that are served one after the other.
-const VERSIONS: usize = 6;
+pub(super) const VERSIONS: usize = 6;
 
 /// One version of a zone: every record says which, and names come and go.
 fn version(number: usize) -> String {
@@ -538,46 +564,59 @@ fn version(number: usize) -> String {
     )
 }
 
+/// The files of all versions, signed, and what is said of each.
+pub(super) struct Versions {
+    pub(super) queries: Vec<Vec<u8>>,
+    pub(super) files: Vec<Vec<u8>>,
+    pub(super) expected: Vec<Vec<Vec<u8>>>,
+}
+
+impl Versions {
+    pub(super) fn new() -> Result<Self> {
+        const NAMES: [&str; 18] = [
+            "", "www.", "chain.", "nobody.", "x.wild.", "y.wild.", "large.", "x.cut.", "host7.",
+            "new.", "old.", "a.b.c.d.", "b.c.d.", "c.d.", "d.", "x.b.c.d.", "x.e.", "x.d.",
+        ];
+        let queries: Vec<Vec<u8>> = NAMES
+            .iter()
+            .flat_map(|name| [A, TXT].map(|rtype| (format!("{name}example.org"), rtype)))
+            .flat_map(|(name, rtype)| {
+                [WITHOUT_DNSSEC, WITH_DNSSEC].map(|edns| query(&name, rtype, edns))
+            })
+            .collect();
+        let keys = tempfile::tempdir()?;
+        let (mut files, mut expected) = (Vec::new(), Vec::new());
+        for number in 1..=VERSIONS {
+            let zone = signed(("example.org", &version(number)), Denial::Nsec, keys.path())?;
+            let mut text = Vec::new();
+            sealdns::zone::text::write(&zone, &mut text)?;
+            files.push(text);
+            let memory = Mapping::anonymous(Size { slab: 16 << 20, buckets: 4096 })?;
+            let mut image = Image::new(std::sync::Arc::new(memory), number as u64);
+            drop(image.publish(&zone)?);
+            let reader = image.reader();
+            let answers: Result<Vec<Vec<u8>>> = queries
+                .iter()
+                .map(|query| {
+                    let (mut said, now) = (Vec::new(), sealdns::cli::clock::now());
+                    let outcome = reader.answer(query, false, 1232, now, &mut said);
+                    ensure!(outcome.is_answered(), "{outcome:?}");
+                    Ok(said)
+                })
+                .collect();
+            expected.push(answers?);
+        }
+        Ok(Self { queries, files, expected })
+    }
+}
+
 /// While clients ask without pause, by frames and through sockets, every query is answered, and every
 /// answer is octet for octet that of the version before or of the version after.
 pub fn reloads_go_unnoticed() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
-    const NAMES: [&str; 18] = [
-        "", "www.", "chain.", "nobody.", "x.wild.", "y.wild.", "large.", "x.cut.", "host7.",
-        "new.", "old.", "a.b.c.d.", "b.c.d.", "c.d.", "d.", "x.b.c.d.", "x.e.", "x.d.",
-    ];
-    let queries: Vec<Vec<u8>> = NAMES
-        .iter()
-        .flat_map(|name| [A, TXT].map(|rtype| (format!("{name}example.org"), rtype)))
-        .flat_map(|(name, rtype)| {
-            [WITHOUT_DNSSEC, WITH_DNSSEC].map(|edns| query(&name, rtype, edns))
-        })
-        .collect();
-    let keys = tempfile::tempdir()?;
-    let (mut files, mut expected) = (Vec::new(), Vec::new());
-    for number in 1..=VERSIONS {
-        let zone = signed(("example.org", &version(number)), Denial::Nsec, keys.path())?;
-        let mut text = Vec::new();
-        sealdns::zone::text::write(&zone, &mut text)?;
-        files.push(text);
-        let memory = Mapping::anonymous(Size { slab: 16 << 20, buckets: 4096 })?;
-        let mut image = Image::new(std::sync::Arc::new(memory), number as u64);
-        drop(image.publish(&zone)?);
-        let reader = image.reader();
-        let answers: Result<Vec<Vec<u8>>> = queries
-            .iter()
-            .map(|query| {
-                let (mut said, now) = (Vec::new(), sealdns::cli::clock::now());
-                let outcome = reader.answer(query, false, 1232, now, &mut said);
-                ensure!(outcome.is_answered(), "{outcome:?}");
-                Ok(said)
-            })
-            .collect();
-        expected.push(answers?);
-    }
-
+    let Versions { queries, files, expected } = Versions::new()?;
     let text = String::from_utf8(files[0].clone())?;
     let stage = Stage::new("reload", &[("example.org", &text, "dnssec = \"presigned\"")])?;
     let client = Client::new(&stage.pair)?;
@@ -634,20 +673,20 @@ fn reload(stage: &Stage, files: &[Vec<u8>], load: &Load<'_>) -> Result<()> {
 }
 
 /// What clients ask while zones are reloaded.
-struct Load<'a> {
-    queries: &'a [Vec<u8>],
+pub(super) struct Load<'a> {
+    pub(super) queries: &'a [Vec<u8>],
     /// The answers of each version.
-    expected: &'a [Vec<Vec<u8>>],
+    pub(super) expected: &'a [Vec<Vec<u8>>],
     /// The version that is served at least.
-    served: AtomicUsize,
+    pub(super) served: AtomicUsize,
     /// The newest version that may be served.
-    told: AtomicUsize,
-    over: AtomicBool,
+    pub(super) told: AtomicUsize,
+    pub(super) over: AtomicBool,
 }
 
 impl Load<'_> {
     /// Asks one query after the other until it is over; says how many.
-    fn ask(&self, mut exchange: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<u64> {
+    pub(super) fn ask(&self, mut exchange: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<u64> {
         let started = Instant::now();
         let mut asked = 0u64;
         while !self.over.load(SeqCst) {

@@ -3,6 +3,8 @@
 //! Nothing is accepted that has no effect: an unknown key is an error with line, column and a
 //! suggestion, and a key of a feature that this version lacks is an error that says so.
 
+mod pin;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use crate::zone::Name;
+pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
 
 /// Where the daemon and the commands look when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
@@ -117,6 +120,10 @@ pub struct Xdp {
     pub addresses: Vec<IpAddr>,
     /// Memory for the maps.
     pub memory: ByteSize,
+    /// Where programs, maps and links are pinned, so that they outlive the daemon.
+    pub pin: PinFolder,
+    /// What becomes of them when the daemon is told to end.
+    pub on_exit: OnExit,
 }
 
 impl Default for Xdp {
@@ -128,6 +135,8 @@ impl Default for Xdp {
             ports: vec![53],
             addresses: Vec::new(),
             memory: ByteSize(512 << 20),
+            pin: PinFolder::default(),
+            on_exit: OnExit::Detach,
         }
     }
 }
@@ -374,6 +383,12 @@ impl Config {
                 let hint = format!("add a section [policy.{}]", zone.policy);
                 return Err(at(span, message, Some(&hint)));
             }
+        }
+        if config.xdp.on_exit == OnExit::Keep && config.xdp.pin.path().is_none() {
+            let place = text.find("on-exit").unwrap_or(0);
+            let message = "on-exit = \"keep\" needs `pin`: what is not pinned ends with the daemon";
+            let hint = format!("set pin = \"{DEFAULT_PIN}\" in [xdp]");
+            return Err(at(place..place, message.to_owned(), Some(&hint)));
         }
         for (name, policy) in &config.policies {
             if policy.refresh >= policy.signature_validity {
@@ -767,6 +782,15 @@ addresses = []
 # They start small and grow up to it; with `user` set they are made this large at start, since only
 # root can make maps. While they grow, the old maps are there as well.
 memory = "512MiB"
+# A folder of sealdns's own on a BPF file system, such as "/sys/fs/bpf/sealdns", mode 0700: what is pinned
+# there outlives the daemon. If the daemon crashes, XDP goes on answering, until signatures expire, and
+# the next daemon takes it over once its zones are loaded, without a lost query; until then both have
+# maps. Empty: XDP ends with the daemon, however it ends, and nothing can be left behind.
+pin = ""
+# What becomes of pinned XDP when the daemon is told to end: "detach": no answers come from a server that
+# was stopped. "keep": it goes on answering, so that restarts and upgrades go unnoticed; to end it,
+# `sealdns xdp detach --all`.
+on-exit = "detach"
 
 [policy.default]
 # The algorithm of new keys, "ECDSAP256SHA256", "ECDSAP384SHA384" or "ED25519". The default is
@@ -921,6 +945,31 @@ mod tests {
             fault("version = \"v1\"\n[[zone]]\nname = \"a\"\nfile = \"f\"\npolicy = \"x\"\n");
         assert_eq!(message, "zone a.: there is no policy named \"x\"");
         assert_eq!(hint, "add a section [policy.x]");
+    }
+
+    #[test]
+    fn settings_of_xdp_have_their_values() {
+        let xdp = |text: &str| parse(&format!("version = \"v1\"\n[xdp]\n{text}\n")).unwrap().xdp;
+        let fault = |text: &str| fault(&format!("version = \"v1\"\n[xdp]\n{text}\n"));
+        for (word, tcx) in [("auto", TcxMode::Auto), ("on", TcxMode::On), ("off", TcxMode::Off)] {
+            assert_eq!(xdp(&format!("tcx = \"{word}\"")).tcx, tcx);
+        }
+        let (line, _, message, hint) = fault("tcx = \"onn\"");
+        assert_eq!((line, message.as_str()), (3, "unknown value `onn`"));
+        assert_eq!(hint, "did you mean `on`?");
+
+        assert_eq!(xdp("").pin.path(), None);
+        let kept = xdp("pin = \"/sys/fs/bpf/sealdns\"\non-exit = \"keep\"");
+        assert_eq!(kept.pin.path(), Some(Path::new(DEFAULT_PIN)));
+        assert_eq!(kept.on_exit, OnExit::Keep);
+        for folder in ["sealdns", "/", "/sealdns"] {
+            let (line, _, message, _) = fault(&format!("pin = \"{folder}\""));
+            assert_eq!(line, 3);
+            assert!(message.contains("a BPF file system"), "{message}");
+        }
+        let (line, _, message, hint) = fault("on-exit = \"keep\"");
+        assert_eq!(line, 3);
+        assert!(message.contains("needs `pin`") && hint.contains("set pin ="), "{message} {hint}");
     }
 
     #[test]

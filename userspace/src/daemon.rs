@@ -237,8 +237,21 @@ impl Daemon {
                 refreshed = Instant::now();
             }
         }
+        self.settle();
         self.refresh_served();
         changes
+    }
+
+    /// Replaces the programs of an earlier daemon, unless there is nothing to answer in their place: then
+    /// what they answer is better than nothing.
+    fn settle(&self) {
+        let has_zone = {
+            let zones = lock(&self.zones);
+            zones.is_empty() || zones.values().any(|zone| zone.loaded.is_some())
+        };
+        if has_zone && let Err(error) = lock(&self.plane).settle() {
+            tracing::error!("replacing the programs of an earlier daemon: {error:#}");
+        }
     }
 
     /// Loads the zones and serves until told to stop, then gives open connections `drain` to
@@ -256,11 +269,11 @@ impl Daemon {
         tracing::info!("stopping");
         // First XDP, so that from here on whoever still asks is answered by the sockets or by
         // another server of the address. A change that is being published holds the data plane;
-        // what is attached when the process ends is detached by the kernel.
+        // what is attached and not pinned when the process ends is detached by the kernel.
         let daemon = Arc::clone(self);
-        let detach = tokio::task::spawn_blocking(move || lock(&daemon.plane).detach(None));
-        match tokio::time::timeout(drain, detach).await {
-            Ok(Ok(Ok(_))) => {}
+        let end = tokio::task::spawn_blocking(move || lock(&daemon.plane).end());
+        match tokio::time::timeout(drain, end).await {
+            Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!("detaching XDP: {error:#}"),
             Ok(Err(error)) => tracing::error!("detaching XDP: {error}"),
             Err(_) => tracing::warn!("XDP is detached when the process ends: it is being changed"),

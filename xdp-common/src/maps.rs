@@ -5,8 +5,10 @@
 //! | [`SLAB`] | array, mmapable | [`Chunk`] | daemon | XDP, daemon |
 //! | [`TABLE`] | array, mmapable | [`Bucket`](crate::image::Bucket) | daemon | XDP, daemon |
 //! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP |
+//! | [`CLOCK`] | per-CPU array, one entry | [`Clock`] | XDP, TCX | XDP, TCX |
 //! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
 //! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
+//! | [`META`] | array, one entry | [`Meta`] | daemon | the next daemon |
 //! | [`PROGRAMS`] | program array | program | daemon, once | XDP |
 //! | [`TCX_PROGRAMS`] | program array | program | daemon, once | TCX |
 //!
@@ -20,6 +22,8 @@ pub const SLAB: &str = "SLAB";
 pub const TABLE: &str = "TABLE";
 /// Name of the map with the configuration.
 pub const CONFIG: &str = "CONFIG";
+/// Name of the map with what each CPU last read of the clock.
+pub const CLOCK: &str = "CLOCK";
 /// Name of the map with the engine's working memory.
 pub const SCRATCH: &str = "SCRATCH";
 /// Name of the map with the counters.
@@ -30,6 +34,9 @@ pub const XDP_COUNTERS: u32 = 0;
 pub const TCX_COUNTERS: u32 = 1;
 /// How many places it has.
 pub const COUNTERS_COUNT: u32 = 2;
+
+/// Name of the map with what a daemon tells the next one, if maps are pinned.
+pub const META: &str = "META";
 
 /// Name of the map with the programs that are called at the end of others.
 pub const PROGRAMS: &str = "PROGRAMS";
@@ -88,9 +95,10 @@ pub const MAX_MACS: usize = 8;
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Wall-clock seconds since 1970. The daemon rewrites it every second; 0 means not yet, and
-    /// that no signature may be sent.
-    pub now_s: u64,
+    /// Wall-clock seconds since 1970 at which the kernel's boot clock (CLOCK_BOOTTIME) stood at zero, so
+    /// that programs know the time without a daemon. The daemon rewrites it every second, since either
+    /// clock may be set; 0 means not yet, and that no signature may be sent.
+    pub booted_at_s: u64,
     /// Key of the names' hash.
     pub seed: u64,
     /// MAC addresses of the devices, as they lie in memory, upper 16 bits zero; 0 ends them.
@@ -113,7 +121,7 @@ impl Config {
     /// A configuration that serves nothing.
     pub const fn new() -> Config {
         Config {
-            now_s: 0,
+            booted_at_s: 0,
             seed: 0,
             macs: [0; MAX_MACS],
             addresses: [[0; 2]; MAX_ADDRESSES],
@@ -149,6 +157,16 @@ impl Default for Config {
 
 const _: () = assert!(size_of::<Config>() == 16 + 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 + 16);
 
+/// The boot clock as a CPU read it last.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// When it was read, in timer ticks (jiffies).
+    pub at_ticks: u64,
+    /// What it said, in seconds.
+    pub boot_s: u64,
+}
+
 /// Counters of one CPU.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +196,36 @@ impl Default for Stats {
     }
 }
 
+/// What a daemon tells the next one, which takes over what is pinned.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Which counters there are: [`LAYOUT`] of who wrote this.
+    pub layout: u64,
+    /// Counters of the programs before these, by the place of their hook in [`STATS`].
+    pub carried: [Stats; COUNTERS_COUNT as usize],
+}
+
+/// Says which counter stands where. Another version's counters are added only if this is the same.
+pub const LAYOUT: u64 = {
+    let mut layout = size_of::<Stats>() as u64 ^ (COUNTERS_COUNT as u64) << 32;
+    let mut index = 0;
+    while index < crate::Outcome::ALL.len() {
+        let word = crate::Outcome::ALL[index].word().as_bytes();
+        let mut at = 0;
+        // FNV-1a.
+        while at < word.len() {
+            layout = (layout ^ word[at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
+        layout = (layout ^ 0xff).wrapping_mul(0x0100_0000_01b3);
+        index += 1;
+    }
+    layout
+};
+
 const _: () = assert!(size_of::<Stats>() == 36 * 8);
+const _: () = assert!(size_of::<Meta>() == 8 + COUNTERS_COUNT as usize * size_of::<Stats>());
 const _: () = assert!(crate::Outcome::ALL.len() <= 32);
 // The kernel's limit for a value of a per-CPU map.
 const _: () = assert!(size_of::<crate::Scratch>() <= 32768);

@@ -1,15 +1,19 @@
 //! Counters: plain additions to this CPU's copy.
 
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::PerCpuArray;
+use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Outcome;
-use xdp_common::maps::{self, Stats};
+use xdp_common::maps::{self, Meta, Stats};
 
 use crate::frame::pinned;
 use crate::hook::Hook;
 
 #[map]
 static STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(maps::COUNTERS_COUNT, 0);
+
+/// No program reads it: it is between daemons.
+#[map]
+static META: Array<Meta> = Array::with_max_entries(1, 0);
 
 #[inline(always)]
 fn stats<H: Hook>() -> Option<&'static mut Stats> {

@@ -156,7 +156,7 @@ fn sent<H: Hook, const MADE: bool>(context: &H, maps: Option<Maps<MADE>>) -> Res
 
     let payload = maps.config().payload_limit;
     let limit = scratch.query.payload_limit(payload as usize);
-    let total = plan::measure(&maps, scratch, limit, maps.config().now_s as u32)?;
+    let total = plan::measure(&maps, scratch, limit, maps.now_s())?;
 
     let message_at = scratch.layers.message_at();
     let name_len = recall(&scratch.query.name_len) as usize & 0xff;

@@ -72,7 +72,6 @@ fn framed(message: &[u8], family: usize, tags: usize) -> Vec<u8> {
 
 fn config(max_labels: u32, seed: u64) -> Config {
     let mut config = served(SERVER_MAC, &SERVERS).expect("addresses");
-    config.now_s = u64::from(*NOW);
     config.seed = seed;
     config.payload_limit = LIMIT as u32;
     config.max_labels = max_labels;

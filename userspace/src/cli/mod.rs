@@ -8,6 +8,7 @@ mod health;
 pub mod key;
 mod logging;
 mod output;
+mod pins;
 mod run;
 pub mod sign;
 mod stats;

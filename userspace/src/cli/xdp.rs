@@ -4,7 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::output::{CommandResult, Exit, Output, cell, table};
-use super::{Global, PATIENCE, logging};
+use super::{Global, PATIENCE, logging, pins};
 use crate::config::XdpMode;
 use crate::control::protocol::Request;
 use crate::datapath::foreground;
@@ -12,9 +12,12 @@ use crate::datapath::foreground;
 /// What to do with XDP.
 #[derive(Subcommand, Debug)]
 pub enum XdpCommand {
-    /// Show where XDP is attached, and its counters
-    Status,
-    /// Attach XDP to one more interface, until the daemon ends
+    /// Show where XDP is attached, and its counters; without a daemon, what is pinned (exit 4)
+    Status {
+        #[command(flatten)]
+        pins: pins::PinArgs,
+    },
+    /// Attach XDP to one more interface, until the daemon ends (or pinned, as the configuration says)
     Attach {
         /// The interface's name
         interface: String,
@@ -25,14 +28,16 @@ pub enum XdpCommand {
         #[arg(long, value_enum, default_value = "auto", requires = "foreground")]
         mode: Mode,
     },
-    /// Detach XDP, until the daemon is started again; the sockets go on serving
+    /// Detach XDP and remove its pins, until the daemon is started again; the sockets go on serving
     Detach {
         /// The interface's name
         #[arg(required_unless_present = "all")]
         interface: Option<String>,
-        /// From all interfaces
+        /// From all interfaces; without a daemon, all that is pinned
         #[arg(long, conflicts_with = "interface")]
         all: bool,
+        #[command(flatten)]
+        pins: pins::PinArgs,
     },
 }
 
@@ -67,11 +72,16 @@ pub enum CacheCommand {
 /// Does it.
 pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandResult {
     match command {
-        XdpCommand::Status => {
-            let status = global.call(&Request::XdpStatus, PATIENCE)?;
+        XdpCommand::Status { pins: args } => {
+            let status = match global.call(&Request::XdpStatus, PATIENCE) {
+                Err(error) if error.exit == Exit::Unreachable => {
+                    return pins::status(args, error, global, output);
+                }
+                status => status?,
+            };
             output.data(status, |status| {
-                let attachments = rows(&status["attachments"], &["interface", "mode", "tcx"]);
-                let attached = table(&["interface", "mode", "tcx"], attachments);
+                let columns = ["interface", "mode", "tcx", "pinned", "adopted"];
+                let attached = table(&columns, rows(&status["attachments"], &columns));
                 let counters = status["counters"].as_object().into_iter().flatten();
                 let counted = counters.filter(|(_, count)| count.as_u64() != Some(0));
                 let counted = counted.map(|(name, count)| vec![name.clone(), cell(count)]);
@@ -103,9 +113,14 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
             let data = global.call(&request, PATIENCE)?;
             output.data(data, |data| format!("attached: {}\n", cell(&data["attached"])));
         }
-        XdpCommand::Detach { interface, .. } => {
+        XdpCommand::Detach { interface, pins: args, .. } => {
             let request = Request::XdpDetach { interface: interface.clone() };
-            let data = global.call(&request, PATIENCE)?;
+            let data = match global.call(&request, PATIENCE) {
+                Err(error) if error.exit == Exit::Unreachable && interface.is_none() => {
+                    return pins::detach_all(args, global, output);
+                }
+                data => data?,
+            };
             output.data(data, |data| format!("detached: {}\n", cell(&data["detached"])));
         }
     }

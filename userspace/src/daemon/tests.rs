@@ -28,6 +28,7 @@ struct Told {
     zones: BTreeMap<Name, u32>,
     refuse: bool,
     interfaces: Vec<String>,
+    settled: usize,
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
@@ -61,12 +62,27 @@ impl DataPlane for FakePlane {
 
     fn status(&self) -> PlaneStatus {
         let interfaces = lock(&self.0).interfaces.clone();
-        let attach = |interface| Attachment { interface, mode: XdpMode::Native, tcx: false };
+        let attach = |interface| Attachment {
+            interface,
+            mode: XdpMode::Native,
+            tcx: false,
+            pinned: false,
+            adopted: false,
+        };
         PlaneStatus { attachments: interfaces.into_iter().map(attach).collect(), maps: Vec::new() }
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
         BTreeMap::from([("positive".into(), 3)])
+    }
+
+    fn settle(&mut self) -> anyhow::Result<()> {
+        lock(&self.0).settled += 1;
+        Ok(())
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
+        self.detach(None).map(drop)
     }
 
     fn tick(&mut self) {}
@@ -107,10 +123,15 @@ const ONE_ZONE: &str = "version = \"v1\"\n[[zone]]\nname = \"example\"\nfile = \
 
 impl Stage {
     fn new() -> Stage {
+        Stage::with(&format!("1 {}", 2 * WEEK))
+    }
+
+    /// As [`Stage::new`], with this in the zone's file.
+    fn with(zone: &str) -> Stage {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sealdns.toml");
         std::fs::write(&path, ONE_ZONE).unwrap();
-        std::fs::write(folder.path().join("zone"), format!("1 {}", 2 * WEEK)).unwrap();
+        std::fs::write(folder.path().join("zone"), zone).unwrap();
         let told = Arc::new(Mutex::new(Told::default()));
         let prepare = Arc::new(FakePrepare::default());
         let daemon = Daemon::new(
@@ -194,6 +215,17 @@ fn a_broken_zone_leaves_the_old_one_serving() {
         (&stage.status()["state"], &stage.status()["error"]),
         (&json!("serving"), &Value::Null)
     );
+}
+
+#[test]
+fn what_an_earlier_daemon_left_answers_until_a_zone_is_loaded() {
+    assert_eq!(lock(&Stage::new().told).settled, 1);
+    let stage = Stage::with("broken");
+    stage.reload();
+    assert_eq!(lock(&stage.told).settled, 0);
+    stage.write("zone", &format!("1 {}", 2 * WEEK));
+    stage.reload();
+    assert_eq!(lock(&stage.told).settled, 1);
 }
 
 #[test]
@@ -310,7 +342,9 @@ fn xdp_is_attached_and_detached() {
     let status = stage.ask(Request::XdpStatus);
     assert_eq!(
         status["attachments"][0],
-        json!({ "interface": "eth7", "mode": "native", "tcx": false })
+        json!({
+            "interface": "eth7", "mode": "native", "tcx": false, "pinned": false, "adopted": false,
+        })
     );
     assert_eq!(status["counters"]["positive"], 3);
     let detached = stage.ask(Request::XdpDetach { interface: None });

@@ -1,7 +1,8 @@
 //! An XDP program on an interface: natively, else in generic mode, never in another's place. And behind
-//! it, where it is needed, one on TCX.
+//! it, where it is needed, one on TCX. Both may be pinned, and taken over from where they are pinned.
 
 use std::io;
+use std::time::Duration;
 
 use aya::programs::links::LinkOrder;
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
@@ -9,15 +10,21 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as Flag};
 
 use super::interface::{Interface, InterfaceError};
+use super::pins::{LinkPins, PinsError, open_link, pin_link};
 use crate::config::XdpMode;
 
-/// A program attached to an interface; detached when dropped, or when the process ends, however.
+/// A program attached to an interface; detached when dropped, or when the process ends, however, unless it
+/// is pinned.
 #[derive(Debug)]
 pub struct Attachment {
     interface: Interface,
     mode: XdpMode,
     link: Option<XdpLink>,
     tcx: Option<SchedClassifierLink>,
+    /// Where the links are pinned, if they are.
+    pins: Option<LinkPins>,
+    /// The program of an earlier daemon that still runs.
+    adopted: Option<u32>,
 }
 
 /// Why a program could not be attached.
@@ -65,6 +72,9 @@ pub enum AttachError {
          for are the sockets'"
     )]
     NoTcx(String),
+    /// It could not be pinned.
+    #[error(transparent)]
+    Pins(#[from] PinsError),
     /// Anything else.
     #[error("attaching XDP to {interface}: {source}")]
     Other {
@@ -85,12 +95,13 @@ fn word(mode: XdpMode) -> &'static str {
 }
 
 impl Attachment {
-    /// Attaches a loaded program. [`XdpMode::Auto`] tries natively first and says aloud if it comes to
-    /// generic mode.
+    /// Attaches a loaded program, and pins its link if there is a place to. [`XdpMode::Auto`] tries
+    /// natively first and says aloud if it comes to generic mode.
     pub fn new(
         program: &mut Xdp,
         interface: Interface,
         mode: XdpMode,
+        pins: Option<LinkPins>,
     ) -> Result<Attachment, AttachError> {
         check_free(&interface)?;
         let (mode, link) = match mode {
@@ -111,7 +122,87 @@ impl Attachment {
             },
         };
         tracing::info!(interface = interface.name, mode = word(mode), "XDP is attached");
-        Ok(Attachment { interface, mode, link: Some(link), tcx: None })
+        let link = match &pins {
+            Some(pins) => pin_link(link, &pins.xdp)?,
+            None => link,
+        };
+        Ok(Attachment { interface, mode, link: Some(link), tcx: None, pins, adopted: None })
+    }
+
+    /// Takes over what an earlier daemon pinned, whose programs go on running. `None` if there is nothing,
+    /// or nothing that fits: then it is detached.
+    pub fn adopt(
+        interface: &Interface,
+        mode: XdpMode,
+        pins: LinkPins,
+    ) -> Result<Option<Attachment>, AttachError> {
+        let name = &interface.name;
+        let Some((link, program)) = open_link::<XdpLink>(&pins.xdp)? else {
+            pins.remove_tcx();
+            return Ok(None);
+        };
+        let runs = interface.xdp.filter(|attached| attached.id == program);
+        let Some(attached) = runs.filter(|one| mode == XdpMode::Auto || mode == one.mode) else {
+            match runs {
+                Some(one) => tracing::warn!(
+                    interface = name,
+                    "XDP is attached anew: it is pinned in {} mode",
+                    word(one.mode)
+                ),
+                None => tracing::warn!(interface = name, "what is pinned is not attached here"),
+            }
+            pins.remove_xdp();
+            pins.remove_tcx();
+            drop(link);
+            wait_detached(interface.index, program);
+            return Ok(None);
+        };
+        let tcx = open_link::<SchedClassifierLink>(&pins.tcx)?.filter(|(_, program)| {
+            let query = SchedClassifier::query_tcx(name, TcAttachType::Ingress);
+            query.is_ok_and(|(_, there)| there.iter().any(|one| one.id() == *program))
+        });
+        if tcx.is_none() {
+            pins.remove_tcx();
+        }
+        tracing::info!(interface = name, program, "taken over: it answers until zones are loaded");
+        Ok(Some(Attachment {
+            interface: interface.clone(),
+            mode: attached.mode,
+            link: Some(link),
+            tcx: tcx.map(|(link, _)| link),
+            pins: Some(pins),
+            adopted: Some(program),
+        }))
+    }
+
+    /// The program of an earlier daemon, if it still runs.
+    pub fn adopted(&self) -> Option<u32> {
+        self.adopted
+    }
+
+    /// Whether it outlives the daemon.
+    pub fn is_pinned(&self) -> bool {
+        self.pins.is_some()
+    }
+
+    /// Detaches, and removes the pins.
+    pub fn detach(self) {
+        self.unpin();
+        let Attachment { interface, pins, link, tcx, .. } = self;
+        drop((link, tcx));
+        if pins.is_some()
+            && let Ok(Some(Interface { xdp: Some(attached), .. })) =
+                Interface::at(interface.index, &interface.name)
+        {
+            wait_detached(interface.index, attached.id);
+        }
+    }
+
+    fn unpin(&self) {
+        if let Some(pins) = &self.pins {
+            pins.remove_xdp();
+            pins.remove_tcx();
+        }
     }
 
     /// The interface as it was when the program was attached.
@@ -140,7 +231,9 @@ impl Attachment {
     /// before.
     pub fn add_tcx(&mut self, program: &mut SchedClassifier) -> Result<(), AttachError> {
         let name = &self.interface.name;
-        let attached = match self.tcx.take() {
+        let old = self.tcx.take();
+        let to_pin = self.pins.as_ref().filter(|_| old.is_none());
+        let attached = match old {
             Some(old) => program.attach_to_link(old),
             None => {
                 let first = TcAttachOptions::TcxOrder(LinkOrder::first());
@@ -148,8 +241,20 @@ impl Attachment {
             }
         };
         let link = attached.and_then(|id| program.take_link(id));
-        self.tcx = Some(link.map_err(|error| explain_tcx(error, name))?);
+        let link = link.map_err(|error| explain_tcx(error, name))?;
+        self.tcx = Some(match to_pin {
+            Some(pins) => pin_link(link, &pins.tcx)?,
+            None => link,
+        });
         Ok(())
+    }
+
+    /// Detaches from TCX.
+    pub fn remove_tcx(&mut self) {
+        if let Some(pins) = &self.pins {
+            pins.remove_tcx();
+        }
+        self.tcx = None;
     }
 
     /// Looks at the interface again: it may be gone, or have another MAC address or name. Says whether
@@ -169,6 +274,7 @@ impl Attachment {
             }
             Ok(None) => {
                 tracing::error!(interface = was.name, "the interface is gone, and XDP with it");
+                self.unpin();
                 (self.link, self.tcx) = (None, None);
                 true
             }
@@ -185,7 +291,7 @@ impl Attachment {
     /// Puts another loaded program in this one's place, between two packets.
     pub fn replace(&mut self, program: &mut Xdp) -> Result<(), AttachError> {
         let replaced = match self.link.take() {
-            // The kernel has no reason to refuse, but if it does, the link is gone with the error.
+            // The kernel has no reason to refuse, but if it does, our hold of the link is gone.
             Some(old) => program.attach_to_link(old).and_then(|id| program.take_link(id)),
             None => Err(ProgramError::NotAttached),
         };
@@ -196,12 +302,40 @@ impl Attachment {
                     interface = self.interface.name,
                     "replacing the XDP program: {error}; attaching it anew"
                 );
-                link(program, &self.interface, self.mode)?
+                match &self.pins {
+                    Some(pins) => {
+                        pins.remove_xdp();
+                        pin_link(link(program, &self.interface, self.mode)?, &pins.xdp)?
+                    }
+                    None => link(program, &self.interface, self.mode)?,
+                }
             }
         });
+        self.adopted = None;
         Ok(())
     }
 }
+
+/// Waits until a program is no longer XDP's on an interface: the kernel detaches some time after a pin was
+/// removed, when it gets to it.
+pub fn wait_detached(index: u32, program: u32) {
+    let is_there = || match Interface::at(index, "") {
+        Ok(Some(interface)) => interface.xdp.is_some_and(|attached| attached.id == program),
+        _ => false,
+    };
+    for _ in 0..DETACH_LOOKS {
+        if !is_there() {
+            return;
+        }
+        std::thread::sleep(DETACH_LOOK);
+    }
+    tracing::warn!(index, program, "the kernel has not detached XDP yet");
+}
+
+/// How often and how many times it is looked whether a program is detached: no official reference, it takes
+/// milliseconds.
+const DETACH_LOOK: Duration = Duration::from_millis(2);
+const DETACH_LOOKS: u32 = 500;
 
 /// Refuses an interface that has an XDP program already.
 pub fn check_free(interface: &Interface) -> Result<(), AttachError> {
@@ -267,7 +401,8 @@ fn busy(interface: &Interface, attached: super::interface::Attached) -> AttachEr
         id: attached.id,
         mode: word(attached.mode),
         hint: format!(
-            " (`ip link set dev {name} {off} off`, unless a running process holds it by a link)"
+            " (`sealdns xdp detach --all` if sealdns has pinned it, `ip link set dev {name} {off} off` if \
+             no link holds it)"
         ),
     }
 }

@@ -31,7 +31,7 @@ pub fn attach(
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block().context("waiting for signals")?;
     let mut loaded = Loaded::new(SIZE)?;
-    let attachment = Attachment::new(loaded.entry()?, interface, mode)?;
+    let attachment = Attachment::new(loaded.entry()?, interface, mode, None)?;
     attached(&attachment);
     signals.wait().context("waiting for signals")?;
     drop(attachment);

@@ -1,9 +1,12 @@
 //! The eBPF object in the kernel: its maps in the sizes asked for, its programs verified.
 
+use std::borrow::Borrow;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use aya::maps::{Map, MapData, MapError, PerCpuArray, ProgramArray};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, ProgramArray};
+use aya::pin::PinError;
 use aya::programs::{Program, ProgramError, ProgramFd, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use xdp_common::maps;
@@ -12,7 +15,13 @@ use super::memory::{ConfigMap, Mapping, Size};
 use super::object::{NoObject, object};
 
 /// Counters of one CPU, or their sums: [`maps::Stats`] as words.
-pub type Counters = [u64; size_of::<maps::Stats>() / size_of::<u64>()];
+pub type Counters = [u64; STATS_WORDS];
+
+/// Counters of all hooks, by their places in [`maps::STATS`].
+pub type HookCounters = [Counters; maps::COUNTERS_COUNT as usize];
+
+const STATS_WORDS: usize = size_of::<maps::Stats>() / size_of::<u64>();
+const META_WORDS: usize = size_of::<maps::Meta>() / size_of::<u64>();
 
 /// Lines of the verifier's log that are shown: the last ones say what it refused.
 const LOG_LINES: usize = 6;
@@ -89,11 +98,9 @@ pub enum LoadError {
 
 /// The object, loaded: programs that may be attached, and the maps they share with us.
 pub struct Loaded {
+    // It keeps the maps open: the kernel empties a program array that is neither open nor pinned.
     ebpf: Ebpf,
-    // The kernel empties a program array when its last file descriptor is closed.
-    _programs: ProgramArray<MapData>,
-    /// Those of TCX, once they are loaded.
-    tcx_programs: Option<ProgramArray<MapData>>,
+    has_tcx: bool,
     memory: Arc<Mapping>,
     /// What the programs are told.
     pub config: ConfigMap,
@@ -118,9 +125,10 @@ impl Loaded {
             .map_err(|source| LoadError::Mapping { map: maps::SLAB, source })?;
         let config = ConfigMap::new(array(&ebpf, maps::CONFIG)?.fd())
             .map_err(|source| LoadError::Mapping { map: maps::CONFIG, source })?;
-        let programs = load_all::<Xdp>(&mut ebpf, maps::PROGRAMS, "")?;
-        let memory = Arc::new(memory);
-        Ok(Loaded { ebpf, _programs: programs, tcx_programs: None, memory, config })
+        load_all::<Xdp>(&mut ebpf, maps::PROGRAMS, "")?;
+        let mut loaded = Loaded { ebpf, has_tcx: false, memory: Arc::new(memory), config };
+        loaded.carry(&[[0; _]; _]).map_err(other)?;
+        Ok(loaded)
     }
 
     /// The slab and the table.
@@ -136,9 +144,10 @@ impl Loaded {
     /// The program that socket buffers come to first. It and those it calls are verified when they are
     /// asked for first: few devices need them.
     pub fn tcx_entry(&mut self) -> Result<&mut SchedClassifier, LoadError> {
-        if self.tcx_programs.is_none() {
+        if !self.has_tcx {
             let (array, prefix) = (maps::TCX_PROGRAMS, maps::TCX_PREFIX);
-            self.tcx_programs = Some(load_all::<SchedClassifier>(&mut self.ebpf, array, prefix)?);
+            load_all::<SchedClassifier>(&mut self.ebpf, array, prefix)?;
+            self.has_tcx = true;
         }
         program(&mut self.ebpf, maps::TCX_ENTRY_PROGRAM)
     }
@@ -146,13 +155,82 @@ impl Loaded {
     /// The counters of a hook (its place in [`maps::STATS`]), summed over all CPUs.
     pub fn counters(&self, hook: u32) -> Result<Counters, MapError> {
         let map = self.ebpf.map(maps::STATS).ok_or(MapError::KeyNotFound)?;
-        let stats = PerCpuArray::<_, Counters>::try_from(map)?;
-        let mut sums = [0; _];
-        for cpu in stats.get(&hook, 0)?.iter() {
-            add(&mut sums, cpu);
+        summed(&PerCpuArray::try_from(map)?, hook)
+    }
+
+    /// Notes the counters of the programs before these for the next daemon, if there is one that takes
+    /// over what is pinned.
+    pub fn carry(&mut self, carried: &HookCounters) -> Result<(), MapError> {
+        let map = self.ebpf.map_mut(maps::META).ok_or(MapError::KeyNotFound)?;
+        let mut meta = [maps::LAYOUT; META_WORDS];
+        for (place, word) in meta[1..].iter_mut().zip(carried.as_flattened()) {
+            *place = *word;
         }
+        Array::<_, [u64; META_WORDS]>::try_from(map)?.set(0, meta, 0)
+    }
+
+    /// Pins every map, and every program that is loaded, in a folder of a BPF file system by their names;
+    /// what is there is left as it is.
+    pub fn pin(&mut self, folder: &Path) -> Result<(), PinError> {
+        for (name, map) in self.ebpf.maps() {
+            // The kernel has no dots in the names of pins.
+            let path = folder.join(name.replace('.', "_"));
+            if !path.exists() {
+                map.pin(path)?;
+            }
+        }
+        for (name, program) in self.ebpf.programs_mut() {
+            let path = folder.join(name);
+            if program.fd().is_ok() && !path.exists() {
+                program.pin(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What [`Loaded::carry`] noted and counters since then, of another daemon's pinned maps; `None` if they are
+/// of another layout.
+pub struct PinnedCounters {
+    carried: HookCounters,
+    stats: PerCpuArray<MapData, Counters>,
+}
+
+impl PinnedCounters {
+    /// Opens the maps that [`Loaded::pin`] pinned in this folder.
+    pub fn open(folder: &Path) -> Result<Option<PinnedCounters>, MapError> {
+        let meta = MapData::from_pin(folder.join(maps::META))?;
+        let stats = MapData::from_pin(folder.join(maps::STATS))?;
+        let sizes = [meta.info()?.value_size(), stats.info()?.value_size()];
+        if sizes != [META_WORDS, STATS_WORDS].map(|words| (words * size_of::<u64>()) as u32) {
+            return Ok(None);
+        }
+        let meta: [u64; META_WORDS] = Array::try_from(Map::Array(meta))?.get(&0, 0)?;
+        if meta[0] != maps::LAYOUT {
+            return Ok(None);
+        }
+        let mut carried: HookCounters = [[0; _]; _];
+        carried.as_flattened_mut().copy_from_slice(&meta[1..]);
+        Ok(Some(PinnedCounters { carried, stats: Map::PerCpuArray(stats).try_into()? }))
+    }
+
+    /// All that a hook (its place in [`maps::STATS`]) ever counted.
+    pub fn counters(&self, hook: u32) -> Result<Counters, MapError> {
+        let mut sums = summed(&self.stats, hook)?;
+        add(&mut sums, &self.carried[hook as usize]);
         Ok(sums)
     }
+}
+
+fn summed<T: Borrow<MapData>>(
+    stats: &PerCpuArray<T, Counters>,
+    hook: u32,
+) -> Result<Counters, MapError> {
+    let mut sums = [0; _];
+    for cpu in stats.get(&hook, 0)?.iter() {
+        add(&mut sums, cpu);
+    }
+    Ok(sums)
 }
 
 /// Adds counters to others.
@@ -169,24 +247,20 @@ fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, LoadError> {
     }
 }
 
-/// Has all programs of a hook verified, whose names begin with `prefix`; gives the array of those that are
-/// called at the end of others.
-fn load_all<P: Verify>(
-    ebpf: &mut Ebpf,
-    array: &str,
-    prefix: &str,
-) -> Result<ProgramArray<MapData>, LoadError>
+/// Has all programs of a hook verified, whose names begin with `prefix`, and fills the array of those that
+/// are called at the end of others.
+fn load_all<P: Verify>(ebpf: &mut Ebpf, array: &str, prefix: &str) -> Result<(), LoadError>
 where
     for<'a> &'a mut P: TryFrom<&'a mut Program>,
 {
-    let map = ebpf.take_map(array).ok_or_else(|| lacks("map", array))?;
-    let mut programs = ProgramArray::try_from(map).map_err(other)?;
     for (name, place) in maps::TAIL_PROGRAMS {
         let program = load::<P>(ebpf, &format!("{prefix}{name}"))?;
-        programs.set(place, program.fd().map_err(other)?, 0).map_err(other)?;
+        let program = program.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(other)?;
+        let map = ebpf.map_mut(array).ok_or_else(|| lacks("map", array))?;
+        let mut programs = ProgramArray::try_from(map).map_err(other)?;
+        programs.set(place, &program, 0).map_err(other)?;
     }
-    load::<P>(ebpf, &format!("{prefix}{}", maps::ENTRY_PROGRAM))?;
-    Ok(programs)
+    load::<P>(ebpf, &format!("{prefix}{}", maps::ENTRY_PROGRAM)).map(drop)
 }
 
 /// A program of the kinds that there are.

@@ -222,7 +222,7 @@ impl ConfigMap {
                 unsafe { addr_of_mut!((*to).$field).write_volatile(config.$field) };
             )*};
         }
-        store!(seed bucket_mask max_labels payload_limit ports macs addresses address_count now_s);
+        store!(seed bucket_mask max_labels payload_limit ports macs addresses address_count booted_at_s);
     }
 }
 

@@ -6,14 +6,17 @@
 //! | attach without a daemon | [`foreground`] |
 //! | load the programs | [`load::Loaded`] |
 //! | attach one | [`attach::Attachment`] |
+//! | keep XDP when the daemon ends | [`pins`] |
 //! | share memory with the kernel | [`memory`] |
 
 pub mod attach;
+pub mod clock;
 pub mod foreground;
 pub mod interface;
 pub mod load;
 pub mod memory;
 pub mod object;
+pub mod pins;
 pub mod plane;
 pub mod seam;
 

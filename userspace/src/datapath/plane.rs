@@ -2,13 +2,15 @@
 //!
 //! When the image outgrows its memory, larger memory is made and the image moves; where XDP is attached
 //! the programs are loaded once more over the larger maps and take the others' place between two
-//! packets, so that no query is lost.
+//! packets, so that no query is lost. The same happens to what an earlier daemon has pinned, once the zones
+//! are loaded: until then its programs answer from its maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use ring::rand::SecureRandom;
@@ -19,12 +21,14 @@ use xdp_common::maps::{
 };
 
 use super::attach::{self, Attachment};
+use super::clock;
 use super::interface::Interface;
-use super::load::{self, Counters, Loaded};
+use super::load::{self, Counters, HookCounters, Loaded, PinnedCounters};
 use super::memory::{Mapping, Size, wait_for_programs};
+use super::pins::Pins;
 use super::seam::{self, DataPlane, MapStatus, PlaneStatus};
 use crate::compile::{Image, PublishError, Retired, buckets_for};
-use crate::config::{Config, TcxMode, XdpMode};
+use crate::config::{Config, OnExit, TcxMode, XdpMode};
 use crate::server::Engine;
 use crate::zone::{Name, Zone};
 
@@ -50,7 +54,7 @@ const MAX_PAYLOAD: usize = 1232;
 const LONG_AFTER: Duration = Duration::from_secs(1);
 
 /// Opens the data plane that a configuration describes: where it names interfaces, XDP is attached
-/// when this returns, and answers nothing yet.
+/// when this returns, and answers nothing yet, or what an earlier daemon pinned.
 pub fn open(config: &Config) -> anyhow::Result<Box<dyn DataPlane>> {
     Ok(Box::new(Plane::new(config, FLOOR)?))
 }
@@ -73,7 +77,23 @@ pub struct Plane {
     /// after each change: waiting takes some 10 ms.
     retired: Vec<Retired>,
     /// The counters of programs that were replaced, by hook.
-    carried: [Counters; HOOKS.len()],
+    carried: HookCounters,
+    /// What is pinned, and where; `None` if nothing is to be.
+    pins: Option<Pins>,
+    pin_folder: Option<PathBuf>,
+    user: String,
+    on_exit: OnExit,
+    /// What an earlier daemon pinned, while its programs run.
+    previous: Option<Previous>,
+    /// Whether the programs that are attached have anything to answer.
+    is_settled: bool,
+}
+
+/// What an earlier daemon pinned.
+struct Previous {
+    /// The set that its programs are in; none if they are not among what is pinned.
+    set: Option<u32>,
+    counters: Option<PinnedCounters>,
 }
 
 impl Plane {
@@ -94,14 +114,24 @@ impl Plane {
             loaded: None,
             retired: Vec::new(),
             carried: [[0; _]; HOOKS.len()],
+            pins: None,
+            pin_folder: config.xdp.pin.path().map(Path::to_owned),
+            user: config.server.user.clone(),
+            on_exit: config.xdp.on_exit,
+            previous: None,
+            is_settled: false,
         };
         if !config.xdp.interfaces.is_empty() && !config.server.user.is_empty() {
             // A daemon without privileges cannot make larger maps later.
             plane.floor = largest(plane.limit);
         }
+        if plane.pin_folder.as_deref().is_some_and(Path::exists) {
+            plane.open_pins()?;
+        }
         for interface in &config.xdp.interfaces {
             plane.attach(interface)?;
         }
+        plane.unpin_others();
         Ok(plane)
     }
 
@@ -176,33 +206,147 @@ impl Plane {
         };
         self.size = size;
         self.config.bucket_mask = (size.buckets - 1) as u32;
-        self.config.now_s = now_s();
+        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
         loaded.config.write(&self.config);
-        for attachment in &mut self.attachments {
+        let old = self.loaded.replace(loaded);
+        self.carry(old.as_ref());
+        if let Err(error) = self.pin(true) {
+            tracing::error!("what is pinned ends with the daemon: {error}");
+        }
+        // What was taken over goes on until zones are loaded.
+        self.replace_programs(|attachment| attachment.adopted().is_none())?;
+        if old.is_some() {
+            // The last packets are still on their way through the old programs.
+            self.wait_for_readers();
+            for ((hook, _), carried) in HOOKS.into_iter().zip(&mut self.carried) {
+                match old.as_ref().map(|old| old.counters(hook)) {
+                    Some(Ok(counters)) => load::add(carried, &counters),
+                    Some(Err(error)) => {
+                        tracing::warn!("the counters before the change are lost: {error}")
+                    }
+                    None => {}
+                }
+            }
+            self.carry(None);
+        }
+        self.keep_pins();
+        let (slab, buckets) = (size.slab >> 20, size.buckets);
+        tracing::info!("the maps have room for {slab} MiB of records and {buckets} buckets");
+        Ok(())
+    }
+
+    /// Puts the loaded programs in the place of those that run where `is_meant` says.
+    fn replace_programs(&mut self, is_meant: impl Fn(&Attachment) -> bool) -> anyhow::Result<()> {
+        let loaded = self.loaded.as_mut().context(NOT_LOADED)?;
+        for attachment in self.attachments.iter_mut().filter(|one| is_meant(one)) {
             if let Err(error) = attachment.replace(loaded.entry()?) {
                 let name = &attachment.interface().name;
                 tracing::error!(interface = name, "XDP is detached: {error}");
             }
-            if attachment.has_tcx() {
-                add_tcx(attachment, &mut loaded);
+            if attachment.has_tcx() && wants_tcx(self.tcx, attachment) {
+                add_tcx(attachment, loaded);
+            } else if attachment.has_tcx() {
+                attachment.remove_tcx();
             }
         }
         self.attachments.retain(Attachment::is_there);
-        if let Some(old) = self.loaded.replace(loaded) {
-            // The last packets are still on their way through the old programs.
-            self.wait_for_readers();
-            for ((hook, _), carried) in HOOKS.into_iter().zip(&mut self.carried) {
-                match old.counters(hook) {
-                    Ok(counters) => load::add(carried, &counters),
-                    Err(error) => {
-                        tracing::warn!("the counters before the change are lost: {error}")
-                    }
-                }
+        Ok(())
+    }
+
+    //--- Pins
+
+    fn open_pins(&mut self) -> anyhow::Result<()> {
+        if let (Some(folder), None) = (&self.pin_folder, &self.pins) {
+            self.pins = Some(Pins::open(folder, &self.user)?);
+        }
+        Ok(())
+    }
+
+    /// Pins what is loaded, or what is new of it; `is_new` if it is all new.
+    fn pin(&mut self, is_new: bool) -> anyhow::Result<()> {
+        if let (Some(pins), Some(loaded)) = (&mut self.pins, &mut self.loaded) {
+            pins.pin(loaded, is_new)?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what an earlier daemon pinned for this interface, if there is anything that fits.
+    fn adopt(&mut self, interface: &Interface) -> anyhow::Result<Option<Attachment>> {
+        let Some(pins) = &self.pins else { return Ok(None) };
+        let links = pins.links_of(interface.index);
+        let Some(adopted) = Attachment::adopt(interface, self.mode, links)? else {
+            return Ok(None);
+        };
+        let set = adopted.adopted().and_then(|program| pins.set_of(program));
+        // If a daemon was killed while it replaced programs there are two, and the later counts for both.
+        if self.previous.as_ref().is_none_or(|previous| previous.set < set) {
+            let counters = set.and_then(|set| pins.counters_of(set));
+            self.previous = Some(Previous { set, counters });
+        }
+        Ok(Some(adopted))
+    }
+
+    /// Detaches what is pinned for interfaces that are not the configuration's any more.
+    fn unpin_others(&mut self) {
+        let Some(pins) = &self.pins else { return };
+        for index in pins.interfaces() {
+            if self.attachments.iter().all(|one| one.interface().index != index) {
+                tracing::warn!(
+                    index,
+                    "detached from an interface that the configuration does not name"
+                );
+                pins.links_of(index).remove_xdp();
+                pins.links_of(index).remove_tcx();
             }
         }
-        let (slab, buckets) = (size.slab >> 20, size.buckets);
-        tracing::info!("the maps have room for {slab} MiB of records and {buckets} buckets");
-        Ok(())
+        self.keep_pins();
+    }
+
+    /// Removes the pins of maps and programs that nothing runs.
+    fn keep_pins(&self) {
+        if let Some(pins) = &self.pins {
+            let runs: Vec<u32> = self.previous.iter().filter_map(|one| one.set).collect();
+            pins.keep(&runs);
+        }
+    }
+
+    /// Tells a next daemon what was counted before, now that `old` programs are replaced too.
+    fn carry(&mut self, old: Option<&Loaded>) {
+        let sums = HOOKS.map(|(hook, _)| {
+            let mut sums = self.carried[hook as usize];
+            load::add(&mut sums, &self.counted_before(hook));
+            if let Some(Ok(counters)) = old.map(|old| old.counters(hook)) {
+                load::add(&mut sums, &counters);
+            }
+            sums
+        });
+        if let Some(Err(error)) = self.loaded.as_mut().map(|loaded| loaded.carry(&sums)) {
+            tracing::warn!("a next daemon will not know what was counted: {error}");
+        }
+    }
+
+    /// What the programs of an earlier daemon have counted, while they run.
+    fn counted_before(&self, hook: u32) -> Counters {
+        let previous = self.previous.as_ref().and_then(|previous| previous.counters.as_ref());
+        match previous.map(|previous| previous.counters(hook)) {
+            Some(Ok(counters)) => counters,
+            Some(Err(error)) => {
+                tracing::warn!("the counters of what is pinned cannot be read: {error}");
+                [0; _]
+            }
+            None => [0; _],
+        }
+    }
+
+    /// From here on what the earlier daemon's programs have counted is ours, and they are gone.
+    fn inherit(&mut self) {
+        for (hook, _) in HOOKS {
+            let counted = self.counted_before(hook);
+            load::add(&mut self.carried[hook as usize], &counted);
+        }
+        self.previous = None;
+        self.carry(None);
+        self.keep_pins();
     }
 
     /// Waits until nobody reads any more what was replaced before: neither XDP nor our own engine.
@@ -228,7 +372,7 @@ impl Plane {
     }
 
     fn tell(&mut self) {
-        self.config.now_s = now_s();
+        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
         if let Some(loaded) = &mut self.loaded {
             loaded.config.write(&self.config);
         }
@@ -241,6 +385,25 @@ impl Plane {
             *place = mac_word(attachment.interface().mac);
         }
         self.tell();
+    }
+}
+
+/// A daemon that fails before it serves leaves what is pinned as it was.
+impl Drop for Plane {
+    fn drop(&mut self) {
+        if self.is_settled {
+            return;
+        }
+        let is_ours = |one: &mut Attachment| one.adopted().is_none();
+        self.attachments.extract_if(.., is_ours).for_each(Attachment::detach);
+        match self.pins.take() {
+            Some(pins) if self.attachments.is_empty() => pins.remove(),
+            Some(mut pins) => {
+                let runs: Vec<u32> = self.previous.iter().filter_map(|one| one.set).collect();
+                pins.drop_set(&runs);
+            }
+            None => {}
+        }
     }
 }
 
@@ -290,29 +453,57 @@ impl DataPlane for Plane {
         if self.config.address_count == 0 {
             bail!(NO_ADDRESS);
         }
-        let interface = Interface::find(interface)?;
-        attach::check_free(&interface)?;
+        let mut interface = Interface::find(interface)?;
+        self.open_pins()?;
+        let adopted = self.adopt(&interface)?;
+        if adopted.is_none() {
+            // What did not fit is detached now.
+            interface = Interface::find(&interface.name)?;
+            attach::check_free(&interface)?;
+        }
         if self.loaded.is_none() {
             self.load()?;
         }
+        self.pin(false)?;
         // Known before the first packet comes.
         self.config.macs[self.attachments.len()] = mac_word(interface.mac);
         self.tell();
-        let loaded = self.loaded.as_mut().context("the programs are not loaded")?;
-        let attached = Attachment::new(loaded.entry()?, interface, self.mode);
+        let loaded = self.loaded.as_mut().context(NOT_LOADED)?;
+        let attached = match adopted {
+            Some(adopted) => Ok(adopted),
+            None => {
+                let pins = self.pins.as_ref().map(|pins| pins.links_of(interface.index));
+                Attachment::new(loaded.entry()?, interface, self.mode, pins)
+            }
+        };
         let attached = attached.map(|mut attachment| {
-            let wanted = match self.tcx {
-                TcxMode::Auto => attachment.lacks_room(),
-                TcxMode::On => true,
-                TcxMode::Off => false,
-            };
-            if wanted {
-                add_tcx(&mut attachment, loaded);
+            if wants_tcx(self.tcx, &attachment) {
+                if attachment.adopted().is_none() || !attachment.has_tcx() {
+                    add_tcx(&mut attachment, loaded);
+                } else if let Err(error) = loaded.tcx_entry() {
+                    // Once privileges are given up it is too late.
+                    tracing::warn!("no program for TCX: {error}");
+                }
             }
             self.attachments.push(attachment);
         });
         self.tell_macs();
+        self.pin(false)?;
         Ok(attached?)
+    }
+
+    fn settle(&mut self) -> anyhow::Result<()> {
+        self.is_settled = true;
+        if self.attachments.iter().all(|one| one.adopted().is_none()) {
+            return Ok(());
+        }
+        // If we are killed from here on, the next daemon finds in one place what was counted.
+        self.carry(None);
+        self.replace_programs(|attachment| attachment.adopted().is_some())?;
+        self.wait_for_readers();
+        self.inherit();
+        tracing::info!("the programs that were taken over are replaced");
+        Ok(())
     }
 
     fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Vec<String>> {
@@ -328,9 +519,27 @@ impl DataPlane for Plane {
             }
         }
         let names = gone.iter().map(|one| one.interface().name.clone()).collect();
-        drop(gone);
+        gone.into_iter().for_each(Attachment::detach);
+        if self.previous.is_some() && self.attachments.iter().all(|one| one.adopted().is_none()) {
+            self.inherit();
+        }
+        if self.attachments.is_empty()
+            && let Some(pins) = self.pins.take()
+        {
+            pins.remove();
+        }
         self.tell_macs();
         Ok(names)
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
+        match &self.pins {
+            Some(pins) if self.on_exit == OnExit::Keep && !self.attachments.is_empty() => {
+                tracing::info!(pins = %pins.folder().display(), "XDP goes on answering");
+                Ok(())
+            }
+            _ => self.detach(None).map(drop),
+        }
     }
 
     fn status(&self) -> PlaneStatus {
@@ -338,6 +547,8 @@ impl DataPlane for Plane {
             interface: one.interface().name.clone(),
             mode: one.mode(),
             tcx: one.has_tcx(),
+            pinned: one.is_pinned(),
+            adopted: one.adopted().is_some(),
         });
         let usage = self.image.usage();
         let (slab, table) = (self.size.slab as u64, (self.size.buckets * SLOTS) as u64);
@@ -368,6 +579,7 @@ impl DataPlane for Plane {
             match loaded.counters(hook) {
                 Ok(mut counters) => {
                     load::add(&mut counters, carried);
+                    load::add(&mut counters, &self.counted_before(hook));
                     all.extend(named(&counters, prefix));
                 }
                 Err(error) => {
@@ -392,6 +604,17 @@ impl DataPlane for Plane {
             self.tell();
         }
         self.release();
+    }
+}
+
+const NOT_LOADED: &str = "the programs are not loaded";
+
+/// Whether a program is to stand on TCX behind XDP.
+fn wants_tcx(mode: TcxMode, attachment: &Attachment) -> bool {
+    match mode {
+        TcxMode::Auto => attachment.lacks_room(),
+        TcxMode::On => true,
+        TcxMode::Off => false,
     }
 }
 
@@ -423,7 +646,8 @@ pub(super) fn named(counters: &Counters, prefix: &str) -> BTreeMap<String, u64> 
     outcomes.chain(sums).map(|(name, count)| (format!("{prefix}{name}"), count)).collect()
 }
 
-const NO_ADDRESS: &str = "XDP would answer nothing: it knows no address; set `listen` in [server],                           or `addresses` in [xdp]";
+const NO_ADDRESS: &str = "XDP would answer nothing: it knows no address; set `listen` in [server], \
+                          or `addresses` in [xdp]";
 
 /// What the programs are told from the start.
 fn told(config: &Config) -> anyhow::Result<maps::Config> {
@@ -469,11 +693,6 @@ fn told(config: &Config) -> anyhow::Result<maps::Config> {
         );
     }
     Ok(told)
-}
-
-/// Seconds since 1970.
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 impl Size {

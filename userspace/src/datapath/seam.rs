@@ -35,6 +35,14 @@ pub trait DataPlane: Send {
     /// Packets by the word of their outcome.
     fn counters(&self) -> BTreeMap<String, u64>;
 
+    /// Called when all zones that are to be served were published: where an earlier daemon's programs were
+    /// taken over, they answer until then, and are replaced now.
+    fn settle(&mut self) -> anyhow::Result<()>;
+
+    /// Called once, when the daemon ends: detaches XDP, or leaves it to the next daemon, as the
+    /// configuration says.
+    fn end(&mut self) -> anyhow::Result<()>;
+
     /// Called about once a second, so that XDP's idea of wall-clock time stays right.
     fn tick(&mut self);
 }
@@ -57,6 +65,10 @@ pub struct Attachment {
     pub mode: XdpMode,
     /// Whether a program on TCX answers behind it what it has no room for.
     pub tcx: bool,
+    /// Whether it is pinned, so that it outlives the daemon.
+    pub pinned: bool,
+    /// Whether the programs of an earlier daemon answer still.
+    pub adopted: bool,
 }
 
 /// One map.

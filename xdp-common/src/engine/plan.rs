@@ -154,6 +154,7 @@ pub(super) fn piece_of<'a, S: Store>(
 
 /// Gives every piece its place and sums up; if the whole is larger than `limit` octets, what is
 /// optional goes, and if that is not enough, everything, and TC is set. Returns the message's length.
+/// `now_s` is wall-clock seconds, truncated; 0 is a time that is not known, and no signature is sent.
 #[inline(always)]
 pub fn measure<S: Store>(
     store: &S,
@@ -181,8 +182,8 @@ pub fn measure<S: Store>(
         let len = piece.len(dnssec);
         // Serial arithmetic (RFC 4034 section 3.1.5): expired if now is after.
         let not_after = piece.not_after();
-        let late =
-            not_after != crate::image::piece::NEVER && not_after.wrapping_sub(now_s) >> 31 != 0;
+        let is_after = not_after.wrapping_sub(now_s) >> 31 != 0;
+        let late = not_after != crate::image::piece::NEVER && (is_after || now_s == 0);
         expired |= late as u64 & dnssec as u64;
         too_much |= exceeds_bounds::<S>(piece, dnssec, &scratch.plan.parts[index]) as u64;
         total_before_last = total;

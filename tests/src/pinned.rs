@@ -1,0 +1,361 @@
+//! The daemon dies and comes again; what is pinned goes on.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use aya::{
+    maps::{Array, Map, MapData},
+    programs::{SchedClassifier, TcAttachType},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use sealdns::datapath::pins;
+use serde_json::Value;
+use tests::{dns::Message, harness::Verdict, net, servers::DEMO};
+use xdp_common::{
+    Outcome,
+    maps::{self, Meta},
+};
+
+use super::{
+    datapath::link,
+    serving::{
+        A, Client, Load, PATIENCE, Stage, VERSIONS, Versions, WITH_DNSSEC, configure, obstacle,
+        query,
+    },
+};
+
+/// Where BPF's file system is mounted.
+const BPFFS: &str = "/sys/fs/bpf";
+/// Before every folder of ours there; this process's id and the test follow.
+const PREFIX: &str = "sealdns-test-";
+
+/// A folder to pin to, gone with all that is in it when this is dropped.
+struct Pins(PathBuf);
+
+impl Pins {
+    fn new(test: &str) -> Result<Self> {
+        for entry in fs::read_dir(BPFFS)?.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
+            let owner = owner.and_then(|owner| owner.parse().ok());
+            if owner.is_some_and(|owner: i32| kill(Pid::from_raw(owner), None).is_err()) {
+                drop(Self(entry.path()));
+            }
+        }
+        // Nobody but root may pass through the folder above, as where systemd has mounted it.
+        Ok(Self(Path::new(BPFFS).join(format!("{PREFIX}{}-{test}", std::process::id()))))
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.0.join("sealdns")
+    }
+
+    /// What `[xdp]` says.
+    fn lines(&self, more: &str) -> String {
+        format!(
+            "mode = \"native\"\nmemory = \"64MiB\"\npin = \"{}\"\n{more}",
+            self.folder().display()
+        )
+    }
+
+    /// All that is pinned, relative to the folder.
+    fn files(&self) -> Vec<String> {
+        fn all(folder: &Path, files: &mut Vec<PathBuf>) {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.path() {
+                    path if path.is_dir() => all(&path, files),
+                    path => files.push(path),
+                }
+            }
+        }
+        let (folder, mut files) = (self.folder(), Vec::new());
+        all(&folder, &mut files);
+        let relative = files.iter().filter_map(|file| file.strip_prefix(&folder).ok());
+        let mut names: Vec<String> = relative.map(|file| file.display().to_string()).collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        let _ = pins::remove_all(&self.folder());
+        let _ = fs::remove_dir(&self.0);
+    }
+}
+
+/// Ends the daemon at once, as a crash would.
+fn crash(stage: &mut Stage) -> Result<()> {
+    stage.server.process.signal(Signal::SIGKILL)?;
+    let process = &mut stage.server.process;
+    net::wait_until("the daemon is dead", PATIENCE, || {
+        process.ended().is_ok_and(|end| end.is_some())
+    })
+}
+
+/// The ids of the programs on the server's device: XDP's, then TCX's.
+fn attached(stage: &Stage) -> Result<Vec<u32>> {
+    let text = link(&stage.pair.server)?;
+    let xdp = text.split("prog/xdp id ").nth(1);
+    let xdp = xdp.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+    let tcx = stage
+        .pair
+        .server
+        .enter(|| SchedClassifier::query_tcx("server", TcAttachType::Ingress))??;
+    Ok(xdp.into_iter().chain(tcx.1.iter().map(|program| program.id())).collect())
+}
+
+/// How many answers XDP and TCX have sent, as the daemon counts.
+fn answered(stage: &Stage) -> Result<u64> {
+    let stats: Value = serde_json::from_slice(&stage.command(&["stats", "--json"])?.stdout)?;
+    let counters = stats["xdp"].as_object().context("no counters")?;
+    let answers = Outcome::ALL.iter().filter(|outcome| outcome.is_answered());
+    let counts = answers.flat_map(|outcome| {
+        ["", maps::TCX_PREFIX].map(|hook| counters.get(&format!("{hook}{}", outcome.word())))
+    });
+    Ok(counts.flatten().filter_map(Value::as_u64).sum())
+}
+
+fn said(output: &std::process::Output) -> String {
+    [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said)).concat()
+}
+
+//----------- Tests ----------------------------------------------------------------------------------
+
+/// The daemon is killed under load and started with the next version of the zone, again and again. Each
+/// query is answered, by the version before or by the one after, and each is counted.
+pub fn a_crash_goes_unnoticed() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let Versions { queries, files, expected } = Versions::new()?;
+    let pins = Pins::new("crash")?;
+    let text = String::from_utf8(files[0].clone())?;
+    let zone = ("example.org", text.as_str(), "dnssec = \"presigned\"");
+    let mut stage = Stage::with("", &pins.lines(""), "crash", &[zone])?;
+    let client = Client::new(&stage.pair)?;
+    let load = Load {
+        queries: &queries,
+        expected: &expected,
+        served: AtomicUsize::new(0),
+        told: AtomicUsize::new(0),
+        over: AtomicBool::new(false),
+    };
+    let namespace = stage.pair.client.name().to_owned();
+    // The kernel makes a pool of pages for each frame and has numbers for 65,534, which it takes back a
+    // second later.
+    let inject = |query: &[u8]| {
+        thread::sleep(Duration::from_micros(200));
+        client.inject(0, query)
+    };
+    let asked = thread::scope(|scope| -> Result<[u64; 2]> {
+        let by_frame = scope.spawn(|| net::within(&namespace, || load.ask(inject))?);
+        let by_socket =
+            scope.spawn(|| net::within(&namespace, || load.ask(|query| client.send(1, query)))?);
+        let restarted = restart_often(&mut stage, &files, &load);
+        load.over.store(true, SeqCst);
+        let [by_frame, by_socket] =
+            [by_frame, by_socket].map(|asker| asker.join().map_err(|_| anyhow!("a panic"))?);
+        restarted?;
+        Ok([by_frame?, by_socket?])
+    })?;
+    ensure!(asked.iter().all(|count| *count > 1000), "{asked:?} queries prove nothing");
+    let counted = answered(&stage)?;
+    ensure!(counted == asked.iter().sum::<u64>(), "{asked:?} were answered, {counted} counted");
+    let sets = pins.files().iter().filter(|file| file.ends_with("/META")).count();
+    ensure!(sets == 1, "{sets} sets of maps: {:?}", pins.files());
+    Ok(Verdict::Passed)
+}
+
+fn restart_often(stage: &mut Stage, files: &[Vec<u8>], load: &Load<'_>) -> Result<()> {
+    let file = stage.folder.path().join("example.org.zone");
+    for place in 1..VERSIONS {
+        thread::sleep(Duration::from_millis(300));
+        let (counted, programs) = (answered(stage)?, attached(stage)?);
+        ensure!(programs.len() == 2, "{programs:?} are attached");
+        crash(stage)?;
+        ensure!(attached(stage)? == programs, "the programs went with the daemon");
+        thread::sleep(Duration::from_millis(300));
+        load.told.store(place, SeqCst);
+        fs::write(&file, &files[place])?;
+        stage.restart()?;
+        load.served.store(place, SeqCst);
+        let now = attached(stage)?;
+        ensure!(now.len() == 2 && now.iter().all(|id| !programs.contains(id)), "{now:?}");
+        let again = answered(stage)?;
+        ensure!(again > counted, "{counted} answers, and {again} later");
+    }
+    thread::sleep(Duration::from_millis(300));
+    Ok(())
+}
+
+/// What is pinned is the owner's alone, is shown, and goes without a trace; a daemon's is not taken away.
+pub fn what_is_pinned_goes_without_a_trace() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let pins = Pins::new("trace")?;
+    let folder = pins.folder().display().to_string();
+    let mut stage = Stage::with("", &pins.lines(""), "trace", &[(DEMO.0, DEMO.1, "")])?;
+    let files = pins.files();
+    for name in [maps::SLAB, maps::TABLE, maps::CONFIG, maps::SCRATCH, maps::STATS, maps::PROGRAMS]
+        .into_iter()
+        .chain([maps::ENTRY_PROGRAM, maps::TCX_ENTRY_PROGRAM, "send", "tcx_send"])
+    {
+        ensure!(files.contains(&format!("set-1/{name}")), "{name} is not among {files:?}");
+    }
+    ensure!(files.iter().filter(|file| file.starts_with("links/")).count() == 2, "{files:?}");
+    for (path, mode) in [("", 0o40700), ("links", 0o40700), ("set-1", 0o40700)]
+        .into_iter()
+        .chain(files.iter().map(|file| (file.as_str(), 0o100_600)))
+    {
+        let found = fs::metadata(pins.folder().join(path))?;
+        ensure!((found.mode(), found.uid()) == (mode, 0), "{path}: {:o}", found.mode());
+    }
+
+    // A command that does not find the daemon must not take its pins.
+    let elsewhere = ["xdp", "detach", "--all", "--control", "/nowhere", "--pin", &folder];
+    let refused = stage.command(&elsewhere)?;
+    ensure!(refused.status.code() == Some(1), "{refused:?}");
+    ensure!(said(&refused).contains("another daemon holds"), "{}", said(&refused));
+
+    let programs = attached(&stage)?;
+    crash(&mut stage)?;
+    let status = stage.command(&["xdp", "status"])?;
+    ensure!(status.status.code() == Some(4), "{status:?}");
+    ensure!(said(&status).contains("links/xdp-") && said(&status).contains("server"), "{status:?}");
+    let detached = stage.command(&["xdp", "detach", "--all"])?;
+    ensure!(detached.status.success(), "{detached:?}");
+    ensure!(said(&detached).contains("detached: server (xdp, tcx)"), "{}", said(&detached));
+    ensure!(attached(&stage)?.is_empty() && !pins.folder().exists(), "{:?}", pins.files());
+    let is_gone = |id: &u32| !aya::programs::loaded_programs().flatten().any(|one| one.id() == *id);
+    net::wait_until("the programs are gone", PATIENCE, || programs.iter().all(is_gone))?;
+    let again = stage.command(&["xdp", "detach", "--all"])?;
+    ensure!(again.status.success() && said(&again).contains("nothing is pinned"), "{again:?}");
+
+    // A daemon does the same.
+    stage.restart()?;
+    ensure!(attached(&stage)?.len() == 2);
+    ensure!(stage.command(&["xdp", "detach", "--all"])?.status.success());
+    ensure!(attached(&stage)?.is_empty() && !pins.folder().exists(), "{:?}", pins.files());
+    ensure!(stage.command(&["xdp", "attach", "server"])?.status.success());
+    ensure!(attached(&stage)?.len() == 2 && pins.files().len() == files.len());
+    // And so it does when it is told to end.
+    stage.server.process.signal(Signal::SIGTERM)?;
+    let process = &mut stage.server.process;
+    net::wait_until("it has ended", PATIENCE, || process.ended().is_ok_and(|end| end.is_some()))?;
+    ensure!(attached(&stage)?.is_empty() && !pins.folder().exists(), "{:?}", pins.files());
+    Ok(Verdict::Passed)
+}
+
+/// Pins of another layout are replaced all the same, and so are those in another mode.
+pub fn pins_that_do_not_fit_are_replaced() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let pins = Pins::new("layout")?;
+    let mut stage = Stage::with("", &pins.lines(""), "layout", &[(DEMO.0, DEMO.1, "")])?;
+    let client = Client::new(&stage.pair)?;
+    let www = query("www.example.org", A, WITH_DNSSEC);
+    ask(&client, &stage.pair, &www)?;
+    ensure!(answered(&stage)? == 1);
+    let before = attached(&stage)?;
+    crash(&mut stage)?;
+    let meta = MapData::from_pin(pins.folder().join("set-1/META"))?;
+    const WORDS: usize = size_of::<Meta>() / 8;
+    Array::<_, [u64; WORDS]>::try_from(Map::Array(meta))?.set(0, [7; WORDS], 0)?;
+    stage.restart()?;
+    ensure!(stage.server.process.said().contains("another version's"), "not said");
+    let now = attached(&stage)?;
+    ensure!(now.len() == 2 && now.iter().all(|id| !before.contains(id)), "{before:?} {now:?}");
+    ensure!(answered(&stage)? == 0);
+    ask(&client, &stage.pair, &www)?;
+    ensure!(answered(&stage)? == 1);
+
+    crash(&mut stage)?;
+    let lines = pins.lines("").replace("native", "generic");
+    configure(stage.folder.path(), "", &lines, &[(DEMO.0, DEMO.1, "")])?;
+    stage.restart()?;
+    ensure!(stage.server.process.said().contains("pinned in native mode"), "not said");
+    ensure!(link(&stage.pair.server)?.contains("xdpgeneric"), "{}", link(&stage.pair.server)?);
+    Ok(Verdict::Passed)
+}
+
+fn ask(client: &Client, pair: &super::wire::Pair, query: &[u8]) -> Result<()> {
+    let answer = pair.client.enter(|| client.send(0, query))??;
+    ensure!(!Message::read(&answer)?.answer.is_empty(), "{answer:02x?}");
+    Ok(())
+}
+
+/// A daemon that cannot start, or cannot load a zone, leaves what is pinned answering; one that gives up
+/// its privileges takes over and leaves no less; one that is told to stop may leave it too.
+pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let pins = Pins::new("leave")?;
+    let zone = [(DEMO.0, DEMO.1, "")];
+    let user = "user = \"nobody\"";
+    let mut stage = Stage::with("", &pins.lines(""), "leave", &zone)?;
+    let client = Client::new(&stage.pair)?;
+    let www = query("www.example.org", A, WITH_DNSSEC);
+    let programs = attached(&stage)?;
+    crash(&mut stage)?;
+
+    // A configuration that cannot be.
+    let lines = pins.lines("").replace("mode =", "ports = [53, 0]\nmode =");
+    configure(stage.folder.path(), "", &lines, &zone)?;
+    ensure!(stage.restart().is_err(), "port 0 is served");
+    ensure!(attached(&stage)? == programs && pins.files().len() > 10, "{:?}", pins.files());
+    ask(&client, &stage.pair, &www)?;
+
+    // No zone that loads.
+    configure(stage.folder.path(), "", &pins.lines("on-exit = \"keep\""), &zone)?;
+    let file = stage.folder.path().join("example.org.zone");
+    fs::write(&file, "broken")?;
+    stage.restart()?;
+    ensure!(attached(&stage)? == programs, "programs with no zone answer");
+    ask(&client, &stage.pair, &www)?;
+    let status = said(&stage.command(&["xdp", "status", "--json"])?);
+    ensure!(status.contains("\"adopted\":true"), "{status}");
+    stage.server.process.signal(Signal::SIGTERM)?;
+    let process = &mut stage.server.process;
+    net::wait_until("it has ended", PATIENCE, || process.ended().is_ok_and(|end| end.is_some()))?;
+    ensure!(attached(&stage)? == programs);
+    ensure!(pins.files().iter().all(|file| !file.starts_with("set-2")), "{:?}", pins.files());
+    ask(&client, &stage.pair, &www)?;
+
+    // As another user, twice: what is root's is taken over, and what is that user's.
+    fs::set_permissions(stage.folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let _ = fs::remove_dir_all(stage.folder.path().join("state"));
+    configure(stage.folder.path(), user, &pins.lines("on-exit = \"keep\""), &zone)?;
+    let mut before = programs;
+    for _ in 0..2 {
+        stage.restart()?;
+        let now = attached(&stage)?;
+        ensure!(now.len() == 2 && now.iter().all(|id| !before.contains(id)), "{before:?} {now:?}");
+        before = now;
+        ask(&client, &stage.pair, &www)?;
+        ensure!(answered(&stage)? > 0);
+        let sets = pins.files().iter().filter(|file| file.ends_with("/META")).count();
+        ensure!(sets == 1, "{:?}\n{}", pins.files(), stage.server.process.said());
+        crash(&mut stage)?;
+    }
+    configure(stage.folder.path(), user, &pins.lines(""), &zone)?;
+    stage.restart()?;
+    stage.server.process.signal(Signal::SIGTERM)?;
+    let process = &mut stage.server.process;
+    net::wait_until("it has ended", PATIENCE, || process.ended().is_ok_and(|end| end.is_some()))?;
+    ensure!(attached(&stage)?.is_empty() && pins.files().is_empty(), "{:?}", pins.files());
+    Ok(Verdict::Passed)
+}
