@@ -15,7 +15,7 @@ use crate::dnssec::keys::{Algorithm, KeyLayout};
 use crate::dnssec::policy::{Denial, SigningPolicy};
 use crate::zone::{Name, Rtype, Zone, text};
 
-const NOW: u32 = 1_790_000_000;
+pub(super) const NOW: u32 = 1_790_000_000;
 
 fn image(slab: usize, buckets: usize) -> Image {
     Image::new(Arc::new(Mapping::anonymous(Size { slab, buckets }).expect("memory")), 0x5eed)
@@ -25,12 +25,12 @@ fn small_image() -> Image {
     image(16 << 16, 1 << 10)
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     name_from_text(text).expect("a name")
 }
 
 /// A zone from its records; SOA and NS are added.
-fn zone(apex: &str, serial: u32, records: &str) -> Zone {
+pub(super) fn zone(apex: &str, serial: u32, records: &str) -> Zone {
     let head = format!(
         "$TTL 300\n@ SOA ns.example.net. host.example.net. {serial} 4h 1h 2w 60\n@ NS ns.example.net.\n"
     );
@@ -47,7 +47,7 @@ fn zone(apex: &str, serial: u32, records: &str) -> Zone {
     .zone
 }
 
-fn signed(zone: &Zone, denial: Denial) -> Zone {
+pub(super) fn signed(zone: &Zone, denial: Denial) -> Zone {
     let directory = tempfile::tempdir().expect("a directory");
     let store = crate::dnssec::keys::store::KeyStore::new(directory.path());
     let (keys, _) = store
@@ -65,7 +65,7 @@ struct Said {
     authority: Vec<String>,
 }
 
-fn query(wire: &[u8], rtype: Rtype) -> Vec<u8> {
+pub(super) fn query(wire: &[u8], rtype: Rtype) -> Vec<u8> {
     let mut message = vec![0xab, 0xcd, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     message.extend(wire);
     message.extend(rtype.0.to_be_bytes());
