@@ -1,5 +1,6 @@
 //! The one test binary: every test by name.
 
+mod cache;
 mod datapath;
 mod kernel;
 mod serving;
@@ -56,6 +57,8 @@ const TESTS: &[Test] = &[
     },
     Test { name: "kernel::each_outcome_has_its_frame", run: kernel::each_outcome_has_its_frame },
     Test { name: "kernel::damaged_frames_do_no_harm", run: kernel::damaged_frames_do_no_harm },
+    Test { name: "cache::what_is_foretold_happens", run: cache::what_is_foretold_happens },
+    Test { name: "cache::the_commands_look_in", run: cache::the_commands_look_in },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },
     Test {
         name: "wire::the_driver_counts_what_xdp_sends",

@@ -58,7 +58,7 @@ const TXT: u16 = 16;
 const ANY: u16 = 255;
 
 /// Both ends, and the daemon at one of them. It is ended before its namespace goes.
-struct Stage {
+pub struct Stage {
     server: Server,
     binary: PathBuf,
     pair: Pair,
@@ -66,9 +66,10 @@ struct Stage {
 }
 
 /// A zone to be served: apex, file's text, further settings.
-type Section<'a> = (&'a str, &'a str, &'a str);
+pub type Section<'a> = (&'a str, &'a str, &'a str);
 
-fn obstacle() -> Option<Verdict> {
+/// Why a test that runs the daemon beside XDP cannot run, if it cannot.
+pub fn obstacle() -> Option<Verdict> {
     wire::obstacle().or_else(|| {
         let missing = "no sealdns beside this test: `cargo xtask build`";
         servers::sealdns().is_none().then(|| Verdict::Skipped(missing.into()))
@@ -77,7 +78,7 @@ fn obstacle() -> Option<Verdict> {
 
 impl Stage {
     /// Runs the daemon over these zones, with XDP on its end of the pair, and TCX behind it.
-    fn new(test: &str, zones: &[Section<'_>]) -> Result<Self> {
+    pub fn new(test: &str, zones: &[Section<'_>]) -> Result<Self> {
         Self::with_tcx("auto", test, zones)
     }
 
@@ -120,7 +121,7 @@ impl Stage {
     }
 
     /// Runs a command of `sealdns` for this daemon.
-    fn command(&self, arguments: &[&str]) -> Result<Output> {
+    pub fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--config").arg(self.folder.path().join("sealdns.toml"));
         self.pair.server.output(&mut command, PATIENCE)
