@@ -1,5 +1,7 @@
 //! Zones published, replaced and withdrawn, and what is answered meanwhile.
 
+mod any;
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -12,7 +14,7 @@ use super::{Image, Memory, PublishError, Reader};
 use crate::config::name_from_text;
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::keys::{Algorithm, KeyLayout};
-use crate::dnssec::policy::{Denial, SigningPolicy};
+use crate::dnssec::policy::{Any, Denial, SigningPolicy};
 use crate::zone::{Name, Rtype, Zone, text};
 
 pub(super) const NOW: u32 = 1_790_000_000;
@@ -48,12 +50,16 @@ pub(super) fn zone(apex: &str, serial: u32, records: &str) -> Zone {
 }
 
 pub(super) fn signed(zone: &Zone, denial: Denial) -> Zone {
+    signed_for_any(zone, denial, Any::Rrset)
+}
+
+pub(super) fn signed_for_any(zone: &Zone, denial: Denial, any: Any) -> Zone {
     let directory = tempfile::tempdir().expect("a directory");
     let store = crate::dnssec::keys::store::KeyStore::new(directory.path());
     let (keys, _) = store
         .load_or_generate(zone.apex(), KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256, NOW)
         .expect("keys");
-    let policy = SigningPolicy { denial, ..SigningPolicy::default() };
+    let policy = SigningPolicy { denial, any, ..SigningPolicy::default() };
     crate::dnssec::sign::sign(zone, &keys, &policy, NOW).expect("signed").0
 }
 

@@ -156,6 +156,9 @@ fn view(memory: &dyn Memory, seed: u64, node: &NodeRecord, rtype: Option<Rtype>)
             add(Rtype(has).to_string(), address);
         }
     }
+    if rtype.is_none_or(|rtype| rtype == Rtype::ANY) {
+        add("ANY".into(), node.any);
+    }
     let is_absent = rtype.is_none_or(|rtype| node.piece(rtype.0) == 0);
     if is_absent {
         if node.is(flag::CUT) {

@@ -58,6 +58,7 @@ pub struct NodeRecord {
     pub first_cover: Address,
     pub children: (Address, u32),
     pub last_cover: Address,
+    pub any: Address,
 }
 
 impl NodeRecord {
@@ -86,7 +87,6 @@ impl NodeRecord {
         let entries = whole[at::TYPES..name_at].chunks_exact(node::TYPE_LEN);
         let unused = entries.flat_map(|entry| &entry[2..4]);
         let unused = unused.chain(&head[at::TYPE_COUNT + 2..at::ZONE]);
-        let unused = unused.chain(&head[at::LAST_COVER + 4..at::TYPES]);
         for (is_wrong, fault) in [
             (node.labels() != labels, NodeFault::Labels { found: node.labels(), is: labels }),
             (node.hash() != node_hash(wire, seed), NodeFault::Hash),
@@ -116,6 +116,7 @@ impl NodeRecord {
             first_cover: node.first_cover(),
             children: node.children(),
             last_cover: node.last_cover(),
+            any: node.any(),
         })
     }
 

@@ -52,6 +52,11 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
     {
         wrong("node", "it is a zone cut, and has other types than DS");
     }
+    if node.any == 0
+        && node.types.iter().any(|(rtype, _)| !matches!(Rtype(*rtype), Rtype::NSEC | Rtype::DS))
+    {
+        wrong("ANY", "it has types, and says none of them");
+    }
     check_chase(survey, &node);
     check_around(survey, place, &node);
     match survey.denial {

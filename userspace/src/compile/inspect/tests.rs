@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex};
 use xdp_common::image::{Address, Bucket, TOMBSTONE, UNIT};
 use xdp_common::maps::CHUNK_LEN;
 
-use super::super::tests::{NOW, name, signed, zone};
+use super::super::tests::{NOW, name, signed_for_any, zone};
 use super::super::{Image, Memory, Reader};
 use super::lookup::lookup;
 use super::verify::{Findings, Listing, Problem, verify, verify_table};
 use crate::datapath::memory::{Mapping, Size};
-use crate::dnssec::policy::Denial;
+use crate::dnssec::policy::{Any, Denial};
 use crate::zone::{Rtype, Zone};
 
 /// Every kind of name: cuts with and without DS and with glue, a wildcard, a wildcard CNAME, a DNAME, CNAMEs that
@@ -102,8 +102,8 @@ impl Held {
 fn zones() -> Vec<Held> {
     let plain = zone("example.org.", 7, RECORDS);
     // With opt-out some names have an NSEC3 and some have not.
-    [Denial::Nsec, Denial::Nsec3 { opt_out: true }]
-        .map(|denial| signed(&plain, denial))
+    [(Denial::Nsec, Any::Hinfo), (Denial::Nsec3 { opt_out: true }, Any::Rrset)]
+        .map(|(denial, any)| signed_for_any(&plain, denial, any))
         .into_iter()
         .chain([plain.clone()])
         .map(Held::new)

@@ -19,6 +19,7 @@ use super::super::{Memory, Reader, table};
 use super::nodes::NodeRecord;
 use super::records::{Read, Record, record, window};
 use super::relations;
+use crate::dnssec::any::HINFO_RDATA;
 use crate::dnssec::verify::verify as verify_zone;
 use crate::zone::name::{canonical_order, write_name};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
@@ -145,7 +146,8 @@ fn entry_problem(memory: &dyn Memory, seed: u64, index: usize, slot: u64) -> Opt
 
 /// Whether a node is nothing but a name above the apexes of zones.
 fn is_bare(node: &NodeRecord) -> bool {
-    let references = [node.zone, node.otherwise, node.glue, node.optional_glue, node.wildcard];
+    let references =
+        [node.zone, node.otherwise, node.glue, node.optional_glue, node.wildcard, node.any];
     let proofs = [node.encloser_match, node.wildcard_cover, node.first_cover, node.last_cover];
     let mut all = references.iter().chain(&proofs).chain(&node.proofs);
     node.flags == flag::VIRTUAL
@@ -187,6 +189,9 @@ pub(super) struct Survey<'a> {
     /// The entries of the NSEC3 index: hash as its owner has it, and piece.
     pub hashes: Vec<(crate::dnssec::denial::Hash, Address)>,
     builder: ZoneBuilder,
+    /// What is said to ANY and stands beside the zone.
+    beside: ZoneBuilder,
+    has_beside: bool,
     findings: Findings,
 }
 
@@ -213,6 +218,8 @@ impl<'a> Survey<'a> {
             directory_len: 0,
             hashes: Vec::new(),
             builder: ZoneBuilder::new(apex.clone()),
+            beside: ZoneBuilder::new(apex.clone()),
+            has_beside: false,
             findings: Findings::default(),
         }
     }
@@ -259,6 +266,9 @@ impl<'a> Survey<'a> {
         }
         for &(rtype, piece) in &node.types {
             self.rrset(&node.wire, Rtype(rtype), piece);
+        }
+        if node.any != 0 {
+            self.any(&node);
         }
         if node.is(flag::CUT) {
             self.referral(&node);
@@ -322,6 +332,28 @@ impl<'a> Survey<'a> {
             let pushed = self.builder.push(owner, record.rtype, record.ttl, &record.rdata);
             if let Err(error) = pushed {
                 self.problem(owner, rtype, error);
+            }
+        }
+    }
+
+    /// What is said to ANY: one of the name's RRsets, or a HINFO that stands beside the zone.
+    fn any(&mut self, node: &NodeRecord) {
+        if node.types.iter().any(|(_, piece)| *piece == node.any) {
+            return;
+        }
+        let records = self.piece(&node.wire, "ANY", node.any, &node.wire);
+        for record in records {
+            let is_signature = record.rtype == Rtype::RRSIG;
+            let belongs = is_signature || record.rdata == HINFO_RDATA;
+            if record.owner != *node.wire || !belongs || record.needs_dnssec != is_signature {
+                self.problem(&node.wire, "ANY", format!("it holds {record:?}"));
+                continue;
+            }
+            self.has_beside = true;
+            let beside = &mut self.beside;
+            let pushed = beside.push(&node.wire, record.rtype, record.ttl, &record.rdata);
+            if let Err(error) = pushed {
+                self.problem(&node.wire, "ANY", error);
             }
         }
     }
@@ -461,7 +493,17 @@ impl<'a> Survey<'a> {
     fn finish(mut self, now: u32) -> Findings {
         relations::check_zone(&mut self);
         let builder = std::mem::replace(&mut self.builder, ZoneBuilder::new(self.apex.clone()));
-        let zone = match builder.finish() {
+        let zone = builder.finish().and_then(|zone| match self.has_beside {
+            false => Ok(zone),
+            true => {
+                let mut beside =
+                    std::mem::replace(&mut self.beside, ZoneBuilder::new(self.apex.clone()));
+                // Without an SOA it would be no zone.
+                beside.copy(&zone, |_, rrset| rrset.rtype() == Rtype::SOA)?;
+                Ok(zone.with_beside(beside.finish()?))
+            }
+        });
+        let zone = match zone {
             Ok(zone) => zone,
             Err(error) => {
                 self.problem(self.apex.as_wire(), "zone", error);
