@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
-use sealdns::{compile::inspect::explain::explain, zone::Zone};
+use sealdns::{
+    compile::inspect::explain::explain,
+    dnssec::policy::{Any, SigningPolicy},
+    zone::Zone,
+};
 use serde_json::Value;
 use tests::{
     harness::Verdict,
     oracle::questions::questions,
     prog_test_run::Action,
-    servers::{CORNER, DEMO, DENIALS, signed},
+    servers::{CORNER, DEMO, DENIALS, signed, signed_as},
 };
 use xdp_common::Outcome;
 
@@ -35,6 +39,9 @@ pub fn what_is_foretold_happens() -> Result<Verdict> {
             foretell(&zone, &mut fates)?;
         }
     }
+    let (denial, any) = (DENIALS[1].1, Any::Hinfo);
+    let policy = SigningPolicy { denial, any, ..SigningPolicy::default() };
+    foretell(&signed_as(DEMO, policy, directory.path())?, &mut fates)?;
     // What is beyond the bounds is among it.
     for outcome in [Outcome::Positive, Outcome::Nxdomain, Outcome::Dname, Outcome::Truncated] {
         ensure!(fates.contains_key(outcome.word()), "not one {}: {fates:?}", outcome.word());
