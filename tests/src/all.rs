@@ -1,5 +1,6 @@
 //! The one test binary: every test by name.
 
+mod cache;
 mod datapath;
 mod kernel;
 mod pinned;
@@ -61,6 +62,8 @@ const TESTS: &[Test] = &[
         name: "kernel::signatures_expire_without_a_daemon",
         run: kernel::signatures_expire_without_a_daemon,
     },
+    Test { name: "cache::what_is_foretold_happens", run: cache::what_is_foretold_happens },
+    Test { name: "cache::the_commands_look_in", run: cache::the_commands_look_in },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },
     Test {
         name: "wire::the_driver_counts_what_xdp_sends",

@@ -57,14 +57,22 @@ pub const DENIALS: [(&str, Denial); 3] = [
 ];
 
 /// Signs a zone with keys made in `directory`.
-pub fn signed((apex, text): (&str, &str), denial: Denial, directory: &Path) -> Result<Zone> {
+pub fn signed(zone: (&str, &str), denial: Denial, directory: &Path) -> Result<Zone> {
+    signed_as(zone, SigningPolicy { denial, ..SigningPolicy::default() }, directory)
+}
+
+/// The same with all that can be chosen.
+pub fn signed_as(
+    (apex, text): (&str, &str),
+    policy: SigningPolicy,
+    directory: &Path,
+) -> Result<Zone> {
     let apex = zone_file::parse_name(apex).map_err(anyhow::Error::msg)?;
     let zone = zone_file::parse_zone(text.as_bytes(), &apex)?;
     let store = KeyStore::new(directory);
     let algorithm = Algorithm::EcdsaP256Sha256;
     let now = clock::now();
     let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, algorithm, now)?;
-    let policy = SigningPolicy { denial, ..SigningPolicy::default() };
     Ok(sign::sign(&zone, &keys, &policy, now)?.0)
 }
 

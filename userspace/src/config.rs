@@ -208,6 +208,8 @@ pub struct Policy {
     pub keys: KeyLayout,
     /// How absence is proven.
     pub denial: Denial,
+    /// What is said to ANY.
+    pub any: Any,
     /// From a signature's making to its expiration.
     pub signature_validity: Period,
     /// Zones are re-signed when this little is left of their earliest signature.
@@ -220,6 +222,7 @@ impl Default for Policy {
             algorithm: Algorithm::Ecdsap256sha256,
             keys: KeyLayout::KskZsk,
             denial: Denial::Nsec,
+            any: Any::Rrset,
             signature_validity: Period(14 * 86400),
             refresh: Period(7 * 86400),
         }
@@ -260,6 +263,16 @@ pub enum Denial {
     Nsec3,
     /// NSEC3 that skips delegations without DS (RFC 5155 section 6).
     Nsec3OptOut,
+}
+
+/// What is said to ANY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Any {
+    /// One RRset of the name (RFC 8482 section 4.1).
+    Rrset,
+    /// A synthesised HINFO (RFC 8482 section 4.2).
+    Hinfo,
 }
 
 /// Keys and values of features that this version lacks, and what they belong to.
@@ -802,6 +815,11 @@ keys = "ksk-zsk"
 # "nsec": small and fast. "nsec3": hides names from zone walking; 0 iterations, no salt (RFC 9276).
 # "nsec3-opt-out": smaller where most names are delegations without DS (RFC 5155 section 6).
 denial = "nsec"
+# What is said to ANY (RFC 8482). "rrset": one RRset of the name. "hinfo": a synthesised HINFO "RFC8482", of
+# which nobody can amplify much; it costs one more signature and some 250 octets for each name, and is in no
+# transfer and no zone file. Names with a CNAME or with HINFO records of their own say one RRset, and so do
+# zones that are presigned, for which there is no key.
+any = "rrset"
 # From signing to expiration: two weeks leave time to repair a broken signer.
 signature-validity = "2w"
 # Zones are signed again when this little is left of their earliest signature: half the validity.

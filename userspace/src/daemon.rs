@@ -5,6 +5,7 @@
 //! bring zones up to date, one change at a time, and a zone that cannot be loaded leaves its older
 //! version serving.
 
+mod cache;
 pub mod prepare;
 pub mod privileges;
 pub mod state;
@@ -524,6 +525,9 @@ impl Daemon {
                 .map(|interfaces| json!({ "detached": interfaces }))
                 .map_err(|error| Failure::new("xdp", format!("{error:#}"))),
             Request::CacheStatus => Ok(json!({ "maps": lock(&self.plane).status().maps })),
+            Request::CacheLookup { name, rtype } => self.cache_lookup(&name, rtype.as_deref()),
+            Request::CacheExplain(asked) => self.cache_explain(&asked),
+            Request::CacheVerify { zone } => self.cache_verify(zone.as_deref()),
             Request::Stats => Ok(json!({
                 "xdp": lock(&self.plane).counters(),
                 "server": self.stats.snapshot(),

@@ -49,7 +49,7 @@ pub enum Outcome {
     Class,
     /// A malformed name, question or OPT record.
     Malformed,
-    /// A meta type: ANY, AXFR, IXFR, or another that is not data.
+    /// A meta type: AXFR, IXFR, or another that is not data.
     MetaType,
     /// No zone that is served encloses the name.
     NotOurs,

@@ -1,5 +1,7 @@
 //! In what answers may differ, each with its reason.
 
+use std::collections::BTreeSet;
+
 use sealdns::dnssec::authority::is_hash;
 use sealdns::zone::{Rtype, Zone, name};
 
@@ -59,6 +61,17 @@ pub const LEGAL: &[Legal] = &[
                 && only(pair, &["answer"])
                 && all_signatures(pair.ours)
                 && all_signatures(pair.theirs)
+        },
+    },
+    Legal {
+        of: &[Peer::Knotd, Peer::Nsd],
+        reason: "to ANY one RRset of the name is enough (RFC 8482 section 4.1), and they say more or another",
+        covers: |pair| {
+            let types: BTreeSet<u16> = pair.ours.answer.iter().map(|one| covered(one).0).collect();
+            Rtype(pair.query.rtype) == Rtype::ANY
+                && only(pair, &["answer", "TC"])
+                && types.len() == 1
+                && (pair.theirs.is_truncated() || !pair.theirs.answer.is_empty())
         },
     },
     Legal {

@@ -19,7 +19,7 @@ const CLIENTS: [Option<Edns>; 3] = [
 ];
 
 /// Types that every existing name is asked for, beside those it has.
-const TYPES: [Rtype; 12] = [
+const TYPES: [Rtype; 13] = [
     Rtype::A,
     Rtype::AAAA,
     Rtype::MX,
@@ -32,10 +32,11 @@ const TYPES: [Rtype; 12] = [
     Rtype::CNAME,
     Rtype::DNSKEY,
     Rtype(65280),
+    Rtype::ANY,
 ];
 
 /// Types that made-up names are asked for.
-const TYPES_OF_NOTHING: [Rtype; 4] = [Rtype::A, Rtype::TXT, Rtype::CNAME, Rtype::DS];
+const TYPES_OF_NOTHING: [Rtype; 5] = [Rtype::A, Rtype::TXT, Rtype::CNAME, Rtype::DS, Rtype::ANY];
 
 /// Every question that the zone is asked.
 ///

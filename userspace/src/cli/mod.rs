@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, messages to stderr. With `--json` both data and errors are JSON on stdout.
 
+mod cache;
 pub mod clock;
 mod config;
 mod health;
@@ -79,9 +80,9 @@ enum Command {
     /// XDP: attach, detach, status
     #[command(subcommand)]
     Xdp(xdp::XdpCommand),
-    /// Compiled zones in the maps: status
+    /// Compiled zones in the maps: status, lookup, explain, verify
     #[command(subcommand)]
-    Cache(xdp::CacheCommand),
+    Cache(cache::CacheCommand),
     /// Counters of XDP and of the daemon's sockets
     Stats(stats::StatsArgs),
     /// Whether the daemon serves all its zones (exit 3 if not, 4 if it does not answer)
@@ -132,7 +133,7 @@ impl Cli {
             Command::Run => run::run(global),
             Command::Zone(command) => zone::run(&command, global, output),
             Command::Xdp(command) => xdp::run(&command, global, output),
-            Command::Cache(command) => xdp::cache(&command, global, output),
+            Command::Cache(command) => cache::run(&command, global, output),
             Command::Stats(args) => stats::run(&args, global, output),
             Command::Health => health::run(global, output),
             Command::Config(command) => config::run(&command, output),

@@ -1,4 +1,4 @@
-//! `sealdns xdp` and `sealdns cache`.
+//! `sealdns xdp`.
 
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -62,13 +62,6 @@ impl From<Mode> for XdpMode {
     }
 }
 
-/// What to do with the maps.
-#[derive(Subcommand, Debug)]
-pub enum CacheCommand {
-    /// Show how full the maps are
-    Status,
-}
-
 /// Does it.
 pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandResult {
     match command {
@@ -124,18 +117,6 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
             output.data(data, |data| format!("detached: {}\n", cell(&data["detached"])));
         }
     }
-    Ok(Exit::Ok)
-}
-
-/// Does it.
-pub fn cache(command: &CacheCommand, global: &Global, output: &Output) -> CommandResult {
-    let CacheCommand::Status = command;
-    let status = global.call(&Request::CacheStatus, PATIENCE)?;
-    output.data(status, |status| {
-        let columns = ["name", "used", "capacity", "memory_octets"];
-        let shown = table(&["map", "used", "capacity", "octets"], rows(&status["maps"], &columns));
-        if shown.is_empty() { "there are no maps: XDP is not in use\n".into() } else { shown }
-    });
     Ok(Exit::Ok)
 }
 

@@ -12,6 +12,7 @@ use super::names::{self, ExistingName};
 use super::piece::{OwnerName, PieceBuilder};
 use super::slab::{Extent, Slab};
 use super::{CompileError, node_hash};
+use crate::dnssec::any::preferred_type;
 use crate::dnssec::denial::{Hash, nsec3_hash, read_hash_owner};
 use crate::zone::{Owner, Rrset, Rtype, Zone, name};
 
@@ -111,6 +112,7 @@ struct NodeRecord {
     first_cover: Address,
     children: (Address, u32),
     last_cover: Address,
+    any: Address,
 }
 
 /// An NSEC3 record of the zone.
@@ -238,6 +240,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             }
             record.types.push((rtype.0, piece));
         }
+        record.any = self.any_piece(&owner, &record.types)?;
         if is_cut {
             record.flags |= flag::CUT;
             record.otherwise = self.referral_piece(&owner)?;
@@ -270,6 +273,21 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         let mut piece = PieceBuilder::new(self.apex);
         add_rrset(&mut piece, owner, rrset, rrset.ttl(), named, named);
         self.place_piece(piece, owner.name())
+    }
+
+    /// What is said to ANY (RFC 8482): what stands beside the zone for it, or the RRset that is most likely wanted.
+    fn any_piece(
+        &mut self,
+        owner: &Owner<'a>,
+        types: &[(u16, Address)],
+    ) -> Result<Address, CompileError> {
+        let beside = self.zone.beside().and_then(|beside| beside.find(owner.name()));
+        if let Some((beside, hinfo)) = beside.and_then(|at| Some((at, at.rrset(Rtype::HINFO)?))) {
+            return self.rrset_piece(&beside, hinfo, OwnerName::Context);
+        }
+        let preferred = preferred_type(owner);
+        let piece = types.iter().find(|(rtype, _)| preferred == Some(Rtype(*rtype)));
+        Ok(piece.map_or(0, |(_, piece)| *piece))
     }
 
     /// An NSEC or NSEC3 with its signatures, its owner name spelled out.
@@ -582,6 +600,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             (node::at::CHILDREN, node.children.0),
             (node::at::CHILD_COUNT, node.children.1),
             (node::at::LAST_COVER, node.last_cover),
+            (node::at::ANY, node.any),
         ] {
             put32(&mut record, at, address);
         }

@@ -121,6 +121,11 @@ impl Image {
         labels.max().unwrap_or(0).max(self.max_labels())
     }
 
+    /// The nodes of a zone with the hashes of their names, the apex first; none if it is not published.
+    pub fn nodes(&self, apex: &Name) -> Vec<(u64, Address)> {
+        self.zones.get(apex).map(|zone| zone.nodes.clone()).unwrap_or_default()
+    }
+
     /// How full the image is.
     pub fn usage(&self) -> Usage {
         Usage {

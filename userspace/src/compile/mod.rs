@@ -8,6 +8,7 @@
 
 mod build;
 mod image;
+pub mod inspect;
 mod memory;
 mod names;
 mod piece;

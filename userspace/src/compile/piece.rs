@@ -180,15 +180,9 @@ impl<'a> PieceBuilder<'a> {
         self.body.extend([0, 0]);
     }
 
-    /// Writes RDATA. Names are shortened only in the types of RFC 1035, as RFC 3597 section 4 has it,
-    /// and not in CNAME, whose target must stand whole for what follows it.
+    /// Writes RDATA, the names in it shortened where they may be.
     fn rdata(&mut self, rtype: Rtype, rdata: &[u8]) {
-        let (before, names) = match rtype {
-            Rtype::NS | Rtype::PTR => (0, 1),
-            Rtype::MX => (2, 1),
-            Rtype::SOA => (0, 2),
-            _ => (rdata.len(), 0),
-        };
+        let (before, names) = names_in(rtype).unwrap_or((rdata.len(), 0));
         let (head, mut rest) = rdata.split_at(before.min(rdata.len()));
         self.body.extend(head);
         for _ in 0..names {
@@ -198,5 +192,17 @@ impl<'a> PieceBuilder<'a> {
             rest = after;
         }
         self.body.extend(rest);
+    }
+}
+
+/// How many octets stand before the names that are shortened in RDATA, and how many names there are. They are
+/// in the types of RFC 1035 only, as RFC 3597 section 4 has it, and not in CNAME, whose target must stand whole
+/// for what follows it.
+pub(super) fn names_in(rtype: Rtype) -> Option<(usize, usize)> {
+    match rtype {
+        Rtype::NS | Rtype::PTR => Some((0, 1)),
+        Rtype::MX => Some((2, 1)),
+        Rtype::SOA => Some((0, 2)),
+        _ => None,
     }
 }

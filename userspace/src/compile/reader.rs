@@ -54,6 +54,21 @@ impl Reader {
         Arc::clone(&self.gate)
     }
 
+    /// Where the image lies.
+    pub(super) fn memory(&self) -> &Arc<dyn Memory> {
+        &self.memory
+    }
+
+    /// The key of the names' hash.
+    pub(super) fn key(&self) -> u64 {
+        self.seed
+    }
+
+    /// Whether another reader's image lies in the same memory.
+    pub fn is_of(&self, other: &Reader) -> bool {
+        Arc::ptr_eq(&self.memory, &other.memory)
+    }
+
     /// Answers one DNS message as XDP would.
     ///
     /// `limit` is the server's largest response in octets; over UDP it is further limited by what the

@@ -1,5 +1,7 @@
 //! Zones published, replaced and withdrawn, and what is answered meanwhile.
 
+mod any;
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -12,10 +14,10 @@ use super::{Image, Memory, PublishError, Reader};
 use crate::config::name_from_text;
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::keys::{Algorithm, KeyLayout};
-use crate::dnssec::policy::{Denial, SigningPolicy};
+use crate::dnssec::policy::{Any, Denial, SigningPolicy};
 use crate::zone::{Name, Rtype, Zone, text};
 
-const NOW: u32 = 1_790_000_000;
+pub(super) const NOW: u32 = 1_790_000_000;
 
 fn image(slab: usize, buckets: usize) -> Image {
     Image::new(Arc::new(Mapping::anonymous(Size { slab, buckets }).expect("memory")), 0x5eed)
@@ -25,12 +27,12 @@ fn small_image() -> Image {
     image(16 << 16, 1 << 10)
 }
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     name_from_text(text).expect("a name")
 }
 
 /// A zone from its records; SOA and NS are added.
-fn zone(apex: &str, serial: u32, records: &str) -> Zone {
+pub(super) fn zone(apex: &str, serial: u32, records: &str) -> Zone {
     let head = format!(
         "$TTL 300\n@ SOA ns.example.net. host.example.net. {serial} 4h 1h 2w 60\n@ NS ns.example.net.\n"
     );
@@ -47,13 +49,17 @@ fn zone(apex: &str, serial: u32, records: &str) -> Zone {
     .zone
 }
 
-fn signed(zone: &Zone, denial: Denial) -> Zone {
+pub(super) fn signed(zone: &Zone, denial: Denial) -> Zone {
+    signed_for_any(zone, denial, Any::Rrset)
+}
+
+pub(super) fn signed_for_any(zone: &Zone, denial: Denial, any: Any) -> Zone {
     let directory = tempfile::tempdir().expect("a directory");
     let store = crate::dnssec::keys::store::KeyStore::new(directory.path());
     let (keys, _) = store
         .load_or_generate(zone.apex(), KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256, NOW)
         .expect("keys");
-    let policy = SigningPolicy { denial, ..SigningPolicy::default() };
+    let policy = SigningPolicy { denial, any, ..SigningPolicy::default() };
     crate::dnssec::sign::sign(zone, &keys, &policy, NOW).expect("signed").0
 }
 
@@ -65,7 +71,7 @@ struct Said {
     authority: Vec<String>,
 }
 
-fn query(wire: &[u8], rtype: Rtype) -> Vec<u8> {
+pub(super) fn query(wire: &[u8], rtype: Rtype) -> Vec<u8> {
     let mut message = vec![0xab, 0xcd, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
     message.extend(wire);
     message.extend(rtype.0.to_be_bytes());

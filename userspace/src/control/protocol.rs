@@ -1,5 +1,7 @@
 //! Requests and responses.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 
 /// The longest request in octets, its newline included.
@@ -40,10 +42,41 @@ pub enum Request {
     },
     /// How full the maps are.
     CacheStatus,
+    /// What the image holds for a name.
+    CacheLookup {
+        /// The name in presentation format.
+        name: String,
+        /// The type that matters; none: all.
+        rtype: Option<String>,
+    },
+    /// Why a query is answered in XDP, passed up or dropped.
+    CacheExplain(Asked),
+    /// Checks what the image holds of a zone, or of all.
+    CacheVerify {
+        /// Its apex in presentation format.
+        zone: Option<String>,
+    },
     /// All counters.
     Stats,
     /// Ends the daemon.
     Stop,
+}
+
+/// A query to be explained.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// QNAME in presentation format.
+    pub name: String,
+    /// QTYPE.
+    pub rtype: String,
+    /// Whether DNSSEC records are wanted.
+    pub dnssec_ok: bool,
+    /// The payload size that the client announces in octets; 0: it has no EDNS.
+    pub payload: u16,
+    /// Whether it comes over TCP.
+    pub tcp: bool,
+    /// The client's address; none: one for documentation (RFC 5737, RFC 3849).
+    pub from: Option<IpAddr>,
 }
 
 /// What the daemon says.

@@ -7,9 +7,10 @@ use anyhow::Context;
 
 use super::state::{Prepare, Prepared};
 use crate::config::{self, Config};
+use crate::dnssec::any;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, KeyLayout};
-use crate::dnssec::policy::{Denial, SerialPolicy, SigningPolicy};
+use crate::dnssec::policy::{Any, Denial, SerialPolicy, SigningPolicy};
 use crate::dnssec::sign::sign;
 use crate::dnssec::verify::{Fault, verify};
 use crate::zone::text::{self, Options};
@@ -49,7 +50,13 @@ impl Prepare for FromFiles {
         }
         let files = read.files.iter().map(PathBuf::from).collect();
         let (zone, expiration) = match section.dnssec {
-            config::Dnssec::Off => (read.zone, None),
+            config::Dnssec::Off => match policy.any {
+                config::Any::Rrset => (read.zone, None),
+                config::Any::Hinfo => {
+                    let beside = any::unsigned(&read.zone)?;
+                    (read.zone.with_beside(beside), None)
+                }
+            },
             config::Dnssec::Presigned => {
                 let report = verify(&read.zone, now).map_err(|faults| told(&faults))?;
                 (read.zone, Some(report.expiration))
@@ -95,6 +102,10 @@ impl FromFiles {
                 config::Denial::Nsec => Denial::Nsec,
                 config::Denial::Nsec3 => Denial::Nsec3 { opt_out: false },
                 config::Denial::Nsec3OptOut => Denial::Nsec3 { opt_out: true },
+            },
+            any: match policy.any {
+                config::Any::Rrset => Any::Rrset,
+                config::Any::Hinfo => Any::Hinfo,
             },
             serial: SerialPolicy::Keep,
             validity: policy.signature_validity.seconds(),

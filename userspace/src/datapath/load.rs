@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::pin::PinError;
-use aya::programs::{Program, ProgramError, ProgramFd, SchedClassifier, Xdp};
+use aya::programs::{
+    Program, ProgramError, ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp,
+};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use xdp_common::maps;
 
@@ -25,6 +27,9 @@ const META_WORDS: usize = size_of::<maps::Meta>() / size_of::<u64>();
 
 /// Lines of the verifier's log that are shown: the last ones say what it refused.
 const LOG_LINES: usize = 6;
+
+/// Octets of the largest frame that goes back: two VLAN tags, IPv6, UDP, and the largest payload.
+const LARGEST_REPLY: usize = 2048;
 
 /// What the programs need of the kernel, and the version that first had it.
 const NEEDS: [((u32, u32), &str); 4] = [
@@ -150,6 +155,25 @@ impl Loaded {
             self.has_tcx = true;
         }
         program(&mut self.ebpf, maps::TCX_ENTRY_PROGRAM)
+    }
+
+    /// Runs the programs on a frame in the kernel, without a device: gives the verdict and the frame as they left
+    /// it. It has room behind it as on a device with page-sized buffers.
+    pub fn test_run(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>), ProgramError> {
+        let mut left = vec![0; 2 * frame.len() + LARGEST_REPLY];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut left),
+            repeat: 1,
+            ..TestRunOptions::new()
+        };
+        let entry: &mut Xdp = match program(&mut self.ebpf, maps::ENTRY_PROGRAM) {
+            Ok(entry) => entry,
+            Err(_) => return Err(ProgramError::NotLoaded),
+        };
+        let result = entry.test_run(options)?;
+        left.truncate(result.data_size_out as usize);
+        Ok((result.return_value, left))
     }
 
     /// The counters of a hook (its place in [`maps::STATS`]), summed over all CPUs.

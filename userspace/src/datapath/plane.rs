@@ -26,7 +26,8 @@ use super::interface::Interface;
 use super::load::{self, Counters, HookCounters, Loaded, PinnedCounters};
 use super::memory::{Mapping, Size, wait_for_programs};
 use super::pins::Pins;
-use super::seam::{self, DataPlane, MapStatus, PlaneStatus};
+use super::seam::{self, DataPlane, Inspection, MapStatus, PlaneStatus, Tried};
+use crate::compile::inspect::verify::Listing;
 use crate::compile::{Image, PublishError, Retired, buckets_for};
 use crate::config::{Config, OnExit, TcxMode, XdpMode};
 use crate::server::Engine;
@@ -592,6 +593,19 @@ impl DataPlane for Plane {
         all
     }
 
+    fn inspect(&self) -> Option<Inspection> {
+        let (told, is_loaded) = (self.config, self.loaded.is_some());
+        Some(Inspection { reader: self.image.reader(), told, is_loaded })
+    }
+
+    fn nodes(&self, apex: &Name) -> Listing {
+        self.image.nodes(apex)
+    }
+
+    fn try_frame(&mut self, frame: &[u8]) -> Option<anyhow::Result<Tried>> {
+        self.loaded.as_mut().map(|loaded| try_frame(loaded, frame))
+    }
+
     fn tick(&mut self) {
         let mut changed = false;
         for attachment in &mut self.attachments {
@@ -616,6 +630,14 @@ fn wants_tcx(mode: TcxMode, attachment: &Attachment) -> bool {
         TcxMode::On => true,
         TcxMode::Off => false,
     }
+}
+
+fn try_frame(loaded: &mut Loaded, frame: &[u8]) -> anyhow::Result<Tried> {
+    let before = loaded.counters(maps::XDP_COUNTERS)?;
+    let (action, frame) = loaded.test_run(frame).context("BPF_PROG_TEST_RUN")?;
+    let after = loaded.counters(maps::XDP_COUNTERS)?;
+    let moved = |outcome: &Outcome| before[outcome.index()] != after[outcome.index()];
+    Ok(Tried { action, frame, counted: Outcome::ALL.into_iter().filter(moved).collect() })
 }
 
 /// Attaches to TCX too. Without it the sockets answer what XDP has no room for.

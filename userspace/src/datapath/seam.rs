@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use xdp_common::{Outcome, maps};
 
+use crate::compile::Reader;
+use crate::compile::inspect::verify::Listing;
 use crate::config::XdpMode;
 use crate::server::Engine;
 use crate::zone::{Name, Zone};
@@ -42,9 +45,45 @@ pub trait DataPlane: Send {
     /// Called once, when the daemon ends: detaches XDP, or leaves it to the next daemon, as the
     /// configuration says.
     fn end(&mut self) -> anyhow::Result<()>;
+    /// A look into what is published, if anything is compiled.
+    fn inspect(&self) -> Option<Inspection> {
+        None
+    }
+
+    /// The nodes of a zone that is published, with the hashes of their names, the apex first.
+    fn nodes(&self, _apex: &Name) -> Listing {
+        Listing::new()
+    }
+
+    /// Has the kernel run the loaded programs on a frame, which is counted as any packet is; none if there are no
+    /// programs.
+    fn try_frame(&mut self, _frame: &[u8]) -> Option<anyhow::Result<Tried>> {
+        None
+    }
 
     /// Called about once a second, so that XDP's idea of wall-clock time stays right.
     fn tick(&mut self);
+}
+
+/// What is published, and what the programs are told of it.
+pub struct Inspection {
+    /// The engine over it.
+    pub reader: Reader,
+    /// What the programs are told, or would be.
+    pub told: maps::Config,
+    /// Whether they are loaded.
+    pub is_loaded: bool,
+}
+
+/// What the programs did with a frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tried {
+    /// What the kernel is to do with it (`enum xdp_action` of linux/bpf.h).
+    pub action: u32,
+    /// The frame as they left it.
+    pub frame: Vec<u8>,
+    /// The outcomes that were counted meanwhile, those of other packets among them.
+    pub counted: Vec<Outcome>,
 }
 
 /// The state of a [`DataPlane`].

@@ -11,6 +11,7 @@
 //! Nothing here reads a clock: the time is an argument, in seconds since 1970 truncated to 32
 //! bits (RFC 4034 section 3.1.5). Files are met in [`keys::store`] alone.
 
+pub mod any;
 pub mod authority;
 pub mod denial;
 pub mod keys;

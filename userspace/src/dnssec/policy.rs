@@ -67,6 +67,16 @@ impl std::str::FromStr for SerialPolicy {
     }
 }
 
+/// What is said to ANY.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Any {
+    /// One RRset of the name (RFC 8482 section 4.1).
+    #[default]
+    Rrset,
+    /// A synthesised HINFO (RFC 8482 section 4.2): one more signature for each name.
+    Hinfo,
+}
+
 /// How a zone is signed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SigningPolicy {
@@ -84,6 +94,8 @@ pub struct SigningPolicy {
     pub inception_offset: u32,
     /// The TTL of the DNSKEY RRset in seconds, unless the zone's own DNSKEY records have a lower.
     pub dnskey_ttl: u32,
+    /// What is said to ANY.
+    pub any: Any,
 }
 
 impl Default for SigningPolicy {
@@ -99,6 +111,7 @@ impl Default for SigningPolicy {
             inception_offset: 3600,
             // Short enough for key rolls, which wait for it; the default of BIND's policies.
             dnskey_ttl: 3600,
+            any: Any::Rrset,
         }
     }
 }

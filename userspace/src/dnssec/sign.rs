@@ -9,10 +9,11 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::any;
 use super::authority::{Place, is_signed, places};
 use super::denial::{self, HashedName, Omitted};
 use super::keys::{Algorithm, Key, SigningFailed};
-use super::policy::{Denial, SigningPolicy};
+use super::policy::{Any, Denial, SigningPolicy};
 use super::rrsig::{RrsigFields, label_count};
 use crate::zone::name::MAX_NAME_LEN;
 use crate::zone::{Name, Rtype, Zone, ZoneError, ZoneWriter, canonical_order};
@@ -133,7 +134,18 @@ pub fn sign(
         ready = (batch, added?);
     }
     write(ready.0, &ready.1)?;
-    Ok((writer.finish()?, statistics))
+    let signed = writer.finish()?;
+    let signed = match policy.any {
+        Any::Rrset => signed,
+        Any::Hinfo => {
+            let hinfos = signing.hinfos()?;
+            statistics.rrsets += hinfos.iter().filter(|made| !made.is_empty()).count();
+            statistics.signatures += hinfos.iter().map(Vec::len).sum::<usize>();
+            let beside = any::write_beside(&base, &places, |index| &hinfos[index])?;
+            signed.with_beside(beside)
+        }
+    };
+    Ok((signed, statistics))
 }
 
 fn check_keys(zone: &Zone, keys: &[Key]) -> Result<(), SignError> {
@@ -326,6 +338,23 @@ impl Signing<'_> {
         }
         added.signatures.sort_unstable();
         Ok(added)
+    }
+
+    /// For each owner name the signatures of what it says to ANY, if that is synthesised.
+    fn hinfos(&self) -> Result<Vec<Vec<Vec<u8>>>, SigningFailed> {
+        let owners = (0..self.places.len()).into_par_iter().with_min_len(MIN_PER_CORE);
+        let sign = |scratch: &mut Vec<u8>, index: usize| {
+            let owner = self.base.owner(index);
+            let mut added = Added::default();
+            if any::has_hinfo(&owner, self.places[index]) {
+                let rdatas = std::iter::once(any::HINFO_RDATA);
+                let (name, ttl) = (owner.name(), any::HINFO_TTL);
+                self.sign_rrset(name, Rtype::HINFO, ttl, rdatas, &mut added, scratch)?;
+                added.signatures.sort_unstable();
+            }
+            Ok(added.signatures)
+        };
+        owners.map_init(Vec::new, sign).collect()
     }
 
     fn nsec3(&self, index: usize) -> Vec<u8> {

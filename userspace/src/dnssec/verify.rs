@@ -187,6 +187,12 @@ pub fn verify(zone: &Zone, now: u32) -> Result<VerifyReport, Vec<Fault>> {
         found.append(&mut some_found);
     }
 
+    if let Some(beside) = zone.beside() {
+        let (some_rrsets, some_remaining) = verifying.beside(beside, &faults, &mut found);
+        rrsets += some_rrsets;
+        remaining = remaining.min(some_remaining);
+    }
+
     let chain = match verifying.denial() {
         Some((Denial::Nsec, _)) => verifying.nsec_chain(&faults, &mut found),
         Some((Denial::Nsec3 { .. }, param)) => verifying.nsec3_chain(param, &faults, &mut found),
@@ -303,6 +309,31 @@ impl<'a> Verifying<'a> {
         }
         faults.count(found.len());
         (rrsets, remaining, found)
+    }
+
+    /// The same of what is said to ANY and stands beside the zone (RFC 8482 section 4.2).
+    fn beside(&self, beside: &Zone, faults: &Faults, found: &mut Vec<Fault>) -> (usize, i64) {
+        let by_owner: Vec<(usize, i64, Vec<Fault>)> = (0..beside.owners().len())
+            .into_par_iter()
+            .filter_map(|index| {
+                let owner = beside.owner(index);
+                let rrset = owner.rrset(Rtype::HINFO).filter(|_| !faults.are_enough())?;
+                Some(match self.rrset(&owner, &rrset) {
+                    Ok(expiration) => (1, i64::from(expiration.wrapping_sub(self.now)), Vec::new()),
+                    Err(reason) => {
+                        faults.count(1);
+                        (0, i64::MAX, vec![fault(owner.name(), Rtype::HINFO, reason)])
+                    }
+                })
+            })
+            .collect();
+        let (mut rrsets, mut remaining) = (0, i64::MAX);
+        for (some_rrsets, some_remaining, mut some_found) in by_owner {
+            rrsets += some_rrsets;
+            remaining = remaining.min(some_remaining);
+            found.append(&mut some_found);
+        }
+        (rrsets, remaining)
     }
 
     /// When the valid signature of an RRset that lasts longest ends; or why there is none, from

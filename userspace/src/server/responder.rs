@@ -12,7 +12,6 @@
 //! | TSIG: no key is known here (RFC 8945 section 5.2.1) | NOTAUTH, BADKEY, unsigned |
 //! | class CH: identity and version, where configured (RFC 4892) | TXT, else REFUSED |
 //! | another class | REFUSED |
-//! | ANY (RFC 8482 section 4.1) | one RRset of the name |
 //! | AXFR over TCP (RFC 5936) | the zone, or REFUSED |
 //! | AXFR over UDP | NOTIMP |
 //! | IXFR (RFC 1995) | the SOA if there is nothing newer or over UDP, else the zone; or REFUSED |
@@ -36,6 +35,7 @@ use super::message::{
 use super::stats::{Stats, Transport};
 use super::{Served, ServedZone};
 use crate::compile::MAX_TCP_MESSAGE;
+use crate::dnssec::any::preferred_type;
 use crate::dnssec::authority::is_hash;
 use crate::transfer::axfr::{self, Heading};
 use crate::zone::{Owner, Rtype, Zone, canonical_order, name};
@@ -139,7 +139,6 @@ impl Asked<'_> {
         }
         match question.rtype {
             Rtype::AXFR | Rtype::IXFR => self.transfer(query, &question, out),
-            Rtype::ANY => self.any(query, &question, out),
             Rtype::RRSIG => self.signatures(query, &question, out),
             // MAILB and MAILA (RFC 1035 section 3.2.3), which nobody has.
             Rtype(253 | 254) => self.error(query, Rcode::NOTIMP, None, out),
@@ -224,14 +223,6 @@ impl Asked<'_> {
         Reply::Response
     }
 
-    /// ANY: one RRset of the name instead of all (RFC 8482 section 4.1), over TCP as well.
-    fn any(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
-        let qname = question.name.to_ascii_lowercase();
-        let zone = self.served.zone_of(&qname).and_then(|zone| zone.zone.as_deref());
-        let rtype = zone.map_or(Rtype::A, |zone| any_type(zone, &qname));
-        self.stand_in(query, question, rtype, out)
-    }
-
     /// The answer for `rtype` to a question that was asked for another type, and says so.
     fn stand_in(
         &self,
@@ -259,10 +250,9 @@ impl Asked<'_> {
         }
         let qname = question.name.to_ascii_lowercase();
         let zone = self.served.zone_of(&qname).and_then(|zone| zone.zone.as_deref());
-        let Some((owner, rtype)) = zone.and_then(|zone| {
-            let rtype = any_type(zone, &qname);
-            Some((source(zone, &qname)?, rtype))
-        }) else {
+        let owner = zone.and_then(|zone| source(zone, &qname));
+        let Some((owner, rtype)) = owner.and_then(|owner| Some((owner, preferred_type(&owner)?)))
+        else {
             return reply;
         };
         let Some(covered) = owner.rrset(rtype).filter(|_| owner.signatures(rtype).next().is_some())
@@ -342,13 +332,6 @@ fn is_newer(a: u32, b: u32) -> bool {
     a != b && a.wrapping_sub(b) < 1 << 31
 }
 
-/// The type whose RRset stands for ANY at `qname`: one that exists there, or at the wildcard that
-/// answers for it. Where nothing does, the engine's NXDOMAIN, NODATA or referral for type A is
-/// that for every type.
-pub(super) fn any_type(zone: &Zone, qname: &[u8]) -> Rtype {
-    source(zone, qname).map_or(Rtype::A, |owner| preferred_type(&owner))
-}
-
 /// The owner whose records answer for `qname`: its own, or the wildcard's.
 fn source<'a>(zone: &'a Zone, qname: &[u8]) -> Option<Owner<'a>> {
     // A name that has nothing but NSEC3 records is none of the zone's (RFC 5155 section 7.2.8).
@@ -364,22 +347,6 @@ fn source<'a>(zone: &'a Zone, qname: &[u8]) -> Option<Owner<'a>> {
         encloser = name::parent(ancestor);
     }
     None
-}
-
-/// The first of the types that a client of ANY most likely wants, else any that exists.
-fn preferred_type(owner: &Owner<'_>) -> Rtype {
-    const WANTED: [Rtype; 7] =
-        [Rtype::CNAME, Rtype::A, Rtype::AAAA, Rtype::MX, Rtype::NS, Rtype::TXT, Rtype::PTR];
-    let exists = |rtype: &Rtype| owner.rrset(*rtype).is_some();
-    WANTED
-        .into_iter()
-        .find(exists)
-        .or_else(|| owner.rrsets().map(|rrset| rrset.rtype()).find(|rtype| !is_proof(*rtype)))
-        .unwrap_or(Rtype::A)
-}
-
-fn is_proof(rtype: Rtype) -> bool {
-    matches!(rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3)
 }
 
 /// Whether any owner name lies below `ancestor` (which may be an empty non-terminal).

@@ -7,6 +7,7 @@ use xdp_common::Outcome;
 use super::message::{CLASS_IN, Query, Rcode, add_to_count};
 use super::{Engine, Manners, Served, ServedZone};
 use crate::config::name_from_text;
+use crate::dnssec::any::preferred_type;
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
 
 /// Exact matches, NODATA and NXDOMAIN of one zone, or of none. It is as strict as XDP is: a query
@@ -36,7 +37,7 @@ impl Engine for Plain {
             return Outcome::TooLong;
         } else if query.edns.is_some_and(|edns| edns.version != 0) {
             return Outcome::Malformed;
-        } else if matches!(question.rtype.0, 0 | 41 | 128..=255) {
+        } else if matches!(question.rtype.0, 0 | 41 | 128..=254) {
             return Outcome::MetaType;
         }
         let qname = question.name.to_ascii_lowercase();
@@ -51,10 +52,14 @@ impl Engine for Plain {
             return Outcome::Nxdomain;
         };
         query.begin(Rcode::NOERROR, true, response);
-        let rrset = owner.rrset(question.rtype);
+        let rtype = match question.rtype {
+            Rtype::ANY => preferred_type(&owner).unwrap_or(Rtype::A),
+            rtype => rtype,
+        };
+        let rrset = owner.rrset(rtype);
         for rdata in rrset.iter().flat_map(|rrset| rrset.rdatas()) {
             response.extend_from_slice(&[0xc0, 12]);
-            response.extend_from_slice(&question.rtype.0.to_be_bytes());
+            response.extend_from_slice(&rtype.0.to_be_bytes());
             response.extend_from_slice(&[0, 1, 0, 0, 1, 44]);
             response.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
             response.extend_from_slice(rdata);

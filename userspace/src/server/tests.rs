@@ -330,18 +330,6 @@ fn any_is_one_rrset() {
 }
 
 #[test]
-fn any_asks_for_what_the_wildcard_has() {
-    let zone = testing::zone(7, 0);
-    let any_type = |name: &str| super::responder::any_type(&zone, testing::name(name).as_wire());
-    assert_eq!(any_type("x.wild.example").0, 15);
-    assert_eq!(any_type("a.deep.example").0, 16);
-    // An empty non-terminal, below which no wildcard is.
-    assert_eq!(any_type("deep.example").0, 1);
-    assert_eq!(any_type("b.deep.example").0, 1);
-    assert_eq!(any_type("x.y.example").0, 1);
-}
-
-#[test]
 fn malformed_messages_are_formerr_with_what_could_be_read() {
     let good = ask("example", 6).wire();
     let mut two_questions = good.clone();

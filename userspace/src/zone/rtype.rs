@@ -15,6 +15,7 @@ impl Rtype {
     pub const CNAME: Rtype = Rtype(5);
     pub const SOA: Rtype = Rtype(6);
     pub const PTR: Rtype = Rtype(12);
+    pub const HINFO: Rtype = Rtype(13);
     pub const MX: Rtype = Rtype(15);
     pub const TXT: Rtype = Rtype(16);
     pub const AAAA: Rtype = Rtype(28);

@@ -319,6 +319,7 @@ impl ZoneBuilder {
         let ZoneBuilder { apex, records, bytes, .. } = self;
         let mut zone = Zone {
             apex,
+            beside: None,
             owners: Vec::new(),
             rrsets: Vec::new(),
             bytes: Vec::with_capacity(bytes.len()),
@@ -383,7 +384,8 @@ impl ZoneWriter {
     /// Starts a zone with this apex and room for so many octets.
     pub fn with_capacity(apex: Name, bytes: usize) -> ZoneWriter {
         let bytes = Vec::with_capacity(bytes);
-        ZoneWriter { zone: Zone { apex, owners: Vec::new(), rrsets: Vec::new(), bytes } }
+        let (owners, rrsets) = (Vec::new(), Vec::new());
+        ZoneWriter { zone: Zone { apex, beside: None, owners, rrsets, bytes } }
     }
 
     /// Starts the next owner: a lower-case wire name at or below the apex, after the one before.
@@ -447,6 +449,7 @@ impl ZoneWriter {
 #[derive(Clone)]
 pub struct Zone {
     apex: Name,
+    beside: Option<Box<Zone>>,
     owners: Vec<OwnerEntry>,
     rrsets: Vec<RrsetEntry>,
     /// Owner names, and after each its RRsets' RDATA as (16-bit length, octets).
@@ -473,6 +476,17 @@ impl Zone {
     /// The zone's apex.
     pub fn apex(&self) -> &Name {
         &self.apex
+    }
+
+    /// RRsets of the zone's names that are no part of it: they are said to ANY (RFC 8482 section 4.2), and neither
+    /// transferred nor written to files.
+    pub fn beside(&self) -> Option<&Zone> {
+        self.beside.as_deref()
+    }
+
+    /// The same zone with these RRsets beside it.
+    pub fn with_beside(self, beside: Zone) -> Zone {
+        Zone { beside: Some(Box::new(beside)), ..self }
     }
 
     /// The owner names in canonical order; empty non-terminals are not among them.

@@ -21,12 +21,14 @@ pub mod rtype {
     pub const OPT: u16 = 41;
     pub const DS: u16 = 43;
     pub const RRSIG: u16 = 46;
+    pub const ANY: u16 = 255;
 
     /// Whether a QTYPE asks for something other than one RRset: OPT, RRSIG (its records belong to
-    /// other RRsets), and the meta and QTYPE ranges (RFC 6895 section 3.1).
+    /// other RRsets), and the meta and QTYPE ranges (RFC 6895 section 3.1), but ANY: one RRset of the
+    /// name answers that (RFC 8482).
     #[inline(always)]
     pub const fn is_meta(qtype: u16) -> bool {
-        qtype == 0 || qtype == OPT || qtype == RRSIG || (qtype >= 128 && qtype <= 255)
+        qtype == 0 || qtype == OPT || qtype == RRSIG || (qtype >= 128 && qtype < ANY)
     }
 }
 

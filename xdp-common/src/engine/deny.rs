@@ -117,9 +117,25 @@ impl Absence {
         recall(&self.is_redirected) != 0
     }
 
+    /// The name that does not exist, or that is followed.
     #[inline(always)]
-    fn context(&self) -> Context {
+    pub fn context(&self) -> Context {
         Context { from: recall(&self.context.from), len: recall(&self.context.len) }
+    }
+
+    /// The node of the closest encloser.
+    pub fn encloser(&self) -> Address {
+        self.encloser
+    }
+
+    /// Where the next closer name starts in [`Scratch::name`].
+    pub fn next_closer(&self) -> usize {
+        self.next_closer as usize & 0xff
+    }
+
+    /// The proof that the next closer name does not exist; 0 if there is none, or it is not yet found.
+    pub fn cover(&self) -> Address {
+        self.cover
     }
 }
 
@@ -133,15 +149,23 @@ impl Default for Absence {
 pub fn run<S: Store>(store: &S, scratch: &mut Scratch, first: Step) -> Result<Outcome, Outcome> {
     let mut step = first;
     loop {
-        scratch.absence.note(&step);
-        step = match step {
-            Step::Done(outcome) => return finish::<S>(scratch, outcome),
-            Step::At(..) | Step::Chase(_) => follow(store, scratch)?,
-            Step::Absent(..) => enclose(store, scratch)?,
-            Step::Redirect => redirect(store, scratch)?,
-            Step::Hash => hash(store, scratch)?,
-            Step::Conclude => conclude(store, scratch)?,
-        };
+        if let Step::Done(outcome) = step {
+            return finish::<S>(scratch, outcome);
+        }
+        step = take(store, scratch, step)?;
+    }
+}
+
+/// Takes one step that is not the last: in the kernel a program of its own.
+pub fn take<S: Store>(store: &S, scratch: &mut Scratch, step: Step) -> Result<Step, Outcome> {
+    scratch.absence.note(&step);
+    match step {
+        Step::Done(_) => Ok(step),
+        Step::At(..) | Step::Chase(_) => follow(store, scratch),
+        Step::Absent(..) => enclose(store, scratch),
+        Step::Redirect => redirect(store, scratch),
+        Step::Hash => hash(store, scratch),
+        Step::Conclude => conclude(store, scratch),
     }
 }
 

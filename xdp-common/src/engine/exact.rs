@@ -1,6 +1,7 @@
 //! What is said at a name that exists: the RRset, the CNAME and where it leads, NODATA, the referral.
 
 use crate::Outcome;
+use crate::bytes::is_zero;
 use crate::dns::rtype;
 use crate::engine::deny;
 use crate::engine::plan::{Context, QUESTION, section};
@@ -98,7 +99,7 @@ pub fn at_node<S: Store>(
     Ok(Step::Done(Outcome::Nodata))
 }
 
-/// The piece of one type; 0 if the node does not have it.
+/// The piece of one type, or for ANY of what stands for all; 0 if the node does not have it.
 #[inline(always)]
 pub(super) fn type_piece<S: Store>(
     node: Node<'_>,
@@ -121,7 +122,9 @@ pub(super) fn type_piece<S: Store>(
         }
         index += 1;
     }
-    Ok(forget(&mut scratch.slots[5], found) as Address)
+    // Arithmetic and no branch: no type of a zone is ANY, so that nothing was found.
+    let is_any = 0u64.wrapping_sub(is_zero((qtype ^ rtype::ANY) as u64));
+    Ok(forget(&mut scratch.slots[5], found | (node.any() as u64 & is_any)) as Address)
 }
 
 /// The CNAME, and where it leads (RFC 1034 section 4.3.2 step 3a). Names outside the zone are the

@@ -4,6 +4,7 @@
 //! *table* finds nodes by name, *gap indexes* find the proof that a name does not exist, and the
 //! *slab* holds all of them. The daemon writes; the engine reads through a [`Store`].
 
+pub mod bounds;
 pub mod node;
 pub mod piece;
 pub mod zone;

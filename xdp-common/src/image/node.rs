@@ -23,6 +23,7 @@ pub mod at {
     pub const CHILDREN: usize = 56;
     pub const CHILD_COUNT: usize = 60;
     pub const LAST_COVER: usize = 64;
+    pub const ANY: usize = 68;
     pub const TYPES: usize = 72;
 }
 
@@ -174,6 +175,12 @@ impl<'a> Node<'a> {
     #[inline(always)]
     pub fn last_cover(self) -> Address {
         self.address(at::LAST_COVER)
+    }
+
+    /// What it says to ANY (RFC 8482): one of its RRsets, or one made for it. 0 if it has none.
+    #[inline(always)]
+    pub fn any(self) -> Address {
+        self.address(at::ANY)
     }
 
     /// Type and piece at a place of the table of types.

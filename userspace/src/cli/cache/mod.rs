@@ -1,0 +1,49 @@
+//! `sealdns cache`.
+
+mod explain;
+mod lookup;
+mod verify;
+
+use clap::Subcommand;
+
+use super::output::{CommandResult, Exit, Output, table};
+use super::xdp::rows;
+use super::{Global, PATIENCE};
+use crate::control::protocol::Request;
+
+/// What to do with compiled zones.
+#[derive(Subcommand, Debug)]
+pub enum CacheCommand {
+    /// Show how full the maps are
+    Status,
+    /// Show what is held for a name, or its closest encloser if it does not exist
+    Lookup(lookup::LookupArgs),
+    /// Say step by step why a query is answered in XDP, passed up or dropped (exit 3 if the kernel does otherwise)
+    Explain(explain::ExplainArgs),
+    /// Check what the kernel would send: records, table, signatures, proofs (exit 3 if there are problems)
+    Verify {
+        /// The zone's name; without it all zones
+        #[arg(value_name = "ZONE")]
+        zone: Option<String>,
+    },
+}
+
+/// Does it.
+pub fn run(command: &CacheCommand, global: &Global, output: &Output) -> CommandResult {
+    match command {
+        CacheCommand::Status => status(global, output),
+        CacheCommand::Lookup(args) => lookup::run(args, global, output),
+        CacheCommand::Explain(args) => explain::run(args, global, output),
+        CacheCommand::Verify { zone } => verify::run(zone.as_deref(), global, output),
+    }
+}
+
+fn status(global: &Global, output: &Output) -> CommandResult {
+    let status = global.call(&Request::CacheStatus, PATIENCE)?;
+    output.data(status, |status| {
+        let columns = ["name", "used", "capacity", "memory_octets"];
+        let shown = table(&["map", "used", "capacity", "octets"], rows(&status["maps"], &columns));
+        if shown.is_empty() { "there are no maps: XDP is not in use\n".into() } else { shown }
+    });
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,552 @@
+//! What the kernel would send of a zone, checked as the maps hold it now: that records are whole, that names are
+//! found where the table says, that every reference leads where it should, and that a validator would accept
+//! what the pieces say.
+//!
+//! The memory is read in slices, between which versions may change: who publishes waits for one slice at most.
+//! Signatures are checked on a copy of what was read, by one thread.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+
+use serde::Serialize;
+use xdp_common::engine::find::CUT_BESIDE_APEX;
+use xdp_common::image::node::flag;
+use xdp_common::image::zone::{self as zone_record, denial};
+use xdp_common::image::{Address, TOMBSTONE};
+
+use super::super::{Memory, Reader, table};
+use super::nodes::NodeRecord;
+use super::records::{Read, Record, record, window};
+use super::relations;
+use crate::dnssec::any::HINFO_RDATA;
+use crate::dnssec::verify::verify as verify_zone;
+use crate::zone::name::{canonical_order, write_name};
+use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
+
+/// Names or entries that are looked at while the publisher waits: under a millisecond.
+const SLICE: usize = 64;
+
+/// How many problems are collected before the rest is left alone.
+pub const MAX_PROBLEMS: usize = 1000;
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// The name that it is about.
+    pub name: String,
+    /// A type, or which part of what is held for the name.
+    pub part: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+/// What was looked at, and what is wrong.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    /// Names.
+    pub names: usize,
+    /// Pieces.
+    pub pieces: usize,
+    /// RRsets with a valid signature.
+    pub signed_rrsets: usize,
+    /// What is wrong, at most [`MAX_PROBLEMS`].
+    pub problems: Vec<Problem>,
+}
+
+/// The nodes of a zone's version with the hashes of their names, the apex first.
+pub type Listing = Vec<(u64, Address)>;
+
+/// A check of one of many things.
+type Check = fn(&mut Survey<'_>, usize);
+
+/// Checks the version of a zone that consists of these nodes. `None` if another has taken its place meanwhile;
+/// `insist` is to go on even if it looks so. `now` is seconds since 1970, truncated to 32 bits.
+pub fn verify(
+    reader: &Reader,
+    apex: &Name,
+    listing: &Listing,
+    now: u32,
+    insist: bool,
+) -> Option<Findings> {
+    let memory = &**reader.memory();
+    let mut survey = Survey::new(memory, reader.key(), apex, listing, insist);
+    let gate = reader.gate();
+    let reading = |survey: &mut Survey<'_>, read: &mut dyn FnMut(&mut Survey<'_>)| {
+        let _reading = gate.read().unwrap_or_else(PoisonError::into_inner);
+        survey.is_current().then(|| read(survey))
+    };
+    let in_slices = |survey: &mut Survey<'_>, count: usize, check: Check| {
+        for start in (0..count).step_by(SLICE) {
+            reading(survey, &mut |survey| {
+                (start..count.min(start + SLICE)).for_each(|place| check(survey, place));
+            })?;
+        }
+        Some(())
+    };
+    in_slices(&mut survey, listing.len(), |survey, place| survey.node(place))?;
+    in_slices(&mut survey, 1, |survey, _| survey.zone())?;
+    let hash_count = survey.hash_count;
+    in_slices(&mut survey, hash_count, relations::hashed)?;
+    survey.names.sort_by(|a, b| canonical_order(&a.wire, &b.wire));
+    survey.families = relations::families(&survey.names);
+    let (names, places) = (survey.names.len(), survey.directory_len);
+    in_slices(&mut survey, names, relations::check)?;
+    if survey.denial == denial::NSEC {
+        in_slices(&mut survey, names, relations::check_child)?;
+    }
+    in_slices(&mut survey, places, relations::check_start)?;
+    Some(survey.finish(now))
+}
+
+/// Checks that every entry of the table is in a bucket where its name is looked for, and leads to a node with
+/// the hash that its tag is of. Only the entries: whose names they should be is a matter of the zones.
+pub fn verify_table(reader: &Reader) -> Vec<Problem> {
+    let memory = &**reader.memory();
+    let gate = reader.gate();
+    let mut problems = Vec::new();
+    for start in (0..memory.bucket_count()).step_by(SLICE) {
+        let _reading = gate.read().unwrap_or_else(PoisonError::into_inner);
+        for index in start..memory.bucket_count().min(start + SLICE) {
+            for slot in memory.bucket(index) {
+                if let Some(problem) = entry_problem(memory, reader.key(), index, slot) {
+                    let name = format!("(bucket {index})");
+                    problems.push(Problem { name, part: "table".into(), problem });
+                }
+            }
+        }
+    }
+    problems.truncate(MAX_PROBLEMS);
+    problems
+}
+
+fn entry_problem(memory: &dyn Memory, seed: u64, index: usize, slot: u64) -> Option<String> {
+    if slot == 0 || slot == TOMBSTONE {
+        return None;
+    }
+    let node = match NodeRecord::read(memory, slot as Address, seed) {
+        Ok(node) => node,
+        Err(fault) => return Some(format!("entry {slot:#018x}: the node: {fault}")),
+    };
+    if (node.is(flag::VIRTUAL) || node.zone == 0) && !is_bare(&node) {
+        return Some(format!(
+            "{} belongs to no zone, and has more than its name",
+            shown(&node.wire)
+        ));
+    }
+    let is_home = |place: u64| {
+        let probes = index.wrapping_sub(place as usize) & (memory.bucket_count() - 1);
+        place >> 32 == slot >> 32 && probes < xdp_common::image::MAX_PROBES
+    };
+    let is_found =
+        is_home(node.hash) || (node.is(flag::CUT) && is_home(node.hash ^ CUT_BESIDE_APEX));
+    (!is_found)
+        .then(|| format!("entry {slot:#018x}: {} is not looked for there", shown(&node.wire)))
+}
+
+/// Whether a node is nothing but a name above the apexes of zones.
+fn is_bare(node: &NodeRecord) -> bool {
+    let references =
+        [node.zone, node.otherwise, node.glue, node.optional_glue, node.wildcard, node.any];
+    let proofs = [node.encloser_match, node.wildcard_cover, node.first_cover, node.last_cover];
+    let mut all = references.iter().chain(&proofs).chain(&node.proofs);
+    node.flags == flag::VIRTUAL
+        && node.types.is_empty()
+        && node.children == (0, 0)
+        && all.all(|address| *address == 0)
+}
+
+/// What a denial record says.
+pub(super) struct Denial {
+    /// Its owner name.
+    pub owner: Vec<u8>,
+    /// Its RDATA.
+    pub rdata: Vec<u8>,
+    /// Its signatures.
+    pub signatures: Vec<Vec<u8>>,
+}
+
+/// What was read of a zone so far.
+pub(super) struct Survey<'a> {
+    pub memory: &'a dyn Memory,
+    pub apex: &'a Name,
+    listing: &'a Listing,
+    seed: u64,
+    insist: bool,
+    /// Every node, in canonical order once all are read.
+    pub names: Vec<NodeRecord>,
+    /// The zone's record.
+    pub version: Address,
+    /// One of [`denial`].
+    pub denial: u8,
+    /// NSEC and NSEC3 records by the addresses of their pieces.
+    pub denials: BTreeMap<Address, Denial>,
+    /// Where each name stands among those around it.
+    pub families: Vec<relations::Family>,
+    /// How many entries the NSEC3 index has, and how many places its directory.
+    hash_count: usize,
+    directory_len: usize,
+    /// The entries of the NSEC3 index: hash as its owner has it, and piece.
+    pub hashes: Vec<(crate::dnssec::denial::Hash, Address)>,
+    builder: ZoneBuilder,
+    /// What is said to ANY and stands beside the zone.
+    beside: ZoneBuilder,
+    has_beside: bool,
+    findings: Findings,
+}
+
+impl<'a> Survey<'a> {
+    fn new(
+        memory: &'a dyn Memory,
+        seed: u64,
+        apex: &'a Name,
+        listing: &'a Listing,
+        insist: bool,
+    ) -> Survey<'a> {
+        Survey {
+            memory,
+            apex,
+            listing,
+            seed,
+            insist,
+            names: Vec::with_capacity(listing.len()),
+            version: 0,
+            denial: denial::NONE,
+            denials: BTreeMap::new(),
+            families: Vec::new(),
+            hash_count: 0,
+            directory_len: 0,
+            hashes: Vec::new(),
+            builder: ZoneBuilder::new(apex.clone()),
+            beside: ZoneBuilder::new(apex.clone()),
+            has_beside: false,
+            findings: Findings::default(),
+        }
+    }
+
+    /// Whether the table still leads to this version's apex: as long as it does, nothing of the version is freed.
+    fn is_current(&self) -> bool {
+        let apex = self.listing.first();
+        self.insist
+            || apex.is_some_and(|&(hash, address)| {
+                table::candidates(self.memory, hash).contains(&address)
+            })
+    }
+
+    pub fn problem(&mut self, name: &[u8], part: impl ToString, problem: impl ToString) {
+        if self.findings.problems.len() < MAX_PROBLEMS {
+            let (part, problem) = (part.to_string(), problem.to_string());
+            self.findings.problems.push(Problem { name: shown(name), part, problem });
+        }
+    }
+
+    //--- Nodes
+
+    fn node(&mut self, place: usize) {
+        let (hash, address) = self.listing[place];
+        self.findings.names += 1;
+        let node = match NodeRecord::read(self.memory, address, self.seed) {
+            Ok(node) if node.hash == hash => node,
+            Ok(node) => return self.problem(&node.wire, "node", "it is another name's"),
+            Err(fault) => {
+                let name = format!("(node at {address:#x})");
+                let (part, problem) = ("node".into(), fault.to_string());
+                self.findings.problems.push(Problem { name, part, problem });
+                return;
+            }
+        };
+        if self.names.is_empty() {
+            self.version = node.zone;
+        }
+        if node.zone != self.version {
+            self.problem(&node.wire, "node", "it belongs to another version of the zone");
+        }
+        if !self.is_found(&node) {
+            self.problem(&node.wire, "table", "the name is not found where its hash says");
+        }
+        for &(rtype, piece) in &node.types {
+            self.rrset(&node.wire, Rtype(rtype), piece);
+        }
+        if node.any != 0 {
+            self.any(&node);
+        }
+        if node.is(flag::CUT) {
+            self.referral(&node);
+        }
+        // The NSEC of the name itself; what else `proofs` leads to is another name's.
+        if node.piece(Rtype::NSEC.0) != 0 {
+            self.denial_piece(node.proofs[0], Rtype::NSEC);
+        }
+        self.names.push(node);
+    }
+
+    /// Whether the table leads to the node, or to one that hides it: that of a zone whose apex is nearer.
+    fn is_found(&self, node: &NodeRecord) -> bool {
+        let at = table::candidates(self.memory, node.hash);
+        let beside = table::candidates(self.memory, node.hash ^ CUT_BESIDE_APEX);
+        let hides = |&other: &Address| {
+            let other = NodeRecord::read(self.memory, other, self.seed).ok();
+            other.is_some_and(|other| {
+                let record = window(self.memory, other.zone).map(zone_record::Zone::new);
+                other.wire == node.wire
+                    && record.is_some_and(|zone| {
+                        usize::from(zone.apex_len()) > self.apex.as_wire().len()
+                    })
+            })
+        };
+        at.contains(&node.address)
+            || (node.is(flag::CUT) && beside.contains(&node.address))
+            || at.iter().any(hides)
+    }
+
+    //--- Pieces
+
+    /// The records of a piece; none, and the problem noted, if it is damaged.
+    fn piece(&mut self, name: &[u8], part: &str, address: Address, context: &[u8]) -> Vec<Record> {
+        self.findings.pieces += 1;
+        match Read::new(self.memory, address).and_then(|read| read.records(context)) {
+            Ok(records) => records,
+            Err(fault) => {
+                self.problem(name, part, fault);
+                Vec::new()
+            }
+        }
+    }
+
+    /// The piece of one type: its RRset and the signatures of it, which go into the copy of the zone.
+    fn rrset(&mut self, wire: &[u8], rtype: Rtype, address: Address) {
+        let records = self.piece(wire, &rtype.to_string(), address, wire);
+        self.copy(wire, rtype, &records);
+    }
+
+    /// Copies an RRset into the zone that is checked as a validator would.
+    fn copy(&mut self, owner: &[u8], rtype: Rtype, records: &[Record]) {
+        for record in records {
+            let is_signature = record.rtype == Rtype::RRSIG;
+            let covers = record.rdata.get(..2) == Some(&rtype.0.to_be_bytes()[..]);
+            let belongs = if is_signature { covers } else { record.rtype == rtype };
+            if record.owner != owner || !belongs || record.needs_dnssec != is_signature {
+                self.problem(owner, rtype, format!("it holds {record:?}"));
+                continue;
+            }
+            let pushed = self.builder.push(owner, record.rtype, record.ttl, &record.rdata);
+            if let Err(error) = pushed {
+                self.problem(owner, rtype, error);
+            }
+        }
+    }
+
+    /// What is said to ANY: one of the name's RRsets, or a HINFO that stands beside the zone.
+    fn any(&mut self, node: &NodeRecord) {
+        if node.types.iter().any(|(_, piece)| *piece == node.any) {
+            return;
+        }
+        let records = self.piece(&node.wire, "ANY", node.any, &node.wire);
+        for record in records {
+            let is_signature = record.rtype == Rtype::RRSIG;
+            let belongs = is_signature || record.rdata == HINFO_RDATA;
+            if record.owner != *node.wire || !belongs || record.needs_dnssec != is_signature {
+                self.problem(&node.wire, "ANY", format!("it holds {record:?}"));
+                continue;
+            }
+            self.has_beside = true;
+            let beside = &mut self.beside;
+            let pushed = beside.push(&node.wire, record.rtype, record.ttl, &record.rdata);
+            if let Err(error) = pushed {
+                self.problem(&node.wire, "ANY", error);
+            }
+        }
+    }
+
+    fn referral(&mut self, node: &NodeRecord) {
+        let wire = &node.wire;
+        let referral = self.piece(wire, "referral", node.otherwise, wire);
+        let (servers, secure): (Vec<_>, Vec<_>) =
+            referral.into_iter().partition(|record| !record.needs_dnssec);
+        if servers.is_empty() {
+            self.problem(wire, "referral", "it names no server");
+        }
+        self.copy(wire, Rtype::NS, &servers);
+        let ds = node.piece(Rtype::DS.0);
+        let in_node = match ds {
+            0 => Vec::new(),
+            ds => self.piece(wire, "DS", ds, wire),
+        };
+        let is_same = |(a, b): (&Record, &Record)| {
+            (&a.owner, a.rtype, a.ttl, &a.rdata) == (&b.owner, b.rtype, b.ttl, &b.rdata)
+        };
+        if in_node.len() != secure.len() || !in_node.iter().zip(&secure).all(is_same) {
+            self.problem(wire, "referral", "its DS and their signatures are not the name's");
+        }
+        for (part, address, is_below) in
+            [("glue", node.glue, true), ("optional glue", node.optional_glue, false)]
+        {
+            if address == 0 {
+                continue;
+            }
+            for record in self.piece(wire, part, address, wire) {
+                let is_address = matches!(record.rtype, Rtype::A | Rtype::AAAA);
+                let below = crate::zone::name::is_at_or_below(&record.owner, wire);
+                if !is_address || record.needs_dnssec || below != is_below {
+                    self.problem(wire, part, format!("it holds {record:?}"));
+                }
+            }
+        }
+    }
+
+    /// The piece of an NSEC or NSEC3 that stands in negative answers.
+    fn denial_piece(&mut self, address: Address, rtype: Rtype) {
+        let apex = self.apex;
+        let records = self.piece(
+            apex.as_wire(),
+            &format!("{rtype} at {address:#x}"),
+            address,
+            apex.as_wire(),
+        );
+        let Some(first) = records.first().cloned() else { return };
+        for record in &records {
+            let is_signature = record.rtype == Rtype::RRSIG;
+            if record.owner != first.owner
+                || record.rtype != if is_signature { Rtype::RRSIG } else { rtype }
+                || record.needs_dnssec != is_signature
+            {
+                self.problem(&first.owner, rtype, format!("it holds {record:?}"));
+            }
+        }
+        let is_signature = |record: &&Record| record.rtype == Rtype::RRSIG;
+        let signatures = records.iter().filter(is_signature).map(|record| record.rdata.clone());
+        let denial = Denial {
+            owner: first.owner.clone(),
+            rdata: first.rdata.clone(),
+            signatures: signatures.collect(),
+        };
+        if rtype == Rtype::NSEC3 {
+            self.copy(&first.owner, rtype, &records);
+        }
+        self.denials.insert(address, denial);
+    }
+
+    //--- The zone's record and its NSEC3 index
+
+    /// Checks the zone's record, and notes how long its NSEC3 index is.
+    fn zone(&mut self) {
+        let apex = self.apex.as_wire();
+        let version = self.version;
+        let Some(octets) = record(self.memory, version, zone_record::LEN) else {
+            return self.problem(apex, "zone", "its record is outside the slab");
+        };
+        let reserved = octets[zone_record::at::APEX_LEN + 1];
+        let serial: [u8; 4] = std::array::from_fn(|at| octets[zone_record::at::SERIAL + at]);
+        let Some(zone) = window(self.memory, version).map(zone_record::Zone::new) else { return };
+        self.denial = zone.denial();
+        if usize::from(zone.apex_len()) != apex.len() || reserved != 0 {
+            self.problem(apex, "zone", "its record is not of this zone");
+        }
+        let negative = self.piece(apex, "SOA of negative answers", zone.soa(), apex);
+        let at_apex = self.names.first().map_or(0, |node| node.piece(Rtype::SOA.0));
+        let positive = self.piece(apex, "SOA", at_apex, apex);
+        let is_same = |(a, b): (&Record, &Record)| {
+            (&a.owner, a.rtype, &a.rdata, a.needs_dnssec)
+                == (&b.owner, b.rtype, &b.rdata, b.needs_dnssec)
+        };
+        if negative.len() != positive.len() || !negative.iter().zip(&positive).all(is_same) {
+            self.problem(apex, "SOA of negative answers", "it is not that of the apex");
+        }
+        if let (Some(negative), Some(positive)) = (negative.first(), positive.first()) {
+            let number = |at_end: usize| {
+                let at = positive.rdata.len().checked_sub(at_end)?;
+                positive.rdata.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
+            };
+            let ttl = number(4).unwrap_or(0).min(positive.ttl);
+            if negative.ttl != ttl {
+                self.problem(apex, "SOA of negative answers", format!("its TTL is not {ttl}"));
+            }
+            if number(20) != Some(u32::from_le_bytes(serial)) {
+                self.problem(apex, "zone", "its serial is not the SOA's");
+            }
+        }
+        let (index, count) = zone.index();
+        let octets = (count as usize).saturating_mul(relations::ENTRY_LEN);
+        let has_index = self.denial == denial::NSEC3;
+        let is_there = match has_index {
+            true => record(self.memory, index, octets).is_some(),
+            false => (index, count, zone.directory()) == (0, 0, 0),
+        };
+        if !is_there {
+            return self.problem(
+                apex,
+                "NSEC3 index",
+                "it is outside the slab, or not of this zone",
+            );
+        }
+        self.hash_count = count as usize;
+        self.directory_len = relations::directory_len(self);
+    }
+
+    /// Reads an NSEC3 record that the index leads to.
+    pub fn nsec3(&mut self, address: Address) {
+        self.denial_piece(address, Rtype::NSEC3);
+    }
+
+    //--- What a validator says
+
+    fn finish(mut self, now: u32) -> Findings {
+        relations::check_zone(&mut self);
+        let builder = std::mem::replace(&mut self.builder, ZoneBuilder::new(self.apex.clone()));
+        let zone = builder.finish().and_then(|zone| match self.has_beside {
+            false => Ok(zone),
+            true => {
+                let mut beside =
+                    std::mem::replace(&mut self.beside, ZoneBuilder::new(self.apex.clone()));
+                // Without an SOA it would be no zone.
+                beside.copy(&zone, |_, rrset| rrset.rtype() == Rtype::SOA)?;
+                Ok(zone.with_beside(beside.finish()?))
+            }
+        });
+        let zone = match zone {
+            Ok(zone) => zone,
+            Err(error) => {
+                self.problem(self.apex.as_wire(), "zone", error);
+                return self.findings;
+            }
+        };
+        // Without a denial of names a zone is not signed: nothing is held of it that could be verified.
+        if self.denial != denial::NONE {
+            self.validate(&zone, now);
+        }
+        self.findings.problems.sort();
+        self.findings
+    }
+
+    fn validate(&mut self, zone: &Zone, now: u32) {
+        // Answers need the other cores.
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        let verified = match alone {
+            Ok(pool) => pool.install(|| verify_zone(zone, now)),
+            Err(_) => verify_zone(zone, now),
+        };
+        match verified {
+            Ok(report) => self.findings.signed_rrsets = report.rrsets,
+            Err(faults) => {
+                for fault in faults {
+                    self.problem(fault.owner.as_wire(), fault.rtype, fault.reason);
+                }
+            }
+        }
+    }
+}
+
+/// A wire name for people.
+pub fn shown(wire: &[u8]) -> String {
+    let mut text = String::new();
+    match write_name(&mut text, wire) {
+        Ok(()) => text,
+        Err(_) => format!("{wire:02x?}"),
+    }
+}
+
+/// The place of a name among sorted nodes.
+pub(super) fn place_of(names: &[NodeRecord], wire: &[u8]) -> Option<usize> {
+    let order = |node: &NodeRecord| -> Ordering { canonical_order(&node.wire, wire) };
+    names.binary_search_by(order).ok()
+}

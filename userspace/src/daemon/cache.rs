@@ -1,0 +1,310 @@
+//! Looking into what is published, for the control socket.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use serde_json::{Value, json};
+use xdp_common::Outcome;
+use xdp_common::maps::{self, MAX_MACS, address_words};
+
+use super::{Daemon, known_name, lock, unknown_zone};
+use crate::compile::inspect::asking::Asking;
+use crate::compile::inspect::explain::{Explanation, explain};
+use crate::compile::inspect::lookup::lookup;
+use crate::compile::inspect::verify::{Findings, verify, verify_table};
+use crate::control::protocol::{Asked, Failure};
+use crate::datapath::seam::{Inspection, Tried};
+use crate::server::now;
+use crate::zone::{Name, Rtype};
+
+/// How often a zone is looked at anew that changes while it is looked at.
+const ATTEMPTS: usize = 3;
+
+/// The client where none is named, and the server where XDP is told no address: for documentation (RFC 5737
+/// section 3, RFC 3849).
+const CLIENTS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(198, 51, 100, 53)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x53)),
+];
+const SERVERS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 53)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x53)),
+];
+
+/// The MAC address of a device where XDP is attached to none.
+const NO_DEVICE: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// The port of DNS.
+const PORT: u16 = 53;
+
+impl Daemon {
+    fn inspect(&self) -> Result<Inspection, Failure> {
+        let nothing = || Failure::new("cache", "this daemon compiles no zones");
+        lock(&self.plane).inspect().ok_or_else(nothing)
+    }
+
+    pub(super) fn cache_lookup(&self, name: &str, rtype: Option<&str>) -> Result<Value, Failure> {
+        let name = known_name(name)?;
+        let rtype = rtype.map(known_type).transpose()?;
+        let inspection = self.inspect()?;
+        let zone = lock(&self.zones)
+            .keys()
+            .filter(|zone| name.is_at_or_below(zone))
+            .max_by_key(|zone| zone.label_count())
+            .map(ToString::to_string);
+        let mut found = json!(lookup(&inspection.reader, &name, rtype));
+        found["zone"] = json!(zone);
+        Ok(found)
+    }
+
+    //--- Explain
+
+    pub(super) fn cache_explain(&self, asked: &Asked) -> Result<Value, Failure> {
+        let name = known_name(&asked.name)?;
+        let rtype = known_type(&asked.rtype)?;
+        let Inspection { reader, told, is_loaded } = self.inspect()?;
+        let (asking, told) = asking(name, rtype, asked, &told)?;
+        let frame = asking.frame();
+        // Programs that were not told the time send no signature.
+        let time = if is_loaded && told.booted_at_s == 0 { 0 } else { now() };
+        let explanation = match asked.tcp {
+            true => Explanation::of_tcp(),
+            false => explain(&reader, &told, &frame, time),
+        };
+        let mut data = json!(explanation);
+        data["query"] = json!({
+            "name": asking.name.to_string(),
+            "type": asking.rtype.to_string(),
+            "payload": asking.payload,
+            "dnssec_ok": asking.dnssec_ok,
+            "from": asking.from,
+            "to": asking.to,
+            "transport": if asked.tcp { "tcp" } else { "udp" },
+        });
+        let mut said = Vec::new();
+        let limit = told.payload_limit as usize;
+        let limit = if asked.tcp { crate::compile::MAX_TCP_MESSAGE } else { limit };
+        let outcome = reader.answer(&asking.message(), asked.tcp, limit, now(), &mut said);
+        data["daemon"] = json!({ "outcome": outcome.word(), "response_octets": said.len() });
+        data["kernel"] = match (asked.tcp, is_loaded) {
+            (true, _) => json!({ "tried": false, "why": "XDP reads no TCP" }),
+            (_, false) => json!({ "tried": false, "why": "XDP is not attached" }),
+            _ => self.try_in_kernel(&frame, &explanation),
+        };
+        Ok(data)
+    }
+
+    /// Runs the loaded programs on the frame, and says whether they do what was foretold.
+    fn try_in_kernel(&self, frame: &[u8], foretold: &Explanation) -> Value {
+        match lock(&self.plane).try_frame(frame) {
+            None => json!({ "tried": false, "why": "XDP is not attached" }),
+            Some(Err(error)) => json!({ "tried": false, "why": format!("{error:#}") }),
+            Some(Ok(tried)) => {
+                let differences = differences(&tried, foretold);
+                json!({
+                    "tried": true,
+                    "action": action_word(tried.action),
+                    "frame_octets": tried.frame.len(),
+                    "agrees": differences.is_empty(),
+                    "differences": differences,
+                })
+            }
+        }
+    }
+
+    //--- Verify
+
+    pub(super) fn cache_verify(&self, zone: Option<&str>) -> Result<Value, Failure> {
+        let only = zone.map(known_name).transpose()?;
+        let loaded: Vec<Name> = match &only {
+            Some(zone) if !lock(&self.zones).contains_key(zone) => return Err(unknown_zone(zone)),
+            Some(zone) => vec![zone.clone()],
+            None => {
+                let zones = lock(&self.zones);
+                let loaded = zones.iter().filter(|(_, state)| state.loaded.is_some());
+                loaded.map(|(name, _)| name.clone()).collect()
+            }
+        };
+        let (mut totals, mut unfinished) = (Findings::default(), Vec::new());
+        let mut count = 0;
+        for apex in &loaded {
+            match self.verify_zone(apex)? {
+                Some(found) => {
+                    count += 1;
+                    totals.names += found.names;
+                    totals.pieces += found.pieces;
+                    totals.signed_rrsets += found.signed_rrsets;
+                    totals.problems.extend(found.problems);
+                }
+                None => unfinished.push(apex.to_string()),
+            }
+        }
+        if only.is_none() {
+            totals.problems.extend(verify_table(&self.inspect()?.reader));
+        }
+        let mut data = json!(totals);
+        data["zones"] = json!(count);
+        data["unfinished"] = json!(unfinished);
+        Ok(data)
+    }
+
+    /// Checks a zone as it is published now; none if it changes all the while, or is not published.
+    fn verify_zone(&self, apex: &Name) -> Result<Option<Findings>, Failure> {
+        let mut before = None;
+        for _ in 0..ATTEMPTS {
+            let (inspection, listing) = {
+                let plane = lock(&self.plane);
+                (plane.inspect(), plane.nodes(apex))
+            };
+            let Some(Inspection { reader, .. }) = inspection.filter(|_| !listing.is_empty()) else {
+                return Ok(None);
+            };
+            // What looked changed is the same still: its entry in the table is not right.
+            let insist = before.as_ref() == Some(&listing);
+            let found = verify(&reader, apex, &listing, now(), insist);
+            // The image may have moved to larger maps.
+            let stayed = self.inspect()?.reader.is_of(&reader);
+            if found.is_some() && stayed {
+                return Ok(found);
+            }
+            before = stayed.then_some(listing);
+        }
+        Ok(None)
+    }
+}
+
+fn known_type(text: &str) -> Result<Rtype, Failure> {
+    text.parse().map_err(|_| Failure::new("type", format!("\"{text}\" is no type")))
+}
+
+/// The query as it comes to a device that XDP is attached to, or would; and what the programs are told then.
+fn asking(
+    name: Name,
+    rtype: Rtype,
+    asked: &Asked,
+    told: &maps::Config,
+) -> Result<(Asking, maps::Config), Failure> {
+    let mut told = *told;
+    let family = asked.from.map(|from| usize::from(from.is_ipv6()));
+    let known: Vec<IpAddr> = told.addresses[..told.address_count as usize]
+        .iter()
+        .map(|words| address_of(*words))
+        .collect();
+    let is_meant = |to: &IpAddr| family.is_none_or(|family| usize::from(to.is_ipv6()) == family);
+    let to = match known.iter().copied().find(is_meant) {
+        Some(to) => to,
+        None if known.is_empty() => {
+            let to = SERVERS[family.unwrap_or(0)];
+            told.addresses[0] = address_words(to);
+            told.address_count = 1;
+            to
+        }
+        None => {
+            let family = if family == Some(1) { "IPv6" } else { "IPv4" };
+            return Err(Failure::new("address", format!("XDP serves no {family} address")));
+        }
+    };
+    let from = asked.from.unwrap_or(CLIENTS[usize::from(to.is_ipv6())]);
+    if told.macs == [0; MAX_MACS] {
+        told.macs[0] = maps::mac_word(NO_DEVICE);
+    }
+    if told.ports[0] == 0 {
+        told.ports[0] = PORT.to_be();
+    }
+    let [a, b, c, d, e, f, ..] = told.macs[0].to_ne_bytes();
+    let payload = Some(asked.payload).filter(|payload| *payload != 0);
+    let asking = Asking {
+        name,
+        rtype,
+        payload,
+        dnssec_ok: asked.dnssec_ok && payload.is_some(),
+        from,
+        to,
+        port: u16::from_be(told.ports[0]),
+        mac: [a, b, c, d, e, f],
+    };
+    Ok((asking, told))
+}
+
+/// The address that [`address_words`] has made words of.
+fn address_of(words: [u64; 2]) -> IpAddr {
+    let mut octets = [0; 16];
+    for (place, octet) in octets.iter_mut().zip(words.iter().flat_map(|word| word.to_ne_bytes())) {
+        *place = octet;
+    }
+    let address = Ipv6Addr::from(octets);
+    address.to_ipv4_mapped().map_or(address.into(), IpAddr::V4)
+}
+
+fn action_word(action: u32) -> &'static str {
+    match action {
+        1 => "dropped",
+        2 => "passed up",
+        3 => "answered",
+        _ => "aborted",
+    }
+}
+
+/// What the kernel did otherwise than foretold.
+fn differences(tried: &Tried, foretold: &Explanation) -> Vec<String> {
+    let mut differences = Vec::new();
+    let did = action_word(tried.action);
+    if did != foretold.fate {
+        differences.push(format!("the kernel says: {did}"));
+    }
+    if !tried.counted.iter().any(|outcome| outcome.word() == foretold.outcome) {
+        let counted: Vec<&str> =
+            tried.counted.iter().map(|outcome: &Outcome| outcome.word()).collect();
+        differences.push(format!("the kernel counted {}", counted.join(", ")));
+    }
+    if tried.frame != foretold.frame {
+        let (kernel, here) = (tried.frame.len(), foretold.frame.len());
+        let at = tried.frame.iter().zip(&foretold.frame).position(|(a, b)| a != b);
+        differences.push(match at {
+            Some(at) => format!("the kernel's frame differs from octet {at} on"),
+            None => format!("the kernel's frame has {kernel} octets, and not {here}"),
+        });
+    }
+    differences
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_kernel_does_otherwise_is_said() {
+        let foretold = Explanation::of_tcp();
+        let same = Tried { action: 2, frame: Vec::new(), counted: vec![Outcome::NotUdp] };
+        assert_eq!(differences(&same, &foretold), [""; 0]);
+        let others = Tried { counted: vec![Outcome::Positive, Outcome::NotUdp], ..same.clone() };
+        assert_eq!(differences(&others, &foretold), [""; 0]);
+        let other = Tried { action: 1, frame: vec![0], counted: vec![Outcome::Positive] };
+        let said = ["the kernel says: dropped", "the kernel counted positive"];
+        let octets = "the kernel's frame has 1 octets, and not 0";
+        assert_eq!(differences(&other, &foretold), [said[0], said[1], octets]);
+    }
+
+    #[test]
+    fn a_query_comes_to_what_is_served() {
+        let mut told = maps::Config::new();
+        let asked = |from: Option<&str>| Asked {
+            name: "a.".into(),
+            rtype: "A".into(),
+            dnssec_ok: true,
+            payload: 0,
+            tcp: false,
+            from: from.map(|from| from.parse().expect("an address")),
+        };
+        let asking = |told: &maps::Config, from| {
+            super::asking(Name::root(), Rtype::A, &asked(from), told).map(|(asking, _)| asking)
+        };
+        // Nothing is told: addresses for documentation.
+        assert_eq!(asking(&told, Some("2001:db8::9")).expect("any").to, SERVERS[1]);
+        told.addresses[0] = address_words(IpAddr::from([203, 0, 113, 1]));
+        told.address_count = 1;
+        let to_served = asking(&told, None).expect("served");
+        assert_eq!((to_served.to, to_served.from), (IpAddr::from([203, 0, 113, 1]), CLIENTS[0]));
+        assert_eq!((to_served.payload, to_served.dnssec_ok), (None, false));
+        assert!(asking(&told, Some("2001:db8::9")).is_err());
+    }
+}

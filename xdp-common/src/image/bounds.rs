@@ -1,0 +1,18 @@
+//! How much the programs in the kernel do for one answer: the values of [`Store`](super::Store)'s constants
+//! there. Small, so that the verifier's work is; what exceeds them is the daemon's. Who says what XDP would
+//! do takes them from here.
+
+/// Pieces of an answer: those of NXDOMAIN with NSEC3 are four, two more are a CNAME and its proof.
+pub const MAX_PIECES: usize = 6;
+/// Types at a name that are looked through.
+pub const MAX_TYPES: usize = 32;
+/// CNAMEs that are followed.
+pub const MAX_CHAIN: usize = 3;
+/// Probes for a closest encloser.
+pub const MAX_ENCLOSER_STEPS: usize = 12;
+/// Runs of [`PART`](super::piece::PART) octets in a piece.
+pub const MAX_PARTS: usize = 1;
+/// Pointers to fix in a piece.
+pub const MAX_FIXUPS: usize = 32;
+/// Records in a piece whose owner names are not the question's.
+pub const MAX_OWNERS: usize = 32;
