@@ -82,7 +82,8 @@ const DNS: usize = 42;
 
 /// The programs with a zone in their maps, and the host's engine over the same memory.
 pub struct Rig {
-    loaded: Loaded,
+    /// The programs and their maps.
+    pub loaded: Loaded,
     /// The engine over the same memory.
     pub reader: Reader,
     /// What the programs are told.
@@ -103,7 +104,7 @@ impl Rig {
         Ok(rig)
     }
 
-    fn of_demo(denial: Denial) -> Result<Self> {
+    pub fn of_demo(denial: Denial) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         Self::new(&signed(DEMO, denial, directory.path())?)
     }
@@ -161,7 +162,7 @@ pub fn unsigned((apex, text): (&str, &str)) -> Result<Zone> {
 }
 
 /// A question; `edns` is whether there is an OPT record and whether DO is set in it.
-fn question(name: &[u8], rtype: u16, edns: Option<bool>) -> Vec<u8> {
+pub fn question(name: &[u8], rtype: u16, edns: Option<bool>) -> Vec<u8> {
     let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns.is_some())];
     query.extend(name);
     query.extend(rtype.to_be_bytes());
@@ -172,7 +173,6 @@ fn question(name: &[u8], rtype: u16, edns: Option<bool>) -> Vec<u8> {
     query
 }
 
-/// A message in a frame from the client to the server, of this family and with these tags.
 pub fn framed(payload: Vec<u8>, family: usize, tags: &[(u16, u16)]) -> Result<Frame> {
     Ok(Frame {
         source_mac: CLIENT_MAC,

@@ -3,7 +3,8 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Outcome;
-use xdp_common::maps::{self, Meta, Stats};
+use xdp_common::limit::decide::Count;
+use xdp_common::maps::{self, Meta, OUTCOMES, Stats, Verdicts};
 
 use crate::frame::pinned;
 use crate::hook::Hook;
@@ -14,6 +15,8 @@ static STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(maps::COUNTERS_
 /// No program reads it: it is between daemons.
 #[map]
 static META: Array<Meta> = Array::with_max_entries(1, 0);
+#[map]
+static VERDICTS: PerCpuArray<Verdicts> = PerCpuArray::with_max_entries(maps::COUNTERS_COUNT, 0);
 
 #[inline(always)]
 fn stats<H: Hook>() -> Option<&'static mut Stats> {
@@ -25,8 +28,34 @@ fn stats<H: Hook>() -> Option<&'static mut Stats> {
 #[inline(always)]
 pub fn outcome<H: Hook>(outcome: Outcome) {
     if let Some(stats) = stats::<H>() {
-        // The compiler knows that it is below 31, the verifier does not.
-        stats.outcomes[pinned(outcome.index()) & 31] += 1;
+        // The compiler knows that it is small, the verifier does not.
+        stats.outcomes[pinned(outcome.index()) & (OUTCOMES - 1)] += 1;
+    }
+}
+
+/// Counts what became of a packet, by the place of the outcome.
+#[inline(always)]
+pub fn outcome_at<H: Hook>(place: usize) {
+    if let Some(stats) = stats::<H>() {
+        stats.outcomes[place & (OUTCOMES - 1)] += 1;
+    }
+}
+
+/// Counts what the limiter decided.
+#[inline(always)]
+pub fn verdict<H: Hook>(what: Count) {
+    // SAFETY: as in `stats`.
+    let verdicts = unsafe { VERDICTS.get_ptr_mut(H::COUNTERS).map(|verdicts| &mut *verdicts) };
+    if let Some(verdicts) = verdicts {
+        match what {
+            Count::Class(class, verdict) => {
+                verdicts.classes[pinned(class) & 7][pinned(verdict.index()) & 3] += 1;
+            }
+            Count::Total(verdict) => verdicts.totals[pinned(verdict.index()) & 3] += 1,
+            Count::Exempt => verdicts.exempt += 1,
+            Count::BlockedPrefix => verdicts.blocked_prefix += 1,
+            Count::BlockedName => verdicts.blocked_name += 1,
+        }
     }
 }
 
@@ -34,7 +63,7 @@ pub fn outcome<H: Hook>(outcome: Outcome) {
 #[inline(always)]
 pub fn answer<H: Hook>(outcome: usize, query: usize, response: usize) {
     if let Some(stats) = stats::<H>() {
-        stats.outcomes[outcome & 31] += 1;
+        stats.outcomes[outcome & (OUTCOMES - 1)] += 1;
         stats.octets_in += query as u64;
         stats.octets_out += response as u64;
     }

@@ -42,6 +42,25 @@ pub fn scratch() -> Option<&'static mut Scratch> {
     unsafe { SCRATCH.get_ptr_mut(0).map(|scratch| &mut *scratch) }
 }
 
+/// Wall-clock seconds since 1970, truncated, and late by [`FRESH_TICKS`] at most; 0 if the daemon has not
+/// said what the time is.
+#[inline(always)]
+pub fn now_s(config: &Config) -> u32 {
+    if config.booted_at_s == 0 {
+        return 0;
+    }
+    // SAFETY: as in `scratch`; the helpers take nothing.
+    let clock = unsafe {
+        let Some(clock) = CLOCK.get_ptr_mut(0).map(|clock| &mut *clock) else { return 0 };
+        let ticks = bpf_jiffies64();
+        if ticks.wrapping_sub(clock.at_ticks) >= FRESH_TICKS {
+            *clock = Clock { at_ticks: ticks, boot_s: bpf_ktime_get_boot_ns() / NS_PER_S };
+        }
+        clock
+    };
+    (config.booted_at_s + clock.boot_s) as u32
+}
+
 /// The image in maps, and the configuration beside it. `MADE` is whether there may be a piece that was
 /// made from a DNAME: pieces from two places are twice as much to verify.
 pub struct Maps<const MADE: bool = false> {
@@ -60,26 +79,6 @@ impl<const MADE: bool> Maps<MADE> {
     pub fn changes(&self) -> Option<u64> {
         // SAFETY: the word lies inside the chunk; the daemon stores it as a whole, and any value will do.
         SLAB.get_ptr(0).map(|chunk| unsafe { chunk.cast::<u64>().read_volatile() })
-    }
-
-    /// Wall-clock seconds since 1970, truncated, and late by [`FRESH_TICKS`] at most; 0 if the daemon has
-    /// not said what the time is.
-    #[inline(always)]
-    pub fn now_s(&self) -> u32 {
-        let booted_at_s = self.config.booted_at_s;
-        if booted_at_s == 0 {
-            return 0;
-        }
-        // SAFETY: as in `scratch`; the helpers take nothing.
-        let clock = unsafe {
-            let Some(clock) = CLOCK.get_ptr_mut(0).map(|clock| &mut *clock) else { return 0 };
-            let ticks = bpf_jiffies64();
-            if ticks.wrapping_sub(clock.at_ticks) >= FRESH_TICKS {
-                *clock = Clock { at_ticks: ticks, boot_s: bpf_ktime_get_boot_ns() / NS_PER_S };
-            }
-            clock
-        };
-        (booted_at_s + clock.boot_s) as u32
     }
 
     /// What the daemon says.

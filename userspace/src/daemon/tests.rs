@@ -17,7 +17,11 @@ use super::*;
 use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
+use xdp_common::limit::Limited;
+use xdp_common::maps::Verdicts;
+
 use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus};
+use crate::server::limits::Limits;
 use crate::server::{Engine, testing};
 
 const WEEK: u32 = 7 * 86400;
@@ -29,6 +33,7 @@ struct Told {
     refuse: bool,
     interfaces: Vec<String>,
     settled: usize,
+    limits: Arc<Limits>,
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
@@ -83,6 +88,19 @@ impl DataPlane for FakePlane {
 
     fn end(&mut self) -> anyhow::Result<()> {
         self.detach(None).map(drop)
+    }
+
+    fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()> {
+        lock(&self.0).limits = Arc::clone(limits);
+        Ok(())
+    }
+
+    fn verdicts(&self) -> Verdicts {
+        Verdicts::default()
+    }
+
+    fn limited(&self) -> Vec<Limited> {
+        Vec::new()
     }
 
     fn tick(&mut self) {}

@@ -7,12 +7,14 @@
 //! | load the programs | [`load::Loaded`] |
 //! | attach one | [`attach::Attachment`] |
 //! | keep XDP when the daemon ends | [`pins`] |
+//! | tell the limiter | [`limiting`] |
 //! | share memory with the kernel | [`memory`] |
 
 pub mod attach;
 pub mod clock;
 pub mod foreground;
 pub mod interface;
+pub mod limiting;
 pub mod load;
 pub mod memory;
 pub mod object;

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use xdp_common::limit::Limited;
+use xdp_common::maps::Verdicts;
 use xdp_common::{Outcome, maps};
 
 use crate::compile::Reader;
 use crate::compile::inspect::verify::Listing;
 use crate::config::XdpMode;
 use crate::server::Engine;
+use crate::server::limits::Limits;
 use crate::zone::{Name, Zone};
 
 /// The data plane: compiled zones in memory and, where XDP is attached, in its maps.
@@ -60,6 +63,17 @@ pub trait DataPlane: Send {
     fn try_frame(&mut self, _frame: &[u8]) -> Option<anyhow::Result<Tried>> {
         None
     }
+    /// Limits rates from now on as this says, in place of what was said before; all of it takes effect
+    /// between two packets, except long lists, which do so entry by entry. On an error what was said before
+    /// stays.
+    fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()>;
+
+    /// What the limiter decided in XDP and in TCX, summed up.
+    fn verdicts(&self) -> Verdicts;
+
+    /// The netblocks that XDP and TCX limit, or are about to, in no order; and, some seconds old, those that
+    /// they no longer do.
+    fn limited(&self) -> Vec<Limited>;
 
     /// Called about once a second, so that XDP's idea of wall-clock time stays right.
     fn tick(&mut self);
