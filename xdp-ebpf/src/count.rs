@@ -3,7 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Outcome;
-use xdp_common::maps::{self, Meta, Stats};
+use xdp_common::maps::{self, Meta, Probed, Stats};
 
 use crate::frame::pinned;
 use crate::hook::Hook;
@@ -14,6 +14,9 @@ static STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(maps::COUNTERS_
 /// No program reads it: it is between daemons.
 #[map]
 static META: Array<Meta> = Array::with_max_entries(1, 0);
+
+#[map]
+static PROBE: PerCpuArray<Probed> = PerCpuArray::with_max_entries(maps::COUNTERS_COUNT, 0);
 
 #[inline(always)]
 fn stats<H: Hook>() -> Option<&'static mut Stats> {
@@ -45,5 +48,16 @@ pub fn answer<H: Hook>(outcome: usize, query: usize, response: usize) {
 pub fn grown_at_head<H: Hook>() {
     if let Some(stats) = stats::<H>() {
         stats.grown_at_head += 1;
+    }
+}
+
+/// Counts a packet that the probe tried, and whether it had room: each is 0 or 1.
+#[inline(always)]
+pub fn probed<H: Hook>(at_tail: u64, at_head: u64) {
+    // SAFETY: as in `stats`.
+    if let Some(probed) = unsafe { PROBE.get_ptr_mut(H::COUNTERS).map(|probed| &mut *probed) } {
+        probed.packets += 1;
+        probed.at_tail += at_tail;
+        probed.at_head += at_head;
     }
 }

@@ -10,6 +10,7 @@
 mod count;
 mod frame;
 mod hook;
+mod probe;
 mod stages;
 mod store;
 
@@ -111,6 +112,18 @@ pub fn tcx_send(context: TcContext) -> i32 {
 #[classifier]
 pub fn tcx_send_made(context: TcContext) -> i32 {
     stages::send_made(&context)
+}
+
+/// [`probe::xdp`]; not of the chain above.
+#[xdp]
+pub fn probe(context: XdpContext) -> u32 {
+    probe::xdp(&context)
+}
+
+/// [`probe::tcx`].
+#[classifier]
+pub fn tcx_probe(context: TcContext) -> i32 {
+    probe::tcx(&context)
 }
 
 /// Never reached: the verifier refuses a program in which it could be.
