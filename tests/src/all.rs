@@ -5,6 +5,7 @@ mod datapath;
 mod kernel;
 mod limiting;
 mod pinned;
+mod probe;
 mod serving;
 mod wire;
 
@@ -143,6 +144,8 @@ const TESTS: &[Test] = &[
         name: "pinned::what_is_pinned_answers_while_nobody_can",
         run: pinned::what_is_pinned_answers_while_nobody_can,
     },
+    Test { name: "probe::each_device_gets_its_path", run: probe::each_device_gets_its_path },
+    Test { name: "probe::what_comes_is_looked_at", run: probe::what_comes_is_looked_at },
     Test {
         name: "oracle::the_daemon_answers_as_knotd_does",
         run: answers::the_daemon_answers_as_knotd_does,

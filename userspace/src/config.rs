@@ -785,7 +785,8 @@ interfaces = []
 mode = "auto"
 # Some devices hand XDP packets with no room for an answer: veth and other virtual devices, and generic
 # mode. There a program on TCX (Linux 6.6) answers on the socket buffer behind XDP. "auto": on such
-# devices. "on": on all. "off": the daemon's sockets answer what XDP has no room for.
+# devices. "on": on all. "off": the daemon's sockets answer what XDP has no room for. `sealdns xdp probe`
+# tells what a device needs.
 tcx = "auto"
 # UDP ports answered in XDP.
 ports = [53]

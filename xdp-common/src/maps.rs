@@ -9,6 +9,7 @@
 //! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
 //! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
 //! | [`META`] | array, one entry | [`Meta`] | daemon | the next daemon |
+//! | [`PROBE`] | per-CPU array, an entry per hook | [`Probed`] | the probe | `xdp probe` |
 //! | [`PROGRAMS`] | program array | program | daemon, once | XDP |
 //! | [`TCX_PROGRAMS`] | program array | program | daemon, once | TCX |
 //! | [`POLICY`] | array, two halves | [`Rules`](crate::limit::Rules) | daemon | XDP, TCX |
@@ -74,6 +75,15 @@ pub const LIMITED: &str = "LIMITED";
 pub const LIMITED_COUNT: u32 = 1 << 12;
 /// Name of the map with the counters of verdicts; places as in [`STATS`].
 pub const VERDICTS: &str = "VERDICTS";
+
+/// Name of the map with what the probe found.
+pub const PROBE: &str = "PROBE";
+/// The program that probes, and with [`TCX_PREFIX`] the one on TCX.
+pub const PROBE_PROGRAM: &str = "probe";
+/// By how many octets an answer grows at most: the probe asks for so many.
+pub const PROBE_GROWTH: i32 = 1232;
+/// The ethertype of the probe's own frames: one for local experiments (IEEE 802).
+pub const PROBE_ETHERTYPE: u16 = 0x88b5;
 
 /// Name of the map with the programs that are called at the end of others.
 pub const PROGRAMS: &str = "PROGRAMS";
@@ -271,6 +281,18 @@ impl Default for Stats {
     fn default() -> Stats {
         Stats::new()
     }
+}
+
+/// What the probe found on one CPU.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probed {
+    /// Packets that were tried.
+    pub packets: u64,
+    /// Those that could be made [`PROBE_GROWTH`] octets longer at their tail.
+    pub at_tail: u64,
+    /// Those that could not, but had head room.
+    pub at_head: u64,
 }
 
 /// What a daemon tells the next one, which takes over what is pinned.

@@ -4,7 +4,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Outcome;
 use xdp_common::limit::decide::Count;
-use xdp_common::maps::{self, Meta, OUTCOMES, Stats, Verdicts};
+use xdp_common::maps::{self, Meta, OUTCOMES, Probed, Stats, Verdicts};
 
 use crate::frame::pinned;
 use crate::hook::Hook;
@@ -17,6 +17,9 @@ static STATS: PerCpuArray<Stats> = PerCpuArray::with_max_entries(maps::COUNTERS_
 static META: Array<Meta> = Array::with_max_entries(1, 0);
 #[map]
 static VERDICTS: PerCpuArray<Verdicts> = PerCpuArray::with_max_entries(maps::COUNTERS_COUNT, 0);
+
+#[map]
+static PROBE: PerCpuArray<Probed> = PerCpuArray::with_max_entries(maps::COUNTERS_COUNT, 0);
 
 #[inline(always)]
 fn stats<H: Hook>() -> Option<&'static mut Stats> {
@@ -74,5 +77,16 @@ pub fn answer<H: Hook>(outcome: usize, query: usize, response: usize) {
 pub fn grown_at_head<H: Hook>() {
     if let Some(stats) = stats::<H>() {
         stats.grown_at_head += 1;
+    }
+}
+
+/// Counts a packet that the probe tried, and whether it had room: each is 0 or 1.
+#[inline(always)]
+pub fn probed<H: Hook>(at_tail: u64, at_head: u64) {
+    // SAFETY: as in `stats`.
+    if let Some(probed) = unsafe { PROBE.get_ptr_mut(H::COUNTERS).map(|probed| &mut *probed) } {
+        probed.packets += 1;
+        probed.at_tail += at_tail;
+        probed.at_head += at_head;
     }
 }

@@ -25,7 +25,7 @@ const OFFSET_MASK: usize = 0xfff;
 
 /// What veth and most drivers leave in front of a packet (XDP_PACKET_HEADROOM is 256, of which the
 /// kernel keeps 40 for its own frame record).
-const HEAD_ROOM: usize = 216;
+pub const HEAD_ROOM: usize = 216;
 
 /// The longest run of headers and question that moves with the start: Ethernet with two tags, IPv6,
 /// UDP, DNS header, and the longest question.

@@ -13,6 +13,7 @@ mod count;
 mod frame;
 mod hook;
 mod limiter;
+mod probe;
 mod stages;
 mod store;
 
@@ -126,6 +127,18 @@ pub fn tcx_send_made(context: TcContext) -> i32 {
 #[classifier]
 pub fn tcx_limit(context: TcContext) -> i32 {
     stages::limit(&context)
+}
+
+/// [`probe::xdp`]; not of the chain above.
+#[xdp]
+pub fn probe(context: XdpContext) -> u32 {
+    probe::xdp(&context)
+}
+
+/// [`probe::tcx`].
+#[classifier]
+pub fn tcx_probe(context: TcContext) -> i32 {
+    probe::tcx(&context)
 }
 
 /// Never reached: the verifier refuses a program in which it could be.

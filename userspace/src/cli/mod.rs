@@ -10,6 +10,7 @@ pub mod key;
 mod logging;
 mod output;
 mod pins;
+mod probe;
 mod run;
 pub mod sign;
 mod stats;
@@ -77,7 +78,7 @@ enum Command {
     /// Zones: list, status, reload, check
     #[command(subcommand)]
     Zone(zone::ZoneCommand),
-    /// XDP: attach, detach, status
+    /// XDP: probe, attach, detach, status
     #[command(subcommand)]
     Xdp(xdp::XdpCommand),
     /// Compiled zones in the maps: status, lookup, explain, verify

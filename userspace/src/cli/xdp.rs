@@ -4,7 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::output::{CommandResult, Exit, Output, cell, table};
-use super::{Global, PATIENCE, logging, pins};
+use super::{Global, PATIENCE, logging, pins, probe};
 use crate::config::XdpMode;
 use crate::control::protocol::Request;
 use crate::datapath::foreground;
@@ -17,6 +17,8 @@ pub enum XdpCommand {
         #[command(flatten)]
         pins: pins::PinArgs,
     },
+    /// Find out which path a device needs, by trying, and what to change (exit 3 if anything)
+    Probe(probe::ProbeArgs),
     /// Attach XDP to one more interface, until the daemon ends (or pinned, as the configuration says)
     Attach {
         /// The interface's name
@@ -86,6 +88,7 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
                 }
             });
         }
+        XdpCommand::Probe(args) => return probe::run(args, output),
         XdpCommand::Attach { interface, foreground: true, mode } => {
             logging::start(global.json);
             let counters = foreground::attach(interface, (*mode).into(), |attachment| {

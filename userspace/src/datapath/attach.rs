@@ -11,6 +11,7 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as
 
 use super::interface::{Interface, InterfaceError};
 use super::pins::{LinkPins, PinsError, open_link, pin_link};
+use super::probe::findings::lacks_room;
 use crate::config::XdpMode;
 
 /// A program attached to an interface; detached when dropped, or when the process ends, however, unless it
@@ -215,11 +216,9 @@ impl Attachment {
         self.mode
     }
 
-    /// Whether XDP sees packets that have no room for an answer: socket buffers in generic mode, and on
-    /// virtual devices what sockets have sent. A bond's packets are those of its network cards.
+    /// Whether XDP sees packets that have no room for an answer, by what is known of the device.
     pub fn lacks_room(&self) -> bool {
-        let kind = self.interface.kind.as_str();
-        self.mode == XdpMode::Generic || !(kind.is_empty() || kind == "bond")
+        lacks_room(&self.interface.kind, self.mode)
     }
 
     /// Whether a program stands on TCX behind XDP.
@@ -348,16 +347,25 @@ fn link(program: &mut Xdp, interface: &Interface, mode: XdpMode) -> Result<XdpLi
     attached.and_then(|id| program.take_link(id)).map_err(|error| explain(error, interface, mode))
 }
 
-fn explain(error: ProgramError, interface: &Interface, mode: XdpMode) -> AttachError {
-    let name = interface.name.clone();
-    let errno = match &error {
+/// What the system said when a program could not be attached.
+pub fn reason(error: &ProgramError) -> io::Error {
+    errno(error).map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
+}
+
+fn errno(error: &ProgramError) -> Option<i32> {
+    match error {
         ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
         // When a link is refused with EINVAL, aya tries the older way, which tells the same.
         ProgramError::XdpError(aya::programs::xdp::XdpError::NetlinkError(error)) => {
             error.raw_os_error()
         }
         _ => None,
-    };
+    }
+}
+
+fn explain(error: ProgramError, interface: &Interface, mode: XdpMode) -> AttachError {
+    let name = interface.name.clone();
+    let errno = errno(&error);
     match errno {
         Some(libc::EPERM | libc::EACCES) => AttachError::Permission(name),
         // Another was attached between our look and our attempt.
@@ -382,10 +390,7 @@ fn explain(error: ProgramError, interface: &Interface, mode: XdpMode) -> AttachE
 }
 
 fn explain_tcx(error: ProgramError, name: &str) -> AttachError {
-    let errno = match &error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
-        _ => None,
-    };
+    let errno = errno(&error);
     match errno {
         Some(libc::EPERM | libc::EACCES) => AttachError::Permission(name.to_owned()),
         Some(libc::EINVAL) => AttachError::NoTcx(name.to_owned()),

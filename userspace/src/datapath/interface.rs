@@ -3,14 +3,12 @@
 //! Not from /sys: that shows the network namespace it was mounted in, which need not be ours.
 
 use std::io;
-use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::net::if_::{if_nameindex, if_nametoindex};
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
-};
+use nix::sys::socket::SockProtocol;
 
+use super::netlink::{self, attributes, text, word};
 use crate::config::XdpMode;
 
 /// An Ethernet interface.
@@ -78,14 +76,11 @@ impl Interface {
     /// `name` is what it was called last, for errors.
     pub fn at(index: u32, name: &str) -> Result<Option<Interface>, InterfaceError> {
         let cannot_ask = |source| InterfaceError::Ask { name: name.to_owned(), source };
-        let reply = match ask(index) {
-            Ok(reply) => reply,
+        let link = match link(index) {
+            Ok(link) => link,
             Err(error) if error.raw_os_error() == Some(libc::ENODEV) => return Ok(None),
             Err(error) => return Err(cannot_ask(error)),
         };
-        let link = read(&reply).ok_or_else(|| {
-            cannot_ask(io::Error::new(io::ErrorKind::InvalidData, "an answer that is cut off"))
-        })?;
         match link.mac {
             Some(mac) if link.hardware == libc::ARPHRD_ETHER => {
                 Ok(Some(Interface { name: link.name, index, mac, kind: link.kind, xdp: link.xdp }))
@@ -102,79 +97,73 @@ fn known() -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Octets of a netlink header, of what describes a link, and of an attribute's header.
-const HEADER: usize = 16;
+/// Octets of what describes a link (struct ifinfomsg).
 const LINK: usize = 16;
-const ATTRIBUTE: usize = 4;
 
 /// Attributes of a link (linux/if_link.h).
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
-/// Flags beside the number of an attribute's type.
-const NLA_TYPE_MASK: u16 = 0x3fff;
+const IFLA_PARENT_DEV_NAME: u16 = 56;
+const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
 
-/// Asks for one link (RTM_GETLINK); gives the message that answers.
+/// Asks for one link (RTM_GETLINK).
+pub(super) fn link(index: u32) -> io::Result<Link> {
+    read(&ask(index)?).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, CUT_OFF))
+}
+
+const CUT_OFF: &str = "an answer that is cut off";
+
 fn ask(index: u32) -> io::Result<Vec<u8>> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkRoute,
-    )?;
-    let mut request = [0; HEADER + LINK];
-    request[..4].copy_from_slice(&((HEADER + LINK) as u32).to_ne_bytes());
-    request[4..6].copy_from_slice(&libc::RTM_GETLINK.to_ne_bytes());
-    request[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
-    request[HEADER + 4..HEADER + 8].copy_from_slice(&index.to_ne_bytes());
-    sendto(socket.as_raw_fd(), &request, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
-    // The kernel's own limit for a message about a link is below this.
-    let mut reply = vec![0; 1 << 16];
-    let len = recv(socket.as_raw_fd(), &mut reply, MsgFlags::empty())?;
-    reply.truncate(len);
-    let kind = reply.get(4..6).map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
-    match kind {
-        Some(libc::RTM_NEWLINK) => Ok(reply),
-        // An error is a negative errno (struct nlmsgerr).
-        Some(kind) if kind == libc::NLMSG_ERROR as u16 => {
-            let errno = word(&reply, HEADER).map_or(0, |errno| (errno as i32).wrapping_neg());
-            Err(io::Error::from_raw_os_error(errno))
-        }
+    let mut request = [0; LINK];
+    request[4..8].copy_from_slice(&index.to_ne_bytes());
+    let reply = netlink::ask(SockProtocol::NetlinkRoute, libc::RTM_GETLINK, &request)?;
+    match reply.kind {
+        libc::RTM_NEWLINK => Ok(reply.body),
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "an answer of another kind")),
     }
 }
 
-fn word(octets: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(octets.get(at..)?.first_chunk().copied()?))
-}
-
 /// What a message says of a link.
-#[derive(Debug)]
-struct Link {
+#[derive(Debug, Default)]
+pub(super) struct Link {
     /// Its hardware type (linux/if_arp.h).
     hardware: u16,
     name: String,
-    kind: String,
+    pub(super) kind: String,
     mac: Option<[u8; 6]>,
     xdp: Option<Attached>,
+    /// The largest packet without its Ethernet header, in octets.
+    pub(super) mtu: u32,
+    /// The number of the bridge or bond that it is a port of.
+    pub(super) master: Option<u32>,
+    /// The bus that its hardware is on, and its name there.
+    pub(super) bus: String,
+    pub(super) parent: String,
 }
 
-/// Reads a message about a link; `None` if it is cut off.
+/// Reads the body of a message about a link; `None` if it is cut off.
 fn read(message: &[u8]) -> Option<Link> {
-    let link = message.get(HEADER..HEADER + LINK)?;
-    let hardware = u16::from_ne_bytes([link[2], link[3]]);
-    let (mut name, mut kind, mut mac, mut xdp) = (String::new(), String::new(), None, None);
-    for (attribute, value) in attributes(&message[HEADER + LINK..]) {
+    let header = message.get(..LINK)?;
+    let hardware = u16::from_ne_bytes([header[2], header[3]]);
+    let mut link = Link { hardware, ..Link::default() };
+    for (attribute, value) in attributes(&message[LINK..]) {
         match attribute {
-            IFLA_ADDRESS => mac = value.try_into().ok(),
-            IFLA_IFNAME => name = text(value),
+            IFLA_ADDRESS => link.mac = value.try_into().ok(),
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_MTU => link.mtu = word(value, 0)?,
+            IFLA_MASTER => link.master = word(value, 0),
+            IFLA_PARENT_DEV_NAME => link.parent = text(value),
+            IFLA_PARENT_DEV_BUS_NAME => link.bus = text(value),
             IFLA_LINKINFO => {
                 let found = attributes(value).find(|(attribute, _)| *attribute == IFLA_INFO_KIND);
-                kind = found.map(|(_, value)| text(value)).unwrap_or_default();
+                link.kind = found.map(|(_, value)| text(value)).unwrap_or_default();
             }
             IFLA_XDP => {
                 let (mut mode, mut id) = (None, 0);
@@ -192,29 +181,12 @@ fn read(message: &[u8]) -> Option<Link> {
                         _ => {}
                     }
                 }
-                xdp = mode.map(|mode| Attached { id, mode });
+                link.xdp = mode.map(|mode| Attached { id, mode });
             }
             _ => {}
         }
     }
-    Some(Link { hardware, name, kind, mac, xdp })
-}
-
-/// A string that may end in a zero.
-fn text(value: &[u8]) -> String {
-    String::from_utf8_lossy(value.strip_suffix(b"\0").unwrap_or(value)).into_owned()
-}
-
-/// The attributes in a run of them, up to one that is cut off.
-fn attributes(mut octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let header: [u8; ATTRIBUTE] = *octets.first_chunk()?;
-        let len = usize::from(u16::from_ne_bytes([header[0], header[1]]));
-        let attribute = u16::from_ne_bytes([header[2], header[3]]) & NLA_TYPE_MASK;
-        let value = octets.get(ATTRIBUTE..len)?;
-        octets = octets.get(len.next_multiple_of(4)..).unwrap_or_default();
-        Some((attribute, value))
-    })
+    Some(link)
 }
 
 #[cfg(test)]
@@ -240,7 +212,7 @@ mod tests {
         let message = ask(if_nametoindex("lo").unwrap()).unwrap();
         assert!(read(&message).is_some());
         for len in 0..message.len() {
-            assert_eq!(read(&message[..len]).is_some(), len >= HEADER + LINK);
+            assert_eq!(read(&message[..len]).is_some(), len >= LINK);
         }
     }
 }

@@ -8,18 +8,22 @@
 //! | attach one | [`attach::Attachment`] |
 //! | keep XDP when the daemon ends | [`pins`] |
 //! | tell the limiter | [`limiting`] |
+//! | find out what a device needs | [`probe`] |
 //! | share memory with the kernel | [`memory`] |
 
 pub mod attach;
 pub mod clock;
+pub mod device;
 pub mod foreground;
 pub mod interface;
 pub mod limiting;
 pub mod load;
 pub mod memory;
+mod netlink;
 pub mod object;
 pub mod pins;
 pub mod plane;
+pub mod probe;
 pub mod seam;
 
 pub use plane::{Plane, open};

@@ -5,6 +5,8 @@
 //! packets, so that no query is lost. The same happens to what an earlier daemon has pinned, once the zones
 //! are loaded: until then its programs answer from its maps.
 
+mod takeover;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
 use std::net::IpAddr;
@@ -24,11 +26,13 @@ use xdp_common::maps::{
 
 use super::attach::{self, Attachment};
 use super::clock;
+use super::device::Device;
 use super::interface::Interface;
 use super::limiting::{self, Written};
-use super::load::{self, Counters, HookCounters, Loaded, PinnedCounters};
+use super::load::{self, Counters, HookCounters, Loaded};
 use super::memory::{Mapping, Size, wait_for_programs};
 use super::pins::Pins;
+use super::probe::findings::{self, Severity};
 use super::seam::{self, DataPlane, Inspection, MapStatus, PlaneStatus, Tried};
 use crate::compile::inspect::verify::Listing;
 use crate::compile::{Image, PublishError, Retired, buckets_for};
@@ -36,6 +40,7 @@ use crate::config::{Config, OnExit, TcxMode, XdpMode};
 use crate::server::Engine;
 use crate::server::limits::Limits;
 use crate::zone::{Name, Zone};
+use takeover::Previous;
 
 /// The least memory that is made: some 40,000 typical names.
 const FLOOR: Size = Size { slab: 16 << 20, buckets: 8192 };
@@ -98,13 +103,6 @@ pub struct Plane {
     /// What was decided by programs that were replaced.
     carried_verdicts: Verdicts,
     load: Load,
-}
-
-/// What an earlier daemon pinned.
-struct Previous {
-    /// The set that its programs are in; none if they are not among what is pinned.
-    set: Option<u32>,
-    counters: Option<PinnedCounters>,
 }
 
 impl Plane {
@@ -275,102 +273,6 @@ impl Plane {
         Ok(())
     }
 
-    //--- Pins
-
-    fn open_pins(&mut self) -> anyhow::Result<()> {
-        if let (Some(folder), None) = (&self.pin_folder, &self.pins) {
-            self.pins = Some(Pins::open(folder, &self.user)?);
-        }
-        Ok(())
-    }
-
-    /// Pins what is loaded, or what is new of it; `is_new` if it is all new.
-    fn pin(&mut self, is_new: bool) -> anyhow::Result<()> {
-        if let (Some(pins), Some(loaded)) = (&mut self.pins, &mut self.loaded) {
-            pins.pin(loaded, is_new)?;
-        }
-        Ok(())
-    }
-
-    /// Takes over what an earlier daemon pinned for this interface, if there is anything that fits.
-    fn adopt(&mut self, interface: &Interface) -> anyhow::Result<Option<Attachment>> {
-        let Some(pins) = &self.pins else { return Ok(None) };
-        let links = pins.links_of(interface.index);
-        let Some(adopted) = Attachment::adopt(interface, self.mode, links)? else {
-            return Ok(None);
-        };
-        let set = adopted.adopted().and_then(|program| pins.set_of(program));
-        // If a daemon was killed while it replaced programs there are two, and the later counts for both.
-        if self.previous.as_ref().is_none_or(|previous| previous.set < set) {
-            let counters = set.and_then(|set| pins.counters_of(set));
-            self.previous = Some(Previous { set, counters });
-        }
-        Ok(Some(adopted))
-    }
-
-    /// Detaches what is pinned for interfaces that are not the configuration's any more.
-    fn unpin_others(&mut self) {
-        let Some(pins) = &self.pins else { return };
-        for index in pins.interfaces() {
-            if self.attachments.iter().all(|one| one.interface().index != index) {
-                tracing::warn!(
-                    index,
-                    "detached from an interface that the configuration does not name"
-                );
-                pins.links_of(index).remove_xdp();
-                pins.links_of(index).remove_tcx();
-            }
-        }
-        self.keep_pins();
-    }
-
-    /// Removes the pins of maps and programs that nothing runs.
-    fn keep_pins(&self) {
-        if let Some(pins) = &self.pins {
-            let runs: Vec<u32> = self.previous.iter().filter_map(|one| one.set).collect();
-            pins.keep(&runs);
-        }
-    }
-
-    /// Tells a next daemon what was counted before, now that `old` programs are replaced too.
-    fn carry(&mut self, old: Option<&Loaded>) {
-        let sums = HOOKS.map(|(hook, _)| {
-            let mut sums = self.carried[hook as usize];
-            load::add(&mut sums, &self.counted_before(hook));
-            if let Some(Ok(counters)) = old.map(|old| old.counters(hook)) {
-                load::add(&mut sums, &counters);
-            }
-            sums
-        });
-        if let Some(Err(error)) = self.loaded.as_mut().map(|loaded| loaded.carry(&sums)) {
-            tracing::warn!("a next daemon will not know what was counted: {error}");
-        }
-    }
-
-    /// What the programs of an earlier daemon have counted, while they run.
-    fn counted_before(&self, hook: u32) -> Counters {
-        let previous = self.previous.as_ref().and_then(|previous| previous.counters.as_ref());
-        match previous.map(|previous| previous.counters(hook)) {
-            Some(Ok(counters)) => counters,
-            Some(Err(error)) => {
-                tracing::warn!("the counters of what is pinned cannot be read: {error}");
-                [0; _]
-            }
-            None => [0; _],
-        }
-    }
-
-    /// From here on what the earlier daemon's programs have counted is ours, and they are gone.
-    fn inherit(&mut self) {
-        for (hook, _) in HOOKS {
-            let counted = self.counted_before(hook);
-            load::add(&mut self.carried[hook as usize], &counted);
-        }
-        self.previous = None;
-        self.carry(None);
-        self.keep_pins();
-    }
-
     /// Waits until nobody reads any more what was replaced before: neither XDP nor our own engine.
     fn wait_for_readers(&self) {
         if self.loaded.is_some()
@@ -442,25 +344,6 @@ impl Plane {
     }
 }
 
-/// A daemon that fails before it serves leaves what is pinned as it was.
-impl Drop for Plane {
-    fn drop(&mut self) {
-        if self.is_settled {
-            return;
-        }
-        let is_ours = |one: &mut Attachment| one.adopted().is_none();
-        self.attachments.extract_if(.., is_ours).for_each(Attachment::detach);
-        match self.pins.take() {
-            Some(pins) if self.attachments.is_empty() => pins.remove(),
-            Some(mut pins) => {
-                let runs: Vec<u32> = self.previous.iter().filter_map(|one| one.set).collect();
-                pins.drop_set(&runs);
-            }
-            None => {}
-        }
-    }
-}
-
 impl DataPlane for Plane {
     fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<()> {
         // Known before the names are: an encloser is looked for from there.
@@ -519,6 +402,7 @@ impl DataPlane for Plane {
             self.load()?;
         }
         self.pin(false)?;
+        let interface_at = interface.clone();
         // Known before the first packet comes.
         self.config.macs[self.attachments.len()] = mac_word(interface.mac);
         self.tell();
@@ -543,6 +427,9 @@ impl DataPlane for Plane {
         });
         self.tell_macs();
         self.pin(false)?;
+        if attached.is_ok() {
+            warn_of(&interface_at);
+        }
         Ok(attached?)
     }
 
@@ -709,6 +596,18 @@ impl DataPlane for Plane {
 }
 
 const NOT_LOADED: &str = "the programs are not loaded";
+
+/// Says what is known to stand in the way of answers on a device.
+fn warn_of(interface: &Interface) {
+    // A device that cannot be asked has been attached to all the same.
+    let Ok(device) = Device::at(interface.index) else { return };
+    let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+    let found = findings::of(&interface.name, &device, cpus).into_iter();
+    for problem in found.filter(|finding| finding.severity == Severity::Problem) {
+        let (interface, fix) = (&interface.name, problem.fix.unwrap_or_default());
+        tracing::warn!(interface, fix, "{}", problem.what);
+    }
+}
 
 /// Whether a program is to stand on TCX behind XDP.
 fn wants_tcx(mode: TcxMode, attachment: &Attachment) -> bool {

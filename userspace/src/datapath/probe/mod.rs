@@ -1,0 +1,206 @@
+//! Which path a device needs: found by trying, as far as that disturbs nobody, and else by what is known.
+//!
+//! Always tried: the programs in this kernel, a packet in no device, a frame of our own behind the driver.
+//! Only where it is allowed: a program in the driver, which sees what packets come. Some drivers set up
+//! their queues anew for it and lose packets. No frame is ever sent.
+
+pub mod findings;
+pub mod trial;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::device::Device;
+use super::interface::{Interface, InterfaceError};
+use crate::config::XdpMode;
+use findings::{Finding, Severity, lacks_room};
+use trial::{Room, Trial, Tried};
+
+/// Where a kernel with BTF shows it.
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// What was found of a device.
+#[derive(Debug, Serialize)]
+pub struct Probe {
+    /// The interface's name.
+    pub interface: String,
+    /// What it is; `None` if it is no Ethernet device.
+    pub device: Option<Device>,
+    /// What was tried of the kernel and the device.
+    pub tried: Vec<Tried>,
+    /// Room of a packet in no device.
+    pub test_run: Option<Room>,
+    /// Room of a frame behind the driver, on TCX.
+    pub tcx: Option<Room>,
+    /// Room of packets that came while a program was attached.
+    pub received: Option<Room>,
+    /// The path that it needs.
+    pub path: Way,
+    /// All that is to be known.
+    pub findings: Vec<Finding>,
+}
+
+/// A path for answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// XDP in the driver.
+    Native,
+    /// XDP in the driver, and TCX behind it.
+    NativeAndTcx,
+    /// XDP in generic mode, and TCX behind it.
+    GenericAndTcx,
+    /// XDP in generic mode, and the daemon's sockets.
+    Generic,
+    /// The daemon's sockets only.
+    Sockets,
+}
+
+impl Way {
+    /// In words, with the settings that give it.
+    pub fn words(self) -> &'static str {
+        match self {
+            Way::Native => "XDP in the driver (mode = \"native\", tcx = \"off\")",
+            Way::NativeAndTcx => {
+                "XDP in the driver, TCX behind it (mode = \"native\", tcx = \"on\")"
+            }
+            Way::GenericAndTcx => {
+                "XDP in generic mode, TCX behind it (mode = \"generic\", tcx = \"on\")"
+            }
+            Way::Generic => {
+                "XDP in generic mode, the rest from sockets (mode = \"generic\", tcx = \"off\")"
+            }
+            Way::Sockets => "sockets only: XDP cannot be used here",
+        }
+    }
+}
+
+impl Probe {
+    /// Whether something should be changed.
+    pub fn has_problems(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Problem)
+    }
+}
+
+/// Probes a device; `attach` is for how long a program may be attached to it.
+pub fn run(name: &str, attach: Option<Duration>) -> anyhow::Result<Probe> {
+    let mut probe = Probe {
+        interface: name.to_owned(),
+        device: None,
+        tried: Vec::new(),
+        test_run: None,
+        tcx: None,
+        received: None,
+        path: Way::Sockets,
+        findings: Vec::new(),
+    };
+    let interface = match Interface::find(name) {
+        Ok(interface) => interface,
+        Err(error @ InterfaceError::NotEthernet(_)) => {
+            probe.findings.push(Finding::problem(error.to_string()));
+            return Ok(probe);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let device = Device::at(interface.index)?;
+    let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
+    probe.findings = findings::of(name, &device, cpus);
+    let btf = (!Path::new(BTF).exists()).then(|| format!("there is no {BTF}"));
+    if btf.is_some() {
+        probe.findings.push(Finding::note(
+            "the kernel has no BTF: programs load without it, tools show less of them",
+        ));
+    }
+    probe.tried.push(Tried { what: "BTF", error: btf });
+    let (mut trial, tried) = Trial::new()?;
+    probe.tried.extend(tried);
+    probe.test_run = probe.note("test run", trial.test_run());
+    probe.tcx = probe.note("TCX on this device", trial.tcx(&interface));
+    let native = probe.try_attach(&mut trial, &interface, attach, device.native);
+    probe.path = probe.way(&device, native);
+    probe.judge(&interface);
+    probe.device = Some(device);
+    Ok(probe)
+}
+
+impl Probe {
+    /// Notes whether something works.
+    fn note<T>(&mut self, what: &'static str, result: anyhow::Result<T>) -> Option<T> {
+        let (done, error) = match result {
+            Ok(done) => (Some(done), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        self.tried.push(Tried { what, error });
+        done
+    }
+
+    /// Whether the driver runs XDP: tried if that is allowed, else as the kernel says, else believed.
+    fn try_attach(
+        &mut self,
+        trial: &mut Trial,
+        interface: &Interface,
+        lasts: Option<Duration>,
+        says: Option<bool>,
+    ) -> bool {
+        if let Some(attached) = interface.xdp {
+            self.findings.push(
+                Finding::note(format!("an XDP program is attached (id {})", attached.id))
+                    .fix(format!("bpftool prog show id {}", attached.id)),
+            );
+            return attached.mode == XdpMode::Native;
+        }
+        let Some(lasts) = lasts else { return says.unwrap_or(true) };
+        self.received = self.note("native XDP", trial.attach(interface, XdpMode::Native, lasts));
+        if self.received.is_some() {
+            return true;
+        }
+        self.received = self.note("generic XDP", trial.attach(interface, XdpMode::Generic, lasts));
+        false
+    }
+
+    fn way(&self, device: &Device, native: bool) -> Way {
+        let mode = if native { XdpMode::Native } else { XdpMode::Generic };
+        let lacks_room = match self.received {
+            Some(room) if room.packets > 0 => room.at_tail < room.packets,
+            _ => lacks_room(&device.kind, mode),
+        };
+        let has_tcx = self.tcx.is_some_and(|room| room.at_tail > 0);
+        match (native, lacks_room, has_tcx) {
+            (true, true, true) => Way::NativeAndTcx,
+            (true, ..) => Way::Native,
+            (false, _, true) => Way::GenericAndTcx,
+            (false, _, false) => Way::Generic,
+        }
+    }
+
+    /// What follows from what was tried.
+    fn judge(&mut self, interface: &Interface) {
+        if let Some(room) = self.received.filter(|room| room.at_tail < room.packets) {
+            self.findings.push(Finding::note(format!(
+                "of {} packets received {} had no room for the largest answer",
+                room.packets,
+                room.packets - room.at_tail
+            )));
+        }
+        if self.tcx.is_none_or(|room| room.at_tail == 0)
+            && lacks_room(&interface.kind, XdpMode::Native)
+        {
+            self.findings.push(
+                Finding::problem(
+                    "packets have no room for larger answers, and TCX does not work here: sockets answer",
+                )
+                .fix("a kernel of Linux 6.6 or later"),
+            );
+        }
+        if self.tried.iter().any(|tried| tried.what == "native XDP" && tried.error.is_some())
+            && !self.has_problems()
+        {
+            self.findings.push(
+                Finding::problem("the driver refuses XDP: it is generic mode, which is slower")
+                    .fix("mode = \"generic\" in [xdp], if that is meant"),
+            );
+        }
+    }
+}
