@@ -9,4 +9,6 @@ pub mod measure;
 pub mod net;
 pub mod oracle;
 pub mod prog_test_run;
+#[cfg(test)]
+mod rfc;
 pub mod servers;
