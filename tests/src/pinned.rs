@@ -29,8 +29,7 @@ use xdp_common::{
 use super::{
     datapath::link,
     serving::{
-        A, Client, Load, PATIENCE, Stage, Versions, WITH_DNSSEC, configure, obstacle,
-        query,
+        A, Client, Load, PATIENCE, Stage, Versions, WITH_DNSSEC, configure, obstacle, query,
     },
 };
 
@@ -152,10 +151,10 @@ pub fn a_crash_goes_unnoticed() -> Result<Verdict> {
         over: AtomicBool::new(false),
     };
     let namespace = stage.pair.client.name().to_owned();
-    // The kernel makes a pool of pages for each frame and has numbers for 65,534, which it takes back a
-    // second later.
+    // The kernel makes a pool of pages for each frame and has numbers for 65,534 in all namespaces, which
+    // it takes back seconds later. Sockets ask without pause.
     let inject = |query: &[u8]| {
-        thread::sleep(Duration::from_micros(200));
+        thread::sleep(Duration::from_millis(2));
         client.inject(0, query)
     };
     let asked = thread::scope(|scope| -> Result<[u64; 2]> {

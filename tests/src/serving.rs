@@ -545,7 +545,7 @@ fn transferred(stream: &mut TcpStream) -> Result<Vec<RecordType>> {
 //----------- Reloading under load -------------------------------------------------------------------
 
 /// Versions that are served one after the other.
-pub const VERSIONS: usize = 6;
+const VERSIONS: usize = 6;
 
 /// One version of a zone: every record says which, and names come and go.
 fn version(number: usize) -> String {

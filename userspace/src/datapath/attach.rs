@@ -4,7 +4,7 @@
 use std::io;
 use std::time::Duration;
 
-use aya::programs::links::LinkOrder;
+use aya::programs::links::{FdLink, LinkOrder};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as Flag};
@@ -158,10 +158,8 @@ impl Attachment {
             wait_detached(interface.index, program);
             return Ok(None);
         };
-        let tcx = open_link::<SchedClassifierLink>(&pins.tcx)?.filter(|(_, program)| {
-            let query = SchedClassifier::query_tcx(name, TcAttachType::Ingress);
-            query.is_ok_and(|(_, there)| there.iter().any(|one| one.id() == *program))
-        });
+        let tcx = open_link::<SchedClassifierLink>(&pins.tcx)?;
+        let tcx = tcx.filter(|(_, program)| is_on_tcx(name, *program));
         if tcx.is_none() {
             pins.remove_tcx();
         }
@@ -190,12 +188,17 @@ impl Attachment {
     pub fn detach(self) {
         self.unpin();
         let Attachment { interface, pins, link, tcx, .. } = self;
+        let tcx_program = tcx.as_ref().and_then(|link| {
+            let link = <&FdLink>::try_from(link).ok()?;
+            Some(link.info().ok()?.program_id())
+        });
+        let xdp = Interface::at(interface.index, &interface.name).ok().flatten();
+        let xdp_program = xdp.and_then(|interface| Some(interface.xdp?.id));
         drop((link, tcx));
-        if pins.is_some()
-            && let Ok(Some(Interface { xdp: Some(attached), .. })) =
-                Interface::at(interface.index, &interface.name)
-        {
-            wait_detached(interface.index, attached.id);
+        if pins.is_some() {
+            for program in xdp_program.into_iter().chain(tcx_program) {
+                wait_detached(interface.index, program);
+            }
         }
     }
 
@@ -315,11 +318,14 @@ impl Attachment {
     }
 }
 
-/// Waits until a program is no longer XDP's on an interface: the kernel detaches some time after a pin was
-/// removed, when it gets to it.
+/// Waits until a program is on an interface no more: the kernel detaches some time after a pin was removed,
+/// when it gets to it.
 pub fn wait_detached(index: u32, program: u32) {
     let is_there = || match Interface::at(index, "") {
-        Ok(Some(interface)) => interface.xdp.is_some_and(|attached| attached.id == program),
+        Ok(Some(interface)) => {
+            interface.xdp.is_some_and(|attached| attached.id == program)
+                || is_on_tcx(&interface.name, program)
+        }
         _ => false,
     };
     for _ in 0..DETACH_LOOKS {
@@ -329,6 +335,12 @@ pub fn wait_detached(index: u32, program: u32) {
         std::thread::sleep(DETACH_LOOK);
     }
     tracing::warn!(index, program, "the kernel has not detached XDP yet");
+}
+
+/// Whether a program is on TCX. Who may not ask is told that it is not.
+fn is_on_tcx(name: &str, program: u32) -> bool {
+    let query = SchedClassifier::query_tcx(name, TcAttachType::Ingress);
+    query.is_ok_and(|(_, there)| there.iter().any(|one| one.id() == program))
 }
 
 /// How often and how many times it is looked whether a program is detached: no official reference, it takes

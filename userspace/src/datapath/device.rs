@@ -14,10 +14,11 @@ const FEATURES_GET: u8 = 11;
 const CHANNELS_GET: u8 = 17;
 const HEADER: u16 = 1;
 const HEADER_INDEX: u16 = 1;
+const FEATURES_CHANGEABLE: u16 = 2;
 const FEATURES_ACTIVE: u16 = 4;
-const FEATURES_NOCHANGE: u16 = 5;
 const BITSET_BITS: u16 = 3;
 const BIT_NAME: u16 = 2;
+const BIT_VALUE: u16 = 3;
 const CHANNELS_RX_MAX: u16 = 2;
 const CHANNELS_COMBINED_MAX: u16 = 5;
 const CHANNELS_RX: u16 = 6;
@@ -114,16 +115,23 @@ fn queues(index: u32) -> io::Result<Option<(u32, u32)>> {
     Ok((most > 0).then(|| (sum([CHANNELS_RX, CHANNELS_COMBINED]), most)))
 }
 
-/// The offloads that are on, and those that cannot be changed.
+/// The offloads that are on, and those of them that cannot be changed.
 fn offloads(index: u32) -> io::Result<(BTreeSet<String>, BTreeSet<String>)> {
     let reply = ask_ethtool(FEATURES_GET, index)?;
-    Ok((names_in(&reply, FEATURES_ACTIVE), names_in(&reply, FEATURES_NOCHANGE)))
+    let active: BTreeSet<String> =
+        bits(&reply, FEATURES_ACTIVE).map(|bit| text(inside(bit, BIT_NAME))).collect();
+    // This set names all that there are, and marks those that it holds.
+    let changeable: BTreeSet<String> = bits(&reply, FEATURES_CHANGEABLE)
+        .filter(|bit| attributes(bit).any(|(attribute, _)| attribute == BIT_VALUE))
+        .map(|bit| text(inside(bit, BIT_NAME)))
+        .collect();
+    let fixed = active.difference(&changeable).cloned().collect();
+    Ok((active, fixed))
 }
 
-/// The names in a set of bits.
-fn names_in(reply: &[u8], set: u16) -> BTreeSet<String> {
-    let bits = inside(inside(reply, set), BITSET_BITS);
-    attributes(bits).map(|(_, bit)| text(inside(bit, BIT_NAME))).collect()
+/// What is said of each bit that a set names.
+fn bits(reply: &[u8], set: u16) -> impl Iterator<Item = &[u8]> {
+    attributes(inside(inside(reply, set), BITSET_BITS)).map(|(_, bit)| bit)
 }
 
 /// The value of an attribute; nothing if it is not there.
@@ -144,6 +152,8 @@ mod tests {
         assert!(!device.is_port && device.driver.is_empty(), "{device:?}");
         assert!(device.offloads.contains("rx-checksum"), "{device:?}");
         assert!(device.fixed.contains("rx-checksum"), "{device:?}");
+        // Either may be switched, and so is not fixed.
+        assert!(!device.fixed.contains("rx-gro"), "{device:?}");
         assert_ne!(device.native, Some(true));
     }
 }
