@@ -3,6 +3,7 @@
 mod cache;
 mod datapath;
 mod kernel;
+mod random;
 mod serving;
 mod wire;
 
@@ -56,7 +57,7 @@ const TESTS: &[Test] = &[
         run: kernel::xdp_answers_as_the_daemon_does,
     },
     Test { name: "kernel::each_outcome_has_its_frame", run: kernel::each_outcome_has_its_frame },
-    Test { name: "kernel::damaged_frames_do_no_harm", run: kernel::damaged_frames_do_no_harm },
+    Test { name: "kernel::random_frames_do_no_harm", run: random::random_frames_do_no_harm },
     Test { name: "cache::what_is_foretold_happens", run: cache::what_is_foretold_happens },
     Test { name: "cache::the_commands_look_in", run: cache::the_commands_look_in },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },
