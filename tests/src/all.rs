@@ -6,6 +6,7 @@ mod kernel;
 mod limiting;
 mod pinned;
 mod probe;
+mod random;
 mod serving;
 mod wire;
 
@@ -59,11 +60,11 @@ const TESTS: &[Test] = &[
         run: kernel::xdp_answers_as_the_daemon_does,
     },
     Test { name: "kernel::each_outcome_has_its_frame", run: kernel::each_outcome_has_its_frame },
-    Test { name: "kernel::damaged_frames_do_no_harm", run: kernel::damaged_frames_do_no_harm },
     Test {
         name: "kernel::signatures_expire_without_a_daemon",
         run: kernel::signatures_expire_without_a_daemon,
     },
+    Test { name: "kernel::random_frames_do_no_harm", run: random::random_frames_do_no_harm },
     Test { name: "cache::what_is_foretold_happens", run: cache::what_is_foretold_happens },
     Test { name: "cache::the_commands_look_in", run: cache::the_commands_look_in },
     Test {

@@ -10,7 +10,7 @@ use aya::{
 use xdp_common::maps::{Config, address_words, mac_word};
 
 /// Room for the frame that comes back: the largest that XDP makes of a page, and more.
-const LARGEST: usize = 8192;
+pub const LARGEST: usize = 8192;
 
 /// What the kernel does with a frame after XDP (`enum xdp_action` of linux/bpf.h).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,19 +90,27 @@ pub fn load(object: &[u8]) -> Result<Ebpf> {
 /// Runs a loaded program on a frame. `repeat` times, each on the frame as the last run left it: more
 /// than once only makes sense for measuring programs that restore it.
 pub fn run(program: &Xdp, frame: &[u8], repeat: u32) -> Result<Run> {
-    let mut out = vec![0; LARGEST];
+    let mut frame_out = vec![0; LARGEST];
+    let (action, len, duration) = run_in(program, frame, repeat, &mut frame_out)?;
+    frame_out.truncate(len);
+    Ok(Run { action, frame: frame_out, duration })
+}
+
+/// The same with room for the frame that comes back, of which the octets are counted: for many runs.
+pub fn run_in(
+    program: &Xdp,
+    frame: &[u8],
+    repeat: u32,
+    room: &mut [u8],
+) -> Result<(Action, usize, Duration)> {
     let result = program
         .test_run(TestRunOptions {
             data_in: Some(frame),
-            data_out: Some(&mut out),
+            data_out: Some(room),
             repeat,
             ..TestRunOptions::new()
         })
         .context("BPF_PROG_TEST_RUN failed")?;
-    out.truncate(result.data_size_out as usize);
-    Ok(Run {
-        action: Action::from_number(result.return_value)?,
-        frame: out,
-        duration: result.duration,
-    })
+    let action = Action::from_number(result.return_value)?;
+    Ok((action, result.data_size_out as usize, result.duration))
 }
