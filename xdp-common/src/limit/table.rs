@@ -373,18 +373,18 @@ mod tests {
         /// Any arrivals of any keys, weights and pauses, in a table much too small for them.
         #[test]
         fn no_window_has_more_than_the_bound(
-            arrivals in prop::collection::vec((0u64..30, 0u64..40_000, 1u64..200), 1..3000),
+            arrivals in prop::collection::vec((0u64..12, 0u64..21_000, 1u64..200), 1..3000),
             per_second in 1u64..5000,
             burst in 0u64..50,
             window_s in 0u64..20,
         ) {
             let rate = Rate::new(per_second, burst, 0);
-            let table = Memory::new(2);
-            let mut allowed: Vec<Vec<(u64, u64)>> = (0..30).map(|_| Vec::new()).collect();
+            let table = Memory::new(1);
+            let mut allowed: Vec<Vec<(u64, u64)>> = (0..12).map(|_| Vec::new()).collect();
             let mut now = 1;
             for (number, pause, sixteenths) in arrivals {
                 // Mostly at the same moment or close, sometimes after seconds.
-                now += if pause < 20_000 { pause / 200 } else { (pause - 20_000) * 200 };
+                now += if pause < 20_000 { pause / 200 } else { (pause - 20_000) * 9000 };
                 let weight = WEIGHT_ONE + sixteenths / 8;
                 let window = window_s * UNITS_PER_SECOND;
                 let what = Charge { hash: block(number), rate, weight, window };
