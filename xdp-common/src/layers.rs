@@ -47,6 +47,8 @@ pub struct Layers {
     pub address_sum: u64,
     /// One's-complement sum of the UDP header as sent.
     pub udp_sum: u64,
+    /// The client's address as IPv6 (IPv4 mapped), as it lies in memory.
+    pub client: [u64; 2],
     /// Octets before the IP header: 14, 18 or 22.
     pub ip_at: u32,
     /// Octets before the UDP header.
@@ -66,6 +68,7 @@ impl Layers {
         Layers {
             address_sum: 0,
             udp_sum: 0,
+            client: [0; 2],
             ip_at: 0,
             udp_at: 0,
             ipv6: 0,
@@ -100,8 +103,8 @@ struct Addresses {
     destination: [u64; 2],
 }
 
-/// The upper word of an IPv4-mapped address, without the IPv4 address in its upper half.
-const MAPPED: u64 = 0x0000_0000_ffff_0000;
+/// The lower word of an IPv4-mapped address, without the IPv4 address in its upper half.
+pub const MAPPED: u64 = 0x0000_0000_ffff_0000;
 
 /// Reads the headers into [`Scratch::layers`].
 #[inline(always)]
@@ -179,6 +182,7 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
         }
         _ => return Err(Outcome::NotIp),
     }
+    scratch.layers.client = addresses.source;
     let udp_at = forget(&mut scratch.slots[1], udp_at as u64) as usize & 0x7f;
     scratch.layers.udp_at = udp_at as u32;
 

@@ -6,6 +6,7 @@
 use crate::bytes::SLACK;
 use crate::dns::query::Query;
 use crate::engine::deny::Absence;
+use crate::engine::options::Options;
 use crate::engine::plan::Plan;
 use crate::layers::Layers;
 
@@ -45,6 +46,8 @@ pub struct Scratch {
     pub plan: Plan,
     /// What is known of a name that does not exist.
     pub absence: Absence,
+    /// The options of the response.
+    pub options: Options,
     /// A CNAME synthesised from a DNAME, in the format of a piece.
     pub synthesis: crate::image::Window,
 }
@@ -63,6 +66,7 @@ impl Scratch {
             query: Query::new(),
             plan: Plan::new(),
             absence: Absence::new(),
+            options: Options::new(),
             synthesis: [0; crate::image::WINDOW + SLACK],
         }
     }

@@ -6,7 +6,7 @@
 
 use xdp_common::dns::query;
 use xdp_common::engine::exact::{self, Step};
-use xdp_common::engine::{compose, deny, find, plan};
+use xdp_common::engine::{compose, deny, find, options, plan};
 use xdp_common::frame::Frame;
 use xdp_common::launder::recall;
 use xdp_common::{Outcome, Scratch, layers, maps};
@@ -34,11 +34,10 @@ fn served<H: Hook>(context: &H, maps: &Maps, scratch: &mut Scratch) -> Result<St
     if !layers::checksum_holds(scratch, sum) {
         return Err(Outcome::BadChecksum);
     }
-    if scratch.query.version != 0 {
-        return Err(Outcome::Miss);
-    }
-
     scratch.plan.clear();
+    if scratch.query.version != 0 {
+        return Ok(options::bad_version(scratch));
+    }
     scratch.changes = maps.changes().ok_or(Outcome::Broken)?;
     let found = find::question(maps, scratch).ok_or(Outcome::Broken)?;
     match exact::first(scratch, found) {
@@ -50,7 +49,12 @@ fn served<H: Hook>(context: &H, maps: &Maps, scratch: &mut Scratch) -> Result<St
 /// Finds the closest encloser of a name that does not exist, and plans the referral above it.
 #[inline(always)]
 pub fn deny<H: Hook>(context: &H) -> H::Verdict {
-    stage::<_, false, true>(context, |maps, scratch| deny::enclose(maps, scratch))
+    stage::<_, false, true>(context, |maps, scratch| match deny::enclose(maps, scratch) {
+        Err(Outcome::NotOurs) if store::manners().is_some_and(|manners| manners.refuse != 0) => {
+            Ok(options::refuse(scratch))
+        }
+        step => step,
+    })
 }
 
 /// Finds the NSEC3 that proves that the next closer name does not exist.
@@ -109,10 +113,10 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
             }
             let outcome = deny::finish::<Maps>(scratch, outcome)?;
             scratch.plan.outcome = outcome.index() as u32;
-            if scratch.absence.is_redirected() {
-                context.tail_call::<{ maps::SEND_MADE }>();
+            if options::are_due(scratch) {
+                context.tail_call::<{ maps::OPTIONS }>();
             } else {
-                context.tail_call::<{ maps::SEND }>();
+                depart(context, scratch);
             }
         }
         Step::Absent(..) => context.tail_call::<{ maps::DENY }>(),
@@ -121,6 +125,37 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
         Step::Conclude => context.tail_call::<{ maps::CONCLUDE }>(),
         Step::At(..) | Step::Chase(_) => context.tail_call::<{ maps::FOLLOW }>(),
     }
+    Ok(())
+}
+
+/// Goes on to where what is planned, options included, is sent.
+#[inline(always)]
+fn depart<H: Hook>(context: &H, scratch: &Scratch) {
+    if scratch.absence.is_redirected() {
+        context.tail_call::<{ maps::SEND_MADE }>();
+    } else {
+        context.tail_call::<{ maps::SEND }>();
+    }
+}
+
+/// Reads the options of the query and makes those of the response.
+#[inline(always)]
+pub fn options<H: Hook>(context: &H) -> H::Verdict {
+    let outcome = match with_options(context) {
+        Ok(()) => Outcome::Broken,
+        Err(outcome) => outcome,
+    };
+    count::outcome::<H>(outcome);
+    context.verdict(outcome)
+}
+
+#[inline(always)]
+fn with_options<H: Hook>(context: &H) -> Result<(), Outcome> {
+    let maps = Maps::<false>::new().ok_or(Outcome::Broken)?;
+    let manners = store::manners().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+    options::answer(&maps, scratch, manners, maps.config().now_s as u32)?;
+    depart(context, scratch);
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Scratch;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
-use xdp_common::maps::{CHUNK_LEN, Chunk, Config};
+use xdp_common::maps::{CHUNK_LEN, Chunk, Config, Manners};
 
 use crate::frame::pinned;
 
@@ -23,6 +23,8 @@ static TABLE: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static CONFIG: Array<Config> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
+static MANNERS: Array<Manners> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
 /// This CPU's working memory.
@@ -31,6 +33,12 @@ pub fn scratch() -> Option<&'static mut Scratch> {
     // SAFETY: the value belongs to this CPU, programs run on it one at a time (XDP with bottom halves
     // off), and each program takes the reference once. Any content is a valid `Scratch`.
     unsafe { SCRATCH.get_ptr_mut(0).map(|scratch| &mut *scratch) }
+}
+
+/// How the server presents itself.
+#[inline(always)]
+pub fn manners() -> Option<&'static Manners> {
+    MANNERS.get(0)
 }
 
 /// The image in maps, and the configuration beside it. `MADE` is whether there may be a piece that was
@@ -68,6 +76,7 @@ impl<const MADE: bool> Store for Maps<MADE> {
     const MAX_PARTS: usize = 1;
     const MAX_FIXUPS: usize = 32;
     const MAX_OWNERS: usize = 32;
+    const MAX_OPTIONS: usize = 8;
     const SYNTHESIS: bool = MADE;
     const UNBOUNDED: bool = false;
 

@@ -59,11 +59,15 @@ pub struct Plan {
     pub last_is_optional: u32,
     /// What the answer is called: the [`Outcome::index`](crate::Outcome::index).
     pub outcome: u32,
-    _zero: u32,
+    /// The extended error (RFC 8914); 0 if there is none to tell: "Other Error" tells nothing.
+    pub extended_error: u32,
     /// Octets of the whole message.
     pub total: u32,
     /// Records in the three sections, 16 bits each.
     pub counts: u64,
+    /// The record of the zone that encloses the question's name; 0 if none does.
+    pub zone: Address,
+    _zero: u32,
     /// The pieces.
     pub parts: [Part; PLAN_LEN],
 }
@@ -79,9 +83,11 @@ impl Plan {
             truncated: 0,
             last_is_optional: 0,
             outcome: 0,
-            _zero: 0,
+            extended_error: 0,
             total: 0,
             counts: 0,
+            zone: 0,
+            _zero: 0,
             parts: [part; PLAN_LEN],
         }
     }
@@ -94,6 +100,8 @@ impl Plan {
         self.authoritative = 0;
         self.truncated = 0;
         self.last_is_optional = 0;
+        self.extended_error = 0;
+        self.zone = 0;
     }
 
     /// Adds a piece about the context's name.
@@ -163,7 +171,7 @@ pub fn measure<S: Store>(
 ) -> Result<usize, Outcome> {
     let dnssec = scratch.query.dnssec();
     let name_len = recall(&scratch.query.name_len) as usize & 0xff;
-    let opt_len = scratch.query.opt() * edns::OPT_LEN;
+    let opt_len = scratch.query.opt() * (edns::OPT_LEN + scratch.options.len());
     let head_len = HEADER_LEN + name_len + QUESTION_TAIL_LEN;
     let count = recall(&scratch.plan.count) as usize;
     if count > S::MAX_PIECES {
