@@ -18,7 +18,7 @@ use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
 use xdp_common::limit::Limited;
-use xdp_common::maps::Verdicts;
+use xdp_common::maps::{Manners, Verdicts};
 
 use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus};
 use crate::server::limits::Limits;
@@ -33,6 +33,7 @@ struct Told {
     refuse: bool,
     interfaces: Vec<String>,
     limits: Arc<Limits>,
+    manners: Manners,
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
@@ -48,6 +49,10 @@ impl DataPlane for FakePlane {
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()> {
         lock(&self.0).zones.remove(apex);
         Ok(())
+    }
+
+    fn set_manners(&mut self, manners: &Manners) {
+        lock(&self.0).manners = *manners;
     }
 
     fn engine(&self) -> Arc<dyn Engine> {

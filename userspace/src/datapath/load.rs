@@ -8,7 +8,7 @@ use aya::programs::{Program, ProgramError, ProgramFd, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use xdp_common::maps;
 
-use super::memory::{ConfigMap, Mapping, Size};
+use super::memory::{ConfigMap, MannersMap, Mapping, Size};
 use super::object::{NoObject, object};
 
 /// Counters of one CPU, or their sums: [`maps::Stats`] as words.
@@ -97,6 +97,8 @@ pub struct Loaded {
     memory: Arc<Mapping>,
     /// What the programs are told.
     pub config: ConfigMap,
+    /// How they present the server.
+    pub manners: MannersMap,
 }
 
 impl Loaded {
@@ -118,9 +120,11 @@ impl Loaded {
             .map_err(|source| LoadError::Mapping { map: maps::SLAB, source })?;
         let config = ConfigMap::new(array(&ebpf, maps::CONFIG)?.fd())
             .map_err(|source| LoadError::Mapping { map: maps::CONFIG, source })?;
+        let manners = MannersMap::new(array(&ebpf, maps::MANNERS)?.fd())
+            .map_err(|source| LoadError::Mapping { map: maps::MANNERS, source })?;
         let programs = load_all::<Xdp>(&mut ebpf, maps::PROGRAMS, "")?;
         let memory = Arc::new(memory);
-        Ok(Loaded { ebpf, _programs: programs, tcx_programs: None, memory, config })
+        Ok(Loaded { ebpf, _programs: programs, tcx_programs: None, memory, config, manners })
     }
 
     /// The slab and the table.

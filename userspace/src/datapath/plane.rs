@@ -66,6 +66,7 @@ pub struct Plane {
     limit: usize,
     /// What the programs are told.
     config: maps::Config,
+    manners: maps::Manners,
     mode: XdpMode,
     tcx: TcxMode,
     // Dropped before the programs that they run.
@@ -91,6 +92,7 @@ impl Plane {
             floor,
             limit: limit.min(ADDRESSABLE),
             config: told,
+            manners: maps::Manners::new(),
             mode: config.xdp.mode,
             tcx: config.xdp.tcx,
             attachments: Vec::new(),
@@ -182,6 +184,7 @@ impl Plane {
         self.config.bucket_mask = (size.buckets - 1) as u32;
         self.config.now_s = now_s();
         loaded.config.write(&self.config);
+        loaded.manners.write(&self.manners);
         for attachment in &mut self.attachments {
             if let Err(error) = attachment.replace(loaded.entry()?) {
                 let name = &attachment.interface().name;
@@ -278,6 +281,13 @@ impl DataPlane for Plane {
         self.config.max_labels = self.image.max_labels();
         self.tell();
         Ok(())
+    }
+
+    fn set_manners(&mut self, manners: &maps::Manners) {
+        self.manners = *manners;
+        if let Some(loaded) = &mut self.loaded {
+            loaded.manners.write(manners);
+        }
     }
 
     fn engine(&self) -> Arc<dyn Engine> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use xdp_common::limit::Limited;
-use xdp_common::maps::Verdicts;
+use xdp_common::maps::{Manners, Verdicts};
 
 use crate::config::XdpMode;
 use crate::server::Engine;
@@ -22,6 +22,9 @@ pub trait DataPlane: Send {
 
     /// Answers nothing for the zone at `apex` any more.
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;
+
+    /// Presents the server like this from now on.
+    fn set_manners(&mut self, manners: &Manners);
 
     /// The engine over everything that is published now; asked for after each change.
     fn engine(&self) -> Arc<dyn Engine>;
