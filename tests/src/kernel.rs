@@ -1,6 +1,6 @@
 //! The embedded object in the kernel, without a device.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::Xdp;
@@ -19,7 +19,10 @@ use tests::{
     prog_test_run::{self, Action, Run},
     servers::{CORNER, DEMO, DENIALS, signed},
 };
-use xdp_common::{Outcome, maps};
+use xdp_common::{
+    Outcome,
+    maps::{self, Manners},
+};
 
 /// Why a test that needs the kernel cannot run, if it cannot.
 pub fn obstacle() -> Option<Verdict> {
@@ -70,26 +73,26 @@ const CLIENTS: [&str; 2] = ["198.51.100.1:5353", "[2001:db8::1]:5353"];
 const SERVERS: [&str; 2] = ["198.51.100.2:53", "[2001:db8::2]:53"];
 const SEED: u64 = 0x5ea1_d115;
 /// Tags that frames have in turn: none, a VLAN's, a provider's and a VLAN's.
-const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 7)], &[(0x88a8, 9), (0x8100, 7)]];
+pub(super) const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 7)], &[(0x88a8, 9), (0x8100, 7)]];
 /// Where the headers of an untagged IPv4 frame start.
 const IP: usize = 14;
 const UDP: usize = 34;
 const DNS: usize = 42;
 
 /// The programs with a zone in their maps, and the host's engine over the same memory.
-struct Rig {
-    loaded: Loaded,
-    reader: Reader,
-    now: u32,
+pub(super) struct Rig {
+    pub(super) loaded: Loaded,
+    pub(super) reader: Arc<Reader>,
+    pub(super) now: u32,
 }
 
 impl Rig {
-    fn new(zone: &Zone) -> Result<Self> {
+    pub(super) fn new(zone: &Zone) -> Result<Self> {
         let size = Size { slab: 16 << 20, buckets: 4096 };
         let loaded = Loaded::new(size)?;
         let mut image = Image::new(loaded.memory(), SEED);
         drop(image.publish(zone)?);
-        let mut rig = Self { loaded, reader: image.reader(), now: clock::now() };
+        let mut rig = Self { loaded, reader: Arc::new(image.reader()), now: clock::now() };
         rig.configure(&image, size)?;
         Ok(rig)
     }
@@ -115,7 +118,7 @@ impl Rig {
     }
 
     /// Runs and says what was counted.
-    fn run_counted(&mut self, frame: &[u8]) -> Result<(Run, Outcome)> {
+    pub(super) fn run_counted(&mut self, frame: &[u8]) -> Result<(Run, Outcome)> {
         let before = self.loaded.counters(maps::XDP_COUNTERS)?;
         let run = self.run(frame)?;
         let after = self.loaded.counters(maps::XDP_COUNTERS)?;
@@ -163,7 +166,7 @@ fn question(name: &[u8], rtype: u16, edns: Option<bool>) -> Vec<u8> {
     query
 }
 
-fn framed(payload: Vec<u8>, family: usize, tags: &[(u16, u16)]) -> Result<Frame> {
+pub(super) fn framed(payload: Vec<u8>, family: usize, tags: &[(u16, u16)]) -> Result<Frame> {
     Ok(Frame {
         source_mac: CLIENT_MAC,
         destination_mac: SERVER_MAC,
@@ -302,6 +305,13 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
         }
         encoded(payload)
     };
+    let with_options = |options: &[u8]| {
+        let mut payload = good.clone();
+        let len_at = payload.len() - 2;
+        payload[len_at..].copy_from_slice(&(options.len() as u16).to_be_bytes());
+        payload.extend(options);
+        payload
+    };
     let from = |source: &str, destination: &str| {
         let mut frame = framed(good.clone(), 0, &[])?;
         frame.source = source.parse()?;
@@ -354,13 +364,26 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
         (Outcome::MetaType, encoded(question(&www, 252, None))?),
         (Outcome::Wildcard, encoded(question(&name("any.apps.example.org"), 1, Some(true)))?),
         (Outcome::Nxdomain, encoded(question(&name("nobody.example.org"), 1, Some(true)))?),
-        (Outcome::Miss, message(&[(good.len() - 6, 0), (good.len() - 5, 1)])?),
+        (Outcome::BadVersion, message(&[(good.len() - 5, 1)])?),
+        (Outcome::Miss, encoded(with_options(&[[0xfd, 0xe9, 0, 0]; 9].concat()))?),
         (Outcome::Response, message(&[(2, 0x80)])?),
         (Outcome::SourcePort, from("198.51.100.1:0", SERVERS[0])?),
         (Outcome::BadLength, with(&[(UDP + 4, 0x40)])),
     ];
+    let cookies = Manners { secret_count: 1, refuse: 1, ..Manners::new() };
+    let with_manners: Vec<(Outcome, Vec<u8>)> = vec![
+        (Outcome::Refused, encoded(question(&name("www.example.net"), 1, Some(true)))?),
+        (Outcome::FormErr, encoded(with_options(&[0, 10, 0, 1, 7]))?),
+        (Outcome::Malformed, encoded(with_options(&[0, 10, 0, 2, 7]))?),
+    ];
     ensure!(base[DNS..] == good[..], "the message is not where the table has it");
-    for (outcome, frame) in frames {
+    let manners = [Manners::new(), cookies];
+    let frames = [frames, with_manners].into_iter().zip(manners);
+    let frames = frames.flat_map(|(frames, manners)| {
+        frames.into_iter().map(move |(outcome, frame)| (outcome, frame, manners))
+    });
+    for (outcome, frame, manners) in frames {
+        rig.loaded.manners.write(&manners);
         let (run, counted) = rig.run_counted(&frame)?;
         ensure!(counted == outcome, "expected {}: {}", outcome.word(), counted.word());
         let action = if outcome.is_answered() {

@@ -46,10 +46,10 @@ use super::{
 };
 
 /// How long a process has for what it is told.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The client's whole offer (DNS flag day 2020).
-const WITH_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: true });
+pub(super) const WITH_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: true });
 const WITHOUT_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: false });
 
 const A: u16 = 1;
@@ -58,17 +58,25 @@ const TXT: u16 = 16;
 const ANY: u16 = 255;
 
 /// Both ends, and the daemon at one of them. It is ended before its namespace goes.
-struct Stage {
-    server: Server,
+pub(super) struct Stage {
+    pub(super) server: Server,
     binary: PathBuf,
-    pair: Pair,
-    folder: tempfile::TempDir,
+    pub(super) pair: Pair,
+    pub(super) folder: tempfile::TempDir,
+}
+
+/// Lines for `[server]` and `[xdp]`, and sections besides.
+#[derive(Default)]
+pub(super) struct Settings<'a> {
+    pub(super) server: &'a str,
+    pub(super) xdp: &'a str,
+    pub(super) sections: &'a str,
 }
 
 /// A zone to be served: apex, file's text, further settings.
-type Section<'a> = (&'a str, &'a str, &'a str);
+pub(super) type Section<'a> = (&'a str, &'a str, &'a str);
 
-fn obstacle() -> Option<Verdict> {
+pub(super) fn obstacle() -> Option<Verdict> {
     wire::obstacle().or_else(|| {
         let missing = "no sealdns beside this test: `cargo xtask build`";
         servers::sealdns().is_none().then(|| Verdict::Skipped(missing.into()))
@@ -83,13 +91,26 @@ impl Stage {
 
     /// As [`Stage::new`]; `tcx` is as the configuration has it.
     fn with_tcx(tcx: &str, test: &str, zones: &[Section<'_>]) -> Result<Self> {
+        let xdp = format!("tcx = \"{tcx}\"\n");
+        Self::with_settings(&Settings { xdp: &xdp, ..Settings::default() }, test, zones)
+    }
+
+    /// As [`Stage::new`], with more settings.
+    pub(super) fn with_settings(
+        settings: &Settings<'_>,
+        test: &str,
+        zones: &[Section<'_>],
+    ) -> Result<Self> {
         let (pair, folder) = (Pair::new(test)?, tempfile::tempdir()?);
         let binary = servers::sealdns().context("no sealdns")?;
         let address = server(0)?;
         let mut config = format!(
             "version = \"v1\"\n[server]\nlisten = [\"{address}\", \"{}\"]\ncontrol = \"control.sock\"\n\
-             state-dir = \"state\"\n[xdp]\ninterfaces = [\"server\"]\nmode = \"native\"\ntcx = \"{tcx}\"\n",
-            server(1)?
+             state-dir = \"state\"\n{}\n[xdp]\ninterfaces = [\"server\"]\nmode = \"native\"\n{}\n{}\n",
+            server(1)?,
+            settings.server,
+            settings.xdp,
+            settings.sections
         );
         for (apex, text, more) in zones {
             fs::write(folder.path().join(format!("{apex}.zone")), text)?;
@@ -105,12 +126,12 @@ impl Stage {
     }
 
     /// How often XDP has sent a frame back, as the driver counts.
-    fn sent_by_xdp(&self) -> Result<u64> {
+    pub(super) fn sent_by_xdp(&self) -> Result<u64> {
         self.pair.server.enter(|| net::xdp_transmitted("server"))?
     }
 
     /// How many answers TCX has sent, as the daemon counts.
-    fn sent_by_tcx(&self) -> Result<u64> {
+    pub(super) fn sent_by_tcx(&self) -> Result<u64> {
         let status: Value =
             serde_json::from_slice(&self.command(&["xdp", "status", "--json"])?.stdout)?;
         let counters = status["counters"].as_object().context("no counters")?;
@@ -120,7 +141,7 @@ impl Stage {
     }
 
     /// Runs a command of `sealdns` for this daemon.
-    fn command(&self, arguments: &[&str]) -> Result<Output> {
+    pub(super) fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--config").arg(self.folder.path().join("sealdns.toml"));
         self.pair.server.output(&mut command, PATIENCE)
@@ -136,23 +157,23 @@ impl Stage {
     }
 }
 
-fn server(family: usize) -> Result<SocketAddr> {
+pub(super) fn server(family: usize) -> Result<SocketAddr> {
     Ok(SocketAddr::new(net::address_of(SERVERS[family])?, 53))
 }
 
-fn client(family: usize) -> Result<std::net::IpAddr> {
+pub(super) fn client(family: usize) -> Result<std::net::IpAddr> {
     net::address_of(CLIENTS[family])
 }
 
 /// Who asks, over both families: by frames that have the room which a network card's have, or through
 /// the socket, whose packets have little. All calls are made inside the client's namespace.
-struct Client {
+pub(super) struct Client {
     injector: Mutex<Injector>,
     ends: Vec<(UdpSocket, Frame)>,
 }
 
 impl Client {
-    fn new(pair: &Pair) -> Result<Self> {
+    pub(super) fn new(pair: &Pair) -> Result<Self> {
         pair.client.enter(|| -> Result<Self> {
             let injector = Mutex::new(Injector::new(&lab(), "client")?);
             let source_mac = net::mac_address("client")?;
@@ -175,13 +196,13 @@ impl Client {
     }
 
     /// Asks by a frame with room.
-    fn inject(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn inject(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
         let (socket, frame) = &self.ends[family];
         exchange(socket, &self.injector, frame, query)
     }
 
     /// Asks through the socket.
-    fn send(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn send(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
         let (socket, frame) = &self.ends[family];
         socket.set_read_timeout(Some(Duration::from_secs(3)))?;
         socket.send_to(query, frame.destination)?;
@@ -201,7 +222,7 @@ fn wire(name: &str) -> Vec<u8> {
     zones::wire(&labels)
 }
 
-fn query(name: &str, rtype: u16, edns: Option<Edns>) -> Vec<u8> {
+pub(super) fn query(name: &str, rtype: u16, edns: Option<Edns>) -> Vec<u8> {
     Query { name: wire(name), rtype, edns }.message(0x1234)
 }
 

@@ -1,7 +1,7 @@
 //! Other people's tools on what this program makes.
 
 pub mod answers;
-mod chance;
+pub mod chance;
 mod legal;
 pub mod questions;
 pub mod signing;

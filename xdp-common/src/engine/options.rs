@@ -322,3 +322,156 @@ fn nsid(scratch: &mut Scratch, manners: &Manners) {
     // The zeros behind its last octet are not part of it.
     scratch.options.len = recall(&scratch.slots[10]) as u32;
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::maps::address_words;
+    use proptest::prelude::*;
+
+    const NOW: u32 = 1_700_000_000;
+    const CLIENT: u64 = 0x1122_3344_5566_7788;
+    const CURRENT: [u64; 2] = [1, 2];
+    const OTHER: [u64; 2] = [3, 4];
+
+    fn manners() -> Manners {
+        let secrets = [CURRENT, OTHER];
+        Manners { secrets, secret_count: 2, ..Manners::new().with_nsid(b"node-1 ") }
+    }
+
+    fn address() -> [u64; 2] {
+        address_words([192, 0, 2, 1].into())
+    }
+
+    /// An option.
+    fn option(code: u16, value: &[u8]) -> Vec<u8> {
+        [&code.to_be_bytes(), &(value.len() as u16).to_be_bytes(), value].concat()
+    }
+
+    /// A COOKIE option with a server cookie of this secret and age.
+    fn cookie_of(secret: &[u64; 2], age_s: i32) -> Vec<u8> {
+        let made_at = NOW.wrapping_add_signed(-age_s);
+        let server = ServerCookie::new(secret, CLIENT, address(), made_at);
+        let words = [CLIENT, server.head, server.hash];
+        option(option::COOKIE, &words.map(u64::to_le_bytes).concat())
+    }
+
+    /// Scratch memory in which a query has these options, at an odd place.
+    fn asked(options: &[u8]) -> Scratch {
+        let mut scratch = Scratch::new();
+        scratch.question[33..33 + options.len()].copy_from_slice(options);
+        scratch.query.edns = 1;
+        scratch.query.options_at = 33;
+        scratch.query.options_len = options.len() as u32;
+        scratch.layers.client = address();
+        scratch
+    }
+
+    /// What is said to these options, and the two flags.
+    fn said(options: &[u8], manners: &Manners) -> (Vec<u8>, [u32; 2]) {
+        let mut scratch = asked(options);
+        read(&mut scratch, 8).unwrap();
+        assert!(!is_cookie_malformed(&scratch, manners));
+        of_error(&mut scratch, manners, NOW);
+        let octets = scratch.options.octets().to_vec();
+        assert_eq!(scratch.options.sum() % 0xffff, checksum::of(&octets) % 0xffff);
+        (octets, [scratch.query.has_cookie, scratch.query.has_valid_cookie])
+    }
+
+    #[test]
+    fn a_cookie_is_sent_back_as_long_as_it_is_fresh_and_of_the_current_secret() {
+        let fresh = cookie_of(&CURRENT, 0);
+        for (sent, expected, is_valid) in [
+            (option(option::COOKIE, &CLIENT.to_le_bytes()), &fresh, 0),
+            (cookie_of(&CURRENT, 1800), &cookie_of(&CURRENT, 1800), 1),
+            (cookie_of(&CURRENT, -300), &cookie_of(&CURRENT, -300), 1),
+            (cookie_of(&CURRENT, 1801), &fresh, 1),
+            (cookie_of(&CURRENT, 3601), &fresh, 0),
+            (cookie_of(&CURRENT, -301), &fresh, 0),
+            (cookie_of(&OTHER, 60), &fresh, 1),
+            (cookie_of(&[5, 6], 60), &fresh, 0),
+            (option(option::COOKIE, &[&CLIENT.to_le_bytes()[..], &[1; 8]].concat()), &fresh, 0),
+            (option(option::COOKIE, &[&CLIENT.to_le_bytes()[..], &[1; 32]].concat()), &fresh, 0),
+        ] {
+            let (octets, flags) = said(&sent, &manners());
+            assert_eq!((&octets, flags), (expected, [1, is_valid]), "{sent:02x?}");
+            // With one secret less the other is nobody's.
+            let (_, [_, valid_without]) = said(&sent, &Manners { secret_count: 1, ..manners() });
+            assert_eq!(valid_without, is_valid & u32::from(sent != cookie_of(&OTHER, 60)));
+            assert_eq!(said(&sent, &Manners::new()), (Vec::new(), [0, 0]));
+        }
+    }
+
+    #[test]
+    fn the_first_cookie_counts_and_unknown_options_do_not() {
+        let fresh = cookie_of(&CURRENT, 0);
+        let options = [
+            option(65001, b"odd"),
+            option(option::NSID, b"ignored"),
+            cookie_of(&CURRENT, 1),
+            option(option::COOKIE, b"malformed"),
+            option(12, &[0; 40]),
+        ];
+        let identity = option(option::NSID, b"node-1 ");
+        let expected = [cookie_of(&CURRENT, 1), identity.clone()].concat();
+        assert_eq!(said(&options.concat(), &manners()), (expected, [1, 1]));
+        let (octets, _) = said(&option(option::NSID, b""), &manners());
+        assert_eq!(octets, identity);
+        let none = Manners { nsid_len: 0, ..manners() };
+        assert_eq!(said(&option(option::NSID, b""), &none), (Vec::new(), [0, 0]));
+        assert_ne!(said(&option(option::COOKIE, &[7; 8]), &manners()).0, fresh);
+    }
+
+    #[test]
+    fn an_error_is_told_between_them() {
+        let mut scratch = asked(&[option(option::NSID, b""), cookie_of(&CURRENT, 5)].concat());
+        read(&mut scratch, 8).unwrap();
+        refuse(&mut scratch);
+        of_error(&mut scratch, &manners(), NOW);
+        let error = option(option::EDE, &[0, 20]);
+        let all = [cookie_of(&CURRENT, 5), error, option(option::NSID, b"node-1 ")].concat();
+        assert_eq!(scratch.options.octets(), all);
+        assert_eq!(scratch.options.sum() % 0xffff, checksum::of(&all) % 0xffff);
+    }
+
+    #[test]
+    fn cookies_have_lengths() {
+        for len in 0..=64usize {
+            let mut scratch = asked(&option(option::COOKIE, &[1; 64][..len]));
+            read(&mut scratch, 8).unwrap();
+            let is_right = len == 8 || (16..=40).contains(&len);
+            assert_eq!(is_cookie_malformed(&scratch, &manners()), !is_right, "{len} octets");
+            assert!(!is_cookie_malformed(&scratch, &Manners::new()));
+        }
+    }
+
+    #[test]
+    fn options_must_be_whole() {
+        let one = option(65001, b"abc");
+        for cut in 1..one.len() {
+            let read = read(&mut asked(&one[..cut]), 8);
+            assert_eq!(read, Err(Outcome::Malformed), "{cut} octets");
+        }
+        assert_eq!(read(&mut asked(&one.repeat(8)), 8), Ok(()));
+        assert_eq!(read(&mut asked(&one.repeat(9)), 8), Err(Outcome::Miss));
+        assert_eq!(read(&mut asked(&[]), 8), Ok(()));
+    }
+
+    proptest! {
+        /// Whatever the octets: what is said is whole options, and its sum is right.
+        #[test]
+        fn any_octets_are_taken(options in proptest::collection::vec(0u8..24, 0..200)) {
+            let mut scratch = asked(&options);
+            if read(&mut scratch, 8).is_ok() && !is_cookie_malformed(&scratch, &manners()) {
+                of_error(&mut scratch, &manners(), NOW);
+                let said = scratch.options.octets().to_vec();
+                prop_assert_eq!(scratch.options.sum() % 0xffff, checksum::of(&said) % 0xffff);
+                prop_assert_eq!(read(&mut asked(&said), 8), Ok(()));
+            }
+        }
+    }
+}
