@@ -177,7 +177,8 @@ pub fn options_are_those_of_the_daemon() -> Result<Verdict> {
             let daemons = [manners, plain].map(|said| served(&rig, &zone, said));
             let mut asked = questions(&zone, []);
             asked.extend(of_no_zone());
-            for (index, query) in asked.iter().enumerate().filter(|(_, query)| query.edns.is_some()) {
+            for (index, query) in asked.iter().enumerate().filter(|(_, query)| query.edns.is_some())
+            {
                 let family = index % 2;
                 let mut frame = framed(Vec::new(), family, TAGS[index % TAGS.len()])?;
                 frame.payload = message(query, frame.source.ip(), rig.now, &mut chance);
@@ -191,7 +192,7 @@ pub fn options_are_those_of_the_daemon() -> Result<Verdict> {
             .map(|(&index, count)| format!("{count} {}", Outcome::ALL[index].word()))
             .collect();
         println!("  {}", told.join(", "));
-        use Outcome::{BadVersion, FormErr, Miss, Nodata, Nxdomain, Positive, Refused, Referral};
+        use Outcome::{BadVersion, FormErr, Miss, Nodata, Nxdomain, Positive, Referral, Refused};
         for outcome in
             [Positive, Nodata, Referral, Nxdomain, Outcome::Truncated, Refused, FormErr, BadVersion]
         {
@@ -250,8 +251,7 @@ fn compare(rig: &mut Rig, asked: &Frame, daemons: &[Served]) -> Result<Outcome> 
     for daemon in daemons {
         let (stats, mut said) = (Stats::default(), Vec::new());
         let (client, now) = (asked.source, rig.now);
-        let kind =
-            respond(daemon, &stats, &asked.payload, client, Transport::Udp, now, &mut said);
+        let kind = respond(daemon, &stats, &asked.payload, client, Transport::Udp, now, &mut said);
         ensure!(matches!(kind, Reply::Response), "the daemon says nothing");
         let expected = asked.reply(said);
         ensure!(reply == expected, "{outcome:?}\n{reply:02x?}\n{expected:02x?}");
@@ -287,7 +287,9 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
     dns_query::decode(&frame, 0, query.len(), store.seed(), &mut scratch).map_err(failed)?;
     scratch.plan.clear();
     let found = find::question(&store, &mut scratch).context("damaged")?;
-    let exact::Step::At(found, context) = exact::first(&mut scratch, found) else { bail!("absent") };
+    let exact::Step::At(found, context) = exact::first(&mut scratch, found) else {
+        bail!("absent")
+    };
     exact::run(&store, &mut scratch, found, context).map_err(failed)?;
     scratch.layers.client = client;
     options::answer(&store, &mut scratch, &manners, NOW).map_err(failed)?;
@@ -313,10 +315,12 @@ fn cookies(more: &str) -> String {
     format!("[cookies]\n{more}\n")
 }
 
-/// A stage whose daemon has an identifier and a secret.
-fn stage(test: &str, sections: &str) -> Result<Stage> {
-    let server = "nsid = \"node-1\"\n";
-    Stage::with_settings(&Settings { server, sections, ..Settings::default() }, test, &ZONES)
+/// A stage whose daemon has an identifier and a secret. With the client there is a program at its end, without
+/// which veth does not deliver what XDP sends back.
+fn stage(test: &str, sections: &str) -> Result<(Client, Stage)> {
+    let settings = Settings { server: "nsid = \"node-1\"\n", sections, ..Settings::default() };
+    let stage = Stage::with_settings(&settings, test, &ZONES)?;
+    Ok((Client::new(&stage.pair)?, stage))
 }
 
 const ZONES: [serving::Section<'_>; 1] = [(DEMO.0, DEMO.1, "")];
@@ -350,7 +354,7 @@ pub fn dig_gets_its_options_without_the_daemon() -> Result<Verdict> {
     if let Some(obstacle) = serving::obstacle() {
         return Ok(obstacle);
     }
-    let stage = stage("options", &cookies(&format!("secret = \"{SECRET}\"")))?;
+    let (_client, stage) = stage("options", &cookies(&format!("secret = \"{SECRET}\"")))?;
     for family in 0..2 {
         let ask = |arguments: &str| -> Result<String> {
             let name = if arguments.contains("example") { "" } else { "www.example.org A " };
@@ -368,13 +372,17 @@ pub fn dig_gets_its_options_without_the_daemon() -> Result<Verdict> {
             ("partner.example.org +ednsopt=19", &["NOERROR", "OPT=19: 02 00 "]),
             ("+edns=1 +noednsnegotiation", &["BADVERS", "version: 0"]),
             ("+cookie=0011", &["FORMERR"]),
-            ("www.example.net +nsid", &["REFUSED", "EDE: 20 (Not Authoritative)", "(good)", "node-1"]),
+            (
+                "www.example.net +nsid",
+                &["REFUSED", "EDE: 20 (Not Authoritative)", "(good)", "node-1"],
+            ),
         ] {
             let said = ask(arguments)?;
             for expected in expected {
                 ensure!(said.contains(expected), "{arguments}: no {expected:?} in {said}");
             }
-            let is_quiet = !said.contains("65001") && (arguments.contains("cookie") != said.contains("COOKIE"));
+            let is_quiet = !said.contains("65001")
+                && (arguments.contains("cookie") != said.contains("COOKIE"));
             ensure!(is_quiet, "{arguments}: {said}");
         }
         let first = ask("+cookie=0123456789abcdef")?;
@@ -407,7 +415,8 @@ pub fn names_of_no_zone_are_refused_where_it_is_told() -> Result<Verdict> {
         ("refuse = \"on\"\n", &ZONES[..], true),
         ("refuse = \"on\"\n", &[ZONES[0], broken][..], false),
     ] {
-        let stage = Stage::with_settings(&Settings { xdp, ..Settings::default() }, "refuse", zones)?;
+        let stage =
+            Stage::with_settings(&Settings { xdp, ..Settings::default() }, "refuse", zones)?;
         let client = Client::new(&stage.pair)?;
         let before = sent(&stage)?;
         let asked = serving::query("www.example.net", A, WITH_DNSSEC);
@@ -458,7 +467,7 @@ pub fn cookies_are_those_of_named_and_knotd() -> Result<Verdict> {
     }
     const NOERROR: u16 = 0;
     const BADCOOKIE: u16 = 23;
-    let stage = stage("peers", &cookies(&format!("secret = \"{SECRET}\"")))?;
+    let (_client, stage) = stage("peers", &cookies(&format!("secret = \"{SECRET}\"")))?;
     let zone = stage.folder.path().join("example.org.zone");
     let peers = [
         (named(&stage, &zone, SECRET, 5301)?, 5301, true),
@@ -556,7 +565,8 @@ pub fn secrets_are_exchanged_by_reloads() -> Result<Verdict> {
         Ok(fs::set_permissions(&file, PermissionsExt::from_mode(mode))?)
     };
     write(&format!("{SECRET}\n"), 0o600)?;
-    let mut stage = stage("secrets", &cookies(&format!("secret-file = \"{}\"", file.display())))?;
+    let (_client, mut stage) =
+        stage("secrets", &cookies(&format!("secret-file = \"{}\"", file.display())))?;
     let ours = serving::server(0)?;
     let client = address_words(serving::client(0)?);
     let is_of = |cookie: &[u8], secret_text: &str| -> Result<bool> {
@@ -582,10 +592,8 @@ pub fn secrets_are_exchanged_by_reloads() -> Result<Verdict> {
     let (_, again) = exchange(&stage, ours, &new)?;
     ensure!(again == new, "{again:02x?}");
     // Over TCP it is the daemon that says so.
-    let query = with_options(
-        serving::query("www.example.org", A, WITH_DNSSEC),
-        &option(COOKIE, &new),
-    );
+    let query =
+        with_options(serving::query("www.example.org", A, WITH_DNSSEC), &option(COOKIE, &new));
     let over_tcp = stage.pair.client.enter(|| stage.server.ask_all_over_tcp(&[query]))??;
     ensure!(options_of(&over_tcp[0])?.get(&COOKIE) == Some(&new), "{over_tcp:02x?}");
 

@@ -20,7 +20,7 @@ use crate::zone::Name;
 
 mod edns;
 
-pub use edns::{Cookies, CookieSecret, Derive, Nsid};
+pub use edns::{CookieSecret, Cookies, Derive, Nsid};
 
 /// Where the daemon and the commands look when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";

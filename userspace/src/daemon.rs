@@ -653,11 +653,7 @@ fn limits(server: &config::Server) -> tcp::Limits {
 
 /// What options of responses say now, and whether names of no zone are refused: not while there are zones that
 /// could not be loaded, whose names are not known not to be ours.
-fn manners(
-    config: &Config,
-    zones: &BTreeMap<Name, ZoneState>,
-    secrets: &Secrets,
-) -> maps::Manners {
+fn manners(config: &Config, zones: &BTreeMap<Name, ZoneState>, secrets: &Secrets) -> maps::Manners {
     let mut manners = maps::Manners::new().with_nsid(&config.server.nsid.0);
     let lacks_zones = zones.values().any(|zone| zone.loaded.is_none());
     manners.refuse = (config.refuses() && !lacks_zones).into();

@@ -262,7 +262,8 @@ mod tests {
         assert!(learned.is_current(1559734385) && !learned.is_fresh(1559734385));
 
         let reserved = cookie("01abcdef5cf78f71a314227b6679ebf5");
-        let (client, client_address) = (words::<1>("fc93fc62807ddb86")[0], address("203.0.113.203"));
+        let (client, client_address) =
+            (words::<1>("fc93fc62807ddb86")[0], address("203.0.113.203"));
         assert!(reserved.is_of(&words(SECRET), client, client_address));
         assert!(reserved.is_current(1559727985 + 60) && !reserved.is_fresh(1559727985 + 60));
         // The example says that it is valid after 6715 seconds; section 4.3, that an hour is enough.

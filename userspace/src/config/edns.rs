@@ -50,7 +50,10 @@ impl Cookies {
         } else if self.other_secret.is_some() && self.secret.is_none() {
             Some(("other-secret", "`other-secret` is accepted beside `secret`, which is missing"))
         } else if self.derive.0.is_some() && !is_given {
-            Some(("derive", "there is no secret to derive others from: set `secret` or `secret-file`"))
+            Some((
+                "derive",
+                "there is no secret to derive others from: set `secret` or `secret-file`",
+            ))
         } else if self.derive.0.is_some() && self.other_secret.is_some() {
             Some(("other-secret", "with `derive` there is one secret, from which the others come"))
         } else {
@@ -190,7 +193,8 @@ mod tests {
 
     #[test]
     fn identifiers_are_text_or_octets() {
-        let nsid = |text: &str| parse(&format!("[server]\nnsid = \"{text}\"")).map(|c| c.server.nsid.0);
+        let nsid =
+            |text: &str| parse(&format!("[server]\nnsid = \"{text}\"")).map(|c| c.server.nsid.0);
         assert_eq!(nsid("node-1").unwrap(), b"node-1");
         assert_eq!(nsid("0x00ff7F").unwrap(), [0, 255, 127]);
         assert_eq!(nsid(&"x".repeat(128)).unwrap().len(), 128);

@@ -99,9 +99,9 @@ fn derived(secret: &Secret, place: u32) -> Secret {
 /// The secrets in a file that only its owner may read.
 fn read(path: &Path) -> anyhow::Result<(Secret, Option<Secret>)> {
     let file = File::open(path).map_err(|error| match error.kind() {
-        ErrorKind::PermissionDenied => anyhow!(
-            "{error}: it must belong to who the daemon runs as (`user` in [server])"
-        ),
+        ErrorKind::PermissionDenied => {
+            anyhow!("{error}: it must belong to who the daemon runs as (`user` in [server])")
+        }
         _ => error.into(),
     })?;
     let mode = file.metadata()?.mode() & 0o7777;
@@ -110,9 +110,10 @@ fn read(path: &Path) -> anyhow::Result<(Secret, Option<Secret>)> {
     }
     let mut text = String::new();
     file.take(MAX_FILE + 1).read_to_string(&mut text)?;
-    let mut secrets = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
-        CookieSecret::from_text(line).context("a line is not 32 hexadecimal digits")
-    });
+    let mut secrets =
+        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(|line| {
+            CookieSecret::from_text(line).context("a line is not 32 hexadecimal digits")
+        });
     let first = secrets.next().context("holds no secret")??.0;
     let other = secrets.next().transpose()?.map(|secret| secret.0);
     if secrets.next().is_some() || text.len() as u64 > MAX_FILE {
@@ -144,7 +145,8 @@ mod tests {
     }
 
     const DERIVED: [u8; 16] = [
-        0x16, 0x88, 0x76, 0xb3, 0xba, 0x1f, 0xef, 0x09, 0xe1, 0x73, 0xcd, 0x83, 0x82, 0xdd, 0xec, 0xe4,
+        0x16, 0x88, 0x76, 0xb3, 0xba, 0x1f, 0xef, 0x09, 0xe1, 0x73, 0xcd, 0x83, 0x82, 0xdd, 0xec,
+        0xe4,
     ];
 
     #[test]

@@ -200,7 +200,8 @@ pub fn read(scratch: &mut Scratch, most: usize) -> Result<(), Outcome> {
         let (code, len) = ((head >> 16) as u64, (head & 0xffff) as u64);
         let is = |option: u16| is_zero(code ^ option as u64);
         // RFC 7873 section 5.2: only the first counts.
-        cookie |= ((at as u64 + HEAD_LEN as u64) << 16 | len) * (is(option::COOKIE) & is_zero(cookie));
+        cookie |=
+            ((at as u64 + HEAD_LEN as u64) << 16 | len) * (is(option::COOKIE) & is_zero(cookie));
         nsid |= is(option::NSID);
         zone_version |= is(option::ZONEVERSION);
         scratch.slots[9] = at as u64 + HEAD_LEN as u64 + len;
