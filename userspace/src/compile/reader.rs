@@ -17,7 +17,7 @@ use xdp_common::{Outcome, Scratch};
 use super::{MAX_TCP_MESSAGE, Memory};
 
 /// The payload size that responses announce, in octets (DNS flag day 2020).
-const PAYLOAD: u16 = 1232;
+pub const PAYLOAD: u16 = 1232;
 
 /// Who asks, how and when, and how the server presents itself.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +98,7 @@ impl Reader {
             response: asked.limit.min(MAX_TCP_MESSAGE),
             over_udp: !asked.over_tcp,
             now_s: asked.now,
-            payload: PAYLOAD,
+            payload: asked.limit.min(PAYLOAD.into()) as u16,
             client: address_words(asked.client),
             manners: asked.manners,
         };

@@ -155,7 +155,6 @@ fn octets(digits: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::super::{Config, ConfigError};
-    use super::*;
     use std::path::Path;
 
     fn parse(text: &str) -> Result<Config, ConfigError> {

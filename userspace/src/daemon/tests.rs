@@ -418,3 +418,19 @@ fn the_control_socket_bounds_what_it_reads() {
     assert!(long.is_empty() || long.contains("\"error\""), "{long}");
     assert!(call(&path, &Request::Status, PATIENCE).is_ok());
 }
+
+#[test]
+fn derived_secrets_follow_the_clock() {
+    let stage = Stage::new();
+    let said = || stage.daemon.shared.get().said();
+    assert_eq!(said().secret_count, 0);
+    *lock(&stage.daemon.secrets) = Secrets::Derived([1, 2], 7200);
+    stage.daemon.tick();
+    assert_eq!((said().secret_count, lock(&stage.told).manners), (2, said()));
+    // Another period, another secret.
+    let before = said();
+    *lock(&stage.daemon.secrets) = Secrets::Derived([1, 2], 7201);
+    stage.daemon.tick();
+    assert_ne!(said().secrets[0], before.secrets[0]);
+    assert_eq!(lock(&stage.told).manners, said());
+}

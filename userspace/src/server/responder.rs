@@ -216,7 +216,7 @@ impl Asked<'_> {
     }
 
     fn payload(&self) -> u16 {
-        self.served.manners.udp_payload as u16
+        self.served.manners.udp_payload.min(compile::PAYLOAD.into()) as u16
     }
 
     /// Class CH: who this server is, if it may be told (RFC 4892).
