@@ -291,7 +291,7 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
         bail!("absent")
     };
     exact::run(&store, &mut scratch, found, context).map_err(failed)?;
-    scratch.layers.client = client;
+    scratch.layers.source = client;
     options::answer(&store, &mut scratch, &manners, NOW).map_err(failed)?;
     ensure!((scratch.query.has_cookie, scratch.query.has_valid_cookie) == (1, 0));
     options::bad_cookie(&mut scratch);

@@ -43,12 +43,12 @@ const DESTINATION: u8 = IpProto::Ipv6Opts as u8;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Layers {
+    /// The client's address as IPv6 (IPv4 mapped), as it lies in memory.
+    pub source: [u64; 2],
     /// One's-complement sum of both addresses.
     pub address_sum: u64,
     /// One's-complement sum of the UDP header as sent.
     pub udp_sum: u64,
-    /// The client's address as IPv6 (IPv4 mapped), as it lies in memory.
-    pub client: [u64; 2],
     /// Octets before the IP header: 14, 18 or 22.
     pub ip_at: u32,
     /// Octets before the UDP header.
@@ -66,9 +66,9 @@ impl Layers {
     /// No headers.
     pub const fn new() -> Layers {
         Layers {
+            source: [0; 2],
             address_sum: 0,
             udp_sum: 0,
-            client: [0; 2],
             ip_at: 0,
             udp_at: 0,
             ipv6: 0,
@@ -182,9 +182,9 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
         }
         _ => return Err(Outcome::NotIp),
     }
-    scratch.layers.client = addresses.source;
     let udp_at = forget(&mut scratch.slots[1], udp_at as u64) as usize & 0x7f;
     scratch.layers.udp_at = udp_at as u32;
+    scratch.layers.source = addresses.source;
 
     let udp = le64(frame, udp_at).ok_or(Outcome::NotUdp)?;
     if !is_served(config, udp >> 16 & 0xffff, &mut scratch.slots[5]) {

@@ -25,7 +25,7 @@ pub fn of_response(
 ) -> Vec<u8> {
     SCRATCH.with_borrow_mut(|scratch| {
         read(asked, scratch);
-        scratch.layers.client = address_words(client);
+        scratch.layers.source = address_words(client);
         scratch.plan.clear();
         scratch.plan.extended_error = error.map_or(0, |error| error.0.into());
         options::of_error(scratch, manners, now);

@@ -68,7 +68,7 @@ fn answer<S: Store, F: Frame>(
     let outcome = plan(store, limits, scratch)?;
     scratch.plan.outcome = outcome.index() as u32;
     if options::are_due(scratch) {
-        scratch.layers.client = limits.client;
+        scratch.layers.source = limits.client;
         options::answer(store, scratch, limits.manners, limits.now_s)?;
     }
     let limit = if limits.over_udp {

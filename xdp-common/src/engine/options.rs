@@ -268,7 +268,7 @@ fn cookie(scratch: &mut Scratch, manners: &Manners, now_s: u32) {
         head: u64_at(&scratch.question, at + cookie::CLIENT_LEN),
         hash: u64_at(&scratch.question, at + cookie::CLIENT_LEN + 8),
     };
-    let address = recall(&scratch.layers.client);
+    let address = recall(&scratch.layers.source);
     let len = recall(&scratch.query.cookie_len) as usize;
     scratch.query.has_cookie = 1;
     // slot 10: one more than the place of the secret that it was made with
@@ -368,7 +368,7 @@ mod tests {
         scratch.query.edns = 1;
         scratch.query.options_at = 33;
         scratch.query.options_len = options.len() as u32;
-        scratch.layers.client = address();
+        scratch.layers.source = address();
         scratch
     }
 
