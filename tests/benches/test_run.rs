@@ -3,12 +3,15 @@
 //!
 //! `cargo xtask bench` calls it and shows the figures; by itself it prints them as JSON.
 
-use std::{env, net::SocketAddr};
+use std::{
+    env,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, maps::ProgramArray, programs::ProgramFd};
 use sealdns::{
-    compile::{Image, PublishError, Reader},
+    compile::{Asked, Image, PublishError, Reader},
     datapath::{
         clock::booted_at_s,
         limiting::{self, Written},
@@ -32,13 +35,14 @@ use tests::{
 };
 use xdp_common::{
     Outcome,
+    cookie::ServerCookie,
     image::Bucket,
     lab::control,
     limit::{
         Class, Mode, Policy,
         policy::{Circumstances, MAX_RATE},
     },
-    maps::{self, CHUNK_LEN, XDP_COUNTERS},
+    maps::{self, CHUNK_LEN, Manners, XDP_COUNTERS, address_words},
 };
 
 /// How often each figure is taken; the median is shown.
@@ -51,6 +55,8 @@ const SERVERS: [&str; 2] = ["198.51.100.2:53", "[2001:db8::2]:53"];
 /// The key of the names' hash: any, but the same each time.
 const SEED: u64 = 0x5ea1_d115_0bad_cafe;
 const PAYLOAD: u16 = 1232;
+/// The secret of cookies.
+const SECRET: [u64; 2] = [1, 2];
 
 /// Cache lines that a record and what lies behind it are spread over.
 const RECORD_LINES: usize = 8;
@@ -111,6 +117,8 @@ enum Edns {
     None,
     Plain,
     DnssecOk,
+    /// As [`Edns::DnssecOk`], with a valid cookie.
+    Cookie,
 }
 
 impl Case {
@@ -190,6 +198,15 @@ fn cases(names: u32) -> Vec<Case> {
             ipv6: true,
             ..hot("positive, over IPv6", nsec(&[host]), Rtype::A, Positive, zones::ADDRESSES + 1)
         },
+        Case {
+            edns: Edns::Cookie,
+            ..hot("positive, cookie", nsec(&[host]), Rtype::A, Positive, zones::ADDRESSES + 1)
+        },
+        Case {
+            edns: Edns::Cookie,
+            ipv6: true,
+            ..hot("positive, cookie, IPv6", nsec(&[host]), Rtype::A, Positive, zones::ADDRESSES + 1)
+        },
         hot("CNAME chain of 2", nsec(&["chain"]), Rtype::A, Positive, 4 + 5),
         hot("NODATA, NSEC", nsec(&[host]), Rtype::MX, Nodata, 0),
         hot("NODATA, NSEC3", nsec3(&[host]), Rtype::MX, Nodata, 0),
@@ -248,8 +265,12 @@ fn frame(case: &Case) -> Result<Frame> {
     query.extend([0, 1]);
     if case.edns != Edns::None {
         let [high, low] = PAYLOAD.to_be_bytes();
-        let flags = u8::from(case.edns == Edns::DnssecOk) << 7;
-        query.extend([0, 0, 41, high, low, 0, 0, flags, 0, 0, 0]);
+        let flags = u8::from(case.edns != Edns::Plain) << 7;
+        query.extend([0, 0, 41, high, low, 0, 0, flags, 0, 0]);
+        let client: SocketAddr = CLIENTS[usize::from(case.ipv6)].parse()?;
+        let cookie = if case.edns == Edns::Cookie { cookie(client.ip()) } else { Vec::new() };
+        query.push(u8::try_from(cookie.len())?);
+        query.extend(cookie);
     }
     let family = usize::from(case.ipv6);
     let mut destination: SocketAddr = SERVERS[family].parse()?;
@@ -263,6 +284,18 @@ fn frame(case: &Case) -> Result<Frame> {
         ttl: 64,
         payload: query,
     })
+}
+
+/// A COOKIE option with a cookie that the server has made a minute ago.
+fn cookie(client: IpAddr) -> Vec<u8> {
+    const CLIENT: u64 = 0x0123_4567_89ab_cdef;
+    let server = ServerCookie::new(&SECRET, CLIENT, address_words(client), NOW - 60);
+    [&[0, 10, 0, 24][..], &[CLIENT, server.head, server.hash].map(u64::to_le_bytes).concat()]
+        .concat()
+}
+
+fn manners() -> Manners {
+    Manners { secrets: [SECRET; 2], secret_count: 1, ..Manners::new() }
 }
 
 //----------- Rig ------------------------------------------------------------------------------------
@@ -310,6 +343,7 @@ impl Rig {
         config.payload_limit = u32::from(PAYLOAD);
         config.max_labels = image.max_labels();
         config.tick_ns = limiting::tick_ns()?;
+        loaded.manners.write(&manners());
         let lab = programs::load(&PROGRAMS)?;
         let reader = image.reader();
         let written = Written::default();
@@ -453,7 +487,14 @@ impl Rig {
             query[digits.clone()].copy_from_slice(&reply.payload[digits]);
         }
         let mut expected = Vec::new();
-        self.reader.answer(&query, false, usize::from(PAYLOAD), NOW, &mut expected);
+        let asked = Asked {
+            client: asked.source.ip(),
+            over_tcp: false,
+            limit: usize::from(PAYLOAD),
+            now: NOW,
+            manners: &manners(),
+        };
+        self.reader.respond(&query, &asked, &mut expected);
         ensure!(reply.payload == expected, "{title}: not what the engine says on the host");
         let answers = u16::from_be_bytes([expected[6], expected[7]]);
         ensure!(answers == case.answers, "{title}: {answers} records");

@@ -2,6 +2,7 @@
 
 mod cache;
 mod datapath;
+mod edns;
 mod kernel;
 mod limiting;
 mod pinned;
@@ -103,6 +104,30 @@ const TESTS: &[Test] = &[
     Test {
         name: "limiting::packets_of_one_netblock_may_come_on_both_cores",
         run: limiting::packets_of_one_netblock_may_come_on_both_cores,
+    },
+    Test {
+        name: "edns::options_are_those_of_the_daemon",
+        run: edns::options_are_those_of_the_daemon,
+    },
+    Test {
+        name: "edns::a_plan_becomes_badcookie_with_a_cookie",
+        run: edns::a_plan_becomes_badcookie_with_a_cookie,
+    },
+    Test {
+        name: "edns::dig_gets_its_options_without_the_daemon",
+        run: edns::dig_gets_its_options_without_the_daemon,
+    },
+    Test {
+        name: "edns::names_of_no_zone_are_refused_where_it_is_told",
+        run: edns::names_of_no_zone_are_refused_where_it_is_told,
+    },
+    Test {
+        name: "edns::cookies_are_those_of_named_and_knotd",
+        run: edns::cookies_are_those_of_named_and_knotd,
+    },
+    Test {
+        name: "edns::secrets_are_exchanged_by_reloads",
+        run: edns::secrets_are_exchanged_by_reloads,
     },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },
     Test {

@@ -15,7 +15,7 @@ use tests::{
     prog_test_run::Action,
     servers::{CORNER, DEMO, DENIALS, signed, signed_as},
 };
-use xdp_common::Outcome;
+use xdp_common::{Outcome, maps::Manners};
 
 use super::{
     kernel::{self, Rig, SHORT, TAGS, at_the_limits, framed, unsigned},
@@ -58,7 +58,7 @@ fn foretell(zone: &Zone, fates: &mut BTreeMap<&'static str, u32>) -> Result<()> 
     for (index, query) in queries.iter().enumerate() {
         let asked = framed(query.message(index as u16), index % 2, TAGS[index % TAGS.len()])?;
         let octets = asked.encode()?;
-        let foretold = explain(&rig.reader, &rig.config, &octets, rig.now);
+        let foretold = explain(&rig.reader, &rig.config, &Manners::new(), &octets, rig.now);
         let (run, outcome) = rig.run_counted(&octets)?;
         let what = || format!("{query:?}: {:?}", foretold.stages);
         ensure!(outcome.word() == foretold.outcome, "{}: {}", outcome.word(), what());
@@ -106,7 +106,7 @@ pub fn the_commands_look_in() -> Result<Verdict> {
         (&["x.apps.example.org", "--bufsize", "0"], "wildcard", true),
         (&["www.example.org", "--from", "2001:db8::9"], "positive", true),
         (&["www.example.org", "--from", "127.0.0.1"], "bad-source", true),
-        (&["www.example.net"], "not-ours", true),
+        (&["www.example.net"], "refused", true),
         (&["www.example.org", "--tcp"], "not-udp", false),
     ] {
         let (code, said) = run(&[&["cache", "explain"], arguments].concat())?;

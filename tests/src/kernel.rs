@@ -1,5 +1,6 @@
 //! The embedded object in the kernel, without a device.
 
+use std::{collections::BTreeMap, sync::Arc};
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -27,6 +28,7 @@ use tests::{
 use xdp_common::{
     Outcome,
     maps::{self, Config},
+    maps::{self, Manners},
 };
 
 /// Why a test that needs the kernel cannot run, if it cannot.
@@ -323,6 +325,13 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
         }
         encoded(payload)
     };
+    let with_options = |options: &[u8]| {
+        let mut payload = good.clone();
+        let len_at = payload.len() - 2;
+        payload[len_at..].copy_from_slice(&(options.len() as u16).to_be_bytes());
+        payload.extend(options);
+        payload
+    };
     let from = |source: &str, destination: &str| {
         let mut frame = framed(good.clone(), 0, &[])?;
         frame.source = source.parse()?;
@@ -376,13 +385,26 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
         (Outcome::MetaType, encoded(question(&www, 252, None))?),
         (Outcome::Wildcard, encoded(question(&name("any.apps.example.org"), 1, Some(true)))?),
         (Outcome::Nxdomain, encoded(question(&name("nobody.example.org"), 1, Some(true)))?),
-        (Outcome::Miss, message(&[(good.len() - 6, 0), (good.len() - 5, 1)])?),
+        (Outcome::BadVersion, message(&[(good.len() - 5, 1)])?),
+        (Outcome::Miss, encoded(with_options(&[[0xfd, 0xe9, 0, 0]; 9].concat()))?),
         (Outcome::Response, message(&[(2, 0x80)])?),
         (Outcome::SourcePort, from("198.51.100.1:0", SERVERS[0])?),
         (Outcome::BadLength, with(&[(UDP + 4, 0x40)])),
     ];
+    let cookies = Manners { secret_count: 1, refuse: 1, ..Manners::new() };
+    let with_manners: Vec<(Outcome, Vec<u8>)> = vec![
+        (Outcome::Refused, encoded(question(&name("www.example.net"), 1, Some(true)))?),
+        (Outcome::FormErr, encoded(with_options(&[0, 10, 0, 1, 7]))?),
+        (Outcome::Malformed, encoded(with_options(&[0, 10, 0, 2, 7]))?),
+    ];
     ensure!(base[DNS..] == good[..], "the message is not where the table has it");
-    for (outcome, frame) in frames {
+    let manners = [Manners::new(), cookies];
+    let frames = [frames, with_manners].into_iter().zip(manners);
+    let frames = frames.flat_map(|(frames, manners)| {
+        frames.into_iter().map(move |(outcome, frame)| (outcome, frame, manners))
+    });
+    for (outcome, frame, manners) in frames {
+        rig.loaded.manners.write(&manners);
         let (run, counted) = rig.run_counted(&frame)?;
         ensure!(counted == outcome, "expected {}: {}", outcome.word(), counted.word());
         let action = if outcome.is_answered() {

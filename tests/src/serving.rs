@@ -109,7 +109,7 @@ impl Stage {
     }
 
     /// How many answers TCX has sent, as the daemon counts.
-    fn sent_by_tcx(&self) -> Result<u64> {
+    pub(super) fn sent_by_tcx(&self) -> Result<u64> {
         let status: Value =
             serde_json::from_slice(&self.command(&["xdp", "status", "--json"])?.stdout)?;
         let counters = status["counters"].as_object().context("no counters")?;
@@ -167,7 +167,7 @@ fn server(family: usize) -> Result<SocketAddr> {
     Ok(SocketAddr::new(net::address_of(SERVERS[family])?, 53))
 }
 
-fn client(family: usize) -> Result<std::net::IpAddr> {
+pub(super) fn client(family: usize) -> Result<std::net::IpAddr> {
     net::address_of(CLIENTS[family])
 }
 

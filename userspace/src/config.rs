@@ -21,6 +21,10 @@ use toml::Spanned;
 use crate::zone::Name;
 pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
 
+mod edns;
+
+pub use edns::{CookieSecret, Cookies, Derive, Nsid};
+
 /// Where the daemon and the commands look when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
 /// Where the control socket is unless the configuration says otherwise.
@@ -41,6 +45,9 @@ pub struct Config {
     /// The section `[xdp]`.
     #[serde(default)]
     pub xdp: Xdp,
+    /// The section `[cookies]`.
+    #[serde(default)]
+    pub cookies: Cookies,
     /// The sections `[[zone]]`, in the order of the file.
     #[serde(default, rename = "zone")]
     zones: Vec<Spanned<Zone>>,
@@ -71,6 +78,8 @@ pub struct Server {
     pub identity: ChaosText,
     /// What `version.server` and `version.bind` (class CH) say; empty: refused.
     pub version: ChaosText,
+    /// What the EDNS option NSID says (RFC 5001); empty: nothing.
+    pub nsid: Nsid,
     /// The largest UDP response in octets, whatever the client accepts.
     pub udp_payload: UdpPayload,
     /// How long a TCP connection may stand without a whole query arriving.
@@ -94,6 +103,7 @@ impl Default for Server {
             user: String::new(),
             identity: ChaosText::default(),
             version: ChaosText::default(),
+            nsid: Nsid::default(),
             udp_payload: UdpPayload(1232),
             tcp_idle_timeout: Period(10),
             tcp_write_timeout: Period(10),
@@ -118,6 +128,8 @@ pub struct Xdp {
     pub ports: Vec<u16>,
     /// Destination addresses answered; empty: those of `listen`.
     pub addresses: Vec<IpAddr>,
+    /// Whether queries for names of no zone are refused in XDP.
+    pub refuse: Refuse,
     /// Memory for the maps.
     pub memory: ByteSize,
     /// Where programs, maps and links are pinned, so that they outlive the daemon.
@@ -134,6 +146,7 @@ impl Default for Xdp {
             tcx: TcxMode::Auto,
             ports: vec![53],
             addresses: Vec::new(),
+            refuse: Refuse::Auto,
             memory: ByteSize(512 << 20),
             pin: PinFolder::default(),
             on_exit: OnExit::Detach,
@@ -162,6 +175,18 @@ pub enum TcxMode {
     /// Everywhere.
     On,
     /// Nowhere.
+    Off,
+}
+
+/// Whether queries for names of no zone are refused in XDP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refuse {
+    /// Unless another name server may have the zone: there are addresses to listen on.
+    Auto,
+    /// They are.
+    On,
+    /// They pass on.
     Off,
 }
 
@@ -276,9 +301,8 @@ pub enum Any {
 }
 
 /// Keys and values of features that this version lacks, and what they belong to.
-const NOT_YET: [(&str, &str); 13] = [
+const NOT_YET: [(&str, &str); 12] = [
     ("ratelimit", "response-rate limiting"),
-    ("cookies", "DNS cookies"),
     ("tsig", "TSIG"),
     ("primaries", "zone transfer from a primary"),
     ("notify", "NOTIFY"),
@@ -362,6 +386,9 @@ impl Config {
         for place in [&mut config.server.control, &mut config.server.state_dir] {
             *place = folder.join(&*place);
         }
+        if let Some(file) = &mut config.cookies.secret_file {
+            *file = folder.join(&*file);
+        }
         for zone in &mut config.zones {
             let zone = zone.get_mut();
             zone.file = folder.join(&zone.file);
@@ -382,6 +409,11 @@ impl Config {
         if let Some(twice) = config.server.listen.iter().find(|one| !listening.insert(one.0)) {
             let place = text.find("listen").unwrap_or(0);
             return Err(at(place..place, format!("{} is listed twice", twice.0), None));
+        }
+        if let Some((key, message)) = config.cookies.fault() {
+            let section = text.find("[cookies]").unwrap_or(0);
+            let place = section + text[section..].find(key).unwrap_or(0);
+            return Err(at(place..place, message.to_owned(), None));
         }
         let mut seen = HashSet::new();
         for zone in &config.zones {
@@ -423,6 +455,15 @@ impl Config {
     /// The signing policy of a zone of this configuration.
     pub fn policy(&self, zone: &Zone) -> Policy {
         self.policies.get(&zone.policy).cloned().unwrap_or_default()
+    }
+
+    /// Whether queries for names of no zone are refused in XDP.
+    pub fn refuses(&self) -> bool {
+        match self.xdp.refuse {
+            Refuse::Auto => !self.server.listen.is_empty(),
+            Refuse::On => true,
+            Refuse::Off => false,
+        }
     }
 
     /// Destination addresses that XDP answers.
@@ -762,6 +803,9 @@ user = ""
 identity = ""
 # What version.server and version.bind say. Empty: refused; it mostly helps attackers.
 version = ""
+# What the EDNS option NSID says to who asks for it (RFC 5001), to tell anycast nodes apart: text, or octets
+# as "0x" and hexadecimal digits; 128 octets at most. Empty: nothing.
+nsid = ""
 # Largest UDP response in octets, 512 to 4096. 1232 passes every IPv6 path unfragmented (RFC 9715).
 udp-payload = 1232
 # A TCP connection that sends no whole query for this long is closed (RFC 7766 section 6.2.3: a few
@@ -792,6 +836,10 @@ tcx = "auto"
 ports = [53]
 # Destination addresses answered in XDP. Empty: the addresses of `listen`.
 addresses = []
+# Queries for names of no zone here. "on": XDP says REFUSED, as the daemon does. "off": XDP passes them on.
+# "auto": "on" if `listen` names addresses; without, another name server on this host may have the zone.
+# While a zone that is configured is not loaded, they are passed on.
+refuse = "auto"
 # Memory for the maps that hold compiled zones. No official reference: half a million typical names.
 # They start small and grow up to it; with `user` set they are made this large at start, since only
 # root can make maps. While they grow, the old maps are there as well.
@@ -805,6 +853,24 @@ pin = ""
 # was stopped. "keep": it goes on answering, so that restarts and upgrades go unnoticed; to end it,
 # `sealdns xdp detach --all`.
 on-exit = "detach"
+
+[cookies]
+# DNS cookies (RFC 7873): who sends back the one it was given has not spoofed its address. They cost clients
+# and servers nearly nothing. `false`: the option is ignored.
+enabled = true
+# The secret that cookies are made with, 32 hexadecimal digits, the same on all servers of an address (RFC
+# 9018) or they would not accept each other's. Empty, and no file: a random one at each start.
+secret = ""
+# One that is accepted as well. To exchange secrets, make the new one the other here, on all servers; then
+# the first, and the old one the other; after an hour remove that (RFC 9018 section 5).
+other-secret = ""
+# A file that holds the secret on its first line and the other one on its second, if there is one, readable
+# by its owner only. It is read again when the daemon is told to reload. Empty: none.
+secret-file = ""
+# Exchange secrets by the clock: for each such period, counted from 1970, one is derived from the secret
+# (HKDF with SHA-256), the same on all servers that know it. No less than two hours, for example "1d".
+# Empty: the secret itself is used.
+derive = ""
 
 [policy.default]
 # The algorithm of new keys, "ECDSAP256SHA256", "ECDSAP384SHA384" or "ED25519". The default is
@@ -885,6 +951,7 @@ mod tests {
             ("", "qq = 1"),
             ("[server]", "[server]\nqq = 1"),
             ("[xdp]", "[xdp]\nqq = 1"),
+            ("[cookies]", "[cookies]\nqq = 1"),
             ("[policy.default]", "[policy.default]\nqq = 1"),
             ("[[zone]]", "[[zone]]\nqq = 1"),
         ];
@@ -919,7 +986,6 @@ mod tests {
         let zone = "version = \"v1\"\n[[zone]]\nname = \"a.\"\nfile = \"f\"\n";
         for text in [
             "version = \"v1\"\n[ratelimit]\nmode = \"on\"\n".to_owned(),
-            "version = \"v1\"\n[cookies]\n".to_owned(),
             "version = \"v1\"\n[[tsig]]\nname = \"a\"\n".to_owned(),
             format!("{zone}primaries = [\"192.0.2.53:53\"]\n"),
             format!("{zone}notify = []\n"),

@@ -6,6 +6,7 @@
 //! version serving.
 
 mod cache;
+pub mod cookies;
 pub mod prepare;
 pub mod privileges;
 pub mod state;
@@ -28,6 +29,8 @@ use serde_json::{Value, json};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use xdp_common::cookie::Secret;
+use xdp_common::maps;
 
 use crate::config::{self, Config, ConfigError, name_from_text};
 use crate::control::protocol::{Failure, Request, Response};
@@ -36,6 +39,7 @@ use crate::datapath::seam::DataPlane;
 use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
 use crate::zone::Name;
+use cookies::Secrets;
 use state::{Loaded, Prepare, Stamp, ZoneState};
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
@@ -74,7 +78,9 @@ pub fn run(path: &Path, control: Option<&Path>, open_plane: OpenPlane) -> anyhow
     let control = config.server.control.clone();
     let prepare = Arc::new(prepare::FromFiles::new(&config));
     let drain = config.server.shutdown_timeout.duration();
+    let section = config.cookies.clone();
     let daemon = Arc::new(Daemon::new(source, config, plane, prepare));
+    daemon.load_secrets(&section).context("the secret of DNS cookies")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(daemon.serve(sockets, drain));
     // Whatever still runs was given its time.
@@ -170,6 +176,9 @@ pub struct Daemon {
     shared: Arc<Shared>,
     stats: Arc<Stats>,
     prepare: Arc<dyn Prepare>,
+    secrets: Mutex<Secrets>,
+    /// The secret where none is configured: the same from start to end.
+    random: Mutex<Option<Secret>>,
     /// Held by whoever changes zones: one change at a time. Always taken before the others.
     change: Mutex<()>,
     stop: Notify,
@@ -203,7 +212,7 @@ impl Daemon {
             .zones()
             .map(|zone| (zone.name.clone(), ZoneState::new(zone.clone(), config.policy(zone))));
         let zones: BTreeMap<Name, ZoneState> = zones.collect();
-        let served = served(&config, &zones, &*plane);
+        let served = served(&config, &zones, &*plane, manners(&config, &zones, &Secrets::Off));
         Daemon {
             source,
             zones: Mutex::new(zones),
@@ -211,11 +220,28 @@ impl Daemon {
             shared: Arc::new(Shared::new(served)),
             stats: Arc::default(),
             prepare,
+            secrets: Mutex::new(Secrets::Off),
+            random: Mutex::new(None),
             config: Mutex::new(Arc::new(config)),
             change: Mutex::new(()),
             stop: Notify::new(),
             started: Instant::now(),
         }
+    }
+
+    /// Takes the secrets of DNS cookies from where a configuration says. On an error the old ones stay.
+    pub fn load_secrets(&self, section: &config::Cookies) -> anyhow::Result<()> {
+        if let Some(path) = section.secret.and(Some(&self.source.path)) {
+            warn_if_open(path);
+        }
+        let mut random = lock(&self.random);
+        let random = match *random {
+            Some(random) => random,
+            None => *random.insert(cookies::random()?),
+        };
+        let secrets = Secrets::load(section, random)?;
+        *lock(&self.secrets) = secrets;
+        Ok(())
     }
 
     /// Loads every zone of the configuration; those that fail are said in the log.
@@ -353,6 +379,9 @@ impl Daemon {
     fn tick(&self) {
         lock(&self.plane).tick();
         let now = now();
+        if matches!(*lock(&self.secrets), Secrets::Derived(..)) {
+            self.exchange_secrets();
+        }
         let due: Vec<Name> = lock(&self.zones)
             .iter()
             .filter(|(_, zone)| zone.is_due(now))
@@ -426,6 +455,9 @@ impl Daemon {
                 zones.remove(name);
             }
         }
+        if let Err(error) = self.load_secrets(&config.cookies) {
+            tracing::error!("the secrets of DNS cookies stay as they were: {error:#}");
+        }
         *lock(&self.config) = Arc::new(config);
         for name in gone {
             if let Err(error) = lock(&self.plane).remove(&name) {
@@ -490,11 +522,28 @@ impl Daemon {
         }
     }
 
+    /// Makes cookies with the secrets that it is the time for.
+    fn exchange_secrets(&self) {
+        let mut said = self.shared.get().said();
+        let before = said;
+        lock(&self.secrets).put(&mut said, now());
+        if said == before {
+            return;
+        }
+        // Who changes zones does the same when that is done.
+        if let Ok(_change) = self.change.try_lock() {
+            self.refresh_served();
+        }
+    }
+
     fn refresh_served(&self) {
         let config = lock(&self.config).clone();
         let served = {
-            let plane = lock(&self.plane);
-            served(&config, &lock(&self.zones), &**plane)
+            let mut plane = lock(&self.plane);
+            let zones = lock(&self.zones);
+            let said = manners(&config, &zones, &lock(&self.secrets));
+            plane.set_manners(&said);
+            served(&config, &zones, &**plane, said)
         };
         self.shared.set(served);
     }
@@ -619,11 +668,39 @@ fn limits(server: &config::Server) -> tcp::Limits {
     }
 }
 
-fn served(config: &Config, zones: &BTreeMap<Name, ZoneState>, plane: &dyn DataPlane) -> Served {
+/// What options of responses say now, and whether names of no zone are refused: not while there are zones that
+/// could not be loaded, whose names are not known not to be ours.
+fn manners(config: &Config, zones: &BTreeMap<Name, ZoneState>, secrets: &Secrets) -> maps::Manners {
+    let mut manners = maps::Manners::new().with_nsid(&config.server.nsid.0);
+    let lacks_zones = zones.values().any(|zone| zone.loaded.is_none());
+    manners.refuse = (config.refuses() && !lacks_zones).into();
+    secrets.put(&mut manners, now());
+    manners
+}
+
+/// Warns of a file with a secret in it that others may read.
+fn warn_if_open(path: &Path) {
+    use std::os::unix::fs::MetadataExt;
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777);
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            "{} has a secret in it and mode {mode:04o}: run chmod 600 {0}, or use `secret-file`",
+            path.display()
+        );
+    }
+}
+
+fn served(
+    config: &Config,
+    zones: &BTreeMap<Name, ZoneState>,
+    plane: &dyn DataPlane,
+    said: maps::Manners,
+) -> Served {
     let manners = Manners {
         identity: config.server.identity.text().map(str::to_owned),
         version: config.server.version.text().map(str::to_owned),
         udp_payload: config.server.udp_payload.octets(),
+        said,
     };
     let zones = zones.iter().map(|(name, state)| {
         let served = ServedZone {

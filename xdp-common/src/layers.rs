@@ -103,8 +103,8 @@ struct Addresses {
     destination: [u64; 2],
 }
 
-/// The upper word of an IPv4-mapped address, without the IPv4 address in its upper half.
-const MAPPED: u64 = 0x0000_0000_ffff_0000;
+/// The lower word of an IPv4-mapped address, without the IPv4 address in its upper half.
+pub const MAPPED: u64 = 0x0000_0000_ffff_0000;
 
 /// Reads the headers into [`Scratch::layers`].
 #[inline(always)]

@@ -19,6 +19,7 @@ compile_error!("the image and the checksums are laid out for little-endian machi
 
 pub mod bytes;
 pub mod checksum;
+pub mod cookie;
 pub mod dns;
 pub mod engine;
 pub mod frame;

@@ -6,6 +6,7 @@
 //! | [`TABLE`] | array, mmapable | [`Bucket`](crate::image::Bucket) | daemon | XDP, daemon |
 //! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP |
 //! | [`CLOCK`] | per-CPU array, one entry | [`Clock`] | XDP, TCX | XDP, TCX |
+//! | [`MANNERS`] | array, mmapable, one entry | [`Manners`] | daemon | XDP, TCX |
 //! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
 //! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
 //! | [`META`] | array, one entry | [`Meta`] | daemon | the next daemon |
@@ -23,6 +24,7 @@
 
 use core::net::IpAddr;
 
+use crate::cookie::{MAX_SECRETS, Secret};
 use crate::limit::decide::Count;
 use crate::limit::policy::MAX_POLICIES;
 use crate::limit::{Class, Verdict};
@@ -35,6 +37,8 @@ pub const TABLE: &str = "TABLE";
 pub const CONFIG: &str = "CONFIG";
 /// Name of the map with what each CPU last read of the clock.
 pub const CLOCK: &str = "CLOCK";
+/// Name of the map with what options of responses say.
+pub const MANNERS: &str = "MANNERS";
 /// Name of the map with the engine's working memory.
 pub const SCRATCH: &str = "SCRATCH";
 /// Name of the map with the counters.
@@ -106,6 +110,8 @@ pub const FOLLOW: u32 = 4;
 pub const REDIRECT: u32 = 5;
 /// The place of the program that sends an answer with such a CNAME in it.
 pub const SEND_MADE: u32 = 6;
+/// The place of the program that reads the options of a query and makes those of the response.
+pub const OPTIONS: u32 = 7;
 /// The place of the program that decides whether a planned answer is sent, and whether what is not answered
 /// is passed up.
 pub const LIMIT: u32 = 8;
@@ -116,7 +122,7 @@ pub const TCX_ENTRY_PROGRAM: &str = "tcx_serve";
 /// What the names of TCX's programs begin with; what follows is the name of XDP's.
 pub const TCX_PREFIX: &str = "tcx_";
 /// The programs in [`PROGRAMS`] by name.
-pub const TAIL_PROGRAMS: [(&str, u32); 8] = [
+pub const TAIL_PROGRAMS: [(&str, u32); 9] = [
     ("send", SEND),
     ("deny", DENY),
     ("hash", HASH),
@@ -125,6 +131,7 @@ pub const TAIL_PROGRAMS: [(&str, u32); 8] = [
     ("redirect", REDIRECT),
     ("send_made", SEND_MADE),
     ("limit", LIMIT),
+    ("options", OPTIONS),
 ];
 
 /// Octets of one entry of the slab: large enough that little is lost at the ends, small enough that
@@ -234,6 +241,64 @@ impl Default for Config {
 }
 
 const _: () = assert!(size_of::<Config>() == 16 + 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 + 40);
+
+/// The most octets of a name server identifier (RFC 5001): no official reference; a host's name fits.
+pub const MAX_NSID: usize = 128;
+
+/// How the server presents itself, in EDNS options and to those who ask for what it does not serve.
+///
+/// It holds the secrets of cookies: as all maps it is only the daemon's to read.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manners {
+    /// Server cookies are made with the first; those made with any are valid. While the daemon writes one, a
+    /// program may see half of it: that cookie is worth nothing, and its client will get another.
+    pub secrets: [Secret; MAX_SECRETS],
+    /// How many of `secrets` count; 0: there are no cookies, and the option is ignored.
+    pub secret_count: u32,
+    /// 1: names of no zone are REFUSED; 0: such queries are somebody else's to answer.
+    pub refuse: u32,
+    /// Octets of `nsid`; 0: there is none to tell.
+    pub nsid_len: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
+    /// The name server identifier as it lies in memory, zeros behind it.
+    pub nsid: [u64; MAX_NSID / 8],
+}
+
+impl Manners {
+    /// No cookies, no identifier, nothing refused.
+    pub const fn new() -> Manners {
+        Manners {
+            secrets: [[0; 2]; MAX_SECRETS],
+            secret_count: 0,
+            refuse: 0,
+            nsid_len: 0,
+            reserved: 0,
+            nsid: [0; MAX_NSID / 8],
+        }
+    }
+
+    /// With this name server identifier, of which what is longer than [`MAX_NSID`] is cut off.
+    pub fn with_nsid(mut self, nsid: &[u8]) -> Manners {
+        let nsid = &nsid[..if nsid.len() < MAX_NSID { nsid.len() } else { MAX_NSID }];
+        self.nsid_len = nsid.len() as u32;
+        for (word, octets) in self.nsid.iter_mut().zip(nsid.chunks(8)) {
+            let mut whole = [0; 8];
+            whole[..octets.len()].copy_from_slice(octets);
+            *word = u64::from_ne_bytes(whole);
+        }
+        self
+    }
+}
+
+impl Default for Manners {
+    fn default() -> Manners {
+        Manners::new()
+    }
+}
+
+const _: () = assert!(size_of::<Manners>() == 16 * MAX_SECRETS + 16 + MAX_NSID);
 
 /// Counters there is room for by outcome, a power of two.
 pub const OUTCOMES: usize = 64;

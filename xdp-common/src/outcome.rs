@@ -21,6 +21,10 @@ pub enum Outcome {
     Truncated,
     /// BADVERS: an EDNS version other than 0 (RFC 6891 section 6.1.3).
     BadVersion,
+    /// REFUSED: no zone that is served encloses the name.
+    Refused,
+    /// FORMERR: a malformed DNS cookie (RFC 7873 section 5.2.2).
+    FormErr,
     /// TC=1 in place of an answer over its rate limit.
     Slipped,
 
@@ -82,7 +86,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, in the order of their counters.
-    pub const ALL: [Outcome; 34] = {
+    pub const ALL: [Outcome; 36] = {
         use Outcome::*;
         [
             Positive,
@@ -93,6 +97,8 @@ impl Outcome {
             Dname,
             Truncated,
             BadVersion,
+            Refused,
+            FormErr,
             Slipped,
             NotIp,
             IpOptions,
@@ -173,6 +179,8 @@ impl Outcome {
             Outcome::Dname => "dname",
             Outcome::Truncated => "truncated",
             Outcome::BadVersion => "bad-version",
+            Outcome::Refused => "refused",
+            Outcome::FormErr => "formerr",
             Outcome::Slipped => "slipped",
             Outcome::NotIp => "not-ip",
             Outcome::IpOptions => "ip-options",

@@ -6,6 +6,7 @@
 use crate::bytes::SLACK;
 use crate::dns::query::Query;
 use crate::engine::deny::Absence;
+use crate::engine::options::Options;
 use crate::engine::plan::Plan;
 use crate::layers::Layers;
 
@@ -48,6 +49,8 @@ pub struct Scratch {
     pub absence: Absence,
     /// What the limiter knows of it.
     pub limit: crate::limit::decide::State,
+    /// The options of the response.
+    pub options: Options,
     /// A CNAME synthesised from a DNAME, in the format of a piece.
     pub synthesis: crate::image::Window,
 }
@@ -67,6 +70,7 @@ impl Scratch {
             plan: Plan::new(),
             absence: Absence::new(),
             limit: crate::limit::decide::State::new(),
+            options: Options::new(),
             synthesis: [0; crate::image::WINDOW + SLACK],
         }
     }

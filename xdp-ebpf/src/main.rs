@@ -56,6 +56,12 @@ pub fn redirect(context: XdpContext) -> u32 {
     stages::redirect(&context)
 }
 
+/// [`stages::options`].
+#[xdp]
+pub fn options(context: XdpContext) -> u32 {
+    stages::options(&context)
+}
+
 /// [`stages::send`].
 #[xdp]
 pub fn send(context: XdpContext) -> u32 {
@@ -109,6 +115,12 @@ pub fn tcx_follow(context: TcContext) -> i32 {
 #[classifier]
 pub fn tcx_redirect(context: TcContext) -> i32 {
     stages::redirect(&context)
+}
+
+/// [`stages::options`] on TCX.
+#[classifier]
+pub fn tcx_options(context: TcContext) -> i32 {
+    stages::options(&context)
 }
 
 /// [`stages::send`] on TCX.

@@ -6,7 +6,7 @@
 
 use xdp_common::dns::query;
 use xdp_common::engine::exact::{self, Step};
-use xdp_common::engine::{compose, deny, find, plan};
+use xdp_common::engine::{compose, deny, find, options, plan};
 use xdp_common::frame::Frame;
 use xdp_common::launder::{forget, recall};
 use xdp_common::limit::Verdict;
@@ -14,7 +14,7 @@ use xdp_common::limit::account::{self, Listed};
 use xdp_common::limit::decide::{self, Count, Limiter, Said};
 use xdp_common::limit::list::flag;
 use xdp_common::limit::table::WEIGHT_ONE;
-use xdp_common::maps::limits;
+use xdp_common::maps::{Config, limits};
 use xdp_common::{Outcome, Scratch, layers, maps};
 
 use crate::count;
@@ -44,11 +44,10 @@ fn served<H: Hook>(context: &H, maps: &Maps, scratch: &mut Scratch) -> Result<St
     if !layers::checksum_holds(scratch, sum) {
         return Err(Outcome::BadChecksum);
     }
-    if scratch.query.version != 0 {
-        return Err(Outcome::Miss);
-    }
-
     scratch.plan.clear();
+    if scratch.query.version != 0 {
+        return Ok(options::bad_version(scratch));
+    }
     scratch.changes = maps.changes().ok_or(Outcome::Broken)?;
     let found = find::question(maps, scratch).ok_or(Outcome::Broken)?;
     match exact::first(scratch, found) {
@@ -60,7 +59,12 @@ fn served<H: Hook>(context: &H, maps: &Maps, scratch: &mut Scratch) -> Result<St
 /// Finds the closest encloser of a name that does not exist, and plans the referral above it.
 #[inline(always)]
 pub fn deny<H: Hook>(context: &H) -> H::Verdict {
-    stage::<_, false, true>(context, |maps, scratch| deny::enclose(maps, scratch))
+    stage::<_, false, true>(context, |maps, scratch| match deny::enclose(maps, scratch) {
+        Err(Outcome::NotOurs) if store::manners().is_some_and(|manners| manners.refuse != 0) => {
+            Ok(options::refuse(scratch))
+        }
+        step => step,
+    })
 }
 
 /// Finds the NSEC3 that proves that the next closer name does not exist.
@@ -114,13 +118,7 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
     let step = match take(&maps, scratch) {
         Ok(step) => step,
-        Err(outcome) => {
-            if recall(&maps.config().limits) & ASKED != 0 && outcome.is_ours() {
-                scratch.plan.outcome = forget(&mut scratch.slots[0], outcome.index() as u64) as u32;
-                context.tail_call::<{ maps::LIMIT }>();
-            }
-            return Err(outcome);
-        }
+        Err(outcome) => return Err(passed_up(context, maps.config(), scratch, outcome)),
     };
     scratch.absence.note(&step);
     match step {
@@ -131,13 +129,10 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
             }
             let outcome = deny::finish::<Maps>(scratch, outcome)?;
             scratch.plan.outcome = outcome.index() as u32;
-            if recall(&maps.config().limits) & ASKED != 0 {
-                context.tail_call::<{ maps::LIMIT }>();
-            }
-            if scratch.absence.is_redirected() {
-                context.tail_call::<{ maps::SEND_MADE }>();
+            if options::are_due(scratch) {
+                context.tail_call::<{ maps::OPTIONS }>();
             } else {
-                context.tail_call::<{ maps::SEND }>();
+                depart(context, maps.config(), scratch);
             }
         }
         Step::Absent(..) => context.tail_call::<{ maps::DENY }>(),
@@ -195,6 +190,10 @@ fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
         }
     }
     let is_passed = outcome > Outcome::Slipped.index();
+    if !is_passed && recall(&scratch.query.has_valid_cookie) != 0 {
+        depart_unlimited(context, scratch);
+        return Ok(());
+    }
     let (class, name) = if is_passed {
         (maps::PASSED, 0)
     } else {
@@ -218,14 +217,18 @@ fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
     match decide::respond(&limiter, &client, &said, &mut scratch.limit) {
         Verdict::Answer | Verdict::Leak if is_passed => return Err(Unsent::Passed(outcome)),
         Verdict::Answer | Verdict::Leak => {}
-        Verdict::Slip => scratch.plan.slip(),
+        Verdict::Slip if recall(&scratch.query.has_cookie) != 0 => {
+            options::bad_cookie(scratch);
+            scratch.plan.slipped = 1;
+        }
+        Verdict::Slip => {
+            scratch.plan.slip();
+            // So that it is no larger than the query.
+            scratch.options.clear();
+        }
         Verdict::Drop => return Err(Unsent::Counted(Outcome::Limited)),
     }
-    if scratch.absence.is_redirected() {
-        context.tail_call::<{ maps::SEND_MADE }>();
-    } else {
-        context.tail_call::<{ maps::SEND }>();
-    }
+    depart_unlimited(context, scratch);
     Ok(())
 }
 
@@ -233,6 +236,63 @@ fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
 #[inline(always)]
 fn is_read(outcome: usize) -> bool {
     outcome <= Outcome::Slipped.index() || outcome >= Outcome::MetaType.index()
+}
+
+/// Goes on to where it is decided whether what is planned, options included, is sent.
+#[inline(always)]
+fn depart<H: Hook>(context: &H, config: &Config, scratch: &Scratch) {
+    if recall(&config.limits) & ASKED != 0 {
+        context.tail_call::<{ maps::LIMIT }>();
+    }
+    depart_unlimited(context, scratch);
+}
+
+/// Goes on to where it is sent.
+#[inline(always)]
+fn depart_unlimited<H: Hook>(context: &H, scratch: &Scratch) {
+    if scratch.absence.is_redirected() {
+        context.tail_call::<{ maps::SEND_MADE }>();
+    } else {
+        context.tail_call::<{ maps::SEND }>();
+    }
+}
+
+/// What is passed up and this server's has a budget: goes on to where that is kept.
+#[inline(always)]
+fn passed_up<H: Hook>(
+    context: &H,
+    config: &Config,
+    scratch: &mut Scratch,
+    outcome: Outcome,
+) -> Outcome {
+    if recall(&config.limits) & ASKED != 0 && outcome.is_ours() {
+        scratch.plan.outcome = forget(&mut scratch.slots[0], outcome.index() as u64) as u32;
+        context.tail_call::<{ maps::LIMIT }>();
+    }
+    outcome
+}
+
+/// Reads the options of the query and makes those of the response.
+#[inline(always)]
+pub fn options<H: Hook>(context: &H) -> H::Verdict {
+    let outcome = match with_options(context) {
+        Ok(()) => Outcome::Broken,
+        Err(outcome) => outcome,
+    };
+    count::outcome::<H>(outcome);
+    context.verdict(outcome)
+}
+
+#[inline(always)]
+fn with_options<H: Hook>(context: &H) -> Result<(), Outcome> {
+    let maps = Maps::<false>::new().ok_or(Outcome::Broken)?;
+    let manners = store::manners().ok_or(Outcome::Broken)?;
+    let scratch = store::scratch().ok_or(Outcome::Broken)?;
+    match options::answer(&maps, scratch, manners, store::now_s(maps.config())) {
+        Ok(()) => depart(context, maps.config(), scratch),
+        Err(outcome) => return Err(passed_up(context, maps.config(), scratch, outcome)),
+    }
+    Ok(())
 }
 
 /// Makes room for the planned answer, writes it, and turns the headers round.

@@ -9,6 +9,8 @@ use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Scratch;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window, bounds};
 use xdp_common::maps::{CHUNK_LEN, Chunk, Clock, Config};
+use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
+use xdp_common::maps::{CHUNK_LEN, Chunk, Config, Manners};
 
 use crate::frame::pinned;
 
@@ -23,6 +25,8 @@ static SLAB: Array<Chunk> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 static TABLE: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static CONFIG: Array<Config> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static MANNERS: Array<Manners> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
@@ -59,6 +63,10 @@ pub fn now_s(config: &Config) -> u32 {
         clock
     };
     (config.booted_at_s + clock.boot_s) as u32
+/// How the server presents itself.
+#[inline(always)]
+pub fn manners() -> Option<&'static Manners> {
+    MANNERS.get(0)
 }
 
 /// The image in maps, and the configuration beside it. `MADE` is whether there may be a piece that was
@@ -96,6 +104,7 @@ impl<const MADE: bool> Store for Maps<MADE> {
     const MAX_PARTS: usize = bounds::MAX_PARTS;
     const MAX_FIXUPS: usize = bounds::MAX_FIXUPS;
     const MAX_OWNERS: usize = bounds::MAX_OWNERS;
+    const MAX_OPTIONS: usize = bounds::MAX_OPTIONS;
     const SYNTHESIS: bool = MADE;
     const UNBOUNDED: bool = false;
 

@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sealdns_fuzz::{COMPILED, LIMIT, NOW};
+use sealdns::compile::Asked;
+use sealdns_fuzz::{COMPILED, LIMIT, MANNERS, NOW};
 use tests::dns::{Message, Record};
 use xdp_common::Outcome;
 
@@ -12,7 +13,9 @@ const NS: u16 = 2;
 const CNAME: u16 = 5;
 /// RRSIG, NSEC, NSEC3.
 const PROOFS: [u16; 3] = [46, 47, 50];
+const FORMERR: u16 = 1;
 const NXDOMAIN: u16 = 3;
+const REFUSED: u16 = 5;
 const YXDOMAIN: u16 = 6;
 const BADVERS: u16 = 16;
 
@@ -26,7 +29,9 @@ fuzz_target!(|input: (u8, &[u8])| {
         _ => LIMIT,
     };
     let mut said = Vec::new();
-    let outcome = compiled.reader.answer(query, over_tcp, limit, *NOW, &mut said);
+    let client = "192.0.2.1".parse().expect("an address");
+    let asked = Asked { client, over_tcp, limit, now: *NOW, manners: &MANNERS };
+    let outcome = compiled.reader.respond(query, &asked, &mut said);
     assert!(!matches!(outcome, Outcome::Torn | Outcome::Broken), "{outcome:?}");
     if !outcome.is_answered() {
         assert!(said.is_empty());
@@ -70,8 +75,11 @@ fn check_sections(outcome: Outcome, message: &Message, rtype: u16) {
     let has = |section: &[Record], rtype| section.iter().any(|record| record.rtype == rtype);
     assert_eq!(message.is_truncated(), outcome == Outcome::Truncated);
     assert_eq!(message.rcode == BADVERS, outcome == Outcome::BadVersion);
-    assert!(matches!(message.rcode, 0 | NXDOMAIN | YXDOMAIN | BADVERS), "{message:?}");
-    if outcome == Outcome::Truncated || outcome == Outcome::BadVersion {
+    assert_eq!(message.rcode == REFUSED, outcome == Outcome::Refused);
+    assert_eq!(message.rcode == FORMERR, outcome == Outcome::FormErr);
+    let codes = [0, FORMERR, NXDOMAIN, REFUSED, YXDOMAIN, BADVERS];
+    assert!(codes.contains(&message.rcode), "{message:?}");
+    if outcome == Outcome::Truncated || ![0, NXDOMAIN, YXDOMAIN].contains(&message.rcode) {
         let sections = [&message.answer, &message.authority, &message.additional];
         assert!(sections.iter().all(|section| section.is_empty()), "{message:?}");
         return;

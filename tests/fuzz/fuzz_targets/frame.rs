@@ -5,12 +5,13 @@
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use sealdns_fuzz::{COMPILED, Compiled, LIMIT, NOW};
+use sealdns::compile::Asked;
+use sealdns_fuzz::{COMPILED, Compiled, LIMIT, MANNERS, NOW};
 use tests::{dns::Message, frames::Frame, prog_test_run::served};
 use xdp_common::{
     Outcome, Scratch,
     dns::query,
-    engine::{compose, deny, exact, find, plan},
+    engine::{compose, deny, exact, find, options, plan},
     frame::{Frame as _, SliceFrame},
     image::Store as _,
     layers,
@@ -78,7 +79,7 @@ fn config(max_labels: u32, seed: u64) -> Config {
     config
 }
 
-/// The steps of the programs `serve` and `send` of xdp-ebpf, and the daemon's for names that do not
+/// The steps of the programs `serve`, `options` and `send` of xdp-ebpf, and the daemon's for names that do not
 /// exist.
 fn serve(compiled: &Compiled, frame: &mut SliceFrame<'_>) -> Result<(), Outcome> {
     let store = &*compiled.reader;
@@ -90,13 +91,23 @@ fn serve(compiled: &Compiled, frame: &mut SliceFrame<'_>) -> Result<(), Outcome>
     if !layers::checksum_holds(scratch, sum) {
         return Err(Outcome::BadChecksum);
     }
-    if scratch.query.version != 0 {
-        return Err(Outcome::Miss);
-    }
     scratch.plan.clear();
-    let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
-    let step = exact::first(scratch, found);
-    deny::run(store, scratch, step)?;
+    let first = if scratch.query.version != 0 {
+        options::bad_version(scratch)
+    } else {
+        let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
+        exact::first(scratch, found)
+    };
+    match deny::run(store, scratch, first) {
+        Err(Outcome::NotOurs) => {
+            let refusal = options::refuse(scratch);
+            deny::run(store, scratch, refusal)?
+        }
+        planned => planned?,
+    };
+    if options::are_due(scratch) {
+        options::answer(store, scratch, &MANNERS, *NOW)?;
+    }
     let limit = scratch.query.payload_limit(LIMIT);
     let total = plan::measure(store, scratch, limit, *NOW)?;
     let keep = at + compose::records_at(scratch.query.name_len as usize);
@@ -114,6 +125,9 @@ fn check(compiled: &Compiled, asked: &[u8], replied: &[u8]) {
     // The reader of the tests refuses bare pseudo-header sums, and lengths that differ.
     let Ok(asked) = Frame::decode(asked) else { return };
     let mut said = Vec::new();
-    compiled.reader.answer(&asked.payload, false, LIMIT, *NOW, &mut said);
+    let client = asked.source.ip();
+    let circumstances =
+        Asked { client, over_tcp: false, limit: LIMIT, now: *NOW, manners: &MANNERS };
+    compiled.reader.respond(&asked.payload, &circumstances, &mut said);
     assert_eq!(reply, asked.reply(said));
 }

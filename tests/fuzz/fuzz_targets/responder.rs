@@ -17,8 +17,9 @@ use sealdns::{
     transfer::axfr,
     zone::name::wire_name_len,
 };
-use sealdns_fuzz::{COMPILED, Compiled, LIMIT, NOW};
+use sealdns_fuzz::{COMPILED, Compiled, LIMIT, MANNERS, NOW};
 use tests::dns::Message;
+use xdp_common::maps::Manners as Said;
 
 const HEADER_LEN: usize = 12;
 /// Without EDNS (RFC 1035 section 4.2.1).
@@ -35,7 +36,9 @@ fn served(compiled: &Compiled) -> Served {
     });
     let unloaded = sealdns::config::name_from_text("unloaded.example").expect("a name");
     let unloaded = (unloaded, ServedZone { zone: None, allow_transfer: Vec::new() });
-    let manners = Manners { identity: Some("fuzzed".into()), version: None, udp_payload: LIMIT };
+    let said = Said { refuse: 0, ..*MANNERS };
+    let identity = Some("fuzzed".into());
+    let manners = Manners { identity, version: None, udp_payload: LIMIT, said };
     Served::new(
         Arc::<sealdns::compile::Reader>::clone(&compiled.reader),
         zones.chain([unloaded]),

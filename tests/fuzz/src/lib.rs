@@ -10,6 +10,7 @@ use sealdns::{
     zone::Zone,
 };
 use tests::servers::{CORNER, DEMO, signed};
+use xdp_common::maps::Manners;
 
 /// The largest response over UDP that the server allows, in octets.
 pub const LIMIT: usize = 1232;
@@ -23,6 +24,14 @@ pub struct Compiled {
     /// The engine's depth, as the maps hold it.
     pub max_labels: u32,
 }
+
+/// How the server presents itself: with all there is.
+pub static MANNERS: LazyLock<Manners> = LazyLock::new(|| Manners {
+    secrets: [[1, 2], [3, 4]],
+    secret_count: 2,
+    refuse: 1,
+    ..Manners::new().with_nsid(b"fuzzed")
+});
 
 /// Both zones signed with NSEC, and with NSEC3.
 pub static COMPILED: LazyLock<[Compiled; 2]> =

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::output::{CliError, CommandResult, Exit, Output};
 use crate::config::{Config, TEMPLATE};
+use crate::daemon::cookies::Secrets;
 use crate::daemon::privileges;
 
 /// What to do with configurations.
@@ -63,6 +64,9 @@ fn problems(config: &Config) -> Vec<String> {
             let known = known.join(", ");
             problems.push(format!("there is no interface {interface}; this host has: {known}"));
         }
+    }
+    if let Err(error) = Secrets::load(&config.cookies, [0; 2]) {
+        problems.push(format!("the secret of DNS cookies: {error:#}"));
     }
     for zone in config.zones() {
         if let Err(error) = std::fs::File::open(&zone.file) {

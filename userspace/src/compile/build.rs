@@ -172,6 +172,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         record[zone_record::at::DENIAL] = self.denial;
         record[zone_record::at::SHIFT] = shift;
         record[zone_record::at::APEX_LEN] = self.apex.len() as u8;
+        record[zone_record::at::LABELS] = name::labels(self.apex).count() as u8;
         put32(&mut record, zone_record::at::INDEX, index);
         put32(&mut record, zone_record::at::INDEX_COUNT, self.hashed.len() as u32);
         put32(&mut record, zone_record::at::DIRECTORY, directory);

@@ -20,7 +20,7 @@ mod tests;
 
 pub use image::{Image, PublishError, Retired, Usage};
 pub use memory::Memory;
-pub use reader::Reader;
+pub use reader::{Asked, PAYLOAD, Reader};
 pub use table::buckets_for;
 
 use crate::zone::name::write_name;

@@ -1,6 +1,7 @@
 //! The engine over an image in the daemon's reach.
 
 use std::cell::RefCell;
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -10,12 +11,30 @@ use xdp_common::engine::{self, Limits};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::limit::account::{self, Account};
+use xdp_common::maps::{Manners, address_words};
+use xdp_common::scratch::MAX_QUERY;
 use xdp_common::{Outcome, Scratch};
 
 use super::{MAX_TCP_MESSAGE, Memory};
 
 /// The payload size that responses announce, in octets (DNS flag day 2020).
-const PAYLOAD: u16 = 1232;
+pub const PAYLOAD: u16 = 1232;
+
+/// Who asks, how and when, and how the server presents itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The client's address.
+    pub client: IpAddr,
+    /// Whether it asks over TCP.
+    pub over_tcp: bool,
+    /// The server's largest response in octets; over UDP it is further limited by what the client says, and
+    /// to 512 without EDNS.
+    pub limit: usize,
+    /// Seconds since 1970, truncated to 32 bits.
+    pub now: u32,
+    /// What options say, and whether names of no zone are refused.
+    pub manners: &'a Manners,
+}
 
 /// Answers from what an image held when the reader was made, and from what was published since into the
 /// same memory.
@@ -72,12 +91,7 @@ impl Reader {
         Arc::ptr_eq(&self.memory, &other.memory)
     }
 
-    /// Answers one DNS message as XDP would.
-    ///
-    /// `limit` is the server's largest response in octets; over UDP it is further limited by what the
-    /// client says, and to 512 without EDNS. `now` is seconds since 1970, truncated to 32 bits. If the
-    /// outcome [is answered](Outcome::is_answered), `response` holds the response; otherwise it is empty
-    /// and the outcome says why.
+    /// Answers one DNS message as XDP would, if the server had no manners: see [`Self::respond`].
     pub fn answer(
         &self,
         query: &[u8],
@@ -86,15 +100,25 @@ impl Reader {
         now: u32,
         response: &mut Vec<u8>,
     ) -> Outcome {
+        let client = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let asked = Asked { client, over_tcp, limit, now, manners: &Manners::new() };
+        self.respond(query, &asked, response)
+    }
+
+    /// Answers one DNS message as XDP would. If the outcome [is answered](Outcome::is_answered), `response`
+    /// holds the response; otherwise it is empty and the outcome says why.
+    pub fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
         response.clear();
         if query.len() > MAX_TCP_MESSAGE {
             return Outcome::TooLong;
         }
         let limits = Limits {
-            response: limit.min(MAX_TCP_MESSAGE),
-            over_udp: !over_tcp,
-            now_s: now,
-            payload: PAYLOAD,
+            response: asked.limit.min(MAX_TCP_MESSAGE),
+            over_udp: !asked.over_tcp,
+            now_s: asked.now,
+            payload: asked.limit.min(PAYLOAD.into()) as u16,
+            client: address_words(asked.client),
+            manners: asked.manners,
         };
         WORKER.with_borrow_mut(|worker| {
             let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +141,7 @@ impl Reader {
     fn attempt(
         &self,
         query: &[u8],
-        limits: &Limits,
+        limits: &Limits<'_>,
         Worker { scratch, message, account }: &mut Worker,
         response: &mut Vec<u8>,
     ) -> Outcome {
@@ -156,6 +180,8 @@ impl Store for Reader {
     const MAX_FIXUPS: usize = xdp_common::image::piece::MAX_FIXUPS;
     // The shortest record is an owner pointer, ten octets and no RDATA.
     const MAX_OWNERS: usize = MAX_TCP_MESSAGE / 12;
+    // The shortest option has no value.
+    const MAX_OPTIONS: usize = MAX_QUERY / 4;
     const SYNTHESIS: bool = true;
     const UNBOUNDED: bool = true;
 

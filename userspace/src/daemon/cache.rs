@@ -61,14 +61,14 @@ impl Daemon {
     pub(super) fn cache_explain(&self, asked: &Asked) -> Result<Value, Failure> {
         let name = known_name(&asked.name)?;
         let rtype = known_type(&asked.rtype)?;
-        let Inspection { reader, told, is_loaded } = self.inspect()?;
+        let Inspection { reader, told, manners, is_loaded } = self.inspect()?;
         let (asking, told) = asking(name, rtype, asked, &told)?;
         let frame = asking.frame();
         // Programs that were not told the time send no signature.
         let time = if is_loaded && told.booted_at_s == 0 { 0 } else { now() };
         let explanation = match asked.tcp {
             true => Explanation::of_tcp(),
-            false => explain(&reader, &told, &frame, time),
+            false => explain(&reader, &told, &manners, &frame, time),
         };
         let mut data = json!(explanation);
         data["query"] = json!({
@@ -246,6 +246,11 @@ fn action_word(action: u32) -> &'static str {
 
 /// What the kernel did otherwise than foretold.
 fn differences(tried: &Tried, foretold: &Explanation) -> Vec<String> {
+    // What the rate limiter decides depends on what came before, and is not foretold.
+    let limited = [Outcome::Slipped, Outcome::Limited, Outcome::Blocked];
+    if tried.counted.iter().any(|outcome| limited.contains(outcome)) {
+        return Vec::new();
+    }
     let mut differences = Vec::new();
     let did = action_word(tried.action);
     if did != foretold.fate {

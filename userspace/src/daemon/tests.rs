@@ -18,7 +18,7 @@ use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
 use xdp_common::limit::Limited;
-use xdp_common::maps::Verdicts;
+use xdp_common::maps::{Manners, Verdicts};
 
 use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus};
 use crate::server::limits::Limits;
@@ -34,6 +34,7 @@ struct Told {
     interfaces: Vec<String>,
     settled: usize,
     limits: Arc<Limits>,
+    manners: Manners,
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
@@ -49,6 +50,10 @@ impl DataPlane for FakePlane {
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()> {
         lock(&self.0).zones.remove(apex);
         Ok(())
+    }
+
+    fn set_manners(&mut self, manners: &Manners) {
+        lock(&self.0).manners = *manners;
     }
 
     fn engine(&self) -> Arc<dyn Engine> {
@@ -446,4 +451,20 @@ fn the_control_socket_bounds_what_it_reads() {
     let long = say(&vec![b'x'; 2 * MAX_REQUEST as usize]);
     assert!(long.is_empty() || long.contains("\"error\""), "{long}");
     assert!(call(&path, &Request::Status, PATIENCE).is_ok());
+}
+
+#[test]
+fn derived_secrets_follow_the_clock() {
+    let stage = Stage::new();
+    let said = || stage.daemon.shared.get().said();
+    assert_eq!(said().secret_count, 0);
+    *lock(&stage.daemon.secrets) = Secrets::Derived([1, 2], 7200);
+    stage.daemon.tick();
+    assert_eq!((said().secret_count, lock(&stage.told).manners), (2, said()));
+    // Another period, another secret.
+    let before = said();
+    *lock(&stage.daemon.secrets) = Secrets::Derived([1, 2], 7201);
+    stage.daemon.tick();
+    assert_ne!(said().secrets[0], before.secrets[0]);
+    assert_eq!(lock(&stage.told).manners, said());
 }

@@ -14,7 +14,7 @@ use aya::{Ebpf, EbpfError, EbpfLoader};
 use xdp_common::limit::Limited;
 use xdp_common::maps::{self, Verdicts};
 
-use super::memory::{ConfigMap, Mapping, Size, Value};
+use super::memory::{ConfigMap, MannersMap, Mapping, Size, Value};
 use super::object::{NoObject, object};
 
 /// Counters of one CPU, or their sums: [`maps::Stats`] as words.
@@ -110,6 +110,8 @@ pub struct Loaded {
     memory: Arc<Mapping>,
     /// What the programs are told.
     pub config: ConfigMap,
+    /// How they present the server.
+    pub manners: MannersMap,
 }
 
 impl Loaded {
@@ -131,8 +133,11 @@ impl Loaded {
             .map_err(|source| LoadError::Mapping { map: maps::SLAB, source })?;
         let config = ConfigMap::new(array(&ebpf, maps::CONFIG)?.fd())
             .map_err(|source| LoadError::Mapping { map: maps::CONFIG, source })?;
+        let manners = MannersMap::new(array(&ebpf, maps::MANNERS)?.fd())
+            .map_err(|source| LoadError::Mapping { map: maps::MANNERS, source })?;
         load_all::<Xdp>(&mut ebpf, maps::PROGRAMS, "")?;
-        let mut loaded = Loaded { ebpf, has_tcx: false, memory: Arc::new(memory), config };
+        let memory = Arc::new(memory);
+        let mut loaded = Loaded { ebpf, has_tcx: false, memory, config, manners };
         loaded.carry(&[[0; _]; _]).map_err(other)?;
         Ok(loaded)
     }

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use xdp_common::image::{Bucket, Window};
 use xdp_common::limit::{Limited, ListEntry, NameEntry, Rules};
-use xdp_common::maps::{CHUNK_LEN, Config, Verdicts};
+use xdp_common::maps::{CHUNK_LEN, Config, Manners, Verdicts};
 
 use crate::compile::Memory;
 
@@ -242,6 +242,24 @@ macro_rules! pod {
     )*};
 }
 pod!(Rules ListEntry NameEntry Limited Verdicts);
+/// How the server presents itself, in the map [`xdp_common::maps::MANNERS`].
+#[derive(Debug)]
+pub struct MannersMap(Region);
+
+impl MannersMap {
+    /// Maps the array's one entry.
+    pub fn new(map: impl AsFd) -> Result<MannersMap, Errno> {
+        Region::of_array(map.as_fd(), size_of::<Manners>()).map(MannersMap)
+    }
+
+    /// Writes all of it. The programs may see some of it before and the rest after.
+    pub fn write(&mut self, manners: &Manners) {
+        // SAFETY: the value lies inside the mapped page, aligned since pages are, and any mix of two is one
+        // that programs may read. The store is volatile so that it happens though nobody in this process
+        // reads it.
+        unsafe { self.0.start.cast::<Manners>().as_ptr().write_volatile(*manners) };
+    }
+}
 
 //----------- Grace period ---------------------------------------------------------------------------
 

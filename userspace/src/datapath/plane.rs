@@ -78,6 +78,7 @@ pub struct Plane {
     limit: usize,
     /// What the programs are told.
     config: maps::Config,
+    manners: maps::Manners,
     mode: XdpMode,
     tcx: TcxMode,
     // Dropped before the programs that they run.
@@ -117,6 +118,7 @@ impl Plane {
             floor,
             limit: limit.min(ADDRESSABLE),
             config: told,
+            manners: maps::Manners::new(),
             mode: config.xdp.mode,
             tcx: config.xdp.tcx,
             attachments: Vec::new(),
@@ -225,6 +227,7 @@ impl Plane {
         written.write(&mut loaded, &self.limits, circumstances, &mut self.config)?;
         self.written = written;
         loaded.config.write(&self.config);
+        loaded.manners.write(&self.manners);
         let old = self.loaded.replace(loaded);
         self.carry(old.as_ref());
         if let Err(error) = self.pin(true) {
@@ -374,6 +377,13 @@ impl DataPlane for Plane {
         self.config.max_labels = self.image.max_labels();
         self.tell();
         Ok(())
+    }
+
+    fn set_manners(&mut self, manners: &maps::Manners) {
+        self.manners = *manners;
+        if let Some(loaded) = &mut self.loaded {
+            loaded.manners.write(manners);
+        }
     }
 
     fn engine(&self) -> Arc<dyn Engine> {
@@ -535,7 +545,7 @@ impl DataPlane for Plane {
 
     fn inspect(&self) -> Option<Inspection> {
         let (told, is_loaded) = (self.config, self.loaded.is_some());
-        Some(Inspection { reader: self.image.reader(), told, is_loaded })
+        Some(Inspection { reader: self.image.reader(), told, manners: self.manners, is_loaded })
     }
 
     fn nodes(&self, apex: &Name) -> Listing {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use xdp_common::limit::Limited;
-use xdp_common::maps::Verdicts;
+use xdp_common::maps::{Manners, Verdicts};
 use xdp_common::{Outcome, maps};
 
 use crate::compile::Reader;
@@ -25,6 +25,9 @@ pub trait DataPlane: Send {
 
     /// Answers nothing for the zone at `apex` any more.
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;
+
+    /// Presents the server like this from now on.
+    fn set_manners(&mut self, manners: &Manners);
 
     /// The engine over everything that is published now; asked for after each change.
     fn engine(&self) -> Arc<dyn Engine>;
@@ -85,6 +88,8 @@ pub struct Inspection {
     pub reader: Reader,
     /// What the programs are told, or would be.
     pub told: maps::Config,
+    /// What options of responses say, and whether names of no zone are refused.
+    pub manners: maps::Manners,
     /// Whether they are loaded.
     pub is_loaded: bool,
 }

@@ -5,6 +5,7 @@
 //! parts of a broken query can be echoed, so that its error response carries its id, its question
 //! and its case, and never grows. hickory-proto reads these responses in the tests.
 
+use super::options;
 use crate::zone::Rtype;
 use crate::zone::name::{MAX_NAME_LEN, wire_name_len};
 
@@ -24,6 +25,7 @@ impl Rcode {
     pub const REFUSED: Rcode = Rcode(5);
     pub const NOTAUTH: Rcode = Rcode(9);
     pub const BADVERS: Rcode = Rcode(16);
+    pub const BADCOOKIE: Rcode = Rcode(23);
 }
 
 /// Class IN.
@@ -53,6 +55,8 @@ pub struct Query<'m> {
     pub question: Option<Question<'m>>,
     /// The OPT record, if there is a well-formed one.
     pub edns: Option<Edns>,
+    /// The options in it.
+    pub options: &'m [u8],
     /// The TSIG record, if there is a well-formed one.
     pub tsig: Option<Tsig<'m>>,
     /// The serial of the SOA record in the authority section of an IXFR query (RFC 1995).
@@ -104,6 +108,7 @@ impl<'m> Query<'m> {
             message,
             question: None,
             edns: None,
+            options: &[],
             tsig: None,
             ixfr_serial: None,
             is_well_formed: false,
@@ -161,6 +166,7 @@ impl<'m> Query<'m> {
                         return None;
                     }
                     self.edns = Some(read_opt(self.message, &record)?);
+                    self.options = &self.message[record.rdata_at..record.end];
                 }
                 Rtype(TYPE_TSIG) => {
                     // RFC 8945 section 5.1: last in the additional section, else FORMERR.
@@ -190,25 +196,14 @@ impl<'m> Query<'m> {
         }
     }
 
-    /// Adds the OPT record if the query has one (RFC 6891 section 7).
-    pub fn finish(
-        &self,
-        rcode: Rcode,
-        payload: u16,
-        error: Option<ExtendedError>,
-        out: &mut Vec<u8>,
-    ) {
+    /// Adds the OPT record with these options if the query has one (RFC 6891 section 7).
+    pub fn finish(&self, rcode: Rcode, payload: u16, options: &[u8], out: &mut Vec<u8>) {
         let Some(edns) = self.edns else { return };
         out.extend_from_slice(&[0, 0, 41]);
         out.extend_from_slice(&payload.to_be_bytes());
         out.extend_from_slice(&[(rcode.0 >> 4) as u8, 0, u8::from(edns.dnssec_ok) << 7, 0]);
-        match error {
-            Some(ExtendedError(code)) => {
-                out.extend_from_slice(&[0, 6, 0, 15, 0, 2]);
-                out.extend_from_slice(&code.to_be_bytes());
-            }
-            None => out.extend_from_slice(&[0, 0]),
-        }
+        out.extend_from_slice(&(options.len() as u16).to_be_bytes());
+        out.extend_from_slice(options);
         add_to_count(out, 3);
     }
 
@@ -231,9 +226,10 @@ impl<'m> Query<'m> {
     }
 
     /// The same question for another type, as a query with nothing but the question and, if the
-    /// client speaks EDNS, an OPT record without options.
+    /// client speaks EDNS, an OPT record with the options that are answered, each once.
     pub fn bare(&self, rtype: Rtype) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_LEN + MAX_NAME_LEN + 4 + 11);
+        let options = options::answered(self.options);
         out.extend_from_slice(&[self.message[0], self.message[1]]);
         out.extend_from_slice(&[self.message[2] & 1, self.message[3] & 0x10]);
         out.extend_from_slice(&[0, 1, 0, 0, 0, 0, 0, u8::from(self.edns.is_some())]);
@@ -245,7 +241,9 @@ impl<'m> Query<'m> {
         if let Some(edns) = self.edns {
             out.extend_from_slice(&[0, 0, 41]);
             out.extend_from_slice(&edns.payload.to_be_bytes());
-            out.extend_from_slice(&[0, 0, u8::from(edns.dnssec_ok) << 7, 0, 0, 0]);
+            out.extend_from_slice(&[0, 0, u8::from(edns.dnssec_ok) << 7, 0]);
+            out.extend_from_slice(&(options.len() as u16).to_be_bytes());
+            out.extend_from_slice(&options);
         }
         out
     }

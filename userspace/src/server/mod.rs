@@ -11,6 +11,7 @@
 pub mod limiter;
 pub mod limits;
 pub mod message;
+pub mod options;
 pub mod responder;
 pub mod stats;
 pub mod tcp;
@@ -27,24 +28,17 @@ use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
-use xdp_common::Outcome;
 use xdp_common::limit::account::Account;
+use xdp_common::{Outcome, maps};
 
 use self::limiter::Limiter;
-use crate::compile::Reader;
+use crate::compile::{Asked, Reader};
 use crate::zone::{Name, Zone, name};
 
 /// What composes answers: the engine over compiled zones.
 pub trait Engine: Send + Sync {
-    /// Answers one message; see [`Reader::answer`], whose contract this is.
-    fn answer(
-        &self,
-        query: &[u8],
-        over_tcp: bool,
-        limit: usize,
-        now: u32,
-        response: &mut Vec<u8>,
-    ) -> Outcome;
+    /// Answers one message; see [`Reader::respond`], whose contract this is.
+    fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome;
 
     /// What of the answer that this thread was given last the rate limiter counts together.
     fn account(&self) -> Account {
@@ -53,15 +47,8 @@ pub trait Engine: Send + Sync {
 }
 
 impl Engine for Reader {
-    fn answer(
-        &self,
-        query: &[u8],
-        over_tcp: bool,
-        limit: usize,
-        now: u32,
-        response: &mut Vec<u8>,
-    ) -> Outcome {
-        Reader::answer(self, query, over_tcp, limit, now, response)
+    fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
+        Reader::respond(self, query, asked, response)
     }
 
     fn account(&self) -> Account {
@@ -96,6 +83,8 @@ pub struct Manners {
     pub version: Option<String>,
     /// The largest UDP response in octets.
     pub udp_payload: usize,
+    /// What options of responses say, and whether names of no zone are refused: as XDP is told.
+    pub said: maps::Manners,
 }
 
 impl Served {
@@ -109,6 +98,11 @@ impl Served {
         let zones: HashMap<Box<[u8]>, ServedZone> = zones.collect();
         let lacks_zones = zones.values().any(|zone| zone.zone.is_none());
         Served { engine, zones, lacks_zones, manners }
+    }
+
+    /// What options of responses say.
+    pub fn said(&self) -> maps::Manners {
+        self.manners.said
     }
 
     /// The zone with this lower-case apex.

@@ -9,6 +9,7 @@
 //! | TSIG that is not last (RFC 8945 section 5.1) | FORMERR |
 //! | a question for OPT, TSIG and other types that no zone holds | FORMERR |
 //! | an EDNS version other than 0 | BADVERS |
+//! | a malformed DNS cookie (RFC 7873 section 5.2.2) | FORMERR |
 //! | TSIG: no key is known here (RFC 8945 section 5.2.1) | NOTAUTH, BADKEY, unsigned |
 //! | class CH: identity and version, where configured (RFC 4892) | TXT, else REFUSED |
 //! | another class | REFUSED |
@@ -33,8 +34,8 @@ use super::message::{
     CLASS_CH, CLASS_IN, ExtendedError, HEADER_LEN, Query, Question, Rcode, add_to_count,
 };
 use super::stats::{Stats, Transport};
-use super::{Served, ServedZone};
-use crate::compile::MAX_TCP_MESSAGE;
+use super::{Served, ServedZone, options};
+use crate::compile::{self, MAX_TCP_MESSAGE};
 use crate::dnssec::any::preferred_type;
 use crate::dnssec::authority::is_hash;
 use crate::transfer::axfr::{self, Heading};
@@ -113,7 +114,14 @@ impl Asked<'_> {
     fn engine(&self, message: &[u8], out: &mut Vec<u8>) -> Outcome {
         let over_tcp = self.transport == Transport::Tcp;
         let limit = if over_tcp { MAX_TCP_MESSAGE } else { self.served.manners.udp_payload };
-        self.served.engine.answer(message, over_tcp, limit, self.now, out)
+        let asked = compile::Asked {
+            client: self.client,
+            over_tcp,
+            limit,
+            now: self.now,
+            manners: &self.served.manners.said,
+        };
+        self.served.engine.respond(message, &asked, out)
     }
 
     /// Answers what the engine passed up.
@@ -128,6 +136,9 @@ impl Asked<'_> {
         };
         if query.edns.is_some_and(|edns| edns.version != 0) {
             return self.error(query, Rcode::BADVERS, None, out);
+        }
+        if options::has_malformed_cookie(query.options, &self.served.manners.said) {
+            return self.error(query, Rcode::FORMERR, None, out);
         }
         if query.tsig.is_some() {
             return self.badkey(query, out);
@@ -182,21 +193,29 @@ impl Asked<'_> {
     ) -> Reply {
         self.stats.rcode(rcode);
         query.begin(rcode, false, out);
-        query.finish(rcode, self.payload(), error, out);
+        // So that it is never larger than what it answers.
+        let is_bare = [Rcode::FORMERR, Rcode::NOTIMP, Rcode::BADVERS].contains(&rcode);
+        let options = if is_bare { Vec::new() } else { self.options(query, error) };
+        query.finish(rcode, self.payload(), &options, out);
         Reply::Response
+    }
+
+    /// The options of a response that comes from no zone.
+    fn options(&self, query: &Query<'_>, error: Option<ExtendedError>) -> Vec<u8> {
+        options::of_response(query.options, self.client, &self.served.manners.said, self.now, error)
     }
 
     /// No TSIG key is known here: NOTAUTH with BADKEY, unsigned (RFC 8945 section 5.2.1).
     fn badkey(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
         self.stats.rcode(Rcode::NOTAUTH);
         query.begin(Rcode::NOTAUTH, false, out);
-        query.finish(Rcode::NOTAUTH, self.payload(), None, out);
+        query.finish(Rcode::NOTAUTH, self.payload(), &[], out);
         query.finish_badkey(out);
         Reply::Response
     }
 
     fn payload(&self) -> u16 {
-        self.served.manners.udp_payload as u16
+        self.served.manners.udp_payload.min(compile::PAYLOAD.into()) as u16
     }
 
     /// Class CH: who this server is, if it may be told (RFC 4892).
@@ -219,7 +238,7 @@ impl Asked<'_> {
         out.push(text.len() as u8);
         out.extend_from_slice(text.as_bytes());
         add_to_count(out, 1);
-        query.finish(Rcode::NOERROR, self.payload(), None, out);
+        query.finish(Rcode::NOERROR, self.payload(), &self.options(query, None), out);
         Reply::Response
     }
 
@@ -270,13 +289,14 @@ impl Asked<'_> {
             add_to_count(out, 1);
         }
         // Room for OPT, of which a query without EDNS has no need.
-        if out.len() + 11 > self.limit(query) {
+        let options = self.options(query, None);
+        if out.len() + 11 + options.len() > self.limit(query) {
             out.truncate(head);
             out[6..8].fill(0);
             out[2] |= 0x02;
         }
         self.stats.rcode(Rcode::NOERROR);
-        query.finish(Rcode::NOERROR, self.payload(), None, out);
+        query.finish(Rcode::NOERROR, self.payload(), &options, out);
         Reply::Response
     }
 
@@ -314,13 +334,13 @@ impl Asked<'_> {
             self.stats.rcode(Rcode::NOERROR);
             query.begin(Rcode::NOERROR, true, out);
             axfr::push_soa(zone, out);
-            query.finish(Rcode::NOERROR, self.payload(), None, out);
+            query.finish(Rcode::NOERROR, self.payload(), &self.options(query, None), out);
             return Reply::Response;
         }
         query.begin(Rcode::NOERROR, true, out);
         let head = out.clone();
         let mut tail = vec![0; HEADER_LEN];
-        query.finish(Rcode::NOERROR, self.payload(), None, &mut tail);
+        query.finish(Rcode::NOERROR, self.payload(), &self.options(query, None), &mut tail);
         out.clear();
         let tail = tail.split_off(HEADER_LEN);
         Reply::Transfer(Transfer { zone: Arc::clone(zone), heading: Heading::new(head, tail) })

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use xdp_common::Outcome;
+use xdp_common::{Outcome, maps};
 
 use super::message::{CLASS_IN, Query, Rcode, add_to_count};
 use super::{Engine, Manners, Served, ServedZone};
+use crate::compile::Asked;
 use crate::config::name_from_text;
 use crate::dnssec::any::preferred_type;
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
@@ -15,14 +16,7 @@ use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
 pub struct Plain(pub Option<Arc<Zone>>);
 
 impl Engine for Plain {
-    fn answer(
-        &self,
-        message: &[u8],
-        over_tcp: bool,
-        limit: usize,
-        _now: u32,
-        response: &mut Vec<u8>,
-    ) -> Outcome {
+    fn respond(&self, message: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
         response.clear();
         let Some(query) = Query::read(message) else { return Outcome::Malformed };
         let Some(question) = query.question.filter(|_| query.is_well_formed) else {
@@ -48,7 +42,7 @@ impl Engine for Plain {
         };
         let Some(owner) = zone.find(&qname) else {
             query.begin(Rcode(3), true, response);
-            query.finish(Rcode(3), 1232, None, response);
+            query.finish(Rcode(3), 1232, &[], response);
             return Outcome::Nxdomain;
         };
         query.begin(Rcode::NOERROR, true, response);
@@ -65,12 +59,12 @@ impl Engine for Plain {
             response.extend_from_slice(rdata);
             add_to_count(response, 1);
         }
-        query.finish(Rcode::NOERROR, 1232, None, response);
-        let asked = query.edns.map_or(512, |edns| usize::from(edns.payload.max(512)));
-        if !over_tcp && response.len() > limit.min(asked) {
+        query.finish(Rcode::NOERROR, 1232, &[], response);
+        let takes = query.edns.map_or(512, |edns| usize::from(edns.payload.max(512)));
+        if !asked.over_tcp && response.len() > asked.limit.min(takes) {
             query.begin(Rcode::NOERROR, true, response);
             response[2] |= 2;
-            query.finish(Rcode::NOERROR, 1232, None, response);
+            query.finish(Rcode::NOERROR, 1232, &[], response);
             return Outcome::Truncated;
         }
         if rrset.is_some() { Outcome::Positive } else { Outcome::Nodata }
@@ -114,6 +108,11 @@ pub fn served(zone: &Arc<Zone>) -> Served {
         (name("example"), ServedZone { zone: Some(Arc::clone(zone)), allow_transfer: loopback }),
         (name("unloaded"), ServedZone { zone: None, allow_transfer: Vec::new() }),
     ];
-    let manners = Manners { identity: Some("node-1".into()), version: None, udp_payload: 1232 };
+    let manners = Manners {
+        identity: Some("node-1".into()),
+        version: None,
+        udp_payload: 1232,
+        said: maps::Manners::new(),
+    };
     Served::new(Arc::new(Plain(Some(Arc::clone(zone)))), zones, manners)
 }

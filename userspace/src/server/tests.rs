@@ -10,6 +10,8 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query as Question, R
 use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 use proptest::prelude::*;
 use tokio::sync::watch;
+use xdp_common::cookie::ServerCookie;
+use xdp_common::maps::address_words;
 
 use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
@@ -275,6 +277,49 @@ fn zones_that_are_not_loaded_fail() {
         reply_to(&ask("www.unloaded", 1).with(opt(0, 0, &[])).wire(), CLIENT, Transport::Udp);
     assert_eq!(read(&out).metadata.response_code, ResponseCode::ServFail);
     assert_eq!(extended_error(&out), Some(14));
+}
+
+/// What is not the engine's to say has the options that its answers have; errors that must not be larger than
+/// what they answer have none.
+#[test]
+fn plain_responses_have_options() {
+    let mut served = served(&testing::zone(7, 0));
+    let said = &mut served.manners.said;
+    *said = said.with_nsid(b"node-1");
+    (said.secrets[0], said.secret_count) = ([1, 2], 1);
+    let ask = |ask: Ask| {
+        let (stats, mut out) = (Stats::default(), Vec::new());
+        let reply = respond(&served, &stats, &ask.wire(), CLIENT, Transport::Udp, 7, &mut out);
+        assert!(matches!(reply, Reply::Response));
+        out
+    };
+    let client = [0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+    let options = [&client[..], &[0, 3, 0, 0]].concat();
+    let server = ServerCookie::new(
+        &[1, 2],
+        u64::from_le_bytes([1, 2, 3, 4, 5, 6, 7, 8]),
+        address_words(CLIENT.ip()),
+        7,
+    );
+    let server = [server.head, server.hash].map(u64::to_le_bytes).concat();
+    let cookie = [&[0, 10, 0, 24], &client[4..], &server].concat();
+    let identity = b"\0\x03\0\x06node-1";
+    let said = [&cookie[..], identity].concat();
+    let refused = [&cookie[..], &[0, 15, 0, 2, 0, 20], identity].concat();
+    let with = |asked: Ask| asked.with(opt(0, 0, &options));
+    assert!(ask(with(self::ask("id.server", 16)).class(3)).ends_with(&said));
+    assert!(ask(with(self::ask("www.example", 16)).class(4)).ends_with(&said));
+    assert!(ask(with(self::ask("www.other", 1))).ends_with(&refused));
+    for asked in [
+        with(self::ask("www.example", 1)).flags(0x2000),
+        self::ask("id.server", 16).class(3).with(opt(0, 0, &[0, 10, 0, 1, 9])),
+        self::ask("www.example", 255).with(opt(0, 0, &[0, 10, 0, 1, 9])),
+        with(self::ask("www.example", 252)),
+        self::ask("id.server", 16).class(3).with(opt(1, 0, &options)),
+    ] {
+        let (asked, out) = (asked.wire(), ask(asked));
+        assert!(out.ends_with(&[0, 0]) && out.len() <= asked.len(), "{out:02x?}");
+    }
 }
 
 #[test]

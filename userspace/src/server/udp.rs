@@ -16,6 +16,7 @@ use xdp_common::limit::account::Account;
 use xdp_common::limit::{Class, Verdict};
 
 use super::message::{Query, Rcode};
+use super::options::{Cookie, cookie_for};
 use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
 use super::{Shared, now};
@@ -112,13 +113,18 @@ pub fn answer(
         return false;
     }
     let Some(asked) = Query::read(query) else { return true };
+    let options = asked.options;
+    let cookie = cookie_for(options, client.ip(), &served.manners.said, now());
+    if cookie.as_ref().is_some_and(|cookie| cookie.is_valid) {
+        return true;
+    }
     let account = account_of(&asked, served.engine.account(), response);
     let qname = asked.question.map_or(vec![0], |question| question.name.to_ascii_lowercase());
     let lens = (query.len(), response.len());
     match limiter.respond(client.ip(), &qname, account, lens.0, lens.1, moment) {
         Ok(Verdict::Slip) => {
             stats.outcome(Transport::Udp, Outcome::Slipped);
-            slip(&asked, response);
+            slip(&asked, cookie, response);
             true
         }
         Ok(_) => true,
@@ -145,10 +151,16 @@ fn account_of(query: &Query<'_>, engine: Account, response: &[u8]) -> Account {
     }
 }
 
-/// Puts TC=1 and no record in the place of a response: no larger than the query.
-fn slip(query: &Query<'_>, response: &mut Vec<u8>) {
+/// Puts TC=1 and no record in the place of a response: no larger than the query. To a client that sent a
+/// cookie, BADCOOKIE, with the one that it should have had (RFC 7873 section 5.2.3).
+fn slip(query: &Query<'_>, cookie: Option<Cookie>, response: &mut Vec<u8>) {
+    if let Some(cookie) = cookie {
+        query.begin(Rcode::BADCOOKIE, false, response);
+        query.finish(Rcode::BADCOOKIE, PAYLOAD, &cookie.option, response);
+        return;
+    }
     let rcode = Rcode(u16::from(response[3] & 0x0f));
     query.begin(rcode, response[2] & 0x04 != 0, response);
     response[2] |= 0x02;
-    query.finish(rcode, PAYLOAD, None, response);
+    query.finish(rcode, PAYLOAD, &[], response);
 }

@@ -1,20 +1,16 @@
 //! The OPT record of a query and of a response (RFC 6891).
 
-use crate::bytes::u8_at;
 use crate::frame::Frame;
-use crate::launder::forget;
 use crate::scratch::Scratch;
 
 /// Octets of an OPT record without options.
 pub const OPT_LEN: usize = 11;
 
-/// The most options that are stepped over; a query with more is malformed to us.
-pub const MAX_OPTIONS: usize = 32;
-
 /// Reads the OPT record that must fill the rest of the message, from `at` to `len` octets behind the
 /// header; the header ends at `question_at` of the frame. `None` if the record is none.
 ///
-/// Unknown options are ignored (RFC 6891 section 6.1.2), but they must be whole.
+/// Options are only looked at when the answer is planned: see [`engine::options`](crate::engine::options).
+/// Those of a version that is not known are not looked at.
 #[inline(always)]
 pub fn decode<F: Frame>(
     frame: &F,
@@ -41,26 +37,18 @@ pub fn decode<F: Frame>(
     if at + OPT_LEN + options_len != len {
         return None;
     }
-    let (mut option, mut count) = (at + OPT_LEN, 0);
-    while count < MAX_OPTIONS {
-        if option + 4 > len {
-            break;
-        }
-        let high = u8_at(&scratch.question, option + 2) as usize;
-        option += 4 + (high << 8) + u8_at(&scratch.question, option + 3) as usize;
-        option = forget(&mut scratch.slots[5], option as u64) as usize & 0x1_ffff;
-        count += 1;
-    }
-    (option == len).then_some(())
+    scratch.query.options_at = (at + OPT_LEN) as u32;
+    scratch.query.options_len = if first[6] == 0 { options_len as u32 } else { 0 };
+    Some(())
 }
 
-/// The OPT record of a response as two words: eight octets and the three after them, little-endian.
-/// `payload` is what the server takes in octets; `extended` the upper bits of the response code,
-/// `dnssec_ok` 1 to echo the DO bit.
+/// The OPT record of a response without its options as two words: eight octets and the three after them,
+/// little-endian. `payload` is what the server takes in octets; `extended` the upper bits of the response
+/// code, `dnssec_ok` 1 to echo the DO bit, `options_len` the octets of options that follow.
 #[inline(always)]
-pub fn response(payload: u16, extended: u8, dnssec_ok: u8) -> (u64, u32) {
+pub fn response(payload: u16, extended: u8, dnssec_ok: u8, options_len: u16) -> (u64, u32) {
     let [high, low] = payload.to_be_bytes();
     let flags = (dnssec_ok & 1) << 7;
     let head = [0, 0, crate::dns::rtype::OPT as u8, high, low, extended, 0, flags];
-    (u64::from_le_bytes(head), 0)
+    (u64::from_le_bytes(head), (options_len.to_be() as u32) << 8)
 }

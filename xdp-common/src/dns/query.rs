@@ -43,6 +43,22 @@ pub struct Query {
     pub dnssec_ok: u32,
     /// The client's payload size in octets as sent; [`Query::payload_limit`] is what it means.
     pub payload: u32,
+    /// Where the options start in [`Scratch::question`].
+    pub options_at: u32,
+    /// Octets of options that are to be looked at.
+    pub options_len: u32,
+    /// Where the value of the first COOKIE option starts in [`Scratch::question`]; 0 if there is none.
+    pub cookie_at: u32,
+    /// Octets of it.
+    pub cookie_len: u32,
+    /// 1 if NSID is asked for.
+    pub nsid: u32,
+    /// 1 if ZONEVERSION is asked for.
+    pub zone_version: u32,
+    /// 1 if the client has sent a cookie of a right length, to a server that has cookies.
+    pub has_cookie: u32,
+    /// 1 if that cookie is one that this server has given it: its address is its own.
+    pub has_valid_cookie: u32,
 }
 
 impl Query {
@@ -59,6 +75,14 @@ impl Query {
             version: 0,
             dnssec_ok: 0,
             payload: 0,
+            options_at: 0,
+            options_len: 0,
+            cookie_at: 0,
+            cookie_len: 0,
+            nsid: 0,
+            zone_version: 0,
+            has_cookie: 0,
+            has_valid_cookie: 0,
         }
     }
 
@@ -154,6 +178,10 @@ pub fn decode<F: Frame>(
     scratch.query.version = 0;
     scratch.query.dnssec_ok = 0;
     scratch.query.payload = 0;
+    scratch.query.options_len = 0;
+    scratch.query.has_cookie = 0;
+    scratch.query.has_valid_cookie = 0;
+    scratch.options.clear();
     if additionals == 0 {
         if question_end != len {
             return Err(Outcome::Malformed);

@@ -50,16 +50,30 @@ pub fn write<S: Store, F: Frame>(
     let mut sum = recall(&scratch.slots[6]);
 
     if scratch.query.opt() != 0 {
-        let opt_at = (recall(&scratch.plan.total) as usize).wrapping_sub(edns::OPT_LEN) & 0xffff;
-        let extended = (recall(&scratch.plan.rcode) >> 4) as u8;
-        let (first, rest) = edns::response(payload, extended, scratch.query.dnssec() as u8);
-        frame.put(at + opt_at, first.to_le_bytes())?;
-        let [a, b, c, _] = rest.to_le_bytes();
-        frame.put(at + opt_at + 8, [a, b, c])?;
-        let opt_sum = checksum::fold(add_u64(rest as u64, first));
-        sum += checksum::at(opt_at, opt_sum);
+        sum += opt(frame, at, payload, scratch)?;
     }
     Some(sum)
+}
+
+/// Writes the OPT record, which comes last, and returns its sum.
+#[inline(always)]
+fn opt<F: Frame>(frame: &mut F, at: usize, payload: u16, scratch: &Scratch) -> Option<u64> {
+    let options_len = scratch.options.len();
+    let total = recall(&scratch.plan.total) as usize;
+    let opt_at = total.wrapping_sub(edns::OPT_LEN + options_len) & 0xffff;
+    let mut sum = 0;
+    if options_len != 0 {
+        let (octets, from) = scratch.options.record();
+        frame.copy_in(at + opt_at, octets, from, edns::OPT_LEN + options_len)?;
+        sum = checksum::at(opt_at + edns::OPT_LEN, scratch.options.sum());
+    }
+    let extended = (recall(&scratch.plan.rcode) >> 4) as u8;
+    let dnssec_ok = scratch.query.dnssec() as u8;
+    let (first, rest) = edns::response(payload, extended, dnssec_ok, options_len as u16);
+    frame.put(at + opt_at, first.to_le_bytes())?;
+    let [a, b, c, _] = rest.to_le_bytes();
+    frame.put(at + opt_at + 8, [a, b, c])?;
+    Some(sum + checksum::at(opt_at, checksum::fold(add_u64(rest as u64, first))))
 }
 
 /// Writes the header and returns its sum.

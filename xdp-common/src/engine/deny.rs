@@ -247,6 +247,9 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
     }
     let node = Node::new(store.record(address).ok_or(Outcome::Broken)?);
     scratch.absence.encloser = address;
+    if context.from == QUESTION {
+        scratch.plan.zone = node.zone();
+    }
     if node.is(flag::CUT) {
         exact::referral::<S>(scratch, node, context)?;
         return Ok(Step::Done(Outcome::Referral));

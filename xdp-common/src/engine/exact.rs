@@ -82,6 +82,9 @@ pub fn at_node<S: Store>(
     if node.is(flag::VIRTUAL) {
         return Ok(Step::Absent(node.labels(), context));
     }
+    if context.from == QUESTION {
+        scratch.plan.zone = node.zone();
+    }
     if node.is(flag::CUT) && qtype != rtype::DS {
         referral::<S>(scratch, node, context)?;
         return Ok(Step::Done(Outcome::Referral));

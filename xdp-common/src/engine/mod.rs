@@ -5,6 +5,7 @@
 //! | find nodes by name and the closest encloser | [`find`] |
 //! | plan the answer at a name that exists | [`exact`] |
 //! | plan the answer at a name that does not, and take all steps | [`deny`] |
+//! | read the query's options, make the response's | [`options`] |
 //! | what a plan is, how large it gets | [`plan`] |
 //! | write it | [`compose`] |
 //!
@@ -14,17 +15,19 @@ pub mod compose;
 pub mod deny;
 pub mod exact;
 pub mod find;
+pub mod options;
 pub mod plan;
 
 use crate::Outcome;
-use crate::dns::{query, rcode};
+use crate::dns::query;
 use crate::frame::Frame;
 use crate::image::Store;
+use crate::maps::Manners;
 use crate::scratch::Scratch;
 
 /// What the server allows.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct Limits<'a> {
     /// The largest response in octets.
     pub response: usize,
     /// Whether the client's payload size counts; over TCP it does not.
@@ -33,6 +36,10 @@ pub struct Limits {
     pub now_s: u32,
     /// The payload size that responses announce, in octets.
     pub payload: u16,
+    /// The client's address as [`address_words`](crate::maps::address_words) has it.
+    pub client: [u64; 2],
+    /// What options of responses say, and whether names of no zone are refused.
+    pub manners: &'a Manners,
 }
 
 /// Answers the DNS message of `len` octets at the start of `frame` in place. If the outcome
@@ -41,7 +48,7 @@ pub fn respond<S: Store, F: Frame>(
     store: &S,
     frame: &mut F,
     len: usize,
-    limits: &Limits,
+    limits: &Limits<'_>,
     scratch: &mut Scratch,
 ) -> Outcome {
     match answer(store, frame, len, limits, scratch) {
@@ -53,20 +60,17 @@ fn answer<S: Store, F: Frame>(
     store: &S,
     frame: &mut F,
     len: usize,
-    limits: &Limits,
+    limits: &Limits<'_>,
     scratch: &mut Scratch,
 ) -> Result<Outcome, Outcome> {
     query::decode(frame, 0, len, store.seed(), scratch)?;
     scratch.plan.clear();
-    let outcome = if scratch.query.version != 0 {
-        scratch.plan.rcode = rcode::BADVERS;
-        Outcome::BadVersion
-    } else {
-        let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
-        let step = exact::first(scratch, found);
-        deny::run(store, scratch, step)?
-    };
+    let outcome = plan(store, limits, scratch)?;
     scratch.plan.outcome = outcome.index() as u32;
+    if options::are_due(scratch) {
+        scratch.layers.source = limits.client;
+        options::answer(store, scratch, limits.manners, limits.now_s)?;
+    }
     let limit = if limits.over_udp {
         scratch.query.payload_limit(limits.response)
     } else {
@@ -77,5 +81,29 @@ fn answer<S: Store, F: Frame>(
         crate::dns::HEADER_LEN + scratch.query.name_len as usize + crate::dns::QUESTION_TAIL_LEN;
     frame.resize(total, keep).ok_or(Outcome::NoRoom)?;
     compose::write(store, frame, 0, limits.payload, scratch).ok_or(Outcome::Broken)?;
-    Ok(if scratch.plan.truncated != 0 { Outcome::Truncated } else { outcome })
+    Ok(match scratch.plan.truncated {
+        0 => Outcome::ALL[scratch.plan.outcome as usize],
+        _ => Outcome::Truncated,
+    })
+}
+
+/// Plans what is said, without its options.
+fn plan<S: Store>(
+    store: &S,
+    limits: &Limits<'_>,
+    scratch: &mut Scratch,
+) -> Result<Outcome, Outcome> {
+    let first = if scratch.query.version != 0 {
+        options::bad_version(scratch)
+    } else {
+        let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
+        exact::first(scratch, found)
+    };
+    match deny::run(store, scratch, first) {
+        Err(Outcome::NotOurs) if limits.manners.refuse != 0 => {
+            let refusal = options::refuse(scratch);
+            deny::run(store, scratch, refusal)
+        }
+        planned => planned,
+    }
 }

@@ -61,8 +61,12 @@ pub struct Plan {
     pub outcome: u32,
     /// 1 if TC is set since the answer is over its rate limit.
     pub slipped: u32,
+    /// The extended error (RFC 8914); 0 if there is none to tell: "Other Error" tells nothing.
+    pub extended_error: u32,
     /// Octets of the whole message.
     pub total: u32,
+    /// The record of the zone that encloses the question's name; 0 if none does.
+    pub zone: Address,
     /// Records in the three sections, 16 bits each.
     pub counts: u64,
     /// The pieces.
@@ -81,7 +85,9 @@ impl Plan {
             last_is_optional: 0,
             outcome: 0,
             slipped: 0,
+            extended_error: 0,
             total: 0,
+            zone: 0,
             counts: 0,
             parts: [part; PLAN_LEN],
         }
@@ -96,6 +102,8 @@ impl Plan {
         self.truncated = 0;
         self.last_is_optional = 0;
         self.slipped = 0;
+        self.extended_error = 0;
+        self.zone = 0;
     }
 
     /// Plans to say no more than that the client must ask over TCP, with the response code that was planned.
@@ -186,7 +194,7 @@ pub fn measure<S: Store>(
 ) -> Result<usize, Outcome> {
     let dnssec = scratch.query.dnssec();
     let name_len = recall(&scratch.query.name_len) as usize & 0xff;
-    let opt_len = scratch.query.opt() * edns::OPT_LEN;
+    let opt_len = scratch.query.opt() * (edns::OPT_LEN + scratch.options.len());
     let head_len = HEADER_LEN + name_len + QUESTION_TAIL_LEN;
     let count = recall(&scratch.plan.count) as usize;
     if count > S::MAX_PIECES {

@@ -16,3 +16,5 @@ pub const MAX_PARTS: usize = 1;
 pub const MAX_FIXUPS: usize = 32;
 /// Records in a piece whose owner names are not the question's.
 pub const MAX_OWNERS: usize = 32;
+/// Options of a query.
+pub const MAX_OPTIONS: usize = 8;

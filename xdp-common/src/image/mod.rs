@@ -65,6 +65,8 @@ pub trait Store {
     const MAX_FIXUPS: usize;
     /// The most records in a piece whose owner names are not the question's.
     const MAX_OWNERS: usize;
+    /// The most EDNS options of a query.
+    const MAX_OPTIONS: usize;
     /// Whether a plan may have the piece in it that is made from a DNAME.
     const SYNTHESIS: bool;
     /// Whether there are no bounds but those of messages and plans. Where there are, circles of CNAMEs end

@@ -10,6 +10,7 @@ pub mod at {
     pub const DENIAL: usize = 4;
     pub const SHIFT: usize = 5;
     pub const APEX_LEN: usize = 6;
+    pub const LABELS: usize = 7;
     pub const INDEX: usize = 8;
     pub const INDEX_COUNT: usize = 12;
     pub const DIRECTORY: usize = 16;
@@ -58,6 +59,18 @@ impl<'a> Zone<'a> {
     #[inline(always)]
     pub fn apex_len(self) -> u8 {
         u8_at(self.window, at::APEX_LEN)
+    }
+
+    /// Labels of the apex' name, the root not counted.
+    #[inline(always)]
+    pub fn labels(self) -> u8 {
+        u8_at(self.window, at::LABELS)
+    }
+
+    /// The SOA's serial.
+    #[inline(always)]
+    pub fn serial(self) -> u32 {
+        u32_at(self.window, at::SERIAL)
     }
 
     /// How far to shift the upper 64 bits of an NSEC3 hash for its place in the directory.

@@ -9,12 +9,12 @@ use serde::Serialize;
 use xdp_common::dns::{query, rtype};
 use xdp_common::engine::exact::{self, Step};
 use xdp_common::engine::plan::{self, SYNTHESIS, section};
-use xdp_common::engine::{compose, deny, find};
+use xdp_common::engine::{compose, deny, find, options};
 use xdp_common::frame::{Frame as _, SliceFrame};
 use xdp_common::image::node::Node;
 use xdp_common::image::piece::{OWNER_INSIDE, PART, Piece};
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window, bounds};
-use xdp_common::maps::{CHUNK_LEN, Config};
+use xdp_common::maps::{CHUNK_LEN, Config, Manners};
 use xdp_common::{Outcome, Scratch, layers};
 
 use super::super::Reader;
@@ -107,15 +107,21 @@ pub struct Bound {
     pub limit: usize,
 }
 
-/// What XDP does with a frame: what the programs are told is `config`, and `now` seconds since 1970, truncated to
-/// 32 bits.
-pub fn explain(reader: &Reader, config: &Config, frame: &[u8], now: u32) -> Explanation {
+/// What XDP does with a frame: what the programs are told is `config` and `manners`, and `now` seconds since
+/// 1970, truncated to 32 bits.
+pub fn explain(
+    reader: &Reader,
+    config: &Config,
+    manners: &Manners,
+    frame: &[u8],
+    now: u32,
+) -> Explanation {
     let gate = reader.gate();
     let _reading = gate.read().unwrap_or_else(PoisonError::into_inner);
     let mut attempt = 0;
     loop {
         let before = reader.memory().changes();
-        let explanation = explain_once(reader, config, frame, now);
+        let explanation = explain_once(reader, config, manners, frame, now);
         attempt += 1;
         if reader.memory().changes() == before || attempt == ATTEMPTS {
             return explanation;
@@ -123,12 +129,19 @@ pub fn explain(reader: &Reader, config: &Config, frame: &[u8], now: u32) -> Expl
     }
 }
 
-fn explain_once(reader: &Reader, config: &Config, frame: &[u8], now: u32) -> Explanation {
+fn explain_once(
+    reader: &Reader,
+    config: &Config,
+    manners: &Manners,
+    frame: &[u8],
+    now: u32,
+) -> Explanation {
     let store = AsKernel { reader, buckets: Cell::new(0) };
     let mut room = vec![0; ROOM.max(frame.len())];
     room[..frame.len()].copy_from_slice(frame);
     let mut recorder = Recorder {
         store: &store,
+        manners,
         scratch: Box::default(),
         frame: SliceFrame::new(&mut room, frame.len()),
         stages: Vec::new(),
@@ -156,6 +169,7 @@ fn explain_once(reader: &Reader, config: &Config, frame: &[u8], now: u32) -> Exp
 /// The engine's state, and what was noted.
 struct Recorder<'s, 'r, 'f> {
     store: &'s AsKernel<'r>,
+    manners: &'s Manners,
     scratch: Box<Scratch>,
     frame: SliceFrame<'f>,
     stages: Vec<Stage>,
@@ -172,6 +186,12 @@ impl Recorder<'_, '_, '_> {
         self.decode(config)?;
         let step = self.find()?;
         let outcome = self.plan(step)?;
+        self.scratch.plan.outcome = outcome.index() as u32;
+        self.options(now)?;
+        if config.limits != 0 {
+            let decides = "what came before decides: `sealdns ratelimit explain` knows of it";
+            self.note("limit", decides.to_owned());
+        }
         let (message_at, limit) = (
             self.scratch.layers.message_at(),
             self.scratch.query.payload_limit(config.payload_limit as usize),
@@ -206,7 +226,24 @@ impl Recorder<'_, '_, '_> {
         let sum = sum.ok_or(Outcome::Torn)?;
         layers::reply(frame, scratch, total, sum).ok_or(Outcome::Torn)?;
         self.note("send", format!("a frame of {} octets", message_at + total));
-        Ok(if is_truncated { Outcome::Truncated } else { outcome })
+        Ok(Outcome::ALL[self.scratch.plan.said()])
+    }
+
+    /// Reads the options of the query and makes those of the response.
+    fn options(&mut self, now: u32) -> Result<(), Outcome> {
+        if !options::are_due(&self.scratch) {
+            return Ok(());
+        }
+        let made = options::answer(self.store, &mut self.scratch, self.manners, now);
+        let found = match made {
+            Ok(()) if self.scratch.plan.outcome == Outcome::FormErr.index() as u32 => {
+                "the cookie is malformed".to_owned()
+            }
+            Ok(()) => format!("{} octets of options are sent", self.scratch.options.len()),
+            Err(outcome) => format!("{}: it goes no further", outcome.word()),
+        };
+        self.note("options", found);
+        made
     }
 
     fn decode(&mut self, config: &Config) -> Result<(), Outcome> {
@@ -214,12 +251,9 @@ impl Recorder<'_, '_, '_> {
         let decoded = layers::decode(&self.frame, config, scratch).and_then(|()| {
             let (at, len) = (scratch.layers.message_at(), scratch.layers.message_len());
             let sum = query::decode(&self.frame, at, len, config.seed, scratch)?;
-            let holds = layers::checksum_holds(scratch, sum);
-            let is_known = scratch.query.version == 0;
-            match (holds, is_known) {
-                (false, _) => Err(Outcome::BadChecksum),
-                (true, false) => Err(Outcome::Miss),
-                (true, true) => Ok(()),
+            match layers::checksum_holds(scratch, sum) {
+                true => Ok(()),
+                false => Err(Outcome::BadChecksum),
             }
         });
         let found = match decoded {
@@ -248,6 +282,11 @@ impl Recorder<'_, '_, '_> {
 
     fn find(&mut self) -> Result<Step, Outcome> {
         self.scratch.plan.clear();
+        self.scratch.options.clear();
+        if self.scratch.query.version != 0 {
+            self.note("find", "an EDNS version that is not known".to_owned());
+            return Ok(options::bad_version(&mut self.scratch));
+        }
         let found = find::question(self.store, &mut self.scratch).ok_or(Outcome::Broken)?;
         let text = match found {
             0 => "the name has no node".to_owned(),
@@ -280,7 +319,12 @@ impl Recorder<'_, '_, '_> {
                 Step::Hash => "hash",
                 Step::Conclude => "conclude",
             };
-            let next = deny::take(self.store, &mut self.scratch, step);
+            let next = match deny::take(self.store, &mut self.scratch, step) {
+                Err(Outcome::NotOurs) if self.manners.refuse != 0 => {
+                    Ok(options::refuse(&mut self.scratch))
+                }
+                next => next,
+            };
             step = self.step(stage, next)?;
         }
     }
@@ -471,6 +515,7 @@ impl Store for AsKernel<'_> {
     const MAX_PARTS: usize = bounds::MAX_PARTS;
     const MAX_FIXUPS: usize = bounds::MAX_FIXUPS;
     const MAX_OWNERS: usize = bounds::MAX_OWNERS;
+    const MAX_OPTIONS: usize = bounds::MAX_OPTIONS;
     // Of the programs two expect a piece made from a DNAME: those that one can come to.
     const SYNTHESIS: bool = true;
     const UNBOUNDED: bool = false;

@@ -1,0 +1,489 @@
+//! The EDNS options of a query, and those of its response: COOKIE (RFC 7873), extended errors (RFC 8914),
+//! ZONEVERSION (RFC 9660), NSID (RFC 5001). All others are ignored (RFC 6891 section 6.1.2).
+//!
+//! It comes between the plan and its writing, and only where there is an option to read or to say.
+
+use crate::Outcome;
+use crate::bytes::{is_zero, put, u32_at, u64_at};
+use crate::checksum;
+use crate::cookie::{self, MAX_SECRETS, ServerCookie};
+use crate::dns::{MIN_PAYLOAD, edns, extended_error, option, rcode};
+use crate::engine::exact::Step;
+use crate::image::zone::Zone;
+use crate::image::{Store, Window};
+use crate::launder::{forget, recall};
+use crate::maps::{MAX_NSID, Manners};
+use crate::scratch::Scratch;
+
+/// Octets of an option's code and length.
+const HEAD_LEN: usize = 4;
+
+/// Where the options start in [`Options`]: at a whole word, with room for the rest of the record before it.
+const START: usize = 16;
+
+/// Octets of the option with a client's cookie and a server's.
+const COOKIE_LEN: usize = HEAD_LEN + cookie::CLIENT_LEN + cookie::SERVER_LEN;
+const _: () = assert!(COOKIE_LEN == 28);
+
+/// The most octets of options of a response.
+const MAX_LEN: usize = COOKIE_LEN + (HEAD_LEN + 2) + (HEAD_LEN + 6) + (HEAD_LEN + MAX_NSID);
+const _: () = assert!(MAX_LEN <= 0xff);
+// A truncated response with the longest name holds them.
+const _: () = assert!(12 + 255 + 4 + edns::OPT_LEN + MAX_LEN <= MIN_PAYLOAD);
+
+/// The type of version that is a SOA's serial (RFC 9660 section 7.2), and the octets of what follows the
+/// label count and it.
+const SOA_SERIAL: u8 = 0;
+
+/// The options of a response, finished, with room for the head of the OPT record before them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// One's-complement sum of the options.
+    sum: u64,
+    /// Octets of options.
+    len: u32,
+    _zero: u32,
+    octets: Window,
+}
+
+impl Options {
+    /// None.
+    pub const fn new() -> Options {
+        Options { sum: 0, len: 0, _zero: 0, octets: [0; _] }
+    }
+
+    /// Forgets them.
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// How many octets there are of them, as a number that the verifier does not know.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        recall(&self.len) as usize & 0xff
+    }
+
+    /// Whether there are none.
+    #[inline(always)]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Their folded sum, as if they started at an even place.
+    #[inline(always)]
+    pub fn sum(&self) -> u16 {
+        checksum::fold(recall(&self.sum))
+    }
+
+    /// Leaves the cookie, which is the first of them.
+    #[inline(always)]
+    fn keep_cookie(&mut self) {
+        self.len = COOKIE_LEN as u32;
+        let words = [0, 8, 16].map(|at| u64_at(&self.octets, START + at));
+        let sum = u32_at(&self.octets, START + 24) as u64;
+        self.sum = words.into_iter().fold(sum, checksum::add_u64);
+    }
+
+    /// The record, its head to be written yet, and where it starts: so it is never shorter than what frames
+    /// copy at a time.
+    #[inline(always)]
+    pub fn record(&self) -> (&Window, usize) {
+        (&self.octets, START - edns::OPT_LEN)
+    }
+
+    /// The options.
+    pub fn octets(&self) -> &[u8] {
+        &self.octets[START..START + self.len()]
+    }
+
+    /// Adds octets, which must be an even number except for the last.
+    #[inline(always)]
+    fn add(&mut self, word: u64, len: usize) {
+        let at = self.len();
+        put(&mut self.octets, START + at, word.to_le_bytes());
+        self.sum = checksum::add_u64(recall(&self.sum), word);
+        self.len = (at + len) as u32;
+    }
+
+    /// Adds an option's code, the octets of its value, and the first four of them.
+    #[inline(always)]
+    fn begin(&mut self, code: u16, len: usize, first: [u8; 4], first_len: usize) {
+        let ([a, b], [c, d]) = (code.to_be_bytes(), (len as u16).to_be_bytes());
+        let [e, f, g, h] = first;
+        self.add(u64::from_le_bytes([a, b, c, d, e, f, g, h]), HEAD_LEN + first_len);
+    }
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options::new()
+    }
+}
+
+/// Whether there is an option to read or to say: else nothing here has to be called.
+#[inline(always)]
+pub fn are_due(scratch: &Scratch) -> bool {
+    let error = scratch.query.opt() as u32 * recall(&scratch.plan.extended_error);
+    recall(&scratch.query.options_len) | error != 0
+}
+
+/// Plans REFUSED for a name that no zone encloses.
+#[inline(always)]
+pub fn refuse(scratch: &mut Scratch) -> Step {
+    error(scratch, rcode::REFUSED);
+    scratch.plan.extended_error = extended_error::NOT_AUTHORITATIVE;
+    Step::Done(Outcome::Refused)
+}
+
+/// Plans BADVERS (RFC 6891 section 6.1.3).
+#[inline(always)]
+pub fn bad_version(scratch: &mut Scratch) -> Step {
+    error(scratch, rcode::BADVERS);
+    Step::Done(Outcome::BadVersion)
+}
+
+/// Plans BADCOOKIE in place of an answer, with the server cookie that was made for the client (RFC 7873
+/// section 5.2.3), and no other option: an honest one asks again with it. It may only follow [`answer`], for a
+/// client [that sent a cookie](crate::dns::query::Query::has_cookie).
+#[inline(always)]
+pub fn bad_cookie(scratch: &mut Scratch) {
+    error(scratch, rcode::BADCOOKIE);
+    scratch.options.keep_cookie();
+}
+
+/// Plans a response that is only a code.
+#[inline(always)]
+fn error(scratch: &mut Scratch, rcode: u32) {
+    scratch.plan.clear();
+    scratch.absence.clear();
+    scratch.plan.rcode = rcode;
+}
+
+/// Reads the options of the query and makes those of the response that is planned; plans FORMERR in its place
+/// if the cookie is malformed. Says in [`Plan::outcome`](crate::engine::plan::Plan::outcome) what the plan is
+/// called then.
+#[inline(always)]
+pub fn answer<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    manners: &Manners,
+    now_s: u32,
+) -> Result<(), Outcome> {
+    read(scratch, S::MAX_OPTIONS)?;
+    if is_cookie_malformed(scratch, manners) {
+        error(scratch, rcode::FORMERR);
+        scratch.plan.outcome = Outcome::FormErr.index() as u32;
+        return Ok(());
+    }
+    begin(scratch, manners, now_s);
+    let zone = recall(&scratch.plan.zone);
+    if recall(&scratch.query.zone_version) != 0 && zone != 0 {
+        let zone = Zone::new(store.record(zone).ok_or(Outcome::Broken)?);
+        let [a, b, c, d] = zone.serial().to_be_bytes();
+        scratch.options.begin(option::ZONEVERSION, 6, [zone.labels(), SOA_SERIAL, a, b], 4);
+        scratch.options.add(u16::from_le_bytes([c, d]) as u64, 2);
+    }
+    nsid(scratch, manners);
+    Ok(())
+}
+
+/// Makes the options of a response that is only a code, or comes from no zone.
+#[inline(always)]
+pub fn of_error(scratch: &mut Scratch, manners: &Manners, now_s: u32) {
+    begin(scratch, manners, now_s);
+    nsid(scratch, manners);
+}
+
+/// Reads the options of the query. More than `most` are a miss.
+#[inline(always)]
+pub fn read(scratch: &mut Scratch, most: usize) -> Result<(), Outcome> {
+    // slot 9: where the next option starts
+    scratch.slots[9] = recall(&scratch.query.options_at) as u64;
+    let (mut cookie, mut nsid, mut zone_version, mut count) = (0u64, 0u64, 0u64, 0);
+    while count < most {
+        let at = recall(&scratch.slots[9]) as usize & 0xffff;
+        if at + HEAD_LEN > end(scratch) {
+            break;
+        }
+        let head = u32_at(&scratch.question, at).swap_bytes();
+        let (code, len) = ((head >> 16) as u64, (head & 0xffff) as u64);
+        let is = |option: u16| is_zero(code ^ option as u64);
+        // RFC 7873 section 5.2: only the first counts.
+        cookie |=
+            ((at as u64 + HEAD_LEN as u64) << 16 | len) * (is(option::COOKIE) & is_zero(cookie));
+        nsid |= is(option::NSID);
+        zone_version |= is(option::ZONEVERSION);
+        scratch.slots[9] = at as u64 + HEAD_LEN as u64 + len;
+        count += 1;
+    }
+    let count = forget(&mut scratch.slots[10], count as u64) as usize;
+    let cookie = forget(&mut scratch.slots[11], cookie);
+    scratch.query.cookie_at = (cookie >> 16) as u32;
+    scratch.query.cookie_len = cookie as u32 & 0xffff;
+    scratch.query.nsid = forget(&mut scratch.slots[12], nsid) as u32;
+    scratch.query.zone_version = forget(&mut scratch.slots[13], zone_version) as u32;
+    let at = recall(&scratch.slots[9]) as usize;
+    if at == end(scratch) {
+        Ok(())
+    } else if at < end(scratch) && count == most {
+        Err(Outcome::Miss)
+    } else {
+        Err(Outcome::Malformed)
+    }
+}
+
+/// Where the options end.
+#[inline(always)]
+fn end(scratch: &Scratch) -> usize {
+    let at = recall(&scratch.query.options_at) as usize;
+    at + recall(&scratch.query.options_len) as usize
+}
+
+/// Whether the cookie that was read has a length that none has (RFC 7873 section 5.2.2). Without secrets the
+/// option is one that is not known.
+#[inline(always)]
+pub fn is_cookie_malformed(scratch: &Scratch, manners: &Manners) -> bool {
+    if manners.secret_count == 0 || recall(&scratch.query.cookie_at) == 0 {
+        return false;
+    }
+    let [least, most] = cookie::ANY_SERVER_LEN;
+    let len = recall(&scratch.query.cookie_len) as usize;
+    let is_right = len == cookie::CLIENT_LEN
+        || (len >= cookie::CLIENT_LEN + least && len <= cookie::CLIENT_LEN + most);
+    !is_right
+}
+
+/// Starts the options of the response: the cookie and the extended error.
+#[inline(always)]
+fn begin(scratch: &mut Scratch, manners: &Manners, now_s: u32) {
+    scratch.options.sum = 0;
+    scratch.options.len = 0;
+    if manners.secret_count != 0 && recall(&scratch.query.cookie_at) != 0 {
+        cookie(scratch, manners, now_s);
+    }
+    let error = recall(&scratch.plan.extended_error) as u16;
+    if error != 0 {
+        let [high, low] = error.to_be_bytes();
+        scratch.options.begin(option::EDE, 2, [high, low, 0, 0], 2);
+    }
+}
+
+/// Checks the client's cookie, and sends it back or a new one.
+#[inline(always)]
+fn cookie(scratch: &mut Scratch, manners: &Manners, now_s: u32) {
+    let at = recall(&scratch.query.cookie_at) as usize & 0x7ff;
+    let client = u64_at(&scratch.question, at);
+    let sent = ServerCookie {
+        head: u64_at(&scratch.question, at + cookie::CLIENT_LEN),
+        hash: u64_at(&scratch.question, at + cookie::CLIENT_LEN + 8),
+    };
+    let address = recall(&scratch.layers.source);
+    let len = recall(&scratch.query.cookie_len) as usize;
+    scratch.query.has_cookie = 1;
+    // slot 10: one more than the place of the secret that it was made with
+    scratch.slots[10] = 0;
+    if len == cookie::CLIENT_LEN + cookie::SERVER_LEN && sent.is_current(now_s) {
+        let mut place = 0;
+        while place < MAX_SECRETS {
+            if place >= manners.secret_count as usize {
+                break;
+            }
+            if sent.is_of(&manners.secrets[place], client, address) {
+                scratch.slots[10] = place as u64 + 1;
+                break;
+            }
+            place += 1;
+        }
+        forget(&mut scratch.slots[11], place as u64);
+    }
+    let made_with = recall(&scratch.slots[10]);
+    scratch.query.has_valid_cookie = (made_with != 0) as u32;
+    let cookie = if made_with == 1 && sent.is_fresh(now_s) {
+        sent
+    } else {
+        ServerCookie::new(&manners.secrets[0], client, address, now_s)
+    };
+    let [a, b, c, d, e, f, g, h] = client.to_le_bytes();
+    let len = cookie::CLIENT_LEN + cookie::SERVER_LEN;
+    scratch.options.begin(option::COOKIE, len, [a, b, c, d], 4);
+    scratch.options.add(u32::from_le_bytes([e, f, g, h]) as u64, 4);
+    scratch.options.add(cookie.head, 8);
+    scratch.options.add(cookie.hash, 8);
+}
+
+/// Adds the name server identifier, the only option that may have an odd number of octets: so it is the last.
+#[inline(always)]
+fn nsid(scratch: &mut Scratch, manners: &Manners) {
+    let len = manners.nsid_len as usize;
+    if recall(&scratch.query.nsid) == 0 || len == 0 || len > MAX_NSID {
+        return;
+    }
+    scratch.options.begin(option::NSID, len, [0; 4], 0);
+    scratch.slots[10] = (scratch.options.len() + len) as u64;
+    let mut word = 0;
+    while word < MAX_NSID / 8 {
+        if word * 8 >= len {
+            break;
+        }
+        scratch.options.add(manners.nsid[word], 8);
+        word += 1;
+    }
+    forget(&mut scratch.slots[11], word as u64);
+    // The zeros behind its last octet are not part of it.
+    scratch.options.len = recall(&scratch.slots[10]) as u32;
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::maps::address_words;
+    use proptest::prelude::*;
+
+    const NOW: u32 = 1_700_000_000;
+    const CLIENT: u64 = 0x1122_3344_5566_7788;
+    const CURRENT: [u64; 2] = [1, 2];
+    const OTHER: [u64; 2] = [3, 4];
+
+    fn manners() -> Manners {
+        let secrets = [CURRENT, OTHER];
+        Manners { secrets, secret_count: 2, ..Manners::new().with_nsid(b"node-1 ") }
+    }
+
+    fn address() -> [u64; 2] {
+        address_words([192, 0, 2, 1].into())
+    }
+
+    /// An option.
+    fn option(code: u16, value: &[u8]) -> Vec<u8> {
+        [&code.to_be_bytes(), &(value.len() as u16).to_be_bytes(), value].concat()
+    }
+
+    /// A COOKIE option with a server cookie of this secret and age.
+    fn cookie_of(secret: &[u64; 2], age_s: i32) -> Vec<u8> {
+        let made_at = NOW.wrapping_add_signed(-age_s);
+        let server = ServerCookie::new(secret, CLIENT, address(), made_at);
+        let words = [CLIENT, server.head, server.hash];
+        option(option::COOKIE, &words.map(u64::to_le_bytes).concat())
+    }
+
+    /// Scratch memory in which a query has these options, at an odd place.
+    fn asked(options: &[u8]) -> Scratch {
+        let mut scratch = Scratch::new();
+        scratch.question[33..33 + options.len()].copy_from_slice(options);
+        scratch.query.edns = 1;
+        scratch.query.options_at = 33;
+        scratch.query.options_len = options.len() as u32;
+        scratch.layers.source = address();
+        scratch
+    }
+
+    /// What is said to these options, and the two flags.
+    fn said(options: &[u8], manners: &Manners) -> (Vec<u8>, [u32; 2]) {
+        let mut scratch = asked(options);
+        read(&mut scratch, 8).unwrap();
+        assert!(!is_cookie_malformed(&scratch, manners));
+        of_error(&mut scratch, manners, NOW);
+        let octets = scratch.options.octets().to_vec();
+        assert_eq!(scratch.options.sum() % 0xffff, checksum::of(&octets) % 0xffff);
+        (octets, [scratch.query.has_cookie, scratch.query.has_valid_cookie])
+    }
+
+    #[test]
+    fn a_cookie_is_sent_back_as_long_as_it_is_fresh_and_of_the_current_secret() {
+        let fresh = cookie_of(&CURRENT, 0);
+        for (sent, expected, is_valid) in [
+            (option(option::COOKIE, &CLIENT.to_le_bytes()), &fresh, 0),
+            (cookie_of(&CURRENT, 1800), &cookie_of(&CURRENT, 1800), 1),
+            (cookie_of(&CURRENT, -300), &cookie_of(&CURRENT, -300), 1),
+            (cookie_of(&CURRENT, 1801), &fresh, 1),
+            (cookie_of(&CURRENT, 3601), &fresh, 0),
+            (cookie_of(&CURRENT, -301), &fresh, 0),
+            (cookie_of(&OTHER, 60), &fresh, 1),
+            (cookie_of(&[5, 6], 60), &fresh, 0),
+            (option(option::COOKIE, &[&CLIENT.to_le_bytes()[..], &[1; 8]].concat()), &fresh, 0),
+            (option(option::COOKIE, &[&CLIENT.to_le_bytes()[..], &[1; 32]].concat()), &fresh, 0),
+        ] {
+            let (octets, flags) = said(&sent, &manners());
+            assert_eq!((&octets, flags), (expected, [1, is_valid]), "{sent:02x?}");
+            // With one secret less the other is nobody's.
+            let (_, [_, valid_without]) = said(&sent, &Manners { secret_count: 1, ..manners() });
+            assert_eq!(valid_without, is_valid & u32::from(sent != cookie_of(&OTHER, 60)));
+            assert_eq!(said(&sent, &Manners::new()), (Vec::new(), [0, 0]));
+        }
+    }
+
+    #[test]
+    fn the_first_cookie_counts_and_unknown_options_do_not() {
+        let fresh = cookie_of(&CURRENT, 0);
+        let options = [
+            option(65001, b"odd"),
+            option(option::NSID, b"ignored"),
+            cookie_of(&CURRENT, 1),
+            option(option::COOKIE, b"malformed"),
+            option(12, &[0; 40]),
+        ];
+        let identity = option(option::NSID, b"node-1 ");
+        let expected = [cookie_of(&CURRENT, 1), identity.clone()].concat();
+        assert_eq!(said(&options.concat(), &manners()), (expected, [1, 1]));
+        let (octets, _) = said(&option(option::NSID, b""), &manners());
+        assert_eq!(octets, identity);
+        let none = Manners { nsid_len: 0, ..manners() };
+        assert_eq!(said(&option(option::NSID, b""), &none), (Vec::new(), [0, 0]));
+        assert_ne!(said(&option(option::COOKIE, &[7; 8]), &manners()).0, fresh);
+    }
+
+    #[test]
+    fn an_error_is_told_between_them() {
+        let mut scratch = asked(&[option(option::NSID, b""), cookie_of(&CURRENT, 5)].concat());
+        read(&mut scratch, 8).unwrap();
+        refuse(&mut scratch);
+        of_error(&mut scratch, &manners(), NOW);
+        let error = option(option::EDE, &[0, 20]);
+        let all = [cookie_of(&CURRENT, 5), error, option(option::NSID, b"node-1 ")].concat();
+        assert_eq!(scratch.options.octets(), all);
+        assert_eq!(scratch.options.sum() % 0xffff, checksum::of(&all) % 0xffff);
+    }
+
+    #[test]
+    fn cookies_have_lengths() {
+        for len in 0..=64usize {
+            let mut scratch = asked(&option(option::COOKIE, &[1; 64][..len]));
+            read(&mut scratch, 8).unwrap();
+            let is_right = len == 8 || (16..=40).contains(&len);
+            assert_eq!(is_cookie_malformed(&scratch, &manners()), !is_right, "{len} octets");
+            assert!(!is_cookie_malformed(&scratch, &Manners::new()));
+        }
+    }
+
+    #[test]
+    fn options_must_be_whole() {
+        let one = option(65001, b"abc");
+        for cut in 1..one.len() {
+            let read = read(&mut asked(&one[..cut]), 8);
+            assert_eq!(read, Err(Outcome::Malformed), "{cut} octets");
+        }
+        assert_eq!(read(&mut asked(&one.repeat(8)), 8), Ok(()));
+        assert_eq!(read(&mut asked(&one.repeat(9)), 8), Err(Outcome::Miss));
+        assert_eq!(read(&mut asked(&[]), 8), Ok(()));
+    }
+
+    proptest! {
+        /// Whatever the octets: what is said is whole options, and its sum is right.
+        #[test]
+        fn any_octets_are_taken(options in proptest::collection::vec(0u8..24, 0..200)) {
+            let mut scratch = asked(&options);
+            if read(&mut scratch, 8).is_ok() && !is_cookie_malformed(&scratch, &manners()) {
+                of_error(&mut scratch, &manners(), NOW);
+                let said = scratch.options.octets().to_vec();
+                prop_assert_eq!(scratch.options.sum() % 0xffff, checksum::of(&said) % 0xffff);
+                prop_assert_eq!(read(&mut asked(&said), 8), Ok(()));
+            }
+        }
+    }
+}
