@@ -44,7 +44,7 @@ pub(super) const A: u16 = 1;
 
 pub(super) const SECRET: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";
 pub(super) const OTHER_SECRET: &str = "445536bcd2513298075a5d379663c962";
-pub(super) const CLIENT_COOKIE: u64 = 0x5710_c9ab_c464_24;
+pub(super) const CLIENT_COOKIE: u64 = 0x57c9_10cf_abc4_6424;
 
 /// An option.
 pub(super) fn option(code: u16, value: &[u8]) -> Vec<u8> {

@@ -139,8 +139,10 @@ pub fn names_of_no_zone_are_refused_where_it_is_told() -> Result<Verdict> {
         let before = sent(&stage)?;
         let asked = serving::query("www.example.net", A, WITH_DNSSEC);
         let refused = stage.pair.client.enter(|| client.send(0, &asked))??;
-        let over_tcp =
-            stage.pair.client.enter(|| stage.server.ask_all_over_tcp(&[asked.clone()]))??;
+        let over_tcp = stage
+            .pair
+            .client
+            .enter(|| stage.server.ask_all_over_tcp(std::slice::from_ref(&asked)))??;
         ensure!(Message::read(&refused)?.rcode == 5, "{refused:02x?}");
         ensure!(options_of(&refused)? == BTreeMap::from([(15, vec![0, 20])]), "{refused:02x?}");
         ensure!(refused[2..] == over_tcp[0][2..], "{refused:02x?} {over_tcp:02x?}");
