@@ -315,7 +315,7 @@ struct Rig {
 impl Rig {
     fn new(zones: &[Zone]) -> Result<Self> {
         let mut size = Size { slab: 16 << 20, buckets: 4096 };
-        let (loaded, image) = 'sizes: loop {
+        let (mut loaded, image) = 'sizes: loop {
             let loaded = Loaded::new(size)?;
             let mut image = Image::new(loaded.memory(), SEED);
             for zone in zones {

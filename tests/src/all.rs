@@ -5,6 +5,7 @@ mod datapath;
 mod edns;
 mod kernel;
 mod limiting;
+mod options;
 mod pinned;
 mod probe;
 mod random;
@@ -114,20 +115,20 @@ const TESTS: &[Test] = &[
         run: edns::a_plan_becomes_badcookie_with_a_cookie,
     },
     Test {
-        name: "edns::dig_gets_its_options_without_the_daemon",
-        run: edns::dig_gets_its_options_without_the_daemon,
+        name: "options::dig_gets_its_options_without_the_daemon",
+        run: options::dig_gets_its_options_without_the_daemon,
     },
     Test {
-        name: "edns::names_of_no_zone_are_refused_where_it_is_told",
-        run: edns::names_of_no_zone_are_refused_where_it_is_told,
+        name: "options::names_of_no_zone_are_refused_where_it_is_told",
+        run: options::names_of_no_zone_are_refused_where_it_is_told,
     },
     Test {
-        name: "edns::cookies_are_those_of_named_and_knotd",
-        run: edns::cookies_are_those_of_named_and_knotd,
+        name: "options::cookies_are_those_of_named_and_knotd",
+        run: options::cookies_are_those_of_named_and_knotd,
     },
     Test {
-        name: "edns::secrets_are_exchanged_by_reloads",
-        run: edns::secrets_are_exchanged_by_reloads,
+        name: "options::secrets_are_exchanged_by_reloads",
+        run: options::secrets_are_exchanged_by_reloads,
     },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },
     Test {

@@ -1,7 +1,6 @@
 //! The embedded object in the kernel, without a device.
 
-use std::{collections::BTreeMap, sync::Arc};
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::Xdp;
@@ -27,8 +26,7 @@ use tests::{
 };
 use xdp_common::{
     Outcome,
-    maps::{self, Config},
-    maps::{self, Manners},
+    maps::{self, Config, Manners},
 };
 
 /// Why a test that needs the kernel cannot run, if it cannot.
@@ -92,7 +90,7 @@ pub struct Rig {
     /// The programs and their maps.
     pub loaded: Loaded,
     /// The engine over the same memory.
-    pub reader: Reader,
+    pub reader: Arc<Reader>,
     /// What the programs are told.
     pub config: Config,
     /// Their time, in seconds since 1970.
@@ -106,7 +104,8 @@ impl Rig {
         let mut image = Image::new(loaded.memory(), SEED);
         drop(image.publish(zone)?);
         let config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
-        let mut rig = Self { loaded, reader: image.reader(), config, now: clock::now() };
+        let reader = Arc::new(image.reader());
+        let mut rig = Self { loaded, reader, config, now: clock::now() };
         rig.configure(&image)?;
         Ok(rig)
     }

@@ -29,9 +29,15 @@ use xdp_common::{
 use super::{
     datapath::link,
     serving::{
-        A, Client, Load, PATIENCE, Stage, Versions, WITH_DNSSEC, configure, obstacle, query,
+        A, Client, Load, PATIENCE, Settings, Stage, Versions, WITH_DNSSEC, configure, obstacle,
+        query,
     },
 };
+
+/// Settings with these lines in `[xdp]`.
+fn xdp(lines: &str) -> Settings<'_> {
+    Settings { xdp: lines, ..Settings::NATIVE }
+}
 
 /// Where BPF's file system is mounted.
 const BPFFS: &str = "/sys/fs/bpf";
@@ -141,7 +147,7 @@ pub fn a_crash_goes_unnoticed() -> Result<Verdict> {
     let pins = Pins::new("crash")?;
     let text = String::from_utf8(files[0].clone())?;
     let zone = ("example.org", text.as_str(), "dnssec = \"presigned\"");
-    let mut stage = Stage::with("", &pins.lines(""), "crash", &[zone])?;
+    let mut stage = Stage::with(&xdp(&pins.lines("")), "crash", &[zone])?;
     let client = Client::new(&stage.pair)?;
     let load = Load {
         queries: &queries,
@@ -205,7 +211,7 @@ pub fn what_is_pinned_goes_without_a_trace() -> Result<Verdict> {
     }
     let pins = Pins::new("trace")?;
     let folder = pins.folder().display().to_string();
-    let mut stage = Stage::with("", &pins.lines(""), "trace", &[(DEMO.0, DEMO.1, "")])?;
+    let mut stage = Stage::with(&xdp(&pins.lines("")), "trace", &[(DEMO.0, DEMO.1, "")])?;
     let files = pins.files();
     for name in [maps::SLAB, maps::TABLE, maps::CONFIG, maps::SCRATCH, maps::STATS, maps::PROGRAMS]
         .into_iter()
@@ -263,7 +269,7 @@ pub fn pins_that_do_not_fit_are_replaced() -> Result<Verdict> {
         return Ok(obstacle);
     }
     let pins = Pins::new("layout")?;
-    let mut stage = Stage::with("", &pins.lines(""), "layout", &[(DEMO.0, DEMO.1, "")])?;
+    let mut stage = Stage::with(&xdp(&pins.lines("")), "layout", &[(DEMO.0, DEMO.1, "")])?;
     let client = Client::new(&stage.pair)?;
     let www = query("www.example.org", A, WITH_DNSSEC);
     ask(&client, &stage.pair, &www)?;
@@ -283,7 +289,7 @@ pub fn pins_that_do_not_fit_are_replaced() -> Result<Verdict> {
 
     crash(&mut stage)?;
     let lines = pins.lines("").replace("native", "generic");
-    configure(stage.folder.path(), "", &lines, &[(DEMO.0, DEMO.1, "")])?;
+    configure(stage.folder.path(), &xdp(&lines), &[(DEMO.0, DEMO.1, "")])?;
     stage.restart()?;
     ensure!(stage.server.process.said().contains("pinned in native mode"), "not said");
     ensure!(link(&stage.pair.server)?.contains("xdpgeneric"), "{}", link(&stage.pair.server)?);
@@ -305,7 +311,7 @@ pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
     let pins = Pins::new("leave")?;
     let zone = [(DEMO.0, DEMO.1, "")];
     let user = "user = \"nobody\"";
-    let mut stage = Stage::with("", &pins.lines(""), "leave", &zone)?;
+    let mut stage = Stage::with(&xdp(&pins.lines("")), "leave", &zone)?;
     let client = Client::new(&stage.pair)?;
     let www = query("www.example.org", A, WITH_DNSSEC);
     let programs = attached(&stage)?;
@@ -313,13 +319,13 @@ pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
 
     // A configuration that cannot be.
     let lines = pins.lines("").replace("mode =", "ports = [53, 0]\nmode =");
-    configure(stage.folder.path(), "", &lines, &zone)?;
+    configure(stage.folder.path(), &xdp(&lines), &zone)?;
     ensure!(stage.restart().is_err(), "port 0 is served");
     ensure!(attached(&stage)? == programs && pins.files().len() > 10, "{:?}", pins.files());
     ask(&client, &stage.pair, &www)?;
 
     // No zone that loads.
-    configure(stage.folder.path(), "", &pins.lines("on-exit = \"keep\""), &zone)?;
+    configure(stage.folder.path(), &xdp(&pins.lines("on-exit = \"keep\"")), &zone)?;
     let file = stage.folder.path().join("example.org.zone");
     fs::write(&file, "broken")?;
     stage.restart()?;
@@ -337,7 +343,11 @@ pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
     // As another user, twice: what is root's is taken over, and what is that user's.
     fs::set_permissions(stage.folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let _ = fs::remove_dir_all(stage.folder.path().join("state"));
-    configure(stage.folder.path(), user, &pins.lines("on-exit = \"keep\""), &zone)?;
+    configure(
+        stage.folder.path(),
+        &Settings { server: user, ..xdp(&pins.lines("on-exit = \"keep\"")) },
+        &zone,
+    )?;
     let mut before = programs;
     for _ in 0..2 {
         stage.restart()?;
@@ -350,7 +360,7 @@ pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
         ensure!(sets == 1, "{:?}\n{}", pins.files(), stage.server.process.said());
         crash(&mut stage)?;
     }
-    configure(stage.folder.path(), user, &pins.lines(""), &zone)?;
+    configure(stage.folder.path(), &Settings { server: user, ..xdp(&pins.lines("")) }, &zone)?;
     stage.restart()?;
     stage.server.process.signal(Signal::SIGTERM)?;
     let process = &mut stage.server.process;

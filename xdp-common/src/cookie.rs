@@ -57,7 +57,7 @@ impl ServerCookie {
     #[inline(always)]
     pub fn is_current(self, now_s: u32) -> bool {
         let age_s = self.age_s(now_s);
-        self.head & 0xff == VERSION && age_s >= -SKEW_S && age_s <= LIFETIME_S
+        self.head & 0xff == VERSION && (-SKEW_S..=LIFETIME_S).contains(&age_s)
     }
 
     /// Whether the client may go on with it: it is young, and as this server makes them. What a client puts

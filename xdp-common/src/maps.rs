@@ -22,6 +22,7 @@
 //!
 //! All values are integers and octets without padding; their sizes are asserted here.
 
+use core::fmt;
 use core::net::IpAddr;
 
 use crate::cookie::{MAX_SECRETS, Secret};
@@ -249,7 +250,7 @@ pub const MAX_NSID: usize = 128;
 ///
 /// It holds the secrets of cookies: as all maps it is only the daemon's to read.
 #[repr(C, align(8))]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Manners {
     /// Server cookies are made with the first; those made with any are valid. While the daemon writes one, a
     /// program may see half of it: that cookie is worth nothing, and its client will get another.
@@ -289,6 +290,15 @@ impl Manners {
             *word = u64::from_ne_bytes(whole);
         }
         self
+    }
+}
+
+impl fmt::Debug for Manners {
+    /// Without the secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Manners { secret_count, refuse, nsid_len, .. } = self;
+        let fields = [("secret_count", secret_count), ("refuse", refuse), ("nsid_len", nsid_len)];
+        f.debug_map().entries(fields).finish()
     }
 }
 

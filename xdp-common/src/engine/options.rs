@@ -31,8 +31,7 @@ const _: () = assert!(MAX_LEN <= 0xff);
 // A truncated response with the longest name holds them.
 const _: () = assert!(12 + 255 + 4 + edns::OPT_LEN + MAX_LEN <= MIN_PAYLOAD);
 
-/// The type of version that is a SOA's serial (RFC 9660 section 7.2), and the octets of what follows the
-/// label count and it.
+/// The type of version that is a SOA's serial (RFC 9660, IANA registry "ZONEVERSION TYPE Values").
 const SOA_SERIAL: u8 = 0;
 
 /// The options of a response, finished, with room for the head of the OPT record before them.
