@@ -234,10 +234,10 @@ fn netblock(context: &XdpContext) -> Option<u32> {
 #[xdp]
 pub fn count_in_lru(context: XdpContext) -> u32 {
     let Some(netblock) = netblock(&context) else { return XDP_ABORTED };
-    if let Some(count) = LRU.get_ptr_mut(&netblock) {
+    if let Some(count) = LRU.get_ptr_mut(netblock) {
         // SAFETY: the pointer is the map's; other CPUs may write the word too, and nobody minds.
         unsafe { *count += 1 };
-    } else if LRU.insert(&netblock, &1, 0).is_err() {
+    } else if LRU.insert(netblock, 1, 0).is_err() {
         return XDP_ABORTED;
     }
     XDP_TX

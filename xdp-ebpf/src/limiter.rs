@@ -72,7 +72,6 @@ const BARE_OPT: usize = xdp_common::dns::edns::OPT_LEN;
 /// Decides whether a query is taken on, once its headers are read.
 #[inline(always)]
 pub fn arrive<H: Hook>(
-    _context: &H,
     packet: &Packet<'_, H>,
     config: &'static Config,
     scratch: &mut Scratch,
@@ -101,7 +100,7 @@ fn may_hold_cookie<H: Hook>(packet: &Packet<'_, H>, end: usize) -> bool {
 pub fn listed(config: &'static Config, scratch: &mut Scratch) -> Listed {
     let look = |hash: u64| {
         // SAFETY: the entry is copied at once; the daemon replaces entries, it does not change them.
-        unsafe { NAMES.get(&hash).copied() }
+        unsafe { NAMES.get(hash).copied() }
     };
     account::listed(scratch, config.seed, config.name_depths, store::now_s(config).into(), look)
 }

@@ -36,7 +36,7 @@ fn served<H: Hook>(context: &H, maps: &Maps, scratch: &mut Scratch) -> Result<St
 
     layers::decode(&packet, maps.config(), scratch)?;
     if maps.config().limits != 0 {
-        limiter::arrive(context, &packet, maps.config(), scratch)?;
+        limiter::arrive(&packet, maps.config(), scratch)?;
     }
     let message_at = scratch.layers.message_at();
     let query_len = scratch.layers.message_len();

@@ -6,7 +6,7 @@
 
 use super::list::{ListEntry, NameEntry, flag};
 use super::netblock::masked;
-use super::policy::{Mode, Rate, Rules};
+use super::policy::{IPV6_LEVELS, Mode, Rate, Rules};
 use super::table::{Charge, Table, WEIGHT_ONE, charge, key};
 use super::verdict::{Class, Hit, Limited, Verdict};
 use crate::Outcome;
@@ -95,6 +95,9 @@ pub struct Said {
     pub policy: u32,
 }
 
+/// Prefix lengths at which a query is counted, at the most.
+const LEVELS: usize = IPV6_LEVELS;
+
 /// Turns to slip that are told apart.
 const TURNS: usize = 64;
 
@@ -109,6 +112,8 @@ pub struct State {
     pub slips: u32,
     /// Responses over a limit since the last one that was slipped or leaked, by the account's hash.
     turns: [u8; TURNS],
+    /// The accounts of the query's netblocks.
+    hashes: [u64; LEVELS],
     /// Places to launder values in.
     slots: [u64; 4],
 }
@@ -116,7 +121,7 @@ pub struct State {
 impl State {
     /// Nothing is known.
     pub const fn new() -> State {
-        State { over: 0, slips: 0, turns: [0; TURNS], slots: [0; 4] }
+        State { over: 0, slips: 0, turns: [0; TURNS], hashes: [0; LEVELS], slots: [0; 4] }
     }
 
     /// Whether it is the turn of a response over its limit, if every `every`-th has one; 0 for none.
@@ -175,14 +180,27 @@ pub fn arrive<L: Limiter>(
     if rules.mode == Mode::Off as u32 {
         return Ok(());
     }
-    let now = limiter.now();
-    let (mut over, mut level) = (0u64, 0);
-    while level < rules.totals[0].len() {
-        let total = &rules.totals[client.family & 1][level];
+    let family = client.family & 1;
+    let mut level = 0;
+    while level < LEVELS {
+        let total = &rules.totals[family][level];
         let netblock = masked(client.source, total.mask);
         let hash = key(limiter.seed(), netblock, purpose::TOTAL + level as u64);
-        let ahead = take(limiter, hash, total.rate, WEIGHT_ONE, 0, now, state);
-        if ahead > total.rate.tolerance as u64 {
+        state.hashes[level] = hash;
+        // All buckets are waited for at once: a compare-and-exchange waits for its own before the next is read.
+        if total.rate.interval != 0
+            && let Some(bucket) = limiter.bucket(hash)
+        {
+            limiter.load(bucket, 0);
+        }
+        level += 1;
+    }
+    let now = limiter.now();
+    let (mut over, mut level) = (0u64, 0);
+    while level < LEVELS {
+        let rate = rules.totals[family][level].rate;
+        let ahead = take(limiter, state.hashes[level], rate, WEIGHT_ONE, 0, now, state);
+        if ahead > rate.tolerance as u64 {
             over = 1 + level as u64;
             break;
         }
@@ -193,9 +211,10 @@ pub fn arrive<L: Limiter>(
         return Ok(());
     }
     let level = (over as usize - 1) & 7;
-    let total = &rules.totals[client.family & 1][if level < 5 { level } else { 0 }];
+    let level = if level < LEVELS { level } else { 0 };
+    let total = &rules.totals[family][level];
     let netblock = masked(client.source, total.mask);
-    let hash = key(limiter.seed(), netblock, purpose::TOTAL + level as u64);
+    let hash = recall(&state.hashes[level]);
     let hit = Hit::Total(level).number();
     let slips = state.is_turn(rules.total_slip, hash);
     let (enforced, exempt) = (rules.mode == Mode::On as u32, is_exempt(limiter, client));
