@@ -8,9 +8,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Scratch;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window, bounds};
-use xdp_common::maps::{CHUNK_LEN, Chunk, Clock, Config};
-use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
-use xdp_common::maps::{CHUNK_LEN, Chunk, Config, Manners};
+use xdp_common::maps::{CHUNK_LEN, Chunk, Clock, Config, Manners};
 
 use crate::frame::pinned;
 
@@ -63,6 +61,8 @@ pub fn now_s(config: &Config) -> u32 {
         clock
     };
     (config.booted_at_s + clock.boot_s) as u32
+}
+
 /// How the server presents itself.
 #[inline(always)]
 pub fn manners() -> Option<&'static Manners> {
