@@ -3,6 +3,8 @@
 //! Nothing is accepted that has no effect: an unknown key is an error with line, column and a
 //! suggestion, and a key of a feature that this version lacks is an error that says so.
 
+pub mod ratelimit;
+
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -13,10 +15,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::de::{self, Deserializer};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use crate::zone::Name;
+use ratelimit::RateLimit;
 
 /// Where the daemon and the commands look when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
@@ -38,6 +41,9 @@ pub struct Config {
     /// The section `[xdp]`.
     #[serde(default)]
     pub xdp: Xdp,
+    /// The section `[ratelimit]`.
+    #[serde(default)]
+    pub ratelimit: RateLimit,
     /// The sections `[[zone]]`, in the order of the file.
     #[serde(default, rename = "zone")]
     zones: Vec<Spanned<Zone>>,
@@ -254,8 +260,7 @@ pub enum Denial {
 }
 
 /// Keys and values of features that this version lacks, and what they belong to.
-const NOT_YET: [(&str, &str); 13] = [
-    ("ratelimit", "response-rate limiting"),
+const NOT_YET: [(&str, &str); 12] = [
     ("cookies", "DNS cookies"),
     ("tsig", "TSIG"),
     ("primaries", "zone transfer from a primary"),
@@ -344,6 +349,7 @@ impl Config {
             let zone = zone.get_mut();
             zone.file = folder.join(&zone.file);
         }
+        config.ratelimit.load_exempt(folder)?;
         Ok(config)
     }
 
@@ -353,6 +359,7 @@ impl Config {
         let mut config: Config =
             toml::from_str(text).map_err(|error| explain(&error, text, path))?;
         config.policies.entry("default".into()).or_default();
+        config.ratelimit.resolve();
         let at = |span: Range<usize>, message: String, hint: Option<&str>| {
             invalid(text, path, span.start, message, hint.map(str::to_owned))
         };
@@ -509,6 +516,18 @@ impl<'de> Deserialize<'de> for ListenAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressPrefix(pub IpNet);
 
+impl AddressPrefix {
+    /// Reads a prefix or an address; on an error says what is wrong with it.
+    pub fn from_text(text: &str) -> Result<AddressPrefix, String> {
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        net.map(AddressPrefix).map_err(|_| {
+            format!(
+                "\"{text}\" is not an address prefix: write \"192.0.2.0/24\" or \"2001:db8::/32\""
+            )
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for AddressPrefix {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -516,13 +535,7 @@ impl<'de> Deserialize<'de> for AddressPrefix {
             let message = "TSIG keys are not supported yet: only address prefixes are";
             return Err(de::Error::custom(message));
         }
-        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        net.map(AddressPrefix).map_err(|_| {
-            let message = format!(
-                "\"{text}\" is not an address prefix: write \"192.0.2.0/24\" or \"2001:db8::/32\""
-            );
-            de::Error::custom(message)
-        })
+        AddressPrefix::from_text(&text).map_err(de::Error::custom)
     }
 }
 
@@ -541,7 +554,8 @@ impl Period {
         Duration::from_secs(self.0.into())
     }
 
-    fn from_text(text: &str) -> Option<Period> {
+    /// Reads it; at least one second.
+    pub fn from_text(text: &str) -> Option<Period> {
         let mut total = 0u32;
         let mut digits = String::new();
         for character in text.trim().chars() {
@@ -573,6 +587,21 @@ impl<'de> Deserialize<'de> for Period {
             );
             de::Error::custom(message)
         })
+    }
+}
+
+impl fmt::Display for Period {
+    /// In the largest unit that it is a multiple of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(604_800, 'w'), (86400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')];
+        let fits = units.iter().find(|(seconds, _)| self.0.is_multiple_of(*seconds));
+        fits.map_or(Ok(()), |(seconds, unit)| write!(f, "{}{unit}", self.0 / seconds))
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -768,6 +797,57 @@ addresses = []
 # root can make maps. While they grow, the old maps are there as well.
 memory = "512MiB"
 
+[ratelimit]
+# Whether responses over UDP are limited, so that nobody can use this server against a third party
+# whose address is forged. "off"; "dry-run": everybody is answered, and who would not be is counted
+# and listed by `sealdns ratelimit top`; "on". Start with "dry-run".
+# The words of BIND (responses-per-second, nxdomains-per-second, exempt-clients, log-only, …) and of
+# Knot (rate-limit, instant-limit, whitelist, dry-run) are understood where they mean the same.
+mode = "off"
+# Responses per second to one of the longest netblocks below, counted apart for each class and name
+# (a wildcard's answers at the wildcard, NXDOMAIN at the zone). 0: no limit. 50 is Knot's.
+rate = 50
+# The same for one class of responses only: a number, or "rate": that of `rate`.
+positive-rate = "rate"
+nodata-rate = "rate"
+nxdomain-rate = "rate"
+referral-rate = "rate"
+# REFUSED, FORMERR, SERVFAIL, NOTIMP.
+error-rate = "rate"
+dnskey-rate = "rate"
+any-rate = "rate"
+# For all that goes to one netblock together. 0: no limit; else several times `rate`, for many share
+# a resolver.
+total-rate = 0
+# Responses at once after a pause (Knot's instant-limit).
+burst = 125
+# How far above its limits a netblock's debt can grow, in seconds of its rate: so long it stays
+# limited after it has stopped (BIND: 15 s, at most 1 h).
+window = "15s"
+# Of the responses over a limit every n-th is sent cut short, with TC, so that an honest client asks
+# over TCP. 1: all are, which does not lower the number of packets. 0: none; then who is limited sees
+# nothing, and is easier to deceive. At most 10.
+slip = 2
+# Errors cannot be cut short: of those over a limit every n-th is sent whole. 0: none. At most 10.
+leak = 2
+# Prefix lengths that are counted at once, with what they are allowed: so many times the rate. Who
+# floods from all over a network is limited as a network. At most 5 each. Knot's. (BIND's way, with
+# one prefix length: ["/24 x1"] and ["/56 x1"].)
+ipv4-prefixes = ["/32 x1", "/24 x32", "/20 x256", "/18 x768"]
+ipv6-prefixes = ["/128 x1", "/64 x2", "/56 x3", "/48 x4", "/32 x64"]
+# When there are more queries per second than this, all limits shrink in proportion. 0: never.
+qps-scale = 0
+# What a response counts. "response": one. "amplification": its octets divided by the query's, so that
+# what is worth most to an attacker is limited first.
+cost = "response"
+# Queries per second that XDP passes up to the daemon, all clients together, so that it cannot be
+# flooded with what only it answers. 0: no limit. No official reference: what one core answers.
+miss-rate = 100000
+# Clients that are never limited: ["192.0.2.0/24", "2001:db8::/32"].
+exempt = []
+# A file with more of them, one a line; large lists are welcome. Empty: none.
+exempt-file = ""
+
 [policy.default]
 # The algorithm of new keys, "ECDSAP256SHA256", "ECDSAP384SHA384" or "ED25519". The default is
 # small, fast, and validated everywhere (RFC 9904).
@@ -842,13 +922,17 @@ mod tests {
             ("", "qq = 1"),
             ("[server]", "[server]\nqq = 1"),
             ("[xdp]", "[xdp]\nqq = 1"),
+            ("[ratelimit]", "[ratelimit]\nqq = 1"),
             ("[policy.default]", "[policy.default]\nqq = 1"),
             ("[[zone]]", "[[zone]]\nqq = 1"),
         ];
         for (section, text) in sections {
             let (_, _, _, hint) = fault(&format!("version = \"v1\"\n{text}"));
             let known = hint.strip_prefix("known here: ").expect(&hint);
-            for key in known.split(", ") {
+            let is_alias = |key: &&str| {
+                *key == "dry-run" || ratelimit::ALIASES.iter().any(|(alias, _)| alias == key)
+            };
+            for key in known.split(", ").filter(|key| !is_alias(key)) {
                 let shown = TEMPLATE.lines().any(|line| {
                     let line = line.strip_prefix("# ").unwrap_or(line);
                     line.starts_with(&format!("{key} = "))
@@ -875,7 +959,6 @@ mod tests {
     fn what_has_no_effect_is_refused() {
         let zone = "version = \"v1\"\n[[zone]]\nname = \"a.\"\nfile = \"f\"\n";
         for text in [
-            "version = \"v1\"\n[ratelimit]\nmode = \"on\"\n".to_owned(),
             "version = \"v1\"\n[cookies]\n".to_owned(),
             "version = \"v1\"\n[[tsig]]\nname = \"a\"\n".to_owned(),
             format!("{zone}primaries = [\"192.0.2.53:53\"]\n"),
