@@ -10,6 +10,7 @@
 //! | read a query | [`dns::query`] |
 //! | find names, choose what to say, compose it | [`engine`] |
 //! | know how zones lie in memory | [`image`] |
+//! | limit the rate of responses | [`limit`] |
 //! | name what became of a packet | [`Outcome`] |
 #![no_std]
 
@@ -25,6 +26,7 @@ pub mod image;
 pub mod lab;
 pub mod launder;
 pub mod layers;
+pub mod limit;
 pub mod maps;
 pub mod outcome;
 pub mod scratch;

@@ -9,10 +9,19 @@
 //! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
 //! | [`PROGRAMS`] | program array | program | daemon, once | XDP |
 //! | [`TCX_PROGRAMS`] | program array | program | daemon, once | TCX |
+//! | [`POLICY`] | array, two halves | [`Rules`](crate::limit::Rules) | daemon | XDP, TCX |
+//! | [`RATE`] | array | [`Slots`](crate::limit::table::Slots) | XDP, TCX | - |
+//! | [`EXEMPT`], [`BLOCK`] | LPM trie by [`Netblock`](crate::limit::Netblock) | [`ListEntry`](crate::limit::ListEntry) | daemon | XDP, TCX |
+//! | [`NAMES`] | hash by 64-bit hash of a name | [`NameEntry`](crate::limit::NameEntry) | daemon | XDP, TCX |
+//! | [`LIMITED`] | array | [`Limited`](crate::limit::Limited) | XDP, TCX | daemon |
+//! | [`VERDICTS`] | per-CPU array, an entry per hook | [`Verdicts`] | XDP, TCX | daemon |
 //!
 //! All values are integers and octets without padding; their sizes are asserted here.
 
 use core::net::IpAddr;
+
+use crate::limit::policy::MAX_POLICIES;
+use crate::limit::{Class, Verdict};
 
 /// Name of the map of records.
 pub const SLAB: &str = "SLAB";
@@ -31,13 +40,41 @@ pub const TCX_COUNTERS: u32 = 1;
 /// How many places it has.
 pub const COUNTERS_COUNT: u32 = 2;
 
+/// Name of the map of policies. It has two halves of [`MAX_POLICIES`] entries: the daemon writes the one that
+/// is not in use, and [`Config::policies_at`] says which one is. Place 0 of a half is the default.
+pub const POLICY: &str = "POLICY";
+/// Entries of it.
+pub const POLICY_COUNT: u32 = 2 * MAX_POLICIES as u32;
+/// Name of the map of accounts.
+pub const RATE: &str = "RATE";
+/// Buckets of it, a power of two: 4 MiB, 524,288 accounts (as many as Knot's table has).
+pub const RATE_BUCKETS: u32 = 1 << 16;
+/// Name of the map of prefixes that are not limited.
+pub const EXEMPT: &str = "EXEMPT";
+/// Name of the map of prefixes that get nothing.
+pub const BLOCK: &str = "BLOCK";
+/// The most prefixes in either; memory is taken as they come.
+pub const MAX_PREFIXES: u32 = 1 << 20;
+/// Name of the map of names that are blocked or have a policy of their own, by
+/// [`dns::name::hash`](crate::dns::name::hash) with [`Config::seed`]. Here a hash decides: that a name is
+/// taken for one of n has a chance of n in 2^64, and costs it an answer, never a wrong one.
+pub const NAMES: &str = "NAMES";
+/// The most names in it; memory is taken as they come.
+pub const MAX_NAMES: u32 = 1 << 16;
+/// Name of the map of netblocks that are limited.
+pub const LIMITED: &str = "LIMITED";
+/// Entries of it, a power of two.
+pub const LIMITED_COUNT: u32 = 1 << 12;
+/// Name of the map with the counters of verdicts; places as in [`STATS`].
+pub const VERDICTS: &str = "VERDICTS";
+
 /// Name of the map with the programs that are called at the end of others.
 pub const PROGRAMS: &str = "PROGRAMS";
 /// The same for TCX.
 pub const TCX_PROGRAMS: &str = "TCX_PROGRAMS";
 
 /// Places in [`PROGRAMS`].
-pub const PROGRAM_COUNT: u32 = 8;
+pub const PROGRAM_COUNT: u32 = 16;
 /// The place of the program that sends a planned answer.
 pub const SEND: u32 = 0;
 /// The place of the program that finds the closest encloser of a name that does not exist.
@@ -52,6 +89,9 @@ pub const FOLLOW: u32 = 4;
 pub const REDIRECT: u32 = 5;
 /// The place of the program that sends an answer with such a CNAME in it.
 pub const SEND_MADE: u32 = 6;
+/// The place of the program that decides whether a planned answer is sent, and whether what is not answered
+/// is passed up.
+pub const LIMIT: u32 = 8;
 /// The program that packets come to first, and those it calls, with their places.
 pub const ENTRY_PROGRAM: &str = "serve";
 /// The same on TCX.
@@ -107,6 +147,26 @@ pub struct Config {
     pub payload_limit: u32,
     /// The most labels that a name of any zone has: the search for enclosers starts there.
     pub max_labels: u32,
+    /// What the limiter does: see [`limits`].
+    pub limits: u32,
+    /// Where the policies in use start in [`POLICY`]: 0 or [`MAX_POLICIES`].
+    pub policies_at: u32,
+    /// Nanoseconds in a jiffy, which the limiter's clock moves by.
+    pub tick_ns: u64,
+    /// A bit for each number of labels that a name in [`NAMES`] has.
+    pub name_depths: [u64; 2],
+}
+
+/// Bits of [`Config::limits`]; with none of them the limiter is not asked.
+pub mod limits {
+    /// The mode of some policy is not off.
+    pub const RATES: u32 = 1;
+    /// There are blocked prefixes.
+    pub const BLOCK: u32 = 2;
+    /// There are exempt prefixes.
+    pub const EXEMPT: u32 = 4;
+    /// There are names that are blocked or have policies of their own.
+    pub const NAMES: u32 = 8;
 }
 
 impl Config {
@@ -122,6 +182,10 @@ impl Config {
             bucket_mask: 0,
             payload_limit: 0,
             max_labels: 0,
+            limits: 0,
+            policies_at: 0,
+            tick_ns: 0,
+            name_depths: [0; 2],
         }
     }
 }
@@ -147,14 +211,17 @@ impl Default for Config {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 16 + 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 + 16);
+const _: () = assert!(size_of::<Config>() == 16 + 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 + 48);
+
+/// Counters there is room for by outcome, a power of two.
+pub const OUTCOMES: usize = 64;
 
 /// Counters of one CPU.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
     /// Packets by what became of them, at [`Outcome::index`](crate::Outcome::index).
-    pub outcomes: [u64; 32],
+    pub outcomes: [u64; OUTCOMES],
     /// Octets of DNS messages received that were answered.
     pub octets_in: u64,
     /// Octets of DNS messages sent.
@@ -168,7 +235,13 @@ pub struct Stats {
 impl Stats {
     /// All zero.
     pub const fn new() -> Stats {
-        Stats { outcomes: [0; 32], octets_in: 0, octets_out: 0, grown_at_head: 0, reserved: 0 }
+        Stats {
+            outcomes: [0; OUTCOMES],
+            octets_in: 0,
+            octets_out: 0,
+            grown_at_head: 0,
+            reserved: 0,
+        }
     }
 }
 
@@ -178,7 +251,29 @@ impl Default for Stats {
     }
 }
 
-const _: () = assert!(size_of::<Stats>() == 36 * 8);
-const _: () = assert!(crate::Outcome::ALL.len() <= 32);
+const _: () = assert!(size_of::<Stats>() == (OUTCOMES + 4) * 8);
+const _: () = assert!(crate::Outcome::ALL.len() <= OUTCOMES);
+
+/// What the limiter decided on one CPU. With `dry-run` it is what would have been done.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Responses by [`Class::index`](crate::limit::Class::index) (the last place is what is passed up) and
+    /// [`Verdict::index`](crate::limit::Verdict::index).
+    pub classes: [[u64; Verdict::COUNT]; Class::COUNT + 1],
+    /// Queries over the total of a netblock, before it was known what would be said, by verdict.
+    pub totals: [u64; Verdict::COUNT],
+    /// Responses over a limit that were sent since the client is exempt.
+    pub exempt: u64,
+    /// Queries from blocked prefixes.
+    pub blocked_prefix: u64,
+    /// Queries for blocked names.
+    pub blocked_name: u64,
+    /// Reserved, zero.
+    pub reserved: u64,
+}
+
+/// The place of what is passed up in [`Verdicts::classes`].
+pub const PASSED: usize = Class::COUNT;
 // The kernel's limit for a value of a per-CPU map.
 const _: () = assert!(size_of::<crate::Scratch>() <= 32768);

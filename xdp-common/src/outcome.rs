@@ -21,6 +21,8 @@ pub enum Outcome {
     Truncated,
     /// BADVERS: an EDNS version other than 0 (RFC 6891 section 6.1.3).
     BadVersion,
+    /// TC=1 in place of an answer over its rate limit.
+    Slipped,
 
     // --- passed up: somebody else's, or the daemon's ------------------------------------------
     /// Neither IPv4 nor IPv6, or a frame too short to tell.
@@ -62,13 +64,17 @@ pub enum Outcome {
     /// The image is damaged or holds more than the engine's bounds allow.
     Broken,
 
-    // --- dropped: what can have no honest sender ----------------------------------------------
+    // --- dropped: what can have no honest sender, and what is over a limit --------------------
     /// A response (QR=1) sent to a server port.
     Response,
     /// Source port 0.
     SourcePort,
     /// Lengths that lie: the datagram says it is longer than the frame that carries it.
     BadLength,
+    /// The response, or what would be passed up, is over its rate limit.
+    Limited,
+    /// From a blocked prefix, or for a blocked name.
+    Blocked,
     /// A check failed after the packet was edited. The checks before make this impossible; the
     /// verifier does not know.
     Torn,
@@ -76,7 +82,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, in the order of their counters.
-    pub const ALL: [Outcome; 31] = {
+    pub const ALL: [Outcome; 34] = {
         use Outcome::*;
         [
             Positive,
@@ -87,6 +93,7 @@ impl Outcome {
             Dname,
             Truncated,
             BadVersion,
+            Slipped,
             NotIp,
             IpOptions,
             Fragment,
@@ -109,6 +116,8 @@ impl Outcome {
             Response,
             SourcePort,
             BadLength,
+            Limited,
+            Blocked,
             Torn,
         ]
     };
@@ -120,10 +129,10 @@ impl Outcome {
 
     /// Whether a response was made.
     pub const fn is_answered(self) -> bool {
-        (self as u8) <= Outcome::BadVersion as u8
+        (self as u8) <= Outcome::Slipped as u8
     }
 
-    /// Whether the packet can have no honest sender.
+    /// Whether nothing comes of the packet: it can have no honest sender, or is over a limit.
     pub const fn is_dropped(self) -> bool {
         (self as u8) >= Outcome::Response as u8
     }
@@ -154,6 +163,7 @@ impl Outcome {
             Outcome::Dname => "dname",
             Outcome::Truncated => "truncated",
             Outcome::BadVersion => "bad-version",
+            Outcome::Slipped => "slipped",
             Outcome::NotIp => "not-ip",
             Outcome::IpOptions => "ip-options",
             Outcome::Fragment => "fragment",
@@ -176,6 +186,8 @@ impl Outcome {
             Outcome::Response => "response",
             Outcome::SourcePort => "source-port",
             Outcome::BadLength => "bad-length",
+            Outcome::Limited => "limited",
+            Outcome::Blocked => "blocked",
             Outcome::Torn => "torn",
         }
     }

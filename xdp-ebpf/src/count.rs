@@ -3,7 +3,7 @@
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use xdp_common::Outcome;
-use xdp_common::maps::{self, Stats};
+use xdp_common::maps::{self, OUTCOMES, Stats};
 
 use crate::frame::pinned;
 use crate::hook::Hook;
@@ -21,8 +21,8 @@ fn stats<H: Hook>() -> Option<&'static mut Stats> {
 #[inline(always)]
 pub fn outcome<H: Hook>(outcome: Outcome) {
     if let Some(stats) = stats::<H>() {
-        // The compiler knows that it is below 31, the verifier does not.
-        stats.outcomes[pinned(outcome.index()) & 31] += 1;
+        // The compiler knows that it is small, the verifier does not.
+        stats.outcomes[pinned(outcome.index()) & (OUTCOMES - 1)] += 1;
     }
 }
 
@@ -30,7 +30,7 @@ pub fn outcome<H: Hook>(outcome: Outcome) {
 #[inline(always)]
 pub fn answer<H: Hook>(outcome: usize, query: usize, response: usize) {
     if let Some(stats) = stats::<H>() {
-        stats.outcomes[outcome & 31] += 1;
+        stats.outcomes[outcome & (OUTCOMES - 1)] += 1;
         stats.octets_in += query as u64;
         stats.octets_out += response as u64;
     }

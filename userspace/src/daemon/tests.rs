@@ -17,7 +17,11 @@ use super::*;
 use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
+use xdp_common::limit::Limited;
+use xdp_common::maps::Verdicts;
+
 use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus};
+use crate::server::limits::Limits;
 use crate::server::{Engine, testing};
 
 const WEEK: u32 = 7 * 86400;
@@ -28,6 +32,7 @@ struct Told {
     zones: BTreeMap<Name, u32>,
     refuse: bool,
     interfaces: Vec<String>,
+    limits: Arc<Limits>,
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
@@ -67,6 +72,19 @@ impl DataPlane for FakePlane {
 
     fn counters(&self) -> BTreeMap<String, u64> {
         BTreeMap::from([("positive".into(), 3)])
+    }
+
+    fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()> {
+        lock(&self.0).limits = Arc::clone(limits);
+        Ok(())
+    }
+
+    fn verdicts(&self) -> Verdicts {
+        Verdicts::default()
+    }
+
+    fn limited(&self) -> (Vec<Limited>, u64) {
+        (Vec::new(), 0)
     }
 
     fn tick(&mut self) {}

@@ -223,6 +223,7 @@ impl ConfigMap {
             )*};
         }
         store!(seed bucket_mask max_labels payload_limit ports macs addresses address_count now_s);
+        store!(tick_ns name_depths policies_at limits);
     }
 }
 

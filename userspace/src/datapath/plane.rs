@@ -14,8 +14,9 @@ use anyhow::{Context, anyhow, bail};
 use ring::rand::SecureRandom;
 use xdp_common::Outcome;
 use xdp_common::image::Bucket;
+use xdp_common::limit::Limited;
 use xdp_common::maps::{
-    self, CHUNK_LEN, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, Stats, address_words, mac_word,
+    self, CHUNK_LEN, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, Stats, Verdicts, address_words, mac_word,
 };
 
 use super::attach::{self, Attachment};
@@ -26,6 +27,7 @@ use super::seam::{self, DataPlane, MapStatus, PlaneStatus};
 use crate::compile::{Image, PublishError, Retired, buckets_for};
 use crate::config::{Config, TcxMode, XdpMode};
 use crate::server::Engine;
+use crate::server::limits::Limits;
 use crate::zone::{Name, Zone};
 
 /// The least memory that is made: some 40,000 typical names.
@@ -74,6 +76,7 @@ pub struct Plane {
     retired: Vec<Retired>,
     /// The counters of programs that were replaced, by hook.
     carried: [Counters; HOOKS.len()],
+    limits: Arc<Limits>,
 }
 
 impl Plane {
@@ -94,6 +97,7 @@ impl Plane {
             loaded: None,
             retired: Vec::new(),
             carried: [[0; _]; HOOKS.len()],
+            limits: Arc::default(),
         };
         if !config.xdp.interfaces.is_empty() && !config.server.user.is_empty() {
             // A daemon without privileges cannot make larger maps later.
@@ -380,6 +384,20 @@ impl DataPlane for Plane {
         all
     }
 
+    fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()> {
+        limits.check()?;
+        self.limits = Arc::clone(limits);
+        Ok(())
+    }
+
+    fn verdicts(&self) -> Verdicts {
+        Verdicts::default()
+    }
+
+    fn limited(&self) -> (Vec<Limited>, u64) {
+        (Vec::new(), 0)
+    }
+
     fn tick(&mut self) {
         let mut changed = false;
         for attachment in &mut self.attachments {
@@ -591,7 +609,7 @@ mod tests {
         counters[Outcome::Miss.index()] = 1000;
         let named = named(&counters, "");
         assert_eq!(named["miss"], 1000);
-        assert_eq!((named["octets_in"], named["octets_out"], named["grown_at_head"]), (32, 33, 34));
+        assert_eq!((named["octets_in"], named["octets_out"], named["grown_at_head"]), (64, 65, 66));
         assert_eq!(named.len(), Outcome::ALL.len() + 3);
     }
 }

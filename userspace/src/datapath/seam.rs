@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
+use xdp_common::limit::Limited;
+use xdp_common::maps::Verdicts;
 
 use crate::config::XdpMode;
 use crate::server::Engine;
+use crate::server::limits::Limits;
 use crate::zone::{Name, Zone};
 
 /// The data plane: compiled zones in memory and, where XDP is attached, in its maps.
@@ -34,6 +37,18 @@ pub trait DataPlane: Send {
 
     /// Packets by the word of their outcome.
     fn counters(&self) -> BTreeMap<String, u64>;
+
+    /// Limits rates from now on as this says, in place of what was said before; all of it takes effect
+    /// between two packets, except long lists, which do so entry by entry. On an error what was said before
+    /// stays.
+    fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()>;
+
+    /// What the limiter decided in XDP and in TCX, summed up.
+    fn verdicts(&self) -> Verdicts;
+
+    /// The netblocks that XDP and TCX limit, or are about to, in no order; and nanoseconds of the clock that
+    /// they are told by, now.
+    fn limited(&self) -> (Vec<Limited>, u64);
 
     /// Called about once a second, so that XDP's idea of wall-clock time stays right.
     fn tick(&mut self);

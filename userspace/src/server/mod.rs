@@ -5,8 +5,10 @@
 //! | answer one message | [`responder::respond`] |
 //! | hold what is served right now | [`Served`], [`Shared`] |
 //! | run the sockets | [`udp::serve`], [`tcp::serve`] |
+//! | say what is limited | [`limits::Limits`] |
 //! | count | [`stats::Stats`] |
 
+pub mod limits;
 pub mod message;
 pub mod responder;
 pub mod stats;

@@ -19,7 +19,7 @@ pub enum Transport {
 /// Counters of one daemon. They only grow, except `tcp_connections`.
 #[derive(Default)]
 pub struct Stats {
-    outcomes: [[AtomicU64; Outcome::ALL.len()]; 2],
+    outcomes: [Outcomes; 2],
     formerr: AtomicU64,
     servfail: AtomicU64,
     notimp: AtomicU64,
@@ -48,10 +48,19 @@ pub struct Stats {
     pub tcp_slow: AtomicU64,
 }
 
+/// Counters by [`Outcome::index`].
+struct Outcomes([AtomicU64; Outcome::ALL.len()]);
+
+impl Default for Outcomes {
+    fn default() -> Outcomes {
+        Outcomes([const { AtomicU64::new(0) }; _])
+    }
+}
+
 impl Stats {
     /// Counts what the engine said of a message.
     pub fn outcome(&self, transport: Transport, outcome: Outcome) {
-        self.outcomes[transport as usize][outcome.index()].fetch_add(1, Relaxed);
+        self.outcomes[transport as usize].0[outcome.index()].fetch_add(1, Relaxed);
     }
 
     /// Counts an error response by plain code.
@@ -72,7 +81,7 @@ impl Stats {
     pub fn snapshot(&self) -> BTreeMap<String, u64> {
         let mut counters = BTreeMap::new();
         for (transport, outcomes) in ["udp", "tcp"].iter().zip(&self.outcomes) {
-            for (outcome, counter) in Outcome::ALL.iter().zip(outcomes) {
+            for (outcome, counter) in Outcome::ALL.iter().zip(&outcomes.0) {
                 counters.insert(format!("{transport}.{}", outcome.word()), counter.load(Relaxed));
             }
         }

@@ -1,0 +1,38 @@
+//! Lists: prefixes that are exempt or blocked, names that are blocked or have a policy of their own.
+
+/// A prefix that is listed.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ListEntry {
+    /// From this second since 1970 on the entry does not count; 0 for never.
+    pub expires_s: u64,
+    /// See [`flag`].
+    pub flags: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
+}
+
+/// A name that is listed: it stands for itself and all below it, except what is below a longer one that is
+/// listed for the same.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct NameEntry {
+    /// As in [`ListEntry`]; the block expires, the policy does not.
+    pub expires_s: u64,
+    /// See [`flag`].
+    pub flags: u32,
+    /// The place of its policy.
+    pub policy: u32,
+}
+
+/// What an entry says.
+pub mod flag {
+    /// Queries are dropped.
+    pub const BLOCK: u32 = 1;
+    /// Counted as if they were, and answered.
+    pub const DRY_RUN: u32 = 2;
+    /// A name has a policy of its own.
+    pub const POLICY: u32 = 4;
+}
+
+const _: () = assert!(size_of::<ListEntry>() == 16 && size_of::<NameEntry>() == 16);
