@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use crate::zone::Name;
-use ratelimit::RateLimit;
+use ratelimit::{RateLimit, ZoneRateLimit};
 
 /// Where the daemon and the commands look when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
@@ -180,6 +180,8 @@ pub struct Zone {
     /// Who may transfer the zone; empty: nobody.
     #[serde(default)]
     pub allow_transfer: Vec<AddressPrefix>,
+    /// The section `[zone.ratelimit]`.
+    pub ratelimit: Option<ZoneRateLimit>,
 }
 
 /// Where a zone's signatures come from.
@@ -801,48 +803,59 @@ memory = "512MiB"
 # Whether responses over UDP are limited, so that nobody can use this server against a third party
 # whose address is forged. "off"; "dry-run": everybody is answered, and who would not be is counted
 # and listed by `sealdns ratelimit top`; "on". Start with "dry-run".
-# The words of BIND (responses-per-second, nxdomains-per-second, exempt-clients, log-only, …) and of
-# Knot (rate-limit, instant-limit, whitelist, dry-run) are understood where they mean the same.
+# The words of BIND (responses-per-second, nxdomains-per-second, ipv4-prefix-length, exempt-clients,
+# log-only, …) and of Knot (rate-limit, instant-limit, whitelist, dry-run) are understood where they mean
+# the same; `sealdns ratelimit import FILE` translates the rest.
 mode = "off"
-# Responses per second to one of the longest netblocks below, counted apart for each class and name
-# (a wildcard's answers at the wildcard, NXDOMAIN at the zone). 0: no limit. 50 is Knot's.
+# Responses per second of one class about one name to one netblock (all of a wildcard's count at the
+# wildcard, names that do not exist at their closest encloser). 0: no limit. 50 is Knot's, well above
+# what a resolver that caches asks.
 rate = 50
-# The same for one class of responses only: a number, or "rate": that of `rate`.
+# The same for one class only: a number, or "rate": that of `rate`.
 positive-rate = "rate"
 nodata-rate = "rate"
 nxdomain-rate = "rate"
 referral-rate = "rate"
-# REFUSED, FORMERR, SERVFAIL, NOTIMP.
+# REFUSED, FORMERR, SERVFAIL, NOTIMP, BADVERS.
 error-rate = "rate"
 dnskey-rate = "rate"
 any-rate = "rate"
-# For all that goes to one netblock together. 0: no limit; else several times `rate`, for many share
-# a resolver.
-total-rate = 0
-# Responses at once after a pause (Knot's instant-limit).
-burst = 125
-# How far above its limits a netblock's debt can grow, in seconds of its rate: so long it stays
-# limited after it has stopped (BIND: 15 s, at most 1 h).
-window = "15s"
-# Of the responses over a limit every n-th is sent cut short, with TC, so that an honest client asks
+# Responses of a class that may come at once after a pause. 0: as many as its rate (BIND's way).
+burst = 0
+# For how long a netblock that keeps asking over its rate stays in debt and gets nothing. "0s": it gets
+# its rate all the same. BIND's is "15s"; at most "1h".
+window = "0s"
+# Of the responses over a rate every n-th is sent cut short, with TC, so that an honest client asks
 # over TCP. 1: all are, which does not lower the number of packets. 0: none; then who is limited sees
-# nothing, and is easier to deceive. At most 10.
+# nothing, and is easier to deceive. At most 10. 2 is BIND's and NSD's.
 slip = 2
-# Errors cannot be cut short: of those over a limit every n-th is sent whole. 0: none. At most 10.
+# Errors have no shorter form: of those over their rate every n-th is sent whole. 0: none. At most 10.
 leak = 2
-# Prefix lengths that are counted at once, with what they are allowed: so many times the rate. Who
-# floods from all over a network is limited as a network. At most 5 each. Knot's. (BIND's way, with
-# one prefix length: ["/24 x1"] and ["/56 x1"].)
-ipv4-prefixes = ["/32 x1", "/24 x32", "/20 x256", "/18 x768"]
-ipv6-prefixes = ["/128 x1", "/64 x2", "/56 x3", "/48 x4", "/32 x64"]
-# When there are more queries per second than this, all limits shrink in proportion. 0: never.
+# Length of the prefix of netblocks for these rates. 24 and 56 are BIND's.
+ipv4-prefix = 24
+ipv6-prefix = 56
+# All responses per second to one netblock, whatever they are, at several prefix lengths at once: times
+# the multiplier of `ipv4-levels` and `ipv6-levels`. Who floods from all over a network is limited as a
+# network. 0: no limit. 200 is four times `rate` (BIND's advice). Knot's rate-limit.
+total-rate = 200
+# So many at once after a pause, times the multiplier. 0: as many as `total-rate`. Knot's instant-limit.
+total-burst = 0
+# As `slip`, for what is over a total.
+total-slip = 2
+# At most 4 and 5. The defaults are Knot's.
+ipv4-levels = ["/32 x1", "/24 x32", "/20 x256", "/18 x768"]
+ipv6-levels = ["/128 x1", "/64 x2", "/56 x3", "/48 x4", "/32 x64"]
+# When there are more queries per second than this, all rates fall in proportion. 0: never.
 qps-scale = 0
-# What a response counts. "response": one. "amplification": its octets divided by the query's, so that
+# What a response costs. "response": one. "amplification": its octets divided by the query's, so that
 # what is worth most to an attacker is limited first.
 cost = "response"
-# Queries per second that XDP passes up to the daemon, all clients together, so that it cannot be
-# flooded with what only it answers. 0: no limit. No official reference: what one core answers.
-miss-rate = 100000
+# Queries per second of one netblock (`ipv4-prefix`, `ipv6-prefix`) that XDP passes up to the daemon. A
+# client has no reason to ask the daemon more often than that over UDP. 0: no limit.
+miss-rate = 50
+# The same of all clients together, so that nobody floods the daemon with what only it answers. No
+# official reference: a tenth of what one core of the daemon answers. 0: no limit.
+miss-total-rate = 10000
 # Clients that are never limited: ["192.0.2.0/24", "2001:db8::/32"].
 exempt = []
 # A file with more of them, one a line; large lists are welcome. Empty: none.
@@ -877,6 +890,10 @@ refresh = "1w"
 # # Address prefixes that may transfer the zone (AXFR), for example ["192.0.2.0/24"]. Empty:
 # # refused.
 # allow-transfer = []
+# # What the zone does otherwise than [ratelimit]; at most 31 zones. Here stand mode, rate and the rates of
+# # classes, burst, window, slip, leak, prefixes, qps-scale, cost. The rest is the same for all zones: it
+# # counts before it is known which zone it is.
+# [zone.ratelimit]
 "##;
 
 #[cfg(test)]
@@ -910,10 +927,9 @@ mod tests {
         let config = parse(&format!("{head}[[zone]]\n{zone}")).unwrap();
         let least =
             "version = \"v1\"\n[[zone]]\nname = \"example.com\"\nfile = \"example.com.zone\"";
-        assert_eq!(
-            config.zones().collect::<Vec<_>>(),
-            parse(least).unwrap().zones().collect::<Vec<_>>()
-        );
+        let mut zones: Vec<Zone> = config.zones().cloned().collect();
+        assert_eq!(zones[0].ratelimit.take(), Some(ZoneRateLimit::default()));
+        assert_eq!(zones, parse(least).unwrap().zones().cloned().collect::<Vec<_>>());
     }
 
     #[test]
@@ -938,6 +954,7 @@ mod tests {
                     line.starts_with(&format!("{key} = "))
                         || line.starts_with(&format!("[{key}"))
                         || line.starts_with(&format!("[[{key}]]"))
+                        || line == format!("[zone.{key}]")
                 });
                 assert!(shown, "{section}: {key} is not in the template");
             }
