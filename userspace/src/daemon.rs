@@ -7,6 +7,7 @@
 
 pub mod prepare;
 pub mod privileges;
+pub mod ratelimit;
 pub mod state;
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ use crate::datapath::seam::DataPlane;
 use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
 use crate::zone::Name;
+use ratelimit::RateLimits;
 use state::{Loaded, Prepare, Stamp, ZoneState};
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
@@ -74,6 +76,7 @@ pub fn run(path: &Path, control: Option<&Path>, open_plane: OpenPlane) -> anyhow
     let prepare = Arc::new(prepare::FromFiles::new(&config));
     let drain = config.server.shutdown_timeout.duration();
     let daemon = Arc::new(Daemon::new(source, config, plane, prepare));
+    daemon.enforce(&mut lock(&daemon.limits))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(daemon.serve(sockets, drain));
     // Whatever still runs was given its time.
@@ -169,6 +172,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     stats: Arc<Stats>,
     prepare: Arc<dyn Prepare>,
+    limits: Mutex<RateLimits>,
     /// Held by whoever changes zones: one change at a time. Always taken before the others.
     change: Mutex<()>,
     stop: Notify,
@@ -210,6 +214,7 @@ impl Daemon {
             shared: Arc::new(Shared::new(served)),
             stats: Arc::default(),
             prepare,
+            limits: Mutex::new(RateLimits::new(&config)),
             config: Mutex::new(Arc::new(config)),
             change: Mutex::new(()),
             stop: Notify::new(),
@@ -412,6 +417,7 @@ impl Daemon {
                 zones.remove(name);
             }
         }
+        let limited = self.follow_limits(&config);
         *lock(&self.config) = Arc::new(config);
         for name in gone {
             if let Err(error) = lock(&self.plane).remove(&name) {
@@ -420,7 +426,7 @@ impl Daemon {
             changes.insert(name, Change::Removed);
         }
         changes.extend(self.load_each(stale));
-        Ok(changes)
+        limited.map(|()| changes)
     }
 
     /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
@@ -515,6 +521,7 @@ impl Daemon {
                 "xdp": lock(&self.plane).counters(),
                 "server": self.stats.snapshot(),
             })),
+            Request::RateLimit { request } => self.rate_limit(request),
             Request::Stop => {
                 self.stop.notify_one();
                 Ok(json!({ "stopping": true }))
