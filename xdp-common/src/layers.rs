@@ -43,6 +43,8 @@ const DESTINATION: u8 = IpProto::Ipv6Opts as u8;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Layers {
+    /// The client's address as IPv6 (IPv4 mapped), as it lies in memory.
+    pub source: [u64; 2],
     /// One's-complement sum of both addresses.
     pub address_sum: u64,
     /// One's-complement sum of the UDP header as sent.
@@ -64,6 +66,7 @@ impl Layers {
     /// No headers.
     pub const fn new() -> Layers {
         Layers {
+            source: [0; 2],
             address_sum: 0,
             udp_sum: 0,
             ip_at: 0,
@@ -181,6 +184,7 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
     }
     let udp_at = forget(&mut scratch.slots[1], udp_at as u64) as usize & 0x7f;
     scratch.layers.udp_at = udp_at as u32;
+    scratch.layers.source = addresses.source;
 
     let udp = le64(frame, udp_at).ok_or(Outcome::NotUdp)?;
     if !is_served(config, udp >> 16 & 0xffff, &mut scratch.slots[5]) {

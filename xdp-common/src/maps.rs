@@ -99,7 +99,7 @@ pub const TCX_ENTRY_PROGRAM: &str = "tcx_serve";
 /// What the names of TCX's programs begin with; what follows is the name of XDP's.
 pub const TCX_PREFIX: &str = "tcx_";
 /// The programs in [`PROGRAMS`] by name.
-pub const TAIL_PROGRAMS: [(&str, u32); 7] = [
+pub const TAIL_PROGRAMS: [(&str, u32); 8] = [
     ("send", SEND),
     ("deny", DENY),
     ("hash", HASH),
@@ -107,6 +107,7 @@ pub const TAIL_PROGRAMS: [(&str, u32); 7] = [
     ("follow", FOLLOW),
     ("redirect", REDIRECT),
     ("send_made", SEND_MADE),
+    ("limit", LIMIT),
 ];
 
 /// Octets of one entry of the slab: large enough that little is lost at the ends, small enough that
@@ -154,7 +155,9 @@ pub struct Config {
     /// Nanoseconds in a jiffy, which the limiter's clock moves by.
     pub tick_ns: u64,
     /// A bit for each number of labels that a name in [`NAMES`] has.
-    pub name_depths: [u64; 2],
+    pub name_depths: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
 }
 
 /// Bits of [`Config::limits`]; with none of them the limiter is not asked.
@@ -185,7 +188,8 @@ impl Config {
             limits: 0,
             policies_at: 0,
             tick_ns: 0,
-            name_depths: [0; 2],
+            name_depths: 0,
+            reserved: 0,
         }
     }
 }
@@ -211,7 +215,7 @@ impl Default for Config {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 16 + 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 + 48);
+const _: () = assert!(size_of::<Config>() == 16 + 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 + 40);
 
 /// Counters there is room for by outcome, a power of two.
 pub const OUTCOMES: usize = 64;

@@ -137,6 +137,11 @@ impl Outcome {
         (self as u8) >= Outcome::Response as u8
     }
 
+    /// Whether the packet is passed up and is for a port and an address that are served: the daemon's, then.
+    pub const fn is_ours(self) -> bool {
+        (self as u8) >= Outcome::TooLong as u8 && (self as u8) <= Outcome::Broken as u8
+    }
+
     /// What XDP does with the packet: the only place where an XDP number appears
     /// (`enum xdp_action` of linux/bpf.h).
     pub const fn action(self) -> u32 {

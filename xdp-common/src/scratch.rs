@@ -22,7 +22,8 @@ pub type NameRoom = [u8; 512 + SLACK];
 /// Offsets of labels; a name has at most 127 labels and the root (RFC 1035 section 3.1).
 pub type Offsets = [u8; 128];
 
-/// Working memory. All zeros is a valid state, and no call relies on what an earlier packet left.
+/// Working memory. All zeros is a valid state, and no call relies on what an earlier packet left, but for the
+/// turns that the limiter counts.
 #[repr(C, align(8))]
 pub struct Scratch {
     /// The query as sent, from its question on: so the name lies in whole words.
@@ -45,6 +46,8 @@ pub struct Scratch {
     pub plan: Plan,
     /// What is known of a name that does not exist.
     pub absence: Absence,
+    /// What the limiter knows of it.
+    pub limit: crate::limit::decide::State,
     /// A CNAME synthesised from a DNAME, in the format of a piece.
     pub synthesis: crate::image::Window,
 }
@@ -63,6 +66,7 @@ impl Scratch {
             query: Query::new(),
             plan: Plan::new(),
             absence: Absence::new(),
+            limit: crate::limit::decide::State::new(),
             synthesis: [0; crate::image::WINDOW + SLACK],
         }
     }

@@ -6,10 +6,13 @@
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
+#![feature(core_intrinsics)]
+#![allow(internal_features, reason = "the target has no atomic types, but the instructions")]
 
 mod count;
 mod frame;
 mod hook;
+mod limiter;
 mod stages;
 mod store;
 
@@ -64,6 +67,12 @@ pub fn send_made(context: XdpContext) -> u32 {
     stages::send_made(&context)
 }
 
+/// [`stages::limit`].
+#[xdp]
+pub fn limit(context: XdpContext) -> u32 {
+    stages::limit(&context)
+}
+
 /// [`stages::serve`] on TCX.
 #[classifier]
 pub fn tcx_serve(context: TcContext) -> i32 {
@@ -111,6 +120,12 @@ pub fn tcx_send(context: TcContext) -> i32 {
 #[classifier]
 pub fn tcx_send_made(context: TcContext) -> i32 {
     stages::send_made(&context)
+}
+
+/// [`stages::limit`] on TCX.
+#[classifier]
+pub fn tcx_limit(context: TcContext) -> i32 {
+    stages::limit(&context)
 }
 
 /// Never reached: the verifier refuses a program in which it could be.

@@ -8,12 +8,19 @@ use xdp_common::dns::query;
 use xdp_common::engine::exact::{self, Step};
 use xdp_common::engine::{compose, deny, find, plan};
 use xdp_common::frame::Frame;
-use xdp_common::launder::recall;
+use xdp_common::launder::{forget, recall};
+use xdp_common::limit::Verdict;
+use xdp_common::limit::account::{self, Listed};
+use xdp_common::limit::decide::{self, Count, Limiter, Said};
+use xdp_common::limit::list::flag;
+use xdp_common::limit::table::WEIGHT_ONE;
+use xdp_common::maps::limits;
 use xdp_common::{Outcome, Scratch, layers, maps};
 
 use crate::count;
 use crate::frame::Packet;
 use crate::hook::Hook;
+use crate::limiter::{self, Limits};
 use crate::store::{self, Maps};
 
 /// Reads the query and plans the answer for names that exist: positive, CNAME, NODATA, the referral
@@ -28,6 +35,9 @@ fn served<H: Hook>(context: &H, maps: &Maps, scratch: &mut Scratch) -> Result<St
     let packet = Packet::new(context).ok_or(Outcome::Broken)?;
 
     layers::decode(&packet, maps.config(), scratch)?;
+    if maps.config().limits != 0 {
+        limiter::arrive(context, &packet, maps.config(), scratch)?;
+    }
     let message_at = scratch.layers.message_at();
     let query_len = scratch.layers.message_len();
     let sum = query::decode(&packet, message_at, query_len, maps.config().seed, scratch)?;
@@ -99,7 +109,16 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
 ) -> Result<(), Outcome> {
     let maps = Maps::new().ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
-    let step = take(&maps, scratch)?;
+    let step = match take(&maps, scratch) {
+        Ok(step) => step,
+        Err(outcome) => {
+            if recall(&maps.config().limits) & limits::RATES != 0 && outcome.is_ours() {
+                scratch.plan.outcome = forget(&mut scratch.slots[0], outcome.index() as u64) as u32;
+                context.tail_call::<{ maps::LIMIT }>();
+            }
+            return Err(outcome);
+        }
+    };
     scratch.absence.note(&step);
     match step {
         Step::Done(outcome) => {
@@ -109,6 +128,9 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
             }
             let outcome = deny::finish::<Maps>(scratch, outcome)?;
             scratch.plan.outcome = outcome.index() as u32;
+            if recall(&maps.config().limits) & (limits::RATES | limits::NAMES) != 0 {
+                context.tail_call::<{ maps::LIMIT }>();
+            }
             if scratch.absence.is_redirected() {
                 context.tail_call::<{ maps::SEND_MADE }>();
             } else {
@@ -122,6 +144,79 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
         Step::At(..) | Step::Chase(_) => context.tail_call::<{ maps::FOLLOW }>(),
     }
     Ok(())
+}
+
+/// Decides whether the planned answer is sent, or what is not answered passed up.
+#[inline(always)]
+pub fn limit<H: Hook>(context: &H) -> H::Verdict {
+    let outcome = match limited(context) {
+        // Here only if the daemon has not filled the place.
+        Ok(()) => Outcome::Broken,
+        Err(Unsent::Counted(outcome)) => {
+            count::outcome::<H>(outcome);
+            outcome
+        }
+        Err(Unsent::Passed(place)) => {
+            count::outcome_at::<H>(place);
+            Outcome::Miss
+        }
+    };
+    context.verdict(outcome)
+}
+
+/// What is not sent.
+enum Unsent {
+    /// It is called that.
+    Counted(Outcome),
+    /// It is passed up; its outcome has this place.
+    Passed(usize),
+}
+
+#[inline(always)]
+fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
+    let broken = Unsent::Counted(Outcome::Broken);
+    let Some(maps) = Maps::<true>::new() else { return Err(broken) };
+    let Some(scratch) = store::scratch() else { return Err(broken) };
+    let outcome = recall(&scratch.plan.outcome) as usize;
+    let client = limiter::client(scratch);
+    let limiter = Limits::<H>::new(maps.config());
+    let listed = if maps.config().limits & limits::NAMES != 0 && is_read(outcome) {
+        limiter::listed(maps.config(), scratch)
+    } else {
+        Listed { block: 0, policy: 0 }
+    };
+    if listed.block != 0 {
+        limiter.count(Count::BlockedName);
+        if listed.block & flag::DRY_RUN == 0 {
+            return Err(Unsent::Counted(Outcome::Blocked));
+        }
+    }
+    if outcome > Outcome::Slipped.index() {
+        return Err(match decide::pass(&limiter, &client, &mut scratch.limit) {
+            Verdict::Answer => Unsent::Passed(outcome),
+            _ => Unsent::Counted(Outcome::Limited),
+        });
+    }
+    let class = account::class(scratch, outcome);
+    let Some(name) = account::name(&maps, scratch, class) else { return Err(broken) };
+    let said = Said { class, name, weight: WEIGHT_ONE, policy: listed.policy };
+    match decide::respond(&limiter, &client, &said, &mut scratch.limit) {
+        Verdict::Answer | Verdict::Leak => {}
+        Verdict::Slip => scratch.plan.slip(),
+        Verdict::Drop => return Err(Unsent::Counted(Outcome::Limited)),
+    }
+    if scratch.absence.is_redirected() {
+        context.tail_call::<{ maps::SEND_MADE }>();
+    } else {
+        context.tail_call::<{ maps::SEND }>();
+    }
+    Ok(())
+}
+
+/// Whether a question has been read whose outcome has this place.
+#[inline(always)]
+fn is_read(outcome: usize) -> bool {
+    outcome <= Outcome::Slipped.index() || outcome >= Outcome::MetaType.index()
 }
 
 /// Makes room for the planned answer, writes it, and turns the headers round.
@@ -167,11 +262,7 @@ fn sent<H: Hook, const MADE: bool>(context: &H, maps: Option<Maps<MADE>>) -> Res
         .ok_or(Outcome::Torn)?;
     let total = recall(&scratch.plan.total) as usize & 0xffff;
     layers::reply(&mut packet, scratch, total, sum).ok_or(Outcome::Torn)?;
-    let outcome = if recall(&scratch.plan.truncated) != 0 {
-        Outcome::Truncated.index()
-    } else {
-        recall(&scratch.plan.outcome) as usize
-    };
+    let outcome = scratch.plan.said();
     count::answer::<H>(outcome, scratch.layers.message_len(), total);
     Ok(())
 }

@@ -160,9 +160,9 @@ pub fn run(command: RateLimitCommand, global: &Global, output: &Output) -> Comma
             (RateLimitAction::Set { settings: pairs(&settings)?, save: save.save }, done)
         }
         RateLimitCommand::Mode { mode, save } => {
-            let word = mode.to_possible_value().map_or_else(String::new, |value| {
-                value.get_name().to_owned()
-            });
+            let word = mode
+                .to_possible_value()
+                .map_or_else(String::new, |value| value.get_name().to_owned());
             let settings = vec![("mode".to_owned(), word)];
             (RateLimitAction::Set { settings, save: save.save }, done)
         }
@@ -279,6 +279,9 @@ mod tests {
         let set = json!({ "set": { "rate": 5, "mode": "on" }, "saved": true });
         assert_eq!(done(&set), "mode = on\nrate = 5\n(saved)\n");
         let added = done(&json!({ "added": ["192.0.2.0/24", "a."], "until": 7, "saved": false }));
-        assert_eq!(added, "added: 192.0.2.0/24, a.\n(until the daemon is restarted; --save keeps it)\n");
+        assert_eq!(
+            added,
+            "added: 192.0.2.0/24, a.\n(until the daemon is restarted; --save keeps it)\n"
+        );
     }
 }

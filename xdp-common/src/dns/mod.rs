@@ -21,6 +21,8 @@ pub mod rtype {
     pub const OPT: u16 = 41;
     pub const DS: u16 = 43;
     pub const RRSIG: u16 = 46;
+    pub const DNSKEY: u16 = 48;
+    pub const ANY: u16 = 255;
 
     /// Whether a QTYPE asks for something other than one RRset: OPT, RRSIG (its records belong to
     /// other RRsets), and the meta and QTYPE ranges (RFC 6895 section 3.1).

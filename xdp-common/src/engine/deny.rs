@@ -83,6 +83,7 @@ impl Absence {
     /// Forgets what was known.
     #[inline(always)]
     pub fn clear(&mut self) {
+        self.encloser = 0;
         self.is_redirected = 0;
         self.hops = 0;
         self.waiting = 0;
@@ -106,6 +107,13 @@ impl Absence {
             }
             Step::Done(_) | Step::Redirect | Step::Hash | Step::Conclude => {}
         }
+    }
+
+    /// The node of the closest encloser of a name that was found not to exist, or the cut or the owner of a DNAME
+    /// above it; 0 if all names exist.
+    #[inline(always)]
+    pub fn encloser(&self) -> Address {
+        recall(&self.encloser)
     }
 
     /// Whether the plan has a [`SYNTHESIS`] in it.
@@ -216,16 +224,15 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
         };
     }
     let node = Node::new(store.record(address).ok_or(Outcome::Broken)?);
+    scratch.absence.encloser = address;
     if node.is(flag::CUT) {
         exact::referral::<S>(scratch, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
     if node.is(flag::DNAME) {
-        scratch.absence.encloser = address;
         return Ok(Step::Redirect);
     }
     let labels = recall(&scratch.absence.labels) as usize;
-    scratch.absence.encloser = address;
     scratch.absence.next_closer = scratch.offsets[labels.wrapping_sub(depth + 1) & 127] as u32;
     scratch.absence.cover = 0;
     scratch.absence.is_sought = 0;

@@ -59,7 +59,8 @@ pub struct Plan {
     pub last_is_optional: u32,
     /// What the answer is called: the [`Outcome::index`](crate::Outcome::index).
     pub outcome: u32,
-    _zero: u32,
+    /// 1 if TC is set since the answer is over its rate limit.
+    pub slipped: u32,
     /// Octets of the whole message.
     pub total: u32,
     /// Records in the three sections, 16 bits each.
@@ -79,7 +80,7 @@ impl Plan {
             truncated: 0,
             last_is_optional: 0,
             outcome: 0,
-            _zero: 0,
+            slipped: 0,
             total: 0,
             counts: 0,
             parts: [part; PLAN_LEN],
@@ -94,6 +95,27 @@ impl Plan {
         self.authoritative = 0;
         self.truncated = 0;
         self.last_is_optional = 0;
+        self.slipped = 0;
+    }
+
+    /// Plans to say no more than that the client must ask over TCP, with the response code that was planned.
+    #[inline(always)]
+    pub fn slip(&mut self) {
+        self.count = 0;
+        self.truncated = 1;
+        self.slipped = 1;
+    }
+
+    /// The place of the outcome, once it is known whether the answer fits.
+    #[inline(always)]
+    pub fn said(&self) -> usize {
+        if recall(&self.slipped) != 0 {
+            Outcome::Slipped.index()
+        } else if recall(&self.truncated) != 0 {
+            Outcome::Truncated.index()
+        } else {
+            recall(&self.outcome) as usize
+        }
     }
 
     /// Adds a piece about the context's name.

@@ -6,6 +6,8 @@
 //! | have it as the limiter reads it | [`Rules`] |
 //! | name what is said, and what becomes of it | [`Class`], [`Verdict`], [`Hit`] |
 //! | name those who ask, and list them | [`Netblock`], [`ListEntry`] |
+//! | say what of a response is counted together | [`account`] |
+//! | decide | [`decide`] |
 //! | count responses in fixed memory | [`table`] |
 //!
 //! Every response is counted twice, as BIND does. When its query comes it counts for its *netblock*, at
@@ -14,6 +16,8 @@
 //! name is that of the closest encloser if the name itself does not exist or comes from a wildcard: random
 //! names share one account. What is passed up to the daemon has accounts of its own.
 
+pub mod account;
+pub mod decide;
 pub mod list;
 pub mod netblock;
 pub mod policy;

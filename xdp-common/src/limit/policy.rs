@@ -167,6 +167,10 @@ pub struct Total {
     pub mask: [u64; 2],
     /// What it gets.
     pub rate: Rate,
+    /// Length of the prefix in bits, as IPv6.
+    pub prefix: u32,
+    /// Reserved, zero.
+    pub reserved: u32,
 }
 
 impl Rate {
@@ -218,10 +222,9 @@ impl Rules {
         let total = |level: Level, mapped: u32| {
             let times = level.multiplier as u64;
             let (per_second, burst) = (policy.total as u64, policy.total_burst as u64);
-            Total {
-                mask: mask(level.prefix.min(128) + mapped),
-                rate: rate(per_second * times, burst * times),
-            }
+            let prefix = level.prefix + mapped;
+            let rate = rate(per_second * times, burst * times);
+            Total { mask: mask(prefix), rate, prefix, reserved: 0 }
         };
         let mut totals = [[Total::default(); IPV6_LEVELS]; 2];
         for (place, level) in totals[0].iter_mut().zip(policy.ipv4_levels) {

@@ -234,10 +234,10 @@ exempt = [
     \"203.0.113.7/32\",
 ]
 # Without an equivalent:
-# line 18: max-table-size 100000: memory is fixed
-# line 19: exempt-clients localhost resolvers 203.0.113.7: \"localhost\" is not an address prefix
-# line 19: exempt-clients localhost resolvers 203.0.113.7: \"!192.0.2.66\" is not an address prefix
-# line 23: another rate-limit statement: left out
+# line 17: max-table-size 100000: memory is fixed
+# line 18: exempt-clients localhost resolvers 203.0.113.7: \"localhost\" is not an address prefix
+# line 18: exempt-clients localhost resolvers 203.0.113.7: \"!192.0.2.66\" is not an address prefix
+# line 22: another rate-limit statement: left out
 ";
         assert_eq!(section(NAMED), expected);
     }

@@ -61,8 +61,15 @@ fn netblocks<'a>(rows: impl Iterator<Item = &'a Value>) -> String {
     let head =
         ["netblock", "state", "limit", "allowed/s", "over/s", "slips", "drops", "since", "last"];
     let rows = rows.map(|row| {
-        let names =
-            ["netblock", "state", "limit", "allowed_per_second", "over_per_second", "slips", "drops"];
+        let names = [
+            "netblock",
+            "state",
+            "limit",
+            "allowed_per_second",
+            "over_per_second",
+            "slips",
+            "drops",
+        ];
         let mut shown = fields(row, &names);
         shown.extend([time_cell(&row["since"]), time_cell(&row["last"])]);
         shown
@@ -83,7 +90,12 @@ pub fn top(data: &Value) -> String {
 
 /// `ratelimit explain`.
 pub fn explained(data: &Value) -> String {
-    let mut text = format!("{}: {}: {}\n", cell(&data["netblock"]), cell(&data["verdict"]), cell(&data["reason"]));
+    let mut text = format!(
+        "{}: {}: {}\n",
+        cell(&data["netblock"]),
+        cell(&data["verdict"]),
+        cell(&data["reason"])
+    );
     for (field, what) in [("blocked_by", "blocked by"), ("exempt_by", "exempt by")] {
         if data[field].is_object() {
             let (prefix, origin) = (cell(&data[field]["prefix"]), cell(&data[field]["origin"]));
@@ -99,7 +111,10 @@ pub fn explained(data: &Value) -> String {
     let totals = list(allowed, "total")
         .map(|total| format!("{} {}/s", cell(&total["netblock"]), cell(&total["per_second"])));
     let totals = totals.collect::<Vec<_>>().join(", ");
-    text.push_str(&format!("allowed in total: {}\n", if totals.is_empty() { "no limit" } else { &totals }));
+    text.push_str(&format!(
+        "allowed in total: {}\n",
+        if totals.is_empty() { "no limit" } else { &totals }
+    ));
     let classes = allowed["classes_per_second"].as_object().into_iter().flatten();
     let classes = classes.map(|(class, rate)| match rate.as_u64() {
         Some(0) => format!("{class} no limit"),

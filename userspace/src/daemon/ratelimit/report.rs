@@ -1,10 +1,7 @@
 //! What the commands show of rate limits.
 
-use std::net::{IpAddr, Ipv6Addr};
-
 use ipnet::IpNet;
 use serde_json::{Value, json};
-use xdp_common::limit::netblock::MAPPED_BITS;
 use xdp_common::limit::policy::Policy;
 use xdp_common::limit::table::UNIT_NS;
 use xdp_common::limit::{Class, Hit, Limited};
@@ -13,6 +10,7 @@ use super::{Origin, RateLimits, Target, failure};
 use crate::config::AddressPrefix;
 use crate::config::ratelimit::LimitMode;
 use crate::control::protocol::Failure;
+use crate::server::limits::net;
 
 /// Who was over a limit so many seconds ago is said to be limited now.
 const LATELY_S: u64 = 10;
@@ -87,19 +85,6 @@ pub fn blocks(limits: &RateLimits) -> Value {
     json!({ "blocked": blocks.collect::<Vec<_>>() })
 }
 
-/// A netblock as an operator writes it.
-fn netblock(limited: &Limited) -> Option<IpNet> {
-    let octets: [u8; 16] = std::array::from_fn(|at| limited.netblock[at / 8].to_ne_bytes()[at % 8]);
-    let address = Ipv6Addr::from(octets);
-    let net = match address.to_ipv4_mapped() {
-        Some(address) if limited.prefix >= MAPPED_BITS => {
-            IpNet::new(IpAddr::V4(address), (limited.prefix - MAPPED_BITS) as u8)
-        }
-        _ => IpNet::new(IpAddr::V6(address), limited.prefix.min(128) as u8),
-    };
-    net.ok()
-}
-
 /// What a limit allows per second; none if it is a block.
 fn allowed(policy: &Policy, hit: Hit, of: IpNet) -> Option<u64> {
     let total = u64::from(policy.total);
@@ -120,7 +105,7 @@ fn allowed(policy: &Policy, hit: Hit, of: IpNet) -> Option<u64> {
 
 /// One netblock that is limited, or near it.
 fn row(limits: &RateLimits, limited: &Limited, now_ns: u64, now_s: u64) -> Option<(IpNet, Value)> {
-    let net = netblock(limited)?;
+    let net = net(limited.netblock, limited.prefix)?;
     let hit = Hit::of_number(limited.hit)?;
     let ago = |at: u64| now_ns.saturating_sub(at.saturating_mul(UNIT_NS)) / 1_000_000_000;
     let was_over = limited.since > 0;

@@ -42,7 +42,8 @@ pub(super) fn section(text: &str) -> Option<Section> {
 fn translate(options: &[Said], acls: &HashMap<String, Vec<String>>) -> Section {
     let mut section = Section::default();
     let find = |key: &str| options.iter().find(|said| said.key == key);
-    let default = |key: &str, value: &str| Said { line: 0, key: key.into(), values: vec![value.into()] };
+    let default =
+        |key: &str, value: &str| Said { line: 0, key: key.into(), values: vec![value.into()] };
     let or = |key: &str, value: &str| find(key).cloned().unwrap_or_else(|| default(key, value));
     let is_dry = find("log-only").is_some_and(Said::is_true);
     section.set("mode", if is_dry { "\"dry-run\"" } else { "\"on\"" });
@@ -61,7 +62,8 @@ fn translate(options: &[Said], acls: &HashMap<String, Vec<String>>) -> Section {
     // REFUSED and SERVFAIL leak as often as others slip.
     section.number("slip", &or("slip", SLIP));
     section.number("leak", &or("slip", SLIP));
-    let (ipv4, ipv6) = (or("ipv4-prefix-length", IPV4_PREFIX), or("ipv6-prefix-length", IPV6_PREFIX));
+    let (ipv4, ipv6) =
+        (or("ipv4-prefix-length", IPV4_PREFIX), or("ipv6-prefix-length", IPV6_PREFIX));
     section.number("ipv4-prefix", &ipv4);
     section.number("ipv6-prefix", &ipv6);
     section.number("total-rate", &or("all-per-second", "0"));
@@ -84,9 +86,18 @@ fn translate(options: &[Said], acls: &HashMap<String, Vec<String>>) -> Section {
                 }
             }
             "max-table-size" | "min-table-size" => section.note(said, "memory is fixed"),
-            "responses-per-second" | "nodata-per-second" | "nxdomains-per-second"
-            | "referrals-per-second" | "errors-per-second" | "all-per-second" | "window" | "slip"
-            | "ipv4-prefix-length" | "ipv6-prefix-length" | "qps-scale" | "log-only" => {}
+            "responses-per-second"
+            | "nodata-per-second"
+            | "nxdomains-per-second"
+            | "referrals-per-second"
+            | "errors-per-second"
+            | "all-per-second"
+            | "window"
+            | "slip"
+            | "ipv4-prefix-length"
+            | "ipv6-prefix-length"
+            | "qps-scale"
+            | "log-only" => {}
             _ => section.note(said, "unknown"),
         }
     }
@@ -125,7 +136,8 @@ fn options(tokens: &[Token]) -> Vec<Said> {
             word => match &mut open {
                 Some(said) => said.values.push(word.to_owned()),
                 None => {
-                    open = Some(Said { line: token.line, key: word.to_owned(), values: Vec::new() });
+                    open =
+                        Some(Said { line: token.line, key: word.to_owned(), values: Vec::new() });
                 }
             },
         }

@@ -13,13 +13,16 @@ pub(super) fn section(text: &str) -> Option<Section> {
     let name = |item: &[Said]| {
         item.iter().find(|said| said.key == "id").map(|said| said.value().to_owned())
     };
-    let chosen = items.iter().position(|item| name(item).as_deref() == Some("default")).unwrap_or(0);
+    let chosen =
+        items.iter().position(|item| name(item).as_deref() == Some("default")).unwrap_or(0);
     let mut section = translate(items.get(chosen).map_or(&[], Vec::as_slice));
     for (place, item) in items.iter().enumerate() {
         if place != chosen {
             let line = item.first().map_or(0, |said| said.line);
             let name = name(item).unwrap_or_default();
-            section.notes.push(format!("line {line}: another section of mod-rrl, {name}: left out"));
+            section
+                .notes
+                .push(format!("line {line}: another section of mod-rrl, {name}: left out"));
         }
     }
     Some(section)
@@ -56,7 +59,8 @@ fn translate(item: &[Said]) -> Section {
 
 /// The items of the section: each a list of options. `None` if there is no such section.
 fn items(text: &str) -> Option<Vec<Vec<Said>>> {
-    let mut lines = text.lines().enumerate().map(|(number, line)| (number + 1, without_comment(line)));
+    let mut lines =
+        text.lines().enumerate().map(|(number, line)| (number + 1, without_comment(line)));
     lines.find(|(_, line)| line.trim_end() == "mod-rrl:")?;
     let mut items: Vec<Vec<Said>> = Vec::new();
     let mut indent = None;

@@ -1,0 +1,403 @@
+//! The decisions: whether a query is taken on, whether its response is sent, whether it is passed up.
+//!
+//! In the order of the verdicts: what is blocked is dropped; who is exempt or has shown a valid cookie is
+//! answered; what is over a limit is slipped every so many-th time, else dropped. With `dry-run` the same is
+//! counted, and all is answered.
+
+use super::list::{ListEntry, NameEntry, flag};
+use super::netblock::masked;
+use super::policy::{Mode, Rate, Rules};
+use super::table::{Charge, Table, WEIGHT_ONE, charge, key};
+use super::verdict::{Class, Hit, Limited, Verdict};
+use crate::Outcome;
+use crate::launder::{forget, recall};
+use crate::maps::limits;
+
+/// Where accounts, policies and lists are, what time it is, and who counts.
+pub trait Limiter: Table {
+    /// Bits of [`limits`]: what there is.
+    fn limits(&self) -> u32;
+
+    /// The key of the accounts' hashes.
+    fn seed(&self) -> u64;
+
+    /// The time in units of the table's clock. It never goes back.
+    fn now(&self) -> u64;
+
+    /// Seconds since 1970, which entries of lists expire by.
+    fn now_s(&self) -> u64;
+
+    /// A policy by its place.
+    fn rules(&self, place: u32) -> Option<&Rules>;
+
+    /// The longest exempt prefix of an address.
+    fn exempt(&self, source: [u64; 2]) -> Option<ListEntry>;
+
+    /// The longest blocked prefix of an address.
+    fn block(&self, source: [u64; 2]) -> Option<ListEntry>;
+
+    /// Counts a decision.
+    fn count(&self, what: Count);
+
+    /// Shows a netblock that is limited, or near it, to [`Limited::see`] of the entry for a hash.
+    fn sight(&self, hash: u64, sighting: &Sighting);
+}
+
+/// What is counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Count {
+    /// A response, by the place of its class (or [`PASSED`](crate::maps::PASSED)).
+    Class(usize, Verdict),
+    /// A query over the total of its netblock.
+    Total(Verdict),
+    /// A response over a limit, to who is exempt.
+    Exempt,
+    /// A query from a blocked prefix.
+    BlockedPrefix,
+    /// A query for a blocked name.
+    BlockedName,
+}
+
+/// A netblock that is limited, or near it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting {
+    /// Its address, bits behind the prefix zero.
+    pub netblock: [u64; 2],
+    /// Its prefix in bits, as IPv6.
+    pub prefix: u32,
+    /// Which limit.
+    pub hit: u32,
+    /// What became of the response.
+    pub verdict: Verdict,
+    /// When.
+    pub now: u64,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    /// The address as IPv6 (IPv4 mapped), as it lies in memory.
+    pub source: [u64; 2],
+    /// 0 for IPv4, 1 for IPv6.
+    pub family: usize,
+}
+
+/// What is to be said.
+#[derive(Clone, Copy, Debug)]
+pub struct Said {
+    /// The [`Class::index`].
+    pub class: usize,
+    /// What of the name and the type is counted together.
+    pub name: u64,
+    /// What it costs: [`weight`].
+    pub weight: u64,
+    /// The place of the policy.
+    pub policy: u32,
+}
+
+/// Turns to slip that are told apart.
+const TURNS: usize = 64;
+
+/// What the limiter remembers between its decisions on one query; and, from one query to the next, whose turn
+/// it is to be slipped.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, Debug)]
+pub struct State {
+    /// 0, or one more than the [`Hit::number`] of the total that the query is over.
+    pub over: u32,
+    /// 1 if it is to be slipped for that, 0 if it is to be dropped.
+    pub slips: u32,
+    /// Responses over a limit since the last one that was slipped or leaked, by the account's hash.
+    turns: [u8; TURNS],
+    /// Places to launder values in.
+    slots: [u64; 4],
+}
+
+impl State {
+    /// Nothing is known.
+    pub const fn new() -> State {
+        State { over: 0, slips: 0, turns: [0; TURNS], slots: [0; 4] }
+    }
+
+    /// Whether it is the turn of a response over its limit, if every `every`-th has one; 0 for none.
+    #[inline(always)]
+    fn is_turn(&mut self, every: u32, hash: u64) -> bool {
+        let turn = &mut self.turns[(hash >> 32) as usize % TURNS];
+        let count = recall(turn) as u32 + 1;
+        let is_turn = every != 0 && count >= every;
+        *turn = if is_turn { 0 } else { (count & 0xff) as u8 };
+        is_turn
+    }
+}
+
+impl Default for State {
+    fn default() -> State {
+        State::new()
+    }
+}
+
+/// What accounts are for, so that those of a netblock are told apart.
+mod purpose {
+    pub(super) const TOTAL: u64 = 0x746f_7461_6c00_0000;
+    pub(super) const CLASS: u64 = 0x636c_6173_7300_0000;
+    pub(super) const PASSED: u64 = 0x7061_7373_6564_0000;
+    pub(super) const PASSED_TOTAL: u64 = 0x616c_6c70_6173_0000;
+}
+
+/// What a response costs: one, or the more the larger it is than its query, both in octets of message.
+#[inline(always)]
+pub fn weight(rules: &Rules, response: usize, query: usize) -> u64 {
+    if rules.amplification == 0 || response <= query || query == 0 {
+        return WEIGHT_ONE;
+    }
+    (response as u64 * WEIGHT_ONE).div_ceil(query as u64)
+}
+
+/// Decides whether a query is taken on, before it is read. `may_vouch` is whether it may hold a cookie: then it
+/// must be read first.
+#[inline(always)]
+pub fn arrive<L: Limiter>(
+    limiter: &L,
+    client: &Client,
+    may_vouch: impl Fn() -> bool,
+    state: &mut State,
+) -> Result<(), Outcome> {
+    state.over = 0;
+    if limiter.limits() & limits::BLOCK != 0
+        && let Some(entry) = limiter.block(client.source)
+        && entry.holds(limiter.now_s())
+    {
+        limiter.count(Count::BlockedPrefix);
+        if entry.flags & flag::DRY_RUN == 0 {
+            return Err(Outcome::Blocked);
+        }
+    }
+    let Some(rules) = limiter.rules(0) else { return Ok(()) };
+    if rules.mode == Mode::Off as u32 {
+        return Ok(());
+    }
+    let now = limiter.now();
+    let (mut over, mut level) = (0u64, 0);
+    while level < rules.totals[0].len() {
+        let total = &rules.totals[client.family & 1][level];
+        if total.rate.interval == 0 {
+            level += 1;
+            continue;
+        }
+        let netblock = masked(client.source, total.mask);
+        let hash = key(limiter.seed(), netblock, purpose::TOTAL + level as u64);
+        let ahead = take(limiter, hash, total.rate, WEIGHT_ONE, 0, now, state);
+        if ahead > total.rate.tolerance as u64 {
+            over = 1 + level as u64;
+            break;
+        }
+        level += 1;
+    }
+    let over = forget(&mut state.slots[1], over);
+    if over == 0 {
+        return Ok(());
+    }
+    let level = (over as usize - 1) & 7;
+    let total = &rules.totals[client.family & 1][if level < 5 { level } else { 0 }];
+    let netblock = masked(client.source, total.mask);
+    let hash = key(limiter.seed(), netblock, purpose::TOTAL + level as u64);
+    let hit = Hit::Total(level).number();
+    let slips = state.is_turn(rules.total_slip, hash);
+    let (enforced, exempt) = (rules.mode == Mode::On as u32, is_exempt(limiter, client));
+    if exempt {
+        limiter.count(Count::Exempt);
+        return Ok(());
+    }
+    let verdict = if slips { Verdict::Slip } else { Verdict::Drop };
+    limiter.sight(hash, &Sighting { netblock, prefix: total.prefix, hit, verdict, now });
+    if enforced && (slips || may_vouch()) {
+        // What is said decides, once it is known whether the client has a cookie.
+        state.over = hit + 1;
+        state.slips = slips as u32;
+        return Ok(());
+    }
+    limiter.count(Count::Total(verdict));
+    if enforced { Err(Outcome::Limited) } else { Ok(()) }
+}
+
+/// Decides whether a response is sent. Who has shown a valid cookie is not asked about.
+#[inline(always)]
+pub fn respond<L: Limiter>(
+    limiter: &L,
+    client: &Client,
+    said: &Said,
+    state: &mut State,
+) -> Verdict {
+    let over = recall(&state.over);
+    if over != 0 {
+        let verdict = if recall(&state.slips) != 0 { Verdict::Slip } else { Verdict::Drop };
+        limiter.count(Count::Total(verdict));
+        return verdict;
+    }
+    let Some(rules) = limiter.rules(said.policy) else { return Verdict::Answer };
+    let class = if said.class < Class::COUNT { said.class } else { 0 };
+    let rate = rules.rates[class];
+    if rules.mode == Mode::Off as u32 || rate.interval == 0 {
+        return Verdict::Answer;
+    }
+    let family = client.family & 1;
+    let netblock = masked(client.source, rules.masks[family]);
+    let seed = limiter.seed() ^ said.name;
+    let hash = key(seed, netblock, purpose::CLASS + class as u64);
+    let now = limiter.now();
+    let ahead = take(limiter, hash, rate, said.weight, rules.window as u64, now, state);
+    let tolerance = rate.tolerance as u64;
+    let (hit, prefix) = (class as u32, rules.prefixes[family]);
+    if ahead <= tolerance {
+        limiter.count(Count::Class(class, Verdict::Answer));
+        if is_near(ahead, tolerance) {
+            let verdict = Verdict::Answer;
+            limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now });
+        }
+        return Verdict::Answer;
+    }
+    if is_exempt(limiter, client) {
+        limiter.count(Count::Exempt);
+        return Verdict::Answer;
+    }
+    let verdict = if class == Class::Error.index() {
+        if state.is_turn(rules.leak, hash) { Verdict::Leak } else { Verdict::Drop }
+    } else if state.is_turn(rules.slip, hash) {
+        Verdict::Slip
+    } else {
+        Verdict::Drop
+    };
+    limiter.count(Count::Class(class, verdict));
+    limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now });
+    if rules.mode == Mode::On as u32 { verdict } else { Verdict::Answer }
+}
+
+/// Decides whether what is not answered is passed up to the daemon.
+#[inline(always)]
+pub fn pass<L: Limiter>(limiter: &L, client: &Client, state: &mut State) -> Verdict {
+    let Some(rules) = limiter.rules(0) else { return Verdict::Answer };
+    if rules.mode == Mode::Off as u32 {
+        return Verdict::Answer;
+    }
+    let family = client.family & 1;
+    let now = limiter.now();
+    let netblock = masked(client.source, rules.masks[family]);
+    let hash = key(limiter.seed(), netblock, purpose::PASSED);
+    let mut hit = 0;
+    if is_over(limiter, hash, rules.passed, now, state) {
+        hit = Hit::Passed.number();
+    } else {
+        let all = key(limiter.seed(), [0; 2], purpose::PASSED_TOTAL);
+        if is_over(limiter, all, rules.passed_total, now, state) {
+            hit = Hit::PassedTotal.number();
+        }
+    }
+    let over = recall(&state.over);
+    let hit = if hit == 0 && over != 0 { over - 1 } else { hit };
+    let hit = forget(&mut state.slots[1], hit as u64) as u32;
+    if hit == 0 {
+        limiter.count(Count::Class(crate::maps::PASSED, Verdict::Answer));
+        return Verdict::Answer;
+    }
+    if is_exempt(limiter, client) {
+        limiter.count(Count::Exempt);
+        return Verdict::Answer;
+    }
+    let verdict = Verdict::Drop;
+    limiter.count(Count::Class(crate::maps::PASSED, verdict));
+    let prefix = rules.prefixes[family];
+    limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now });
+    if rules.mode == Mode::On as u32 { verdict } else { Verdict::Answer }
+}
+
+#[inline(always)]
+fn is_over<L: Limiter>(limiter: &L, hash: u64, rate: Rate, now: u64, state: &mut State) -> bool {
+    let ahead = take(limiter, hash, rate, WEIGHT_ONE, 0, now, state);
+    rate.interval != 0 && ahead > rate.tolerance as u64
+}
+
+/// [`charge`], with what it returns sent through memory.
+#[inline(always)]
+fn take<L: Limiter>(
+    limiter: &L,
+    hash: u64,
+    rate: Rate,
+    weight: u64,
+    window: u64,
+    now: u64,
+    state: &mut State,
+) -> u64 {
+    let what = Charge { hash, rate, weight, window };
+    let ahead = charge(limiter, &what, now, &mut state.slots[0]);
+    forget(&mut state.slots[2], ahead)
+}
+
+/// Whether an account is three quarters on its way to its limit.
+#[inline(always)]
+fn is_near(ahead: u64, tolerance: u64) -> bool {
+    ahead * 4 > tolerance * 3
+}
+
+/// Whether a client is exempt; asked only when it would be refused.
+#[inline(always)]
+fn is_exempt<L: Limiter>(limiter: &L, client: &Client) -> bool {
+    limiter.limits() & limits::EXEMPT != 0
+        && limiter.exempt(client.source).is_some_and(|entry| entry.holds(limiter.now_s()))
+}
+
+impl ListEntry {
+    /// Whether the entry counts at this second since 1970.
+    #[inline(always)]
+    pub fn holds(&self, now_s: u64) -> bool {
+        self.expires_s == 0 || now_s < self.expires_s
+    }
+}
+
+impl NameEntry {
+    /// Whether it blocks at this second since 1970.
+    #[inline(always)]
+    pub fn blocks(&self, now_s: u64) -> bool {
+        self.flags & flag::BLOCK != 0 && (self.expires_s == 0 || now_s < self.expires_s)
+    }
+}
+
+/// The most that [`Limited::votes`] can be.
+const MAX_VOTES: u32 = 1 << 12;
+
+/// After so many units without being limited it is another time: ten seconds.
+const PAUSE: u64 = 10 * super::policy::UNITS_PER_SECOND;
+
+impl Limited {
+    /// Notes that a netblock was limited, or near it. Of those that share an entry the one that comes most often
+    /// holds it (the majority vote of Boyer and Moore).
+    #[inline(always)]
+    pub fn see(&mut self, sighting: &Sighting) {
+        let is_same = self.netblock[0] == sighting.netblock[0]
+            && self.netblock[1] == sighting.netblock[1]
+            && self.prefix == sighting.prefix
+            && self.hit == sighting.hit;
+        let is_over = sighting.now.saturating_sub(self.last) > PAUSE;
+        if !is_same && !is_over && self.votes > 1 {
+            self.votes -= 1;
+            return;
+        }
+        if !is_same || is_over {
+            self.netblock = sighting.netblock;
+            self.prefix = sighting.prefix;
+            self.hit = sighting.hit;
+            (self.since, self.slips, self.drops, self.votes) = (0, 0, 0, 0);
+        }
+        self.last = sighting.now;
+        if self.votes < MAX_VOTES {
+            self.votes += 1;
+        }
+        match sighting.verdict {
+            Verdict::Answer => return,
+            Verdict::Slip | Verdict::Leak => self.slips += 1,
+            Verdict::Drop => self.drops += 1,
+        }
+        if self.since == 0 {
+            self.since = sighting.now;
+        }
+    }
+}
