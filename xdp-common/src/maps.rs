@@ -277,6 +277,22 @@ pub struct Verdicts {
     pub reserved: u64,
 }
 
+const _: () = assert!(size_of::<Verdicts>() == ((Class::COUNT + 1) * 4 + 4 + 4) * 8);
+
+impl Verdicts {
+    /// Adds what was counted elsewhere.
+    pub fn add(&mut self, other: &Verdicts) {
+        let places = self.classes.iter_mut().chain([&mut self.totals]);
+        let others = other.classes.iter().chain([&other.totals]);
+        for (place, count) in places.flatten().zip(others.flatten()) {
+            *place = place.wrapping_add(*count);
+        }
+        self.exempt = self.exempt.wrapping_add(other.exempt);
+        self.blocked_prefix = self.blocked_prefix.wrapping_add(other.blocked_prefix);
+        self.blocked_name = self.blocked_name.wrapping_add(other.blocked_name);
+    }
+}
+
 /// The place of what is passed up in [`Verdicts::classes`].
 pub const PASSED: usize = Class::COUNT;
 // The kernel's limit for a value of a per-CPU map.

@@ -142,6 +142,11 @@ impl Outcome {
         (self as u8) >= Outcome::TooLong as u8 && (self as u8) <= Outcome::Broken as u8
     }
 
+    /// Whether it was a query to this server: answered, the daemon's, or over a limit.
+    pub const fn is_query(self) -> bool {
+        self.is_answered() || self.is_ours() || matches!(self, Outcome::Limited | Outcome::Blocked)
+    }
+
     /// What XDP does with the packet: the only place where an XDP number appears
     /// (`enum xdp_action` of linux/bpf.h).
     pub const fn action(self) -> u32 {

@@ -185,14 +185,25 @@ impl<H: Hook> Limiter for Limits<H> {
     }
 }
 
+/// A [`Netblock`] from its prefix on, in front of which are four octets: the verifier wants words on the stack
+/// aligned.
+#[repr(C, align(8))]
+struct Key {
+    before: u32,
+    prefix: u32,
+    address: [u64; 2],
+}
+
+const _: () = assert!(size_of::<Key>() == 4 + size_of::<Netblock>());
+
 /// The longest prefix of an address in a map of prefixes.
 #[inline(always)]
 fn longest(map: *const u8, source: [u64; 2]) -> Option<ListEntry> {
-    let key = Netblock::of(source, 128);
+    let key = Key { before: 0, prefix: 128, address: source };
     // SAFETY: the map is one of prefixes, and so the key and the value are of the types that it has; the entry is
     // copied at once.
     unsafe {
-        let entry = bpf_map_lookup_elem(map.cast_mut().cast(), (&raw const key).cast());
+        let entry = bpf_map_lookup_elem(map.cast_mut().cast(), (&raw const key.prefix).cast());
         entry.cast::<ListEntry>().as_ref().copied()
     }
 }

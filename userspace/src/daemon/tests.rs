@@ -83,8 +83,8 @@ impl DataPlane for FakePlane {
         Verdicts::default()
     }
 
-    fn limited(&self) -> (Vec<Limited>, u64) {
-        (Vec::new(), 0)
+    fn limited(&self) -> Vec<Limited> {
+        Vec::new()
     }
 
     fn tick(&mut self) {}

@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
-use aya::maps::{Map, MapData, MapError, PerCpuArray, ProgramArray};
+use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::programs::{Program, ProgramError, ProgramFd, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
-use xdp_common::maps;
+use xdp_common::limit::Limited;
+use xdp_common::maps::{self, Verdicts};
 
-use super::memory::{ConfigMap, Mapping, Size};
+use super::memory::{ConfigMap, Mapping, Size, Value};
 use super::object::{NoObject, object};
 
 /// Counters of one CPU, or their sums: [`maps::Stats`] as words.
@@ -141,6 +142,31 @@ impl Loaded {
             self.tcx_programs = Some(load_all::<SchedClassifier>(&mut self.ebpf, array, prefix)?);
         }
         program(&mut self.ebpf, maps::TCX_ENTRY_PROGRAM)
+    }
+
+    /// A map by its name, to be written.
+    pub fn map_mut(&mut self, name: &str) -> Result<&mut Map, LoadError> {
+        self.ebpf.map_mut(name).ok_or_else(|| lacks("map", name))
+    }
+
+    /// What the limiter decided on a hook, summed over all CPUs.
+    pub fn verdicts(&self, hook: u32) -> Result<Verdicts, MapError> {
+        let map = self.ebpf.map(maps::VERDICTS).ok_or(MapError::KeyNotFound)?;
+        let verdicts = PerCpuArray::<_, Value<Verdicts>>::try_from(map)?;
+        let mut sums = Verdicts::default();
+        for Value(cpu) in verdicts.get(&hook, 0)?.iter() {
+            sums.add(cpu);
+        }
+        Ok(sums)
+    }
+
+    /// The netblocks that are, or were, limited.
+    pub fn limited(&self) -> Result<Vec<Limited>, MapError> {
+        let map = self.ebpf.map(maps::LIMITED).ok_or(MapError::KeyNotFound)?;
+        let entries = Array::<_, Value<Limited>>::try_from(map)?;
+        let read: Result<Vec<_>, _> = entries.iter().collect();
+        let used = read?.into_iter().map(|Value(entry)| entry).filter(|entry| entry.votes != 0);
+        Ok(used.collect())
     }
 
     /// The counters of a hook (its place in [`maps::STATS`]), summed over all CPUs.

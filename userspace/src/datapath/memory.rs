@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use xdp_common::image::{Bucket, Window};
-use xdp_common::maps::{CHUNK_LEN, Config};
+use xdp_common::limit::{Limited, ListEntry, NameEntry, Rules};
+use xdp_common::maps::{CHUNK_LEN, Config, Verdicts};
 
 use crate::compile::Memory;
 
@@ -226,6 +227,21 @@ impl ConfigMap {
         store!(tick_ns name_depths policies_at limits);
     }
 }
+
+//----------- Values ---------------------------------------------------------------------------------
+
+/// A value of a map, as aya wants it.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct Value<T>(pub T);
+
+macro_rules! pod {
+    ($($value:ty)*) => {$(
+        // SAFETY: integers without padding: the sizes are asserted where the type is defined.
+        unsafe impl aya::Pod for Value<$value> {}
+    )*};
+}
+pod!(Rules ListEntry NameEntry Limited Verdicts);
 
 //----------- Grace period ---------------------------------------------------------------------------
 

@@ -6,11 +6,13 @@
 //! | attach without a daemon | [`foreground`] |
 //! | load the programs | [`load::Loaded`] |
 //! | attach one | [`attach::Attachment`] |
+//! | tell the limiter | [`limiting`] |
 //! | share memory with the kernel | [`memory`] |
 
 pub mod attach;
 pub mod foreground;
 pub mod interface;
+pub mod limiting;
 pub mod load;
 pub mod memory;
 pub mod object;

@@ -8,19 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, bail};
 use ring::rand::SecureRandom;
 use xdp_common::Outcome;
 use xdp_common::image::Bucket;
-use xdp_common::limit::Limited;
+use xdp_common::limit::policy::Circumstances;
+use xdp_common::limit::{Limited, Policy};
 use xdp_common::maps::{
     self, CHUNK_LEN, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, Stats, Verdicts, address_words, mac_word,
 };
 
 use super::attach::{self, Attachment};
 use super::interface::Interface;
+use super::limiting::{self, Written};
 use super::load::{self, Counters, Loaded};
 use super::memory::{Mapping, Size, wait_for_programs};
 use super::seam::{self, DataPlane, MapStatus, PlaneStatus};
@@ -77,6 +79,11 @@ pub struct Plane {
     /// The counters of programs that were replaced, by hook.
     carried: [Counters; HOOKS.len()],
     limits: Arc<Limits>,
+    /// What of them stands in the maps.
+    written: Written,
+    /// What was decided by programs that were replaced.
+    carried_verdicts: Verdicts,
+    load: Load,
 }
 
 impl Plane {
@@ -98,6 +105,9 @@ impl Plane {
             retired: Vec::new(),
             carried: [[0; _]; HOOKS.len()],
             limits: Arc::default(),
+            written: Written::default(),
+            carried_verdicts: Verdicts::default(),
+            load: Load::default(),
         };
         if !config.xdp.interfaces.is_empty() && !config.server.user.is_empty() {
             // A daemon without privileges cannot make larger maps later.
@@ -181,6 +191,10 @@ impl Plane {
         self.size = size;
         self.config.bucket_mask = (size.buckets - 1) as u32;
         self.config.now_s = now_s();
+        let mut written = Written::default();
+        let circumstances = self.circumstances();
+        written.write(&mut loaded, &self.limits, circumstances, &mut self.config)?;
+        self.written = written;
         loaded.config.write(&self.config);
         for attachment in &mut self.attachments {
             if let Err(error) = attachment.replace(loaded.entry()?) {
@@ -201,6 +215,9 @@ impl Plane {
                     Err(error) => {
                         tracing::warn!("the counters before the change are lost: {error}")
                     }
+                }
+                if let Ok(verdicts) = old.verdicts(hook) {
+                    self.carried_verdicts.add(&verdicts);
                 }
             }
         }
@@ -228,6 +245,38 @@ impl Plane {
         self.wait_for_readers();
         for retired in self.retired.drain(..) {
             self.image.release(retired);
+        }
+    }
+
+    /// Brings the limiter's maps up to date, if there are any.
+    fn tell_limits(&mut self) -> anyhow::Result<()> {
+        let circumstances = self.circumstances();
+        let Some(loaded) = &mut self.loaded else { return Ok(()) };
+        self.written.write(loaded, &self.limits, circumstances, &mut self.config)?;
+        loaded.config.write(&self.config);
+        self.written.clear(loaded, &self.limits, self.config.seed)
+    }
+
+    fn circumstances(&self) -> Circumstances {
+        Circumstances { tick_ns: self.config.tick_ns, qps: self.load.qps }
+    }
+
+    /// Measures how many queries come, and scales the limits by it where a policy says so.
+    fn scale(&mut self) {
+        let is_scaled = |policy: &Policy| policy.qps_scale != 0;
+        let scales =
+            is_scaled(&self.limits.policy) || self.limits.overrides.values().any(is_scaled);
+        if !scales || self.loaded.is_none() {
+            return;
+        }
+        let hook = self.loaded.as_ref().and_then(|loaded| loaded.counters(HOOKS[0].0).ok());
+        let queries = hook.map_or(0, |counters| {
+            let all = Outcome::ALL.iter().filter(|one| one.is_query());
+            all.map(|one| counters[one.index()]).sum()
+        });
+        self.load.measure(queries, Instant::now());
+        if let Err(error) = self.tell_limits() {
+            tracing::error!("scaling the limits: {error:#}");
         }
     }
 
@@ -386,16 +435,35 @@ impl DataPlane for Plane {
 
     fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()> {
         limits.check()?;
-        self.limits = Arc::clone(limits);
-        Ok(())
+        let before = std::mem::replace(&mut self.limits, Arc::clone(limits));
+        let told = self.tell_limits();
+        if told.is_err() {
+            self.limits = before;
+            if let Err(error) = self.tell_limits() {
+                tracing::error!("the limits before cannot be set again: {error:#}");
+            }
+        }
+        told
     }
 
     fn verdicts(&self) -> Verdicts {
-        Verdicts::default()
+        let mut sums = self.carried_verdicts;
+        for (hook, _) in HOOKS {
+            match self.loaded.as_ref().map(|loaded| loaded.verdicts(hook)) {
+                Some(Ok(verdicts)) => sums.add(&verdicts),
+                Some(Err(error)) => tracing::warn!("the verdicts cannot be read: {error}"),
+                None => {}
+            }
+        }
+        sums
     }
 
-    fn limited(&self) -> (Vec<Limited>, u64) {
-        (Vec::new(), 0)
+    fn limited(&self) -> Vec<Limited> {
+        let limited = self.loaded.as_ref().map(Loaded::limited).transpose();
+        limited.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+            tracing::warn!("the limited netblocks cannot be read: {error}");
+            Vec::new()
+        })
     }
 
     fn tick(&mut self) {
@@ -409,7 +477,29 @@ impl DataPlane for Plane {
         } else {
             self.tell();
         }
+        self.scale();
         self.release();
+    }
+}
+
+/// How many queries come.
+#[derive(Default)]
+struct Load {
+    /// In a second, of late.
+    qps: u64,
+    /// When they were counted last, and how many there had been.
+    before: Option<(Instant, u64)>,
+}
+
+impl Load {
+    fn measure(&mut self, queries: u64, now: Instant) {
+        if let Some((then, before)) = self.before {
+            let seconds = (now - then).as_secs_f64();
+            if seconds > 0.0 {
+                self.qps = (queries.saturating_sub(before) as f64 / seconds) as u64;
+            }
+        }
+        self.before = Some((now, queries));
     }
 }
 
@@ -451,6 +541,7 @@ fn told(config: &Config) -> anyhow::Result<maps::Config> {
         .fill(&mut seed)
         .map_err(|_| anyhow!("the system has no random numbers"))?;
     told.seed = u64::from_ne_bytes(seed);
+    told.tick_ns = limiting::tick_ns()?;
     told.payload_limit = config.server.udp_payload.octets().min(MAX_PAYLOAD) as u32;
 
     let addresses: BTreeSet<IpAddr> = config.xdp_addresses().into_iter().collect();

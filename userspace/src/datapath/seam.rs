@@ -46,9 +46,9 @@ pub trait DataPlane: Send {
     /// What the limiter decided in XDP and in TCX, summed up.
     fn verdicts(&self) -> Verdicts;
 
-    /// The netblocks that XDP and TCX limit, or are about to, in no order; and nanoseconds of the clock that
-    /// they are told by, now.
-    fn limited(&self) -> (Vec<Limited>, u64);
+    /// The netblocks that XDP and TCX limit, or are about to, in no order; and, some seconds old, those that
+    /// they no longer do.
+    fn limited(&self) -> Vec<Limited>;
 
     /// Called about once a second, so that XDP's idea of wall-clock time stays right.
     fn tick(&mut self);

@@ -69,8 +69,8 @@ pub struct Sighting {
     pub hit: u32,
     /// What became of the response.
     pub verdict: Verdict,
-    /// When.
-    pub now: u64,
+    /// When, in seconds since 1970.
+    pub now_s: u64,
 }
 
 /// Who asks.
@@ -209,7 +209,10 @@ pub fn arrive<L: Limiter>(
         return Ok(());
     }
     let verdict = if slips { Verdict::Slip } else { Verdict::Drop };
-    limiter.sight(hash, &Sighting { netblock, prefix: total.prefix, hit, verdict, now });
+    limiter.sight(
+        hash,
+        &Sighting { netblock, prefix: total.prefix, hit, verdict, now_s: limiter.now_s() },
+    );
     if enforced && (slips || may_vouch()) {
         // What is said decides, once it is known whether the client has a cookie.
         state.over = hit + 1;
@@ -252,7 +255,8 @@ pub fn respond<L: Limiter>(
         limiter.count(Count::Class(class, Verdict::Answer));
         if is_near(ahead, tolerance) {
             let verdict = Verdict::Answer;
-            limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now });
+            limiter
+                .sight(hash, &Sighting { netblock, prefix, hit, verdict, now_s: limiter.now_s() });
         }
         return Verdict::Answer;
     }
@@ -268,7 +272,7 @@ pub fn respond<L: Limiter>(
         Verdict::Drop
     };
     limiter.count(Count::Class(class, verdict));
-    limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now });
+    limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now_s: limiter.now_s() });
     if rules.mode == Mode::On as u32 { verdict } else { Verdict::Answer }
 }
 
@@ -306,7 +310,7 @@ pub fn pass<L: Limiter>(limiter: &L, client: &Client, state: &mut State) -> Verd
     let verdict = Verdict::Drop;
     limiter.count(Count::Class(crate::maps::PASSED, verdict));
     let prefix = rules.prefixes[family];
-    limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now });
+    limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now_s: limiter.now_s() });
     if rules.mode == Mode::On as u32 { verdict } else { Verdict::Answer }
 }
 
@@ -364,8 +368,8 @@ impl NameEntry {
 /// The most that [`Limited::votes`] can be.
 const MAX_VOTES: u32 = 1 << 12;
 
-/// After so many units without being limited it is another time: ten seconds.
-const PAUSE: u64 = 10 * super::policy::UNITS_PER_SECOND;
+/// After so many seconds without being limited it is another time.
+const PAUSE_S: u64 = 10;
 
 impl Limited {
     /// Notes that a netblock was limited, or near it. Of those that share an entry the one that comes most often
@@ -376,7 +380,7 @@ impl Limited {
             && self.netblock[1] == sighting.netblock[1]
             && self.prefix == sighting.prefix
             && self.hit == sighting.hit;
-        let is_over = sighting.now.saturating_sub(self.last) > PAUSE;
+        let is_over = sighting.now_s.saturating_sub(self.last_s) > PAUSE_S;
         if !is_same && !is_over && self.votes > 1 {
             self.votes -= 1;
             return;
@@ -385,9 +389,9 @@ impl Limited {
             self.netblock = sighting.netblock;
             self.prefix = sighting.prefix;
             self.hit = sighting.hit;
-            (self.since, self.slips, self.drops, self.votes) = (0, 0, 0, 0);
+            (self.since_s, self.slips, self.drops, self.votes) = (0, 0, 0, 0);
         }
-        self.last = sighting.now;
+        self.last_s = sighting.now_s;
         if self.votes < MAX_VOTES {
             self.votes += 1;
         }
@@ -396,8 +400,8 @@ impl Limited {
             Verdict::Slip | Verdict::Leak => self.slips += 1,
             Verdict::Drop => self.drops += 1,
         }
-        if self.since == 0 {
-            self.since = sighting.now;
+        if self.since_s == 0 {
+            self.since_s = sighting.now_s;
         }
     }
 }

@@ -280,3 +280,5 @@ pub struct Rules {
     /// [`Policy::amplification`].
     pub amplification: u32,
 }
+
+const _: () = assert!(size_of::<Rules>() == (Class::COUNT + 2) * 8 + 10 * 32 + 32 + 8 + 24);

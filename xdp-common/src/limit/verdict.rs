@@ -160,11 +160,10 @@ impl Hit {
 pub struct Limited {
     /// Its address as IPv6 (IPv4 mapped), as it lies in memory, bits behind the prefix zero.
     pub netblock: [u64; 2],
-    /// When it was limited first and last, in units of [`table::UNIT_NS`](super::table::UNIT_NS) of the
-    /// limiter's clock; 0 if it was near and never over.
-    pub since: u64,
-    /// See `since`.
-    pub last: u64,
+    /// When it was limited first, in seconds since 1970; 0 if it was near and never over.
+    pub since_s: u64,
+    /// When it was limited, or near it, last.
+    pub last_s: u64,
     /// Slips since then.
     pub slips: u64,
     /// Drops since then.

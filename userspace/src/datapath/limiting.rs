@@ -1,0 +1,209 @@
+//! What the limiter is told, in its maps.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use anyhow::{Context, bail};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, MapError};
+use ipnet::IpNet;
+use nix::time::{ClockId, clock_getres};
+use xdp_common::dns::name::hash;
+use xdp_common::limit::account::MAX_DEPTH;
+use xdp_common::limit::list::flag;
+use xdp_common::limit::netblock::MAPPED_BITS;
+use xdp_common::limit::policy::{Circumstances, MAX_POLICIES};
+use xdp_common::limit::{ListEntry, Mode, NameEntry, Rules};
+use xdp_common::maps::{self, limits};
+
+use super::load::Loaded;
+use super::memory::Value;
+use crate::server::limits::Limits;
+use crate::zone::Name;
+
+/// What stands in the maps.
+#[derive(Default)]
+pub struct Written {
+    exempt: Prefixes,
+    block: Prefixes,
+    names: BTreeMap<u64, NameEntry>,
+}
+
+/// Prefixes as the maps have them: length in bits as IPv6, and octets.
+type Prefixes = BTreeMap<(u32, [u8; 16]), ListEntry>;
+
+impl Written {
+    /// Brings the maps from what stands in them to what `limits` says, and puts into `config` what the programs
+    /// must be told for it to count. Until they are told, the policies before are in force. What is not wanted
+    /// any more is to be [cleared](Written::clear) once they are.
+    pub fn write(
+        &mut self,
+        loaded: &mut Loaded,
+        limits: &Limits,
+        circumstances: Circumstances,
+        config: &mut maps::Config,
+    ) -> anyhow::Result<()> {
+        let names = names(limits, config.seed)?;
+        set_prefixes(loaded, maps::EXEMPT, &mut self.exempt, exempt(limits))?;
+        set_prefixes(loaded, maps::BLOCK, &mut self.block, block(limits))?;
+        let mut map = HashMap::<_, u64, Value<NameEntry>>::try_from(loaded.map_mut(maps::NAMES)?)?;
+        for (hash, entry) in &names {
+            if self.names.get(hash) != Some(entry) {
+                map.insert(hash, Value(*entry), 0).context("writing the map of names")?;
+                self.names.insert(*hash, *entry);
+            }
+        }
+        let half = MAX_POLICIES as u32;
+        let at = if config.policies_at == 0 { half } else { 0 };
+        let policies = [&limits.policy].into_iter().chain(limits.overrides.values());
+        let mut map = Array::<_, Value<Rules>>::try_from(loaded.map_mut(maps::POLICY)?)?;
+        for (place, policy) in (at..at + half).zip(policies) {
+            map.set(place, Value(Rules::new(policy, circumstances)), 0)
+                .context("writing a policy")?;
+        }
+        config.policies_at = at;
+        config.limits = bits(limits);
+        config.name_depths = depths(limits);
+        Ok(())
+    }
+
+    /// Removes from the maps what is not wanted any more.
+    pub fn clear(&mut self, loaded: &mut Loaded, limits: &Limits, seed: u64) -> anyhow::Result<()> {
+        let names = names(limits, seed)?;
+        clear_prefixes(loaded, maps::EXEMPT, &mut self.exempt, &exempt(limits))?;
+        clear_prefixes(loaded, maps::BLOCK, &mut self.block, &block(limits))?;
+        let mut map = HashMap::<_, u64, Value<NameEntry>>::try_from(loaded.map_mut(maps::NAMES)?)?;
+        for hash in unwanted(&self.names, &names) {
+            is_gone(map.remove(&hash)).context("clearing the map of names")?;
+            self.names.remove(&hash);
+        }
+        Ok(())
+    }
+}
+
+/// Keys of what is there and not wanted.
+fn unwanted<K: Ord + Copy, V>(there: &BTreeMap<K, V>, wanted: &BTreeMap<K, V>) -> Vec<K> {
+    there.keys().filter(|key| !wanted.contains_key(key)).copied().collect()
+}
+
+/// What was not there need not be removed.
+fn is_gone(removed: Result<(), MapError>) -> Result<(), MapError> {
+    match removed {
+        Err(MapError::KeyNotFound) => Ok(()),
+        removed => removed,
+    }
+}
+
+fn set_prefixes(
+    loaded: &mut Loaded,
+    name: &str,
+    there: &mut Prefixes,
+    wanted: Prefixes,
+) -> anyhow::Result<()> {
+    let mut map = LpmTrie::<_, [u8; 16], Value<ListEntry>>::try_from(loaded.map_mut(name)?)?;
+    for (key, entry) in wanted {
+        if there.get(&key) != Some(&entry) {
+            let (prefix, address) = key;
+            map.insert(&Key::new(prefix, address), Value(entry), 0)
+                .with_context(|| format!("writing the map {name}"))?;
+            there.insert(key, entry);
+        }
+    }
+    Ok(())
+}
+
+fn clear_prefixes(
+    loaded: &mut Loaded,
+    name: &str,
+    there: &mut Prefixes,
+    wanted: &Prefixes,
+) -> anyhow::Result<()> {
+    let mut map = LpmTrie::<_, [u8; 16], Value<ListEntry>>::try_from(loaded.map_mut(name)?)?;
+    for key in unwanted(there, wanted) {
+        let (prefix, address) = key;
+        is_gone(map.remove(&Key::new(prefix, address)))
+            .with_context(|| format!("clearing the map {name}"))?;
+        there.remove(&key);
+    }
+    Ok(())
+}
+
+fn exempt(limits: &Limits) -> Prefixes {
+    let entry = |until: &u64| ListEntry { expires_s: *until, ..ListEntry::default() };
+    limits.exempt.iter().map(|(net, until)| (prefix(*net), entry(until))).collect()
+}
+
+fn block(limits: &Limits) -> Prefixes {
+    limits
+        .block
+        .iter()
+        .map(|(net, block)| {
+            let flags = flag::BLOCK | if block.dry_run { flag::DRY_RUN } else { 0 };
+            (prefix(*net), ListEntry { expires_s: block.until, flags, reserved: 0 })
+        })
+        .collect()
+}
+
+/// A prefix as the maps have it.
+fn prefix(net: IpNet) -> (u32, [u8; 16]) {
+    match net.network() {
+        IpAddr::V4(address) => {
+            (u32::from(net.prefix_len()) + MAPPED_BITS, address.to_ipv6_mapped().octets())
+        }
+        IpAddr::V6(address) => (u32::from(net.prefix_len()), address.octets()),
+    }
+}
+
+/// Names by their hashes.
+fn names(limits: &Limits, seed: u64) -> anyhow::Result<BTreeMap<u64, NameEntry>> {
+    let mut names = BTreeMap::new();
+    for (name, policy) in limits.overrides.keys().zip(1..) {
+        let entry = NameEntry { flags: flag::POLICY, policy, ..NameEntry::default() };
+        names.insert(hash_of(name, seed)?, entry);
+    }
+    for (name, block) in &limits.block_names {
+        let entry: &mut NameEntry = names.entry(hash_of(name, seed)?).or_default();
+        entry.flags |= flag::BLOCK | if block.dry_run { flag::DRY_RUN } else { 0 };
+        entry.expires_s = block.until;
+    }
+    Ok(names)
+}
+
+fn hash_of(name: &Name, seed: u64) -> anyhow::Result<u64> {
+    if name.label_count() > MAX_DEPTH {
+        bail!("{name} has more than {MAX_DEPTH} labels, which is the most of a name in a list");
+    }
+    let wire = name.as_wire();
+    let mut room = [0; size_of::<xdp_common::scratch::NameRoom>()];
+    room[..wire.len()].copy_from_slice(wire);
+    Ok(hash(&room, 0, wire.len(), seed))
+}
+
+/// The numbers of labels that listed names have, a bit for each.
+fn depths(limits: &Limits) -> u32 {
+    let names = limits.overrides.keys().chain(limits.block_names.keys());
+    names.fold(0, |depths, name| depths | 1 << name.label_count().min(MAX_DEPTH))
+}
+
+/// What there is to look at.
+fn bits(limits: &Limits) -> u32 {
+    let policies = [&limits.policy].into_iter().chain(limits.overrides.values());
+    let is_limiting = policies.into_iter().any(|policy| policy.mode != Mode::Off as u32);
+    let has_names = !limits.overrides.is_empty() || !limits.block_names.is_empty();
+    [
+        (limits::RATES, is_limiting),
+        (limits::BLOCK, !limits.block.is_empty()),
+        (limits::EXEMPT, !limits.exempt.is_empty()),
+        (limits::NAMES, has_names),
+    ]
+    .into_iter()
+    .filter(|(_, is_there)| *is_there)
+    .fold(0, |bits, (bit, _)| bits | bit)
+}
+
+/// Nanoseconds in a jiffy: the resolution of the clocks that only ticks move (clock_getres(2)).
+pub fn tick_ns() -> anyhow::Result<u64> {
+    let tick =
+        clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).context("asking for the clock's tick")?;
+    Ok(std::time::Duration::from(tick).as_nanos() as u64)
+}
