@@ -7,6 +7,8 @@
 
 mod changes;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -175,12 +177,12 @@ impl Daemon {
             RateLimitAction::ExemptList => Ok(report::exempt(&limits)),
             RateLimitAction::BlockList => Ok(report::blocks(&limits)),
             RateLimitAction::Top => {
-                let (limited, now_ns) = lock(&self.plane).limited();
-                Ok(report::top(&limits, &limited, now_ns, now_s()))
+                let limited = lock(&self.plane).limited();
+                Ok(report::top(&limits, &limited, now_s()))
             }
             RateLimitAction::Explain { prefix } => {
-                let (limited, now_ns) = lock(&self.plane).limited();
-                report::explain(&limits, &prefix, &limited, now_ns, now_s())
+                let limited = lock(&self.plane).limited();
+                report::explain(&limits, &prefix, &limited, now_s())
             }
             RateLimitAction::Set { settings, save } => {
                 let set = settings.iter().map(|(key, value)| setting(key, value));

@@ -28,11 +28,11 @@ const WEEK: u32 = 7 * 86400;
 
 /// What the daemon told the data plane.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     zones: BTreeMap<Name, u32>,
     refuse: bool,
     interfaces: Vec<String>,
-    limits: Arc<Limits>,
+    pub(super) limits: Arc<Limits>,
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
@@ -114,11 +114,11 @@ impl Prepare for FakePrepare {
     }
 }
 
-struct Stage {
-    folder: tempfile::TempDir,
-    told: Arc<Mutex<Told>>,
+pub(super) struct Stage {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) told: Arc<Mutex<Told>>,
     prepare: Arc<FakePrepare>,
-    daemon: Arc<Daemon>,
+    pub(super) daemon: Arc<Daemon>,
 }
 
 const ONE_ZONE: &str = "version = \"v1\"\n[[zone]]\nname = \"example\"\nfile = \"zone\"\n";
@@ -126,8 +126,13 @@ const ONE_ZONE: &str = "version = \"v1\"\n[[zone]]\nname = \"example\"\nfile = \
 impl Stage {
     fn new() -> Stage {
         let folder = tempfile::tempdir().unwrap();
+        Stage::over(folder, ONE_ZONE)
+    }
+
+    /// A daemon with this configuration, whose relative paths start in `folder`.
+    pub(super) fn over(folder: tempfile::TempDir, config: &str) -> Stage {
         let path = folder.path().join("sealdns.toml");
-        std::fs::write(&path, ONE_ZONE).unwrap();
+        std::fs::write(&path, config).unwrap();
         std::fs::write(folder.path().join("zone"), format!("1 {}", 2 * WEEK)).unwrap();
         let told = Arc::new(Mutex::new(Told::default()));
         let prepare = Arc::new(FakePrepare::default());
@@ -141,27 +146,27 @@ impl Stage {
         Stage { folder, told, prepare, daemon: Arc::new(daemon) }
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub(super) fn write(&self, file: &str, text: &str) {
         // Another length, so that the change is seen however coarse the file system's clock is.
         let padded = format!("{text}{}", " ".repeat(1 + self.prepare.calls.load(Relaxed)));
         std::fs::write(self.folder.path().join(file), padded).unwrap();
     }
 
-    fn ask(&self, request: Request) -> Value {
+    pub(super) fn ask(&self, request: Request) -> Value {
         match self.daemon.handle(request) {
             Response::Data(data) => data,
             Response::Error(failure) => panic!("{failure}"),
         }
     }
 
-    fn fail(&self, request: Request) -> Failure {
+    pub(super) fn fail(&self, request: Request) -> Failure {
         match self.daemon.handle(request) {
             Response::Data(data) => panic!("{data}"),
             Response::Error(failure) => failure,
         }
     }
 
-    fn reload(&self) -> Value {
+    pub(super) fn reload(&self) -> Value {
         self.ask(Request::ZoneReload { zone: None })
     }
 

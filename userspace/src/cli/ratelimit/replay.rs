@@ -137,13 +137,12 @@ fn policy(args: &TestArgs, global: &Global) -> Result<RateLimit, CliError> {
 
 impl Report {
     fn count(&mut self, limits: &mut Limits, client: IpAddr, counted: &Counted, time_ns: u64) {
-        let first_ns = *self.first_ns.get_or_insert(time_ns);
+        self.first_ns.get_or_insert(time_ns);
         self.last_ns = self.last_ns.max(time_ns);
         self.responses += 1;
         self.octets_in_full += counted.octets as u64;
         let family = usize::from(client.is_ipv6());
-        let since_ns = time_ns.saturating_sub(first_ns);
-        let verdict = limits.decide(address_words(client), family, counted, since_ns);
+        let verdict = limits.decide(address_words(client), family, counted, time_ns);
         self.verdicts[counted.class.index()][verdict.index()] += 1;
         self.octets_limited += match verdict {
             Verdict::Answer | Verdict::Leak => counted.octets,
@@ -164,15 +163,14 @@ impl Report {
         });
         let mut netblocks: Vec<_> = limits.over().collect();
         netblocks.sort_by_key(|(_, over)| std::cmp::Reverse(over.slips + over.drops));
-        let first_s = self.first_ns.unwrap_or(0) / 1_000_000_000;
         let shown = netblocks.iter().take(limit).map(|((net, hit), over)| {
             json!({
                 "netblock": net,
                 "limit": hit.word(),
                 "slips": over.slips,
                 "drops": over.drops,
-                "first": first_s + over.first_ns / 1_000_000_000,
-                "last": first_s + over.last_ns / 1_000_000_000,
+                "first": over.first_s,
+                "last": over.last_s,
             })
         });
         json!({

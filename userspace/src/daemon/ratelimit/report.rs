@@ -3,7 +3,6 @@
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use xdp_common::limit::policy::Policy;
-use xdp_common::limit::table::UNIT_NS;
 use xdp_common::limit::{Class, Hit, Limited};
 
 use super::{Origin, RateLimits, Target, failure};
@@ -104,19 +103,17 @@ fn allowed(policy: &Policy, hit: Hit, of: IpNet) -> Option<u64> {
 }
 
 /// One netblock that is limited, or near it.
-fn row(limits: &RateLimits, limited: &Limited, now_ns: u64, now_s: u64) -> Option<(IpNet, Value)> {
+fn row(limits: &RateLimits, limited: &Limited, now_s: u64) -> Option<(IpNet, Value)> {
     let net = net(limited.netblock, limited.prefix)?;
     let hit = Hit::of_number(limited.hit)?;
-    let ago = |at: u64| now_ns.saturating_sub(at.saturating_mul(UNIT_NS)) / 1_000_000_000;
-    let was_over = limited.since > 0;
+    let was_over = limited.since_s > 0;
     let state = match was_over {
-        true if ago(limited.last) <= LATELY_S => "limited",
+        true if now_s.saturating_sub(limited.last_s) <= LATELY_S => "limited",
         true => "was-limited",
         false => "near",
     };
-    let seconds = limited.last.saturating_sub(limited.since).saturating_mul(UNIT_NS) as f64 / 1e9;
+    let seconds = limited.last_s.saturating_sub(limited.since_s) as f64;
     let over = (limited.slips + limited.drops) as f64 / seconds.max(1.0);
-    let at = |at: u64| was_over.then(|| now_s.saturating_sub(ago(at)));
     let value = json!({
         "netblock": net,
         "state": state,
@@ -124,8 +121,8 @@ fn row(limits: &RateLimits, limited: &Limited, now_ns: u64, now_s: u64) -> Optio
         "class": if let Hit::Class(class) = hit { Some(class.word()) } else { None },
         "allowed_per_second": allowed(&limits.limits.policy, hit, net),
         "over_per_second": (over * 10.0).round() / 10.0,
-        "since": at(limited.since),
-        "last": at(limited.last),
+        "since": was_over.then_some(limited.since_s),
+        "last": limited.last_s,
         "slips": limited.slips,
         "drops": limited.drops,
     });
@@ -133,10 +130,10 @@ fn row(limits: &RateLimits, limited: &Limited, now_ns: u64, now_s: u64) -> Optio
 }
 
 /// Netblocks that are limited, or near it, worst first.
-pub fn top(limits: &RateLimits, limited: &[Limited], now_ns: u64, now_s: u64) -> Value {
+pub fn top(limits: &RateLimits, limited: &[Limited], now_s: u64) -> Value {
     let mut worst: Vec<&Limited> = limited.iter().collect();
-    worst.sort_by_key(|one| std::cmp::Reverse((one.since > 0, one.slips + one.drops)));
-    let rows = worst.into_iter().filter_map(|one| row(limits, one, now_ns, now_s));
+    worst.sort_by_key(|one| std::cmp::Reverse((one.since_s > 0, one.slips + one.drops)));
+    let rows = worst.into_iter().filter_map(|one| row(limits, one, now_s));
     json!({
         "mode": mode(limits),
         "netblocks": rows.map(|(_, row)| row).collect::<Vec<_>>(),
@@ -152,7 +149,6 @@ pub fn explain(
     limits: &RateLimits,
     prefix: &str,
     limited: &[Limited],
-    now_ns: u64,
     now_s: u64,
 ) -> Result<Value, Failure> {
     let asked = AddressPrefix::from_text(prefix)
@@ -169,7 +165,7 @@ pub fn explain(
     let touches = |net: &IpNet| net.contains(&asked) || asked.contains(net);
     let mut rows: Vec<(IpNet, Value)> = limited
         .iter()
-        .filter_map(|one| row(limits, one, now_ns, now_s))
+        .filter_map(|one| row(limits, one, now_s))
         .filter(|(net, _)| touches(net))
         .collect();
     rows.sort_by_key(|(_, row)| {

@@ -22,6 +22,9 @@ const MAX_LISTED: usize = 1 << 18;
 /// Any number: nobody outside chooses what lies in a capture that is replayed here.
 const SEED: u64 = 0x7265_706c_6179_2121;
 
+/// When the capture starts by the table's clock: well after zero, which stands for never.
+const START: u64 = 1 << 30;
+
 /// What was slipped and dropped of a netblock by one limit.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Over {
@@ -29,10 +32,10 @@ pub struct Over {
     pub slips: u64,
     /// How often.
     pub drops: u64,
-    /// Nanoseconds from the capture's start.
-    pub first_ns: u64,
+    /// Seconds since 1970.
+    pub first_s: u64,
     /// The same.
-    pub last_ns: u64,
+    pub last_s: u64,
 }
 
 /// The limiter.
@@ -40,6 +43,7 @@ pub struct Limits {
     accounts: Accounts,
     policy: Policy,
     state: State,
+    start_ns: Option<u64>,
     /// Queries of the second that is going on, for qps-scale.
     second: u64,
     queries: u64,
@@ -49,6 +53,7 @@ struct Accounts {
     slots: Box<[[Cell<u64>; SLOTS]]>,
     rules: Rules,
     now: Cell<u64>,
+    now_s: Cell<u64>,
     exempt: HashSet<Netblock>,
     /// The lengths of prefixes in `exempt`.
     lengths: Vec<u32>,
@@ -73,6 +78,7 @@ impl Limits {
                 slots: (0..RATE_BUCKETS).map(|_| empty()).collect(),
                 rules: Rules::new(&policy, Circumstances { tick_ns: 0, qps: 0 }),
                 now: Cell::new(0),
+                now_s: Cell::new(0),
                 exempt,
                 lengths: lengths.into_iter().collect(),
                 over: RefCell::default(),
@@ -80,12 +86,13 @@ impl Limits {
             },
             policy,
             state: State::new(),
+            start_ns: None,
             second: 0,
             queries: 0,
         }
     }
 
-    /// Decides on one response; `time_ns` is from the capture's start. Time that goes back stands still.
+    /// Decides on one response; `time_ns` is since 1970. Time that goes back stands still.
     pub fn decide(
         &mut self,
         source: [u64; 2],
@@ -95,8 +102,9 @@ impl Limits {
     ) -> Verdict {
         self.scale(time_ns / 1_000_000_000);
         let accounts = &self.accounts;
-        // The table's times start well after zero, which stands for never.
-        accounts.now.set(accounts.now.get().max((1 << 30) + time_ns / UNIT_NS));
+        let since_ns = time_ns.saturating_sub(*self.start_ns.get_or_insert(time_ns));
+        accounts.now.set(accounts.now.get().max(START + since_ns / UNIT_NS));
+        accounts.now_s.set(time_ns / 1_000_000_000);
         let client = Client { source, family };
         if decide::arrive(accounts, &client, || false, &mut self.state).is_err() {
             return Verdict::Drop;
@@ -165,7 +173,7 @@ impl Limiter for Accounts {
     }
 
     fn now_s(&self) -> u64 {
-        0
+        self.now_s.get()
     }
 
     fn rules(&self, _place: u32) -> Option<&Rules> {
@@ -187,15 +195,14 @@ impl Limiter for Accounts {
         if sighting.verdict == Verdict::Answer {
             return;
         }
-        let now_ns = (sighting.now - (1 << 30)) * UNIT_NS;
         let mut over = self.over.borrow_mut();
         let key = (sighting.netblock, sighting.prefix, sighting.hit);
         if over.len() >= MAX_LISTED && !over.contains_key(&key) {
             self.not_listed.set(self.not_listed.get() + 1);
             return;
         }
-        let row = over.entry(key).or_insert(Over { first_ns: now_ns, ..Over::default() });
-        row.last_ns = now_ns;
+        let row = over.entry(key).or_insert(Over { first_s: sighting.now_s, ..Over::default() });
+        row.last_s = sighting.now_s;
         match sighting.verdict {
             Verdict::Drop => row.drops += 1,
             _ => row.slips += 1,
