@@ -2,6 +2,7 @@
 
 mod datapath;
 mod kernel;
+mod limiting;
 mod serving;
 mod wire;
 
@@ -56,6 +57,39 @@ const TESTS: &[Test] = &[
     },
     Test { name: "kernel::each_outcome_has_its_frame", run: kernel::each_outcome_has_its_frame },
     Test { name: "kernel::damaged_frames_do_no_harm", run: kernel::damaged_frames_do_no_harm },
+    Test {
+        name: "limiting::over_the_limit_responses_are_slipped_in_turn_and_else_dropped",
+        run: limiting::over_the_limit_responses_are_slipped_in_turn_and_else_dropped,
+    },
+    Test {
+        name: "limiting::each_class_has_its_rate_and_its_name",
+        run: limiting::each_class_has_its_rate_and_its_name,
+    },
+    Test {
+        name: "limiting::dry_run_counts_and_answers",
+        run: limiting::dry_run_counts_and_answers,
+    },
+    Test { name: "limiting::who_is_exempt_is_answered", run: limiting::who_is_exempt_is_answered },
+    Test {
+        name: "limiting::blocked_prefixes_and_names_get_nothing",
+        run: limiting::blocked_prefixes_and_names_get_nothing,
+    },
+    Test {
+        name: "limiting::totals_are_limited_at_each_prefix_length",
+        run: limiting::totals_are_limited_at_each_prefix_length,
+    },
+    Test {
+        name: "limiting::what_is_passed_up_has_a_budget",
+        run: limiting::what_is_passed_up_has_a_budget,
+    },
+    Test {
+        name: "limiting::a_zone_may_have_a_policy_of_its_own",
+        run: limiting::a_zone_may_have_a_policy_of_its_own,
+    },
+    Test {
+        name: "limiting::packets_of_one_netblock_may_come_on_both_cores",
+        run: limiting::packets_of_one_netblock_may_come_on_both_cores,
+    },
     Test { name: "wire::live_frames_cross_a_veth_pair", run: wire::live_frames_cross_a_veth_pair },
     Test {
         name: "wire::the_driver_counts_what_xdp_sends",

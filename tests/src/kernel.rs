@@ -77,9 +77,11 @@ const UDP: usize = 34;
 const DNS: usize = 42;
 
 /// The programs with a zone in their maps, and the host's engine over the same memory.
-struct Rig {
-    loaded: Loaded,
+pub struct Rig {
+    pub loaded: Loaded,
     reader: Reader,
+    /// What the programs are told.
+    pub config: maps::Config,
     now: u32,
 }
 
@@ -89,24 +91,24 @@ impl Rig {
         let loaded = Loaded::new(size)?;
         let mut image = Image::new(loaded.memory(), SEED);
         drop(image.publish(zone)?);
-        let mut rig = Self { loaded, reader: image.reader(), now: clock::now() };
+        let config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
+        let mut rig = Self { loaded, reader: image.reader(), config, now: clock::now() };
         rig.configure(&image, size)?;
         Ok(rig)
     }
 
-    fn of_demo(denial: Denial) -> Result<Self> {
+    pub fn of_demo(denial: Denial) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         Self::new(&signed(DEMO, denial, directory.path())?)
     }
 
     fn configure(&mut self, image: &Image, size: Size) -> Result<()> {
-        let mut config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
-        config.now_s = u64::from(self.now);
-        config.seed = SEED;
-        config.bucket_mask = u32::try_from(size.buckets - 1)?;
-        config.payload_limit = 1232;
-        config.max_labels = image.max_labels();
-        self.loaded.config.write(&config);
+        self.config.now_s = u64::from(self.now);
+        self.config.seed = SEED;
+        self.config.bucket_mask = u32::try_from(size.buckets - 1)?;
+        self.config.payload_limit = 1232;
+        self.config.max_labels = image.max_labels();
+        self.loaded.config.write(&self.config);
         Ok(())
     }
 
@@ -115,7 +117,7 @@ impl Rig {
     }
 
     /// Runs and says what was counted.
-    fn run_counted(&mut self, frame: &[u8]) -> Result<(Run, Outcome)> {
+    pub fn run_counted(&mut self, frame: &[u8]) -> Result<(Run, Outcome)> {
         let before = self.loaded.counters(maps::XDP_COUNTERS)?;
         let run = self.run(frame)?;
         let after = self.loaded.counters(maps::XDP_COUNTERS)?;
@@ -152,7 +154,7 @@ fn unsigned((apex, text): (&str, &str)) -> Result<Zone> {
 }
 
 /// A question; `edns` is whether there is an OPT record and whether DO is set in it.
-fn question(name: &[u8], rtype: u16, edns: Option<bool>) -> Vec<u8> {
+pub fn question(name: &[u8], rtype: u16, edns: Option<bool>) -> Vec<u8> {
     let mut query = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(edns.is_some())];
     query.extend(name);
     query.extend(rtype.to_be_bytes());
@@ -163,7 +165,7 @@ fn question(name: &[u8], rtype: u16, edns: Option<bool>) -> Vec<u8> {
     query
 }
 
-fn framed(payload: Vec<u8>, family: usize, tags: &[(u16, u16)]) -> Result<Frame> {
+pub fn framed(payload: Vec<u8>, family: usize, tags: &[(u16, u16)]) -> Result<Frame> {
     Ok(Frame {
         source_mac: CLIENT_MAC,
         destination_mac: SERVER_MAC,

@@ -87,6 +87,9 @@ pub fn redirect<H: Hook>(context: &H) -> H::Verdict {
     stage::<_, false, true>(context, |maps, scratch| deny::redirect(maps, scratch))
 }
 
+/// What the limiter is asked for once it is known what will be said.
+const ASKED: u32 = limits::RATES | limits::NAMES;
+
 /// Takes a step and calls the program that takes the next one.
 #[inline(always)]
 fn stage<H: Hook, const MADE: bool, const CONCLUDES: bool>(
@@ -112,7 +115,7 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
     let step = match take(&maps, scratch) {
         Ok(step) => step,
         Err(outcome) => {
-            if recall(&maps.config().limits) & limits::RATES != 0 && outcome.is_ours() {
+            if recall(&maps.config().limits) & ASKED != 0 && outcome.is_ours() {
                 scratch.plan.outcome = forget(&mut scratch.slots[0], outcome.index() as u64) as u32;
                 context.tail_call::<{ maps::LIMIT }>();
             }
@@ -128,7 +131,7 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
             }
             let outcome = deny::finish::<Maps>(scratch, outcome)?;
             scratch.plan.outcome = outcome.index() as u32;
-            if recall(&maps.config().limits) & (limits::RATES | limits::NAMES) != 0 {
+            if recall(&maps.config().limits) & ASKED != 0 {
                 context.tail_call::<{ maps::LIMIT }>();
             }
             if scratch.absence.is_redirected() {
@@ -191,16 +194,19 @@ fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
             return Err(Unsent::Counted(Outcome::Blocked));
         }
     }
-    if outcome > Outcome::Slipped.index() {
-        return Err(match decide::pass(&limiter, &client, &mut scratch.limit) {
-            Verdict::Answer => Unsent::Passed(outcome),
-            _ => Unsent::Counted(Outcome::Limited),
-        });
-    }
-    let class = account::class(scratch, outcome);
-    let Some(name) = account::name(&maps, scratch, class) else { return Err(broken) };
-    let said = Said { class, name, weight: WEIGHT_ONE, policy: listed.policy };
+    let is_passed = outcome > Outcome::Slipped.index();
+    let (class, name) = if is_passed {
+        (maps::PASSED, 0)
+    } else {
+        let class = account::class(scratch, outcome);
+        let Some(name) = account::name(&maps, scratch, class) else { return Err(broken) };
+        (class, name)
+    };
+    let class = forget(&mut scratch.slots[0], class as u64) as usize;
+    let name = forget(&mut scratch.slots[1], name);
+    let said = Said { class, name, weight: WEIGHT_ONE, policy: recall(&listed.policy) };
     match decide::respond(&limiter, &client, &said, &mut scratch.limit) {
+        Verdict::Answer | Verdict::Leak if is_passed => return Err(Unsent::Passed(outcome)),
         Verdict::Answer | Verdict::Leak => {}
         Verdict::Slip => scratch.plan.slip(),
         Verdict::Drop => return Err(Unsent::Counted(Outcome::Limited)),

@@ -14,7 +14,7 @@ use crate::scratch::Scratch;
 
 /// The [`Class::index`] of a planned response, given the place of its outcome.
 #[inline(always)]
-pub fn class(scratch: &Scratch, outcome: usize) -> usize {
+pub fn class(scratch: &mut Scratch, outcome: usize) -> usize {
     const POSITIVE: usize = Outcome::Positive.index();
     const NODATA: usize = Outcome::Nodata.index();
     const REFERRAL: usize = Outcome::Referral.index();
@@ -34,7 +34,7 @@ pub fn class(scratch: &Scratch, outcome: usize) -> usize {
         },
         _ => Class::Error,
     };
-    class.index()
+    forget(&mut scratch.slots[0], class.index() as u64) as usize
 }
 
 /// What stands for the name and the type of a planned response. A name that does not exist counts as its

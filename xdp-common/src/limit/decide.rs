@@ -11,7 +11,7 @@ use super::table::{Charge, Table, WEIGHT_ONE, charge, key};
 use super::verdict::{Class, Hit, Limited, Verdict};
 use crate::Outcome;
 use crate::launder::{forget, recall};
-use crate::maps::limits;
+use crate::maps::{PASSED, limits};
 
 /// Where accounts, policies and lists are, what time it is, and who counts.
 pub trait Limiter: Table {
@@ -46,7 +46,7 @@ pub trait Limiter: Table {
 /// What is counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Count {
-    /// A response, by the place of its class (or [`PASSED`](crate::maps::PASSED)).
+    /// A response, by the place of its class (or [`PASSED`]).
     Class(usize, Verdict),
     /// A query over the total of its netblock.
     Total(Verdict),
@@ -85,7 +85,7 @@ pub struct Client {
 /// What is to be said.
 #[derive(Clone, Copy, Debug)]
 pub struct Said {
-    /// The [`Class::index`].
+    /// The [`Class::index`], or [`PASSED`].
     pub class: usize,
     /// What of the name and the type is counted together.
     pub name: u64,
@@ -140,7 +140,6 @@ impl Default for State {
 mod purpose {
     pub(super) const TOTAL: u64 = 0x746f_7461_6c00_0000;
     pub(super) const CLASS: u64 = 0x636c_6173_7300_0000;
-    pub(super) const PASSED: u64 = 0x7061_7373_6564_0000;
     pub(super) const PASSED_TOTAL: u64 = 0x616c_6c70_6173_0000;
 }
 
@@ -180,10 +179,6 @@ pub fn arrive<L: Limiter>(
     let (mut over, mut level) = (0u64, 0);
     while level < rules.totals[0].len() {
         let total = &rules.totals[client.family & 1][level];
-        if total.rate.interval == 0 {
-            level += 1;
-            continue;
-        }
         let netblock = masked(client.source, total.mask);
         let hash = key(limiter.seed(), netblock, purpose::TOTAL + level as u64);
         let ahead = take(limiter, hash, total.rate, WEIGHT_ONE, 0, now, state);
@@ -223,7 +218,8 @@ pub fn arrive<L: Limiter>(
     if enforced { Err(Outcome::Limited) } else { Ok(()) }
 }
 
-/// Decides whether a response is sent. Who has shown a valid cookie is not asked about.
+/// Decides whether a response is sent, or what is not answered (class [`PASSED`]) passed up to the daemon. Who has
+/// shown a valid cookie is not asked about.
 #[inline(always)]
 pub fn respond<L: Limiter>(
     limiter: &L,
@@ -231,96 +227,60 @@ pub fn respond<L: Limiter>(
     said: &Said,
     state: &mut State,
 ) -> Verdict {
+    let Some(rules) = limiter.rules(said.policy) else { return Verdict::Answer };
+    let class = if said.class <= PASSED { said.class } else { PASSED };
     let over = recall(&state.over);
     if over != 0 {
-        let verdict = if recall(&state.slips) != 0 { Verdict::Slip } else { Verdict::Drop };
+        let slips = recall(&state.slips) != 0 && class != PASSED;
+        let verdict = if slips { Verdict::Slip } else { Verdict::Drop };
         limiter.count(Count::Total(verdict));
         return verdict;
     }
-    let Some(rules) = limiter.rules(said.policy) else { return Verdict::Answer };
-    let class = if said.class < Class::COUNT { said.class } else { 0 };
-    let rate = rules.rates[class];
-    if rules.mode == Mode::Off as u32 || rate.interval == 0 {
+    if rules.mode == Mode::Off as u32 {
         return Verdict::Answer;
     }
+    let rate = rules.rates[class];
     let family = client.family & 1;
     let netblock = masked(client.source, rules.masks[family]);
-    let seed = limiter.seed() ^ said.name;
-    let hash = key(seed, netblock, purpose::CLASS + class as u64);
+    let hash = key(limiter.seed() ^ said.name, netblock, purpose::CLASS + class as u64);
+    // Arithmetic: nobody stays in debt for what is passed up.
+    let window = rules.window as u64 * (class != PASSED) as u64;
     let now = limiter.now();
-    let ahead = take(limiter, hash, rate, said.weight, rules.window as u64, now, state);
-    let tolerance = rate.tolerance as u64;
-    let (hit, prefix) = (class as u32, rules.prefixes[family]);
-    if ahead <= tolerance {
-        limiter.count(Count::Class(class, Verdict::Answer));
-        if is_near(ahead, tolerance) {
-            let verdict = Verdict::Answer;
-            limiter
-                .sight(hash, &Sighting { netblock, prefix, hit, verdict, now_s: limiter.now_s() });
-        }
-        return Verdict::Answer;
+    let mut hit = class as u32;
+    let mut ahead = take(limiter, hash, rate, said.weight, window, now, state);
+    let mut tolerance = rate.tolerance as u64;
+    if class == PASSED && ahead <= tolerance {
+        let all = key(limiter.seed(), [0; 2], purpose::PASSED_TOTAL);
+        ahead = take(limiter, all, rules.passed_total, WEIGHT_ONE, 0, now, state);
+        tolerance = rules.passed_total.tolerance as u64;
+        hit = PASSED as u32 + 1;
     }
-    if is_exempt(limiter, client) {
+    let ahead = forget(&mut state.slots[2], ahead);
+    let tolerance = forget(&mut state.slots[3], tolerance);
+    let verdict = if ahead <= tolerance {
+        Verdict::Answer
+    } else if is_exempt(limiter, client) {
         limiter.count(Count::Exempt);
         return Verdict::Answer;
-    }
-    let verdict = if class == Class::Error.index() {
+    } else if class == Class::Error.index() {
         if state.is_turn(rules.leak, hash) { Verdict::Leak } else { Verdict::Drop }
-    } else if state.is_turn(rules.slip, hash) {
+    } else if class != PASSED && state.is_turn(rules.slip, hash) {
         Verdict::Slip
     } else {
         Verdict::Drop
     };
     limiter.count(Count::Class(class, verdict));
-    limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now_s: limiter.now_s() });
+    if ahead * 4 > tolerance * 3 {
+        let prefix = rules.prefixes[family];
+        let hit =
+            if hit < PASSED as u32 { hit } else { hit + Hit::Passed.number() - PASSED as u32 };
+        let now_s = limiter.now_s();
+        limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now_s });
+    }
     if rules.mode == Mode::On as u32 { verdict } else { Verdict::Answer }
 }
 
-/// Decides whether what is not answered is passed up to the daemon.
-#[inline(always)]
-pub fn pass<L: Limiter>(limiter: &L, client: &Client, state: &mut State) -> Verdict {
-    let Some(rules) = limiter.rules(0) else { return Verdict::Answer };
-    if rules.mode == Mode::Off as u32 {
-        return Verdict::Answer;
-    }
-    let family = client.family & 1;
-    let now = limiter.now();
-    let netblock = masked(client.source, rules.masks[family]);
-    let hash = key(limiter.seed(), netblock, purpose::PASSED);
-    let mut hit = 0;
-    if is_over(limiter, hash, rules.passed, now, state) {
-        hit = Hit::Passed.number();
-    } else {
-        let all = key(limiter.seed(), [0; 2], purpose::PASSED_TOTAL);
-        if is_over(limiter, all, rules.passed_total, now, state) {
-            hit = Hit::PassedTotal.number();
-        }
-    }
-    let over = recall(&state.over);
-    let hit = if hit == 0 && over != 0 { over - 1 } else { hit };
-    let hit = forget(&mut state.slots[1], hit as u64) as u32;
-    if hit == 0 {
-        limiter.count(Count::Class(crate::maps::PASSED, Verdict::Answer));
-        return Verdict::Answer;
-    }
-    if is_exempt(limiter, client) {
-        limiter.count(Count::Exempt);
-        return Verdict::Answer;
-    }
-    let verdict = Verdict::Drop;
-    limiter.count(Count::Class(crate::maps::PASSED, verdict));
-    let prefix = rules.prefixes[family];
-    limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now_s: limiter.now_s() });
-    if rules.mode == Mode::On as u32 { verdict } else { Verdict::Answer }
-}
-
-#[inline(always)]
-fn is_over<L: Limiter>(limiter: &L, hash: u64, rate: Rate, now: u64, state: &mut State) -> bool {
-    let ahead = take(limiter, hash, rate, WEIGHT_ONE, 0, now, state);
-    rate.interval != 0 && ahead > rate.tolerance as u64
-}
-
-/// [`charge`], with what it returns sent through memory.
+/// [`charge`], with what it returns sent through memory; nothing where there is no limit.
 #[inline(always)]
 fn take<L: Limiter>(
     limiter: &L,
@@ -331,15 +291,12 @@ fn take<L: Limiter>(
     now: u64,
     state: &mut State,
 ) -> u64 {
+    if rate.interval == 0 {
+        return 0;
+    }
     let what = Charge { hash, rate, weight, window };
     let ahead = charge(limiter, &what, now, &mut state.slots[0]);
     forget(&mut state.slots[2], ahead)
-}
-
-/// Whether an account is three quarters on its way to its limit.
-#[inline(always)]
-fn is_near(ahead: u64, tolerance: u64) -> bool {
-    ahead * 4 > tolerance * 3
 }
 
 /// Whether a client is exempt; asked only when it would be refused.

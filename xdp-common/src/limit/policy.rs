@@ -233,10 +233,13 @@ impl Rules {
         for (place, level) in totals[1].iter_mut().zip(policy.ipv6_levels) {
             *place = total(level, 0);
         }
+        let mut rates = [rate(policy.passed as u64, 0); Class::COUNT + 1];
+        for (place, per_second) in rates.iter_mut().zip(policy.rates) {
+            *place = rate(per_second as u64, policy.burst as u64);
+        }
         let prefixes = [policy.ipv4_prefix + MAPPED_BITS, policy.ipv6_prefix];
         Rules {
-            rates: policy.rates.map(|per_second| rate(per_second as u64, policy.burst as u64)),
-            passed: rate(policy.passed as u64, 0),
+            rates,
             passed_total: rate(policy.passed_total as u64, 0),
             totals,
             masks: prefixes.map(mask),
@@ -255,10 +258,8 @@ impl Rules {
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Rules {
-    /// By [`Class::index`].
-    pub rates: [Rate; Class::COUNT],
-    /// [`Policy::passed`].
-    pub passed: Rate,
+    /// By [`Class::index`]; the last is [`Policy::passed`].
+    pub rates: [Rate; Class::COUNT + 1],
     /// [`Policy::passed_total`].
     pub passed_total: Rate,
     /// [`Policy::total`] at each level; for IPv4 the last place is empty.

@@ -101,6 +101,7 @@ pub fn charge<T: Table>(table: &T, charge: &Charge, now: u64, slot: &mut u64) ->
     let mut attempt = 0;
     while attempt < ATTEMPTS {
         let place = find(table, bucket, charge.hash, now, slot);
+        let place = forget(slot, place as u64) as usize % SLOTS;
         let account = table.load(bucket, place);
         let paid = account & TIME;
         let ahead = paid.saturating_sub(now) + cost;
@@ -131,22 +132,35 @@ fn find<T: Table>(table: &T, bucket: T::Bucket, hash: u64, now: u64, slot: &mut 
     if (account ^ hash) >> TAG_SHIFT == 0 {
         return favourite;
     }
-    // The least of: 0 for its own account, 1 for the favourite place if that is paid back, else when an
-    // account will be; each with its place in the lowest bits.
-    let paid = account & TIME;
-    let first = if paid <= now { 1 } else { paid + 2 };
-    let mut best = first * SLOTS as u64 + favourite as u64;
-    let mut place = 0;
+    // One more than the place of its own account: arithmetic, where the verifier would follow both ways of
+    // eight branches.
+    let (mut own, mut place) = (0, 0);
     while place < SLOTS {
-        let account = table.load(bucket, place);
-        let differs = 1 - is_zero((account ^ hash) >> TAG_SHIFT);
-        let score = ((account & TIME) + 2) * differs * SLOTS as u64 + place as u64;
-        // Arithmetic, where the verifier would follow both ways of a branch: scores have 52 bits.
-        let is_less = (score.wrapping_sub(best) as i64 >> 63) as u64;
-        best ^= (best ^ score) & is_less;
+        let differs = (table.load(bucket, place) ^ hash) >> TAG_SHIFT;
+        own |= (place as u64 + 1) & 0u64.wrapping_sub(is_zero(differs));
         place += 1;
     }
-    forget(slot, best) as usize % SLOTS
+    // Nobody has two accounts but by the race that the documentation tells of: then it is some account.
+    let own = forget(slot, own) as usize;
+    if own != 0 {
+        return (own - 1) % SLOTS;
+    }
+    if account & TIME <= now {
+        return favourite;
+    }
+    least(table, bucket, slot)
+}
+
+/// The place of the account that will be paid back first.
+#[inline(always)]
+fn least<T: Table>(table: &T, bucket: T::Bucket, slot: &mut u64) -> usize {
+    let (mut best, mut place) = (u64::MAX, 0);
+    while place < SLOTS {
+        let paid = (table.load(bucket, place) & TIME) * SLOTS as u64 + place as u64;
+        best = forget(slot, if paid < best { paid } else { best });
+        place += 1;
+    }
+    best as usize % SLOTS
 }
 
 #[cfg(test)]
