@@ -3,6 +3,7 @@
 mod datapath;
 mod kernel;
 mod limiting;
+mod ratelimit;
 mod serving;
 mod wire;
 
@@ -121,6 +122,18 @@ const TESTS: &[Test] = &[
     Test {
         name: "serving::sigterm_detaches_and_drains",
         run: serving::sigterm_detaches_and_drains,
+    },
+    Test {
+        name: "ratelimit::commands_take_effect_at_once",
+        run: ratelimit::commands_take_effect_at_once,
+    },
+    Test {
+        name: "ratelimit::a_restart_keeps_what_was_saved",
+        run: ratelimit::a_restart_keeps_what_was_saved,
+    },
+    Test {
+        name: "ratelimit::a_victim_receives_less_than_the_attacker_sends",
+        run: ratelimit::a_victim_receives_less_than_the_attacker_sends,
     },
     Test {
         name: "oracle::the_daemon_answers_as_knotd_does",

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream, UdpSocket},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output},
     sync::{
         Mutex,
@@ -49,7 +49,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The client's whole offer (DNS flag day 2020).
-const WITH_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: true });
+pub(super) const WITH_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: true });
 const WITHOUT_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: false });
 
 const A: u16 = 1;
@@ -58,17 +58,17 @@ const TXT: u16 = 16;
 const ANY: u16 = 255;
 
 /// Both ends, and the daemon at one of them. It is ended before its namespace goes.
-struct Stage {
-    server: Server,
+pub(super) struct Stage {
+    pub(super) server: Server,
     binary: PathBuf,
-    pair: Pair,
+    pub(super) pair: Pair,
     folder: tempfile::TempDir,
 }
 
 /// A zone to be served: apex, file's text, further settings.
 type Section<'a> = (&'a str, &'a str, &'a str);
 
-fn obstacle() -> Option<Verdict> {
+pub(super) fn obstacle() -> Option<Verdict> {
     wire::obstacle().or_else(|| {
         let missing = "no sealdns beside this test: `cargo xtask build`";
         servers::sealdns().is_none().then(|| Verdict::Skipped(missing.into()))
@@ -77,7 +77,7 @@ fn obstacle() -> Option<Verdict> {
 
 impl Stage {
     /// Runs the daemon over these zones, with XDP on its end of the pair, and TCX behind it.
-    fn new(test: &str, zones: &[Section<'_>]) -> Result<Self> {
+    pub(super) fn new(test: &str, zones: &[Section<'_>]) -> Result<Self> {
         Self::with_tcx("auto", test, zones)
     }
 
@@ -97,20 +97,27 @@ impl Stage {
         }
         let path = folder.path().join("sealdns.toml");
         fs::write(&path, config)?;
-        let mut command = Command::new(&binary);
-        command.args(["run", "--config"]).arg(&path);
-        let mut process = pair.server.spawn("sealdns", &mut command)?;
-        process.wait_for_line(PATIENCE, |line| line.trim() == "ready")?;
+        let process = run(&pair, &binary, &path)?;
         Ok(Self { server: Server { address, process }, binary, pair, folder })
     }
 
+    /// Ends the daemon and runs it again over the same files.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.server.process.signal(Signal::SIGTERM)?;
+        let ended = || self.server.process.ended().is_ok_and(|status| status.is_some());
+        net::wait_until("the daemon has ended", PATIENCE, ended)?;
+        let path = self.folder.path().join("sealdns.toml");
+        self.server.process = run(&self.pair, &self.binary, &path)?;
+        Ok(())
+    }
+
     /// How often XDP has sent a frame back, as the driver counts.
-    fn sent_by_xdp(&self) -> Result<u64> {
+    pub(super) fn sent_by_xdp(&self) -> Result<u64> {
         self.pair.server.enter(|| net::xdp_transmitted("server"))?
     }
 
     /// How many answers TCX has sent, as the daemon counts.
-    fn sent_by_tcx(&self) -> Result<u64> {
+    pub(super) fn sent_by_tcx(&self) -> Result<u64> {
         let status: Value =
             serde_json::from_slice(&self.command(&["xdp", "status", "--json"])?.stdout)?;
         let counters = status["counters"].as_object().context("no counters")?;
@@ -120,7 +127,7 @@ impl Stage {
     }
 
     /// Runs a command of `sealdns` for this daemon.
-    fn command(&self, arguments: &[&str]) -> Result<Output> {
+    pub(super) fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--config").arg(self.folder.path().join("sealdns.toml"));
         self.pair.server.output(&mut command, PATIENCE)
@@ -136,11 +143,20 @@ impl Stage {
     }
 }
 
-fn server(family: usize) -> Result<SocketAddr> {
+/// Runs the daemon at its end of the pair until it serves.
+fn run(pair: &Pair, binary: &Path, config: &Path) -> Result<Process> {
+    let mut command = Command::new(binary);
+    command.args(["run", "--config"]).arg(config);
+    let mut process = pair.server.spawn("sealdns", &mut command)?;
+    process.wait_for_line(PATIENCE, |line| line.trim() == "ready")?;
+    Ok(process)
+}
+
+pub(super) fn server(family: usize) -> Result<SocketAddr> {
     Ok(SocketAddr::new(net::address_of(SERVERS[family])?, 53))
 }
 
-fn client(family: usize) -> Result<std::net::IpAddr> {
+pub(super) fn client(family: usize) -> Result<std::net::IpAddr> {
     net::address_of(CLIENTS[family])
 }
 
@@ -201,7 +217,7 @@ fn wire(name: &str) -> Vec<u8> {
     zones::wire(&labels)
 }
 
-fn query(name: &str, rtype: u16, edns: Option<Edns>) -> Vec<u8> {
+pub(super) fn query(name: &str, rtype: u16, edns: Option<Edns>) -> Vec<u8> {
     Query { name: wire(name), rtype, edns }.message(0x1234)
 }
 

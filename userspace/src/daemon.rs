@@ -343,6 +343,7 @@ impl Daemon {
 
     fn tick(&self) {
         lock(&self.plane).tick();
+        self.tick_limits();
         let now = now();
         let due: Vec<Name> = lock(&self.zones)
             .iter()
@@ -519,6 +520,7 @@ impl Daemon {
             Request::CacheStatus => Ok(json!({ "maps": lock(&self.plane).status().maps })),
             Request::Stats => Ok(json!({
                 "xdp": lock(&self.plane).counters(),
+                "ratelimit": self.decisions(),
                 "server": self.stats.snapshot(),
             })),
             Request::RateLimit { request } => self.rate_limit(request),

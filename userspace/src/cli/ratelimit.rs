@@ -7,7 +7,7 @@ mod show;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::output::{CliError, CommandResult, Exit, Output, cell};
 use super::{Global, PATIENCE};
@@ -265,6 +265,7 @@ fn usage(message: impl Into<String>) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn settings_are_pairs() {

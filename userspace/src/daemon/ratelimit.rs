@@ -6,6 +6,7 @@
 //! not write it.
 
 mod changes;
+mod figures;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use toml::Table;
+use xdp_common::maps;
 
 use super::{Daemon, lock};
 use crate::config::Config;
@@ -41,6 +43,7 @@ pub struct RateLimits {
     path: PathBuf,
     /// What is in effect.
     limits: Arc<Limits>,
+    minute: figures::Minute,
 }
 
 /// Where something that is in effect was said.
@@ -76,6 +79,7 @@ impl RateLimits {
             live: Changes::default(),
             path,
             limits: Arc::default(),
+            minute: figures::Minute::default(),
         };
         limits.follow(config);
         limits
@@ -150,6 +154,21 @@ impl RateLimits {
 }
 
 impl Daemon {
+    /// Looks at the counters once a second.
+    pub(super) fn tick_limits(&self) {
+        let counters = lock(&self.plane).counters();
+        let sum = |name: &str| {
+            let of_tcx = counters.get(&format!("{}{name}", maps::TCX_PREFIX));
+            counters.get(name).unwrap_or(&0) + of_tcx.unwrap_or(&0)
+        };
+        lock(&self.limits).minute.tick(sum("octets_in"), sum("octets_out"));
+    }
+
+    /// What was decided by name, in XDP.
+    pub(super) fn decisions(&self) -> BTreeMap<String, u64> {
+        figures::decisions(&lock(&self.plane).verdicts())
+    }
+
     /// Puts in effect what the layers say.
     pub(super) fn enforce(&self, limits: &mut RateLimits) -> Result<(), Failure> {
         let compiled = Arc::new(limits.compile()?);
@@ -178,7 +197,10 @@ impl Daemon {
             RateLimitAction::BlockList => Ok(report::blocks(&limits)),
             RateLimitAction::Top => {
                 let limited = lock(&self.plane).limited();
-                Ok(report::top(&limits, &limited, now_s()))
+                let mut top = report::top(&limits, &limited, now_s());
+                top["decisions"] = json!(self.decisions());
+                top["worst_amplification"] = json!(limits.minute.worst());
+                Ok(top)
             }
             RateLimitAction::Explain { prefix } => {
                 let limited = lock(&self.plane).limited();

@@ -80,12 +80,17 @@ fn netblocks<'a>(rows: impl Iterator<Item = &'a Value>) -> String {
 /// `ratelimit top`.
 pub fn top(data: &Value) -> String {
     let shown = netblocks(list(data, "netblocks"));
-    match data["mode"].as_str() {
+    let mut text = match data["mode"].as_str() {
         Some("off") => format!("{shown}the mode is off: nothing is counted\n"),
         Some("dry-run") => format!("{shown}dry-run: all of it was answered\n"),
         _ if shown.is_empty() => "no netblock is limited\n".into(),
         _ => shown,
-    }
+    };
+    let worst = data["worst_amplification"].as_f64().unwrap_or_default();
+    text.push_str(&format!(
+        "worst second of the last minute: {worst:.1} octets sent for each received\n"
+    ));
+    text
 }
 
 /// `ratelimit explain`.
