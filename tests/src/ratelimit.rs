@@ -11,7 +11,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tests::{
     harness::Verdict,
+    inject::Injector,
     net::{self, End, Namespace},
+    prog_test_run::lab,
     servers::DEMO,
 };
 
@@ -83,15 +85,12 @@ fn flood(stage: &Stage, query: &[u8], count: u32) -> Result<Got> {
     })?
 }
 
-/// The daemon over the demo's zone, and a client's end that takes what XDP sends back: without a program on it
-/// a veth does so only if it polls.
-fn stage(test: &str) -> Result<Stage> {
+/// The daemon over the demo's zone. While the injector lives there is a program on the client's end, without
+/// which a veth does not take what XDP sends back.
+fn stage(test: &str) -> Result<(Stage, Injector)> {
     let stage = Stage::new(test, &[(DEMO.0, DEMO.1, "")])?;
-    let mut polls = Command::new("ethtool");
-    polls.args(["-K", "client", "gro", "on"]);
-    let set = stage.pair.client.output(&mut polls, PATIENCE)?;
-    ensure!(set.status.success(), "{set:?}");
-    Ok(stage)
+    let injector = stage.pair.client.enter(|| Injector::new(&lab(), "client"))??;
+    Ok((stage, injector))
 }
 
 /// Runs `sealdns ratelimit …`, which must succeed, and reads what it says.
@@ -133,7 +132,7 @@ pub fn commands_take_effect_at_once() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
-    let stage = stage("rate")?;
+    let (stage, _injector) = stage("rate")?;
     let www = query("www.example.org", A, WITH_DNSSEC);
     const COUNT: u32 = 800;
     let all = COUNT as usize;
@@ -219,7 +218,7 @@ pub fn a_restart_keeps_what_was_saved() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
-    let mut stage = stage("ratesave")?;
+    let (mut stage, _injector) = stage("ratesave")?;
     let www = query("www.example.org", A, WITH_DNSSEC);
     ratelimit(&stage, &format!("{TEN} --save"))?;
     ratelimit(&stage, "set slip=0")?;
@@ -331,7 +330,7 @@ pub fn a_victim_receives_less_than_the_attacker_sends() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
-    let stage = stage("reflect")?;
+    let (stage, _injector) = stage("reflect")?;
     let scene = Scene::new(&stage)?;
     let (sent, without) = scene.attack()?;
     ratelimit(&stage, "mode on")?;
