@@ -9,7 +9,12 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, maps::ProgramArray, programs::ProgramFd};
 use sealdns::{
     compile::{Image, PublishError, Reader},
-    datapath::{load::Loaded, memory::Size},
+    datapath::{
+        limiting::{self, Written},
+        load::Loaded,
+        memory::Size,
+    },
+    server::limits::Limits,
     zone::{Rtype, Zone},
 };
 use serde_json::{Value, json};
@@ -26,7 +31,11 @@ use tests::{
 use xdp_common::{
     Outcome,
     lab::control,
-    maps::{CHUNK_LEN, XDP_COUNTERS},
+    limit::{
+        Class, Mode, Policy,
+        policy::{Circumstances, MAX_RATE},
+    },
+    maps::{self, CHUNK_LEN, XDP_COUNTERS},
 };
 
 /// How often each figure is taken; the median is shown.
@@ -41,7 +50,7 @@ const SEED: u64 = 0x5ea1_d115_0bad_cafe;
 const PAYLOAD: u16 = 1232;
 
 /// The programs that measure.
-const PROGRAMS: [&str; 3] = ["measure", "finish", "regrow"];
+const PROGRAMS: [&str; 5] = ["measure", "finish", "regrow", "count_in_bucket", "count_in_lru"];
 
 /// Steps back between which the time of one is taken.
 const SHRINKS: [u64; 2] = [0, 16];
@@ -61,7 +70,9 @@ fn main() -> Result<()> {
     let nsec = zones::nsec(&cache, names as usize)?;
     let nsec3 = zones::nsec3(&cache, names as usize)?;
     let rig = Rig::new(&[nsec, nsec3])?;
-    println!("{:#}", rig.run(&cases(names), repeat)?);
+    let mut all = cases(names);
+    all.extend(limited());
+    println!("{:#}", rig.run(&all, repeat)?);
     Ok(())
 }
 
@@ -80,6 +91,12 @@ struct Case {
     outcome: Outcome,
     /// Records expected in the answer section.
     answers: u16,
+    /// How many netblocks of IPv4 ask, in random order; 0 for one.
+    sources: u32,
+    /// What is limited.
+    limits: Limits,
+    /// What is run.
+    program: &'static str,
 }
 
 /// What the query says of EDNS.
@@ -102,8 +119,49 @@ impl Case {
             names: 0,
             outcome,
             answers,
+            sources: 0,
+            limits: Limits::default(),
+            program: "serve",
         }
     }
+}
+
+/// Netblocks that ask at random.
+const NETBLOCKS: u32 = 1_000_000;
+
+/// Limits that nobody reaches: as many at once as can be said.
+fn unreached() -> Limits {
+    let policy = Policy {
+        mode: Mode::On as u32,
+        rates: [MAX_RATE / 2; Class::COUNT],
+        burst: u32::MAX,
+        total: MAX_RATE / 2,
+        total_burst: u32::MAX,
+        ..Policy::new()
+    };
+    Limits { policy, ..Limits::default() }
+}
+
+/// The same, without totals: one account for each response.
+fn without_totals() -> Limits {
+    let unreached = unreached();
+    let policy = Policy { total: 0, ..unreached.policy };
+    Limits { policy, ..unreached }
+}
+
+/// One response a second of any kind, and nothing is slipped.
+fn reached(total: bool) -> Limits {
+    let rates = if total { MAX_RATE / 2 } else { 1 };
+    let policy = Policy {
+        rates: [rates; Class::COUNT],
+        burst: 1,
+        slip: 0,
+        total: u32::from(total),
+        total_burst: 1,
+        total_slip: 0,
+        ..unreached().policy
+    };
+    Limits { policy, ..Limits::default() }
 }
 
 fn cases(names: u32) -> Vec<Case> {
@@ -149,6 +207,33 @@ fn cases(names: u32) -> Vec<Case> {
     ]
 }
 
+/// What limiting costs: the difference to the same case without it, and each table by itself.
+fn limited() -> Vec<Case> {
+    use Outcome::{Limited, Positive};
+    let host = &*zones::host(7);
+    let case = |title, outcome, limits, sources| Case {
+        sources,
+        limits,
+        ..Case::new(title, zones::below(&[host]), Rtype::A, outcome, zones::ADDRESSES + 1)
+    };
+    let alone = |title, program, sources| Case {
+        program,
+        ..case(title, Positive, Limits::default(), sources)
+    };
+    vec![
+        case("positive, from a million netblocks", Positive, Limits::default(), NETBLOCKS),
+        case("limited, one netblock, no totals", Positive, without_totals(), 0),
+        case("limited, a million netblocks, no totals", Positive, without_totals(), NETBLOCKS),
+        case("limited, one netblock, four totals", Positive, unreached(), 0),
+        case("limited, a million netblocks, four totals", Positive, unreached(), NETBLOCKS),
+        case("over its total, dropped", Limited, reached(true), 0),
+        case("over its class, dropped", Limited, reached(false), 0),
+        alone("one account by itself, a million netblocks", "count_in_bucket", NETBLOCKS),
+        alone("LRU map of the kernel, one netblock", "count_in_lru", 0),
+        alone("LRU map of the kernel, a million netblocks", "count_in_lru", NETBLOCKS),
+    ]
+}
+
 /// The query as a frame.
 fn frame(case: &Case) -> Result<Frame> {
     let mut query = vec![0x12, 0x34, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(case.edns != Edns::None)];
@@ -181,6 +266,8 @@ struct Rig {
     loaded: Loaded,
     reader: Reader,
     lab: Ebpf,
+    config: maps::Config,
+    written: Written,
 }
 
 impl Rig {
@@ -206,15 +293,25 @@ impl Rig {
             }
             break (loaded, image);
         };
-        let mut rig = Self { loaded, reader: image.reader(), lab: programs::load(&PROGRAMS)? };
         let mut config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
         config.now_s = u64::from(NOW);
         config.seed = SEED;
         config.bucket_mask = u32::try_from(size.buckets - 1)?;
         config.payload_limit = u32::from(PAYLOAD);
         config.max_labels = image.max_labels();
-        rig.loaded.config.write(&config);
-        Ok(rig)
+        config.tick_ns = limiting::tick_ns()?;
+        let lab = programs::load(&PROGRAMS)?;
+        let reader = image.reader();
+        Ok(Self { loaded, reader, lab, config, written: Written::default() })
+    }
+
+    /// Limits as a case says.
+    fn limit(&mut self, limits: &Limits) -> Result<()> {
+        let Self { loaded, config, written, .. } = self;
+        let circumstances = Circumstances { tick_ns: config.tick_ns, qps: 0 };
+        written.write(loaded, limits, circumstances, config)?;
+        loaded.config.write(config);
+        Ok(())
     }
 
     fn run(mut self, cases: &[Case], repeat: u32) -> Result<Value> {
@@ -222,20 +319,21 @@ impl Rig {
         let mut rows = Vec::new();
         for case in cases {
             let frame = frame(case)?;
+            self.limit(&case.limits)?;
             self.ask(case, &frame)?;
             let reply = self.check(case, &frame)?;
             let grown = reply.is_some_and(|octets| octets != frame.encode().map_or(0, |f| f.len()));
             let (mut alone, mut net) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
                 let wrapper = self.time("finish", repeat)?;
-                let whole = self.time("serve", repeat)?;
+                let whole = self.time(case.program, repeat)?;
                 let undone = if grown { shrink.median() } else { 0.0 };
                 alone.push(wrapper);
                 net.push(whole - wrapper - undone);
             }
             rows.push(json!({
                 "case": case.title,
-                "names": case.names,
+                "names": case.names.max(case.sources),
                 "reply_octets": reply,
                 "wrapper_ns": Figures(alone).json(),
                 "net_ns": Figures(net).json(),
@@ -273,7 +371,8 @@ impl Rig {
     fn ask(&mut self, case: &Case, frame: &Frame) -> Result<()> {
         let names = Names { digits_at: zones::DIGITS_AT, count: case.names };
         let names = (case.names != 0).then_some(names);
-        programs::ask(&mut self.lab, &[programs::template_of(frame, names)?])?;
+        let template = programs::template_from(frame, names, case.sources)?;
+        programs::ask(&mut self.lab, &[template])?;
         programs::tell(&mut self.lab, &[(control::TEMPLATES, 1)])
     }
 
@@ -298,6 +397,15 @@ impl Rig {
     /// octets of the reply's frame, if there is one.
     fn check(&mut self, case: &Case, asked: &Frame) -> Result<Option<usize>> {
         const TIMES: u32 = 1000;
+        if case.program != "serve" {
+            let run = self.run_program(case.program, TIMES)?;
+            ensure!(run.action == Action::Tx, "{}: {:?}", case.title, run.action);
+            return Ok(None);
+        }
+        if case.outcome.is_dropped() {
+            // What is allowed at first.
+            self.run_program("serve", TIMES)?;
+        }
         let before = self.loaded.counters(XDP_COUNTERS)?;
         let run = self.run_program("serve", TIMES)?;
         let after = self.loaded.counters(XDP_COUNTERS)?;
@@ -305,13 +413,15 @@ impl Rig {
         let title = case.title;
         ensure!(counted == u64::from(TIMES), "{title}: {counted} of {TIMES} as expected");
         if !case.outcome.is_answered() {
-            ensure!(run.action == Action::Pass, "{title}: {:?}", run.action);
+            let expected = if case.outcome.is_dropped() { Action::Drop } else { Action::Pass };
+            ensure!(run.action == expected, "{title}: {:?}", run.action);
             ensure!(run.frame == asked.encode()?, "{title}: the frame was changed");
             return Ok(None);
         }
         ensure!(run.action == Action::Tx, "{title}: {:?}", run.action);
         let reply = Frame::decode(&run.frame).with_context(|| title.to_owned())?;
-        ensure!((reply.source, reply.destination) == (asked.destination, asked.source));
+        ensure!(reply.source == asked.destination);
+        ensure!(reply.destination == asked.source || case.sources != 0);
         let mut query = asked.payload.clone();
         if case.names != 0 {
             let digits = zones::DIGITS_AT..zones::DIGITS_AT + 8;

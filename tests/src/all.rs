@@ -67,6 +67,10 @@ const TESTS: &[Test] = &[
         run: limiting::each_class_has_its_rate_and_its_name,
     },
     Test {
+        name: "limiting::large_answers_cost_what_they_amplify",
+        run: limiting::large_answers_cost_what_they_amplify,
+    },
+    Test {
         name: "limiting::dry_run_counts_and_answers",
         run: limiting::dry_run_counts_and_answers,
     },

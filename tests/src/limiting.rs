@@ -211,6 +211,27 @@ pub fn each_class_has_its_rate_and_its_name() -> Result<Ended> {
     Ok(Ended::Passed)
 }
 
+/// What is charged is how much larger the response is than its query.
+pub fn large_answers_cost_what_they_amplify() -> Result<Ended> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    for (burst, amplification) in [(30, 0), (30, 1)] {
+        let mut limited = Limited::of(Policy { burst, amplification, slip: 0, ..five_each() })?;
+        let frame = asked(CLIENT, WWW, A)?.encode()?;
+        let (run, _) = limited.rig.run_counted(&frame)?;
+        let query = frame.len() - run.frame.len().min(42);
+        let response = run.frame.len() - 42;
+        ensure!(response > 2 * query, "{response} octets for {query} prove nothing");
+        let outcomes = limited.ask_times(burst as usize, CLIENT, WWW, A)?;
+        let answered = 1 + count(&outcomes, Outcome::Positive);
+        let most =
+            if amplification == 0 { burst as usize } else { burst as usize * query / response };
+        ensure!(answered <= most && answered + 1 >= most, "{answered} of {most}: {outcomes:?}");
+    }
+    Ok(Ended::Passed)
+}
+
 /// With `dry-run` the same is counted, and all is answered.
 pub fn dry_run_counts_and_answers() -> Result<Ended> {
     if let Some(obstacle) = obstacle() {

@@ -6,7 +6,7 @@
 pub const MAX_FRAME: usize = 352;
 
 /// Words of a [`Template`].
-const TEMPLATE_WORDS: usize = MAX_FRAME / 8 + 5;
+const TEMPLATE_WORDS: usize = MAX_FRAME / 8 + 7;
 
 /// A query to ask: the frame's octets from word 0 on, then the words named by [`template`].
 pub type Template = [u64; TEMPLATE_WORDS];
@@ -23,9 +23,18 @@ pub mod template {
     pub const NAMES: usize = LEN + 2;
     /// Where in the frame the UDP checksum stands.
     pub const CHECKSUM_AT: usize = LEN + 3;
-    /// One's-complement sum of pseudo-header and datagram with digits and checksum zero.
+    /// One's-complement sum of pseudo-header and datagram with digits, source address and checksum zero
+    /// where they change.
     pub const SUM: usize = LEN + 4;
+    /// How many netblocks of 256 IPv4 addresses queries come from, at random, from [`FIRST_SOURCE`](super::FIRST_SOURCE)
+    /// on; 0 for always the same address.
+    pub const SOURCES: usize = LEN + 5;
+    /// One's-complement sum of the IPv4 header with source address and checksum zero.
+    pub const HEADER_SUM: usize = LEN + 6;
 }
+
+/// The first address of the first netblock that queries come from if they come from many: 64.0.0.1.
+pub const FIRST_SOURCE: u32 = 0x4000_0001;
 
 /// How many templates there can be; one is drawn at random each time.
 pub const MAX_TEMPLATES: usize = 64;

@@ -20,6 +20,7 @@
 
 use core::net::IpAddr;
 
+use crate::limit::decide::Count;
 use crate::limit::policy::MAX_POLICIES;
 use crate::limit::{Class, Verdict};
 
@@ -280,6 +281,17 @@ pub struct Verdicts {
 const _: () = assert!(size_of::<Verdicts>() == ((Class::COUNT + 1) * 4 + 4 + 4) * 8);
 
 impl Verdicts {
+    /// Counts a decision.
+    pub fn count(&mut self, what: Count) {
+        match what {
+            Count::Class(class, verdict) => self.classes[class & PASSED][verdict.index()] += 1,
+            Count::Total(verdict) => self.totals[verdict.index()] += 1,
+            Count::Exempt => self.exempt += 1,
+            Count::BlockedPrefix => self.blocked_prefix += 1,
+            Count::BlockedName => self.blocked_name += 1,
+        }
+    }
+
     /// Adds what was counted elsewhere.
     pub fn add(&mut self, other: &Verdicts) {
         let places = self.classes.iter_mut().chain([&mut self.totals]);

@@ -9,17 +9,20 @@
 #![feature(asm_experimental_arch)]
 
 use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_xdp_adjust_tail};
 use aya_ebpf::macros::{map, xdp};
-use aya_ebpf::maps::{Array, PerCpuArray, ProgramArray};
+use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
 use core::arch::asm;
 use xdp_common::checksum::{add_u64, at, fold};
 use xdp_common::lab::{
-    BURST, MAX_FRAME, MAX_TEMPLATES, Template, control, counter, digits, template,
+    BURST, FIRST_SOURCE, MAX_FRAME, MAX_TEMPLATES, Template, control, counter, digits, template,
 };
 use xdp_common::launder::forget;
+use xdp_common::limit::table::{SLOTS, Slots, key};
+use xdp_common::maps::RATE_BUCKETS;
 
 #[map]
 static TEMPLATES: Array<Template> = Array::with_max_entries(MAX_TEMPLATES as u32, 0);
@@ -29,6 +32,11 @@ static CONTROL: Array<[u64; control::WORDS]> = Array::with_max_entries(1, 0);
 static COUNTERS: PerCpuArray<[u64; counter::WORDS]> = PerCpuArray::with_max_entries(1, 0);
 #[map]
 static STATE: PerCpuArray<State> = PerCpuArray::with_max_entries(1, 0);
+/// Netblocks as a map of the kernel's counts them, and one of ours; both for as many.
+#[map]
+static LRU: LruHashMap<u32, u64> = LruHashMap::with_max_entries(RATE_BUCKETS * SLOTS as u32, 0);
+#[map]
+static BUCKETS: Array<Slots> = Array::with_max_entries(RATE_BUCKETS, BPF_F_MMAPABLE);
 /// What `measure` calls.
 #[map]
 static MEASURED: ProgramArray = ProgramArray::with_max_entries(1, 0);
@@ -55,6 +63,8 @@ const MAX_SHRINKS: u64 = 16;
 
 /// Octets that the ethertype, IPv4 and UDP headers take.
 const IPV4_AT: usize = 14;
+const HEADER_CHECKSUM_AT: usize = IPV4_AT + 10;
+const SOURCE_AT: usize = IPV4_AT + 12;
 const UDP_AT: usize = IPV4_AT + 20;
 const DNS_AT: usize = UDP_AT + 8;
 /// Port 53 and ethertype IPv4 as they lie in memory.
@@ -136,6 +146,7 @@ fn ask(context: &XdpContext, control: &[u64; control::WORDS], state: &mut State)
         (to as *mut u64).write_unaligned(word);
     }
 
+    let mut sum = query[template::SUM];
     let digits_at = query[template::DIGITS_AT] as usize & 0x1ff;
     if digits_at != 0 {
         let name = (((random >> 16) & 0xffff_ffff) * query[template::NAMES]) >> 32;
@@ -143,7 +154,22 @@ fn ask(context: &XdpContext, control: &[u64; control::WORDS], state: &mut State)
         let to = place(context, digits_at, 8)?;
         // SAFETY: inside the packet, by the check in `place`.
         unsafe { (to as *mut u64).write_unaligned(word) };
-        let sum = query[template::SUM] + at(digits_at, fold(add_u64(0, word)));
+        sum += at(digits_at, fold(add_u64(0, word)));
+    }
+    let sources = query[template::SOURCES];
+    if sources != 0 {
+        let number = (((random >> 24) & 0xffff_ffff) * sources) >> 32;
+        let source = FIRST_SOURCE.wrapping_add((number as u32) << 8).to_be();
+        let to = place(context, SOURCE_AT, 4)?;
+        // SAFETY: as above.
+        unsafe { (to as *mut u32).write_unaligned(source) };
+        let checksum = !fold(query[template::HEADER_SUM] + source as u64);
+        let to = place(context, HEADER_CHECKSUM_AT, 2)?;
+        // SAFETY: as above.
+        unsafe { (to as *mut u16).write_unaligned(checksum) };
+        sum += source as u64;
+    }
+    if digits_at != 0 || sources != 0 {
         let checksum = match !fold(sum) {
             0 => 0xffff,
             checksum => checksum,
@@ -193,6 +219,41 @@ pub fn regrow(context: XdpContext) -> u32 {
         shrinks += 1;
     }
     forget(&mut state.slot, shrinks);
+    XDP_TX
+}
+
+/// The netblock that a query comes from.
+#[inline(always)]
+fn netblock(context: &XdpContext) -> Option<u32> {
+    let from = place(context, SOURCE_AT, 4)?;
+    // SAFETY: inside the packet, by the check in `place`.
+    Some(unsafe { (from as *const u32).read_unaligned() } & 0x00ff_ffff)
+}
+
+/// Counts a query's netblock in a map as the kernel has it: what the limiter would cost with one of those.
+#[xdp]
+pub fn count_in_lru(context: XdpContext) -> u32 {
+    let Some(netblock) = netblock(&context) else { return XDP_ABORTED };
+    if let Some(count) = LRU.get_ptr_mut(&netblock) {
+        // SAFETY: the pointer is the map's; other CPUs may write the word too, and nobody minds.
+        unsafe { *count += 1 };
+    } else if LRU.insert(&netblock, &1, 0).is_err() {
+        return XDP_ABORTED;
+    }
+    XDP_TX
+}
+
+/// Counts it in an array of buckets, as the limiter does: the memory that it touches, without what it computes.
+#[xdp]
+pub fn count_in_bucket(context: XdpContext) -> u32 {
+    let Some(netblock) = netblock(&context) else { return XDP_ABORTED };
+    let hash = key(0, [0, netblock as u64], 0);
+    let Some(bucket) = BUCKETS.get_ptr_mut(hash as u32 & (RATE_BUCKETS - 1)) else {
+        return XDP_ABORTED;
+    };
+    let place = pinned((hash >> 32) as usize) & (SLOTS - 1);
+    // SAFETY: the place lies inside the bucket, by the mask.
+    unsafe { *bucket.cast::<u64>().add(place) += 1 };
     XDP_TX
 }
 

@@ -204,7 +204,17 @@ fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
     };
     let class = forget(&mut scratch.slots[0], class as u64) as usize;
     let name = forget(&mut scratch.slots[1], name);
-    let said = Said { class, name, weight: WEIGHT_ONE, policy: recall(&listed.policy) };
+    let policy = recall(&listed.policy);
+    let weight = match limiter.rules(policy) {
+        Some(rules) if rules.amplification != 0 && !is_passed => {
+            let limit = scratch.query.payload_limit(maps.config().payload_limit as usize);
+            let response = plan::octets(&maps, scratch, limit);
+            decide::weight(rules, response, scratch.layers.message_len())
+        }
+        _ => WEIGHT_ONE,
+    };
+    let weight = forget(&mut scratch.slots[2], weight);
+    let said = Said { class, name, weight, policy };
     match decide::respond(&limiter, &client, &said, &mut scratch.limit) {
         Verdict::Answer | Verdict::Leak if is_passed => return Err(Unsent::Passed(outcome)),
         Verdict::Answer | Verdict::Leak => {}

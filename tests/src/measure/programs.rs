@@ -1,12 +1,15 @@
 //! The programs of `xdp-ebpf/src/bench.rs`, and what they are told.
 
-use std::fs;
+use std::{fs, net::Ipv4Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, EbpfLoader, maps::Array, programs::Xdp};
 use xdp_common::lab::{MAX_FRAME, MAX_TEMPLATES, Template, control, template};
 
 use crate::{frames::Frame, prog_test_run};
+
+/// Where the checksum of the IPv4 header stands in a frame without tags.
+const HEADER_CHECKSUM_AT: usize = 14 + 10;
 
 /// Names that are asked for at random: they differ in eight hexadecimal digits.
 #[derive(Clone, Copy, Debug)]
@@ -58,6 +61,11 @@ pub fn ask(ebpf: &mut Ebpf, templates: &[Template]) -> Result<()> {
 
 /// A query over IPv4 or IPv6 as the programs write it.
 pub fn template_of(frame: &Frame, names: Option<Names>) -> Result<Template> {
+    template_from(frame, names, 0)
+}
+
+/// The same; over IPv4 it may come from any of `sources` netblocks, or with 0 from its own address.
+pub fn template_from(frame: &Frame, names: Option<Names>, sources: u32) -> Result<Template> {
     let octets = frame.encode()?;
     ensure!(octets.len() <= MAX_FRAME, "the query is too long for a template");
     let mut words: Template = [0; _];
@@ -67,17 +75,23 @@ pub fn template_of(frame: &Frame, names: Option<Names>) -> Result<Template> {
         *word = u64::from_le_bytes(padded);
     }
     words[template::LEN] = octets.len() as u64;
+    let message_at = octets.len() - frame.payload.len();
+    // The same frame with zero where something changes, and its checksums undone.
+    let mut without = frame.clone();
     if let Some(names) = names {
-        let message_at = octets.len() - frame.payload.len();
         words[template::DIGITS_AT] = (message_at + names.digits_at) as u64;
         words[template::NAMES] = u64::from(names.count);
-        words[template::CHECKSUM_AT] = (message_at - 2) as u64;
-        // The checksum of the same datagram with the digits zero, undone.
-        let mut without = frame.clone();
         without.payload[names.digits_at..][..8].fill(0);
-        let encoded = without.encode()?;
-        let checksum = [encoded[message_at - 2], encoded[message_at - 1]];
-        words[template::SUM] = u64::from(!u16::from_le_bytes(checksum));
     }
+    if sources != 0 {
+        ensure!(frame.source.is_ipv4(), "many netblocks are IPv4's");
+        words[template::SOURCES] = u64::from(sources);
+        without.source.set_ip(Ipv4Addr::UNSPECIFIED.into());
+    }
+    let encoded = without.encode()?;
+    let undone = |at: usize| u64::from(!u16::from_le_bytes([encoded[at], encoded[at + 1]]));
+    words[template::CHECKSUM_AT] = (message_at - 2) as u64;
+    words[template::SUM] = undone(message_at - 2);
+    words[template::HEADER_SUM] = undone(HEADER_CHECKSUM_AT);
     Ok(words)
 }

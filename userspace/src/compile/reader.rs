@@ -9,6 +9,7 @@ use xdp_common::dns::name::MAX_LABELS;
 use xdp_common::engine::{self, Limits};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
+use xdp_common::limit::account::{self, Account};
 use xdp_common::{Outcome, Scratch};
 
 use super::{MAX_TCP_MESSAGE, Memory};
@@ -29,12 +30,14 @@ pub struct Reader {
 struct Worker {
     scratch: Box<Scratch>,
     message: Box<[u8]>,
+    account: Account,
 }
 
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::new(Worker {
         scratch: Box::default(),
         message: vec![0; MAX_TCP_MESSAGE].into(),
+        account: Account::default(),
     });
 }
 
@@ -91,19 +94,28 @@ impl Reader {
         })
     }
 
+    /// What of the answer that this thread was given last the rate limiter counts together.
+    pub fn account(&self) -> Account {
+        WORKER.with_borrow(|worker| worker.account)
+    }
+
     fn attempt(
         &self,
         query: &[u8],
         limits: &Limits,
-        Worker { scratch, message }: &mut Worker,
+        Worker { scratch, message, account }: &mut Worker,
         response: &mut Vec<u8>,
     ) -> Outcome {
         response.clear();
+        *account = Account::default();
         message[..query.len()].copy_from_slice(query);
         let mut frame = SliceFrame::new(message, query.len());
         let outcome = engine::respond(self, &mut frame, query.len(), limits, scratch);
         if outcome.is_answered() {
             response.extend_from_slice(frame.octets());
+            let class = account::class(scratch, scratch.plan.outcome as usize);
+            let name = account::name(self, scratch, class).unwrap_or_default();
+            *account = Account { class: class as u32, name };
         }
         outcome
     }

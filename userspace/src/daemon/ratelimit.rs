@@ -18,7 +18,8 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use toml::Table;
-use xdp_common::maps;
+use xdp_common::limit::Limited;
+use xdp_common::{Outcome, maps};
 
 use super::{Daemon, lock};
 use crate::config::Config;
@@ -161,12 +162,24 @@ impl Daemon {
             let of_tcx = counters.get(&format!("{}{name}", maps::TCX_PREFIX));
             counters.get(name).unwrap_or(&0) + of_tcx.unwrap_or(&0)
         };
-        lock(&self.limits).minute.tick(sum("octets_in"), sum("octets_out"));
+        let of_xdp = Outcome::ALL.iter().map(|outcome| sum(outcome.word())).sum();
+        let mut limits = lock(&self.limits);
+        limits.minute.tick(
+            sum("octets_in"),
+            sum("octets_out"),
+            self.stats.udp_messages().max(of_xdp),
+        );
+        let policies = limits.limits.overrides.values().chain([&limits.limits.policy]);
+        if policies.into_iter().any(|policy| policy.qps_scale != 0) {
+            self.shared.limiter().set(&limits.limits, limits.minute.qps());
+        }
     }
 
-    /// What was decided by name, in XDP.
+    /// What was decided by name, by XDP and by the sockets.
     pub(super) fn decisions(&self) -> BTreeMap<String, u64> {
-        figures::decisions(&lock(&self.plane).verdicts())
+        let mut verdicts = lock(&self.plane).verdicts();
+        verdicts.add(&self.shared.limiter().verdicts());
+        figures::decisions(&verdicts)
     }
 
     /// Puts in effect what the layers say.
@@ -175,8 +188,15 @@ impl Daemon {
         lock(&self.plane)
             .set_limits(&compiled)
             .map_err(|error| Failure::new("ratelimit", format!("{error:#}")))?;
+        // The sockets' own limiter cannot refuse.
+        self.shared.limiter().set(&compiled, limits.minute.qps());
         limits.limits = compiled;
         Ok(())
+    }
+
+    /// The netblocks that are limited, by XDP and by the sockets together.
+    fn limited(&self) -> Vec<Limited> {
+        figures::joined(lock(&self.plane).limited(), self.shared.limiter().limited())
     }
 
     /// Puts in effect what a configuration says that was read again.
@@ -188,22 +208,21 @@ impl Daemon {
 
     /// Does what the control socket asks for.
     pub(super) fn rate_limit(&self, request: RateLimitAction) -> Result<Value, Failure> {
-        // One change at a time, also with reloads.
-        let _change = lock(&self.change);
+        // Not behind `change`: zones may take minutes to load.
         let mut limits = lock(&self.limits);
         match request {
             RateLimitAction::Show => report::show(&limits),
             RateLimitAction::ExemptList => Ok(report::exempt(&limits)),
             RateLimitAction::BlockList => Ok(report::blocks(&limits)),
             RateLimitAction::Top => {
-                let limited = lock(&self.plane).limited();
+                let limited = self.limited();
                 let mut top = report::top(&limits, &limited, now_s());
                 top["decisions"] = json!(self.decisions());
                 top["worst_amplification"] = json!(limits.minute.worst());
                 Ok(top)
             }
             RateLimitAction::Explain { prefix } => {
-                let limited = lock(&self.plane).limited();
+                let limited = self.limited();
                 report::explain(&limits, &prefix, &limited, now_s())
             }
             RateLimitAction::Set { settings, save } => {

@@ -1,24 +1,21 @@
 //! What the limiter is told, in its maps.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
 use anyhow::{Context, bail};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapError};
-use ipnet::IpNet;
 use nix::time::{ClockId, clock_getres};
 use xdp_common::dns::name::hash;
 use xdp_common::limit::account::MAX_DEPTH;
 use xdp_common::limit::list::flag;
-use xdp_common::limit::netblock::MAPPED_BITS;
 use xdp_common::limit::policy::{Circumstances, MAX_POLICIES};
-use xdp_common::limit::{ListEntry, Mode, NameEntry, Rules};
-use xdp_common::maps::{self, limits};
+use xdp_common::limit::{ListEntry, NameEntry, Rules};
+use xdp_common::maps;
 
 use super::load::Loaded;
 use super::memory::Value;
-use crate::server::limits::Limits;
+use crate::server::limits::{Limits, Prefixes};
 use crate::zone::Name;
 
 /// What stands in the maps.
@@ -28,9 +25,6 @@ pub struct Written {
     block: Prefixes,
     names: BTreeMap<u64, NameEntry>,
 }
-
-/// Prefixes as the maps have them: length in bits as IPv6, and octets.
-type Prefixes = BTreeMap<(u32, [u8; 16]), ListEntry>;
 
 impl Written {
     /// Brings the maps from what stands in them to what `limits` says, and puts into `config` what the programs
@@ -44,8 +38,8 @@ impl Written {
         config: &mut maps::Config,
     ) -> anyhow::Result<()> {
         let names = names(limits, config.seed)?;
-        set_prefixes(loaded, maps::EXEMPT, &mut self.exempt, exempt(limits))?;
-        set_prefixes(loaded, maps::BLOCK, &mut self.block, block(limits))?;
+        set_prefixes(loaded, maps::EXEMPT, &mut self.exempt, limits.exempt_prefixes())?;
+        set_prefixes(loaded, maps::BLOCK, &mut self.block, limits.blocked_prefixes())?;
         let mut map = HashMap::<_, u64, Value<NameEntry>>::try_from(loaded.map_mut(maps::NAMES)?)?;
         for (hash, entry) in &names {
             if self.names.get(hash) != Some(entry) {
@@ -62,7 +56,7 @@ impl Written {
                 .context("writing a policy")?;
         }
         config.policies_at = at;
-        config.limits = bits(limits);
+        config.limits = limits.bits();
         config.name_depths = depths(limits);
         Ok(())
     }
@@ -70,8 +64,8 @@ impl Written {
     /// Removes from the maps what is not wanted any more.
     pub fn clear(&mut self, loaded: &mut Loaded, limits: &Limits, seed: u64) -> anyhow::Result<()> {
         let names = names(limits, seed)?;
-        clear_prefixes(loaded, maps::EXEMPT, &mut self.exempt, &exempt(limits))?;
-        clear_prefixes(loaded, maps::BLOCK, &mut self.block, &block(limits))?;
+        clear_prefixes(loaded, maps::EXEMPT, &mut self.exempt, &limits.exempt_prefixes())?;
+        clear_prefixes(loaded, maps::BLOCK, &mut self.block, &limits.blocked_prefixes())?;
         let mut map = HashMap::<_, u64, Value<NameEntry>>::try_from(loaded.map_mut(maps::NAMES)?)?;
         for hash in unwanted(&self.names, &names) {
             is_gone(map.remove(&hash)).context("clearing the map of names")?;
@@ -128,32 +122,6 @@ fn clear_prefixes(
     Ok(())
 }
 
-fn exempt(limits: &Limits) -> Prefixes {
-    let entry = |until: &u64| ListEntry { expires_s: *until, ..ListEntry::default() };
-    limits.exempt.iter().map(|(net, until)| (prefix(*net), entry(until))).collect()
-}
-
-fn block(limits: &Limits) -> Prefixes {
-    limits
-        .block
-        .iter()
-        .map(|(net, block)| {
-            let flags = flag::BLOCK | if block.dry_run { flag::DRY_RUN } else { 0 };
-            (prefix(*net), ListEntry { expires_s: block.until, flags, reserved: 0 })
-        })
-        .collect()
-}
-
-/// A prefix as the maps have it.
-fn prefix(net: IpNet) -> (u32, [u8; 16]) {
-    match net.network() {
-        IpAddr::V4(address) => {
-            (u32::from(net.prefix_len()) + MAPPED_BITS, address.to_ipv6_mapped().octets())
-        }
-        IpAddr::V6(address) => (u32::from(net.prefix_len()), address.octets()),
-    }
-}
-
 /// Names by their hashes.
 fn names(limits: &Limits, seed: u64) -> anyhow::Result<BTreeMap<u64, NameEntry>> {
     let mut names = BTreeMap::new();
@@ -163,7 +131,7 @@ fn names(limits: &Limits, seed: u64) -> anyhow::Result<BTreeMap<u64, NameEntry>>
     }
     for (name, block) in &limits.block_names {
         let entry: &mut NameEntry = names.entry(hash_of(name, seed)?).or_default();
-        entry.flags |= flag::BLOCK | if block.dry_run { flag::DRY_RUN } else { 0 };
+        entry.flags |= block.entry().flags;
         entry.expires_s = block.until;
     }
     Ok(names)
@@ -183,22 +151,6 @@ fn hash_of(name: &Name, seed: u64) -> anyhow::Result<u64> {
 fn depths(limits: &Limits) -> u32 {
     let names = limits.overrides.keys().chain(limits.block_names.keys());
     names.fold(0, |depths, name| depths | 1 << name.label_count().min(MAX_DEPTH))
-}
-
-/// What there is to look at.
-fn bits(limits: &Limits) -> u32 {
-    let policies = [&limits.policy].into_iter().chain(limits.overrides.values());
-    let is_limiting = policies.into_iter().any(|policy| policy.mode != Mode::Off as u32);
-    let has_names = !limits.overrides.is_empty() || !limits.block_names.is_empty();
-    [
-        (limits::RATES, is_limiting),
-        (limits::BLOCK, !limits.block.is_empty()),
-        (limits::EXEMPT, !limits.exempt.is_empty()),
-        (limits::NAMES, has_names),
-    ]
-    .into_iter()
-    .filter(|(_, is_there)| *is_there)
-    .fold(0, |bits, (bit, _)| bits | bit)
 }
 
 /// Nanoseconds in a jiffy: the resolution of the clocks that only ticks move (clock_getres(2)).

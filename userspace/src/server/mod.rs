@@ -5,9 +5,10 @@
 //! | answer one message | [`responder::respond`] |
 //! | hold what is served right now | [`Served`], [`Shared`] |
 //! | run the sockets | [`udp::serve`], [`tcp::serve`] |
-//! | say what is limited | [`limits::Limits`] |
+//! | say what is limited, and limit it | [`limits::Limits`], [`limiter::Limiter`] |
 //! | count | [`stats::Stats`] |
 
+pub mod limiter;
 pub mod limits;
 pub mod message;
 pub mod responder;
@@ -21,12 +22,15 @@ pub mod testing;
 mod tests;
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
 use xdp_common::Outcome;
+use xdp_common::limit::account::Account;
 
+use self::limiter::Limiter;
 use crate::compile::Reader;
 use crate::zone::{Name, Zone, name};
 
@@ -41,6 +45,11 @@ pub trait Engine: Send + Sync {
         now: u32,
         response: &mut Vec<u8>,
     ) -> Outcome;
+
+    /// What of the answer that this thread was given last the rate limiter counts together.
+    fn account(&self) -> Account {
+        Account::default()
+    }
 }
 
 impl Engine for Reader {
@@ -53,6 +62,10 @@ impl Engine for Reader {
         response: &mut Vec<u8>,
     ) -> Outcome {
         Reader::answer(self, query, over_tcp, limit, now, response)
+    }
+
+    fn account(&self) -> Account {
+        Reader::account(self)
     }
 }
 
@@ -124,22 +137,32 @@ impl ServedZone {
 }
 
 /// The place where what is served is exchanged whole.
-pub struct Shared(RwLock<Arc<Served>>);
+pub struct Shared {
+    served: RwLock<Arc<Served>>,
+    limiter: Limiter,
+}
 
 impl Shared {
-    /// Starts with `served`.
+    /// Starts with `served`, and limits nothing.
     pub fn new(served: Served) -> Shared {
-        Shared(RwLock::new(Arc::new(served)))
+        // Randomly keyed by the standard library, which needs no error here.
+        let seed = RandomState::new().hash_one(0);
+        Shared { served: RwLock::new(Arc::new(served)), limiter: Limiter::new(seed) }
+    }
+
+    /// Who limits what is sent over UDP.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
     }
 
     /// What is served now. The lock is held for the copy of a pointer.
     pub fn get(&self) -> Arc<Served> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Serves `served` from the next message on.
     pub fn set(&self, served: Served) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
     }
 }
 

@@ -11,9 +11,15 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
+use xdp_common::Outcome;
+use xdp_common::limit::account::Account;
+use xdp_common::limit::{Class, Verdict};
+
+use super::message::{Query, Rcode};
 use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
 use super::{Shared, now};
+use crate::zone::Rtype;
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
 /// system may give less to who is not root (net.core.rmem_max).
@@ -21,6 +27,9 @@ const SOCKET_BUFFER: usize = 4 << 20;
 
 /// The largest datagram (RFC 768: a 16-bit length).
 const MAX_DATAGRAM: usize = 65535;
+
+/// The payload size that a slip announces, in octets (DNS flag day 2020).
+const PAYLOAD: u16 = 1232;
 
 /// How long a socket rests after the system failed to receive, so that a lasting failure does not
 /// take a whole core.
@@ -76,11 +85,70 @@ pub async fn serve(
                 continue;
             }
         };
-        let served = shared.get();
-        let query = &message[..len];
-        let reply = respond(&served, &stats, query, client, Transport::Udp, now(), &mut response);
-        if matches!(reply, Reply::Response) && socket.send_to(&response, client).await.is_err() {
+        let is_sent = answer(&shared, &stats, &message[..len], client, &mut response);
+        if is_sent && socket.send_to(&response, client).await.is_err() {
             stats.udp_send_failed.fetch_add(1, Relaxed);
         }
     }
+}
+
+/// Answers one message, as far as the rate limiter lets: says whether there is a response to send.
+pub fn answer(
+    shared: &Shared,
+    stats: &Stats,
+    query: &[u8],
+    client: SocketAddr,
+    response: &mut Vec<u8>,
+) -> bool {
+    let limiter = shared.limiter();
+    let moment = limiter.now();
+    if let Err(outcome) = limiter.arrive(client.ip(), moment) {
+        stats.outcome(Transport::Udp, outcome);
+        return false;
+    }
+    let served = shared.get();
+    let reply = respond(&served, stats, query, client, Transport::Udp, now(), response);
+    if !matches!(reply, Reply::Response) {
+        return false;
+    }
+    let Some(asked) = Query::read(query) else { return true };
+    let account = account_of(&asked, served.engine.account(), response);
+    let qname = asked.question.map_or(vec![0], |question| question.name.to_ascii_lowercase());
+    let lens = (query.len(), response.len());
+    match limiter.respond(client.ip(), &qname, account, lens.0, lens.1, moment) {
+        Ok(Verdict::Slip) => {
+            stats.outcome(Transport::Udp, Outcome::Slipped);
+            slip(&asked, response);
+            true
+        }
+        Ok(_) => true,
+        Err(outcome) => {
+            stats.outcome(Transport::Udp, outcome);
+            false
+        }
+    }
+}
+
+/// What of a response is counted together: the engine knows of its own, errors are plain code's.
+fn account_of(query: &Query<'_>, engine: Account, response: &[u8]) -> Account {
+    const NXDOMAIN: u8 = 3;
+    let rcode = response.get(3).map_or(0, |octet| octet & 0x0f);
+    let is_error = rcode != 0 && rcode != NXDOMAIN;
+    if is_error {
+        return Account { class: Class::Error as u32, name: 0 };
+    }
+    match query.question {
+        Some(question) if question.rtype == Rtype::ANY => {
+            Account { class: Class::Any as u32, ..engine }
+        }
+        _ => engine,
+    }
+}
+
+/// Puts TC=1 and no record in the place of a response: no larger than the query.
+fn slip(query: &Query<'_>, response: &mut Vec<u8>) {
+    let rcode = Rcode(u16::from(response[3] & 0x0f));
+    query.begin(rcode, response[2] & 0x04 != 0, response);
+    response[2] |= 0x02;
+    query.finish(rcode, PAYLOAD, None, response);
 }

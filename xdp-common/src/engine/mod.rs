@@ -66,6 +66,7 @@ fn answer<S: Store, F: Frame>(
         let step = exact::first(scratch, found);
         deny::run(store, scratch, step)?
     };
+    scratch.plan.outcome = outcome.index() as u32;
     let limit = if limits.over_udp {
         scratch.query.payload_limit(limits.response)
     } else {

@@ -241,6 +241,29 @@ pub fn measure<S: Store>(
     Ok(total)
 }
 
+/// Octets of the planned message, or of its question alone if it is larger than `limit`: what a response costs, before
+/// [`measure`] gives every piece its place.
+#[inline(always)]
+pub fn octets<S: Store>(store: &S, scratch: &mut Scratch, limit: usize) -> usize {
+    let dnssec = scratch.query.dnssec();
+    let name_len = recall(&scratch.query.name_len) as usize & 0xff;
+    let head = HEADER_LEN + name_len + QUESTION_TAIL_LEN + scratch.query.opt() * edns::OPT_LEN;
+    let count = recall(&scratch.plan.count) as usize;
+    let (mut total, mut index) = (head, 0);
+    while index < S::MAX_PIECES {
+        if index >= count {
+            break;
+        }
+        let address = scratch.plan.parts[index].address;
+        if let Some(piece) = piece_of(store, &scratch.synthesis, address) {
+            total += piece.len(dnssec);
+        }
+        index += 1;
+    }
+    let total = forget(&mut scratch.slots[0], total as u64) as usize & 0xf_ffff;
+    if total > limit { head } else { total }
+}
+
 /// Whether writing the piece takes more steps than this host of the engine takes. It is asked before
 /// anything is edited, so that the packet can be passed up whole.
 #[inline(always)]

@@ -12,6 +12,16 @@ use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
 use crate::scratch::Scratch;
 
+/// What of a response is counted together.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Account {
+    /// The [`Class::index`].
+    pub class: u32,
+    /// What stands for the name and the type.
+    pub name: u64,
+}
+
 /// The [`Class::index`] of a planned response, given the place of its outcome.
 #[inline(always)]
 pub fn class(scratch: &mut Scratch, outcome: usize) -> usize {

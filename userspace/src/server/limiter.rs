@@ -1,0 +1,364 @@
+//! The daemon's own limiter, for what its sockets answer over UDP: the decisions of
+//! [`xdp_common::limit::decide`] over memory of its own. Over TCP nobody is limited by it: who has completed a
+//! handshake is who he says.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use xdp_common::Outcome;
+use xdp_common::limit::account::{Account, Listed};
+use xdp_common::limit::decide::{self, Client, Count, Said, Sighting, State, weight};
+use xdp_common::limit::list::flag;
+use xdp_common::limit::policy::Circumstances;
+use xdp_common::limit::table::{SLOTS, Table, UNIT_NS};
+use xdp_common::limit::{Limited, ListEntry, Rules, Verdict};
+use xdp_common::maps::{LIMITED_COUNT, Verdicts, address_words, limits};
+
+use super::limits::{Limits, Prefixes, longest};
+use crate::zone::{Name, name};
+
+/// Buckets of the table, a power of two: 1 MiB, 131,072 accounts. Sockets take a tenth of the queries that XDP does.
+const BUCKETS: usize = 1 << 14;
+
+/// A moment, as the limiter counts time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moment {
+    /// In units of [`UNIT_NS`] since any beginning.
+    pub units: u64,
+    /// In seconds since 1970.
+    pub seconds: u64,
+}
+
+/// Accounts, policies and lists; shared by all sockets.
+pub struct Limiter {
+    buckets: Box<[[AtomicU64; SLOTS]]>,
+    seed: u64,
+    start: Instant,
+    told: RwLock<Arc<Told>>,
+    verdicts: Mutex<Verdicts>,
+    limited: Mutex<Box<[Limited]>>,
+}
+
+/// What is limited, as the decisions need it.
+#[derive(Default)]
+struct Told {
+    bits: u32,
+    /// The default policy, and those of names in their order.
+    rules: Vec<Rules>,
+    exempt: Prefixes,
+    block: Prefixes,
+    limits: Limits,
+}
+
+thread_local! {
+    static STATE: RefCell<State> = const { RefCell::new(State::new()) };
+}
+
+impl Limiter {
+    /// Limits nothing yet. `seed` is a secret: who knows it can choose netblocks that share an account.
+    pub fn new(seed: u64) -> Limiter {
+        let empty = || [const { AtomicU64::new(0) }; SLOTS];
+        Limiter {
+            buckets: (0..BUCKETS).map(|_| empty()).collect(),
+            seed,
+            start: Instant::now(),
+            told: RwLock::default(),
+            verdicts: Mutex::default(),
+            limited: Mutex::new(vec![Limited::default(); LIMITED_COUNT as usize].into()),
+        }
+    }
+
+    /// Limits from now on as this says. `qps` is how many queries a second come, for policies that are scaled by
+    /// it.
+    pub fn set(&self, limits: &Limits, qps: u64) {
+        // The clock of the host does not tick.
+        let circumstances = Circumstances { tick_ns: 0, qps };
+        let policies = [&limits.policy].into_iter().chain(limits.overrides.values());
+        let told = Told {
+            bits: limits.bits(),
+            rules: policies.map(|policy| Rules::new(policy, circumstances)).collect(),
+            exempt: limits.exempt_prefixes(),
+            block: limits.blocked_prefixes(),
+            limits: limits.clone(),
+        };
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(told);
+    }
+
+    /// Now.
+    pub fn now(&self) -> Moment {
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH);
+        Moment {
+            // Later than any account that was never used is paid back.
+            units: 1 + self.start.elapsed().as_nanos() as u64 / UNIT_NS,
+            seconds: seconds.map_or(0, |since| since.as_secs()),
+        }
+    }
+
+    /// Decides whether a query is taken on, before it is read.
+    pub fn arrive(&self, client: IpAddr, now: Moment) -> Result<(), Outcome> {
+        let view = self.view(now);
+        if view.told.bits == 0 {
+            return Ok(());
+        }
+        STATE.with_borrow_mut(|state| decide::arrive(&view, &who(client), || true, state))
+    }
+
+    /// Decides whether the response to a query that was taken on is sent; both by the same thread, with no other
+    /// query between. `qname` is the lower-case name of the question, `query` and `response` are octets.
+    pub fn respond(
+        &self,
+        client: IpAddr,
+        qname: &[u8],
+        account: Account,
+        query: usize,
+        response: usize,
+        now: Moment,
+    ) -> Result<Verdict, Outcome> {
+        let view = self.view(now);
+        if view.told.bits == 0 {
+            return Ok(Verdict::Answer);
+        }
+        let listed = view.told.listed(qname, now.seconds);
+        if listed.block != 0 {
+            decide::Limiter::count(&view, Count::BlockedName);
+            if listed.block & flag::DRY_RUN == 0 {
+                return Err(Outcome::Blocked);
+            }
+        }
+        let Some(rules) = view.told.rules.get(listed.policy as usize) else {
+            return Ok(Verdict::Answer);
+        };
+        let said = Said {
+            class: account.class as usize,
+            name: account.name,
+            weight: weight(rules, response, query),
+            policy: listed.policy,
+        };
+        let decide = |state: &mut State| decide::respond(&view, &who(client), &said, state);
+        match STATE.with_borrow_mut(decide) {
+            Verdict::Drop => Err(Outcome::Limited),
+            verdict => Ok(verdict),
+        }
+    }
+
+    /// What was decided.
+    pub fn verdicts(&self) -> Verdicts {
+        *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The netblocks that are limited, or were some seconds ago.
+    pub fn limited(&self) -> Vec<Limited> {
+        let limited = self.limited.lock().unwrap_or_else(PoisonError::into_inner);
+        limited.iter().filter(|entry| entry.votes != 0).copied().collect()
+    }
+
+    fn view(&self, now: Moment) -> View<'_> {
+        let told = Arc::clone(&self.told.read().unwrap_or_else(PoisonError::into_inner));
+        View { limiter: self, told, now }
+    }
+}
+
+fn who(client: IpAddr) -> Client {
+    let client = client.to_canonical();
+    Client { source: address_words(client), family: usize::from(client.is_ipv6()) }
+}
+
+impl Told {
+    /// What is listed for a lower-case name: any block above it, the policy of the longest name.
+    fn listed(&self, qname: &[u8], now_s: u64) -> Listed {
+        let mut listed = Listed { block: 0, policy: 0 };
+        if self.bits & limits::NAMES == 0 {
+            return listed;
+        }
+        let mut suffix = Some(qname);
+        while let Some(wire) = suffix {
+            suffix = name::parent(wire);
+            let Some(name) = Name::from_wire(wire) else { break };
+            if let Some(block) = self.limits.block_names.get(&name)
+                && block.entry().holds(now_s)
+            {
+                listed.block |= block.entry().flags;
+            }
+            if listed.policy == 0
+                && let Some(place) = self.limits.overrides.keys().position(|key| *key == name)
+            {
+                listed.policy = place as u32 + 1;
+            }
+        }
+        listed
+    }
+}
+
+/// The limiter at one moment.
+struct View<'a> {
+    limiter: &'a Limiter,
+    told: Arc<Told>,
+    now: Moment,
+}
+
+impl Table for View<'_> {
+    type Bucket = usize;
+
+    fn bucket(&self, hash: u64) -> Option<usize> {
+        Some(hash as usize & (BUCKETS - 1))
+    }
+
+    fn load(&self, bucket: usize, slot: usize) -> u64 {
+        self.limiter.buckets[bucket][slot].load(Relaxed)
+    }
+
+    fn exchange(&self, bucket: usize, slot: usize, old: u64, new: u64) -> bool {
+        let account = &self.limiter.buckets[bucket][slot];
+        account.compare_exchange(old, new, Relaxed, Relaxed).is_ok()
+    }
+}
+
+impl decide::Limiter for View<'_> {
+    fn limits(&self) -> u32 {
+        self.told.bits
+    }
+
+    fn seed(&self) -> u64 {
+        self.limiter.seed
+    }
+
+    fn now(&self) -> u64 {
+        self.now.units
+    }
+
+    fn now_s(&self) -> u64 {
+        self.now.seconds
+    }
+
+    fn rules(&self, place: u32) -> Option<&Rules> {
+        self.told.rules.get(place as usize)
+    }
+
+    fn exempt(&self, source: [u64; 2]) -> Option<ListEntry> {
+        longest(&self.told.exempt, source)
+    }
+
+    fn block(&self, source: [u64; 2]) -> Option<ListEntry> {
+        longest(&self.told.block, source)
+    }
+
+    fn count(&self, what: Count) {
+        self.limiter.verdicts.lock().unwrap_or_else(PoisonError::into_inner).count(what);
+    }
+
+    fn sight(&self, hash: u64, sighting: &Sighting) {
+        let mut limited = self.limiter.limited.lock().unwrap_or_else(PoisonError::into_inner);
+        limited[hash as usize & (LIMITED_COUNT as usize - 1)].see(sighting);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::limits::Block;
+    use super::*;
+    use xdp_common::limit::policy::UNITS_PER_SECOND;
+    use xdp_common::limit::{Class, Mode, Policy};
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const QNAME: &[u8] = b"\x03www\x07example\0";
+    const POSITIVE: Account = Account { class: Class::Positive as u32, name: 7 };
+
+    fn at(second: u64) -> Moment {
+        Moment { units: 1 + second * UNITS_PER_SECOND, seconds: 1_000_000 + second }
+    }
+
+    fn limits() -> Limits {
+        let policy = Policy {
+            mode: Mode::On as u32,
+            rates: [10; Class::COUNT],
+            total: 0,
+            slip: 2,
+            leak: 3,
+            ..Policy::new()
+        };
+        Limits { policy, ..Limits::default() }
+    }
+
+    fn limiter(limits: &Limits) -> Limiter {
+        let limiter = Limiter::new(1);
+        limiter.set(limits, 0);
+        limiter
+    }
+
+    fn ask(limiter: &Limiter, account: Account, now: Moment) -> Result<Verdict, Outcome> {
+        limiter.arrive(CLIENT, now)?;
+        limiter.respond(CLIENT, QNAME, account, 40, 400, now)
+    }
+
+    #[test]
+    fn responses_over_the_limit_are_slipped_and_errors_leaked() {
+        let limiter = limiter(&limits());
+        let error = Account { class: Class::Error as u32, name: 0 };
+        for (account, turn, said) in [(POSITIVE, 2, Verdict::Slip), (error, 3, Verdict::Leak)] {
+            for number in 0..10 {
+                assert_eq!(ask(&limiter, account, at(0)), Ok(Verdict::Answer), "{number}");
+            }
+            for number in 1..=12 {
+                let expected = if number % turn == 0 { Ok(said) } else { Err(Outcome::Limited) };
+                assert_eq!(ask(&limiter, account, at(0)), expected, "{account:?} {number}");
+            }
+            assert_eq!(ask(&limiter, account, at(1)), Ok(Verdict::Answer));
+        }
+        assert_eq!(limiter.verdicts().classes[Class::Positive.index()], [11, 6, 6, 0]);
+        assert_eq!(limiter.verdicts().classes[Class::Error.index()], [11, 0, 8, 4]);
+        assert_eq!(limiter.limited().len(), 2);
+    }
+
+    #[test]
+    fn large_answers_cost_more_if_amplification_is_weighed() {
+        let mut limits = limits();
+        limits.policy.amplification = 1;
+        let limiter = limiter(&limits);
+        // Ten times the query: one of them is all that ten responses may cost.
+        assert_eq!(ask(&limiter, POSITIVE, at(0)), Ok(Verdict::Answer));
+        assert_eq!(ask(&limiter, POSITIVE, at(0)), Err(Outcome::Limited));
+    }
+
+    #[test]
+    fn lists_are_those_of_the_operator() {
+        let mut limits = limits();
+        let name = |wire: &[u8]| Name::from_wire(wire).unwrap();
+        limits.block.insert("192.0.2.128/25".parse().unwrap(), Block::default());
+        limits.block_names.insert(name(b"\x03bad\x07example\0"), Block::default());
+        limits.overrides.insert(name(b"\x07example\0"), Policy { rates: [3; 7], ..limits.policy });
+        let limiter = limiter(&limits);
+        let blocked = "192.0.2.200".parse().unwrap();
+        assert_eq!(limiter.arrive(blocked, at(0)), Err(Outcome::Blocked));
+        assert_eq!(limiter.arrive(CLIENT, at(0)), Ok(()));
+        let bad = limiter.respond(CLIENT, b"\x01x\x03bad\x07example\0", POSITIVE, 40, 40, at(0));
+        assert_eq!(bad, Err(Outcome::Blocked));
+        let allowed = (0..20).filter(|_| ask(&limiter, POSITIVE, at(0)) == Ok(Verdict::Answer));
+        assert_eq!(allowed.count(), 3);
+        assert_eq!((limiter.verdicts().blocked_prefix, limiter.verdicts().blocked_name), (1, 1));
+
+        limits.exempt.insert("192.0.2.0/24".parse().unwrap(), 0);
+        limiter.set(&limits, 0);
+        assert_eq!(ask(&limiter, POSITIVE, at(0)), Ok(Verdict::Answer));
+    }
+
+    #[test]
+    fn rates_fall_as_queries_grow_more_than_the_scale() {
+        let mut limits = limits();
+        limits.policy.qps_scale = 1000;
+        let limiter = limiter(&limits);
+        for (qps, allowed) in [(500, 10), (1000, 10), (2000, 5), (1_000_000, 1)] {
+            limiter.set(&limits, qps);
+            // What was taken before is paid back.
+            let start = 100 * qps;
+            let seconds = (0..200).map(|step| start + step / 20);
+            let answers =
+                seconds.filter(|now| ask(&limiter, POSITIVE, at(*now)) == Ok(Verdict::Answer));
+            let answers = answers.count();
+            // The rate for ten seconds, rounded down to units of the clock, and the burst.
+            assert!((9 * allowed..=10 * allowed + 10).contains(&answers), "{qps}: {answers}");
+        }
+    }
+}
