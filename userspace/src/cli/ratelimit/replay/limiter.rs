@@ -38,6 +38,9 @@ pub struct Over {
     pub last_s: u64,
 }
 
+/// Netblock, prefix in bits as IPv6, [`Hit::number`].
+type Key = ([u64; 2], u32, u32);
+
 /// The limiter.
 pub struct Limits {
     accounts: Accounts,
@@ -57,7 +60,7 @@ struct Accounts {
     exempt: HashSet<Netblock>,
     /// The lengths of prefixes in `exempt`.
     lengths: Vec<u32>,
-    over: RefCell<HashMap<([u64; 2], u32, u32), Over>>,
+    over: RefCell<HashMap<Key, Over>>,
     not_listed: Cell<u64>,
 }
 
