@@ -196,7 +196,8 @@ impl Daemon {
 
     /// The netblocks that are limited, by XDP and by the sockets together.
     fn limited(&self) -> Vec<Limited> {
-        figures::joined(lock(&self.plane).limited(), self.shared.limiter().limited())
+        let of_xdp = lock(&self.plane).limited();
+        figures::joined(of_xdp.into_iter().chain(self.shared.limiter().limited()))
     }
 
     /// Puts in effect what a configuration says that was read again.

@@ -43,9 +43,11 @@ impl Minute {
     }
 }
 
-/// Netblocks that two limiters limit, with the sums of what they did.
-pub fn joined(mut limited: Vec<Limited>, others: Vec<Limited>) -> Vec<Limited> {
-    for other in others {
+/// One entry for each netblock and limit, with the sums of what was done: XDP, TCX and the sockets count
+/// apart, and so do names.
+pub fn joined(entries: impl Iterator<Item = Limited>) -> Vec<Limited> {
+    let mut limited: Vec<Limited> = Vec::new();
+    for other in entries {
         let is_same = |one: &&mut Limited| {
             (one.netblock, one.prefix, one.hit) == (other.netblock, other.prefix, other.hit)
         };
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_limiters_did_is_summed() {
+    fn what_several_limiters_did_is_summed() {
         let one = Limited {
             prefix: 120,
             since_s: 9,
@@ -111,7 +113,7 @@ mod tests {
         };
         let other = Limited { since_s: 7, last_s: 11, ..one };
         let elsewhere = Limited { prefix: 128, ..one };
-        let joined = joined(vec![one], vec![other, elsewhere]);
+        let joined = joined([one, other, elsewhere].into_iter());
         assert_eq!(joined.len(), 2);
         let sum = joined[0];
         assert_eq!((sum.since_s, sum.last_s, sum.slips, sum.drops), (7, 20, 2, 4));
