@@ -335,15 +335,23 @@ pub fn a_victim_receives_less_than_the_attacker_sends() -> Result<Verdict> {
     let (sent, without) = scene.attack()?;
     ratelimit(&stage, "mode on")?;
     let (_, with) = scene.attack()?;
+    ratelimit(&stage, "set slip=0 total-slip=0")?;
+    // What the attacks before have taken is paid back.
+    thread::sleep(Duration::from_secs(2));
+    let (_, silent) = scene.attack()?;
     let factor = |received: u64| received as f64 / sent as f64;
     println!(
         "reflection: in {ATTACK:?} the attacker sends {FORGED} queries for random names, {sent} octets; the victim \
-         receives {without} octets without limits ({:.1} times as much), {with} with them ({:.3} times)",
+         receives {without} octets without limits ({:.1} times as much), {with} with the default ones ({:.2} \
+         times), {silent} with slip=0 ({:.2} times)",
         factor(without),
-        factor(with)
+        factor(with),
+        factor(silent)
     );
     ensure!(factor(without) > 3.0, "nothing was reflected");
-    ensure!(with < without / 10 && factor(with) < 1.0, "{with} of {without} octets came through");
+    // Every second one over the limit is slipped, which is as large as its query.
+    ensure!(factor(with) < 0.9 && with < without / 5, "{with} of {without} octets came through");
+    ensure!(silent < with / 2, "{silent} octets came through without slips");
     let top = ratelimit(&stage, "top")?;
     ensure!(
         top["netblocks"][0]["netblock"] == "203.0.113.0/24"
