@@ -9,6 +9,7 @@ mod options;
 mod pinned;
 mod probe;
 mod random;
+mod ratelimit;
 mod serving;
 mod wire;
 
@@ -177,6 +178,18 @@ const TESTS: &[Test] = &[
     },
     Test { name: "probe::each_device_gets_its_path", run: probe::each_device_gets_its_path },
     Test { name: "probe::what_comes_is_looked_at", run: probe::what_comes_is_looked_at },
+    Test {
+        name: "ratelimit::commands_take_effect_at_once",
+        run: ratelimit::commands_take_effect_at_once,
+    },
+    Test {
+        name: "ratelimit::a_restart_keeps_what_was_saved",
+        run: ratelimit::a_restart_keeps_what_was_saved,
+    },
+    Test {
+        name: "ratelimit::a_victim_receives_less_than_the_attacker_sends",
+        run: ratelimit::a_victim_receives_less_than_the_attacker_sends,
+    },
     Test {
         name: "oracle::the_daemon_answers_as_knotd_does",
         run: answers::the_daemon_answers_as_knotd_does,

@@ -111,13 +111,21 @@ impl Stage {
         Ok(())
     }
 
+    /// Ends the daemon and runs it again over the same files.
+    pub fn restart_in_order(&mut self) -> Result<()> {
+        self.server.process.signal(Signal::SIGTERM)?;
+        let ended = || self.server.process.ended().is_ok_and(|status| status.is_some());
+        net::wait_until("the daemon has ended", PATIENCE, ended)?;
+        self.restart()
+    }
+
     /// How often XDP has sent a frame back, as the driver counts.
     pub fn sent_by_xdp(&self) -> Result<u64> {
         self.pair.server.enter(|| net::xdp_transmitted("server"))?
     }
 
     /// How many answers TCX has sent, as the daemon counts.
-    pub(super) fn sent_by_tcx(&self) -> Result<u64> {
+    pub fn sent_by_tcx(&self) -> Result<u64> {
         let status: Value =
             serde_json::from_slice(&self.command(&["xdp", "status", "--json"])?.stdout)?;
         let counters = status["counters"].as_object().context("no counters")?;
@@ -171,7 +179,7 @@ pub fn server(family: usize) -> Result<SocketAddr> {
     Ok(SocketAddr::new(net::address_of(SERVERS[family])?, 53))
 }
 
-pub(super) fn client(family: usize) -> Result<std::net::IpAddr> {
+pub fn client(family: usize) -> Result<std::net::IpAddr> {
     net::address_of(CLIENTS[family])
 }
 

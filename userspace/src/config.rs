@@ -3,7 +3,9 @@
 //! Nothing is accepted that has no effect: an unknown key is an error with line, column and a
 //! suggestion, and a key of a feature that this version lacks is an error that says so.
 
+mod edns;
 mod pin;
+pub mod ratelimit;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -15,15 +17,13 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::de::{self, Deserializer};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use toml::Spanned;
 
 use crate::zone::Name;
-pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
-
-mod edns;
-
 pub use edns::{CookieSecret, Cookies, Derive, Nsid};
+pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
+use ratelimit::{RateLimit, ZoneRateLimit};
 
 /// Where the daemon and the commands look when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
@@ -48,6 +48,9 @@ pub struct Config {
     /// The section `[cookies]`.
     #[serde(default)]
     pub cookies: Cookies,
+    /// The section `[ratelimit]`.
+    #[serde(default)]
+    pub ratelimit: RateLimit,
     /// The sections `[[zone]]`, in the order of the file.
     #[serde(default, rename = "zone")]
     zones: Vec<Spanned<Zone>>,
@@ -208,6 +211,8 @@ pub struct Zone {
     /// Who may transfer the zone; empty: nobody.
     #[serde(default)]
     pub allow_transfer: Vec<AddressPrefix>,
+    /// The section `[zone.ratelimit]`.
+    pub ratelimit: Option<ZoneRateLimit>,
 }
 
 /// Where a zone's signatures come from.
@@ -301,8 +306,7 @@ pub enum Any {
 }
 
 /// Keys and values of features that this version lacks, and what they belong to.
-const NOT_YET: [(&str, &str); 12] = [
-    ("ratelimit", "response-rate limiting"),
+const NOT_YET: [(&str, &str); 11] = [
     ("tsig", "TSIG"),
     ("primaries", "zone transfer from a primary"),
     ("notify", "NOTIFY"),
@@ -393,6 +397,7 @@ impl Config {
             let zone = zone.get_mut();
             zone.file = folder.join(&zone.file);
         }
+        config.ratelimit.load_exempt(folder)?;
         Ok(config)
     }
 
@@ -402,6 +407,7 @@ impl Config {
         let mut config: Config =
             toml::from_str(text).map_err(|error| explain(&error, text, path))?;
         config.policies.entry("default".into()).or_default();
+        config.ratelimit.resolve();
         let at = |span: Range<usize>, message: String, hint: Option<&str>| {
             invalid(text, path, span.start, message, hint.map(str::to_owned))
         };
@@ -578,6 +584,18 @@ impl<'de> Deserialize<'de> for ListenAddress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressPrefix(pub IpNet);
 
+impl AddressPrefix {
+    /// Reads a prefix or an address; on an error says what is wrong with it.
+    pub fn from_text(text: &str) -> Result<AddressPrefix, String> {
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        net.map(AddressPrefix).map_err(|_| {
+            format!(
+                "\"{text}\" is not an address prefix: write \"192.0.2.0/24\" or \"2001:db8::/32\""
+            )
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for AddressPrefix {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
@@ -585,13 +603,7 @@ impl<'de> Deserialize<'de> for AddressPrefix {
             let message = "TSIG keys are not supported yet: only address prefixes are";
             return Err(de::Error::custom(message));
         }
-        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        net.map(AddressPrefix).map_err(|_| {
-            let message = format!(
-                "\"{text}\" is not an address prefix: write \"192.0.2.0/24\" or \"2001:db8::/32\""
-            );
-            de::Error::custom(message)
-        })
+        AddressPrefix::from_text(&text).map_err(de::Error::custom)
     }
 }
 
@@ -610,7 +622,8 @@ impl Period {
         Duration::from_secs(self.0.into())
     }
 
-    fn from_text(text: &str) -> Option<Period> {
+    /// Reads it; at least one second.
+    pub fn from_text(text: &str) -> Option<Period> {
         let mut total = 0u32;
         let mut digits = String::new();
         for character in text.trim().chars() {
@@ -642,6 +655,21 @@ impl<'de> Deserialize<'de> for Period {
             );
             de::Error::custom(message)
         })
+    }
+}
+
+impl fmt::Display for Period {
+    /// In the largest unit that it is a multiple of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(604_800, 'w'), (86400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')];
+        let fits = units.iter().find(|(seconds, _)| self.0.is_multiple_of(*seconds));
+        fits.map_or(Ok(()), |(seconds, unit)| write!(f, "{}{unit}", self.0 / seconds))
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -872,6 +900,68 @@ secret-file = ""
 # Empty: the secret itself is used.
 derive = ""
 
+[ratelimit]
+# Whether responses over UDP are limited, so that nobody can use this server against a third party
+# whose address is forged. "off"; "dry-run": everybody is answered, and who would not be is counted
+# and listed by `sealdns ratelimit top`; "on". Start with "dry-run".
+# The words of BIND (responses-per-second, nxdomains-per-second, ipv4-prefix-length, exempt-clients,
+# log-only, …) and of Knot (rate-limit, instant-limit, whitelist, dry-run) are understood where they mean
+# the same; `sealdns ratelimit import FILE` translates the rest.
+mode = "off"
+# Responses per second of one class about one name to one netblock (all of a wildcard's count at the
+# wildcard, names that do not exist at their closest encloser). 0: no limit. 50 is Knot's, well above
+# what a resolver that caches asks.
+rate = 50
+# The same for one class only: a number, or "rate": that of `rate`.
+positive-rate = "rate"
+nodata-rate = "rate"
+nxdomain-rate = "rate"
+referral-rate = "rate"
+# REFUSED, FORMERR, SERVFAIL, NOTIMP, BADVERS.
+error-rate = "rate"
+dnskey-rate = "rate"
+any-rate = "rate"
+# Responses of a class that may come at once after a pause. 0: as many as its rate (BIND's way).
+burst = 0
+# For how long a netblock that keeps asking over its rate stays in debt and gets nothing. "0s": it gets
+# its rate all the same. BIND's is "15s"; at most "1h".
+window = "0s"
+# Of the responses over a rate every n-th is sent cut short, with TC, so that an honest client asks
+# over TCP. 1: all are, which does not lower the number of packets. 0: none; then who is limited sees
+# nothing, and is easier to deceive. At most 10. 2 is BIND's and NSD's.
+slip = 2
+# Errors have no shorter form: of those over their rate every n-th is sent whole. 0: none. At most 10.
+leak = 2
+# Length of the prefix of netblocks for these rates. 24 and 56 are BIND's.
+ipv4-prefix = 24
+ipv6-prefix = 56
+# All responses per second to one netblock, whatever they are, at several prefix lengths at once: times
+# the multiplier of `ipv4-levels` and `ipv6-levels`. Who floods from all over a network is limited as a
+# network. 0: no limit. 200 is four times `rate` (BIND's advice). Knot's rate-limit.
+total-rate = 200
+# So many at once after a pause, times the multiplier. 0: as many as `total-rate`. Knot's instant-limit.
+total-burst = 0
+# As `slip`, for what is over a total.
+total-slip = 2
+# At most 4 and 5. The defaults are Knot's.
+ipv4-levels = ["/32 x1", "/24 x32", "/20 x256", "/18 x768"]
+ipv6-levels = ["/128 x1", "/64 x2", "/56 x3", "/48 x4", "/32 x64"]
+# When there are more queries per second than this, all rates fall in proportion. 0: never.
+qps-scale = 0
+# What a response costs. "response": one. "amplification": its octets divided by the query's, so that
+# what is worth most to an attacker is limited first.
+cost = "response"
+# Queries per second of one netblock (`ipv4-prefix`, `ipv6-prefix`) that XDP passes up to the daemon. A
+# client has no reason to ask the daemon more often than that over UDP. 0: no limit.
+miss-rate = 50
+# The same of all clients together, so that nobody floods the daemon with what only it answers. No
+# official reference: a tenth of what one core of the daemon answers. 0: no limit.
+miss-total-rate = 10000
+# Clients that are never limited: ["192.0.2.0/24", "2001:db8::/32"].
+exempt = []
+# A file with more of them, one a line; large lists are welcome. Empty: none.
+exempt-file = ""
+
 [policy.default]
 # The algorithm of new keys, "ECDSAP256SHA256", "ECDSAP384SHA384" or "ED25519". The default is
 # small, fast, and validated everywhere (RFC 9904).
@@ -906,6 +996,10 @@ refresh = "1w"
 # # Address prefixes that may transfer the zone (AXFR), for example ["192.0.2.0/24"]. Empty:
 # # refused.
 # allow-transfer = []
+# # What the zone does otherwise than [ratelimit]; at most 31 zones. Here stand mode, rate and the rates of
+# # classes, burst, window, slip, leak, prefixes, qps-scale, cost. The rest is the same for all zones: it
+# # counts before it is known which zone it is.
+# [zone.ratelimit]
 "##;
 
 #[cfg(test)]
@@ -939,10 +1033,9 @@ mod tests {
         let config = parse(&format!("{head}[[zone]]\n{zone}")).unwrap();
         let least =
             "version = \"v1\"\n[[zone]]\nname = \"example.com\"\nfile = \"example.com.zone\"";
-        assert_eq!(
-            config.zones().collect::<Vec<_>>(),
-            parse(least).unwrap().zones().collect::<Vec<_>>()
-        );
+        let mut zones: Vec<Zone> = config.zones().cloned().collect();
+        assert_eq!(zones[0].ratelimit.take(), Some(ZoneRateLimit::default()));
+        assert_eq!(zones, parse(least).unwrap().zones().cloned().collect::<Vec<_>>());
     }
 
     #[test]
@@ -952,18 +1045,23 @@ mod tests {
             ("[server]", "[server]\nqq = 1"),
             ("[xdp]", "[xdp]\nqq = 1"),
             ("[cookies]", "[cookies]\nqq = 1"),
+            ("[ratelimit]", "[ratelimit]\nqq = 1"),
             ("[policy.default]", "[policy.default]\nqq = 1"),
             ("[[zone]]", "[[zone]]\nqq = 1"),
         ];
         for (section, text) in sections {
             let (_, _, _, hint) = fault(&format!("version = \"v1\"\n{text}"));
             let known = hint.strip_prefix("known here: ").expect(&hint);
-            for key in known.split(", ") {
+            let is_alias = |key: &&str| {
+                *key == "dry-run" || ratelimit::ALIASES.iter().any(|(alias, _)| alias == key)
+            };
+            for key in known.split(", ").filter(|key| !is_alias(key)) {
                 let shown = TEMPLATE.lines().any(|line| {
                     let line = line.strip_prefix("# ").unwrap_or(line);
                     line.starts_with(&format!("{key} = "))
                         || line.starts_with(&format!("[{key}"))
                         || line.starts_with(&format!("[[{key}]]"))
+                        || line == format!("[zone.{key}]")
                 });
                 assert!(shown, "{section}: {key} is not in the template");
             }
@@ -985,7 +1083,6 @@ mod tests {
     fn what_has_no_effect_is_refused() {
         let zone = "version = \"v1\"\n[[zone]]\nname = \"a.\"\nfile = \"f\"\n";
         for text in [
-            "version = \"v1\"\n[ratelimit]\nmode = \"on\"\n".to_owned(),
             "version = \"v1\"\n[[tsig]]\nname = \"a\"\n".to_owned(),
             format!("{zone}primaries = [\"192.0.2.53:53\"]\n"),
             format!("{zone}notify = []\n"),

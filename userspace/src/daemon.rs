@@ -9,6 +9,7 @@ mod cache;
 pub mod cookies;
 pub mod prepare;
 pub mod privileges;
+pub mod ratelimit;
 pub mod state;
 
 #[cfg(test)]
@@ -40,6 +41,7 @@ use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
 use crate::zone::Name;
 use cookies::Secrets;
+use ratelimit::RateLimits;
 use state::{Loaded, Prepare, Stamp, ZoneState};
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
@@ -81,6 +83,7 @@ pub fn run(path: &Path, control: Option<&Path>, open_plane: OpenPlane) -> anyhow
     let section = config.cookies.clone();
     let daemon = Arc::new(Daemon::new(source, config, plane, prepare));
     daemon.load_secrets(&section).context("the secret of DNS cookies")?;
+    daemon.enforce(&mut lock(&daemon.limits))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(daemon.serve(sockets, drain));
     // Whatever still runs was given its time.
@@ -179,6 +182,7 @@ pub struct Daemon {
     secrets: Mutex<Secrets>,
     /// The secret where none is configured: the same from start to end.
     random: Mutex<Option<Secret>>,
+    limits: Mutex<RateLimits>,
     /// Held by whoever changes zones: one change at a time. Always taken before the others.
     change: Mutex<()>,
     stop: Notify,
@@ -222,6 +226,7 @@ impl Daemon {
             prepare,
             secrets: Mutex::new(Secrets::Off),
             random: Mutex::new(None),
+            limits: Mutex::new(RateLimits::new(&config)),
             config: Mutex::new(Arc::new(config)),
             change: Mutex::new(()),
             stop: Notify::new(),
@@ -378,6 +383,7 @@ impl Daemon {
 
     fn tick(&self) {
         lock(&self.plane).tick();
+        self.tick_limits();
         let now = now();
         if matches!(*lock(&self.secrets), Secrets::Derived(..)) {
             self.exchange_secrets();
@@ -458,6 +464,7 @@ impl Daemon {
         if let Err(error) = self.load_secrets(&config.cookies) {
             tracing::error!("the secrets of DNS cookies stay as they were: {error:#}");
         }
+        let limited = self.follow_limits(&config);
         *lock(&self.config) = Arc::new(config);
         for name in gone {
             if let Err(error) = lock(&self.plane).remove(&name) {
@@ -466,7 +473,7 @@ impl Daemon {
             changes.insert(name, Change::Removed);
         }
         changes.extend(self.load_each(stale));
-        Ok(changes)
+        limited.map(|()| changes)
     }
 
     /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
@@ -579,8 +586,10 @@ impl Daemon {
             Request::CacheVerify { zone } => self.cache_verify(zone.as_deref()),
             Request::Stats => Ok(json!({
                 "xdp": lock(&self.plane).counters(),
+                "ratelimit": self.decisions(),
                 "server": self.stats.snapshot(),
             })),
+            Request::RateLimit { request } => self.rate_limit(request),
             Request::Stop => {
                 self.stop.notify_one();
                 Ok(json!({ "stopping": true }))

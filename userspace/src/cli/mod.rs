@@ -11,6 +11,7 @@ mod logging;
 mod output;
 mod pins;
 mod probe;
+mod ratelimit;
 mod run;
 pub mod sign;
 mod stats;
@@ -84,6 +85,9 @@ enum Command {
     /// Compiled zones in the maps: status, lookup, explain, verify
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// Rate limits: show, set, mode, reset, exempt, block, top, explain, test, import
+    #[command(subcommand, name = "ratelimit")]
+    RateLimit(ratelimit::RateLimitCommand),
     /// Counters of XDP and of the daemon's sockets
     Stats(stats::StatsArgs),
     /// Whether the daemon serves all its zones (exit 3 if not, 4 if it does not answer)
@@ -135,6 +139,7 @@ impl Cli {
             Command::Zone(command) => zone::run(&command, global, output),
             Command::Xdp(command) => xdp::run(&command, global, output),
             Command::Cache(command) => cache::run(&command, global, output),
+            Command::RateLimit(command) => ratelimit::run(command, global, output),
             Command::Stats(args) => stats::run(&args, global, output),
             Command::Health => health::run(global, output),
             Command::Config(command) => config::run(&command, output),

@@ -4,8 +4,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest request in octets, its newline included.
-pub const MAX_REQUEST: u64 = 4096;
+use super::ratelimit::RateLimitAction;
+
+/// The longest request in octets, its newline included: some 40,000 prefixes to exempt.
+pub const MAX_REQUEST: u64 = 1 << 20;
 
 /// The longest response in octets that a client reads: some 100,000 zones listed.
 pub const MAX_RESPONSE: u64 = 64 << 20;
@@ -58,6 +60,11 @@ pub enum Request {
     },
     /// All counters.
     Stats,
+    /// Rate limits.
+    RateLimit {
+        /// What to do with them.
+        request: RateLimitAction,
+    },
     /// Ends the daemon.
     Stop,
 }

@@ -23,7 +23,8 @@ pub fn target(user: &str) -> anyhow::Result<Option<User>> {
 
 /// Makes `path` with `mode`, owned by `owner`, and what is missing above it, unless it exists.
 pub fn make_folder(path: &Path, mode: u32, owner: Option<&User>) -> anyhow::Result<()> {
-    if path.is_dir() {
+    // The folder of a relative path that names none is the one we are in.
+    if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
     // What lies above is everybody's way to it, and so has the usual mode.

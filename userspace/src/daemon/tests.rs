@@ -28,13 +28,13 @@ const WEEK: u32 = 7 * 86400;
 
 /// What the daemon told the data plane.
 #[derive(Default)]
-struct Told {
+pub(super) struct Told {
     zones: BTreeMap<Name, u32>,
     refuse: bool,
     interfaces: Vec<String>,
     settled: usize,
-    limits: Arc<Limits>,
     manners: Manners,
+    pub(super) limits: Arc<Limits>,
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
@@ -135,11 +135,11 @@ impl Prepare for FakePrepare {
     }
 }
 
-struct Stage {
-    folder: tempfile::TempDir,
-    told: Arc<Mutex<Told>>,
+pub(super) struct Stage {
+    pub(super) folder: tempfile::TempDir,
+    pub(super) told: Arc<Mutex<Told>>,
     prepare: Arc<FakePrepare>,
-    daemon: Arc<Daemon>,
+    pub(super) daemon: Arc<Daemon>,
 }
 
 const ONE_ZONE: &str = "version = \"v1\"\n[[zone]]\nname = \"example\"\nfile = \"zone\"\n";
@@ -151,9 +151,17 @@ impl Stage {
 
     /// As [`Stage::new`], with this in the zone's file.
     fn with(zone: &str) -> Stage {
-        let folder = tempfile::tempdir().unwrap();
+        Stage::of(tempfile::tempdir().unwrap(), ONE_ZONE, zone)
+    }
+
+    /// A daemon with this configuration, whose relative paths start in `folder`.
+    pub(super) fn over(folder: tempfile::TempDir, config: &str) -> Stage {
+        Stage::of(folder, config, &format!("1 {}", 2 * WEEK))
+    }
+
+    fn of(folder: tempfile::TempDir, config: &str, zone: &str) -> Stage {
         let path = folder.path().join("sealdns.toml");
-        std::fs::write(&path, ONE_ZONE).unwrap();
+        std::fs::write(&path, config).unwrap();
         std::fs::write(folder.path().join("zone"), zone).unwrap();
         let told = Arc::new(Mutex::new(Told::default()));
         let prepare = Arc::new(FakePrepare::default());
@@ -167,27 +175,27 @@ impl Stage {
         Stage { folder, told, prepare, daemon: Arc::new(daemon) }
     }
 
-    fn write(&self, file: &str, text: &str) {
+    pub(super) fn write(&self, file: &str, text: &str) {
         // Another length, so that the change is seen however coarse the file system's clock is.
         let padded = format!("{text}{}", " ".repeat(1 + self.prepare.calls.load(Relaxed)));
         std::fs::write(self.folder.path().join(file), padded).unwrap();
     }
 
-    fn ask(&self, request: Request) -> Value {
+    pub(super) fn ask(&self, request: Request) -> Value {
         match self.daemon.handle(request) {
             Response::Data(data) => data,
             Response::Error(failure) => panic!("{failure}"),
         }
     }
 
-    fn fail(&self, request: Request) -> Failure {
+    pub(super) fn fail(&self, request: Request) -> Failure {
         match self.daemon.handle(request) {
             Response::Data(data) => panic!("{data}"),
             Response::Error(failure) => failure,
         }
     }
 
-    fn reload(&self) -> Value {
+    pub(super) fn reload(&self) -> Value {
         self.ask(Request::ZoneReload { zone: None })
     }
 

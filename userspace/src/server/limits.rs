@@ -1,7 +1,7 @@
 //! What is limited, exempt and blocked, as an operator says it: one value for XDP and the sockets.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 use xdp_common::limit::list::flag;
@@ -37,6 +37,18 @@ pub struct Block {
     pub until: Until,
     /// Whether it is only counted.
     pub dry_run: bool,
+}
+
+/// A netblock as the limiters have it, as an operator writes it. `prefix` is in bits, as IPv6.
+pub fn net(netblock: [u64; 2], prefix: u32) -> Option<IpNet> {
+    let octets: [u8; 16] = std::array::from_fn(|at| netblock[at / 8].to_ne_bytes()[at % 8]);
+    let address = Ipv6Addr::from(octets);
+    match address.to_ipv4_mapped() {
+        Some(address) if prefix >= MAPPED_BITS => {
+            IpNet::new(address.into(), (prefix - MAPPED_BITS) as u8).ok()
+        }
+        _ => IpNet::new(address.into(), u8::try_from(prefix).ok()?).ok(),
+    }
 }
 
 /// More than there is room for.

@@ -63,6 +63,11 @@ impl Stats {
         self.outcomes[transport as usize].0[outcome.index()].fetch_add(1, Relaxed);
     }
 
+    /// Messages over UDP, whatever became of them.
+    pub fn udp_messages(&self) -> u64 {
+        self.outcomes[Transport::Udp as usize].0.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
     /// Counts an error response by plain code.
     pub fn rcode(&self, rcode: Rcode) {
         let counter = match rcode {

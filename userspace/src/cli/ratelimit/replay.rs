@@ -1,0 +1,234 @@
+//! `sealdns ratelimit test`: a capture through the limiter's own arithmetic, by the capture's own clock.
+//!
+//! Responses count where they are in the capture; else every query counts as one that is answered. Only the
+//! table that XDP has is kept, and the list of netblocks that were over a limit; both have bounds.
+
+mod capture;
+mod limiter;
+mod response;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+use xdp_common::limit::{Class, Verdict};
+use xdp_common::maps::address_words;
+
+use super::{ask, pairs, usage};
+use crate::cli::Global;
+use crate::cli::output::{CliError, CommandResult, Exit, Output, table};
+use crate::config::Config;
+use crate::config::ratelimit::RateLimit;
+use crate::config::ratelimit::settings::setting;
+use crate::control::protocol::Failure;
+use crate::control::ratelimit::RateLimitAction;
+use capture::Datagram;
+use limiter::Limits;
+use response::Counted;
+
+/// What to replay, and by which policy.
+#[derive(Args, Debug)]
+pub struct TestArgs {
+    /// The capture
+    #[arg(value_name = "PCAP")]
+    file: PathBuf,
+    /// Settings instead of those of the configuration file, such as rate=20
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Take the policy that the running daemon has in effect
+    #[arg(long)]
+    live: bool,
+    /// The server's port
+    #[arg(long, value_name = "PORT", default_value_t = 53)]
+    port: u16,
+    /// Show no more netblocks than so many
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    limit: usize,
+}
+
+/// What a query is taken to be answered with if the answer is not in the capture, in octets.
+const UNKNOWN_RESPONSE: usize = 512;
+
+/// What came of a replay.
+#[derive(Default)]
+struct Report {
+    responses: u64,
+    other_packets: u64,
+    first_ns: Option<u64>,
+    last_ns: u64,
+    verdicts: [[u64; Verdict::COUNT]; Class::COUNT],
+    octets_in_full: u64,
+    octets_limited: u64,
+}
+
+/// Replays it and says who would be limited.
+pub fn run(args: &TestArgs, global: &Global, output: &Output) -> CommandResult {
+    let policy = policy(args, global)?;
+    let data = measure(args, &policy).map_err(|message| CliError {
+        exit: Exit::Failed,
+        failure: Failure::new("capture", format!("{}: {message}", args.file.display())),
+    })?;
+    output.data(data, text);
+    Ok(Exit::Ok)
+}
+
+fn measure(args: &TestArgs, policy: &RateLimit) -> Result<Value, String> {
+    // Which of the two is in the capture is known only once it is read.
+    let mut has_responses = false;
+    capture::read(&args.file, |datagram| has_responses |= is_response(&datagram, args.port))?;
+    let mut limits = Limits::new(policy);
+    let mut report = Report::default();
+    let others = capture::read(&args.file, |datagram| {
+        let counted = match has_responses {
+            true if is_response(&datagram, args.port) => response::of_response(datagram.payload)
+                .map(|counted| (datagram.destination, counted)),
+            false if datagram.destination_port == args.port => {
+                response::of_query(datagram.payload, UNKNOWN_RESPONSE)
+                    .map(|counted| (datagram.source, counted))
+            }
+            _ => None,
+        };
+        match counted {
+            Some((client, counted)) => {
+                report.count(&mut limits, client, &counted, datagram.time_ns)
+            }
+            None => report.other_packets += 1,
+        }
+    })?;
+    report.other_packets += others;
+    if report.responses == 0 {
+        return Err(format!("there is no DNS over UDP port {} in it", args.port));
+    }
+    Ok(report.data(&limits, has_responses, args.limit))
+}
+
+fn is_response(datagram: &Datagram<'_>, port: u16) -> bool {
+    datagram.source_port == port && datagram.payload.get(2).is_some_and(|flags| flags & 0x80 != 0)
+}
+
+/// The policy: the daemon's or the file's, and over it what the command line says; its mode is on, for what
+/// would be done is the question.
+fn policy(args: &TestArgs, global: &Global) -> Result<RateLimit, CliError> {
+    let bad = |bad: crate::config::ratelimit::settings::BadSetting| CliError {
+        exit: Exit::Usage,
+        failure: Failure { code: "ratelimit".into(), message: bad.message, hint: bad.hint },
+    };
+    let mut policy = match (Config::load(&global.config_path()), global.config.is_some()) {
+        (Ok(config), _) => config.ratelimit,
+        (Err(error), true) => return Err(error.into()),
+        (Err(_), false) => RateLimit::default(),
+    };
+    if args.live {
+        let shown = ask(global, RateLimitAction::Show)?;
+        let settings = shown["settings"].as_array().into_iter().flatten();
+        let settings = settings.map(|row| {
+            let value =
+                toml::Value::try_from(&row["value"]).map_err(|error| usage(error.to_string()))?;
+            Ok((row["key"].as_str().unwrap_or_default().to_owned(), value))
+        });
+        policy = policy.with(&settings.collect::<Result<_, CliError>>()?).map_err(bad)?;
+    }
+    let mut set = vec![("mode".to_owned(), "on".to_owned())];
+    set.splice(0..0, pairs(&args.set)?);
+    let set = set.iter().map(|(key, value)| setting(key, value)).collect::<Result<_, _>>();
+    policy.with(&set.map_err(bad)?).map_err(bad)
+}
+
+impl Report {
+    fn count(&mut self, limits: &mut Limits, client: IpAddr, counted: &Counted, time_ns: u64) {
+        self.first_ns.get_or_insert(time_ns);
+        self.last_ns = self.last_ns.max(time_ns);
+        self.responses += 1;
+        self.octets_in_full += counted.octets as u64;
+        let family = usize::from(client.is_ipv6());
+        let verdict = limits.decide(address_words(client), family, counted, time_ns);
+        self.verdicts[counted.class.index()][verdict.index()] += 1;
+        self.octets_limited += match verdict {
+            Verdict::Answer | Verdict::Leak => counted.octets,
+            Verdict::Slip => counted.query_octets,
+            Verdict::Drop => 0,
+        } as u64;
+    }
+
+    fn data(&self, limits: &Limits, has_responses: bool, limit: usize) -> Value {
+        let sum = |verdict: Verdict| -> u64 {
+            self.verdicts.iter().map(|counts| counts[verdict.index()]).sum()
+        };
+        let classes = Class::ALL.into_iter().map(|class| {
+            let counts = self.verdicts[class.index()];
+            let counts = Verdict::ALL
+                .map(|verdict| (verdict.word().to_owned(), json!(counts[verdict.index()])));
+            (class.word().to_owned(), Value::Object(counts.into_iter().collect()))
+        });
+        let mut netblocks: Vec<_> = limits.over().collect();
+        netblocks.sort_by_key(|(_, over)| std::cmp::Reverse(over.slips + over.drops));
+        let shown = netblocks.iter().take(limit).map(|((net, hit), over)| {
+            json!({
+                "netblock": net,
+                "limit": hit.word(),
+                "slips": over.slips,
+                "drops": over.drops,
+                "first": over.first_s,
+                "last": over.last_s,
+            })
+        });
+        json!({
+            "counted": if has_responses { "responses" } else { "queries" },
+            "responses": self.responses,
+            "other_packets": self.other_packets,
+            "seconds": self.last_ns.saturating_sub(self.first_ns.unwrap_or(0)) as f64 / 1e9,
+            "answered": sum(Verdict::Answer),
+            "leaked": sum(Verdict::Leak),
+            "slipped": sum(Verdict::Slip),
+            "dropped": sum(Verdict::Drop),
+            "octets": self.octets_in_full,
+            "octets_with_limits": self.octets_limited,
+            "classes": classes.collect::<serde_json::Map<String, Value>>(),
+            "netblocks_limited": netblocks.len(),
+            "netblocks": shown.collect::<Vec<_>>(),
+            "netblocks_not_listed": limits.not_listed(),
+        })
+    }
+}
+
+fn text(data: &Value) -> String {
+    let mut text = format!(
+        "{} {} in {:.1} s: {} answered, {} leaked, {} slipped, {} dropped; {} octets instead of {}\n",
+        data["responses"],
+        data["counted"].as_str().unwrap_or_default(),
+        data["seconds"].as_f64().unwrap_or_default(),
+        data["answered"],
+        data["leaked"],
+        data["slipped"],
+        data["dropped"],
+        data["octets_with_limits"],
+        data["octets"],
+    );
+    if data["counted"] == "queries" {
+        text.push_str(
+            "no responses in the capture: each query counts as an answer of 512 octets; names that do \
+             not exist are not told apart\n",
+        );
+    }
+    let classes = data["classes"].as_object().into_iter().flatten();
+    let rows = classes.map(|(class, counts)| {
+        let counts = Verdict::ALL.map(|verdict| counts[verdict.word()].to_string());
+        [vec![class.clone()], counts.to_vec()].concat()
+    });
+    let rows = rows.filter(|row| row[1..].iter().any(|count| count != "0"));
+    text.push_str(&table(&["class", "answer", "slip", "drop", "leak"], rows));
+    let head = ["netblock", "limit", "slips", "drops", "first", "last"];
+    let netblocks = data["netblocks"].as_array().into_iter().flatten();
+    let rows = netblocks.map(|row| {
+        let mut cells = super::fields(row, &["netblock", "limit", "slips", "drops"]);
+        cells.extend(["first", "last"].map(|at| crate::cli::output::time_cell(&row[at])));
+        cells
+    });
+    let shown = table(&head, rows);
+    text.push_str(if shown.is_empty() { "nobody would be limited\n" } else { &shown });
+    text
+}
+
+#[cfg(test)]
+mod tests;

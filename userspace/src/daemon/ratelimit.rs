@@ -1,0 +1,337 @@
+//! Rate limits at run time: the configuration, and over it what was changed by command.
+//!
+//! There are three layers: the file's section, what was changed and saved, and what was changed until the
+//! next start. Saved changes lie in a file of their own in `state-dir`, not in the configuration: that one
+//! is the operator's, who may keep it under version control, and the daemon, which has given up root, may
+//! not write it.
+
+mod changes;
+mod figures;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use serde_json::{Value, json};
+use toml::Table;
+use xdp_common::limit::Limited;
+use xdp_common::{Outcome, maps};
+
+use super::{Daemon, lock};
+use crate::config::Config;
+use crate::config::ratelimit::settings::{BadSetting, setting};
+use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
+use crate::control::protocol::Failure;
+use crate::control::ratelimit::RateLimitAction;
+use crate::server::limits::{Block, Limits};
+use crate::zone::Name;
+pub use changes::{Changes, Target};
+
+/// The file of saved changes, in `state-dir`.
+const FILE: &str = "ratelimit.toml";
+
+/// The layers of what is limited.
+pub struct RateLimits {
+    /// The configuration's section, and those of its zones.
+    file: RateLimit,
+    zones: BTreeMap<Name, ZoneRateLimit>,
+    saved: Changes,
+    live: Changes,
+    path: PathBuf,
+    /// What is in effect.
+    limits: Arc<Limits>,
+    minute: figures::Minute,
+}
+
+/// Where something that is in effect was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    File,
+    Saved,
+    UntilRestart,
+}
+
+impl Origin {
+    fn word(self) -> &'static str {
+        match self {
+            Origin::File => "file",
+            Origin::Saved => "saved",
+            Origin::UntilRestart => "until-restart",
+        }
+    }
+}
+
+impl RateLimits {
+    /// What the configuration says, and over it what was saved.
+    pub fn new(config: &Config) -> RateLimits {
+        let path = config.server.state_dir.join(FILE);
+        let saved = Changes::load(&path).unwrap_or_else(|error| {
+            tracing::error!("saved changes of rate limits are not in effect: {error:#}");
+            Changes::default()
+        });
+        let mut limits = RateLimits {
+            file: RateLimit::default(),
+            zones: BTreeMap::new(),
+            saved,
+            live: Changes::default(),
+            path,
+            limits: Arc::default(),
+            minute: figures::Minute::default(),
+        };
+        limits.follow(config);
+        limits
+    }
+
+    /// Takes the file's layer from a configuration.
+    fn follow(&mut self, config: &Config) {
+        self.file = config.ratelimit.clone();
+        let zones = config.zones().map(|zone| (zone.name.clone(), zone.ratelimit.clone()));
+        self.zones = zones.filter_map(|(name, limits)| Some((name, limits?))).collect();
+    }
+
+    /// The settings in effect.
+    fn settings(&self) -> Result<RateLimit, BadSetting> {
+        self.file.with(&self.saved.set)?.with(&self.live.set)
+    }
+
+    /// All layers as one.
+    fn compile(&self) -> Result<Limits, Failure> {
+        let settings = self.settings().map_err(failure)?;
+        let over = |zone: &ZoneRateLimit| zone.over(&settings).policy();
+        let mut limits = Limits {
+            policy: settings.policy(),
+            overrides: self.zones.iter().map(|(name, zone)| (name.clone(), over(zone))).collect(),
+            exempt: self.exempt().into_keys().map(|prefix| (prefix, 0)).collect(),
+            ..Limits::default()
+        };
+        for (target, (block, _)) in self.blocks() {
+            match target {
+                Target::Prefix(prefix) => drop(limits.block.insert(prefix, block)),
+                Target::Name(name) => drop(limits.block_names.insert(name, block)),
+            }
+        }
+        limits.check().map_err(|error| Failure::new("ratelimit", error.to_string()))?;
+        Ok(limits)
+    }
+
+    /// The exempt prefixes, and where that was said.
+    fn exempt(&self) -> BTreeMap<IpNet, Origin> {
+        let file = self.file.exempt.iter().map(|prefix| (prefix.0.trunc(), Origin::File));
+        let mut exempt: BTreeMap<IpNet, Origin> = file.collect();
+        for (changes, origin) in [(&self.saved, Origin::Saved), (&self.live, Origin::UntilRestart)]
+        {
+            for (prefix, is_exempt) in &changes.exempt {
+                if *is_exempt {
+                    exempt.entry(*prefix).or_insert(origin);
+                } else {
+                    exempt.remove(prefix);
+                }
+            }
+        }
+        exempt
+    }
+
+    /// What is blocked, and where that was said.
+    fn blocks(&self) -> BTreeMap<Target, (Block, Origin)> {
+        let now = now_s();
+        let mut blocks = BTreeMap::new();
+        for (changes, origin) in [(&self.saved, Origin::Saved), (&self.live, Origin::UntilRestart)]
+        {
+            for (target, block) in &changes.block {
+                match block {
+                    Some(block) if block.until == 0 || block.until > now => {
+                        blocks.insert(target.clone(), (*block, origin));
+                    }
+                    _ => drop(blocks.remove(target)),
+                }
+            }
+        }
+        blocks
+    }
+}
+
+impl Daemon {
+    /// Looks at the counters once a second.
+    pub(super) fn tick_limits(&self) {
+        let counters = lock(&self.plane).counters();
+        let sum = |name: &str| {
+            let of_tcx = counters.get(&format!("{}{name}", maps::TCX_PREFIX));
+            counters.get(name).unwrap_or(&0) + of_tcx.unwrap_or(&0)
+        };
+        let of_xdp = Outcome::ALL.iter().map(|outcome| sum(outcome.word())).sum();
+        let mut limits = lock(&self.limits);
+        limits.minute.tick(
+            sum("octets_in"),
+            sum("octets_out"),
+            self.stats.udp_messages().max(of_xdp),
+        );
+        let policies = limits.limits.overrides.values().chain([&limits.limits.policy]);
+        if policies.into_iter().any(|policy| policy.qps_scale != 0) {
+            self.shared.limiter().set(&limits.limits, limits.minute.qps());
+        }
+    }
+
+    /// What was decided by name, by XDP and by the sockets.
+    pub(super) fn decisions(&self) -> BTreeMap<String, u64> {
+        let mut verdicts = lock(&self.plane).verdicts();
+        verdicts.add(&self.shared.limiter().verdicts());
+        figures::decisions(&verdicts)
+    }
+
+    /// Puts in effect what the layers say.
+    pub(super) fn enforce(&self, limits: &mut RateLimits) -> Result<(), Failure> {
+        let compiled = Arc::new(limits.compile()?);
+        lock(&self.plane)
+            .set_limits(&compiled)
+            .map_err(|error| Failure::new("ratelimit", format!("{error:#}")))?;
+        // The sockets' own limiter cannot refuse.
+        self.shared.limiter().set(&compiled, limits.minute.qps());
+        limits.limits = compiled;
+        Ok(())
+    }
+
+    /// The netblocks that are limited, by XDP and by the sockets together.
+    fn limited(&self) -> Vec<Limited> {
+        let of_xdp = lock(&self.plane).limited();
+        figures::joined(of_xdp.into_iter().chain(self.shared.limiter().limited()))
+    }
+
+    /// Puts in effect what a configuration says that was read again.
+    pub(super) fn follow_limits(&self, config: &Config) -> Result<(), Failure> {
+        let mut limits = lock(&self.limits);
+        limits.follow(config);
+        self.enforce(&mut limits)
+    }
+
+    /// Does what the control socket asks for.
+    pub(super) fn rate_limit(&self, request: RateLimitAction) -> Result<Value, Failure> {
+        // Not behind `change`: zones may take minutes to load.
+        let mut limits = lock(&self.limits);
+        match request {
+            RateLimitAction::Show => report::show(&limits),
+            RateLimitAction::ExemptList => Ok(report::exempt(&limits)),
+            RateLimitAction::BlockList => Ok(report::blocks(&limits)),
+            RateLimitAction::Top => {
+                let limited = self.limited();
+                let mut top = report::top(&limits, &limited, now_s());
+                top["decisions"] = json!(self.decisions());
+                top["worst_amplification"] = json!(limits.minute.worst());
+                Ok(top)
+            }
+            RateLimitAction::Explain { prefix } => {
+                let limited = self.limited();
+                report::explain(&limits, &prefix, &limited, now_s())
+            }
+            RateLimitAction::Set { settings, save } => {
+                let set = settings.iter().map(|(key, value)| setting(key, value));
+                let set: Table = set.collect::<Result<_, _>>().map_err(failure)?;
+                self.change_limits(&mut limits, save, |changes| changes.set.extend(set.clone()))?;
+                Ok(json!({ "set": set, "saved": save }))
+            }
+            RateLimitAction::Reset { save } => {
+                let before = (limits.saved.clone(), std::mem::take(&mut limits.live));
+                if save {
+                    limits.saved = Changes::default();
+                }
+                self.enforce_or_undo(&mut limits, before, save)?;
+                Ok(json!({ "reset": true, "saved": save }))
+            }
+            RateLimitAction::Exempt { prefixes, add, save } => {
+                let prefixes = changes::prefixes(&prefixes)?;
+                let there: BTreeSet<IpNet> = limits.exempt().into_keys().collect();
+                if let (false, Some(missing)) =
+                    (add, prefixes.iter().find(|one| !there.contains(one)))
+                {
+                    return Err(Failure::new("ratelimit", format!("{missing} is not exempt"))
+                        .with_hint("`sealdns ratelimit exempt list` shows what is"));
+                }
+                self.change_limits(&mut limits, save, |changes| {
+                    changes.exempt.extend(prefixes.iter().map(|prefix| (*prefix, add)));
+                })?;
+                Ok(json!({ if add { "added" } else { "deleted" }: prefixes, "saved": save }))
+            }
+            RateLimitAction::BlockAdd { targets, seconds, dry_run, save } => {
+                let targets = changes::targets(&targets)?;
+                let until = seconds.map_or(0, |seconds| now_s() + u64::from(seconds));
+                let block = Some(Block { until, dry_run });
+                self.change_limits(&mut limits, save, |changes| {
+                    changes.block.extend(targets.iter().map(|target| (target.clone(), block)));
+                })?;
+                Ok(json!({ "added": words(&targets), "until": until, "saved": save }))
+            }
+            RateLimitAction::BlockDel { targets, save } => {
+                let targets = changes::targets(&targets)?;
+                let there = limits.blocks();
+                if let Some(missing) = targets.iter().find(|one| !there.contains_key(one)) {
+                    return Err(Failure::new("ratelimit", format!("{missing} is not blocked"))
+                        .with_hint("`sealdns ratelimit block list` shows what is"));
+                }
+                self.change_limits(&mut limits, save, |changes| {
+                    changes.block.extend(targets.iter().map(|target| (target.clone(), None)));
+                })?;
+                Ok(json!({ "deleted": words(&targets), "saved": save }))
+            }
+        }
+    }
+
+    /// Changes the upper layer, and with `save` the one below it as well.
+    fn change_limits(
+        &self,
+        limits: &mut RateLimits,
+        save: bool,
+        change: impl Fn(&mut Changes),
+    ) -> Result<(), Failure> {
+        let before = (limits.saved.clone(), limits.live.clone());
+        change(&mut limits.live);
+        if save {
+            change(&mut limits.saved);
+            limits.live.forget(&limits.saved);
+        }
+        self.enforce_or_undo(limits, before, save)
+    }
+
+    /// Puts changed layers in effect and saves them; if either fails all is as before.
+    fn enforce_or_undo(
+        &self,
+        limits: &mut RateLimits,
+        before: (Changes, Changes),
+        save: bool,
+    ) -> Result<(), Failure> {
+        limits.saved.prune(now_s());
+        limits.live.prune(now_s());
+        let settled = self.enforce(limits).and_then(|()| {
+            if !save {
+                return Ok(());
+            }
+            limits.saved.store(&limits.path).map_err(|error| {
+                let message = format!("nothing was changed: it cannot be saved: {error:#}");
+                Failure::new("ratelimit", message)
+            })
+        });
+        if settled.is_err() {
+            (limits.saved, limits.live) = before;
+            if let Err(error) = self.enforce(limits) {
+                tracing::error!("putting rate limits back: {error}");
+            }
+        }
+        settled
+    }
+}
+
+fn words(targets: &[Target]) -> Vec<String> {
+    targets.iter().map(Target::to_string).collect()
+}
+
+fn failure(bad: BadSetting) -> Failure {
+    Failure { code: "ratelimit".into(), message: bad.message, hint: bad.hint }
+}
+
+/// Seconds since 1970.
+fn now_s() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
