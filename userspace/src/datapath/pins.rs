@@ -1,7 +1,9 @@
 //! Pins: what stays of XDP when the daemon is gone, in a folder of a BPF file system.
 //!
-//!     links/xdp-3, links/tcx-3    where programs are attached, by the number of the interface
-//!     set-7/                      the maps and programs of a daemon, a set for each size of the maps
+//! ```text
+//! links/xdp-3, links/tcx-3    where programs are attached, by the number of the interface
+//! set-7/                      the maps and programs of a daemon, a set for each size of the maps
+//! ```
 //!
 //! The next daemon takes over the links, never the content of maps: it loads its own set, fills it, and
 //! puts its programs into the links; until then the programs that are there answer from the maps that are
