@@ -31,11 +31,11 @@ use tokio::task::JoinSet;
 use crate::config::{self, Config, ConfigError, name_from_text};
 use crate::control::protocol::{Failure, Request, Response};
 use crate::control::socket;
-use crate::datapath::seam::DataPlane;
+use crate::datapath::seam::{DataPlane, Published};
 use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
 use crate::zone::Name;
-use state::{Loaded, Prepare, Stamp, ZoneState};
+use state::{Before, Loaded, Prepare, Stamp, ZoneState};
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -425,23 +425,32 @@ impl Daemon {
 
     /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
     fn load(&self, name: &Name) -> Change {
-        let Some((section, policy, last_serial)) = lock(&self.zones).get(name).map(|state| {
-            let serial = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
-            (state.section.clone(), state.policy.clone(), serial)
+        let Some((section, policy, served)) = lock(&self.zones).get(name).map(|state| {
+            let served = state.loaded.as_ref();
+            // What is not signed was not verified.
+            let served = served.map(|served| (Arc::clone(&served.zone), served.expiration.is_some()));
+            (state.section.clone(), state.policy.clone(), served)
         }) else {
             return Change::Removed;
         };
         let now = now();
         // A file that changes while it is read looks changed afterwards.
         let stamp = Stamp::of(&section.file);
-        let loaded = self.prepare.prepare(&section, &policy, last_serial, now).and_then(|ready| {
+        let before = Before {
+            serial: served.as_ref().map(|(zone, _)| zone.serial()),
+            verified: served.as_ref().filter(|(_, is_verified)| *is_verified).map(|(zone, _)| &**zone),
+        };
+        let ready = self.prepare.prepare(&section, &policy, before, now);
+        drop(served);
+        let loaded = ready.and_then(|ready| {
             let zone = Arc::new(ready.zone);
-            lock(&self.plane).publish(&zone).context("publishing the zone")?;
+            let published = lock(&self.plane).publish(&zone).context("publishing the zone")?;
             let others = ready.files.iter().filter(|file| **file != section.file);
             Ok(Loaded {
                 zone,
                 loaded_at: now,
                 expiration: ready.expiration,
+                published,
                 stamps: stamp
                     .into_iter()
                     .chain(others.filter_map(|file| Stamp::of(file)))
@@ -453,7 +462,8 @@ impl Daemon {
         match loaded {
             Ok(loaded) => {
                 let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
-                tracing::info!(zone = %name, serial, records, "zone loaded");
+                let Published { written, kept, .. } = loaded.published;
+                tracing::info!(zone = %name, serial, records, written, kept, "zone loaded");
                 state.loaded = Some(loaded);
                 state.error = None;
                 state.retry_at = None;
@@ -569,6 +579,9 @@ impl Daemon {
             fields.insert("records".into(), json!(loaded.map(|zone| zone.zone.record_count())));
             fields.insert("owners".into(), json!(loaded.map(|zone| zone.zone.owners().len())));
             fields.insert("loaded_at".into(), json!(loaded.map(|zone| zone.loaded_at)));
+            let published = loaded.map(|zone| zone.published);
+            fields.insert("records_written".into(), json!(published.map(|one| one.written)));
+            fields.insert("records_kept".into(), json!(published.map(|one| one.kept)));
             fields.insert("resign_at".into(), json!(state.resign_at()));
             let prefixes = state.section.allow_transfer.iter().map(|prefix| prefix.0.to_string());
             fields.insert("allow_transfer".into(), json!(prefixes.collect::<Vec<_>>()));

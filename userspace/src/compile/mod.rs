@@ -12,12 +12,13 @@ mod memory;
 mod names;
 mod piece;
 mod reader;
+mod reuse;
 mod slab;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use image::{Image, PublishError, Retired, Usage};
+pub use image::{Difference, Image, PublishError, Retired, Usage};
 pub use memory::Memory;
 pub use reader::Reader;
 pub use table::buckets_for;

@@ -12,12 +12,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::state::{Prepare, Prepared};
+use super::state::{Before, Prepare, Prepared};
 use super::*;
 use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
-use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus};
+use crate::datapath::seam::{Published, Attachment, DataPlane, PlaneStatus};
 use crate::server::{Engine, testing};
 
 const WEEK: u32 = 7 * 86400;
@@ -33,11 +33,11 @@ struct Told {
 struct FakePlane(Arc<Mutex<Told>>);
 
 impl DataPlane for FakePlane {
-    fn publish(&mut self, zone: &Arc<crate::zone::Zone>) -> anyhow::Result<()> {
+    fn publish(&mut self, zone: &Arc<crate::zone::Zone>) -> anyhow::Result<Published> {
         let mut told = lock(&self.0);
         anyhow::ensure!(!told.refuse, "the maps are full");
         told.zones.insert(zone.apex().clone(), zone.serial());
-        Ok(())
+        Ok(Published::default())
     }
 
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()> {
@@ -83,7 +83,7 @@ impl Prepare for FakePrepare {
         &self,
         section: &config::Zone,
         _policy: &Policy,
-        _last_serial: Option<u32>,
+        _before: Before<'_>,
         now: u32,
     ) -> anyhow::Result<Prepared> {
         self.calls.fetch_add(1, Relaxed);

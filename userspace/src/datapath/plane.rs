@@ -22,7 +22,7 @@ use super::attach::{self, Attachment};
 use super::interface::Interface;
 use super::load::{self, Counters, Loaded};
 use super::memory::{Mapping, Size, wait_for_programs};
-use super::seam::{self, DataPlane, MapStatus, PlaneStatus};
+use super::seam::{self, DataPlane, MapStatus, PlaneStatus, Published};
 use crate::compile::{Image, PublishError, Retired, buckets_for};
 use crate::config::{Config, TcxMode, XdpMode};
 use crate::server::Engine;
@@ -245,7 +245,7 @@ impl Plane {
 }
 
 impl DataPlane for Plane {
-    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<()> {
+    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published> {
         // Known before the names are: an encloser is looked for from there.
         self.config.max_labels = self.image.labels_with(zone);
         self.tell();
@@ -262,7 +262,10 @@ impl DataPlane for Plane {
                 Ok(retired) => break Ok(retired),
             }
         };
-        let published = published.map(|retired| self.retired.push(retired));
+        let published = published.map(|(difference, retired)| {
+            self.retired.push(retired);
+            Published { written: difference.written, kept: difference.kept }
+        });
         self.config.max_labels = self.image.max_labels();
         self.tell();
         published

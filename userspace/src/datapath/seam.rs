@@ -15,7 +15,7 @@ use crate::zone::{Name, Zone};
 pub trait DataPlane: Send {
     /// Answers from `zone` from now on, in place of any older version of it. On an error the older
     /// version stays.
-    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<()>;
+    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published>;
 
     /// Answers nothing for the zone at `apex` any more.
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;
@@ -37,6 +37,15 @@ pub trait DataPlane: Send {
 
     /// Called about once a second, so that XDP's idea of wall-clock time stays right.
     fn tick(&mut self);
+}
+
+/// What became of a zone that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Published {
+    /// Records of the image that were written.
+    pub written: usize,
+    /// Records that were there already and are the same in the version before.
+    pub kept: usize,
 }
 
 /// The state of a [`DataPlane`].

@@ -13,6 +13,7 @@
 
 pub mod authority;
 pub mod denial;
+mod kept;
 pub mod keys;
 pub mod policy;
 pub mod rrsig;

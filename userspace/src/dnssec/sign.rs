@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::authority::{Place, is_signed, places};
 use super::denial::{self, HashedName, Omitted};
+use super::kept::Before;
 use super::keys::{Algorithm, Key, SigningFailed};
 use super::policy::{Denial, SigningPolicy};
 use super::rrsig::{RrsigFields, label_count};
@@ -33,6 +34,8 @@ pub struct SignStatistics {
     pub rrsets: usize,
     /// Signatures made.
     pub signatures: usize,
+    /// Signatures of the version before that were kept.
+    pub kept: usize,
     /// NSEC or NSEC3 records.
     pub denials: usize,
 }
@@ -92,6 +95,18 @@ pub fn sign(
     policy: &SigningPolicy,
     now: u32,
 ) -> Result<(Zone, SignStatistics), SignError> {
+    sign_again(zone, None, keys, policy, now)
+}
+
+/// As [`sign`], but signatures that `before` has, a version of the zone that was signed and verified,
+/// are kept if they are of the same records, by a key among `keys`, and last for so many seconds.
+pub fn sign_again(
+    zone: &Zone,
+    before: Option<(&Zone, u32)>,
+    keys: &[Key],
+    policy: &SigningPolicy,
+    now: u32,
+) -> Result<(Zone, SignStatistics), SignError> {
     check_keys(zone, keys)?;
     if policy.validity.saturating_add(policy.inception_offset) > i32::MAX as u32 {
         return Err(SignError::Validity(policy.validity));
@@ -111,6 +126,7 @@ pub fn sign(
         policy,
         now,
         denial_ttl: base.negative_ttl(),
+        before: before.map(|(zone, least)| Before::new(zone, keys, now, least)),
     };
 
     let mut statistics = SignStatistics::default();
@@ -119,7 +135,8 @@ pub fn sign(
         for (item, added) in batch.iter().zip(added) {
             statistics.owners += 1;
             statistics.rrsets += added.rrsets;
-            statistics.signatures += added.signatures.len();
+            statistics.signatures += added.signatures.len() - added.kept;
+            statistics.kept += added.kept;
             statistics.denials += usize::from(added.denial.is_some());
             signing.write(*item, added, &mut writer)?;
         }
@@ -268,6 +285,7 @@ struct Signing<'a> {
     now: u32,
     /// RFC 9077 section 3: as long as a negative answer may be kept.
     denial_ttl: u32,
+    before: Option<Before<'a>>,
 }
 
 /// What signing adds at one owner name.
@@ -276,6 +294,8 @@ struct Added {
     denial: Option<Vec<u8>>,
     /// RRSIG RDATA, sorted.
     signatures: Vec<Vec<u8>>,
+    /// How many of them are of the version before.
+    kept: usize,
     /// The lowest TTL among the signed RRsets.
     ttl: u32,
     rrsets: usize,
@@ -348,7 +368,17 @@ impl Signing<'_> {
         scratch: &mut Vec<u8>,
     ) -> Result<(), SigningFailed> {
         let apex = self.base.apex().as_wire();
-        for key in self.keys.iter().filter(|key| key.role().signs(rtype)) {
+        let before = self.before.as_ref().and_then(|before| Some((before, before.owner(owner)?)));
+        let signing = self.keys.iter().enumerate().filter(|(_, key)| key.role().signs(rtype));
+        for (place, key) in signing {
+            let kept = before.as_ref().and_then(|(before, owner)| {
+                before.signature(owner, (rtype, ttl), rdatas.clone(), (place, key))
+            });
+            if let Some(kept) = kept {
+                added.signatures.push(kept.to_vec());
+                added.kept += 1;
+                continue;
+            }
             let fields = RrsigFields {
                 covered: rtype,
                 algorithm: key.algorithm().number(),
