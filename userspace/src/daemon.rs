@@ -228,16 +228,18 @@ impl Daemon {
     /// zone: with many zones that would be most of the work. The caller holds `change`.
     fn load_each(&self, names: Vec<Name>) -> Vec<(Name, Change)> {
         let mut refreshed = Instant::now();
-        let mut changes = Vec::with_capacity(names.len());
+        let mut changes: Vec<(Name, Change)> = Vec::with_capacity(names.len());
+        let mut told = 0;
         for name in names {
             let change = self.load(&name);
             changes.push((name, change));
             if refreshed.elapsed() >= REFRESH {
-                self.refresh_served();
+                self.refresh_served(&changes[told..]);
+                told = changes.len();
                 refreshed = Instant::now();
             }
         }
-        self.refresh_served();
+        self.refresh_served(&changes[told..]);
         changes
     }
 
@@ -420,6 +422,7 @@ impl Daemon {
             changes.insert(name, Change::Removed);
         }
         changes.extend(self.load_each(stale));
+        self.refresh_all();
         Ok(changes)
     }
 
@@ -486,7 +489,19 @@ impl Daemon {
         }
     }
 
-    fn refresh_served(&self) {
+    /// Lets the sockets follow the zones that changed.
+    fn refresh_served(&self, changes: &[(Name, Change)]) {
+        let engine = lock(&self.plane).engine();
+        let served = {
+            let zones = lock(&self.zones);
+            let changed = changes.iter().filter_map(|(name, _)| zones.get_key_value(name));
+            self.shared.get().with(engine, changed.map(|(name, state)| served_zone(name, state)))
+        };
+        self.shared.set(served);
+    }
+
+    /// Lets the sockets follow the configuration and all zones.
+    fn refresh_all(&self) {
         let config = lock(&self.config).clone();
         let served = {
             let plane = lock(&self.plane);
@@ -520,7 +535,7 @@ impl Daemon {
                 .detach(interface.as_deref())
                 .map(|interfaces| json!({ "detached": interfaces }))
                 .map_err(|error| Failure::new("xdp", format!("{error:#}"))),
-            Request::CacheStatus => Ok(json!({ "maps": lock(&self.plane).status().maps })),
+            Request::CacheStatus => Ok(self.cache_status()),
             Request::Stats => Ok(json!({
                 "xdp": lock(&self.plane).counters(),
                 "server": self.stats.snapshot(),
@@ -567,6 +582,27 @@ impl Daemon {
         })
     }
 
+    /// How full the maps are, and what a name and a record take of all memory for the image.
+    fn cache_status(&self) -> Value {
+        let loaded = lock(&self.zones);
+        let loaded = loaded.values().filter_map(|state| state.loaded.as_ref());
+        let records: usize = loaded.map(|loaded| loaded.zone.record_count()).sum();
+        let status = lock(&self.plane).status();
+        let names: u64 = status.zones.iter().map(|zone| zone.names).sum();
+        let octets = status.image_octets;
+        json!({
+            "maps": status.maps,
+            "zones": status.zones,
+            "memory": {
+                "image_octets": octets,
+                "names": names,
+                "records": records,
+                "octets_per_name": octets.checked_div(names),
+                "octets_per_record": octets.checked_div(records as u64),
+            },
+        })
+    }
+
     fn zone_status(&self, zone: &str) -> Result<Value, Failure> {
         let name = known_name(zone)?;
         let zones = lock(&self.zones);
@@ -582,6 +618,8 @@ impl Daemon {
             let published = loaded.map(|zone| zone.published);
             fields.insert("records_written".into(), json!(published.map(|one| one.written)));
             fields.insert("records_kept".into(), json!(published.map(|one| one.kept)));
+            let held = published.map(|one| if one.is_hot { "hot" } else { "complete" });
+            fields.insert("held".into(), json!(held));
             fields.insert("resign_at".into(), json!(state.resign_at()));
             let prefixes = state.section.allow_transfer.iter().map(|prefix| prefix.0.to_string());
             fields.insert("allow_transfer".into(), json!(prefixes.collect::<Vec<_>>()));
@@ -621,14 +659,16 @@ fn served(config: &Config, zones: &BTreeMap<Name, ZoneState>, plane: &dyn DataPl
         version: config.server.version.text().map(str::to_owned),
         udp_payload: config.server.udp_payload.octets(),
     };
-    let zones = zones.iter().map(|(name, state)| {
-        let served = ServedZone {
-            zone: state.loaded.as_ref().map(|loaded| Arc::clone(&loaded.zone)),
-            allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
-        };
-        (name.clone(), served)
-    });
+    let zones = zones.iter().map(|(name, state)| served_zone(name, state));
     Served::new(plane.engine(), zones, manners)
+}
+
+fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
+    let served = ServedZone {
+        zone: state.loaded.as_ref().map(|loaded| Arc::clone(&loaded.zone)),
+        allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
+    };
+    (name.clone(), served)
 }
 
 fn known_name(text: &str) -> Result<Name, Failure> {

@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, messages to stderr. With `--json` both data and errors are JSON on stdout.
 
+mod cache_status;
 pub mod clock;
 mod config;
 mod health;

@@ -4,7 +4,7 @@ use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::output::{CommandResult, Exit, Output, cell, table};
-use super::{Global, PATIENCE, logging};
+use super::{Global, PATIENCE, cache_status, logging};
 use crate::config::XdpMode;
 use crate::control::protocol::Request;
 use crate::datapath::foreground;
@@ -116,11 +116,7 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
 pub fn cache(command: &CacheCommand, global: &Global, output: &Output) -> CommandResult {
     let CacheCommand::Status = command;
     let status = global.call(&Request::CacheStatus, PATIENCE)?;
-    output.data(status, |status| {
-        let columns = ["name", "used", "capacity", "memory_octets"];
-        let shown = table(&["map", "used", "capacity", "octets"], rows(&status["maps"], &columns));
-        if shown.is_empty() { "there are no maps: XDP is not in use\n".into() } else { shown }
-    });
+    output.data(status, cache_status::shown);
     Ok(Exit::Ok)
 }
 

@@ -4,6 +4,8 @@
 //! itself: an answer that starts at one of its nodes is right for its serial. What it has in common with
 //! the version before lies where it lay, and is of both.
 
+use std::collections::BTreeSet;
+
 use xdp_common::image::node::{self, flag};
 use xdp_common::image::zone::{self as zone_record, chain_at, denial};
 use xdp_common::image::{Address, MAX_SCAN, UNIT};
@@ -15,7 +17,7 @@ use super::reuse::Older;
 use super::slab::{Extent, Slab};
 use super::{CompileError, node_hash};
 use crate::dnssec::denial::{Hash, nsec3_hash, read_hash_owner};
-use crate::zone::{Owner, Rrset, Rtype, Zone, name};
+use crate::zone::{Name, Owner, Rrset, Rtype, Zone, name};
 
 /// Octets of an entry of a gap index.
 pub(super) const ENTRY_LEN: usize = 16;
@@ -36,6 +38,10 @@ pub struct CompiledZone {
     pub extents: Vec<Extent>,
     /// The zone records that its nodes refer to. They say the same.
     pub records: Vec<Address>,
+    /// Octets of all that it occupies.
+    pub octets: usize,
+    /// Whether it is a part of the zone's names only.
+    pub is_part: bool,
 }
 
 /// A version of a zone in the slab, and what sets it apart from the version before.
@@ -65,8 +71,12 @@ pub struct Compiled {
 
 /// Writes a zone into the slab, but for what is there already of the version before. On an error
 /// nothing stays taken; if there is no room, [`CompileError::Full`] says how much it needs.
+///
+/// With `part` only these names are in it, and the apex, as nodes from which nothing follows but what they
+/// say themselves ([`flag::HOT`]).
 pub fn compile(
     zone: &Zone,
+    part: Option<&BTreeSet<Name>>,
     older: Option<&CompiledZone>,
     seed: u64,
     slab: &mut Slab,
@@ -74,7 +84,7 @@ pub fn compile(
 ) -> Result<Compiled, CompileError> {
     let mut writer = Writer { slab, memory, extents: Vec::new(), needed: 0, full: false };
     let older_walk = Older::new(older, memory);
-    let result = Build::new(zone, older_walk, seed, &mut writer).and_then(Build::run);
+    let result = Build::new(zone, part, older_walk, seed, &mut writer).and_then(Build::run);
     let Writer { slab, mut extents, needed, full, .. } = writer;
     let failed = match result {
         Ok(_) if full => CompileError::Full { octets: needed },
@@ -92,6 +102,9 @@ pub fn compile(
             compiled.retired.extend::<Vec<Extent>>(needless);
             compiled.zone.extents.sort_unstable_by_key(|extent| extent.address);
             compiled.zone.extents.shrink_to_fit();
+            let octets = compiled.zone.extents.iter().map(|extent| extent.len as usize);
+            compiled.zone.octets = octets.map(|octets| octets.next_multiple_of(UNIT)).sum();
+            compiled.zone.is_part = part.is_some();
             compiled.taken = extents;
             return Ok(compiled);
         }
@@ -179,6 +192,7 @@ struct Build<'a, 'w, 'm> {
     apex: &'a [u8],
     seed: u64,
     denial: u8,
+    is_part: bool,
     names: Vec<ExistingName<'a>>,
     nodes: Vec<NodeRecord>,
     hashed: Vec<HashedName>,
@@ -191,6 +205,7 @@ struct Build<'a, 'w, 'm> {
 impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     fn new(
         zone: &'a Zone,
+        part: Option<&BTreeSet<Name>>,
         older: Older<'m>,
         seed: u64,
         writer: &'w mut Writer<'m>,
@@ -205,10 +220,14 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         } else {
             denial::NONE
         };
-        let names = names::existing(zone);
+        let names = match part {
+            Some(part) => names::part(zone, part),
+            None => names::existing(zone),
+        };
+        let is_part = part.is_some();
         let nodes = vec![NodeRecord::default(); names.len()];
         let (hashed, used) = (Vec::new(), Vec::new());
-        Ok(Build { zone, apex, seed, denial, names, nodes, hashed, older, used, writer })
+        Ok(Build { zone, apex, seed, denial, is_part, names, nodes, hashed, older, used, writer })
     }
 
     /// The version, and the addresses of all that it uses.
@@ -235,7 +254,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         let mut record = [0u8; zone_record::LEN];
         put32(&mut record, zone_record::at::SOA, soa);
         put32(&mut record, zone_record::at::CHAIN, chain);
-        record[zone_record::at::DENIAL] = self.denial;
+        record[zone_record::at::DENIAL] = self.denial_said();
         record[zone_record::at::APEX_LEN] = self.apex.len() as u8;
         put32(&mut record, zone_record::at::SERIAL, self.zone.serial());
         self.writer.write(zone, &record);
@@ -269,13 +288,18 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         records.dedup();
         // With NSEC what is said of a name that is gone is its encloser's, which was written anew. Else
         // the zone record must say that it is gone before it goes.
-        if self.denial != denial::NSEC {
+        if self.denial_said() != denial::NSEC && records.iter().any(|&record| record != zone) {
             compiled.farewell = self.farewell(&compiled.gone);
         }
         self.used.extend(&compiled.zone.nodes);
         self.used.extend(&records);
         compiled.zone.records = records;
         Ok((compiled, self.used))
+    }
+
+    /// What the zone record says of denial: a part of a zone denies nothing.
+    fn denial_said(&self) -> u8 {
+        if self.is_part { denial::NONE } else { self.denial }
     }
 
     /// Writes copies of nodes of the version before, with a zone record that stays as it is.
@@ -305,6 +329,9 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             NodeRecord { older: self.older.node_of(wire), ..NodeRecord::default() };
         if place == 0 {
             record.flags |= flag::APEX;
+        }
+        if self.is_part {
+            record.flags |= flag::HOT;
         }
         let mut drafts = Drafts::new();
         if let Some(owner) = owner {
@@ -502,8 +529,8 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     fn is_below_a_cut(&self, wire: &[u8]) -> bool {
         let mut up = Some(wire);
         while let Some(ancestor) = up.filter(|ancestor| ancestor.len() > self.apex.len()) {
-            if let Some(place) = names::find(&self.names, ancestor) {
-                return self.names[place].is_cut;
+            if self.zone.find(ancestor).is_some_and(|owner| owner.rrset(Rtype::NS).is_some()) {
+                return name::is_at_or_below(wire, self.apex);
             }
             up = name::parent(ancestor);
         }
@@ -584,7 +611,16 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
 
     /// Writes the NSEC3 records and sorts them by hash.
     fn hashed_names(&mut self) -> Result<(), CompileError> {
-        for owner in self.zone.owners() {
+        let zone = self.zone;
+        let mut owners: Vec<Owner<'a>> = match self.is_part {
+            true => {
+                let named = self.names.iter();
+                named.filter_map(|name| names::nsec3_of(zone, name.wire)).collect()
+            }
+            false => zone.owners().filter(|owner| owner.rrset(Rtype::NSEC3).is_some()).collect(),
+        };
+        owners.sort_unstable_by_key(Owner::index);
+        for owner in owners {
             let Some(rrset) = owner.rrset(Rtype::NSEC3) else { continue };
             let Some(hash) = read_hash_owner(owner.name()) else { continue };
             let piece = self.denial_piece(&owner, rrset)?;
@@ -653,7 +689,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
 
     /// Writes the NSEC3 index and its directory; returns the address of the index.
     fn hash_index(&mut self) -> Result<Address, CompileError> {
-        if self.denial != denial::NSEC3 {
+        if self.denial_said() != denial::NSEC3 {
             return Ok(0);
         }
         // Four entries a bucket on average; more bits if one of them is crowded.
@@ -745,7 +781,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     fn is_same(&self, place: usize) -> bool {
         let node = &self.nodes[place];
         let Some((older, window)) = self.older.node(node.older) else { return false };
-        if !self.older.fits(self.denial) {
+        if !self.older.fits(self.denial_said()) {
             return false;
         }
         let count = if self.denial == denial::NSEC { self.names[place].children.len() } else { 0 };
@@ -770,7 +806,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
 
     /// With NSEC writes the index of children of each name, unless it is there.
     fn children(&mut self) {
-        if self.denial != denial::NSEC {
+        if self.denial_said() != denial::NSEC {
             return;
         }
         for place in 0..self.names.len() {

@@ -12,7 +12,7 @@
 //! changes before the old ones leave, and until then those have a record of their own that does not. The
 //! records that only the old version has stay until no reader is left.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 
@@ -57,6 +57,19 @@ pub struct Difference {
     pub kept: usize,
     /// Names whose entries in the table changed.
     pub names: usize,
+}
+
+/// How much of an image a zone takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ZoneUsage {
+    /// Its names, empty non-terminals included.
+    pub names: usize,
+    /// Its records of the slab.
+    pub records: usize,
+    /// Octets of slab.
+    pub octets: usize,
+    /// Whether these are a part of its names.
+    pub is_part: bool,
 }
 
 /// How full an image is.
@@ -155,6 +168,17 @@ impl Image {
         }
     }
 
+    /// How much of the image a zone takes.
+    pub fn usage_of(&self, apex: &Name) -> Option<ZoneUsage> {
+        let zone = self.zones.get(apex)?;
+        Some(ZoneUsage {
+            names: zone.nodes.len(),
+            records: zone.extents.len(),
+            octets: zone.octets,
+            is_part: zone.is_part,
+        })
+    }
+
     /// The engine over this image.
     pub fn reader(&self) -> Reader {
         let gate = Arc::clone(&self.gate);
@@ -164,8 +188,26 @@ impl Image {
 
     /// Answers from `zone` from now on, in place of any version before it.
     pub fn publish(&mut self, zone: &Zone) -> Result<(Difference, Retired), PublishError> {
+        self.publish_names(zone, None)
+    }
+
+    /// As [`Image::publish`], but only these names of the zone and its apex are answered for; all others
+    /// are a miss.
+    pub fn publish_part(
+        &mut self,
+        zone: &Zone,
+        names: &BTreeSet<Name>,
+    ) -> Result<(Difference, Retired), PublishError> {
+        self.publish_names(zone, Some(names))
+    }
+
+    fn publish_names(
+        &mut self,
+        zone: &Zone,
+        part: Option<&BTreeSet<Name>>,
+    ) -> Result<(Difference, Retired), PublishError> {
         let older = self.zones.get(zone.apex());
-        let compiled = compile(zone, older, self.seed, &mut self.slab, &*self.memory);
+        let compiled = compile(zone, part, older, self.seed, &mut self.slab, &*self.memory);
         let compiled = compiled.map_err(|error| match error {
             CompileError::Full { octets } => self.full(octets, zone.owners().len()),
             error => PublishError::Compile(error),
@@ -253,9 +295,12 @@ impl Image {
         self.disappear(&zone.nodes);
         let mut retired = Retired(zone.extents);
         retired.0.extend(self.drop_ancestors(apex));
-        let around: Vec<Name> =
-            self.zones.keys().filter(|other| apex.is_at_or_below(other)).cloned().collect();
-        for other in around {
+        let mut above = apex.parent();
+        while let Some(other) = above {
+            above = other.parent();
+            if !self.zones.contains_key(&other) {
+                continue;
+            }
             let nodes = std::mem::take(&mut self.zones.get_mut(&other).expect("listed").nodes);
             for &address in &nodes {
                 let (hash, wire) = (self.hash_of(address), self.wire_of(address));

@@ -18,7 +18,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use image::{Difference, Image, PublishError, Retired, Usage};
+pub use image::{Difference, Image, PublishError, Retired, Usage, ZoneUsage};
 pub use memory::Memory;
 pub use reader::Reader;
 pub use table::buckets_for;

@@ -531,6 +531,64 @@ fn a_change_is_written_and_nothing_else() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
+    /// A part of a zone answers as the whole does, or not at all; what it has, it answers.
+    #[test]
+    fn a_part_says_nothing_that_the_whole_does_not(
+        owners in proptest::collection::vec(("([ab*]\\.){0,3}[ab*]", 0u8..6, any::<bool>()), 1..14),
+        asked in proptest::collection::vec("([abc*]\\.){0,4}[abc]", 1..30),
+        denial in 0usize..4,
+    ) {
+        let mut records = String::from("*.a.a A 192.0.2.1\n");
+        for (owner, kind, _) in &owners {
+            let is_cname = |(other, kind, _): &&(String, u8, bool)| other == owner && *kind > 3;
+            records += &match kind {
+                _ if owners.iter().any(|one| is_cname(&one)) => {
+                    format!("{owner} CNAME {}\n", owners[0].0)
+                }
+                3 if !owner.starts_with('*') => format!("{owner} NS ns.{owner}\n"),
+                kind => format!("{owner} A 192.0.2.{kind}\n"),
+            };
+        }
+        prop_assume!(!owners.iter().any(|(owner, kind, _)| owner == "*.a.a" && *kind > 3));
+        let plain = zone("example.org.", 1, &records);
+        let versions = versions(&[&plain], DENIALS[denial]);
+        let chosen = owners.iter().filter(|(_, _, is_chosen)| *is_chosen);
+        let chosen: std::collections::BTreeSet<Name> =
+            chosen.map(|(owner, ..)| name(&format!("{owner}.example.org."))).collect();
+        let (mut part, mut whole) = (small_image(), small_image());
+        drop(whole.publish(&versions[0]).expect("published"));
+        drop(part.publish_part(&versions[0], &chosen).expect("published"));
+        let (reader, expected) = (part.reader(), whole.reader());
+        let mut answered = 0;
+        let asked = asked.iter().map(|asked| name(&format!("{asked}.example.org.")));
+        for qname in asked.chain(chosen.iter().cloned()).chain([name("example.org.")]) {
+            for rtype in [Rtype::A, Rtype::NS, Rtype::NSEC, Rtype::DS, Rtype::SOA] {
+                let query = query(qname.as_wire(), rtype);
+                let mut response = Vec::new();
+                let outcome = reader.answer(&query, false, 1232, NOW, &mut response);
+                if outcome == Outcome::Miss {
+                    continue;
+                }
+                answered += 1;
+                prop_assert_eq!(&response, &answer(&expected, &query), "{} {}", qname, rtype);
+            }
+        }
+        prop_assert!(answered >= 5, "the apex is always there");
+        // The whole takes the part's place, and the other way round.
+        for _ in 0..2 {
+            let (_, retired) = part.publish(&versions[0]).expect("published");
+            part.release(retired);
+            let query = query(name("c.example.org.").as_wire(), Rtype::A);
+            prop_assert_eq!(answer(&part.reader(), &query), answer(&expected, &query));
+            let (_, retired) = part.publish_part(&versions[0], &chosen).expect("published");
+            part.release(retired);
+            prop_assert_eq!(answer(&part.reader(), &query), Vec::<u8>::new());
+        }
+        let retired = part.remove(&name("example.org."));
+        part.release(retired);
+        prop_assert_eq!((part.usage().slab_octets, part.usage().entries), (0, 0));
+    }
+
     /// A version that is published over another one answers as it does by itself.
     #[test]
     fn versions_follow_each_other(

@@ -17,7 +17,7 @@ use super::*;
 use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
-use crate::datapath::seam::{Published, Attachment, DataPlane, PlaneStatus};
+use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus, Published};
 use crate::server::{Engine, testing};
 
 const WEEK: u32 = 7 * 86400;
@@ -62,7 +62,8 @@ impl DataPlane for FakePlane {
     fn status(&self) -> PlaneStatus {
         let interfaces = lock(&self.0).interfaces.clone();
         let attach = |interface| Attachment { interface, mode: XdpMode::Native, tcx: false };
-        PlaneStatus { attachments: interfaces.into_iter().map(attach).collect(), maps: Vec::new() }
+        let attachments = interfaces.into_iter().map(attach).collect();
+        PlaneStatus { attachments, ..PlaneStatus::default() }
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {

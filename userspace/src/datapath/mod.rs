@@ -10,6 +10,7 @@
 
 pub mod attach;
 pub mod foreground;
+mod hot;
 pub mod interface;
 pub mod load;
 pub mod memory;

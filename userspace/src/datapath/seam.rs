@@ -46,6 +46,8 @@ pub struct Published {
     pub written: usize,
     /// Records that were there already and are the same in the version before.
     pub kept: usize,
+    /// Whether XDP has only some of the zone's names.
+    pub is_hot: bool,
 }
 
 /// The state of a [`DataPlane`].
@@ -55,6 +57,29 @@ pub struct PlaneStatus {
     pub attachments: Vec<Attachment>,
     /// How full the maps are.
     pub maps: Vec<MapStatus>,
+    /// What the zones take.
+    pub zones: Vec<ZoneStatus>,
+    /// Octets in use for them, in the maps or in the daemon's memory: records, and the table.
+    pub image_octets: u64,
+}
+
+/// One zone in the image.
+#[derive(Debug, Clone, Serialize)]
+pub struct ZoneStatus {
+    /// Its apex.
+    pub zone: String,
+    /// `complete`, or `hot`: XDP has only some of its names.
+    pub held: &'static str,
+    /// Its names, empty non-terminals included.
+    pub names: u64,
+    /// Those that XDP has.
+    pub names_held: u64,
+    /// Records of the image: nodes, pieces, indexes.
+    pub records: u64,
+    /// Octets of these.
+    pub octets: u64,
+    /// Octets of those that XDP has.
+    pub octets_held: u64,
 }
 
 /// XDP on one interface.

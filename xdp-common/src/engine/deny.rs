@@ -220,6 +220,9 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
         exact::referral::<S>(scratch, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
+    if node.is(flag::HOT) {
+        return Err(Outcome::Miss);
+    }
     if node.is(flag::DNAME) {
         scratch.absence.encloser = address;
         return Ok(Step::Redirect);
