@@ -2,6 +2,7 @@
 
 mod datapath;
 mod kernel;
+mod scale;
 mod serving;
 mod wire;
 
@@ -87,6 +88,16 @@ const TESTS: &[Test] = &[
     Test {
         name: "serving::sigterm_detaches_and_drains",
         run: serving::sigterm_detaches_and_drains,
+    },
+    Test { name: "scale::an_update_goes_unnoticed", run: scale::an_update_goes_unnoticed },
+    Test {
+        name: "scale::a_zone_that_does_not_fit_is_held_hot",
+        run: scale::a_zone_that_does_not_fit_is_held_hot,
+    },
+    Test { name: "scale::many_zones_are_served", run: scale::many_zones_are_served },
+    Test {
+        name: "scale::delegations_are_loaded_beside_knotd",
+        run: scale::delegations_are_loaded_beside_knotd,
     },
     Test {
         name: "oracle::the_daemon_answers_as_knotd_does",

@@ -49,7 +49,7 @@ use super::{
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The client's whole offer (DNS flag day 2020).
-const WITH_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: true });
+pub(super) const WITH_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: true });
 const WITHOUT_DNSSEC: Option<Edns> = Some(Edns { payload: 1232, dnssec_ok: false });
 
 const A: u16 = 1;
@@ -58,17 +58,17 @@ const TXT: u16 = 16;
 const ANY: u16 = 255;
 
 /// Both ends, and the daemon at one of them. It is ended before its namespace goes.
-struct Stage {
-    server: Server,
+pub(super) struct Stage {
+    pub(super) server: Server,
     binary: PathBuf,
-    pair: Pair,
+    pub(super) pair: Pair,
     folder: tempfile::TempDir,
 }
 
 /// A zone to be served: apex, file's text, further settings.
 type Section<'a> = (&'a str, &'a str, &'a str);
 
-fn obstacle() -> Option<Verdict> {
+pub(super) fn obstacle() -> Option<Verdict> {
     wire::obstacle().or_else(|| {
         let missing = "no sealdns beside this test: `cargo xtask build`";
         servers::sealdns().is_none().then(|| Verdict::Skipped(missing.into()))
@@ -83,29 +83,66 @@ impl Stage {
 
     /// As [`Stage::new`]; `tcx` is as the configuration has it.
     fn with_tcx(tcx: &str, test: &str, zones: &[Section<'_>]) -> Result<Self> {
-        let (pair, folder) = (Pair::new(test)?, tempfile::tempdir()?);
+        Self::with_xdp(&format!("tcx = \"{tcx}\""), PATIENCE, test, zones)
+    }
+
+    fn with_xdp(
+        more: &str,
+        patience: Duration,
+        test: &str,
+        zones: &[Section<'_>],
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let mut sections = Vec::new();
+        for (apex, text, more) in zones {
+            fs::write(folder.path().join(format!("{apex}.zone")), text)?;
+            sections.push((*apex, format!("file = \"{apex}.zone\"\n{more}")));
+        }
+        let sections: Vec<(&str, &str)> =
+            sections.iter().map(|(apex, more)| (*apex, &**more)).collect();
+        Self::run(folder, more, patience, test, &sections)
+    }
+
+    /// Runs the daemon over zones of files: apex, and settings that name the file. `more` is written to
+    /// the section `[xdp]`; loading may take `patience`.
+    pub(super) fn of_files(
+        more: &str,
+        patience: Duration,
+        test: &str,
+        zones: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::run(tempfile::tempdir()?, more, patience, test, zones)
+    }
+
+    fn run(
+        folder: tempfile::TempDir,
+        more: &str,
+        patience: Duration,
+        test: &str,
+        zones: &[(&str, &str)],
+    ) -> Result<Self> {
+        let pair = Pair::new(test)?;
         let binary = servers::sealdns().context("no sealdns")?;
         let address = server(0)?;
         let mut config = format!(
             "version = \"v1\"\n[server]\nlisten = [\"{address}\", \"{}\"]\ncontrol = \"control.sock\"\n\
-             state-dir = \"state\"\n[xdp]\ninterfaces = [\"server\"]\nmode = \"native\"\ntcx = \"{tcx}\"\n",
+             state-dir = \"state\"\n[xdp]\ninterfaces = [\"server\"]\nmode = \"native\"\n{more}\n",
             server(1)?
         );
-        for (apex, text, more) in zones {
-            fs::write(folder.path().join(format!("{apex}.zone")), text)?;
-            config += &format!("[[zone]]\nname = \"{apex}\"\nfile = \"{apex}.zone\"\n{more}\n");
+        for (apex, more) in zones {
+            config += &format!("[[zone]]\nname = \"{apex}\"\n{more}\n");
         }
         let path = folder.path().join("sealdns.toml");
         fs::write(&path, config)?;
         let mut command = Command::new(&binary);
         command.args(["run", "--config"]).arg(&path);
         let mut process = pair.server.spawn("sealdns", &mut command)?;
-        process.wait_for_line(PATIENCE, |line| line.trim() == "ready")?;
+        process.wait_for_line(patience, |line| line.trim() == "ready")?;
         Ok(Self { server: Server { address, process }, binary, pair, folder })
     }
 
     /// How often XDP has sent a frame back, as the driver counts.
-    fn sent_by_xdp(&self) -> Result<u64> {
+    pub(super) fn sent_by_xdp(&self) -> Result<u64> {
         self.pair.server.enter(|| net::xdp_transmitted("server"))?
     }
 
@@ -120,7 +157,7 @@ impl Stage {
     }
 
     /// Runs a command of `sealdns` for this daemon.
-    fn command(&self, arguments: &[&str]) -> Result<Output> {
+    pub(super) fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--config").arg(self.folder.path().join("sealdns.toml"));
         self.pair.server.output(&mut command, PATIENCE)
@@ -146,13 +183,13 @@ fn client(family: usize) -> Result<std::net::IpAddr> {
 
 /// Who asks, over both families: by frames that have the room which a network card's have, or through
 /// the socket, whose packets have little. All calls are made inside the client's namespace.
-struct Client {
+pub(super) struct Client {
     injector: Mutex<Injector>,
     ends: Vec<(UdpSocket, Frame)>,
 }
 
 impl Client {
-    fn new(pair: &Pair) -> Result<Self> {
+    pub(super) fn new(pair: &Pair) -> Result<Self> {
         pair.client.enter(|| -> Result<Self> {
             let injector = Mutex::new(Injector::new(&lab(), "client")?);
             let source_mac = net::mac_address("client")?;
@@ -175,13 +212,13 @@ impl Client {
     }
 
     /// Asks by a frame with room.
-    fn inject(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn inject(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
         let (socket, frame) = &self.ends[family];
         exchange(socket, &self.injector, frame, query)
     }
 
     /// Asks through the socket.
-    fn send(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn send(&self, family: usize, query: &[u8]) -> Result<Vec<u8>> {
         let (socket, frame) = &self.ends[family];
         socket.set_read_timeout(Some(Duration::from_secs(3)))?;
         socket.send_to(query, frame.destination)?;
@@ -201,7 +238,7 @@ fn wire(name: &str) -> Vec<u8> {
     zones::wire(&labels)
 }
 
-fn query(name: &str, rtype: u16, edns: Option<Edns>) -> Vec<u8> {
+pub(super) fn query(name: &str, rtype: u16, edns: Option<Edns>) -> Vec<u8> {
     Query { name: wire(name), rtype, edns }.message(0x1234)
 }
 
@@ -634,20 +671,20 @@ fn reload(stage: &Stage, files: &[Vec<u8>], load: &Load<'_>) -> Result<()> {
 }
 
 /// What clients ask while zones are reloaded.
-struct Load<'a> {
-    queries: &'a [Vec<u8>],
+pub(super) struct Load<'a> {
+    pub(super) queries: &'a [Vec<u8>],
     /// The answers of each version.
-    expected: &'a [Vec<Vec<u8>>],
+    pub(super) expected: &'a [Vec<Vec<u8>>],
     /// The version that is served at least.
-    served: AtomicUsize,
+    pub(super) served: AtomicUsize,
     /// The newest version that may be served.
-    told: AtomicUsize,
-    over: AtomicBool,
+    pub(super) told: AtomicUsize,
+    pub(super) over: AtomicBool,
 }
 
 impl Load<'_> {
     /// Asks one query after the other until it is over; says how many.
-    fn ask(&self, mut exchange: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<u64> {
+    pub(super) fn ask(&self, mut exchange: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<u64> {
         let started = Instant::now();
         let mut asked = 0u64;
         while !self.over.load(SeqCst) {

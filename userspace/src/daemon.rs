@@ -430,8 +430,7 @@ impl Daemon {
     fn load(&self, name: &Name) -> Change {
         let Some((section, policy, served)) = lock(&self.zones).get(name).map(|state| {
             let served = state.loaded.as_ref();
-            // What is not signed was not verified.
-            let served = served.map(|served| (Arc::clone(&served.zone), served.expiration.is_some()));
+            let served = served.map(|served| (Arc::clone(&served.zone), served.is_verified));
             (state.section.clone(), state.policy.clone(), served)
         }) else {
             return Change::Removed;
@@ -453,6 +452,7 @@ impl Daemon {
                 zone,
                 loaded_at: now,
                 expiration: ready.expiration,
+                is_verified: ready.is_verified,
                 published,
                 stamps: stamp
                     .into_iter()

@@ -11,7 +11,7 @@ use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, KeyLayout};
 use crate::dnssec::policy::{Denial, SerialPolicy, SigningPolicy};
 use crate::dnssec::sign::sign_again;
-use crate::dnssec::verify::{Fault, verify, verify_again};
+use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::zone::text::{self, Options};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, ZoneError, name, serial};
 
@@ -52,8 +52,14 @@ impl Prepare for FromFiles {
             tracing::warn!(zone = %section.name, "{warning}");
         }
         let files = read.files.iter().map(PathBuf::from).collect();
+        let mut is_verified = section.dnssec != config::Dnssec::Off;
         let (zone, expiration) = match section.dnssec {
             config::Dnssec::Off => (read.zone, None),
+            config::Dnssec::Presigned if !section.verify => {
+                let expiration = first_expiration(&read.zone, now);
+                is_verified = false;
+                (read.zone, expiration)
+            }
             config::Dnssec::Presigned => {
                 let report = verify_again(&read.zone, before.verified, now).map_err(|faults| told(&faults))?;
                 (read.zone, Some(report.expiration))
@@ -69,7 +75,7 @@ impl Prepare for FromFiles {
                 (signed, Some(report.expiration))
             }
         };
-        Ok(Prepared { zone, files, expiration })
+        Ok(Prepared { zone, files, expiration, is_verified })
     }
 }
 

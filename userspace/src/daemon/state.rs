@@ -37,6 +37,8 @@ pub struct Prepared {
     pub files: Vec<PathBuf>,
     /// When the earliest of its signatures expires; `None` if it is not signed.
     pub expiration: Option<u32>,
+    /// Whether its signatures were verified.
+    pub is_verified: bool,
 }
 
 /// One zone of the configuration.
@@ -61,6 +63,8 @@ pub struct Loaded {
     pub loaded_at: u32,
     /// When the earliest of its signatures expires.
     pub expiration: Option<u32>,
+    /// Whether its signatures were verified.
+    pub is_verified: bool,
     /// What its files looked like.
     pub stamps: Vec<Stamp>,
     /// What publishing it took.
@@ -106,6 +110,7 @@ impl ZoneState {
         let same = |loaded: &Loaded| loaded.stamps.iter().all(Stamp::holds);
         self.section.file != section.file
             || self.section.dnssec != section.dnssec
+            || self.section.verify != section.verify
             || self.policy != *policy
             || self.error.is_some()
             || !self.loaded.as_ref().is_some_and(same)

@@ -93,7 +93,8 @@ impl Prepare for FakePrepare {
         let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, 0));
         let valid: i64 = valid.parse()?;
         let expiration = Some((i64::from(now) + valid) as u32);
-        Ok(Prepared { zone, files: vec![section.file.clone()], expiration })
+        let files = vec![section.file.clone()];
+        Ok(Prepared { zone, files, expiration, is_verified: true })
     }
 }
 

@@ -35,6 +35,9 @@ use crate::zone::{Name, Zone};
 /// The least memory that is made: some 40,000 typical names.
 const FLOOR: Size = Size { slab: 16 << 20, buckets: 8192 };
 
+/// From so many octets on a slab grows by a quarter and not to twice its size.
+const LARGE: usize = 256 << 20;
+
 /// Slots of a bucket.
 const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
 
@@ -143,7 +146,9 @@ impl Plane {
             Size { slab: now.slab.max(needed.slab), buckets: now.buckets.max(needed.buckets) };
         let mut want = least;
         if needed.slab > now.slab {
-            want.slab = want.slab.max(2 * now.slab);
+            // A change takes room for what it changes: large maps need not be twice as large.
+            let more = if now.slab < LARGE { now.slab } else { now.slab / 4 };
+            want.slab = want.slab.max((now.slab + more).next_multiple_of(CHUNK_LEN));
         }
         if needed.buckets > now.buckets {
             want.buckets = want.buckets.max(2 * now.buckets);

@@ -215,6 +215,16 @@ pub fn verify_again(
     Ok(VerifyReport { rrsets, keys: keys.len(), denial: chain.0, denials: chain.1, expiration })
 }
 
+/// When the first of a zone's signatures ends; `None` if it has none. Nothing is verified.
+pub fn first_expiration(zone: &Zone, now: u32) -> Option<u32> {
+    let signatures = zone.owners().filter_map(|owner| owner.rrset(Rtype::RRSIG));
+    let expirations = signatures
+        .flat_map(|rrset| rrset.rdatas())
+        .filter_map(|rdata| Rrsig::parse(rdata))
+        .map(|rrsig| rrsig.fields.expiration);
+    expirations.min_by_key(|expiration| expiration.wrapping_sub(now) as i32)
+}
+
 fn has_same_keys(a: &Zone, b: &Zone) -> bool {
     let keys = |zone| {
         let zone: &Zone = zone;
