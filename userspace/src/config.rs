@@ -772,7 +772,8 @@ ports = [53]
 addresses = []
 # Memory for the maps that hold compiled zones. No official reference: half a million typical names.
 # They start small and grow up to it; with `user` set they are made this large at start, since only
-# root can make maps. While they grow, the old maps are there as well.
+# root can make maps. While they grow, the old maps are there as well. A zone for which they may not
+# grow is held hot: XDP has the names that are asked for often, and the daemon answers the rest.
 memory = "512MiB"
 
 [policy.default]

@@ -31,6 +31,7 @@ use tokio::task::JoinSet;
 use crate::config::{self, Config, ConfigError, name_from_text};
 use crate::control::protocol::{Failure, Request, Response};
 use crate::control::socket;
+use crate::datapath::memory::trim_heap;
 use crate::datapath::seam::{DataPlane, Published};
 use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
@@ -48,6 +49,10 @@ const RESIGN_ATTEMPTS: u32 = 16;
 
 /// How long the sockets may be behind the data plane while many zones are loaded.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// Owner names from which on reading a zone leaves so much free memory behind that it is worth some
+/// milliseconds to give it back.
+const LARGE_ZONE: usize = 50_000;
 
 /// UDP sockets per address at most: one per core, and no more than this many.
 const MAX_UDP_WORKERS: usize = 16;
@@ -240,6 +245,11 @@ impl Daemon {
             }
         }
         self.refresh_served(&changes[told..]);
+        let loaded = |name: &Name| lock(&self.zones).get(name)?.loaded.as_ref().map(|one| one.zone.clone());
+        let loaded = changes.iter().filter_map(|(name, _)| loaded(name));
+        if loaded.map(|zone| zone.owners().len()).max() >= Some(LARGE_ZONE) {
+            trim_heap();
+        }
         changes
     }
 

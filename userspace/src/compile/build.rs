@@ -87,7 +87,9 @@ pub fn compile(
     let result = Build::new(zone, part, older_walk, seed, &mut writer).and_then(Build::run);
     let Writer { slab, mut extents, needed, full, .. } = writer;
     let failed = match result {
-        Ok(_) if full => CompileError::Full { octets: needed },
+        Ok((compiled, _)) if full => {
+            CompileError::Full { octets: needed, names: compiled.zone.nodes.len() }
+        }
         Ok((mut compiled, mut used)) => {
             extents.sort_unstable_by_key(|extent| extent.address);
             used.sort_unstable();

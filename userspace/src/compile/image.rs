@@ -209,7 +209,7 @@ impl Image {
         let older = self.zones.get(zone.apex());
         let compiled = compile(zone, part, older, self.seed, &mut self.slab, &*self.memory);
         let compiled = compiled.map_err(|error| match error {
-            CompileError::Full { octets } => self.full(octets, zone.owners().len()),
+            CompileError::Full { octets, names } => self.full(octets, names),
             error => PublishError::Compile(error),
         })?;
         // What the table will hold at the most while both versions are in it.
@@ -553,7 +553,8 @@ impl Image {
 
     /// What would do for `octets` and `names` more.
     fn full(&self, octets: usize, names: usize) -> PublishError {
-        let entries = self.entries + names + xdp_common::dns::name::MAX_LABELS;
+        // A table that is as full as may be has buckets that overflow: then all was written in vain.
+        let entries = self.entries + names + names / 4 + xdp_common::dns::name::MAX_LABELS;
         PublishError::Full {
             slab_needed: self.slab.high_water() + octets + octets / 8 + (1 << 17),
             buckets_needed: table::buckets_for(entries).max(self.memory.bucket_count()),

@@ -57,6 +57,8 @@ pub enum CompileError {
     Full {
         /// Octets that the zone needs in all.
         octets: usize,
+        /// Names that it has.
+        names: usize,
     },
 }
 
