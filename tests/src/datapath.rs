@@ -369,7 +369,9 @@ pub fn memory_has_a_limit() -> Result<Verdict> {
     let stage = Stage::new("limit")?;
     let config = config("[xdp]\ninterfaces = [\"server\"]\nmemory = \"1MiB\"")?;
     let mut plane = stage.server.enter(|| Plane::new(&config, FLOOR))??;
-    for (hosts, is_hot) in [(10, false), (40_000, true), (40_001, true), (11, false), (40_000, true)] {
+    for (hosts, is_hot) in
+        [(10, false), (40_000, true), (40_001, true), (11, false), (40_000, true)]
+    {
         let published = plane.publish(&zone(hosts)?)?;
         ensure!(published.is_hot == is_hot, "{hosts}: {published:?}");
         let status = plane.status();

@@ -287,10 +287,15 @@ pub fn a_zone_that_does_not_fit_is_held_hot() -> Result<Verdict> {
     let absent = query(&format!("{}.{apex}", zones::gap(17)), A, WITH_DNSSEC);
     ensure!(!by_xdp(&popular)?, "a name of a zone that does not fit came from XDP at once");
     let mut attempts = 0;
-    net::wait_until("a name that is asked for often comes from XDP", Duration::from_secs(30), || {
-        attempts += 1;
-        by_xdp(&absent).is_ok_and(|by_xdp| !by_xdp) && by_xdp(&popular).is_ok_and(|by_xdp| by_xdp)
-    })?;
+    net::wait_until(
+        "a name that is asked for often comes from XDP",
+        Duration::from_secs(30),
+        || {
+            attempts += 1;
+            by_xdp(&absent).is_ok_and(|by_xdp| !by_xdp)
+                && by_xdp(&popular).is_ok_and(|by_xdp| by_xdp)
+        },
+    )?;
     ensure!(attempts > 2, "{attempts} attempts");
     ask_all(&expected[0])?;
 
@@ -324,8 +329,7 @@ pub fn many_zones_are_served() -> Result<Verdict> {
     for number in 0..count {
         let file = folder.path().join(number.to_string());
         fs::write(&file, text(1, number))?;
-        sections
-            .push((apex(number), format!("file = \"{}\"\ndnssec = \"off\"", file.display())));
+        sections.push((apex(number), format!("file = \"{}\"\ndnssec = \"off\"", file.display())));
     }
     let sections: Vec<(&str, &str)> = sections.iter().map(|(a, b)| (&**a, &**b)).collect();
     let started = Instant::now();
@@ -413,8 +417,7 @@ pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
     drop(process);
 
     // As knotd has it: signatures are not verified.
-    let section =
-        format!("file = \"{}\"\ndnssec = \"presigned\"\nverify = false", file.display());
+    let section = format!("file = \"{}\"\ndnssec = \"presigned\"\nverify = false", file.display());
     let started = Instant::now();
     let stage = Stage::of_files("memory = \"2GiB\"", LOADING, "cuts", &[(&apex, &section)])?;
     let client = Client::new(&stage.pair)?;

@@ -86,12 +86,7 @@ impl Stage {
         Self::with_xdp(&format!("tcx = \"{tcx}\""), PATIENCE, test, zones)
     }
 
-    fn with_xdp(
-        more: &str,
-        patience: Duration,
-        test: &str,
-        zones: &[Section<'_>],
-    ) -> Result<Self> {
+    fn with_xdp(more: &str, patience: Duration, test: &str, zones: &[Section<'_>]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let mut sections = Vec::new();
         for (apex, text, more) in zones {

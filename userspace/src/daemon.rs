@@ -245,7 +245,8 @@ impl Daemon {
             }
         }
         self.refresh_served(&changes[told..]);
-        let loaded = |name: &Name| lock(&self.zones).get(name)?.loaded.as_ref().map(|one| one.zone.clone());
+        let loaded =
+            |name: &Name| lock(&self.zones).get(name)?.loaded.as_ref().map(|one| one.zone.clone());
         let loaded = changes.iter().filter_map(|(name, _)| loaded(name));
         if loaded.map(|zone| zone.owners().len()).max() >= Some(LARGE_ZONE) {
             trim_heap();
@@ -450,7 +451,10 @@ impl Daemon {
         let stamp = Stamp::of(&section.file);
         let before = Before {
             serial: served.as_ref().map(|(zone, _)| zone.serial()),
-            verified: served.as_ref().filter(|(_, is_verified)| *is_verified).map(|(zone, _)| &**zone),
+            verified: served
+                .as_ref()
+                .filter(|(_, is_verified)| *is_verified)
+                .map(|(zone, _)| &**zone),
         };
         let ready = self.prepare.prepare(&section, &policy, before, now);
         drop(served);

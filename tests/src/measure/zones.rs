@@ -132,9 +132,8 @@ pub fn hosts(labels: &[&str], names: usize) -> Result<Zone> {
 /// for every other one a DS; not signed.
 pub fn delegations(labels: &[&str], count: usize) -> Result<Zone> {
     let apex = Name::from_wire(&wire(labels)).context("no name")?;
-    let below = |label: &str, above: &[u8]| {
-        [&[label.len() as u8], label.as_bytes(), above].concat()
-    };
+    let below =
+        |label: &str, above: &[u8]| [&[label.len() as u8], label.as_bytes(), above].concat();
     let mut builder = ZoneBuilder::new(apex.clone());
     let server = below("ns", apex.as_wire());
     let mut soa = [&server[..], &below("hostmaster", apex.as_wire())].concat();

@@ -327,8 +327,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     fn node(&mut self, place: usize) -> Result<(), CompileError> {
         let existing = &self.names[place];
         let (wire, owner, is_cut) = (existing.wire, existing.owner, existing.is_cut);
-        let mut record =
-            NodeRecord { older: self.older.node_of(wire), ..NodeRecord::default() };
+        let mut record = NodeRecord { older: self.older.node_of(wire), ..NodeRecord::default() };
         if place == 0 {
             record.flags |= flag::APEX;
         }
@@ -459,11 +458,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     }
 
     /// An NSEC or NSEC3 with its signatures, its owner name spelled out.
-    fn denial_piece(
-        &self,
-        owner: &Owner<'a>,
-        rrset: Rrset<'a>,
-    ) -> Result<Vec<u8>, CompileError> {
+    fn denial_piece(&self, owner: &Owner<'a>, rrset: Rrset<'a>) -> Result<Vec<u8>, CompileError> {
         let mut piece = PieceBuilder::new(self.apex);
         let spelled = OwnerName::Spelled(owner.name());
         add_rrset(&mut piece, owner, rrset, rrset.ttl(), spelled, OwnerName::First);

@@ -275,8 +275,7 @@ impl Image {
         for &record in &compiled.zone.records {
             let Some(window) = self.window(record) else { continue };
             let second = zone_record::at::SERIAL;
-            let mut octets: [u8; 8] =
-                window[second..second + 8].try_into().expect("eight octets");
+            let mut octets: [u8; 8] = window[second..second + 8].try_into().expect("eight octets");
             octets[..4].copy_from_slice(&serial.to_le_bytes());
             let at = record as usize * UNIT;
             for (at, word) in [(at, word), (at + second, u64::from_le_bytes(octets))] {
@@ -348,7 +347,7 @@ impl Image {
                     .map_err(|_| self.crowded(memory.bucket_count()))?;
             }
         }
-        self.slab.grow(memory.slab_len());
+        self.slab.resize(memory.slab_len());
         self.memory = memory;
         Ok(())
     }

@@ -98,7 +98,8 @@ impl<'a> Older<'a> {
         let Some((_, chain)) = self.zone().filter(|(zone, _)| zone.chain() != 0) else { return 0 };
         let at = self.chain_address();
         while self.next_entry < chain.map_or(0, Chain::count) {
-            let place = at as usize * UNIT + chain_at::ENTRIES + self.next_entry as usize * ENTRY_LEN;
+            let place =
+                at as usize * UNIT + chain_at::ENTRIES + self.next_entry as usize * ENTRY_LEN;
             let Some(entry) = self.memory.read(place, ENTRY_LEN) else { return 0 };
             let (high, rest) = entry.split_at(8);
             let high = u64::from_le_bytes(high.try_into().unwrap_or_default());
@@ -116,7 +117,8 @@ impl<'a> Older<'a> {
     }
 
     fn zone(&self) -> Option<(zone_record::Zone<'a>, Option<Chain<'a>>)> {
-        let zone = zone_record::Zone::new(window(self.memory, self.zone).filter(|_| self.zone != 0)?);
+        let zone =
+            zone_record::Zone::new(window(self.memory, self.zone).filter(|_| self.zone != 0)?);
         Some((zone, window(self.memory, zone.chain()).map(Chain::new)))
     }
 

@@ -56,9 +56,10 @@ impl Slab {
         slab
     }
 
-    /// More room behind what there is; `len` is the new length in octets.
-    pub fn grow(&mut self, len: usize) {
-        self.chunks = self.chunks.max(len / CHUNK_LEN);
+    /// More room behind what there is, or less that was never handed out; `len` is the new length in
+    /// octets.
+    pub fn resize(&mut self, len: usize) {
+        self.chunks = (len / CHUNK_LEN).max(self.next_chunk);
     }
 
     /// Octets handed out, rounded up to units.
@@ -153,6 +154,18 @@ mod tests {
             assert!(at >= RESERVED && at % CHUNK_LEN <= LAST_START);
         }
         assert!(slab.used() > 3 * CHUNK_LEN);
+    }
+
+    #[test]
+    fn a_slab_that_becomes_smaller_hands_out_less() {
+        let mut slab = Slab::new(16 * CHUNK_LEN);
+        slab.take(100).unwrap();
+        slab.resize(2 * CHUNK_LEN);
+        while let Some(extent) = slab.take(1000) {
+            assert!(extent.address as usize * UNIT + 1000 <= 2 * CHUNK_LEN);
+        }
+        slab.resize(CHUNK_LEN);
+        assert_eq!(slab.take(CHUNK_LEN), None);
     }
 
     proptest! {

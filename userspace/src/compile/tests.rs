@@ -507,7 +507,9 @@ fn expected(zone: &Zone, qname: &Name) -> &'static str {
 #[test]
 fn a_change_is_written_and_nothing_else() {
     let records = |changed: usize| {
-        (0..1000).map(|n| format!("n{n:03} A 192.0.2.{}\n", u8::from(n == changed))).collect::<String>()
+        (0..1000)
+            .map(|n| format!("n{n:03} A 192.0.2.{}\n", u8::from(n == changed)))
+            .collect::<String>()
     };
     let zones = [1, 2].map(|serial| zone("example.org.", serial, &records(serial as usize * 100)));
     for denial in DENIALS {

@@ -61,7 +61,8 @@ impl Prepare for FromFiles {
                 (read.zone, expiration)
             }
             config::Dnssec::Presigned => {
-                let report = verify_again(&read.zone, before.verified, now).map_err(|faults| told(&faults))?;
+                let report = verify_again(&read.zone, before.verified, now)
+                    .map_err(|faults| told(&faults))?;
                 (read.zone, Some(report.expiration))
             }
             config::Dnssec::Sign => {
@@ -70,7 +71,8 @@ impl Prepare for FromFiles {
                 let serial = serial_to_serve(read.zone.serial(), last);
                 let zone = with_serial(read.zone, serial)?;
                 let signed = self.sign(&zone, before.verified, policy, now)?;
-                let report = verify_again(&signed, before.verified, now).map_err(|faults| told(&faults))?;
+                let report =
+                    verify_again(&signed, before.verified, now).map_err(|faults| told(&faults))?;
                 serials.write(serial)?;
                 (signed, Some(report.expiration))
             }

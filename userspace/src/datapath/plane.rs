@@ -22,11 +22,11 @@ use xdp_common::maps::{
 };
 
 use super::attach::{self, Attachment};
+use super::hot::{self, Counting, Held, Misses};
 use super::interface::Interface;
 use super::load::{self, Counters, Loaded};
 use super::memory::{Mapping, Size, wait_for_programs};
 use super::seam::{self, DataPlane, MapStatus, PlaneStatus, Published, ZoneStatus};
-use super::hot::{self, Counting, Held, Misses};
 use crate::compile::{Difference, Image, PublishError, Retired, buckets_for};
 use crate::config::{Config, TcxMode, XdpMode};
 use crate::server::Engine;
@@ -483,7 +483,8 @@ impl Plane {
     fn hold_hot(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published> {
         let apex = zone.apex();
         if self.own.is_none() {
-            let memory = Mapping::anonymous(self.floor_beside()).context("making memory for zones")?;
+            let memory =
+                Mapping::anonymous(self.floor_beside()).context("making memory for zones")?;
             let mut own = Image::new(Arc::new(memory), self.config.seed);
             for other in self.zones.values().filter(|other| other.apex() != apex) {
                 publish_beside(&mut own, other)?;
@@ -521,21 +522,34 @@ impl Plane {
                     return Ok(Published { written, kept, is_hot: true });
                 }
                 Err(PublishError::Full { .. }) if !self.retired.is_empty() => self.release(),
-                Err(PublishError::Full { .. }) if self.hot.get(apex).is_some_and(|held| !held.is_empty()) => {
-                    self.hot.entry(apex.clone()).or_default().halve();
-                }
-                Err(error @ PublishError::Full { .. }) => {
-                    // The complete version before may leave no room: first it goes.
-                    let was_complete = self.image.usage_of(apex).is_some_and(|usage| !usage.is_part);
-                    if !was_complete {
-                        return Err(error.into());
-                    }
-                    let retired = self.image.remove(apex);
-                    self.retired.push(retired);
+                Err(PublishError::Full { slab_needed, buckets_needed }) => {
+                    self.make_room_for_hot(
+                        apex,
+                        Size { slab: slab_needed, buckets: buckets_needed },
+                    )?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Makes room for names of a hot zone: larger maps if they may grow, or fewer names. Whatever complete
+    /// version was there before goes last.
+    fn make_room_for_hot(&mut self, apex: &Name, needed: Size) -> anyhow::Result<()> {
+        let Err(error) = self.grow(needed) else { return Ok(()) };
+        if !error.is::<TooLarge>() {
+            return Err(error);
+        }
+        if let Some(held) = self.hot.get_mut(apex).filter(|held| !held.is_empty()) {
+            held.halve();
+            return Ok(());
+        }
+        if self.image.usage_of(apex).is_none_or(|usage| usage.is_part) {
+            return Err(error);
+        }
+        let retired = self.image.remove(apex);
+        self.retired.push(retired);
+        Ok(())
     }
 
     /// The zones that are hot and above a name.
@@ -569,7 +583,10 @@ impl Plane {
     }
 
     fn floor_beside(&self) -> Size {
-        Size { slab: self.floor.slab.min(FLOOR.slab), buckets: self.floor.buckets.min(FLOOR.buckets) }
+        Size {
+            slab: self.floor.slab.min(FLOOR.slab),
+            buckets: self.floor.buckets.min(FLOOR.buckets),
+        }
     }
 }
 
@@ -584,10 +601,8 @@ fn publish_beside(own: &mut Image, zone: &Zone) -> anyhow::Result<()> {
             }
             Err(PublishError::Full { slab_needed, buckets_needed }) => {
                 let now = own.usage();
-                let now = Size {
-                    slab: now.slab_capacity,
-                    buckets: buckets_for(now.entry_capacity),
-                };
+                let now =
+                    Size { slab: now.slab_capacity, buckets: buckets_for(now.entry_capacity) };
                 let needed = Size { slab: slab_needed, buckets: buckets_needed }.rounded();
                 let mut want = Size {
                     slab: needed.slab.max(now.slab),

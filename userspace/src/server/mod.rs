@@ -26,8 +26,8 @@ use ipnet::IpNet;
 use xdp_common::Outcome;
 
 use crate::compile::Reader;
-use zones::Zones;
 use crate::zone::{Name, Zone, name};
+use zones::Zones;
 
 /// What composes answers: the engine over compiled zones.
 pub trait Engine: Send + Sync {

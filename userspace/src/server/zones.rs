@@ -40,7 +40,10 @@ impl Zones {
     }
 
     /// These zones with some of them changed, new, or (with `None`) gone.
-    pub fn with(&self, changes: impl IntoIterator<Item = (Box<[u8]>, Option<ServedZone>)>) -> Zones {
+    pub fn with(
+        &self,
+        changes: impl IntoIterator<Item = (Box<[u8]>, Option<ServedZone>)>,
+    ) -> Zones {
         let lacks = |zone: &ServedZone| usize::from(zone.zone.is_none());
         let mut parts: Vec<Arc<Part>> = self.parts.to_vec();
         let mut lacking = self.lacking;
