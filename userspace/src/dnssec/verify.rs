@@ -220,7 +220,7 @@ pub fn first_expiration(zone: &Zone, now: u32) -> Option<u32> {
     let signatures = zone.owners().filter_map(|owner| owner.rrset(Rtype::RRSIG));
     let expirations = signatures
         .flat_map(|rrset| rrset.rdatas())
-        .filter_map(|rdata| Rrsig::parse(rdata))
+        .filter_map(Rrsig::parse)
         .map(|rrsig| rrsig.fields.expiration);
     expirations.min_by_key(|expiration| expiration.wrapping_sub(now) as i32)
 }
