@@ -69,8 +69,9 @@ pub struct Compiled {
     pub max_labels: u32,
 }
 
-/// Writes a zone into the slab, but for what is there already of the version before. On an error
-/// nothing stays taken; if there is no room, [`CompileError::Full`] says how much it needs.
+/// Writes a zone into the slab, but for what is there already of the version before. On an error the
+/// caller takes the slab back to what it was; if there is no room, [`CompileError::Full`] says how much
+/// the zone needs.
 ///
 /// With `part` only these names are in it, and the apex, as nodes from which nothing follows but what they
 /// say themselves ([`flag::HOT`]).
@@ -85,7 +86,7 @@ pub fn compile(
     let mut writer = Writer { slab, memory, extents: Vec::new(), needed: 0, full: false };
     let older_walk = Older::new(older, memory);
     let result = Build::new(zone, part, older_walk, seed, &mut writer).and_then(Build::run);
-    let Writer { slab, mut extents, needed, full, .. } = writer;
+    let Writer { mut extents, needed, full, .. } = writer;
     let failed = match result {
         Ok((compiled, _)) if full => {
             CompileError::Full { octets: needed, names: compiled.zone.nodes.len() }
@@ -112,9 +113,6 @@ pub fn compile(
         }
         Err(error) => error,
     };
-    for extent in extents {
-        slab.give(extent);
-    }
     Err(failed)
 }
 

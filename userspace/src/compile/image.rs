@@ -207,11 +207,19 @@ impl Image {
         part: Option<&BTreeSet<Name>>,
     ) -> Result<(Difference, Retired), PublishError> {
         let older = self.zones.get(zone.apex());
+        // What does not fit would leave the slab cut into pieces of its sizes.
+        let before_all = self.slab.clone();
         let compiled = compile(zone, part, older, self.seed, &mut self.slab, &*self.memory);
-        let compiled = compiled.map_err(|error| match error {
-            CompileError::Full { octets, names } => self.full(octets, names),
-            error => PublishError::Compile(error),
-        })?;
+        let compiled = match compiled {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                self.slab = before_all;
+                return Err(match error {
+                    CompileError::Full { octets, names } => self.full(octets, names),
+                    error => PublishError::Compile(error),
+                });
+            }
+        };
         // What the table will hold at the most while both versions are in it.
         let above = name::labels(zone.apex().as_wire()).count();
         let before = older.map_or(0, |older| older.nodes.len());
@@ -219,7 +227,7 @@ impl Image {
         let entries = self.entries + (compiled.zone.nodes.len() + gone).saturating_sub(before);
         let entries = entries + above + 1;
         if entries > table::capacity(self.memory.bucket_count()) {
-            self.give(compiled.taken);
+            self.slab = before_all;
             return Err(PublishError::Full {
                 slab_needed: self.memory.slab_len(),
                 buckets_needed: table::buckets_for(entries),

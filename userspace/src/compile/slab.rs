@@ -24,6 +24,7 @@ pub struct Extent {
 }
 
 /// What is free.
+#[derive(Clone)]
 pub struct Slab {
     chunks: usize,
     /// Chunks before this one have been handed out at least once.
@@ -96,11 +97,23 @@ impl Slab {
         if let Some(address) = self.free[size / UNIT].pop() {
             return Some(address);
         }
-        if self.bump > self.bump_limit || self.bump_limit == 0 {
-            self.open_chunk()?;
+        if (self.bump > self.bump_limit || self.bump_limit == 0) && self.open_chunk().is_none() {
+            return self.split_small(size);
         }
         let address = (self.bump / UNIT) as Address;
         self.bump += size;
+        Some(address)
+    }
+
+    /// Takes the start of a larger record that is free. What is left of it must be one that can be taken.
+    fn split_small(&mut self, size: usize) -> Option<Address> {
+        let units = size / UNIT;
+        let is_start =
+            |address: Address| (address as usize + units) * UNIT % CHUNK_LEN <= LAST_START;
+        let larger = (units + 1..self.free.len())
+            .find(|&class| self.free[class].last().is_some_and(|&address| is_start(address)))?;
+        let address = self.free[larger].pop()?;
+        self.free[larger - units].push(address + units as Address);
         Some(address)
     }
 
@@ -166,6 +179,21 @@ mod tests {
         }
         slab.resize(CHUNK_LEN);
         assert_eq!(slab.take(CHUNK_LEN), None);
+    }
+
+    #[test]
+    fn what_was_free_in_large_records_is_taken_in_small_ones() {
+        let mut slab = Slab::new(2 * CHUNK_LEN);
+        let large: Vec<Extent> = std::iter::from_fn(|| slab.take(1600)).collect();
+        large.into_iter().for_each(|extent| slab.give(extent));
+        let mut taken: Vec<Address> = Vec::new();
+        while let Some(extent) = slab.take(64) {
+            assert!(extent.address as usize * UNIT % CHUNK_LEN <= LAST_START);
+            taken.push(extent.address);
+        }
+        assert!(taken.len() > CHUNK_LEN / 64, "{}", taken.len());
+        taken.sort_unstable();
+        assert!(taken.windows(2).all(|pair| pair[0] + 8 <= pair[1]));
     }
 
     proptest! {
