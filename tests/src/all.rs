@@ -10,6 +10,7 @@ mod pinned;
 mod probe;
 mod random;
 mod ratelimit;
+mod scale;
 mod serving;
 mod wire;
 
@@ -189,6 +190,16 @@ const TESTS: &[Test] = &[
     Test {
         name: "ratelimit::a_victim_receives_less_than_the_attacker_sends",
         run: ratelimit::a_victim_receives_less_than_the_attacker_sends,
+    },
+    Test { name: "scale::an_update_goes_unnoticed", run: scale::an_update_goes_unnoticed },
+    Test {
+        name: "scale::a_zone_that_does_not_fit_is_held_hot",
+        run: scale::a_zone_that_does_not_fit_is_held_hot,
+    },
+    Test { name: "scale::many_zones_are_served", run: scale::many_zones_are_served },
+    Test {
+        name: "scale::delegations_are_loaded_beside_knotd",
+        run: scale::delegations_are_loaded_beside_knotd,
     },
     Test {
         name: "oracle::the_daemon_answers_as_knotd_does",

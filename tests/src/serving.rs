@@ -98,16 +98,26 @@ impl Stage {
 
     /// As [`Stage::new`], with these settings.
     pub fn with(settings: &Settings<'_>, test: &str, zones: &[Section<'_>]) -> Result<Self> {
+        Self::with_patience(PATIENCE, settings, test, zones)
+    }
+
+    /// As [`Stage::with`]; loading the zones may take `patience`.
+    pub fn with_patience(
+        patience: Duration,
+        settings: &Settings<'_>,
+        test: &str,
+        zones: &[Section<'_>],
+    ) -> Result<Self> {
         let (pair, folder) = (Pair::new(test)?, tempfile::tempdir()?);
         let binary = servers::sealdns().context("no sealdns")?;
         configure(folder.path(), settings, zones)?;
-        let process = start(&binary, &pair, folder.path())?;
+        let process = start(&binary, &pair, folder.path(), patience)?;
         Ok(Self { server: Server { address: server(0)?, process }, binary, pair, folder })
     }
 
     /// Runs the daemon again, after it has ended.
     pub fn restart(&mut self) -> Result<()> {
-        self.server.process = start(&self.binary, &self.pair, self.folder.path())?;
+        self.server.process = start(&self.binary, &self.pair, self.folder.path(), PATIENCE)?;
         Ok(())
     }
 
@@ -167,11 +177,11 @@ pub fn configure(folder: &Path, settings: &Settings<'_>, zones: &[Section<'_>]) 
     Ok(fs::write(folder.join("sealdns.toml"), config)?)
 }
 
-fn start(binary: &Path, pair: &Pair, folder: &Path) -> Result<Process> {
+fn start(binary: &Path, pair: &Pair, folder: &Path, patience: Duration) -> Result<Process> {
     let mut command = Command::new(binary);
     command.args(["run", "--config"]).arg(folder.join("sealdns.toml"));
     let mut process = pair.server.spawn("sealdns", &mut command)?;
-    process.wait_for_line(PATIENCE, |line| line.trim() == "ready")?;
+    process.wait_for_line(patience, |line| line.trim() == "ready")?;
     Ok(process)
 }
 

@@ -36,13 +36,14 @@ use xdp_common::maps;
 use crate::config::{self, Config, ConfigError, name_from_text};
 use crate::control::protocol::{Failure, Request, Response};
 use crate::control::socket;
-use crate::datapath::seam::DataPlane;
+use crate::datapath::memory::trim_heap;
+use crate::datapath::seam::{DataPlane, Published};
 use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
 use crate::zone::Name;
 use cookies::Secrets;
 use ratelimit::RateLimits;
-use state::{Loaded, Prepare, Stamp, ZoneState};
+use state::{Before, Loaded, Prepare, Stamp, ZoneState};
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -55,6 +56,10 @@ const RESIGN_ATTEMPTS: u32 = 16;
 
 /// How long the sockets may be behind the data plane while many zones are loaded.
 const REFRESH: Duration = Duration::from_secs(1);
+
+/// Owner names from which on reading a zone leaves so much free memory behind that it is worth some
+/// milliseconds to give it back.
+const LARGE_ZONE: usize = 50_000;
 
 /// UDP sockets per address at most: one per core, and no more than this many.
 const MAX_UDP_WORKERS: usize = 16;
@@ -260,17 +265,25 @@ impl Daemon {
     /// zone: with many zones that would be most of the work. The caller holds `change`.
     fn load_each(&self, names: Vec<Name>) -> Vec<(Name, Change)> {
         let mut refreshed = Instant::now();
-        let mut changes = Vec::with_capacity(names.len());
+        let mut changes: Vec<(Name, Change)> = Vec::with_capacity(names.len());
+        let mut told = 0;
         for name in names {
             let change = self.load(&name);
             changes.push((name, change));
             if refreshed.elapsed() >= REFRESH {
-                self.refresh_served();
+                self.refresh_served(&changes[told..]);
+                told = changes.len();
                 refreshed = Instant::now();
             }
         }
         self.settle();
-        self.refresh_served();
+        self.refresh_served(&changes[told..]);
+        let loaded =
+            |name: &Name| lock(&self.zones).get(name)?.loaded.as_ref().map(|one| one.zone.clone());
+        let loaded = changes.iter().filter_map(|(name, _)| loaded(name));
+        if loaded.map(|zone| zone.owners().len()).max() >= Some(LARGE_ZONE) {
+            trim_heap();
+        }
         changes
     }
 
@@ -473,28 +486,41 @@ impl Daemon {
             changes.insert(name, Change::Removed);
         }
         changes.extend(self.load_each(stale));
+        self.refresh_all();
         limited.map(|()| changes)
     }
 
     /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
     fn load(&self, name: &Name) -> Change {
-        let Some((section, policy, last_serial)) = lock(&self.zones).get(name).map(|state| {
-            let serial = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
-            (state.section.clone(), state.policy.clone(), serial)
+        let Some((section, policy, served)) = lock(&self.zones).get(name).map(|state| {
+            let served = state.loaded.as_ref();
+            let served = served.map(|served| (Arc::clone(&served.zone), served.is_verified));
+            (state.section.clone(), state.policy.clone(), served)
         }) else {
             return Change::Removed;
         };
         let now = now();
         // A file that changes while it is read looks changed afterwards.
         let stamp = Stamp::of(&section.file);
-        let loaded = self.prepare.prepare(&section, &policy, last_serial, now).and_then(|ready| {
+        let before = Before {
+            serial: served.as_ref().map(|(zone, _)| zone.serial()),
+            verified: served
+                .as_ref()
+                .filter(|(_, is_verified)| *is_verified)
+                .map(|(zone, _)| &**zone),
+        };
+        let ready = self.prepare.prepare(&section, &policy, before, now);
+        drop(served);
+        let loaded = ready.and_then(|ready| {
             let zone = Arc::new(ready.zone);
-            lock(&self.plane).publish(&zone).context("publishing the zone")?;
+            let published = lock(&self.plane).publish(&zone).context("publishing the zone")?;
             let others = ready.files.iter().filter(|file| **file != section.file);
             Ok(Loaded {
                 zone,
                 loaded_at: now,
                 expiration: ready.expiration,
+                is_verified: ready.is_verified,
+                published,
                 stamps: stamp
                     .into_iter()
                     .chain(others.filter_map(|file| Stamp::of(file)))
@@ -506,7 +532,8 @@ impl Daemon {
         match loaded {
             Ok(loaded) => {
                 let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
-                tracing::info!(zone = %name, serial, records, "zone loaded");
+                let Published { written, kept, .. } = loaded.published;
+                tracing::info!(zone = %name, serial, records, written, kept, "zone loaded");
                 state.loaded = Some(loaded);
                 state.error = None;
                 state.retry_at = None;
@@ -539,11 +566,27 @@ impl Daemon {
         }
         // Who changes zones does the same when that is done.
         if let Ok(_change) = self.change.try_lock() {
-            self.refresh_served();
+            self.refresh_served(&[]);
         }
     }
 
-    fn refresh_served(&self) {
+    /// Lets the sockets follow the zones that changed, and XDP with what options of responses say.
+    fn refresh_served(&self, changes: &[(Name, Change)]) {
+        let config = lock(&self.config).clone();
+        let served = {
+            let mut plane = lock(&self.plane);
+            let zones = lock(&self.zones);
+            let said = manners(&config, &zones, &lock(&self.secrets));
+            plane.set_manners(&said);
+            let changed = changes.iter().filter_map(|(name, _)| zones.get_key_value(name));
+            let changed = changed.map(|(name, state)| served_zone(name, state));
+            self.shared.get().with(plane.engine(), changed, said)
+        };
+        self.shared.set(served);
+    }
+
+    /// Lets the sockets follow the configuration and all zones.
+    fn refresh_all(&self) {
         let config = lock(&self.config).clone();
         let served = {
             let mut plane = lock(&self.plane);
@@ -580,7 +623,7 @@ impl Daemon {
                 .detach(interface.as_deref())
                 .map(|interfaces| json!({ "detached": interfaces }))
                 .map_err(|error| Failure::new("xdp", format!("{error:#}"))),
-            Request::CacheStatus => Ok(json!({ "maps": lock(&self.plane).status().maps })),
+            Request::CacheStatus => Ok(self.cache_status()),
             Request::CacheLookup { name, rtype } => self.cache_lookup(&name, rtype.as_deref()),
             Request::CacheExplain(asked) => self.cache_explain(&asked),
             Request::CacheVerify { zone } => self.cache_verify(zone.as_deref()),
@@ -632,6 +675,27 @@ impl Daemon {
         })
     }
 
+    /// How full the maps are, and what a name and a record take of all memory for the image.
+    fn cache_status(&self) -> Value {
+        let loaded = lock(&self.zones);
+        let loaded = loaded.values().filter_map(|state| state.loaded.as_ref());
+        let records: usize = loaded.map(|loaded| loaded.zone.record_count()).sum();
+        let status = lock(&self.plane).status();
+        let names: u64 = status.zones.iter().map(|zone| zone.names).sum();
+        let octets = status.image_octets;
+        json!({
+            "maps": status.maps,
+            "zones": status.zones,
+            "memory": {
+                "image_octets": octets,
+                "names": names,
+                "records": records,
+                "octets_per_name": octets.checked_div(names),
+                "octets_per_record": octets.checked_div(records as u64),
+            },
+        })
+    }
+
     fn zone_status(&self, zone: &str) -> Result<Value, Failure> {
         let name = known_name(zone)?;
         let zones = lock(&self.zones);
@@ -644,6 +708,11 @@ impl Daemon {
             fields.insert("records".into(), json!(loaded.map(|zone| zone.zone.record_count())));
             fields.insert("owners".into(), json!(loaded.map(|zone| zone.zone.owners().len())));
             fields.insert("loaded_at".into(), json!(loaded.map(|zone| zone.loaded_at)));
+            let published = loaded.map(|zone| zone.published);
+            fields.insert("records_written".into(), json!(published.map(|one| one.written)));
+            fields.insert("records_kept".into(), json!(published.map(|one| one.kept)));
+            let held = published.map(|one| if one.is_hot { "hot" } else { "complete" });
+            fields.insert("held".into(), json!(held));
             fields.insert("resign_at".into(), json!(state.resign_at()));
             let prefixes = state.section.allow_transfer.iter().map(|prefix| prefix.0.to_string());
             fields.insert("allow_transfer".into(), json!(prefixes.collect::<Vec<_>>()));
@@ -711,14 +780,16 @@ fn served(
         udp_payload: config.server.udp_payload.octets(),
         said,
     };
-    let zones = zones.iter().map(|(name, state)| {
-        let served = ServedZone {
-            zone: state.loaded.as_ref().map(|loaded| Arc::clone(&loaded.zone)),
-            allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
-        };
-        (name.clone(), served)
-    });
+    let zones = zones.iter().map(|(name, state)| served_zone(name, state));
     Served::new(plane.engine(), zones, manners)
+}
+
+fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
+    let served = ServedZone {
+        zone: state.loaded.as_ref().map(|loaded| Arc::clone(&loaded.zone)),
+        allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
+    };
+    (name.clone(), served)
 }
 
 fn known_name(text: &str) -> Result<Name, Failure> {

@@ -128,6 +128,38 @@ pub fn hosts(labels: &[&str], names: usize) -> Result<Zone> {
     unsigned(Name::from_wire(&wire(labels)).context("no name")?, names)
 }
 
+/// A zone with these labels and so many delegations: two name servers each, glue for both or for one, and
+/// for every other one a DS; not signed.
+pub fn delegations(labels: &[&str], count: usize) -> Result<Zone> {
+    let apex = Name::from_wire(&wire(labels)).context("no name")?;
+    let below =
+        |label: &str, above: &[u8]| [&[label.len() as u8], label.as_bytes(), above].concat();
+    let mut builder = ZoneBuilder::new(apex.clone());
+    let server = below("ns", apex.as_wire());
+    let mut soa = [&server[..], &below("hostmaster", apex.as_wire())].concat();
+    soa.extend([1u32, 14400, 3600, 1_209_600, 900].map(u32::to_be_bytes).concat());
+    builder.push(apex.as_wire(), Rtype::SOA, TTL, &soa)?;
+    builder.push(apex.as_wire(), Rtype::NS, TTL, &server)?;
+    builder.push(&server, Rtype::A, TTL, &[192, 0, 2, 53])?;
+    for number in 0..count {
+        let cut = below(&format!("d{number:08x}"), apex.as_wire());
+        let [_, a, b, c] = (number as u32).to_be_bytes();
+        for (server, has_glue) in [(1, true), (2, number % 4 != 3)] {
+            let name = below(&format!("ns{server}"), &cut);
+            builder.push(&cut, Rtype::NS, TTL, &name)?;
+            if has_glue {
+                builder.push(&name, Rtype::A, TTL, &[server + 9, a, b, c])?;
+            }
+        }
+        if number % 2 == 0 {
+            let mut ds = vec![a, b, 13, 2];
+            ds.extend([c; 32]);
+            builder.push(&cut, Rtype::DS, TTL, &ds)?;
+        }
+    }
+    Ok(builder.finish()?)
+}
+
 fn unsigned(apex: Name, names: usize) -> Result<Zone> {
     let at = |label: &str| [&[label.len() as u8], label.as_bytes(), apex.as_wire()].concat();
     let mut builder = ZoneBuilder::new(apex.clone());

@@ -1,57 +1,123 @@
 //! A zone compiled: its nodes, pieces and gap indexes written into the slab.
 //!
 //! Nothing refers to what lies outside the zone's own records, so that a version of a zone is whole in
-//! itself: an answer that starts at one of its nodes is right for its serial.
+//! itself: an answer that starts at one of its nodes is right for its serial. What it has in common with
+//! the version before lies where it lay, and is of both.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use xdp_common::image::node::{self, flag};
-use xdp_common::image::zone::{self as zone_record, denial};
+use xdp_common::image::zone::{self as zone_record, chain_at, denial};
 use xdp_common::image::{Address, MAX_SCAN, UNIT};
 
 use super::memory::Memory;
 use super::names::{self, ExistingName};
 use super::piece::{OwnerName, PieceBuilder};
+use super::reuse::Older;
 use super::slab::{Extent, Slab};
 use super::{CompileError, node_hash};
 use crate::dnssec::any::preferred_type;
 use crate::dnssec::denial::{Hash, nsec3_hash, read_hash_owner};
-use crate::zone::{Owner, Rrset, Rtype, Zone, name};
+use crate::zone::{Name, Owner, Rrset, Rtype, Zone, name};
 
 /// Octets of an entry of a gap index.
-const ENTRY_LEN: usize = 16;
+pub(super) const ENTRY_LEN: usize = 16;
+
+/// How many addresses of zone records are gathered before those that are the same are dropped.
+const GATHERED_RECORDS: usize = 1 << 16;
 
 /// Octets of a name from which on an NSEC with its owner name and the next one may not fit the 512
 /// octets of a client without EDNS (RFC 1035 section 4.2.1), if the question has the name too.
 const LONG_NAME: usize = 128;
 
 /// A zone in the slab.
+#[derive(Default)]
 pub struct CompiledZone {
-    /// Its nodes with the hashes of their names, in canonical order.
-    pub nodes: Vec<(u64, Address)>,
-    /// All that it occupies.
+    /// Its nodes, in canonical order of their names.
+    pub nodes: Vec<Address>,
+    /// All that it occupies, sorted by address.
     pub extents: Vec<Extent>,
+    /// The zone records that its nodes refer to. They say the same.
+    pub records: Vec<Address>,
+    /// Octets of all that it occupies.
+    pub octets: usize,
+    /// Whether it is a part of the zone's names only.
+    pub is_part: bool,
+    /// Whether another version takes its place, or none: then what is its own may be freed.
+    pub is_gone: Arc<AtomicBool>,
+}
+
+/// A version of a zone in the slab, and what sets it apart from the version before.
+#[derive(Default)]
+pub struct Compiled {
+    /// The version.
+    pub zone: CompiledZone,
+    /// Its nodes that were written, in canonical order.
+    pub written: Vec<Address>,
+    /// The nodes of the version before in whose place those were written.
+    pub replaced: Vec<Address>,
+    /// The nodes of the version before whose names it does not have, in canonical order.
+    pub gone: Vec<Address>,
+    /// Copies of these, if they must stay until the zone records have changed, which theirs does not.
+    pub farewell: Vec<Address>,
+    /// What was taken for it.
+    pub taken: Vec<Extent>,
+    /// How many records it has that the version before has not.
+    pub fresh: usize,
+    /// What is not in use any more once it is published.
+    pub retired: Vec<Extent>,
+    /// The two words that the older zone records must say, and its serial.
+    pub heading: (u64, u32),
     /// The most labels of any of its names.
     pub max_labels: u32,
 }
 
-/// Writes a zone into the slab. On an error nothing stays taken; if there is no room,
-/// [`CompileError::Full`] says how much the zone needs.
+/// Writes a zone into the slab, but for what is there already of the version before. On an error the
+/// caller takes the slab back to what it was; if there is no room, [`CompileError::Full`] says how much
+/// the zone needs.
+///
+/// With `part` only these names are in it, and the apex, as nodes from which nothing follows but what they
+/// say themselves ([`flag::HOT`]).
 pub fn compile(
     zone: &Zone,
+    part: Option<&BTreeSet<Name>>,
+    older: Option<&CompiledZone>,
     seed: u64,
     slab: &mut Slab,
     memory: &dyn Memory,
-) -> Result<CompiledZone, CompileError> {
+) -> Result<Compiled, CompileError> {
     let mut writer = Writer { slab, memory, extents: Vec::new(), needed: 0, full: false };
-    let result = Build::new(zone, seed, &mut writer).and_then(Build::run);
-    let Writer { slab, extents, needed, full, .. } = writer;
+    let older_walk = Older::new(older, memory);
+    let result = Build::new(zone, part, older_walk, seed, &mut writer).and_then(Build::run);
+    let Writer { mut extents, needed, full, .. } = writer;
     let failed = match result {
-        Ok(_) if full => CompileError::Full { octets: needed },
-        Ok(compiled) => return Ok(CompiledZone { extents, ..compiled }),
+        Ok((compiled, _)) if full => {
+            CompileError::Full { octets: needed, names: compiled.zone.nodes.len() }
+        }
+        Ok((mut compiled, mut used)) => {
+            extents.sort_unstable_by_key(|extent| extent.address);
+            used.sort_unstable();
+            let is_used = |extent: &Extent| used.binary_search(&extent.address).is_ok();
+            let before = older.map_or(&[][..], |older| &older.extents);
+            let (kept, retired) = before.iter().partition(|extent| is_used(extent));
+            compiled.retired = retired;
+            compiled.zone.extents = kept;
+            let (new, needless): (Vec<Extent>, _) = extents.iter().partition(|one| is_used(one));
+            compiled.fresh = new.len();
+            compiled.zone.extents.extend(new);
+            compiled.retired.extend::<Vec<Extent>>(needless);
+            compiled.zone.extents.sort_unstable_by_key(|extent| extent.address);
+            compiled.zone.extents.shrink_to_fit();
+            let octets = compiled.zone.extents.iter().map(|extent| extent.len as usize);
+            compiled.zone.octets = octets.map(|octets| octets.next_multiple_of(UNIT)).sum();
+            compiled.zone.is_part = part.is_some();
+            compiled.taken = extents;
+            return Ok(compiled);
+        }
         Err(error) => error,
     };
-    for extent in extents {
-        slab.give(extent);
-    }
     Err(failed)
 }
 
@@ -98,7 +164,10 @@ impl Writer<'_> {
 /// What is known of a node before it is written.
 #[derive(Clone, Default)]
 struct NodeRecord {
+    /// 0 as long as it seems that the node of the version before can stay.
     address: Address,
+    /// That of the version before; 0 if it has none.
+    older: Address,
     flags: u16,
     types: Vec<(u16, Address)>,
     otherwise: Address,
@@ -121,19 +190,32 @@ struct HashedName {
     piece: Address,
 }
 
+/// Records of a node before they are placed, by number; the first is 1.
+type Drafts = Vec<Vec<u8>>;
+
 struct Build<'a, 'w, 'm> {
     zone: &'a Zone,
     apex: &'a [u8],
     seed: u64,
     denial: u8,
+    is_part: bool,
     names: Vec<ExistingName<'a>>,
     nodes: Vec<NodeRecord>,
     hashed: Vec<HashedName>,
+    older: Older<'m>,
+    /// The addresses of all records that the version refers to.
+    used: Vec<Address>,
     writer: &'w mut Writer<'m>,
 }
 
 impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
-    fn new(zone: &'a Zone, seed: u64, writer: &'w mut Writer<'m>) -> Result<Self, CompileError> {
+    fn new(
+        zone: &'a Zone,
+        part: Option<&BTreeSet<Name>>,
+        older: Older<'m>,
+        seed: u64,
+        writer: &'w mut Writer<'m>,
+    ) -> Result<Self, CompileError> {
         let apex = zone.apex().as_wire();
         let at_apex = zone.find(apex).ok_or(CompileError::NoApex)?;
         let denial = if at_apex.rrset(Rtype::NSEC).is_some() {
@@ -144,64 +226,136 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         } else {
             denial::NONE
         };
-        let names = names::existing(zone);
+        let names = match part {
+            Some(part) => names::part(zone, part),
+            None => names::existing(zone),
+        };
+        let is_part = part.is_some();
         let nodes = vec![NodeRecord::default(); names.len()];
-        Ok(Build { zone, apex, seed, denial, names, nodes, hashed: Vec::new(), writer })
+        let (hashed, used) = (Vec::new(), Vec::new());
+        Ok(Build { zone, apex, seed, denial, is_part, names, nodes, hashed, older, used, writer })
     }
 
-    fn run(mut self) -> Result<CompiledZone, CompileError> {
-        let zone = self.writer.take(zone_record::LEN);
+    /// The version, and the addresses of all that it uses.
+    fn run(mut self) -> Result<(Compiled, Vec<Address>), CompileError> {
         if self.denial == denial::NSEC3 {
             self.hashed_names()?;
         }
         for place in 0..self.names.len() {
             self.node(place)?;
         }
+        self.older.finish();
         self.resolve_targets();
         match self.denial {
             denial::NSEC => self.nsec_proofs(),
             denial::NSEC3 => self.nsec3_proofs(),
             _ => {}
         }
+        self.wildcards();
+        self.take_nodes();
         self.children();
+        let zone = self.writer.take(zone_record::LEN);
         let soa = self.negative_soa()?;
-        let (index, directory, shift) = self.hash_index()?;
-
+        let chain = self.hash_index()?;
         let mut record = [0u8; zone_record::LEN];
         put32(&mut record, zone_record::at::SOA, soa);
-        record[zone_record::at::DENIAL] = self.denial;
-        record[zone_record::at::SHIFT] = shift;
+        put32(&mut record, zone_record::at::CHAIN, chain);
+        record[zone_record::at::DENIAL] = self.denial_said();
         record[zone_record::at::APEX_LEN] = self.apex.len() as u8;
         record[zone_record::at::LABELS] = name::labels(self.apex).count() as u8;
-        put32(&mut record, zone_record::at::INDEX, index);
-        put32(&mut record, zone_record::at::INDEX_COUNT, self.hashed.len() as u32);
-        put32(&mut record, zone_record::at::DIRECTORY, directory);
         put32(&mut record, zone_record::at::SERIAL, self.zone.serial());
         self.writer.write(zone, &record);
 
-        let mut nodes = Vec::with_capacity(self.nodes.len());
+        let mut compiled = Compiled {
+            heading: (u64::from(soa) | u64::from(chain) << 32, self.zone.serial()),
+            max_labels: names::max_labels(&self.names),
+            gone: std::mem::take(&mut self.older.gone),
+            ..Compiled::default()
+        };
+        let mut records = Vec::new();
         for place in 0..self.nodes.len() {
-            nodes.push(self.write_node(place, zone));
+            let node = &self.nodes[place];
+            let (address, older) = (node.address, node.older);
+            if address == older {
+                records.extend(self.older.node(older).map(|(node, _)| node.zone()));
+            } else {
+                let record = self.record_of(place, zone);
+                self.writer.write(address, &record);
+                compiled.written.push(address);
+                records.push(zone);
+                compiled.replaced.extend(Some(older).filter(|&older| older != 0));
+            }
+            compiled.zone.nodes.push(address);
+            if records.len() > GATHERED_RECORDS {
+                records.sort_unstable();
+                records.dedup();
+            }
         }
-        let max_labels = names::max_labels(&self.names);
-        Ok(CompiledZone { nodes, extents: Vec::new(), max_labels })
+        records.sort_unstable();
+        records.dedup();
+        // With NSEC what is said of a name that is gone is its encloser's, which was written anew. Else
+        // the zone record must say that it is gone before it goes.
+        if self.denial_said() != denial::NSEC && records.iter().any(|&record| record != zone) {
+            compiled.farewell = self.farewell(&compiled.gone);
+        }
+        self.used.extend(&compiled.zone.nodes);
+        self.used.extend(&records);
+        compiled.zone.records = records;
+        Ok((compiled, self.used))
+    }
+
+    /// What the zone record says of denial: a part of a zone denies nothing.
+    fn denial_said(&self) -> u8 {
+        if self.is_part { denial::NONE } else { self.denial }
+    }
+
+    /// Writes copies of nodes of the version before, with a zone record that stays as it is.
+    fn farewell(&mut self, gone: &[Address]) -> Vec<Address> {
+        let Some(record) = self.older.zone_octets().filter(|_| !gone.is_empty()) else {
+            return Vec::new();
+        };
+        let zone = self.writer.place(record);
+        let mut copies = Vec::with_capacity(gone.len());
+        for &address in gone {
+            let Some((node, window)) = self.older.node(address) else { continue };
+            let name_end = node.name_at() + node.name_len().next_multiple_of(UNIT);
+            let mut copy = window[..name_end].to_vec();
+            put32(&mut copy, node::at::ZONE, zone);
+            copies.push(self.writer.place(&copy));
+        }
+        copies
     }
 
     //--- Nodes and their pieces
 
-    /// Takes room for a node and writes its pieces behind it.
+    /// Makes a node's pieces, and places them behind it unless the version before has them.
     fn node(&mut self, place: usize) -> Result<(), CompileError> {
         let existing = &self.names[place];
         let (wire, owner, is_cut) = (existing.wire, existing.owner, existing.is_cut);
-        let mut record = NodeRecord::default();
+        let mut record = NodeRecord { older: self.older.node_of(wire), ..NodeRecord::default() };
         if place == 0 {
             record.flags |= flag::APEX;
         }
-        let Some(owner) = owner else {
-            record.address = self.take_node(wire, 0);
-            self.nodes[place] = record;
-            return Ok(());
-        };
+        if self.is_part {
+            record.flags |= flag::HOT;
+        }
+        let mut drafts = Drafts::new();
+        if let Some(owner) = owner {
+            self.draft(&owner, is_cut, &mut record, &mut drafts)?;
+        }
+        self.settle(wire, record, &drafts, place);
+        Ok(())
+    }
+
+    /// Makes the pieces of an owner. Where their addresses belong, `record` has their numbers.
+    fn draft(
+        &self,
+        owner: &Owner<'a>,
+        is_cut: bool,
+        record: &mut NodeRecord,
+        drafts: &mut Drafts,
+    ) -> Result<(), CompileError> {
+        let wire = owner.name();
         let rtypes: Vec<Rtype> = owner
             .rrsets()
             .map(|rrset| rrset.rtype())
@@ -211,25 +365,28 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         if rtypes.len() > node::MAX_TYPES {
             return Err(CompileError::TooManyTypes(wire.into()));
         }
-        record.address = self.take_node(wire, rtypes.len());
+        let mut add = |piece: Vec<u8>| {
+            drafts.push(piece);
+            drafts.len() as Address
+        };
         for rtype in rtypes {
             let Some(rrset) = owner.rrset(rtype) else { continue };
             let piece = match rtype {
                 // One piece serves as the answer to a question for it and as a proof, but what a
                 // wildcard answers with is the question's own, and a long name is not said twice.
                 Rtype::NSEC => {
-                    record.proofs[0] = self.denial_piece(&owner, rrset)?;
+                    record.proofs[0] = add(self.denial_piece(owner, rrset)?);
                     if first_label(wire) == b"*" || wire.len() > LONG_NAME {
-                        self.rrset_piece(&owner, rrset, OwnerName::Context)?
+                        add(self.rrset_piece(owner, rrset, OwnerName::Context)?)
                     } else {
                         record.proofs[0]
                     }
                 }
                 Rtype::DNAME => {
                     record.flags |= flag::DNAME;
-                    self.rrset_piece(&owner, rrset, OwnerName::Suffix(wire.len()))?
+                    add(self.rrset_piece(owner, rrset, OwnerName::Suffix(wire.len()))?)
                 }
-                _ => self.rrset_piece(&owner, rrset, OwnerName::Context)?,
+                _ => add(self.rrset_piece(owner, rrset, OwnerName::Context)?),
             };
             match rtype {
                 Rtype::CNAME => {
@@ -241,66 +398,88 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             }
             record.types.push((rtype.0, piece));
         }
-        record.any = self.any_piece(&owner, &record.types)?;
+        record.any = match self.any_beside(owner)? {
+            Some(hinfo) => add(hinfo),
+            None => any_of(owner, &record.types),
+        };
         if is_cut {
             record.flags |= flag::CUT;
-            record.otherwise = self.referral_piece(&owner)?;
-            (record.glue, record.optional_glue) = self.glue_pieces(&owner)?;
+            record.otherwise = add(self.referral_piece(owner)?);
+            let [needed, optional] = self.glue_pieces(owner)?;
+            record.glue = needed.map_or(0, &mut add);
+            record.optional_glue = optional.map_or(0, &mut add);
         }
-        self.nodes[place] = record;
         Ok(())
     }
 
-    fn take_node(&mut self, wire: &[u8], types: usize) -> Address {
-        self.writer.take(node_len(wire, types))
+    /// Gives a node's pieces their addresses: those of the version before where they are the same. If one
+    /// is not, the node is written anew, too, and the new pieces lie right behind it.
+    fn settle(&mut self, wire: &[u8], mut record: NodeRecord, drafts: &Drafts, place: usize) {
+        let candidates = self.older.pieces_of(record.older);
+        let held = |piece: &Vec<u8>| {
+            candidates.iter().copied().find(|&address| self.older.holds(address, piece))
+        };
+        let mut addresses: Vec<Option<Address>> = drafts.iter().map(held).collect();
+        if record.older == 0 || addresses.contains(&None) {
+            record.address = self.writer.take(node_len(wire, record.types.len()));
+        }
+        for (address, piece) in addresses.iter_mut().zip(drafts) {
+            let address = *address.get_or_insert_with(|| self.writer.place(piece));
+            self.used.push(address);
+        }
+        let placed = |number: &mut Address| {
+            if let Some(Some(address)) =
+                number.checked_sub(1).and_then(|number| addresses.get(number as usize))
+            {
+                *number = *address;
+            }
+        };
+        record.types.iter_mut().for_each(|(_, piece)| placed(piece));
+        placed(&mut record.otherwise);
+        placed(&mut record.proofs[0]);
+        placed(&mut record.glue);
+        placed(&mut record.optional_glue);
+        placed(&mut record.any);
+        self.nodes[place] = record;
     }
 
-    fn place_piece(
-        &mut self,
-        piece: PieceBuilder<'_>,
-        wire: &[u8],
-    ) -> Result<Address, CompileError> {
-        let record = piece.finish().map_err(|_| CompileError::TooLarge(wire.into()))?;
-        Ok(self.writer.place(&record))
+    fn finished(&self, piece: PieceBuilder<'_>, wire: &[u8]) -> Result<Vec<u8>, CompileError> {
+        piece.finish().map_err(|_| CompileError::TooLarge(wire.into()))
+    }
+
+    /// Places a record that belongs to no node, unless it is there.
+    fn place(&mut self, octets: &[u8], older: Address) -> Address {
+        let address =
+            if self.older.holds(older, octets) { older } else { self.writer.place(octets) };
+        self.used.push(address);
+        address
     }
 
     /// An RRset and its signatures.
     fn rrset_piece(
-        &mut self,
+        &self,
         owner: &Owner<'a>,
         rrset: Rrset<'a>,
         named: OwnerName<'_>,
-    ) -> Result<Address, CompileError> {
+    ) -> Result<Vec<u8>, CompileError> {
         let mut piece = PieceBuilder::new(self.apex);
         add_rrset(&mut piece, owner, rrset, rrset.ttl(), named, named);
-        self.place_piece(piece, owner.name())
+        self.finished(piece, owner.name())
     }
 
-    /// What is said to ANY (RFC 8482): what stands beside the zone for it, or the RRset that is most likely wanted.
-    fn any_piece(
-        &mut self,
-        owner: &Owner<'a>,
-        types: &[(u16, Address)],
-    ) -> Result<Address, CompileError> {
+    /// What stands beside the zone to be said to ANY (RFC 8482 section 4.2).
+    fn any_beside(&self, owner: &Owner<'a>) -> Result<Option<Vec<u8>>, CompileError> {
         let beside = self.zone.beside().and_then(|beside| beside.find(owner.name()));
-        if let Some((beside, hinfo)) = beside.and_then(|at| Some((at, at.rrset(Rtype::HINFO)?))) {
-            return self.rrset_piece(&beside, hinfo, OwnerName::Context);
-        }
-        let preferred = preferred_type(owner);
-        let piece = types.iter().find(|(rtype, _)| preferred == Some(Rtype(*rtype)));
-        Ok(piece.map_or(0, |(_, piece)| *piece))
+        let hinfo = beside.and_then(|at| Some((at, at.rrset(Rtype::HINFO)?)));
+        hinfo.map(|(at, hinfo)| self.rrset_piece(&at, hinfo, OwnerName::Context)).transpose()
     }
 
     /// An NSEC or NSEC3 with its signatures, its owner name spelled out.
-    fn denial_piece(
-        &mut self,
-        owner: &Owner<'a>,
-        rrset: Rrset<'a>,
-    ) -> Result<Address, CompileError> {
+    fn denial_piece(&self, owner: &Owner<'a>, rrset: Rrset<'a>) -> Result<Vec<u8>, CompileError> {
         let mut piece = PieceBuilder::new(self.apex);
         let spelled = OwnerName::Spelled(owner.name());
         add_rrset(&mut piece, owner, rrset, rrset.ttl(), spelled, OwnerName::First);
-        self.place_piece(piece, owner.name())
+        self.finished(piece, owner.name())
     }
 
     /// The SOA as negative answers carry it: with their TTL (RFC 2308 section 3).
@@ -310,11 +489,12 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         let mut piece = PieceBuilder::new(self.apex);
         let named = OwnerName::Suffix(self.apex.len());
         add_rrset(&mut piece, &owner, soa, self.zone.negative_ttl(), named, named);
-        self.place_piece(piece, self.apex)
+        let piece = self.finished(piece, self.apex)?;
+        Ok(self.place(&piece, self.older.soa()))
     }
 
     /// The NS RRset of a cut, and with DNSSEC records its DS.
-    fn referral_piece(&mut self, owner: &Owner<'a>) -> Result<Address, CompileError> {
+    fn referral_piece(&self, owner: &Owner<'a>) -> Result<Vec<u8>, CompileError> {
         let mut piece = PieceBuilder::new(owner.name());
         let named = OwnerName::Suffix(owner.name().len());
         if let Some(servers) = owner.rrset(Rtype::NS) {
@@ -326,12 +506,12 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         if let Some(ds) = owner.rrset(Rtype::DS) {
             add_rrset(&mut piece, owner, ds, ds.ttl(), named, named);
         }
-        self.place_piece(piece, owner.name())
+        self.finished(piece, owner.name())
     }
 
     /// The addresses of a cut's name servers: of those at or below the cut, without which it cannot be
     /// reached, and of those below other cuts of the zone (RFC 9471 sections 2 and 3).
-    fn glue_pieces(&mut self, cut: &Owner<'a>) -> Result<(Address, Address), CompileError> {
+    fn glue_pieces(&self, cut: &Owner<'a>) -> Result<[Option<Vec<u8>>; 2], CompileError> {
         let mut needed = PieceBuilder::new(cut.name());
         let mut optional = PieceBuilder::new(cut.name());
         let servers = cut.rrset(Rtype::NS);
@@ -352,21 +532,19 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
                 }
             }
         }
-        let mut placed = [0; 2];
-        for (piece, address) in [needed, optional].into_iter().zip(&mut placed) {
-            if !piece.is_empty() {
-                *address = self.place_piece(piece, cut.name())?;
-            }
-        }
-        Ok((placed[0], placed[1]))
+        let finished = |piece: PieceBuilder<'_>| match piece.is_empty() {
+            true => Ok(None),
+            false => self.finished(piece, cut.name()).map(Some),
+        };
+        Ok([finished(needed)?, finished(optional)?])
     }
 
     /// Whether a name of the zone lies at or below one of its cuts.
     fn is_below_a_cut(&self, wire: &[u8]) -> bool {
         let mut up = Some(wire);
         while let Some(ancestor) = up.filter(|ancestor| ancestor.len() > self.apex.len()) {
-            if let Some(place) = names::find(&self.names, ancestor) {
-                return self.names[place].is_cut;
+            if self.zone.find(ancestor).is_some_and(|owner| owner.rrset(Rtype::NS).is_some()) {
+                return name::is_at_or_below(wire, self.apex);
             }
             up = name::parent(ancestor);
         }
@@ -447,10 +625,21 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
 
     /// Writes the NSEC3 records and sorts them by hash.
     fn hashed_names(&mut self) -> Result<(), CompileError> {
-        for owner in self.zone.owners() {
+        let zone = self.zone;
+        let mut owners: Vec<Owner<'a>> = match self.is_part {
+            true => {
+                let named = self.names.iter();
+                named.filter_map(|name| names::nsec3_of(zone, name.wire)).collect()
+            }
+            false => zone.owners().filter(|owner| owner.rrset(Rtype::NSEC3).is_some()).collect(),
+        };
+        owners.sort_unstable_by_key(Owner::index);
+        for owner in owners {
             let Some(rrset) = owner.rrset(Rtype::NSEC3) else { continue };
             let Some(hash) = read_hash_owner(owner.name()) else { continue };
             let piece = self.denial_piece(&owner, rrset)?;
+            let older = self.older.hashed(hash_key(&hash));
+            let piece = self.place(&piece, older);
             self.hashed.push(HashedName { hash, piece });
         }
         self.hashed.sort_unstable_by_key(|hashed| hashed.hash);
@@ -512,17 +701,10 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         }
     }
 
-    /// Writes the NSEC3 index and its directory; returns both and the shift.
-    fn hash_index(&mut self) -> Result<(Address, Address, u8), CompileError> {
-        if self.denial != denial::NSEC3 {
-            return Ok((0, 0, 0));
-        }
-        let mut index = Vec::with_capacity(self.hashed.len() * ENTRY_LEN);
-        for hashed in &self.hashed {
-            let (high, low) = hash_key(&hashed.hash);
-            index.extend(high.to_le_bytes());
-            index.extend(low.to_le_bytes());
-            index.extend(hashed.piece.to_le_bytes());
+    /// Writes the NSEC3 index and its directory; returns the address of the index.
+    fn hash_index(&mut self) -> Result<Address, CompileError> {
+        if self.denial_said() != denial::NSEC3 {
+            return Ok(0);
         }
         // Four entries a bucket on average; more bits if one of them is crowded.
         let mut bits = (self.hashed.len() / 4).max(2).ilog2();
@@ -548,39 +730,125 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         // A reader takes sixteen octets at a time.
         let mut octets: Vec<u8> = directory.iter().flat_map(|start| start.to_le_bytes()).collect();
         octets.resize(octets.len() + ENTRY_LEN, 0);
-        let index = self.writer.place(&index);
-        let directory = self.writer.place(&octets);
-        Ok((index, directory, (64 - bits) as u8))
+        let directory = self.place(&octets, self.older.directory());
+        let mut index = vec![0; chain_at::ENTRIES];
+        put32(&mut index, chain_at::COUNT, self.hashed.len() as u32);
+        put32(&mut index, chain_at::DIRECTORY, directory);
+        index[chain_at::SHIFT] = (64 - bits) as u8;
+        index.reserve(self.hashed.len() * ENTRY_LEN);
+        for hashed in &self.hashed {
+            push_entry(&mut index, hash_key(&hashed.hash), hashed.piece);
+        }
+        Ok(self.place(&index, self.older.chain_address()))
     }
 
-    //--- Children
+    //--- Which nodes are written
 
-    /// Finds wildcards, and with NSEC writes each name's index of children.
-    fn children(&mut self) {
+    fn wildcards(&mut self) {
         for place in 0..self.names.len() {
             let children = &self.names[place].children;
             let star = children.binary_search_by(|&child| {
                 first_label(self.names[child as usize].wire).cmp(b"*".as_slice())
             });
             self.nodes[place].wildcard = star.ok().map(|found| children[found] as usize);
-            if self.denial != denial::NSEC || children.is_empty() {
+        }
+    }
+
+    /// Takes room for the nodes that are not as they were, and for those that refer to one.
+    fn take_nodes(&mut self) {
+        let mut sources: Vec<(usize, usize)> = Vec::new();
+        for (place, node) in self.nodes.iter().enumerate() {
+            sources.extend(node.target.map(|target| (target, place)));
+        }
+        sources.sort_unstable();
+        let mut moved: Vec<usize> = (0..self.nodes.len())
+            .filter(|&place| self.nodes[place].address != 0 || !self.is_same(place))
+            .collect();
+        let mut is_moved = vec![false; self.nodes.len()];
+        moved.iter().for_each(|&place| is_moved[place] = true);
+        while let Some(place) = moved.pop() {
+            let mut also = |place: usize| {
+                if !std::mem::replace(&mut is_moved[place], true) {
+                    moved.push(place);
+                }
+            };
+            let parent = self.names[place].parent;
+            if self.denial == denial::NSEC || self.nodes[parent].wildcard == Some(place) {
+                also(parent);
+            }
+            let first = sources.partition_point(|&(target, _)| target < place);
+            let referring = sources[first..].iter().take_while(|(target, _)| *target == place);
+            referring.for_each(|&(_, source)| also(source));
+        }
+        for (place, is_moved) in is_moved.into_iter().enumerate() {
+            let node = &self.nodes[place];
+            if !is_moved {
+                self.nodes[place].address = node.older;
+            } else if node.address == 0 {
+                let len = node_len(self.names[place].wire, node.types.len());
+                self.nodes[place].address = self.writer.take(len);
+            }
+        }
+    }
+
+    /// Whether a node is as the version before has it, but for where the nodes are that it refers to.
+    fn is_same(&self, place: usize) -> bool {
+        let node = &self.nodes[place];
+        let Some((older, window)) = self.older.node(node.older) else { return false };
+        if !self.older.fits(self.denial_said()) {
+            return false;
+        }
+        let count = if self.denial == denial::NSEC { self.names[place].children.len() } else { 0 };
+        let mut record = self.record_of(place, older.zone());
+        let mut references = vec![(node::at::WILDCARD, node.wildcard.is_some())];
+        references.push((node::at::CHILDREN, count > 0));
+        if node.flags & flag::CNAME != 0 {
+            references.push((node::at::GLUE, node.target.is_some()));
+        }
+        for (at, is_there) in references {
+            let is_known = window[at..at + 4] != [0; 4];
+            if is_known != is_there {
+                return false;
+            }
+            record[at..at + 4].copy_from_slice(&window[at..at + 4]);
+        }
+        put32(&mut record, node::at::CHILD_COUNT, count as u32);
+        window.starts_with(&record)
+    }
+
+    //--- Children
+
+    /// With NSEC writes the index of children of each name, unless it is there.
+    fn children(&mut self) {
+        if self.denial_said() != denial::NSEC {
+            return;
+        }
+        for place in 0..self.names.len() {
+            let children = &self.names[place].children;
+            if children.is_empty() {
+                continue;
+            }
+            let NodeRecord { address, older, .. } = self.nodes[place];
+            let known = self.older.node(older).filter(|_| older != 0);
+            let known = known.map_or(0, |(node, _)| node.children().0);
+            let count = children.len() as u32;
+            if address == older {
+                self.used.push(known);
+                self.nodes[place].children = (known, count);
                 continue;
             }
             let mut index = Vec::with_capacity(children.len() * ENTRY_LEN);
             for &child in children {
                 let label = first_label(self.names[child as usize].wire);
-                let (high, low) = label_key(label);
-                index.extend(high.to_le_bytes());
-                index.extend(low.to_le_bytes());
-                index.extend(self.nodes[child as usize].address.to_le_bytes());
+                push_entry(&mut index, label_key(label), self.nodes[child as usize].address);
             }
-            self.nodes[place].children = (self.writer.place(&index), children.len() as u32);
+            self.nodes[place].children = (self.place(&index, known), count);
         }
     }
 
     //--- Writing
 
-    fn write_node(&mut self, place: usize, zone: Address) -> (u64, Address) {
+    fn record_of(&self, place: usize, zone: Address) -> Vec<u8> {
         let wire = self.names[place].wire;
         let node = &self.nodes[place];
         let address_of = |place: Option<usize>| place.map_or(0, |place| self.nodes[place].address);
@@ -610,9 +878,15 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             record[at..at + 2].copy_from_slice(&rtype.to_le_bytes());
             put32(&mut record, at + 4, piece);
         }
-        self.writer.write(node.address, &record);
-        (hash, node.address)
+        record
     }
+}
+
+/// The RRset of a name that is most likely wanted by who asks for ANY (RFC 8482 section 4.1); 0 if it has none.
+fn any_of(owner: &Owner<'_>, types: &[(u16, Address)]) -> Address {
+    let preferred = preferred_type(owner);
+    let piece = types.iter().find(|(rtype, _)| preferred == Some(Rtype(*rtype)));
+    piece.map_or(0, |(_, piece)| *piece)
 }
 
 /// Octets of a node's record.
@@ -632,6 +906,13 @@ pub(super) fn node_head(wire: &[u8], hash: u64, flags: u16, types: usize) -> Vec
     let name_at = node::at::TYPES + types * node::TYPE_LEN;
     record[name_at..name_at + wire.len()].copy_from_slice(wire);
     record
+}
+
+/// Adds an entry to a gap index.
+fn push_entry(index: &mut Vec<u8>, (high, low): (u64, u32), address: Address) {
+    index.extend(high.to_le_bytes());
+    index.extend(low.to_le_bytes());
+    index.extend(address.to_le_bytes());
 }
 
 fn put32(record: &mut [u8], at: usize, value: u32) {

@@ -3,12 +3,17 @@
 //!
 //! A version of a zone refers only to itself, and a name proves the absence of what its version does not
 //! have below it. So names appear in an order in which a version's name is never in the table without
-//! all that the version has below it: first those that are new, from below, then those that both have,
-//! one by one, and last those that are gone leave, from above. Until then they are answered as the
-//! version has them that they are of. The records of the old version stay until no reader is left.
+//! all that the version has below it: first those that are new, from below, then those that both have
+//! and that differ, one by one, and last those that are gone leave, from above. Until then they are
+//! answered as the version has them that they are of.
+//!
+//! Names that do not differ stay, and what they say is right for both versions, but for what their zone
+//! record says. It changes in the end; but where it says which names there are (NSEC3, no DNSSEC), it
+//! changes before the old ones leave, and until then those have a record of their own that does not. The
+//! records that only the old version has stay until no reader is left.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, RwLock};
 
 use xdp_common::engine::find::CUT_BESIDE_APEX;
@@ -16,10 +21,11 @@ use xdp_common::image::node::{Node, flag};
 use xdp_common::image::zone as zone_record;
 use xdp_common::image::{Address, UNIT, Window};
 
-use super::build::{CompiledZone, compile, node_head};
+use super::build::{Compiled, CompiledZone, compile, node_head};
+use super::inspect::verify::Listing;
 use super::memory::Memory;
 use super::slab::{Extent, Slab};
-use super::{CompileError, Reader, node_hash, table};
+use super::{CompileError, Reader, node_hash, reuse, table};
 use crate::zone::{Name, Zone, name};
 
 /// Why a zone is not published. The version before stays.
@@ -43,6 +49,30 @@ pub enum PublishError {
 #[derive(Default)]
 pub struct Retired(Vec<Extent>);
 
+/// What a publication took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// Records of the slab that were written.
+    pub written: usize,
+    /// Records that both versions have.
+    pub kept: usize,
+    /// Names whose entries in the table changed.
+    pub names: usize,
+}
+
+/// How much of an image a zone takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ZoneUsage {
+    /// Its names, empty non-terminals included.
+    pub names: usize,
+    /// Its records of the slab.
+    pub records: usize,
+    /// Octets of slab.
+    pub octets: usize,
+    /// Whether these are a part of its names.
+    pub is_part: bool,
+}
+
 /// How full an image is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -56,6 +86,8 @@ pub struct Usage {
     pub entry_capacity: usize,
     /// Existing names of all zones, empty non-terminals included.
     pub names: usize,
+    /// Records of the slab: nodes, pieces, indexes.
+    pub records: usize,
 }
 
 /// Compiled zones in memory.
@@ -67,6 +99,8 @@ pub struct Image {
     /// Names above the apexes of zones.
     ancestors: HashMap<Box<[u8]>, Ancestor>,
     entries: usize,
+    names: usize,
+    records: usize,
     /// Shared with all readers: it must be right before deeper names are.
     max_labels: Arc<AtomicU32>,
     gate: Arc<RwLock<()>>,
@@ -98,6 +132,8 @@ impl Image {
             zones: BTreeMap::new(),
             ancestors: HashMap::new(),
             entries: 0,
+            names: 0,
+            records: 0,
             max_labels: Arc::default(),
             gate: Arc::default(),
             abandoned: Vec::new(),
@@ -122,8 +158,10 @@ impl Image {
     }
 
     /// The nodes of a zone with the hashes of their names, the apex first; none if it is not published.
-    pub fn nodes(&self, apex: &Name) -> Vec<(u64, Address)> {
-        self.zones.get(apex).map(|zone| zone.nodes.clone()).unwrap_or_default()
+    pub fn nodes(&self, apex: &Name) -> Listing {
+        let Some(zone) = self.zones.get(apex) else { return Listing::default() };
+        let nodes = zone.nodes.iter().map(|&address| (self.hash_of(address), address));
+        Listing { nodes: nodes.collect(), is_gone: Arc::clone(&zone.is_gone) }
     }
 
     /// How full the image is.
@@ -133,8 +171,20 @@ impl Image {
             slab_capacity: self.memory.slab_len(),
             entries: self.entries,
             entry_capacity: table::capacity(self.memory.bucket_count()),
-            names: self.zones.values().map(|zone| zone.nodes.len()).sum(),
+            names: self.names,
+            records: self.records,
         }
+    }
+
+    /// How much of the image a zone takes.
+    pub fn usage_of(&self, apex: &Name) -> Option<ZoneUsage> {
+        let zone = self.zones.get(apex)?;
+        Some(ZoneUsage {
+            names: zone.nodes.len(),
+            records: zone.extents.len(),
+            octets: zone.octets,
+            is_part: zone.is_part,
+        })
     }
 
     /// The engine over this image.
@@ -145,54 +195,138 @@ impl Image {
     }
 
     /// Answers from `zone` from now on, in place of any version before it.
-    pub fn publish(&mut self, zone: &Zone) -> Result<Retired, PublishError> {
-        let compiled = compile(zone, self.seed, &mut self.slab, &*self.memory);
-        let compiled = compiled.map_err(|error| match error {
-            CompileError::Full { octets } => self.full(octets, zone.owners().len()),
-            error => PublishError::Compile(error),
-        })?;
+    pub fn publish(&mut self, zone: &Zone) -> Result<(Difference, Retired), PublishError> {
+        self.publish_names(zone, None)
+    }
+
+    /// As [`Image::publish`], but only these names of the zone and its apex are answered for; all others
+    /// are a miss.
+    pub fn publish_part(
+        &mut self,
+        zone: &Zone,
+        names: &BTreeSet<Name>,
+    ) -> Result<(Difference, Retired), PublishError> {
+        self.publish_names(zone, Some(names))
+    }
+
+    fn publish_names(
+        &mut self,
+        zone: &Zone,
+        part: Option<&BTreeSet<Name>>,
+    ) -> Result<(Difference, Retired), PublishError> {
+        let older = self.zones.get(zone.apex());
+        // What does not fit would leave the slab cut into pieces of its sizes.
+        let before_all = self.slab.clone();
+        let compiled = compile(zone, part, older, self.seed, &mut self.slab, &*self.memory);
+        let compiled = match compiled {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                self.slab = before_all;
+                return Err(match error {
+                    CompileError::Full { octets, names } => self.full(octets, names),
+                    error => PublishError::Compile(error),
+                });
+            }
+        };
         // What the table will hold at the most while both versions are in it.
         let above = name::labels(zone.apex().as_wire()).count();
-        let entries = self.entries + compiled.nodes.len() + above + 1;
+        let before = older.map_or(0, |older| older.nodes.len());
+        let gone = compiled.gone.len();
+        let entries = self.entries + (compiled.zone.nodes.len() + gone).saturating_sub(before);
+        let entries = entries + above + 1;
         if entries > table::capacity(self.memory.bucket_count()) {
-            self.give(compiled.extents);
+            self.slab = before_all;
             return Err(PublishError::Full {
                 slab_needed: self.memory.slab_len(),
                 buckets_needed: table::buckets_for(entries),
             });
         }
+        if let Some(older) = older {
+            older.is_gone.store(true, SeqCst);
+        }
         // Before any name of the version: the table's stores release.
         self.max_labels.fetch_max(compiled.max_labels, Relaxed);
-        let is_new = !self.zones.contains_key(zone.apex());
+        let is_new = older.is_none();
         let appeared = match is_new {
             true => self.add_ancestors(zone.apex()),
             false => Ok(()),
         };
-        if let Err(error) = appeared.and_then(|()| self.appear(&compiled)) {
+        if let Err(error) = appeared.and_then(|()| self.appear(&compiled.written)) {
             let ancestors = if is_new { self.drop_ancestors(zone.apex()) } else { Vec::new() };
+            if let Some(older) = self.zones.get_mut(zone.apex()) {
+                older.is_gone = Arc::default();
+            }
             // Nothing refers to them, but a reader may: they go with what is withdrawn next.
-            self.abandoned.extend(compiled.extents);
+            self.abandoned.extend(compiled.taken);
             self.abandoned.extend(ancestors);
             return Err(error);
         }
-        let old = self.zones.insert(zone.apex().clone(), compiled);
-        let mut retired = old.map_or_else(Retired::default, |old| self.disappear(old));
+        self.disappear(&compiled.replaced);
+        if compiled.farewell.is_empty() {
+            self.disappear(&compiled.gone);
+            self.head(&compiled);
+        } else {
+            for (&old, &copy) in compiled.gone.iter().zip(&compiled.farewell) {
+                let hash = self.hash_of(old);
+                for place in [hash, hash ^ CUT_BESIDE_APEX] {
+                    table::replace(&*self.memory, place, old, copy);
+                }
+            }
+            self.head(&compiled);
+            self.disappear(&compiled.farewell);
+        }
+        let difference = Difference {
+            written: compiled.fresh,
+            kept: compiled.zone.extents.len() - compiled.fresh,
+            names: compiled.written.len() + gone,
+        };
+        self.names += compiled.zone.nodes.len();
+        self.records += compiled.zone.extents.len();
+        if let Some(older) = self.zones.insert(zone.apex().clone(), compiled.zone) {
+            self.names -= older.nodes.len();
+            self.records -= older.extents.len();
+        }
+        let mut retired = Retired(compiled.retired);
         retired.0.append(&mut self.abandoned);
-        Ok(retired)
+        Ok((difference, retired))
+    }
+
+    /// Makes what names have in common that do not differ be that of the new version.
+    fn head(&self, compiled: &Compiled) {
+        let (word, serial) = compiled.heading;
+        for &record in &compiled.zone.records {
+            let Some(window) = self.window(record) else { continue };
+            let second = zone_record::at::SERIAL;
+            let mut octets: [u8; 8] = window[second..second + 8].try_into().expect("eight octets");
+            octets[..4].copy_from_slice(&serial.to_le_bytes());
+            let at = record as usize * UNIT;
+            for (at, word) in [(at, word), (at + second, u64::from_le_bytes(octets))] {
+                if self.memory.read(at, 8) != Some(&word.to_le_bytes()) {
+                    self.memory.replace(at, word);
+                }
+            }
+        }
     }
 
     /// Answers nothing for a zone any more. Zones around it get back what it hid.
     pub fn remove(&mut self, apex: &Name) -> Retired {
         let Some(zone) = self.zones.remove(apex) else { return Retired::default() };
-        let mut retired = self.disappear(zone);
+        zone.is_gone.store(true, SeqCst);
+        self.names -= zone.nodes.len();
+        self.records -= zone.extents.len();
+        self.disappear(&zone.nodes);
+        let mut retired = Retired(zone.extents);
         retired.0.extend(self.drop_ancestors(apex));
-        let around: Vec<Name> =
-            self.zones.keys().filter(|other| apex.is_at_or_below(other)).cloned().collect();
-        for other in around {
+        let mut above = apex.parent();
+        while let Some(other) = above {
+            above = other.parent();
+            if !self.zones.contains_key(&other) {
+                continue;
+            }
             let nodes = std::mem::take(&mut self.zones.get_mut(&other).expect("listed").nodes);
-            for &(hash, address) in &nodes {
-                let wire = self.wire_of(address);
-                if self.find(Key { wire: &wire, hash }, hash).is_none()
+            for &address in &nodes {
+                let (hash, wire) = (self.hash_of(address), self.wire_of(address));
+                if self.find(Key { wire, hash }, hash).is_none()
                     && self.insert(hash, address).is_err()
                 {
                     tracing::warn!("no slot for a name that {apex} hid");
@@ -236,7 +370,7 @@ impl Image {
                     .map_err(|_| self.crowded(memory.bucket_count()))?;
             }
         }
-        self.slab.grow(memory.slab_len());
+        self.slab.resize(memory.slab_len());
         self.memory = memory;
         Ok(())
     }
@@ -245,11 +379,11 @@ impl Image {
 
     /// Puts a version's names into the table: new ones first, from below, then those that are there
     /// already. On an error none of them is there.
-    fn appear(&mut self, compiled: &CompiledZone) -> Result<(), PublishError> {
+    fn appear(&mut self, nodes: &[Address]) -> Result<(), PublishError> {
         let (mut inserted, mut replaced) = (Vec::new(), Vec::new());
-        for &(hash, new) in compiled.nodes.iter().rev() {
-            let wire = self.wire_of(new);
-            let key = Key { wire: &wire, hash };
+        for &new in nodes.iter().rev() {
+            let (hash, wire) = (self.hash_of(new), self.wire_of(new));
+            let key = Key { wire, hash };
             let (place, address) = match self.find(key, hash) {
                 None => (hash, new),
                 Some(old) => {
@@ -294,8 +428,9 @@ impl Image {
 
     /// Takes a version's names out of the table, from above, except those that another version has
     /// replaced.
-    fn disappear(&mut self, compiled: CompiledZone) -> Retired {
-        for &(hash, address) in &compiled.nodes {
+    fn disappear(&mut self, nodes: &[Address]) {
+        for &address in nodes {
+            let hash = self.hash_of(address);
             if self.flags_of(address) & flag::CUT != 0
                 && table::remove(&*self.memory, hash ^ CUT_BESIDE_APEX, address)
             {
@@ -304,10 +439,10 @@ impl Image {
             let wire = self.wire_of(address);
             // What the name gives way to: the cut of the zone around it, or a node that only keeps
             // existence monotonic.
-            let key = Key { wire: &wire, hash };
+            let key = Key { wire, hash };
             let cut = self.find(key, hash ^ CUT_BESIDE_APEX);
             let stand_in =
-                cut.or_else(|| self.ancestors.get(&*wire).map(|above| above.extent.address));
+                cut.or_else(|| self.ancestors.get(wire).map(|above| above.extent.address));
             let gone = match stand_in {
                 Some(other) => table::replace(&*self.memory, hash, address, other) && cut.is_some(),
                 None => table::remove(&*self.memory, hash, address),
@@ -319,7 +454,6 @@ impl Image {
                 table::remove(&*self.memory, hash ^ CUT_BESIDE_APEX, cut);
             }
         }
-        Retired(compiled.extents)
     }
 
     /// Octets of the apex of a node's zone; 0 for what belongs to none.
@@ -394,14 +528,14 @@ impl Image {
     }
 
     fn find(&self, key: Key<'_>, place: u64) -> Option<Address> {
-        table::candidates(&*self.memory, place).into_iter().find(|&address| {
+        table::candidates(&*self.memory, place).find(|&address| {
             self.node(address).is_some_and(|node| node.hash() == key.hash)
-                && *self.wire_of(address) == *key.wire
+                && self.wire_of(address) == key.wire
         })
     }
 
     fn window(&self, address: Address) -> Option<&Window> {
-        self.memory.read(address as usize * UNIT, size_of::<Window>())?.try_into().ok()
+        reuse::window(&*self.memory, address)
     }
 
     fn node(&self, address: Address) -> Option<Node<'_>> {
@@ -416,11 +550,15 @@ impl Image {
         flags.unwrap_or(0)
     }
 
-    fn wire_of(&self, address: Address) -> Box<[u8]> {
-        let Some(window) = self.window(address) else { return Box::default() };
+    fn wire_of(&self, address: Address) -> &[u8] {
+        let Some(window) = self.window(address) else { return &[] };
         let node = Node::new(window);
         let at = node.name_at();
-        window[at..at + node.name_len()].into()
+        &window[at..at + node.name_len()]
+    }
+
+    fn hash_of(&self, address: Address) -> u64 {
+        self.node(address).map_or(0, Node::hash)
     }
 
     /// Where the table looks for an entry that it holds: the tag says whether it is a cut beside an apex.
@@ -437,7 +575,8 @@ impl Image {
 
     /// What would do for `octets` and `names` more.
     fn full(&self, octets: usize, names: usize) -> PublishError {
-        let entries = self.entries + names + xdp_common::dns::name::MAX_LABELS;
+        // A table that is as full as may be has buckets that overflow: then all was written in vain.
+        let entries = self.entries + names + names / 4 + xdp_common::dns::name::MAX_LABELS;
         PublishError::Full {
             slab_needed: self.slab.high_water() + octets + octets / 8 + (1 << 17),
             buckets_needed: table::buckets_for(entries).max(self.memory.bucket_count()),

@@ -35,6 +35,13 @@ pub trait Memory: Send + Sync {
     /// If there is no such slot.
     fn store(&self, bucket: usize, slot: usize, entry: u64);
 
+    /// Stores eight octets of a published record as a whole, as [`Memory::store`] does those of a slot.
+    /// Only a zone record's are ever replaced.
+    ///
+    /// # Panics
+    /// If the octets do not lie inside the slab, or `at` is not a multiple of eight.
+    fn replace(&self, at: usize, word: u64);
+
     /// How many stores into the table were begun: the first word of the slab, where the programs see it,
     /// too. Whoever concludes from absence and finds it changed looks again.
     fn changes(&self) -> u64;

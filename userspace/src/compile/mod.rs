@@ -13,12 +13,13 @@ mod memory;
 mod names;
 mod piece;
 mod reader;
+mod reuse;
 mod slab;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub use image::{Image, PublishError, Retired, Usage};
+pub use image::{Difference, Image, PublishError, Retired, Usage, ZoneUsage};
 pub use memory::Memory;
 pub use reader::{Asked, PAYLOAD, Reader};
 pub use table::buckets_for;
@@ -57,6 +58,8 @@ pub enum CompileError {
     Full {
         /// Octets that the zone needs in all.
         octets: usize,
+        /// Names that it has.
+        names: usize,
     },
 }
 

@@ -1,8 +1,11 @@
 //! The names of a zone as the image knows them: owner names that can be asked for, and the empty
 //! non-terminals between them, in canonical order with their parents.
 
-use crate::dnssec::authority::{Place, places};
-use crate::zone::{Owner, Zone, name};
+use std::collections::BTreeSet;
+
+use crate::dnssec::authority::{Place, is_hash, places};
+use crate::dnssec::denial::{nsec3_hash, write_hash_owner};
+use crate::zone::{Name, Owner, Rtype, Zone, name};
 
 /// One existing name.
 pub struct ExistingName<'a> {
@@ -64,6 +67,58 @@ pub fn existing<'a>(zone: &'a Zone) -> Vec<ExistingName<'a>> {
         names[place].end = end;
     }
     names
+}
+
+/// Some of the names, and the apex: those of `chosen` that have records and a denial of their own, so that
+/// a node says all about them. They are given without what lies above and below them.
+pub fn part<'a>(zone: &'a Zone, chosen: &BTreeSet<Name>) -> Vec<ExistingName<'a>> {
+    let apex = zone.apex();
+    let owners = chosen.iter().filter(|name| *name != apex).map(Name::as_wire);
+    let owners = owners.filter_map(|wire| zone.find(wire)).filter(|owner| is_whole(zone, owner));
+    zone.find(apex.as_wire())
+        .into_iter()
+        .chain(owners)
+        .enumerate()
+        .map(|(place, owner)| ExistingName {
+            wire: owner.name(),
+            owner: Some(owner),
+            is_cut: place > 0 && owner.rrset(Rtype::NS).is_some(),
+            parent: 0,
+            end: place + 1,
+            children: Vec::new(),
+        })
+        .collect()
+}
+
+/// Whether a name is the zone's own and, if the zone is signed, has an NSEC or NSEC3 of its own.
+fn is_whole(zone: &Zone, owner: &Owner<'_>) -> bool {
+    let apex = zone.apex().as_wire();
+    let mut above = name::parent(owner.name());
+    while let Some(ancestor) = above.filter(|ancestor| ancestor.len() > apex.len()) {
+        let hides = |above: &Owner<'_>| {
+            above.rrset(Rtype::NS).is_some() || above.rrset(Rtype::DNAME).is_some()
+        };
+        if zone.find(ancestor).is_some_and(|above| hides(&above)) {
+            return false;
+        }
+        above = name::parent(ancestor);
+    }
+    if is_hash(owner) || zone.find(apex).is_some_and(|apex| apex.rrset(Rtype::DNAME).is_some()) {
+        return false;
+    }
+    let has = |rtype| zone.find(apex).is_some_and(|apex| apex.rrset(rtype).is_some());
+    if has(Rtype::NSEC) {
+        owner.rrset(Rtype::NSEC).is_some()
+    } else {
+        !has(Rtype::NSEC3PARAM) || nsec3_of(zone, owner.name()).is_some()
+    }
+}
+
+/// The owner of the NSEC3 that matches a name.
+pub fn nsec3_of<'a>(zone: &'a Zone, wire: &[u8]) -> Option<Owner<'a>> {
+    let mut owner = Vec::new();
+    write_hash_owner(&nsec3_hash(wire, 0, &[]), zone.apex().as_wire(), &mut owner);
+    zone.find(&owner).filter(|owner| owner.rrset(Rtype::NSEC3).is_some())
 }
 
 /// Finds a name by its wire format.

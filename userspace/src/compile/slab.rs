@@ -24,6 +24,7 @@ pub struct Extent {
 }
 
 /// What is free.
+#[derive(Clone)]
 pub struct Slab {
     chunks: usize,
     /// Chunks before this one have been handed out at least once.
@@ -56,9 +57,10 @@ impl Slab {
         slab
     }
 
-    /// More room behind what there is; `len` is the new length in octets.
-    pub fn grow(&mut self, len: usize) {
-        self.chunks = self.chunks.max(len / CHUNK_LEN);
+    /// More room behind what there is, or less that was never handed out; `len` is the new length in
+    /// octets.
+    pub fn resize(&mut self, len: usize) {
+        self.chunks = (len / CHUNK_LEN).max(self.next_chunk);
     }
 
     /// Octets handed out, rounded up to units.
@@ -95,11 +97,23 @@ impl Slab {
         if let Some(address) = self.free[size / UNIT].pop() {
             return Some(address);
         }
-        if self.bump > self.bump_limit || self.bump_limit == 0 {
-            self.open_chunk()?;
+        if (self.bump > self.bump_limit || self.bump_limit == 0) && self.open_chunk().is_none() {
+            return self.split_small(size);
         }
         let address = (self.bump / UNIT) as Address;
         self.bump += size;
+        Some(address)
+    }
+
+    /// Takes the start of a larger record that is free. What is left of it must be one that can be taken.
+    fn split_small(&mut self, size: usize) -> Option<Address> {
+        let units = size / UNIT;
+        let is_start =
+            |address: Address| (address as usize + units) * UNIT % CHUNK_LEN <= LAST_START;
+        let larger = (units + 1..self.free.len())
+            .find(|&class| self.free[class].last().is_some_and(|&address| is_start(address)))?;
+        let address = self.free[larger].pop()?;
+        self.free[larger - units].push(address + units as Address);
         Some(address)
     }
 
@@ -153,6 +167,33 @@ mod tests {
             assert!(at >= RESERVED && at % CHUNK_LEN <= LAST_START);
         }
         assert!(slab.used() > 3 * CHUNK_LEN);
+    }
+
+    #[test]
+    fn a_slab_that_becomes_smaller_hands_out_less() {
+        let mut slab = Slab::new(16 * CHUNK_LEN);
+        slab.take(100).unwrap();
+        slab.resize(2 * CHUNK_LEN);
+        while let Some(extent) = slab.take(1000) {
+            assert!(extent.address as usize * UNIT + 1000 <= 2 * CHUNK_LEN);
+        }
+        slab.resize(CHUNK_LEN);
+        assert_eq!(slab.take(CHUNK_LEN), None);
+    }
+
+    #[test]
+    fn what_was_free_in_large_records_is_taken_in_small_ones() {
+        let mut slab = Slab::new(2 * CHUNK_LEN);
+        let large: Vec<Extent> = std::iter::from_fn(|| slab.take(1600)).collect();
+        large.into_iter().for_each(|extent| slab.give(extent));
+        let mut taken: Vec<Address> = Vec::new();
+        while let Some(extent) = slab.take(64) {
+            assert!(extent.address as usize * UNIT % CHUNK_LEN <= LAST_START);
+            taken.push(extent.address);
+        }
+        assert!(taken.len() > CHUNK_LEN / 64, "{}", taken.len());
+        taken.sort_unstable();
+        assert!(taken.windows(2).all(|pair| pair[0] + 8 <= pair[1]));
     }
 
     proptest! {

@@ -65,17 +65,16 @@ pub fn insert(memory: &dyn Memory, place: u64, address: Address) -> Result<(), N
 }
 
 /// The addresses that a look-up at `place` would compare names with.
-pub fn candidates(memory: &dyn Memory, place: u64) -> Vec<Address> {
-    let mut found = Vec::new();
-    for probe in 0..MAX_PROBES {
+pub fn candidates(memory: &dyn Memory, place: u64) -> impl Iterator<Item = Address> {
+    let mut is_last = false;
+    let buckets = (0..MAX_PROBES).map_while(move |probe| {
         let bucket = memory.bucket(bucket_index(memory, place, probe));
-        let tagged = bucket.iter().filter(|&&slot| is_entry(slot) && slot >> 32 == place >> 32);
-        found.extend(tagged.map(|&slot| slot as Address));
-        if bucket[SLOTS - 1] == 0 {
-            break;
-        }
-    }
-    found
+        let is_visited = !is_last;
+        is_last = bucket[SLOTS - 1] == 0;
+        is_visited.then_some(bucket)
+    });
+    let is_tagged = move |slot: &u64| is_entry(*slot) && *slot >> 32 == place >> 32;
+    buckets.flatten().filter(is_tagged).map(|slot| slot as Address)
 }
 
 /// Puts `new` in the place of `old`; returns whether `old` was there.

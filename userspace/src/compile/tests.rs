@@ -54,13 +54,30 @@ pub(super) fn signed(zone: &Zone, denial: Denial) -> Zone {
 }
 
 pub(super) fn signed_for_any(zone: &Zone, denial: Denial, any: Any) -> Zone {
+    versions_for_any(&[zone], Some(denial), any).remove(0)
+}
+
+/// Versions of a zone signed by the same keys one after the other; what does not change from one to the
+/// next keeps its signature.
+fn versions(zones: &[&Zone], denial: Option<Denial>) -> Vec<Zone> {
+    versions_for_any(zones, denial, Any::Rrset)
+}
+
+fn versions_for_any(zones: &[&Zone], denial: Option<Denial>, any: Any) -> Vec<Zone> {
+    let Some(denial) = denial else { return zones.iter().copied().cloned().collect() };
     let directory = tempfile::tempdir().expect("a directory");
     let store = crate::dnssec::keys::store::KeyStore::new(directory.path());
     let (keys, _) = store
-        .load_or_generate(zone.apex(), KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256, NOW)
+        .load_or_generate(zones[0].apex(), KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256, NOW)
         .expect("keys");
     let policy = SigningPolicy { denial, any, ..SigningPolicy::default() };
-    crate::dnssec::sign::sign(zone, &keys, &policy, NOW).expect("signed").0
+    let mut versions: Vec<Zone> = Vec::new();
+    for zone in zones {
+        let before = versions.last().map(|before| (before, 0));
+        let signed = crate::dnssec::sign::sign_again(zone, before, &keys, &policy, NOW);
+        versions.push(signed.expect("signed").0);
+    }
+    versions
 }
 
 /// What a question is answered with: outcome, response code, answer, authority as owner and type.
@@ -111,7 +128,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
     assert_eq!(ask(&reader, "new.e.example.org.", Rtype::A).code, ResponseCode::NXDomain);
 
     let second = zone("example.org.", 2, "a A 192.0.2.1\nnew.e A 192.0.2.2");
-    let retired = image.publish(&second).expect("published");
+    let (_, retired) = image.publish(&second).expect("published");
     let reader = image.reader();
     assert_eq!(ask(&reader, "gone.example.org.", Rtype::A).code, ResponseCode::NXDomain);
     assert_eq!(ask(&reader, "c.d.example.org.", Rtype::A).code, ResponseCode::NXDomain);
@@ -120,13 +137,17 @@ fn a_new_version_takes_the_place_of_the_old_one() {
 
     // Withdrawn memory comes back: the image does not grow however often a zone changes.
     image.release(retired);
-    let before = image.usage();
-    for serial in 3..50 {
-        let next = zone("example.org.", serial, "a A 192.0.2.1\nnew.e A 192.0.2.2");
-        let retired = image.publish(&next).expect("published");
+    let mut most = 0;
+    for serial in 3..200 {
+        let records = format!("a A 192.0.2.1\nnew.e A 192.0.2.2\nn{} A 192.0.2.3", serial % 100);
+        let next = zone("example.org.", serial, &records);
+        let (_, retired) = image.publish(&next).expect("published");
         image.release(retired);
+        if serial < 100 {
+            most = image.usage().slab_octets.max(most);
+        }
+        assert!(serial < 100 || image.usage().slab_octets <= most, "{most}: {:?}", image.usage());
     }
-    assert_eq!(image.usage(), before);
     let retired = image.remove(&name("example.org."));
     image.release(retired);
     assert_eq!(ask(&image.reader(), "a.example.org.", Rtype::A).outcome, Outcome::NotOurs);
@@ -185,6 +206,11 @@ impl Memory for Watched {
         call(&self.after_store);
     }
 
+    fn replace(&self, at: usize, word: u64) {
+        self.memory.replace(at, word);
+        call(&self.after_store);
+    }
+
     fn changes(&self) -> u64 {
         self.memory.changes()
     }
@@ -200,13 +226,17 @@ struct Change {
 }
 
 impl Change {
-    fn new(denial: Denial) -> Change {
+    fn new(denial: Option<Denial>) -> Change {
+        // What is in both: names that stay, among them some below which much changes.
+        let both = "stay A 192.0.2.9\nx.stay A 192.0.2.9\n*.wild.stay A 192.0.2.9\nto CNAME a\n\
+                    over CNAME stay\nkept NS ns.kept\nns.kept A 192.0.2.9\n";
         let few = "a A 192.0.2.1\n*.w TXT few\ncut NS ns.example.net.\ngone.too.deep TXT few";
         let many = "a A 192.0.2.2\nb.c.d.e.f.g TXT many\nx.w TXT many\n*.d.e.f.g TXT many\n\
                     c2 CNAME a\nb.cut TXT many\nx.few A 192.0.2.3";
         let names: Vec<Name> = "@ a y.a w x.w y.w cut b.cut y.cut gone.too.deep too.deep deep \
                                 y.too.deep y.deep b.c.d.e.f.g c.d.e.f.g y.c.d.e.f.g y.d.e.f.g \
-                                e.f.g y.e.f.g f.g y.g g c2 few x.few y.few nobody y.nobody"
+                                e.f.g y.e.f.g f.g y.g g c2 few x.few y.few nobody y.nobody \
+                                stay x.stay y.stay wild.stay y.wild.stay to over kept y.kept"
             .split_whitespace()
             .map(|label| name(&format!("{label}.example.org.").replace("@.", "")))
             .collect();
@@ -215,7 +245,10 @@ impl Change {
             .flat_map(|name| [Rtype::A, Rtype::TXT, Rtype::NS].map(|rtype| (name, rtype)))
             .map(|(name, rtype)| query(name.as_wire(), rtype))
             .collect();
-        let versions = [few, many].map(|records| signed(&zone("example.org.", 1, records), denial));
+        let few = zone("example.org.", 1, &format!("{both}{few}"));
+        let many = zone("example.org.", 2, &format!("{both}{many}"));
+        let versions = versions(&[&few, &many], denial);
+        let versions = [versions[0].clone(), versions[1].clone()];
         let expected = versions.each_ref().map(|version| {
             let mut image = small_image();
             drop(image.publish(version).expect("published"));
@@ -237,13 +270,18 @@ fn answer(reader: &Reader, query: &[u8]) -> Vec<u8> {
     response
 }
 
-const BOTH_DENIALS: [Denial; 2] = [Denial::Nsec, Denial::Nsec3 { opt_out: false }];
+const DENIALS: [Option<Denial>; 4] = [
+    Some(Denial::Nsec),
+    Some(Denial::Nsec3 { opt_out: false }),
+    Some(Denial::Nsec3 { opt_out: true }),
+    None,
+];
 
 /// Between any two steps of a change, all that is asked is answered as the old version has it or as the
 /// new one has it, by readers that were made before; the proofs too.
 #[test]
 fn every_step_of_a_change_is_one_version_or_the_other() {
-    for denial in BOTH_DENIALS {
+    for denial in DENIALS {
         let change = Arc::new(Change::new(denial));
         let memory = Arc::new(Watched::new());
         let mut image = Image::new(Arc::clone(&memory) as Arc<dyn Memory>, 0x5eed);
@@ -268,7 +306,7 @@ fn every_step_of_a_change_is_one_version_or_the_other() {
 /// A change between any two look-ups that an answer takes leaves the answer one version's.
 #[test]
 fn a_change_within_an_answer_is_one_version_or_the_other() {
-    for denial in BOTH_DENIALS {
+    for denial in DENIALS {
         let change = Arc::new(Change::new(denial));
         for (place, query) in change.queries.iter().enumerate() {
             for version in [1, 0] {
@@ -474,8 +512,134 @@ fn expected(zone: &Zone, qname: &Name) -> &'static str {
     "nxdomain"
 }
 
+/// What two versions have in common is not written again, and whatever changes, the newer version is
+/// answered as if it were the first, and nothing is left of it in the end.
+#[test]
+fn a_change_is_written_and_nothing_else() {
+    let records = |changed: usize| {
+        (0..1000)
+            .map(|n| format!("n{n:03} A 192.0.2.{}\n", u8::from(n == changed)))
+            .collect::<String>()
+    };
+    let zones = [1, 2].map(|serial| zone("example.org.", serial, &records(serial as usize * 100)));
+    for denial in DENIALS {
+        let mut image = image(64 << 16, 1 << 10);
+        let versions = versions(&[&zones[0], &zones[1]], denial);
+        let (first, retired) = image.publish(&versions[0]).expect("published");
+        image.release(retired);
+        assert!(first.written >= 2000 && first.kept == 0, "{first:?}");
+        let (second, retired) = image.publish(&versions[1]).expect("published");
+        image.release(retired);
+        // Two names; the apex, its SOA twice, what stands beside it; the index; the zone's record.
+        assert!(second.written <= 16, "{second:?}");
+        assert!(second.written + second.kept >= 2000, "{second:?}");
+        assert_eq!(second.kept + second.written, image.usage().records);
+        let (third, retired) = image.publish(&versions[1]).expect("published");
+        image.release(retired);
+        assert_eq!((third.written, third.names), (0, 0));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// A part of a zone answers as the whole does, or not at all; what it has, it answers.
+    #[test]
+    fn a_part_says_nothing_that_the_whole_does_not(
+        owners in proptest::collection::vec(("([ab*]\\.){0,3}[ab*]", 0u8..6, any::<bool>()), 1..14),
+        asked in proptest::collection::vec("([abc*]\\.){0,4}[abc]", 1..30),
+        denial in 0usize..4,
+    ) {
+        let mut records = String::from("*.a.a A 192.0.2.1\n");
+        for (owner, kind, _) in &owners {
+            let is_cname = |(other, kind, _): &&(String, u8, bool)| other == owner && *kind > 3;
+            records += &match kind {
+                _ if owners.iter().any(|one| is_cname(&one)) => {
+                    format!("{owner} CNAME {}\n", owners[0].0)
+                }
+                3 if !owner.starts_with('*') => format!("{owner} NS ns.{owner}\n"),
+                kind => format!("{owner} A 192.0.2.{kind}\n"),
+            };
+        }
+        prop_assume!(!owners.iter().any(|(owner, kind, _)| owner == "*.a.a" && *kind > 3));
+        let plain = zone("example.org.", 1, &records);
+        let versions = versions(&[&plain], DENIALS[denial]);
+        let chosen = owners.iter().filter(|(_, _, is_chosen)| *is_chosen);
+        let chosen: std::collections::BTreeSet<Name> =
+            chosen.map(|(owner, ..)| name(&format!("{owner}.example.org."))).collect();
+        let (mut part, mut whole) = (small_image(), small_image());
+        drop(whole.publish(&versions[0]).expect("published"));
+        drop(part.publish_part(&versions[0], &chosen).expect("published"));
+        let (reader, expected) = (part.reader(), whole.reader());
+        let mut answered = 0;
+        let asked = asked.iter().map(|asked| name(&format!("{asked}.example.org.")));
+        for qname in asked.chain(chosen.iter().cloned()).chain([name("example.org.")]) {
+            for rtype in [Rtype::A, Rtype::NS, Rtype::NSEC, Rtype::DS, Rtype::SOA] {
+                let query = query(qname.as_wire(), rtype);
+                let mut response = Vec::new();
+                let outcome = reader.answer(&query, false, 1232, NOW, &mut response);
+                if outcome == Outcome::Miss {
+                    continue;
+                }
+                answered += 1;
+                prop_assert_eq!(&response, &answer(&expected, &query), "{} {}", qname, rtype);
+            }
+        }
+        prop_assert!(answered >= 5, "the apex is always there");
+        // The whole takes the part's place, and the other way round.
+        for _ in 0..2 {
+            let (_, retired) = part.publish(&versions[0]).expect("published");
+            part.release(retired);
+            let query = query(name("c.example.org.").as_wire(), Rtype::A);
+            prop_assert_eq!(answer(&part.reader(), &query), answer(&expected, &query));
+            let (_, retired) = part.publish_part(&versions[0], &chosen).expect("published");
+            part.release(retired);
+            prop_assert_eq!(answer(&part.reader(), &query), Vec::<u8>::new());
+        }
+        let retired = part.remove(&name("example.org."));
+        part.release(retired);
+        prop_assert_eq!((part.usage().slab_octets, part.usage().entries), (0, 0));
+    }
+
+    /// A version that is published over another one answers as it does by itself.
+    #[test]
+    fn versions_follow_each_other(
+        owners in proptest::collection::vec(
+            proptest::collection::vec(("([ab*]\\.){0,3}[ab*]", 0u8..6), 0..10), 2..5),
+        asked in proptest::collection::vec("([abc*]\\.){0,4}[abc]", 1..20),
+        denial in 0usize..4,
+    ) {
+        let zones: Vec<Zone> = owners.iter().enumerate().map(|(serial, owners)| {
+            let cnames: Vec<&str> =
+                owners.iter().filter(|(_, kind)| *kind > 3).map(|(owner, _)| &owner[..]).collect();
+            let records: String = owners.iter().map(|(owner, kind)| match kind {
+                _ if cnames.contains(&&owner[..]) => format!("{owner} CNAME {}\n", owners[0].0),
+                3 if !owner.starts_with('*') => format!("{owner} NS ns.{owner}\n"),
+                kind => format!("{owner} A 192.0.2.{kind}\n"),
+            }).collect();
+            zone("example.org.", serial as u32 + 1, &records)
+        }).collect();
+        let zones: Vec<&Zone> = zones.iter().collect();
+        let mut image = small_image();
+        for version in versions(&zones, DENIALS[denial]) {
+            let (_, retired) = image.publish(&version).expect("published");
+            image.release(retired);
+            let mut alone = small_image();
+            drop(alone.publish(&version).expect("published"));
+            let (reader, expected) = (image.reader(), alone.reader());
+            for qname in &asked {
+                let qname = name(&format!("{qname}.example.org."));
+                for rtype in [Rtype::A, Rtype::NS, Rtype::NSEC] {
+                    let query = query(qname.as_wire(), rtype);
+                    prop_assert_eq!(answer(&reader, &query), answer(&expected, &query), "{}", qname);
+                }
+            }
+        }
+        let retired = image.remove(&name("example.org."));
+        image.release(retired);
+        prop_assert_eq!((image.usage().slab_octets, image.usage().entries), (0, 0));
+        prop_assert_eq!((image.usage().names, image.usage().records), (0, 0));
+    }
 
     /// For every name asked, existence is as the zone's records say, and what is said of absence holds:
     /// the NSEC or NSEC3 chain is checked by the verifier of this crate, its use by the oracles.

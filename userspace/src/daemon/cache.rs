@@ -149,24 +149,20 @@ impl Daemon {
 
     /// Checks a zone as it is published now; none if it changes all the while, or is not published.
     fn verify_zone(&self, apex: &Name) -> Result<Option<Findings>, Failure> {
-        let mut before = None;
         for _ in 0..ATTEMPTS {
             let (inspection, listing) = {
                 let plane = lock(&self.plane);
                 (plane.inspect(), plane.nodes(apex))
             };
-            let Some(Inspection { reader, .. }) = inspection.filter(|_| !listing.is_empty()) else {
+            let Some(Inspection { reader, .. }) = inspection.filter(|_| !listing.nodes.is_empty())
+            else {
                 return Ok(None);
             };
-            // What looked changed is the same still: its entry in the table is not right.
-            let insist = before.as_ref() == Some(&listing);
-            let found = verify(&reader, apex, &listing, now(), insist);
+            let found = verify(&reader, apex, &listing, now());
             // The image may have moved to larger maps.
-            let stayed = self.inspect()?.reader.is_of(&reader);
-            if found.is_some() && stayed {
+            if found.is_some() && self.inspect()?.reader.is_of(&reader) {
                 return Ok(found);
             }
-            before = stayed.then_some(listing);
         }
         Ok(None)
     }

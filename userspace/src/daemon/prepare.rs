@@ -5,19 +5,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::state::{Prepare, Prepared};
+use super::state::{Before, Prepare, Prepared};
 use crate::config::{self, Config};
 use crate::dnssec::any;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, KeyLayout};
 use crate::dnssec::policy::{Any, Denial, SerialPolicy, SigningPolicy};
-use crate::dnssec::sign::sign;
-use crate::dnssec::verify::{Fault, verify};
+use crate::dnssec::sign::sign_again;
+use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::zone::text::{self, Options};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, ZoneError, name, serial};
 
 /// Faults of a zone that are told in one message; more are only counted.
 const TOLD_FAULTS: usize = 5;
+
+/// Signatures are kept unless they are due within this part of the time from their making until then:
+/// else a zone that changed often would be signed again in as many small parts.
+const KEPT_PART: u32 = 4;
 
 /// Takes zones from the files that the configuration names.
 pub struct FromFiles {
@@ -41,7 +45,7 @@ impl Prepare for FromFiles {
         &self,
         section: &config::Zone,
         policy: &config::Policy,
-        last_serial: Option<u32>,
+        before: Before<'_>,
         now: u32,
     ) -> anyhow::Result<Prepared> {
         let read = text::load(&section.file, &section.name, Options::default())?;
@@ -49,6 +53,7 @@ impl Prepare for FromFiles {
             tracing::warn!(zone = %section.name, "{warning}");
         }
         let files = read.files.iter().map(PathBuf::from).collect();
+        let mut is_verified = section.dnssec != config::Dnssec::Off;
         let (zone, expiration) = match section.dnssec {
             config::Dnssec::Off => match policy.any {
                 config::Any::Rrset => (read.zone, None),
@@ -57,27 +62,43 @@ impl Prepare for FromFiles {
                     (read.zone.with_beside(beside), None)
                 }
             },
+            config::Dnssec::Presigned if !section.verify => {
+                let expiration = first_expiration(&read.zone, now);
+                is_verified = false;
+                (read.zone, expiration)
+            }
             config::Dnssec::Presigned => {
-                let report = verify(&read.zone, now).map_err(|faults| told(&faults))?;
+                let report = verify_again(&read.zone, before.verified, now)
+                    .map_err(|faults| told(&faults))?;
                 (read.zone, Some(report.expiration))
             }
             config::Dnssec::Sign => {
                 let serials = SerialFile::of(&self.serials, &section.name);
-                let last = newer(last_serial, serials.read()?);
+                let last = newer(before.serial, serials.read()?);
                 let serial = serial_to_serve(read.zone.serial(), last);
                 let zone = with_serial(read.zone, serial)?;
-                let signed = self.sign(&zone, policy, now)?;
-                let report = verify(&signed, now).map_err(|faults| told(&faults))?;
+                let signed = self.sign(&zone, before.verified, policy, now)?;
+                let report =
+                    verify_again(&signed, before.verified, now).map_err(|faults| told(&faults))?;
                 serials.write(serial)?;
                 (signed, Some(report.expiration))
             }
         };
-        Ok(Prepared { zone, files, expiration })
+        Ok(Prepared { zone, files, expiration, is_verified })
     }
 }
 
 impl FromFiles {
-    fn sign(&self, zone: &Zone, policy: &config::Policy, now: u32) -> anyhow::Result<Zone> {
+    fn sign(
+        &self,
+        zone: &Zone,
+        before: Option<&Zone>,
+        policy: &config::Policy,
+        now: u32,
+    ) -> anyhow::Result<Zone> {
+        let refresh = policy.refresh.seconds();
+        let fresh = policy.signature_validity.seconds().saturating_sub(refresh);
+        let least = refresh + fresh / KEPT_PART;
         let layout = match policy.keys {
             config::KeyLayout::KskZsk => KeyLayout::KskZsk,
             config::KeyLayout::Csk => KeyLayout::Csk,
@@ -111,7 +132,11 @@ impl FromFiles {
             validity: policy.signature_validity.seconds(),
             ..SigningPolicy::default()
         };
-        Ok(sign(zone, &keys, &policy, now)?.0)
+        let before = before.map(|before| (before, least));
+        let (signed, statistics) = sign_again(zone, before, &keys, &policy, now)?;
+        let (made, kept) = (statistics.signatures, statistics.kept);
+        tracing::debug!(zone = %zone.apex(), made, kept, "signed");
+        Ok(signed)
     }
 }
 

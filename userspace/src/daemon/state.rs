@@ -5,19 +5,28 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::config;
+use crate::datapath::seam::Published;
 use crate::zone::Zone;
 
 /// Makes a zone that may be served out of a section `[[zone]]`: reads, signs, verifies.
 pub trait Prepare: Send + Sync {
-    /// `last_serial` is the serial that was last served; `now` is seconds since 1970, truncated to
-    /// 32 bits.
+    /// `now` is seconds since 1970, truncated to 32 bits.
     fn prepare(
         &self,
         section: &config::Zone,
         policy: &config::Policy,
-        last_serial: Option<u32>,
+        before: Before<'_>,
         now: u32,
     ) -> anyhow::Result<Prepared>;
+}
+
+/// The version of a zone that is served.
+#[derive(Clone, Copy, Default)]
+pub struct Before<'a> {
+    /// Its serial.
+    pub serial: Option<u32>,
+    /// Its records if they were verified: what did not change need not be signed or verified again.
+    pub verified: Option<&'a Zone>,
 }
 
 /// A zone that may be served.
@@ -28,6 +37,8 @@ pub struct Prepared {
     pub files: Vec<PathBuf>,
     /// When the earliest of its signatures expires; `None` if it is not signed.
     pub expiration: Option<u32>,
+    /// Whether its signatures were verified.
+    pub is_verified: bool,
 }
 
 /// One zone of the configuration.
@@ -52,8 +63,12 @@ pub struct Loaded {
     pub loaded_at: u32,
     /// When the earliest of its signatures expires.
     pub expiration: Option<u32>,
+    /// Whether its signatures were verified.
+    pub is_verified: bool,
     /// What its files looked like.
     pub stamps: Vec<Stamp>,
+    /// What publishing it took.
+    pub published: Published,
 }
 
 /// What tells a changed file from an unchanged one.
@@ -95,6 +110,7 @@ impl ZoneState {
         let same = |loaded: &Loaded| loaded.stamps.iter().all(Stamp::holds);
         self.section.file != section.file
             || self.section.dnssec != section.dnssec
+            || self.section.verify != section.verify
             || self.policy != *policy
             || self.error.is_some()
             || !self.loaded.as_ref().is_some_and(same)

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::state::{Prepare, Prepared};
+use super::state::{Before, Prepare, Prepared};
 use super::*;
 use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
@@ -20,7 +20,7 @@ use crate::control::protocol::MAX_REQUEST;
 use xdp_common::limit::Limited;
 use xdp_common::maps::{Manners, Verdicts};
 
-use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus};
+use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus, Published};
 use crate::server::limits::Limits;
 use crate::server::{Engine, testing};
 
@@ -40,11 +40,11 @@ pub(super) struct Told {
 struct FakePlane(Arc<Mutex<Told>>);
 
 impl DataPlane for FakePlane {
-    fn publish(&mut self, zone: &Arc<crate::zone::Zone>) -> anyhow::Result<()> {
+    fn publish(&mut self, zone: &Arc<crate::zone::Zone>) -> anyhow::Result<Published> {
         let mut told = lock(&self.0);
         anyhow::ensure!(!told.refuse, "the maps are full");
         told.zones.insert(zone.apex().clone(), zone.serial());
-        Ok(())
+        Ok(Published::default())
     }
 
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()> {
@@ -79,7 +79,8 @@ impl DataPlane for FakePlane {
             pinned: false,
             adopted: false,
         };
-        PlaneStatus { attachments: interfaces.into_iter().map(attach).collect(), maps: Vec::new() }
+        let attachments = interfaces.into_iter().map(attach).collect();
+        PlaneStatus { attachments, ..PlaneStatus::default() }
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
@@ -122,7 +123,7 @@ impl Prepare for FakePrepare {
         &self,
         section: &config::Zone,
         _policy: &Policy,
-        _last_serial: Option<u32>,
+        _before: Before<'_>,
         now: u32,
     ) -> anyhow::Result<Prepared> {
         self.calls.fetch_add(1, Relaxed);
@@ -131,7 +132,8 @@ impl Prepare for FakePrepare {
         let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, 0));
         let valid: i64 = valid.parse()?;
         let expiration = Some((i64::from(now) + valid) as u32);
-        Ok(Prepared { zone, files: vec![section.file.clone()], expiration })
+        let files = vec![section.file.clone()];
+        Ok(Prepared { zone, files, expiration, is_verified: true })
     }
 }
 

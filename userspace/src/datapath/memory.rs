@@ -195,6 +195,17 @@ impl Memory for Mapping {
         self.slot(bucket, slot).store(entry, Ordering::Release);
     }
 
+    fn replace(&self, at: usize, word: u64) {
+        let is_inside = at.checked_add(8).is_some_and(|end| end <= self.size.slab);
+        assert!(is_inside && at.is_multiple_of(8), "a word at {at}");
+        self.count().fetch_add(1, Ordering::AcqRel);
+        // SAFETY: the word lies inside the slab and is aligned, by the check above and since pages are.
+        // Readers may have a reference to it: they read each half of it at once, and see what it was
+        // or what it is (the contract of `Memory`).
+        let to = unsafe { AtomicU64::from_ptr(self.slab.start.add(at).cast::<u64>().as_ptr()) };
+        to.store(word.to_le(), Ordering::Release);
+    }
+
     fn changes(&self) -> u64 {
         self.count().load(Ordering::Acquire)
     }
@@ -258,6 +269,18 @@ impl MannersMap {
         // that programs may read. The store is volatile so that it happens though nobody in this process
         // reads it.
         unsafe { self.0.start.cast::<Manners>().as_ptr().write_volatile(*manners) };
+    }
+}
+
+//----------- The heap -------------------------------------------------------------------------------
+
+/// Gives the system back what lies free in the heap: reading and signing a large zone leaves hundreds of
+/// MiB in pieces behind, which the allocator would keep.
+pub fn trim_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call takes a number and touches nothing that is in use (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

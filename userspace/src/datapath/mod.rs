@@ -15,6 +15,7 @@ pub mod attach;
 pub mod clock;
 pub mod device;
 pub mod foreground;
+mod hot;
 pub mod interface;
 pub mod limiting;
 pub mod load;

@@ -4,6 +4,10 @@
 //! the programs are loaded once more over the larger maps and take the others' place between two
 //! packets, so that no query is lost. The same happens to what an earlier daemon has pinned, once the zones
 //! are loaded: until then its programs answer from its maps.
+//!
+//! A zone for which the maps may not grow is held *hot*: they have some of its names, and the daemon has
+//! all zones in an image of its own, from which it answers what XDP passes up. Meanwhile XDP refuses no
+//! names.
 
 mod takeover;
 
@@ -27,15 +31,18 @@ use xdp_common::maps::{
 use super::attach::{self, Attachment};
 use super::clock;
 use super::device::Device;
+use super::hot::{self, Counting, Held, Misses};
 use super::interface::Interface;
 use super::limiting::{self, Written};
 use super::load::{self, Counters, HookCounters, Loaded};
 use super::memory::{Mapping, Size, wait_for_programs};
 use super::pins::Pins;
 use super::probe::findings::{self, Severity};
-use super::seam::{self, DataPlane, Inspection, MapStatus, PlaneStatus, Tried};
+use super::seam::{
+    self, DataPlane, Inspection, MapStatus, PlaneStatus, Published, Tried, ZoneStatus,
+};
 use crate::compile::inspect::verify::Listing;
-use crate::compile::{Image, PublishError, Retired, buckets_for};
+use crate::compile::{Difference, Image, PublishError, Retired, buckets_for};
 use crate::config::{Config, OnExit, TcxMode, XdpMode};
 use crate::server::Engine;
 use crate::server::limits::Limits;
@@ -44,6 +51,9 @@ use takeover::Previous;
 
 /// The least memory that is made: some 40,000 typical names.
 const FLOOR: Size = Size { slab: 16 << 20, buckets: 8192 };
+
+/// From so many octets on a slab grows by a quarter and not to twice its size.
+const LARGE: usize = 256 << 20;
 
 /// Slots of a bucket.
 const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
@@ -72,6 +82,14 @@ pub fn open(config: &Config) -> anyhow::Result<Box<dyn DataPlane>> {
 /// Compiled zones, and XDP where it is attached.
 pub struct Plane {
     image: Image,
+    /// What is published, complete or hot.
+    zones: BTreeMap<Name, Arc<Zone>>,
+    /// Those of which only these names are in `image`.
+    hot: BTreeMap<Name, Held>,
+    /// All zones, complete, as long as some are hot.
+    own: Option<Image>,
+    misses: Arc<Misses>,
+    ticks: u64,
     size: Size,
     floor: Size,
     /// The most that the maps may take in octets.
@@ -114,6 +132,11 @@ impl Plane {
         let memory = Mapping::anonymous(floor).context("making memory for zones")?;
         let mut plane = Plane {
             image: Image::new(Arc::new(memory), told.seed),
+            zones: BTreeMap::new(),
+            hot: BTreeMap::new(),
+            own: None,
+            misses: Arc::default(),
+            ticks: 0,
             size: floor,
             floor,
             limit: limit.min(ADDRESSABLE),
@@ -171,7 +194,9 @@ impl Plane {
             Size { slab: now.slab.max(needed.slab), buckets: now.buckets.max(needed.buckets) };
         let mut want = least;
         if needed.slab > now.slab {
-            want.slab = want.slab.max(2 * now.slab);
+            // A change takes room for what it changes: large maps need not be twice as large.
+            let more = if now.slab < LARGE { now.slab } else { now.slab / 4 };
+            want.slab = want.slab.max((now.slab + more).next_multiple_of(CHUNK_LEN));
         }
         if needed.buckets > now.buckets {
             want.buckets = want.buckets.max(2 * now.buckets);
@@ -227,7 +252,7 @@ impl Plane {
         written.write(&mut loaded, &self.limits, circumstances, &mut self.config)?;
         self.written = written;
         loaded.config.write(&self.config);
-        loaded.manners.write(&self.manners);
+        loaded.manners.write(&self.manners_told());
         let old = self.loaded.replace(loaded);
         self.carry(old.as_ref());
         if let Err(error) = self.pin(true) {
@@ -284,7 +309,7 @@ impl Plane {
             tracing::debug!(%error, "the kernel does not tell when programs have ended");
             std::thread::sleep(LONG_AFTER);
         }
-        drop(self.image.reader().gate().write().unwrap_or_else(PoisonError::into_inner));
+        wait_for_own_readers(&self.image);
     }
 
     /// Frees what was replaced before, once nobody reads it any more.
@@ -337,6 +362,21 @@ impl Plane {
         }
     }
 
+    /// What the programs are told of options and refusals. While a zone is hot its apex may be missing for
+    /// a moment, or as long as the maps have no room for it: they must not take the absence of all zones
+    /// above a name for the name being nobody's here.
+    fn manners_told(&self) -> maps::Manners {
+        let refuse = if self.hot.is_empty() { self.manners.refuse } else { 0 };
+        maps::Manners { refuse, ..self.manners }
+    }
+
+    fn tell_manners(&mut self) {
+        let told = self.manners_told();
+        if let Some(loaded) = &mut self.loaded {
+            loaded.manners.write(&told);
+        }
+    }
+
     /// Tells the programs the MAC addresses of all devices.
     fn tell_macs(&mut self) {
         self.config.macs = [0; MAX_MACS];
@@ -348,32 +388,42 @@ impl Plane {
 }
 
 impl DataPlane for Plane {
-    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<()> {
-        // Known before the names are: an encloser is looked for from there.
-        self.config.max_labels = self.image.labels_with(zone);
-        self.tell();
-        let published = loop {
-            match self.image.publish(zone) {
-                Err(PublishError::Full { .. }) if !self.retired.is_empty() => self.release(),
-                Err(PublishError::Full { slab_needed, buckets_needed }) => {
-                    let needed = Size { slab: slab_needed, buckets: buckets_needed };
-                    if let Err(error) = self.grow(needed) {
-                        break Err(error);
-                    }
+    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published> {
+        let apex = zone.apex();
+        // Readers of an image of the daemon's own must not see an older version than XDP has.
+        if let Some(own) = &mut self.own {
+            publish_beside(own, zone)?;
+        }
+        // A zone above it that is hot must not lose sight of the cut.
+        for above in self.hot_above(apex) {
+            self.publish_hot(&above, Some(apex))?;
+        }
+        let published = match self.publish_complete(zone) {
+            Err(error) if error.is::<TooLarge>() => {
+                if !self.hot.contains_key(apex) {
+                    tracing::warn!(zone = %apex, "held hot, most names by the daemon alone: {error:#}");
                 }
-                Err(error) => break Err(error.into()),
-                Ok(retired) => break Ok(retired),
+                self.hold_hot(zone)
             }
+            published => published.inspect(|_| self.forget_hot(apex)),
         };
-        let published = published.map(|retired| self.retired.push(retired));
         self.config.max_labels = self.image.max_labels();
         self.tell();
-        published
+        let published = published?;
+        self.zones.insert(apex.clone(), Arc::clone(zone));
+        Ok(published)
     }
 
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()> {
         let retired = self.image.remove(apex);
         self.retired.push(retired);
+        self.zones.remove(apex);
+        if let Some(own) = &mut self.own {
+            let retired = own.remove(apex);
+            wait_for_own_readers(own);
+            own.release(retired);
+        }
+        self.forget_hot(apex);
         self.config.max_labels = self.image.max_labels();
         self.tell();
         Ok(())
@@ -381,13 +431,16 @@ impl DataPlane for Plane {
 
     fn set_manners(&mut self, manners: &maps::Manners) {
         self.manners = *manners;
-        if let Some(loaded) = &mut self.loaded {
-            loaded.manners.write(manners);
-        }
+        self.tell_manners();
     }
 
     fn engine(&self) -> Arc<dyn Engine> {
-        Arc::new(self.image.reader())
+        match &self.own {
+            Some(own) => {
+                Arc::new(Counting { engine: own.reader(), misses: Arc::clone(&self.misses) })
+            }
+            None => Arc::new(self.image.reader()),
+        }
     }
 
     fn attach(&mut self, interface: &str) -> anyhow::Result<()> {
@@ -517,7 +570,28 @@ impl DataPlane for Plane {
                 memory_octets: table * size_of::<u64>() as u64,
             },
         ];
+        let zones = self.zones.keys().filter_map(|apex| {
+            let own = self.own.as_ref().and_then(|own| own.usage_of(apex));
+            let held = self.image.usage_of(apex)?;
+            let whole = own.unwrap_or(held);
+            Some(ZoneStatus {
+                zone: apex.to_string(),
+                held: if held.is_part { "hot" } else { "complete" },
+                names: whole.names as u64,
+                names_held: held.names as u64,
+                records: whole.records as u64,
+                octets: whole.octets as u64,
+                octets_held: held.octets as u64,
+            })
+        });
+        let beside = self.own.as_ref().map(Image::usage);
+        let image_octets = [Some(usage), beside].into_iter().flatten().map(|usage| {
+            let buckets = buckets_for(usage.entry_capacity);
+            usage.slab_octets + buckets * size_of::<Bucket>()
+        });
         PlaneStatus {
+            zones: zones.collect(),
+            image_octets: image_octets.sum::<usize>() as u64,
             attachments: attachments.collect(),
             maps: maps.into_iter().filter(|_| self.loaded.is_some()).collect(),
         }
@@ -545,7 +619,12 @@ impl DataPlane for Plane {
 
     fn inspect(&self) -> Option<Inspection> {
         let (told, is_loaded) = (self.config, self.loaded.is_some());
-        Some(Inspection { reader: self.image.reader(), told, manners: self.manners, is_loaded })
+        Some(Inspection {
+            reader: self.image.reader(),
+            told,
+            manners: self.manners_told(),
+            is_loaded,
+        })
     }
 
     fn nodes(&self, apex: &Name) -> Listing {
@@ -602,6 +681,10 @@ impl DataPlane for Plane {
         }
         self.scale();
         self.release();
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(hot::CHOICE_TICKS) {
+            self.choose_hot();
+        }
     }
 }
 
@@ -655,6 +738,192 @@ impl Load {
         }
         self.before = Some((now, queries));
     }
+}
+
+impl Plane {
+    /// Publishes all names of a zone into the image that XDP reads, which grows as far as it may.
+    fn publish_complete(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published> {
+        // Known before the names are: an encloser is looked for from there.
+        self.config.max_labels = self.image.labels_with(zone);
+        self.tell();
+        loop {
+            match self.image.publish(zone) {
+                Err(PublishError::Full { .. }) if !self.retired.is_empty() => self.release(),
+                Err(PublishError::Full { slab_needed, buckets_needed }) => {
+                    self.grow(Size { slab: slab_needed, buckets: buckets_needed })?;
+                }
+                Err(error) => return Err(error.into()),
+                Ok((difference, retired)) => {
+                    self.retired.push(retired);
+                    let Difference { written, kept, .. } = difference;
+                    return Ok(Published { written, kept, is_hot: false });
+                }
+            }
+        }
+    }
+
+    /// Goes on with some names of a zone that does not fit.
+    fn hold_hot(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published> {
+        let apex = zone.apex();
+        if self.own.is_none() {
+            let memory =
+                Mapping::anonymous(self.floor_beside()).context("making memory for zones")?;
+            let mut own = Image::new(Arc::new(memory), self.config.seed);
+            for other in self.zones.values().filter(|other| other.apex() != apex) {
+                publish_beside(&mut own, other)?;
+            }
+            publish_beside(&mut own, zone)?;
+            self.own = Some(own);
+        }
+        let older = self.zones.insert(apex.clone(), Arc::clone(zone));
+        self.hot.entry(apex.clone()).or_default();
+        self.tell_manners();
+        let published = self.publish_hot(apex, None);
+        if let (Err(_), older) = (&published, older) {
+            // A zone of which nothing is left in the maps stays hot: the daemon answers for it.
+            if older.is_none() || self.image.usage_of(apex).is_some_and(|usage| !usage.is_part) {
+                self.forget_hot(apex);
+            }
+            match older {
+                Some(older) => drop(self.zones.insert(apex.clone(), older)),
+                None => drop(self.zones.remove(apex)),
+            }
+        }
+        published
+    }
+
+    /// Publishes the names of a hot zone that are to be held; `below` is the apex of a zone that is about to
+    /// be published.
+    fn publish_hot(&mut self, apex: &Name, below: Option<&Name>) -> anyhow::Result<Published> {
+        let zone = Arc::clone(self.zones.get(apex).context("a hot zone that is not published")?);
+        loop {
+            let mut names = self.hot.get(apex).map(Held::names).unwrap_or_default();
+            // Questions for the DS of a zone below are this zone's to answer.
+            let beneath = self.zones.range::<Name, _>(apex..).map(|(other, _)| other);
+            let beneath = beneath.take_while(|other| other.is_at_or_below(apex)).chain(below);
+            names.extend(beneath.cloned());
+            match self.image.publish_part(&zone, &names) {
+                Ok((difference, retired)) => {
+                    self.retired.push(retired);
+                    let Difference { written, kept, .. } = difference;
+                    return Ok(Published { written, kept, is_hot: true });
+                }
+                Err(PublishError::Full { .. }) if !self.retired.is_empty() => self.release(),
+                Err(PublishError::Full { slab_needed, buckets_needed }) => {
+                    self.make_room_for_hot(
+                        apex,
+                        Size { slab: slab_needed, buckets: buckets_needed },
+                    )?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Makes room for names of a hot zone: larger maps if they may grow, or fewer names. Whatever complete
+    /// version was there before goes last.
+    fn make_room_for_hot(&mut self, apex: &Name, needed: Size) -> anyhow::Result<()> {
+        let Err(error) = self.grow(needed) else { return Ok(()) };
+        if !error.is::<TooLarge>() {
+            return Err(error);
+        }
+        if let Some(held) = self.hot.get_mut(apex).filter(|held| !held.is_empty()) {
+            held.halve();
+            return Ok(());
+        }
+        if self.image.usage_of(apex).is_none_or(|usage| usage.is_part) {
+            return Err(error);
+        }
+        let retired = self.image.remove(apex);
+        self.retired.push(retired);
+        Ok(())
+    }
+
+    /// The zones that are hot and above a name.
+    fn hot_above(&self, apex: &Name) -> Vec<Name> {
+        let is_above = |above: &&Name| *above != apex && apex.is_at_or_below(above);
+        self.hot.keys().filter(is_above).cloned().collect()
+    }
+
+    fn forget_hot(&mut self, apex: &Name) {
+        if self.hot.remove(apex).is_none() {
+            return;
+        }
+        if self.hot.is_empty() {
+            self.own = None;
+        }
+        self.tell_manners();
+    }
+
+    /// Follows what is asked for.
+    fn choose_hot(&mut self) {
+        if self.hot.is_empty() {
+            return;
+        }
+        let zones = &self.zones;
+        let zone_of = |apex: &Name| zones.get(apex).cloned();
+        for apex in hot::choose(&mut self.hot, zone_of, &self.misses, self.ticks) {
+            match self.publish_hot(&apex, None) {
+                Ok(published) => {
+                    tracing::debug!(zone = %apex, written = published.written, "other names are hot");
+                }
+                Err(error) => tracing::warn!(zone = %apex, "its hot names stay: {error:#}"),
+            }
+        }
+    }
+
+    fn floor_beside(&self) -> Size {
+        Size {
+            slab: self.floor.slab.min(FLOOR.slab),
+            buckets: self.floor.buckets.min(FLOOR.buckets),
+        }
+    }
+}
+
+/// Publishes a zone into an image in the daemon's memory, which grows without a limit but its own.
+fn publish_beside(own: &mut Image, zone: &Zone) -> anyhow::Result<()> {
+    loop {
+        match own.publish(zone) {
+            Ok((_, retired)) => {
+                wait_for_own_readers(own);
+                own.release(retired);
+                return Ok(());
+            }
+            Err(PublishError::Full { slab_needed, buckets_needed }) => {
+                let now = own.usage();
+                let now =
+                    Size { slab: now.slab_capacity, buckets: buckets_for(now.entry_capacity) };
+                let needed = Size { slab: slab_needed, buckets: buckets_needed }.rounded();
+                let mut want = Size {
+                    slab: needed.slab.max(now.slab),
+                    buckets: needed.buckets.max(now.buckets),
+                };
+                if want == now {
+                    want = Size { slab: 2 * now.slab, buckets: 2 * now.buckets };
+                }
+                let memory = Mapping::anonymous(want).context("making memory for zones")?;
+                own.move_to(Arc::new(memory))?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits until no thread of ours reads what was replaced in an image before.
+fn wait_for_own_readers(image: &Image) {
+    drop(image.reader().gate().write().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// The maps may not become as large as the zones need.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the zones need more than {} MiB of maps, and `memory` in [xdp] allows {} MiB: raise it \
+     and restart the daemon",
+    .needed.div_ceil(1 << 20), .limit >> 20
+)]
+struct TooLarge {
+    needed: usize,
+    limit: usize,
 }
 
 /// Attaches to TCX too. Without it the sockets answer what XDP has no room for.
@@ -763,13 +1032,8 @@ fn largest(limit: usize) -> Size {
     Size { slab: slab - slab % CHUNK_LEN, buckets }
 }
 
-fn too_large(least: Size, limit: usize) -> anyhow::Error {
-    let needed = least.octets().unwrap_or(usize::MAX).div_ceil(1 << 20);
-    anyhow!(
-        "the zones need more than {needed} MiB of maps, and `memory` in [xdp] allows {} MiB: raise it \
-         and restart the daemon",
-        limit >> 20
-    )
+fn too_large(least: Size, limit: usize) -> TooLarge {
+    TooLarge { needed: least.octets().unwrap_or(usize::MAX), limit }
 }
 
 #[cfg(test)]

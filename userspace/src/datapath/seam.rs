@@ -21,7 +21,7 @@ use crate::zone::{Name, Zone};
 pub trait DataPlane: Send {
     /// Answers from `zone` from now on, in place of any older version of it. On an error the older
     /// version stays.
-    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<()>;
+    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published>;
 
     /// Answers nothing for the zone at `apex` any more.
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;
@@ -58,7 +58,7 @@ pub trait DataPlane: Send {
 
     /// The nodes of a zone that is published, with the hashes of their names, the apex first.
     fn nodes(&self, _apex: &Name) -> Listing {
-        Listing::new()
+        Listing::default()
     }
 
     /// Has the kernel run the loaded programs on a frame, which is counted as any packet is; none if there are no
@@ -105,6 +105,17 @@ pub struct Tried {
     pub counted: Vec<Outcome>,
 }
 
+/// What became of a zone that was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Published {
+    /// Records of the image that were written.
+    pub written: usize,
+    /// Records that were there already and are the same in the version before.
+    pub kept: usize,
+    /// Whether XDP has only some of the zone's names.
+    pub is_hot: bool,
+}
+
 /// The state of a [`DataPlane`].
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PlaneStatus {
@@ -112,6 +123,29 @@ pub struct PlaneStatus {
     pub attachments: Vec<Attachment>,
     /// How full the maps are.
     pub maps: Vec<MapStatus>,
+    /// What the zones take.
+    pub zones: Vec<ZoneStatus>,
+    /// Octets in use for them, in the maps or in the daemon's memory: records, and the table.
+    pub image_octets: u64,
+}
+
+/// One zone in the image.
+#[derive(Debug, Clone, Serialize)]
+pub struct ZoneStatus {
+    /// Its apex.
+    pub zone: String,
+    /// `complete`, or `hot`: XDP has only some of its names.
+    pub held: &'static str,
+    /// Its names, empty non-terminals included.
+    pub names: u64,
+    /// Those that XDP has.
+    pub names_held: u64,
+    /// Records of the image: nodes, pieces, indexes.
+    pub records: u64,
+    /// Octets of these.
+    pub octets: u64,
+    /// Octets of those that XDP has.
+    pub octets_held: u64,
 }
 
 /// XDP on one interface.

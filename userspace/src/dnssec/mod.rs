@@ -14,6 +14,7 @@
 pub mod any;
 pub mod authority;
 pub mod denial;
+mod kept;
 pub mod keys;
 pub mod policy;
 pub mod rrsig;

@@ -12,11 +12,12 @@ use rayon::prelude::*;
 use super::any;
 use super::authority::{Place, is_signed, places};
 use super::denial::{self, HashedName, Omitted};
+use super::kept::Before;
 use super::keys::{Algorithm, Key, SigningFailed};
 use super::policy::{Any, Denial, SigningPolicy};
 use super::rrsig::{RrsigFields, label_count};
 use crate::zone::name::MAX_NAME_LEN;
-use crate::zone::{Name, Rtype, Zone, ZoneError, ZoneWriter, canonical_order};
+use crate::zone::{Name, Owner, Rtype, Zone, ZoneError, ZoneWriter, canonical_order};
 
 /// How many owner names are signed before the results are written out: enough to keep many cores
 /// busy for tens of milliseconds, and few enough that their signatures take some megabytes.
@@ -34,6 +35,8 @@ pub struct SignStatistics {
     pub rrsets: usize,
     /// Signatures made.
     pub signatures: usize,
+    /// Signatures of the version before that were kept.
+    pub kept: usize,
     /// NSEC or NSEC3 records.
     pub denials: usize,
 }
@@ -93,6 +96,18 @@ pub fn sign(
     policy: &SigningPolicy,
     now: u32,
 ) -> Result<(Zone, SignStatistics), SignError> {
+    sign_again(zone, None, keys, policy, now)
+}
+
+/// As [`sign`], but signatures that `before` has, a version of the zone that was signed and verified,
+/// are kept if they are of the same records, by a key among `keys`, and last for so many seconds.
+pub fn sign_again(
+    zone: &Zone,
+    before: Option<(&Zone, u32)>,
+    keys: &[Key],
+    policy: &SigningPolicy,
+    now: u32,
+) -> Result<(Zone, SignStatistics), SignError> {
     check_keys(zone, keys)?;
     if policy.validity.saturating_add(policy.inception_offset) > i32::MAX as u32 {
         return Err(SignError::Validity(policy.validity));
@@ -112,6 +127,7 @@ pub fn sign(
         policy,
         now,
         denial_ttl: base.negative_ttl(),
+        before: before.map(|(zone, least)| Before::new(zone, keys, now, least)),
     };
 
     let mut statistics = SignStatistics::default();
@@ -120,7 +136,8 @@ pub fn sign(
         for (item, added) in batch.iter().zip(added) {
             statistics.owners += 1;
             statistics.rrsets += added.rrsets;
-            statistics.signatures += added.signatures.len();
+            statistics.signatures += added.signatures.len() - added.kept;
+            statistics.kept += added.kept;
             statistics.denials += usize::from(added.denial.is_some());
             signing.write(*item, added, &mut writer)?;
         }
@@ -139,9 +156,12 @@ pub fn sign(
         Any::Rrset => signed,
         Any::Hinfo => {
             let hinfos = signing.hinfos()?;
-            statistics.rrsets += hinfos.iter().filter(|made| !made.is_empty()).count();
-            statistics.signatures += hinfos.iter().map(Vec::len).sum::<usize>();
-            let beside = any::write_beside(&base, &places, |index| &hinfos[index])?;
+            for made in hinfos.iter().filter(|made| !made.signatures.is_empty()) {
+                statistics.rrsets += 1;
+                statistics.signatures += made.signatures.len() - made.kept;
+                statistics.kept += made.kept;
+            }
+            let beside = any::write_beside(&base, &places, |index| &hinfos[index].signatures)?;
             signed.with_beside(beside)
         }
     };
@@ -280,6 +300,7 @@ struct Signing<'a> {
     now: u32,
     /// RFC 9077 section 3: as long as a negative answer may be kept.
     denial_ttl: u32,
+    before: Option<Before<'a>>,
 }
 
 /// What signing adds at one owner name.
@@ -288,6 +309,8 @@ struct Added {
     denial: Option<Vec<u8>>,
     /// RRSIG RDATA, sorted.
     signatures: Vec<Vec<u8>>,
+    /// How many of them are of the version before.
+    kept: usize,
     /// The lowest TTL among the signed RRsets.
     ttl: u32,
     rrsets: usize,
@@ -341,7 +364,7 @@ impl Signing<'_> {
     }
 
     /// For each owner name the signatures of what it says to ANY, if that is synthesised.
-    fn hinfos(&self) -> Result<Vec<Vec<Vec<u8>>>, SigningFailed> {
+    fn hinfos(&self) -> Result<Vec<Added>, SigningFailed> {
         let owners = (0..self.places.len()).into_par_iter().with_min_len(MIN_PER_CORE);
         let sign = |scratch: &mut Vec<u8>, index: usize| {
             let owner = self.base.owner(index);
@@ -349,10 +372,18 @@ impl Signing<'_> {
             if any::has_hinfo(&owner, self.places[index]) {
                 let rdatas = std::iter::once(any::HINFO_RDATA);
                 let (name, ttl) = (owner.name(), any::HINFO_TTL);
-                self.sign_rrset(name, Rtype::HINFO, ttl, rdatas, &mut added, scratch)?;
+                let before = self.before.as_ref().and_then(|before| before.beside(name));
+                self.sign_rrset_again(
+                    name,
+                    (Rtype::HINFO, ttl),
+                    rdatas,
+                    before,
+                    &mut added,
+                    scratch,
+                )?;
                 added.signatures.sort_unstable();
             }
-            Ok(added.signatures)
+            Ok(added)
         };
         owners.map_init(Vec::new, sign).collect()
     }
@@ -376,8 +407,32 @@ impl Signing<'_> {
         added: &mut Added,
         scratch: &mut Vec<u8>,
     ) -> Result<(), SigningFailed> {
+        let before = self.before.as_ref().and_then(|before| before.owner(owner));
+        self.sign_rrset_again(owner, (rtype, ttl), rdatas, before, added, scratch)
+    }
+
+    /// As [`Signing::sign_rrset`]; `before` is where the version before has the records.
+    fn sign_rrset_again<'a>(
+        &self,
+        owner: &[u8],
+        (rtype, ttl): (Rtype, u32),
+        rdatas: impl Iterator<Item = &'a [u8]> + Clone,
+        before: Option<Owner<'_>>,
+        added: &mut Added,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), SigningFailed> {
         let apex = self.base.apex().as_wire();
-        for key in self.keys.iter().filter(|key| key.role().signs(rtype)) {
+        let before = self.before.as_ref().zip(before);
+        let signing = self.keys.iter().enumerate().filter(|(_, key)| key.role().signs(rtype));
+        for (place, key) in signing {
+            let kept = before.as_ref().and_then(|(before, owner)| {
+                before.signature(owner, (rtype, ttl), rdatas.clone(), (place, key))
+            });
+            if let Some(kept) = kept {
+                added.signatures.push(kept.to_vec());
+                added.kept += 1;
+                continue;
+            }
             let fields = RrsigFields {
                 covered: rtype,
                 algorithm: key.algorithm().number(),

@@ -4,8 +4,8 @@ use super::authority::{Place, places};
 use super::keys::{Algorithm, Key, NewKey, Role};
 use super::policy::{Denial, SerialPolicy, SigningPolicy};
 use super::rrsig::Rrsig;
-use super::sign::{SignError, sign};
-use super::verify::{Reason, verify};
+use super::sign::{SignError, sign, sign_again};
+use super::verify::{Reason, first_expiration, verify, verify_again};
 use crate::cli::zone_file::{parse_name, parse_zone};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
 
@@ -413,4 +413,54 @@ proptest::proptest! {
             proptest::prop_assert!(verify(&builder.finish().unwrap(), NOW).is_err());
         }
     }
+}
+
+//----------- One version after the other --------------------------------------------------------------
+
+/// Signatures of what did not change are kept, unless they are due or by a key that is gone.
+#[test]
+fn signatures_of_what_did_not_change_are_kept() {
+    for denial in ALL {
+        let (keys, policy) = (keys(&[Role::Ksk, Role::Zsk]), policy(denial));
+        let (first, all) = sign(&unsigned(), &keys, &policy, NOW).unwrap();
+        let other = changed(&unsigned(), |_, rtype, rdata| {
+            if rtype == Rtype::MX {
+                rdata[1] ^= 1;
+            }
+            true
+        });
+        let later = NOW + 86400;
+        let again = |least, keys: &[Key]| {
+            sign_again(&other, Some((&first, least)), keys, &policy, later).unwrap()
+        };
+        let (second, statistics) = again(7 * 86400, &keys);
+        assert!(statistics.signatures > 0 && statistics.signatures < 10, "{statistics:?}");
+        assert_eq!(statistics.signatures + statistics.kept, all.signatures);
+        let report = verify(&second, later).unwrap();
+        assert_eq!(first_expiration(&second, later), Some(report.expiration));
+        assert_eq!(verify_again(&second, Some(&first), later).unwrap(), report);
+
+        assert_eq!(again(13 * 86400 + 1, &keys).1.kept, 0, "they are due");
+        assert_eq!(again(0, &self::keys(&[Role::Ksk, Role::Zsk])).1.kept, 0, "other keys");
+    }
+}
+
+/// What was verified once is taken for good only where nothing of it changed.
+#[test]
+fn what_changed_is_verified_again() {
+    let first = signed(Denial::Nsec);
+    for at_fault in [Rtype::MX, Rtype::RRSIG, Rtype::DNSKEY] {
+        let mut broken = false;
+        let second = changed(&first, |_, rtype, rdata| {
+            let is_meant = rtype == at_fault && (rtype != Rtype::RRSIG || covers(rdata, Rtype::MX));
+            if is_meant && !broken {
+                broken = true;
+                *rdata.last_mut().unwrap() ^= 1;
+            }
+            true
+        });
+        assert!(broken && verify_again(&second, Some(&first), NOW).is_err(), "{at_fault}");
+    }
+    let expired = NOW + 15 * 86400;
+    assert!(verify_again(&first, Some(&first), expired).is_err());
 }

@@ -16,13 +16,13 @@ pub mod responder;
 pub mod stats;
 pub mod tcp;
 pub mod udp;
+mod zones;
 
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -34,6 +34,7 @@ use xdp_common::{Outcome, maps};
 use self::limiter::Limiter;
 use crate::compile::{Asked, Reader};
 use crate::zone::{Name, Zone, name};
+use zones::Zones;
 
 /// What composes answers: the engine over compiled zones.
 pub trait Engine: Send + Sync {
@@ -59,7 +60,7 @@ impl Engine for Reader {
 /// What is served at one moment; a change makes a new one.
 pub struct Served {
     engine: Arc<dyn Engine>,
-    zones: HashMap<Box<[u8]>, ServedZone>,
+    zones: Zones,
     /// Whether one of them could not be loaded.
     lacks_zones: bool,
     manners: Manners,
@@ -94,9 +95,24 @@ impl Served {
         zones: impl IntoIterator<Item = (Name, ServedZone)>,
         manners: Manners,
     ) -> Served {
-        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), zone));
-        let zones: HashMap<Box<[u8]>, ServedZone> = zones.collect();
-        let lacks_zones = zones.values().any(|zone| zone.zone.is_none());
+        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), Some(zone)));
+        Served::of(engine, Zones::default().with(zones), manners)
+    }
+
+    /// The same with another engine and other options of responses, and with these zones in the place of
+    /// what was served of them.
+    pub fn with(
+        &self,
+        engine: Arc<dyn Engine>,
+        zones: impl IntoIterator<Item = (Name, ServedZone)>,
+        said: maps::Manners,
+    ) -> Served {
+        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), Some(zone)));
+        Served::of(engine, self.zones.with(zones), Manners { said, ..self.manners.clone() })
+    }
+
+    fn of(engine: Arc<dyn Engine>, zones: Zones, manners: Manners) -> Served {
+        let lacks_zones = zones.lacks_some();
         Served { engine, zones, lacks_zones, manners }
     }
 

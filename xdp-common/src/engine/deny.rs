@@ -14,7 +14,7 @@ use crate::engine::find;
 use crate::engine::plan::{Context, PLAN_LEN, QUESTION, SYNTHESIS, piece_of, section};
 use crate::image::node::{Node, flag};
 use crate::image::piece::{self, Piece, RDATA_AT};
-use crate::image::zone::{Zone, denial};
+use crate::image::zone::{Chain, Zone, chain_at, denial};
 use crate::image::{Address, Entry, MAX_SCAN, MAX_SEARCH_STEPS, Store, UNIT};
 use crate::launder::{forget, recall};
 use crate::scratch::Scratch;
@@ -254,6 +254,9 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
         exact::referral::<S>(scratch, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
+    if node.is(flag::HOT) {
+        return Err(Outcome::Miss);
+    }
     if node.is(flag::DNAME) {
         return Ok(Step::Redirect);
     }
@@ -434,8 +437,10 @@ fn nsec3_cover<S: Store>(
     let encloser = recall(&scratch.absence.encloser);
     let encloser = Node::new(store.record(encloser).ok_or(Outcome::Broken)?);
     let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
-    let (index, count) = zone.index();
-    let start = start_of(store, zone, (high >> zone.shift()) as u32).ok_or(Outcome::Broken)?;
+    let index = zone.chain().wrapping_add((chain_at::ENTRIES / UNIT) as Address);
+    let chain = Chain::new(store.record(zone.chain()).ok_or(Outcome::Broken)?);
+    let count = chain.count();
+    let start = start_of(store, chain, (high >> chain.shift()) as u32).ok_or(Outcome::Broken)?;
     scratch.slots[10] = start as u64;
     scratch.slots[12] = 0;
     let mut step = 0;
@@ -466,9 +471,9 @@ fn nsec3_cover<S: Store>(
 
 /// The first entry of the NSEC3 index that shares these top bits.
 #[inline(always)]
-fn start_of<S: Store>(store: &S, zone: Zone<'_>, bits: u32) -> Option<u32> {
+fn start_of<S: Store>(store: &S, chain: Chain<'_>, bits: u32) -> Option<u32> {
     const STARTS: u32 = (size_of::<Entry>() / size_of::<u32>()) as u32;
-    let four = store.entry(entry_address(zone.directory(), bits / STARTS))?;
+    let four = store.entry(entry_address(chain.directory(), bits / STARTS))?;
     Some(word(four, (bits % STARTS) as usize * size_of::<u32>()))
 }
 

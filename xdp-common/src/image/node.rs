@@ -51,6 +51,8 @@ pub mod flag {
     /// Opt-out has left it without an NSEC3: the proofs of its closest provable encloser stand here,
     /// [`Node::first_cover`](super::Node::first_cover) among them.
     pub const NO_NSEC3: u16 = 64;
+    /// Its zone is here in part: nothing follows from the absence of names below it, except at a cut.
+    pub const HOT: u16 = 128;
 }
 
 /// A node, read from its record.

@@ -1,4 +1,8 @@
 //! The record of a zone: what all its negative answers share.
+//!
+//! Nodes that a change leaves as they are keep their zone's record, and so the record is the one that
+//! changes: its SOA and its NSEC3 index take the place of the older ones once every name of the newer
+//! version is in the table. A zone has as many records as versions of which nodes are left.
 
 use super::{Address, Window};
 use crate::bytes::{u8_at, u32_at};
@@ -6,19 +10,26 @@ use crate::bytes::{u8_at, u32_at};
 /// Offsets of the fields, in octets.
 pub mod at {
     #![allow(missing_docs, reason = "each is explained at the method of its name")]
+    // The first two are replaced together, by one store of 64 bits.
     pub const SOA: usize = 0;
-    pub const DENIAL: usize = 4;
-    pub const SHIFT: usize = 5;
-    pub const APEX_LEN: usize = 6;
-    pub const LABELS: usize = 7;
-    pub const INDEX: usize = 8;
-    pub const INDEX_COUNT: usize = 12;
-    pub const DIRECTORY: usize = 16;
-    pub const SERIAL: usize = 20;
+    pub const CHAIN: usize = 4;
+    pub const SERIAL: usize = 8;
+    pub const DENIAL: usize = 12;
+    pub const APEX_LEN: usize = 13;
+    pub const LABELS: usize = 14;
 }
 
 /// Octets of a zone record.
-pub const LEN: usize = 24;
+pub const LEN: usize = 16;
+
+/// Offsets of what stands before the entries of the NSEC3 index, in octets.
+pub mod chain_at {
+    #![allow(missing_docs, reason = "each is explained at the method of its name")]
+    pub const COUNT: usize = 0;
+    pub const DIRECTORY: usize = 4;
+    pub const SHIFT: usize = 8;
+    pub const ENTRIES: usize = 16;
+}
 
 /// How a zone proves that names do not exist.
 pub mod denial {
@@ -73,21 +84,41 @@ impl<'a> Zone<'a> {
         u32_at(self.window, at::SERIAL)
     }
 
+    /// The NSEC3 [`Chain`].
+    #[inline(always)]
+    pub fn chain(self) -> Address {
+        u32_at(self.window, at::CHAIN)
+    }
+}
+
+/// The NSEC3 index: what is said about it, and behind that its entries, sorted by hash.
+#[derive(Clone, Copy)]
+pub struct Chain<'a> {
+    window: &'a Window,
+}
+
+impl<'a> Chain<'a> {
+    /// The index in a record.
+    #[inline(always)]
+    pub fn new(window: &'a Window) -> Chain<'a> {
+        Chain { window }
+    }
+
+    /// How many entries it has.
+    #[inline(always)]
+    pub fn count(self) -> u32 {
+        u32_at(self.window, chain_at::COUNT)
+    }
+
+    /// Its directory: for each value of the top bits, the first entry (32 bits).
+    #[inline(always)]
+    pub fn directory(self) -> Address {
+        u32_at(self.window, chain_at::DIRECTORY)
+    }
+
     /// How far to shift the upper 64 bits of an NSEC3 hash for its place in the directory.
     #[inline(always)]
     pub fn shift(self) -> u32 {
-        u8_at(self.window, at::SHIFT) as u32 & 63
-    }
-
-    /// The NSEC3 index, sorted by hash, and how many entries it has.
-    #[inline(always)]
-    pub fn index(self) -> (Address, u32) {
-        (u32_at(self.window, at::INDEX), u32_at(self.window, at::INDEX_COUNT))
-    }
-
-    /// The directory of the NSEC3 index: for each value of the top bits, the first entry (32 bits).
-    #[inline(always)]
-    pub fn directory(self) -> Address {
-        u32_at(self.window, at::DIRECTORY)
+        u8_at(self.window, chain_at::SHIFT) as u32 & 63
     }
 }

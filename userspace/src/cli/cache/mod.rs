@@ -2,12 +2,12 @@
 
 mod explain;
 mod lookup;
+mod status;
 mod verify;
 
 use clap::Subcommand;
 
-use super::output::{CommandResult, Exit, Output, table};
-use super::xdp::rows;
+use super::output::{CommandResult, Exit, Output};
 use super::{Global, PATIENCE};
 use crate::control::protocol::Request;
 
@@ -40,10 +40,6 @@ pub fn run(command: &CacheCommand, global: &Global, output: &Output) -> CommandR
 
 fn status(global: &Global, output: &Output) -> CommandResult {
     let status = global.call(&Request::CacheStatus, PATIENCE)?;
-    output.data(status, |status| {
-        let columns = ["name", "used", "capacity", "memory_octets"];
-        let shown = table(&["map", "used", "capacity", "octets"], rows(&status["maps"], &columns));
-        if shown.is_empty() { "there are no maps: XDP is not in use\n".into() } else { shown }
-    });
+    output.data(status, status::shown);
     Ok(Exit::Ok)
 }

@@ -3,11 +3,11 @@
 //! it is worked out again from the names that there are.
 
 use xdp_common::image::node::flag;
-use xdp_common::image::zone::{self as zone_record, denial};
+use xdp_common::image::zone::denial;
 use xdp_common::image::{Address, Entry, UNIT};
 
 use super::nodes::NodeRecord;
-use super::records::{Read, record, window};
+use super::records::{Read, record};
 use super::verify::{Survey, place_of};
 use crate::dnssec::denial::{Hash, nsec3_hash, read_hash_owner};
 use crate::zone::name::{self, canonical_order, is_at_or_below, wire_name_len};
@@ -58,6 +58,13 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
         wrong("ANY", "it has types, and says none of them");
     }
     check_chase(survey, &node);
+    // A hot node says nothing about what is around it, and its proofs are of itself.
+    if survey.is_hot() {
+        if !node.is(flag::HOT) {
+            survey.problem(&node.wire, "node", "it is not marked as one of some names of its zone");
+        }
+        return;
+    }
     check_around(survey, place, &node);
     match survey.denial {
         denial::NSEC => check_nsec(survey, place, &node),
@@ -248,12 +255,9 @@ fn is_same_denial(survey: &Survey<'_>, own: Address, node: &NodeRecord) -> bool 
 /// Reads an entry of the NSEC3 index.
 pub fn hashed(survey: &mut Survey<'_>, place: usize) {
     let apex = survey.apex.as_wire().to_vec();
-    let zone = window(survey.memory, survey.version).map(zone_record::Zone::new);
-    let entry = zone.and_then(|zone| {
-        let (index, count) = zone.index();
-        let index = record(survey.memory, index, count as usize * ENTRY_LEN)?;
-        index.get(place * ENTRY_LEN..)?.first_chunk::<ENTRY_LEN>()
-    });
+    let entry = survey
+        .entries()
+        .and_then(|index| index.get(place * ENTRY_LEN..)?.first_chunk::<ENTRY_LEN>());
     let Some(entry) = entry.copied() else { return };
     let address = Address::from_le_bytes([entry[12], entry[13], entry[14], entry[15]]);
     survey.nsec3(address);
@@ -319,7 +323,10 @@ fn check_nsec3(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
 pub fn check_zone(survey: &mut Survey<'_>) {
     let apex = survey.apex.as_wire().to_vec();
     let at_apex = |rtype: Rtype| survey.names.first().is_some_and(|node| node.piece(rtype.0) != 0);
-    let denial = if at_apex(Rtype::NSEC) {
+    let denial = if survey.is_hot() {
+        // A part of a zone denies nothing.
+        denial::NONE
+    } else if at_apex(Rtype::NSEC) {
         denial::NSEC
     } else if at_apex(Rtype::NSEC3PARAM) {
         denial::NSEC3
@@ -339,19 +346,13 @@ pub fn directory_len(survey: &mut Survey<'_>) -> usize {
     // More than that no zone has.
     const MAX_BITS: u32 = 28;
     let apex = survey.apex.as_wire().to_vec();
-    let Some(zone) = window(survey.memory, survey.version).map(zone_record::Zone::new) else {
+    let Some((_, chain)) = survey.chain().filter(|_| survey.denial == denial::NSEC3) else {
         return 0;
     };
-    if survey.denial != denial::NSEC3 {
-        if zone.shift() != 0 {
-            survey.problem(&apex, "zone", "it has a directory of hashes, and no NSEC3");
-        }
-        return 0;
-    }
-    let bits = 64u32.checked_sub(zone.shift()).filter(|bits| *bits <= MAX_BITS);
+    let bits = 64u32.checked_sub(chain.shift()).filter(|bits| *bits <= MAX_BITS);
     // A reader takes a whole entry's octets at a time.
     let octets = bits.map(|bits| (START_LEN << bits) + ENTRY_LEN);
-    let directory = octets.and_then(|octets| record(survey.memory, zone.directory(), octets));
+    let directory = octets.and_then(|octets| record(survey.memory, chain.directory(), octets));
     let behind = directory.and_then(|directory| directory.last_chunk::<ENTRY_LEN>());
     if behind != Some(&[0; ENTRY_LEN]) {
         survey.problem(&apex, "NSEC3 index", "its directory is not whole");
@@ -362,15 +363,13 @@ pub fn directory_len(survey: &mut Survey<'_>) -> usize {
 
 /// Checks a place of the directory: the first entry whose hash starts with these bits, or with more.
 pub fn check_start(survey: &mut Survey<'_>, bits: usize) {
-    let Some(zone) = window(survey.memory, survey.version).map(zone_record::Zone::new) else {
-        return;
-    };
+    let Some((_, chain)) = survey.chain() else { return };
     let prefix = |hash: &Hash| {
         let high = hash.first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets));
-        (high >> zone.shift()) as usize
+        (high >> chain.shift()) as usize
     };
     let expected = survey.hashes.partition_point(|(hash, _)| prefix(hash) < bits) as u32;
-    let at = zone.directory() as usize * UNIT + bits * START_LEN;
+    let at = chain.directory() as usize * UNIT + bits * START_LEN;
     if survey.memory.read(at, START_LEN) != Some(&expected.to_le_bytes()) {
         let apex = survey.apex.as_wire().to_vec();
         survey.problem(&apex, "NSEC3 index", "its directory does not lead to where hashes start");

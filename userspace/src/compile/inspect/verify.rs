@@ -7,13 +7,14 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, PoisonError};
 
 use serde::Serialize;
 use xdp_common::engine::find::CUT_BESIDE_APEX;
 use xdp_common::image::node::flag;
-use xdp_common::image::zone::{self as zone_record, denial};
-use xdp_common::image::{Address, TOMBSTONE};
+use xdp_common::image::zone::{self as zone_record, Chain, chain_at, denial};
+use xdp_common::image::{Address, TOMBSTONE, UNIT};
 
 use super::super::{Memory, Reader, table};
 use super::nodes::NodeRecord;
@@ -54,23 +55,24 @@ pub struct Findings {
     pub problems: Vec<Problem>,
 }
 
-/// The nodes of a zone's version with the hashes of their names, the apex first.
-pub type Listing = Vec<(u64, Address)>;
+/// A version of a zone.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Its nodes with the hashes of their names, the apex first.
+    pub nodes: Vec<(u64, Address)>,
+    /// Whether another version has taken its place or begins to. Until then nothing of it is freed, and
+    /// afterwards not before readers are gone.
+    pub is_gone: Arc<AtomicBool>,
+}
 
 /// A check of one of many things.
 type Check = fn(&mut Survey<'_>, usize);
 
-/// Checks the version of a zone that consists of these nodes. `None` if another has taken its place meanwhile;
-/// `insist` is to go on even if it looks so. `now` is seconds since 1970, truncated to 32 bits.
-pub fn verify(
-    reader: &Reader,
-    apex: &Name,
-    listing: &Listing,
-    now: u32,
-    insist: bool,
-) -> Option<Findings> {
+/// Checks the version of a zone that consists of these nodes. `None` if another has taken its place meanwhile.
+/// `now` is seconds since 1970, truncated to 32 bits.
+pub fn verify(reader: &Reader, apex: &Name, listing: &Listing, now: u32) -> Option<Findings> {
     let memory = &**reader.memory();
-    let mut survey = Survey::new(memory, reader.key(), apex, listing, insist);
+    let mut survey = Survey::new(memory, reader.key(), apex, listing);
     let gate = reader.gate();
     let reading = |survey: &mut Survey<'_>, read: &mut dyn FnMut(&mut Survey<'_>)| {
         let _reading = gate.read().unwrap_or_else(PoisonError::into_inner);
@@ -84,7 +86,7 @@ pub fn verify(
         }
         Some(())
     };
-    in_slices(&mut survey, listing.len(), |survey, place| survey.node(place))?;
+    in_slices(&mut survey, listing.nodes.len(), |survey, place| survey.node(place))?;
     in_slices(&mut survey, 1, |survey, _| survey.zone())?;
     let hash_count = survey.hash_count;
     in_slices(&mut survey, hash_count, relations::hashed)?;
@@ -96,7 +98,8 @@ pub fn verify(
         in_slices(&mut survey, names, relations::check_child)?;
     }
     in_slices(&mut survey, places, relations::check_start)?;
-    Some(survey.finish(now))
+    // What was read while it went is of two versions.
+    survey.is_current().then(|| survey.finish(now))
 }
 
 /// Checks that every entry of the table is in a bucket where its name is looked for, and leads to a node with
@@ -172,7 +175,6 @@ pub(super) struct Survey<'a> {
     pub apex: &'a Name,
     listing: &'a Listing,
     seed: u64,
-    insist: bool,
     /// Every node, in canonical order once all are read.
     pub names: Vec<NodeRecord>,
     /// The zone's record.
@@ -196,20 +198,13 @@ pub(super) struct Survey<'a> {
 }
 
 impl<'a> Survey<'a> {
-    fn new(
-        memory: &'a dyn Memory,
-        seed: u64,
-        apex: &'a Name,
-        listing: &'a Listing,
-        insist: bool,
-    ) -> Survey<'a> {
+    fn new(memory: &'a dyn Memory, seed: u64, apex: &'a Name, listing: &'a Listing) -> Survey<'a> {
         Survey {
             memory,
             apex,
             listing,
             seed,
-            insist,
-            names: Vec::with_capacity(listing.len()),
+            names: Vec::with_capacity(listing.nodes.len()),
             version: 0,
             denial: denial::NONE,
             denials: BTreeMap::new(),
@@ -224,13 +219,27 @@ impl<'a> Survey<'a> {
         }
     }
 
-    /// Whether the table still leads to this version's apex: as long as it does, nothing of the version is freed.
     fn is_current(&self) -> bool {
-        let apex = self.listing.first();
-        self.insist
-            || apex.is_some_and(|&(hash, address)| {
-                table::candidates(self.memory, hash).contains(&address)
-            })
+        !self.listing.is_gone.load(SeqCst)
+    }
+
+    /// The NSEC3 index, and what stands before its entries.
+    pub fn chain(&self) -> Option<(Address, Chain<'a>)> {
+        let zone = window(self.memory, self.version).map(zone_record::Zone::new)?;
+        let chain = Some(zone.chain()).filter(|chain| *chain != 0)?;
+        Some((chain, Chain::new(window(self.memory, chain)?)))
+    }
+
+    /// The entries of the NSEC3 index.
+    pub fn entries(&self) -> Option<&'a [u8]> {
+        let (at, chain) = self.chain()?;
+        let at = at.checked_add((chain_at::ENTRIES / UNIT) as Address)?;
+        record(self.memory, at, (chain.count() as usize).checked_mul(relations::ENTRY_LEN)?)
+    }
+
+    /// Whether only some names of the zone are held.
+    pub fn is_hot(&self) -> bool {
+        self.names.first().is_some_and(|apex| apex.is(flag::HOT))
     }
 
     pub fn problem(&mut self, name: &[u8], part: impl ToString, problem: impl ToString) {
@@ -243,7 +252,7 @@ impl<'a> Survey<'a> {
     //--- Nodes
 
     fn node(&mut self, place: usize) {
-        let (hash, address) = self.listing[place];
+        let (hash, address) = self.listing.nodes[place];
         self.findings.names += 1;
         let node = match NodeRecord::read(self.memory, address, self.seed) {
             Ok(node) if node.hash == hash => node,
@@ -258,7 +267,9 @@ impl<'a> Survey<'a> {
         if self.names.is_empty() {
             self.version = node.zone;
         }
-        if node.zone != self.version {
+        // Names that do not change keep a record of their own, which says the same.
+        let said = |at: Address| record(self.memory, at, zone_record::LEN);
+        if node.zone != self.version && said(node.zone) != said(self.version) {
             self.problem(&node.wire, "node", "it belongs to another version of the zone");
         }
         if !self.is_found(&node) {
@@ -282,9 +293,12 @@ impl<'a> Survey<'a> {
 
     /// Whether the table leads to the node, or to one that hides it: that of a zone whose apex is nearer.
     fn is_found(&self, node: &NodeRecord) -> bool {
-        let at = table::candidates(self.memory, node.hash);
-        let beside = table::candidates(self.memory, node.hash ^ CUT_BESIDE_APEX);
-        let hides = |&other: &Address| {
+        let mut at = table::candidates(self.memory, node.hash);
+        let mut beside = table::candidates(self.memory, node.hash ^ CUT_BESIDE_APEX);
+        if at.any(|other| other == node.address) {
+            return true;
+        }
+        let hides = |other: Address| {
             let other = NodeRecord::read(self.memory, other, self.seed).ok();
             other.is_some_and(|other| {
                 let record = window(self.memory, other.zone).map(zone_record::Zone::new);
@@ -294,9 +308,8 @@ impl<'a> Survey<'a> {
                     })
             })
         };
-        at.contains(&node.address)
-            || (node.is(flag::CUT) && beside.contains(&node.address))
-            || at.iter().any(hides)
+        (node.is(flag::CUT) && beside.any(|other| other == node.address))
+            || table::candidates(self.memory, node.hash).any(hides)
     }
 
     //--- Pieces
@@ -435,11 +448,14 @@ impl<'a> Survey<'a> {
         let Some(octets) = record(self.memory, version, zone_record::LEN) else {
             return self.problem(apex, "zone", "its record is outside the slab");
         };
-        let reserved = octets[zone_record::at::APEX_LEN + 1];
+        let labels = usize::from(octets[zone_record::at::LABELS]);
+        let reserved = octets[zone_record::at::LABELS + 1];
         let serial: [u8; 4] = std::array::from_fn(|at| octets[zone_record::at::SERIAL + at]);
         let Some(zone) = window(self.memory, version).map(zone_record::Zone::new) else { return };
         self.denial = zone.denial();
-        if usize::from(zone.apex_len()) != apex.len() || reserved != 0 {
+        let is_of_apex =
+            usize::from(zone.apex_len()) == apex.len() && labels == self.apex.label_count();
+        if !is_of_apex || reserved != 0 {
             self.problem(apex, "zone", "its record is not of this zone");
         }
         let negative = self.piece(apex, "SOA of negative answers", zone.soa(), apex);
@@ -465,12 +481,15 @@ impl<'a> Survey<'a> {
                 self.problem(apex, "zone", "its serial is not the SOA's");
             }
         }
-        let (index, count) = zone.index();
-        let octets = (count as usize).saturating_mul(relations::ENTRY_LEN);
         let has_index = self.denial == denial::NSEC3;
         let is_there = match has_index {
-            true => record(self.memory, index, octets).is_some(),
-            false => (index, count, zone.directory()) == (0, 0, 0),
+            true => {
+                let head = record(self.memory, zone.chain(), chain_at::ENTRIES);
+                let reserved = head.map(|head| &head[chain_at::SHIFT + 1..]);
+                let is_blank = |octets: &[u8]| octets.iter().all(|octet| *octet == 0);
+                reserved.is_some_and(is_blank) && self.entries().is_some()
+            }
+            false => zone.chain() == 0,
         };
         if !is_there {
             return self.problem(
@@ -479,7 +498,7 @@ impl<'a> Survey<'a> {
                 "it is outside the slab, or not of this zone",
             );
         }
-        self.hash_count = count as usize;
+        self.hash_count = self.chain().map_or(0, |(_, chain)| chain.count() as usize);
         self.directory_len = relations::directory_len(self);
     }
 

@@ -1,0 +1,470 @@
+//! Large zones and many: as many names as a run of all tests has time for, or with `SEALDNS_HEAVY=1`
+//! (`cargo xtask test --heavy`) as many as they are made for. Then the figures are worth printing.
+
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    net::UdpSocket,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use sealdns::{
+    cli::{clock, zone_file},
+    compile::Image,
+    datapath::memory::{Mapping, Size},
+    dnssec::{
+        keys::{Algorithm, KeyLayout, store::KeyStore},
+        policy::{Denial, SigningPolicy},
+        sign::sign_again,
+    },
+    zone::{Rtype, Zone, ZoneBuilder},
+};
+use serde_json::Value;
+use tests::{
+    harness::Verdict,
+    measure::zones,
+    net::{self, Process},
+    servers::{DEMO, free_address},
+};
+
+use super::serving::{self, Client, Load, Settings, Stage, WITH_DNSSEC, query};
+
+/// Names, delegations and zones, in a run of all tests and in a heavy one.
+const NAMES: [usize; 2] = [20_000, 1_000_000];
+const HOT_NAMES: [usize; 2] = [20_000, 200_000];
+const DELEGATIONS: [usize; 2] = [5_000, 1_000_000];
+const ZONES: [usize; 2] = [1_000, 100_000];
+
+/// How long a daemon has to load what is large.
+const LOADING: Duration = Duration::from_secs(1800);
+
+/// Of a hundred names of a zone one is changed, and in each three hundred one goes and one comes.
+const CHANGED: usize = 300;
+
+const APEX: &[&str] = &["large", "example"];
+
+const A: u16 = 1;
+const TXT: u16 = 16;
+
+fn is_heavy() -> bool {
+    env::var("SEALDNS_HEAVY").is_ok_and(|value| value != "0")
+}
+
+fn size(sizes: [usize; 2]) -> usize {
+    sizes[usize::from(is_heavy())]
+}
+
+/// A figure, where it is worth something.
+fn tell(what: &str, figure: impl std::fmt::Display) {
+    if is_heavy() {
+        println!("    {what}: {figure}");
+    }
+}
+
+/// Octets of memory that are a process's, those it shares counted in part (PSS).
+fn memory_of(process: &Process) -> Result<u64> {
+    let path = format!("/proc/{}/smaps_rollup", process.id());
+    let text = fs::read_to_string(path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+}
+
+fn json(stage: &Stage, arguments: &[&str]) -> Result<Value> {
+    let output = stage.command(arguments)?;
+    ensure!(output.status.success(), "{output:?}");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The daemon over zones of files, given as apex and settings that name the file; `memory` is a line for
+/// `[xdp]`.
+fn serve(memory: &str, test: &str, zones: &[(&str, &str)]) -> Result<Stage> {
+    let section = |(apex, more): &(&str, &str)| format!("[[zone]]\nname = \"{apex}\"\n{more}\n");
+    let sections: String = zones.iter().map(section).collect();
+    let xdp = format!("mode = \"native\"\n{memory}");
+    let settings = Settings { server: "", xdp: &xdp, sections: &sections };
+    Stage::with_patience(LOADING, &settings, test, &[])
+}
+
+//----------- A change -------------------------------------------------------------------------------
+
+/// Two versions of a zone of hosts, signed one after the other.
+fn two_versions(names: usize, keys: &Path) -> Result<[Zone; 2]> {
+    let first = zones::hosts(APEX, names)?;
+    let host = |number: usize| zones::wire(&[&[&*zones::host(number)], APEX].concat());
+    let number = |owner: &[u8]| -> Option<usize> {
+        let digits = owner.get(2..10).filter(|_| owner[..2] == *b"\x09h")?;
+        usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut second = ZoneBuilder::new(first.apex().clone());
+    second.copy(&first, |owner, rrset| {
+        rrset.rtype() != Rtype::SOA && number(owner.name()).is_none_or(|n| n % CHANGED != 7)
+    })?;
+    let soa = first.soa().and_then(|soa| soa.rdatas().next()).context("no SOA")?;
+    let mut soa = soa.to_vec();
+    let serial = soa.len() - 20;
+    soa[serial..serial + 4].copy_from_slice(&2u32.to_be_bytes());
+    second.push(first.apex().as_wire(), Rtype::SOA, 3600, &soa)?;
+    for changed in (8..names).step_by(CHANGED) {
+        second.push(&host(changed), Rtype::A, 3600, &[203, 0, 113, 8])?;
+        let added = zones::wire(&[&[&*zones::gap(changed)], APEX].concat());
+        second.push(&added, Rtype::A, 3600, &[203, 0, 113, 9])?;
+    }
+    let second = second.finish()?;
+
+    let store = KeyStore::new(keys);
+    let (algorithm, now) = (Algorithm::EcdsaP256Sha256, clock::now());
+    let (keys, _) = store.load_or_generate(first.apex(), KeyLayout::KskZsk, algorithm, now)?;
+    let policy = SigningPolicy { denial: Denial::Nsec, ..SigningPolicy::default() };
+    let first = sign_again(&first, None, &keys, &policy, now)?.0;
+    let started = Instant::now();
+    let (second, statistics) = sign_again(&second, Some((&first, 0)), &keys, &policy, now)?;
+    tell("signing what changed, s", started.elapsed().as_secs_f64());
+    tell("signatures made, kept", format!("{} {}", statistics.signatures, statistics.kept));
+    ensure!(statistics.signatures * 10 < statistics.kept, "{statistics:?}");
+    Ok([first, second])
+}
+
+/// What an image that has nothing but a version of the zone answers.
+fn answers_of(zone: &Zone, queries: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let size = Size {
+        slab: (zone.owners().len() * 2000).next_multiple_of(1 << 20) + (1 << 20),
+        buckets: (zone.owners().len()).next_power_of_two(),
+    };
+    let mut image = Image::new(Arc::new(Mapping::anonymous(size)?), 7);
+    drop(image.publish(zone)?);
+    let reader = image.reader();
+    let answer = |query: &Vec<u8>| {
+        let mut said = Vec::new();
+        let outcome = reader.answer(query, false, 1232, clock::now(), &mut said);
+        ensure!(outcome.is_answered(), "{outcome:?}");
+        Ok(said)
+    };
+    queries.iter().map(answer).collect()
+}
+
+/// Questions about hosts that stay, change, come and go, and about what does not exist.
+fn questions(names: usize) -> Vec<Vec<u8>> {
+    let step = (names / CHANGED / 40).max(1) * CHANGED;
+    let numbers = (0..names).step_by(step).flat_map(|at| [at + 6, at + 7, at + 8, at + 9]);
+    let labels = numbers.flat_map(|number| [zones::host(number), zones::gap(number)]);
+    labels
+        .flat_map(|label| [A, TXT].map(|rtype| (format!("{label}.{}", APEX.join(".")), rtype)))
+        .map(|(name, rtype)| query(&name, rtype, WITH_DNSSEC))
+        .collect()
+}
+
+/// While one name in a hundred of a large zone changes, all that is asked is answered, octet for octet as
+/// the version before or the one after has it; and only what changed is written.
+pub fn an_update_goes_unnoticed() -> Result<Verdict> {
+    if let Some(obstacle) = serving::obstacle() {
+        return Ok(obstacle);
+    }
+    let names = size(NAMES);
+    let keys = tempfile::tempdir()?;
+    let versions = two_versions(names, keys.path())?;
+    let queries = questions(names);
+    let expected = [answers_of(&versions[0], &queries)?, answers_of(&versions[1], &queries)?];
+    let differ = expected[0].iter().zip(&expected[1]).filter(|(old, new)| old[2..] != new[2..]);
+    ensure!(differ.count() > 40, "the versions answer alike");
+    let apex = APEX.join(".");
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    zone_file::write_zone(&file, &versions[0])?;
+    let next = folder.path().join("next");
+    zone_file::write_zone(&next, &versions[1])?;
+    drop(versions);
+
+    let linked = format!("file = \"{}\"\ndnssec = \"presigned\"", file.display());
+    let started = Instant::now();
+    let memory = "memory = \"3GiB\"";
+    let stage = serve(memory, "update", &[(&apex, &linked)])?;
+    tell("loading, s", started.elapsed().as_secs_f64());
+    tell("daemon's memory, MiB", memory_of(&stage.server.process)? >> 20);
+    tell("cache status", json(&stage, &["cache", "status", "--json"])?);
+    let client = Client::new(&stage.pair)?;
+    let load = Load {
+        queries: &queries,
+        expected: &expected,
+        served: AtomicUsize::new(0),
+        told: AtomicUsize::new(0),
+        over: AtomicBool::new(false),
+    };
+    let before = stage.sent_by_xdp()?;
+    let asked = stage.pair.client.enter(|| -> Result<[u64; 2]> {
+        thread::scope(|scope| {
+            let by_frame = scope.spawn(|| load.ask(|query| client.inject(0, query)));
+            let by_socket = scope.spawn(|| load.ask(|query| client.send(1, query)));
+            let reloaded = (|| -> Result<()> {
+                thread::sleep(Duration::from_millis(300));
+                fs::rename(&next, &file)?;
+                load.told.store(1, SeqCst);
+                let started = Instant::now();
+                stage.server.process.signal(nix::sys::signal::Signal::SIGHUP)?;
+                let done = || stage.server.process.said().contains("reloaded zones=1 failed=0");
+                net::wait_until("the zone is reloaded", LOADING, done)
+                    .with_context(|| stage.server.process.said())?;
+                load.served.store(1, SeqCst);
+                tell("reloading, s", started.elapsed().as_secs_f64());
+                thread::sleep(Duration::from_millis(300));
+                Ok(())
+            })();
+            load.over.store(true, SeqCst);
+            let asked = [by_frame, by_socket]
+                .map(|asker| asker.join().map_err(|_| anyhow::anyhow!("a client panicked"))?);
+            reloaded?;
+            let [by_frame, by_socket] = asked;
+            Ok([by_frame?, by_socket?])
+        })
+    })??;
+    ensure!(asked.iter().all(|count| *count > 500), "{asked:?} queries prove nothing");
+    let sent = stage.sent_by_xdp()? - before;
+    ensure!(sent > asked[0] / 3, "of {asked:?} queries XDP answered {sent}");
+    let status = json(&stage, &["zone", "status", &apex, "--json"])?;
+    let (written, kept) = (status["records_written"].as_u64(), status["records_kept"].as_u64());
+    let (written, kept) = (written.context("no figure")?, kept.context("no figure")?);
+    tell("asked while it changed, answered by XDP", format!("{asked:?} {sent}"));
+    tell("records written, kept", format!("{written} {kept}"));
+    tell("daemon's memory after it, MiB", memory_of(&stage.server.process)? >> 20);
+    ensure!(written > 3 * names as u64 / CHANGED as u64, "{written} records are not all");
+    ensure!(written < names as u64 / 10 && kept > 2 * names as u64, "{written} {kept}");
+    Ok(Verdict::Passed)
+}
+
+//----------- A zone that does not fit ---------------------------------------------------------------
+
+/// A zone that `memory` has no room for is answered whole, by the daemon; the names that are asked for
+/// often come from XDP after a while, nothing is concluded from absence there, and other zones stay.
+pub fn a_zone_that_does_not_fit_is_held_hot() -> Result<Verdict> {
+    if let Some(obstacle) = serving::obstacle() {
+        return Ok(obstacle);
+    }
+    let names = size(HOT_NAMES);
+    let keys = tempfile::tempdir()?;
+    let versions = two_versions(names, keys.path())?;
+    let queries = questions(names);
+    let expected = [answers_of(&versions[0], &queries)?, answers_of(&versions[1], &queries)?];
+    let apex = APEX.join(".");
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    zone_file::write_zone(&file, &versions[0])?;
+    fs::write(folder.path().join("demo"), DEMO.1)?;
+    let demo = format!("file = \"{}\"", folder.path().join("demo").display());
+    let linked = format!("file = \"{}\"\ndnssec = \"presigned\"", file.display());
+    let sections = [(&*apex, &*linked), (DEMO.0, &*demo)];
+    let stage = serve("memory = \"4MiB\"", "hot", &sections)?;
+    let held = |stage: &Stage| -> Result<BTreeSet<String>> {
+        let status = json(stage, &["cache", "status", "--json"])?;
+        tell("cache status", &status);
+        let octets: u64 = status["maps"]
+            .as_array()
+            .context("no maps")?
+            .iter()
+            .filter_map(|map| map["memory_octets"].as_u64())
+            .sum();
+        ensure!(octets > 0 && octets <= 4 << 20, "{status}");
+        let zones = status["zones"].as_array().context("no zones")?;
+        Ok(zones.iter().map(|zone| format!("{} {}", zone["zone"], zone["held"])).collect())
+    };
+    let both = [format!("\"{apex}.\" \"hot\""), format!("\"{}.\" \"complete\"", DEMO.0)];
+    ensure!(held(&stage)? == BTreeSet::from(both.clone()), "{:?}", held(&stage)?);
+
+    let client = Client::new(&stage.pair)?;
+    let ask_all = |expected: &[Vec<u8>]| -> Result<()> {
+        stage.pair.client.enter(|| -> Result<()> {
+            for (query, expected) in queries.iter().zip(expected) {
+                let said = client.inject(0, query)?;
+                ensure!(said[2..] == expected[2..], "{query:02x?}: {said:02x?} {expected:02x?}");
+            }
+            Ok(())
+        })?
+    };
+    let by_xdp = |query: &[u8]| -> Result<bool> {
+        let before = stage.sent_by_xdp()?;
+        stage.pair.client.enter(|| client.inject(0, query))??;
+        Ok(stage.sent_by_xdp()? > before)
+    };
+    ask_all(&expected[0])?;
+    ensure!(by_xdp(&query(&format!("www.{}", DEMO.0), A, WITH_DNSSEC))?, "the demo is not in XDP");
+    let popular = query(&format!("{}.{apex}", zones::host(17)), A, WITH_DNSSEC);
+    let absent = query(&format!("{}.{apex}", zones::gap(17)), A, WITH_DNSSEC);
+    ensure!(!by_xdp(&popular)?, "a name of a zone that does not fit came from XDP at once");
+    let mut attempts = 0;
+    net::wait_until(
+        "a name that is asked for often comes from XDP",
+        Duration::from_secs(30),
+        || {
+            attempts += 1;
+            by_xdp(&absent).is_ok_and(|by_xdp| !by_xdp)
+                && by_xdp(&popular).is_ok_and(|by_xdp| by_xdp)
+        },
+    )?;
+    ensure!(attempts > 2, "{attempts} attempts");
+    ask_all(&expected[0])?;
+
+    // The names that are held change with their zone.
+    zone_file::write_zone(&file, &versions[1])?;
+    ensure!(stage.command(&["zone", "reload"])?.status.success(), "not reloaded");
+    ask_all(&expected[1])?;
+    ensure!(by_xdp(&popular)? && !by_xdp(&absent)?, "after a change XDP answers others");
+    ensure!(held(&stage)? == BTreeSet::from(both), "{:?}", held(&stage)?);
+    Ok(Verdict::Passed)
+}
+
+//----------- Many zones -----------------------------------------------------------------------------
+
+/// Many small zones are loaded and served, and one of them is loaded again in no time.
+pub fn many_zones_are_served() -> Result<Verdict> {
+    if let Some(obstacle) = serving::obstacle() {
+        return Ok(obstacle);
+    }
+    let count = size(ZONES);
+    let folder = tempfile::tempdir()?;
+    let text = |serial: u32, number: usize| {
+        let [_, a, b, c] = (number as u32).to_be_bytes();
+        format!(
+            "$TTL 300\n@ SOA ns hostmaster {serial} 4h 1h 2w 60\n@ NS ns\nns A 192.0.2.53\n\
+             www A {serial}.{a}.{b}.{c}\nmail A 192.0.2.25\n@ MX 10 mail\n"
+        )
+    };
+    let apex = |number: usize| format!("zone{number:06}.example");
+    let mut sections = Vec::with_capacity(count);
+    for number in 0..count {
+        let file = folder.path().join(number.to_string());
+        fs::write(&file, text(1, number))?;
+        sections.push((apex(number), format!("file = \"{}\"\ndnssec = \"off\"", file.display())));
+    }
+    let sections: Vec<(&str, &str)> = sections.iter().map(|(a, b)| (&**a, &**b)).collect();
+    let started = Instant::now();
+    let stage = serve("memory = \"1GiB\"", "many", &sections)?;
+    tell("loading, s", started.elapsed().as_secs_f64());
+    tell("daemon's memory, MiB", memory_of(&stage.server.process)? >> 20);
+    let client = Client::new(&stage.pair)?;
+    let www = |number: usize| query(&format!("www.{}", apex(number)), A, WITH_DNSSEC);
+    let before = stage.sent_by_xdp()?;
+    let asked: Vec<usize> = (0..count).step_by(count / 500).collect();
+    for &number in &asked {
+        let said = stage.pair.client.enter(|| client.inject(0, &www(number)))??;
+        let [_, a, b, c] = (number as u32).to_be_bytes();
+        ensure!(said.windows(4).any(|octets| octets == [1, a, b, c]), "{number}: {said:02x?}");
+    }
+    let sent = stage.sent_by_xdp()? - before;
+    ensure!(sent == asked.len() as u64, "{} asked, {sent} from XDP", asked.len());
+
+    let mut times = Vec::new();
+    for serial in 2..7 {
+        let number = count / serial as usize;
+        fs::write(folder.path().join(number.to_string()), text(serial, number))?;
+        let started = Instant::now();
+        let reloaded = stage.command(&["zone", "reload", &apex(number)])?;
+        times.push(started.elapsed());
+        ensure!(reloaded.status.success(), "{reloaded:?}");
+        let said = stage.pair.client.enter(|| client.inject(0, &www(number)))??;
+        let [_, a, b, c] = (number as u32).to_be_bytes();
+        ensure!(said.windows(4).any(|one| one == [serial as u8, a, b, c]), "{said:02x?}");
+    }
+    times.sort_unstable();
+    tell("loading one again, the command included, ms", times[2].as_secs_f64() * 1e3);
+    // Starting the command takes most of it; all zones would take seconds.
+    ensure!(times[2] < Duration::from_millis(300), "{times:?}");
+    Ok(Verdict::Passed)
+}
+
+//----------- Delegations ----------------------------------------------------------------------------
+
+/// A zone of delegations, signed with opt-out, loaded by sealdns and by knotd from the same file.
+pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
+    if let Some(obstacle) = serving::obstacle() {
+        return Ok(obstacle);
+    }
+    let Some(knotd) = net::find_program("knotd") else {
+        return Ok(Verdict::Skipped("no knotd: `cargo xtask setup`".into()));
+    };
+    let count = size(DELEGATIONS);
+    let folder = tempfile::tempdir()?;
+    let here = folder.path().display();
+    let zone = zones::delegations(APEX, count)?;
+    let store = KeyStore::new(folder.path().join("keys"));
+    let (algorithm, now) = (Algorithm::EcdsaP256Sha256, clock::now());
+    let (keys, _) = store.load_or_generate(zone.apex(), KeyLayout::KskZsk, algorithm, now)?;
+    let policy =
+        SigningPolicy { denial: Denial::Nsec3 { opt_out: true }, ..SigningPolicy::default() };
+    let zone = sign_again(&zone, None, &keys, &policy, now)?.0;
+    let records = zone.record_count() as u64;
+    let file = folder.path().join("zone");
+    zone_file::write_zone(&file, &zone)?;
+    drop(zone);
+    let apex = APEX.join(".");
+
+    let address = free_address()?;
+    let config = format!(
+        "server:\n  listen: {}@{}\n  rundir: {here}\n  pidfile: {here}/knotd.pid\n\
+         database:\n  storage: {here}/knotd\nlog:\n  - target: stderr\n    any: info\n\
+         zone:\n  - domain: {apex}\n    file: {}\n    zonefile-sync: -1\n    journal-content: none\n",
+        address.ip(),
+        address.port(),
+        file.display()
+    );
+    fs::write(folder.path().join("knotd.conf"), config)?;
+    let asked = query(&format!("www.d{:08x}.{apex}", count / 2), A, WITH_DNSSEC);
+    let started = Instant::now();
+    let mut command = Command::new(knotd);
+    command.arg("-c").arg(folder.path().join("knotd.conf"));
+    let process = Process::spawn("knotd", &mut command)?;
+    let socket = UdpSocket::bind("127.0.0.1:0")?;
+    socket.connect(address)?;
+    let theirs = first_answer(&socket, &asked)?;
+    tell("knotd's first answer after, s", started.elapsed().as_secs_f64());
+    let memory = memory_of(&process)?;
+    tell("knotd's memory, octets per record", memory / records);
+    drop(process);
+
+    // As knotd has it: signatures are not verified.
+    let section = format!("file = \"{}\"\ndnssec = \"presigned\"\nverify = false", file.display());
+    let started = Instant::now();
+    let stage = serve("memory = \"2GiB\"", "cuts", &[(&apex, &section)])?;
+    let client = Client::new(&stage.pair)?;
+    let ours = stage.pair.client.enter(|| client.inject(0, &asked))??;
+    tell("sealdns' first answer after, s", started.elapsed().as_secs_f64());
+    let status = json(&stage, &["cache", "status", "--json"])?;
+    let maps: u64 = status["maps"]
+        .as_array()
+        .context("no maps")?
+        .iter()
+        .filter_map(|map| map["memory_octets"].as_u64())
+        .sum();
+    let memory = memory_of(&stage.server.process)?;
+    tell("records", records);
+    tell("sealdns' memory with the mapped maps, octets per record", memory / records);
+    tell("octets of maps per record", maps / records);
+    tell("cache status", &status);
+    let read = |octets: &[u8]| tests::dns::Message::read(octets);
+    let (ours, theirs) = (read(&ours)?, read(&theirs)?);
+    ensure!(ours.authority == theirs.authority, "{ours:?} {theirs:?}");
+    ensure!(ours.additional == theirs.additional, "{ours:?} {theirs:?}");
+    ensure!(status["zones"][0]["held"] == "complete", "{status}");
+    ensure!(status["zones"][0]["names"].as_u64() >= Some(count as u64), "{status}");
+    Ok(Verdict::Passed)
+}
+
+/// Asks until somebody answers NOERROR.
+fn first_answer(socket: &UdpSocket, query: &[u8]) -> Result<Vec<u8>> {
+    socket.set_read_timeout(Some(Duration::from_millis(20)))?;
+    let deadline = Instant::now() + LOADING;
+    let mut buffer = [0; 4096];
+    while Instant::now() < deadline {
+        let received = socket.send(query).and_then(|_| socket.recv(&mut buffer));
+        match received {
+            Ok(len) if buffer[3] & 15 == 0 => return Ok(buffer[..len].to_vec()),
+            _ => thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    anyhow::bail!("no answer")
+}

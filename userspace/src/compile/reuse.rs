@@ -1,0 +1,155 @@
+//! What a newer version of a zone takes over from the one before it: every record that would be
+//! written anew with the same octets stays where it is.
+//!
+//! A node says where its pieces are, and an index of children where their nodes are. So a record that
+//! moves makes those move that refer to it, up to the apex. Only the zone's own record is referred to
+//! by all, and does not move: see [`xdp_common::image::zone`].
+
+use xdp_common::image::node::{Node, flag};
+use xdp_common::image::zone::{self as zone_record, Chain, chain_at};
+use xdp_common::image::{Address, UNIT, Window};
+
+use super::build::{CompiledZone, ENTRY_LEN};
+use super::memory::Memory;
+use crate::zone::canonical_order;
+
+/// The most records that a zone has: each is stored to at every change.
+const MAX_ZONE_RECORDS: usize = 64;
+
+/// The version before, walked along in canonical order.
+pub struct Older<'a> {
+    memory: &'a dyn Memory,
+    nodes: &'a [Address],
+    next: usize,
+    /// One of its zone records.
+    zone: Address,
+    /// Whether it has so many zone records that all nodes are to have a new one.
+    is_scattered: bool,
+    next_entry: u32,
+    /// Its names that the newer version does not have, as far as it was walked.
+    pub gone: Vec<Address>,
+}
+
+impl<'a> Older<'a> {
+    /// The version, or none.
+    pub fn new(older: Option<&'a CompiledZone>, memory: &'a dyn Memory) -> Older<'a> {
+        let (nodes, zone) = match older {
+            Some(older) => (&older.nodes[..], older.records.first().copied().unwrap_or(0)),
+            None => (&[][..], 0),
+        };
+        let is_scattered = older.is_some_and(|older| older.records.len() >= MAX_ZONE_RECORDS);
+        Older { memory, nodes, next: 0, zone, is_scattered, next_entry: 0, gone: Vec::new() }
+    }
+
+    /// The node of a name, if it has one; 0 if not. Names are asked for in canonical order.
+    pub fn node_of(&mut self, wire: &[u8]) -> Address {
+        while let Some(&address) = self.nodes.get(self.next) {
+            let order = self.node(address).map(|(node, window)| {
+                let at = node.name_at();
+                canonical_order(&window[at..at + node.name_len()], wire)
+            });
+            match order {
+                Some(std::cmp::Ordering::Equal) => {
+                    self.next += 1;
+                    return address;
+                }
+                Some(std::cmp::Ordering::Greater) => break,
+                _ => self.gone.push(address),
+            }
+            self.next += 1;
+        }
+        0
+    }
+
+    /// Counts the names behind the last one asked for among those that are gone.
+    pub fn finish(&mut self) {
+        self.gone.extend(&self.nodes[self.next..]);
+        self.next = self.nodes.len();
+    }
+
+    /// The node at an address.
+    pub fn node(&self, address: Address) -> Option<(Node<'a>, &'a Window)> {
+        let window = window(self.memory, address)?;
+        Some((Node::new(window), window))
+    }
+
+    /// Whether these octets stand at an address.
+    pub fn holds(&self, address: Address, octets: &[u8]) -> bool {
+        address != 0 && self.memory.read(address as usize * UNIT, octets.len()) == Some(octets)
+    }
+
+    /// The pieces that a node refers to, its own and others.
+    pub fn pieces_of(&self, address: Address) -> Vec<Address> {
+        let Some((node, _)) = self.node(address).filter(|_| address != 0) else {
+            return Vec::new();
+        };
+        let mut pieces: Vec<Address> =
+            (0..node.type_count()).map(|index| node.type_at(index).1).collect();
+        pieces.extend([node.otherwise(), node.proofs()[0], node.optional_glue(), node.any()]);
+        if !node.is(flag::CNAME) {
+            pieces.push(node.glue());
+        }
+        pieces
+    }
+
+    /// The piece of the NSEC3 record whose hash starts so; 0 if there is none. Hashes are asked for in
+    /// their order.
+    pub fn hashed(&mut self, key: (u64, u32)) -> Address {
+        let Some((_, chain)) = self.zone().filter(|(zone, _)| zone.chain() != 0) else { return 0 };
+        let at = self.chain_address();
+        while self.next_entry < chain.map_or(0, Chain::count) {
+            let place =
+                at as usize * UNIT + chain_at::ENTRIES + self.next_entry as usize * ENTRY_LEN;
+            let Some(entry) = self.memory.read(place, ENTRY_LEN) else { return 0 };
+            let (high, rest) = entry.split_at(8);
+            let high = u64::from_le_bytes(high.try_into().unwrap_or_default());
+            let word =
+                |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().unwrap_or_default());
+            if (high, word(0)) > key {
+                break;
+            }
+            self.next_entry += 1;
+            if (high, word(0)) == key {
+                return word(4);
+            }
+        }
+        0
+    }
+
+    fn zone(&self) -> Option<(zone_record::Zone<'a>, Option<Chain<'a>>)> {
+        let zone =
+            zone_record::Zone::new(window(self.memory, self.zone).filter(|_| self.zone != 0)?);
+        Some((zone, window(self.memory, zone.chain()).map(Chain::new)))
+    }
+
+    /// The octets of one of its zone records.
+    pub fn zone_octets(&self) -> Option<&'a [u8]> {
+        self.memory.read(self.zone as usize * UNIT, zone_record::LEN).filter(|_| self.zone != 0)
+    }
+
+    /// Whether nodes of a version with this denial of existence can refer to its zone records.
+    pub fn fits(&self, denial: u8) -> bool {
+        !self.is_scattered && self.zone().is_some_and(|(zone, _)| zone.denial() == denial)
+    }
+
+    /// The SOA of its negative answers.
+    pub fn soa(&self) -> Address {
+        self.zone().map_or(0, |(zone, _)| zone.soa())
+    }
+
+    /// Its NSEC3 index.
+    pub fn chain_address(&self) -> Address {
+        self.zone().map_or(0, |(zone, _)| zone.chain())
+    }
+
+    /// The directory of its NSEC3 index.
+    pub fn directory(&self) -> Address {
+        let chain = self.zone().filter(|(zone, _)| zone.chain() != 0).and_then(|(_, chain)| chain);
+        chain.map_or(0, Chain::directory)
+    }
+}
+
+/// What can be read from an address on.
+pub fn window(memory: &dyn Memory, address: Address) -> Option<&Window> {
+    memory.read(address as usize * UNIT, size_of::<Window>())?.try_into().ok()
+}
