@@ -61,7 +61,7 @@ impl Daemon {
     pub(super) fn cache_explain(&self, asked: &Asked) -> Result<Value, Failure> {
         let name = known_name(&asked.name)?;
         let rtype = known_type(&asked.rtype)?;
-        let Inspection { reader, told, manners, is_loaded } = self.inspect()?;
+        let Inspection { reader, whole, told, manners, is_loaded } = self.inspect()?;
         let (asking, told) = asking(name, rtype, asked, &told)?;
         let frame = asking.frame();
         // Programs that were not told the time send no signature.
@@ -83,7 +83,7 @@ impl Daemon {
         let mut said = Vec::new();
         let limit = told.payload_limit as usize;
         let limit = if asked.tcp { crate::compile::MAX_TCP_MESSAGE } else { limit };
-        let outcome = reader.answer(&asking.message(), asked.tcp, limit, now(), &mut said);
+        let outcome = whole.answer(&asking.message(), asked.tcp, limit, now(), &mut said);
         data["daemon"] = json!({ "outcome": outcome.word(), "response_octets": said.len() });
         data["kernel"] = match (asked.tcp, is_loaded) {
             (true, _) => json!({ "tried": false, "why": "XDP reads no TCP" }),

@@ -619,12 +619,9 @@ impl DataPlane for Plane {
 
     fn inspect(&self) -> Option<Inspection> {
         let (told, is_loaded) = (self.config, self.loaded.is_some());
-        Some(Inspection {
-            reader: self.image.reader(),
-            told,
-            manners: self.manners_told(),
-            is_loaded,
-        })
+        let whole = self.own.as_ref().unwrap_or(&self.image).reader();
+        let (reader, manners) = (self.image.reader(), self.manners_told());
+        Some(Inspection { reader, whole, told, manners, is_loaded })
     }
 
     fn nodes(&self, apex: &Name) -> Listing {

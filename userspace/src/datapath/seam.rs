@@ -86,6 +86,8 @@ pub trait DataPlane: Send {
 pub struct Inspection {
     /// The engine over it.
     pub reader: Reader,
+    /// The engine that the daemon answers with: over all names of all zones.
+    pub whole: Reader,
     /// What the programs are told, or would be.
     pub told: maps::Config,
     /// What options of responses say, and whether names of no zone are refused.
