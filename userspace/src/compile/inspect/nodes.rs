@@ -14,7 +14,8 @@ const FLAGS: u16 = flag::APEX
     | flag::CNAME
     | flag::VIRTUAL
     | flag::CHASE
-    | flag::NO_NSEC3;
+    | flag::NO_NSEC3
+    | flag::HOT;
 
 /// What is wrong with a node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -59,10 +59,14 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
     }
     check_chase(survey, &node);
     // A hot node says nothing about what is around it, and its proofs are of itself.
+    if node.is(flag::HOT) != survey.is_hot() {
+        survey.problem(
+            &node.wire,
+            "node",
+            "it is marked as one of some names of its zone, or should be",
+        );
+    }
     if survey.is_hot() {
-        if !node.is(flag::HOT) {
-            survey.problem(&node.wire, "node", "it is not marked as one of some names of its zone");
-        }
         return;
     }
     check_around(survey, place, &node);
