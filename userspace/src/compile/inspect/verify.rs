@@ -21,7 +21,7 @@ use super::records::{Read, Record, record, window};
 use super::relations;
 use crate::dnssec::any::HINFO_RDATA;
 use crate::dnssec::verify::verify as verify_zone;
-use crate::zone::name::{canonical_order, write_name};
+use crate::zone::name::{canonical_order, labels, write_name};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
 
 /// Names or entries that are looked at while the publisher waits: under a millisecond.
@@ -435,11 +435,11 @@ impl<'a> Survey<'a> {
         let Some(octets) = record(self.memory, version, zone_record::LEN) else {
             return self.problem(apex, "zone", "its record is outside the slab");
         };
-        let reserved = octets[zone_record::at::APEX_LEN + 1];
+        let said = usize::from(octets[zone_record::at::LABELS]);
         let serial: [u8; 4] = std::array::from_fn(|at| octets[zone_record::at::SERIAL + at]);
         let Some(zone) = window(self.memory, version).map(zone_record::Zone::new) else { return };
         self.denial = zone.denial();
-        if usize::from(zone.apex_len()) != apex.len() || reserved != 0 {
+        if usize::from(zone.apex_len()) != apex.len() || said != labels(apex).count() {
             self.problem(apex, "zone", "its record is not of this zone");
         }
         let negative = self.piece(apex, "SOA of negative answers", zone.soa(), apex);
