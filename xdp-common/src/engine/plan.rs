@@ -256,7 +256,8 @@ pub fn measure<S: Store>(
 pub fn octets<S: Store>(store: &S, scratch: &mut Scratch, limit: usize) -> usize {
     let dnssec = scratch.query.dnssec();
     let name_len = recall(&scratch.query.name_len) as usize & 0xff;
-    let head = HEADER_LEN + name_len + QUESTION_TAIL_LEN + scratch.query.opt() * edns::OPT_LEN;
+    let opt_len = scratch.query.opt() * (edns::OPT_LEN + scratch.options.len());
+    let head = HEADER_LEN + name_len + QUESTION_TAIL_LEN + opt_len;
     let count = recall(&scratch.plan.count) as usize;
     let (mut total, mut index) = (head, 0);
     while index < S::MAX_PIECES {
