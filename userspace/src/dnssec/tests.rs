@@ -455,7 +455,8 @@ fn what_changed_is_verified_again() {
             let is_meant = rtype == at_fault && (rtype != Rtype::RRSIG || covers(rdata, Rtype::MX));
             if is_meant && !broken {
                 broken = true;
-                *rdata.last_mut().unwrap() ^= 1;
+                let at = if rtype == Rtype::MX { 1 } else { rdata.len() - 1 };
+                rdata[at] ^= 1;
             }
             true
         });
