@@ -161,6 +161,22 @@ fn questions(names: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Asks by a frame. If the device's queue is full the frame is not sent, and is sent again.
+fn inject(client: &Client, query: &[u8]) -> Result<Vec<u8>> {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    loop {
+        match client.inject(0, query) {
+            Err(error)
+                if format!("{error:#}").contains("No space left on device")
+                    && Instant::now() < deadline =>
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
+            said => return said,
+        }
+    }
+}
+
 /// While one name in a hundred of a large zone changes, all that is asked is answered, octet for octet as
 /// the version before or the one after has it; and only what changed is written.
 pub fn an_update_goes_unnoticed() -> Result<Verdict> {
@@ -200,7 +216,7 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
     let before = stage.sent_by_xdp()?;
     let asked = stage.pair.client.enter(|| -> Result<[u64; 2]> {
         thread::scope(|scope| {
-            let by_frame = scope.spawn(|| load.ask(|query| client.inject(0, query)));
+            let by_frame = scope.spawn(|| load.ask(|query| inject(&client, query)));
             let by_socket = scope.spawn(|| load.ask(|query| client.send(1, query)));
             let reloaded = (|| -> Result<()> {
                 thread::sleep(Duration::from_millis(300));
@@ -363,7 +379,7 @@ pub fn many_zones_are_served() -> Result<Verdict> {
         let number = count / serial as usize;
         fs::write(folder.path().join(number.to_string()), text(serial, number))?;
         let started = Instant::now();
-        let reloaded = stage.command(&["zone", "reload", &apex(number)])?;
+        let reloaded = stage.command_by_socket(&["zone", "reload", &apex(number)])?;
         times.push(started.elapsed());
         ensure!(reloaded.status.success(), "{reloaded:?}");
         let said = stage.pair.client.enter(|| client.inject(0, &www(number)))??;
@@ -373,7 +389,7 @@ pub fn many_zones_are_served() -> Result<Verdict> {
     times.sort_unstable();
     tell("loading one again, the command included, ms", times[2].as_secs_f64() * 1e3);
     // Starting the command takes most of it; all zones would take seconds.
-    ensure!(times[2] < Duration::from_millis(300), "{times:?}");
+    ensure!(times[2] < Duration::from_millis(100), "{times:?}");
     Ok(Verdict::Passed)
 }
 

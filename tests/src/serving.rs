@@ -151,6 +151,13 @@ impl Stage {
         self.pair.server.output(&mut command, PATIENCE)
     }
 
+    /// As [`Stage::command`], but without reading the configuration, which may have many zones.
+    pub(super) fn command_by_socket(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = Command::new(&self.binary);
+        command.args(arguments).arg("--control").arg(self.folder.path().join("control.sock"));
+        self.pair.server.output(&mut command, PATIENCE)
+    }
+
     /// What dig prints about a transfer of the zone, asked for from this address of the client.
     fn transfer(&self, zone: &str, family: usize) -> Result<String> {
         let mut dig = Command::new("dig");

@@ -22,7 +22,7 @@ use super::records::{Read, Record, record, window};
 use super::relations;
 use crate::dnssec::any::HINFO_RDATA;
 use crate::dnssec::verify::verify as verify_zone;
-use crate::zone::name::{canonical_order, labels, write_name};
+use crate::zone::name::{canonical_order, write_name};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
 
 /// Names or entries that are looked at while the publisher waits: under a millisecond.
