@@ -7,7 +7,7 @@ use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_boot_ns};
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Scratch;
-use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window, bounds};
+use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::maps::{CHUNK_LEN, Chunk, Clock, Config, Manners};
 
 use crate::frame::pinned;
@@ -97,14 +97,6 @@ impl<const MADE: bool> Maps<MADE> {
 }
 
 impl<const MADE: bool> Store for Maps<MADE> {
-    const MAX_PIECES: usize = bounds::MAX_PIECES;
-    const MAX_TYPES: usize = bounds::MAX_TYPES;
-    const MAX_CHAIN: usize = bounds::MAX_CHAIN;
-    const MAX_ENCLOSER_STEPS: usize = bounds::MAX_ENCLOSER_STEPS;
-    const MAX_PARTS: usize = bounds::MAX_PARTS;
-    const MAX_FIXUPS: usize = bounds::MAX_FIXUPS;
-    const MAX_OWNERS: usize = bounds::MAX_OWNERS;
-    const MAX_OPTIONS: usize = bounds::MAX_OPTIONS;
     const SYNTHESIS: bool = MADE;
     const UNBOUNDED: bool = false;
 

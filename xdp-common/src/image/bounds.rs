@@ -1,6 +1,5 @@
-//! How much the programs in the kernel do for one answer: the values of [`Store`](super::Store)'s constants
-//! there. Small, so that the verifier's work is; what exceeds them is the daemon's. Who says what XDP would
-//! do takes them from here.
+//! How much the programs in the kernel do for one answer: what [`Store`](super::Store)'s constants are unless a
+//! host has others. Small, so that the verifier's work is; what exceeds them is the daemon's.
 
 /// Pieces of an answer: those of NXDOMAIN with NSEC3 are four, two more are a CNAME and its proof.
 pub const MAX_PIECES: usize = 6;

@@ -47,26 +47,27 @@ pub const MAX_SCAN: usize = 48;
 
 /// Where the image is: BPF maps in the kernel, memory on the host.
 ///
-/// The constants bound loops. The kernel's are small so that the verifier's work is; what exceeds
-/// them is [`Outcome::Broken`](crate::Outcome::Broken) there and the host's to answer.
+/// The constants bound loops. Unless said otherwise they are the kernel's ([`bounds`]), small so that the
+/// verifier's work is; what exceeds them is [`Outcome::Broken`](crate::Outcome::Broken) there and the host's
+/// to answer.
 pub trait Store {
     /// The most pieces in an answer.
-    const MAX_PIECES: usize;
+    const MAX_PIECES: usize = bounds::MAX_PIECES;
     /// The most types at a name, at most [`node::MAX_TYPES`].
-    const MAX_TYPES: usize;
+    const MAX_TYPES: usize = bounds::MAX_TYPES;
     /// The most CNAMEs that are followed.
-    const MAX_CHAIN: usize;
+    const MAX_CHAIN: usize = bounds::MAX_CHAIN;
     /// The most probes for the closest encloser of a name: seven halve 127 labels, and one more is for
     /// each name that stands between two apexes and belongs to no zone.
-    const MAX_ENCLOSER_STEPS: usize;
+    const MAX_ENCLOSER_STEPS: usize = bounds::MAX_ENCLOSER_STEPS;
     /// The most runs of [`piece::PART`] octets in a piece.
-    const MAX_PARTS: usize;
+    const MAX_PARTS: usize = bounds::MAX_PARTS;
     /// The most pointers to fix in a piece.
-    const MAX_FIXUPS: usize;
+    const MAX_FIXUPS: usize = bounds::MAX_FIXUPS;
     /// The most records in a piece whose owner names are not the question's.
-    const MAX_OWNERS: usize;
+    const MAX_OWNERS: usize = bounds::MAX_OWNERS;
     /// The most EDNS options of a query.
-    const MAX_OPTIONS: usize;
+    const MAX_OPTIONS: usize = bounds::MAX_OPTIONS;
     /// Whether a plan may have the piece in it that is made from a DNAME.
     const SYNTHESIS: bool;
     /// Whether there are no bounds but those of messages and plans. Where there are, circles of CNAMEs end

@@ -508,14 +508,6 @@ impl AsKernel<'_> {
 }
 
 impl Store for AsKernel<'_> {
-    const MAX_PIECES: usize = bounds::MAX_PIECES;
-    const MAX_TYPES: usize = bounds::MAX_TYPES;
-    const MAX_CHAIN: usize = bounds::MAX_CHAIN;
-    const MAX_ENCLOSER_STEPS: usize = bounds::MAX_ENCLOSER_STEPS;
-    const MAX_PARTS: usize = bounds::MAX_PARTS;
-    const MAX_FIXUPS: usize = bounds::MAX_FIXUPS;
-    const MAX_OWNERS: usize = bounds::MAX_OWNERS;
-    const MAX_OPTIONS: usize = bounds::MAX_OPTIONS;
     // Of the programs two expect a piece made from a DNAME: those that one can come to.
     const SYNTHESIS: bool = true;
     const UNBOUNDED: bool = false;
