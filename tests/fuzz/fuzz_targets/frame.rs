@@ -11,7 +11,7 @@ use tests::{dns::Message, frames::Frame, prog_test_run::served};
 use xdp_common::{
     Outcome, Scratch,
     dns::query,
-    engine::{compose, deny, exact, find, options, plan},
+    engine::{self, compose, options, plan},
     frame::{Frame as _, SliceFrame},
     image::Store as _,
     layers,
@@ -92,19 +92,7 @@ fn serve(compiled: &Compiled, frame: &mut SliceFrame<'_>) -> Result<(), Outcome>
         return Err(Outcome::BadChecksum);
     }
     scratch.plan.clear();
-    let first = if scratch.query.version != 0 {
-        options::bad_version(scratch)
-    } else {
-        let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
-        exact::first(scratch, found)
-    };
-    match deny::run(store, scratch, first) {
-        Err(Outcome::NotOurs) => {
-            let refusal = options::refuse(scratch);
-            deny::run(store, scratch, refusal)?
-        }
-        planned => planned?,
-    };
+    engine::plan_answer(store, &MANNERS, scratch)?;
     if options::are_due(scratch) {
         options::answer(store, scratch, &MANNERS, *NOW)?;
     }

@@ -65,7 +65,7 @@ fn answer<S: Store, F: Frame>(
 ) -> Result<Outcome, Outcome> {
     query::decode(frame, 0, len, store.seed(), scratch)?;
     scratch.plan.clear();
-    let outcome = plan(store, limits, scratch)?;
+    let outcome = plan_answer(store, limits.manners, scratch)?;
     scratch.plan.outcome = outcome.index() as u32;
     if options::are_due(scratch) {
         scratch.layers.source = limits.client;
@@ -87,10 +87,10 @@ fn answer<S: Store, F: Frame>(
     })
 }
 
-/// Plans what is said, without its options.
-fn plan<S: Store>(
+/// Plans what is said to a query that was read, without its options; all steps in one go, as the host does.
+pub fn plan_answer<S: Store>(
     store: &S,
-    limits: &Limits<'_>,
+    manners: &Manners,
     scratch: &mut Scratch,
 ) -> Result<Outcome, Outcome> {
     let first = if scratch.query.version != 0 {
@@ -100,7 +100,7 @@ fn plan<S: Store>(
         exact::first(scratch, found)
     };
     match deny::run(store, scratch, first) {
-        Err(Outcome::NotOurs) if limits.manners.refuse != 0 => {
+        Err(Outcome::NotOurs) if manners.refuse != 0 => {
             let refusal = options::refuse(scratch);
             deny::run(store, scratch, refusal)
         }
