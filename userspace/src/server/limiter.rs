@@ -97,6 +97,11 @@ impl Limiter {
         }
     }
 
+    /// Whether there is anything to decide.
+    pub fn is_on(&self) -> bool {
+        self.told.read().unwrap_or_else(PoisonError::into_inner).bits != 0
+    }
+
     /// Decides whether a query is taken on, before it is read.
     pub fn arrive(&self, client: IpAddr, now: Moment) -> Result<(), Outcome> {
         let view = self.view(now);

@@ -20,6 +20,7 @@ use super::options::{Cookie, cookie_for};
 use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
 use super::{Shared, now};
+use crate::compile::PAYLOAD;
 use crate::zone::Rtype;
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
@@ -28,9 +29,6 @@ const SOCKET_BUFFER: usize = 4 << 20;
 
 /// The largest datagram (RFC 768: a 16-bit length).
 const MAX_DATAGRAM: usize = 65535;
-
-/// The payload size that a slip announces, in octets (DNS flag day 2020).
-const PAYLOAD: u16 = 1232;
 
 /// How long a socket rests after the system failed to receive, so that a lasting failure does not
 /// take a whole core.
@@ -111,6 +109,9 @@ pub fn answer(
     let reply = respond(&served, stats, query, client, Transport::Udp, now(), response);
     if !matches!(reply, Reply::Response) {
         return false;
+    }
+    if !limiter.is_on() {
+        return true;
     }
     let Some(asked) = Query::read(query) else { return true };
     let options = asked.options;
