@@ -572,28 +572,30 @@ impl Daemon {
 
     /// Lets the sockets follow the zones that changed, and XDP with what options of responses say.
     fn refresh_served(&self, changes: &[(Name, Change)]) {
-        let config = lock(&self.config).clone();
-        let served = {
-            let mut plane = lock(&self.plane);
-            let zones = lock(&self.zones);
-            let said = manners(&config, &zones, &lock(&self.secrets));
-            plane.set_manners(&said);
+        self.refresh(|_, zones, plane, said| {
             let changed = changes.iter().filter_map(|(name, _)| zones.get_key_value(name));
             let changed = changed.map(|(name, state)| served_zone(name, state));
             self.shared.get().with(plane.engine(), changed, said)
-        };
-        self.shared.set(served);
+        });
     }
 
     /// Lets the sockets follow the configuration and all zones.
     fn refresh_all(&self) {
+        self.refresh(served);
+    }
+
+    /// Tells XDP what options of responses say, and the sockets that and what `serve` makes of it.
+    fn refresh(
+        &self,
+        serve: impl FnOnce(&Config, &BTreeMap<Name, ZoneState>, &dyn DataPlane, maps::Manners) -> Served,
+    ) {
         let config = lock(&self.config).clone();
         let served = {
             let mut plane = lock(&self.plane);
             let zones = lock(&self.zones);
             let said = manners(&config, &zones, &lock(&self.secrets));
             plane.set_manners(&said);
-            served(&config, &zones, &**plane, said)
+            serve(&config, &zones, &**plane, said)
         };
         self.shared.set(served);
     }
