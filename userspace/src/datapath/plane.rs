@@ -260,18 +260,17 @@ impl Plane {
         }
         // What was taken over goes on until zones are loaded.
         self.replace_programs(|attachment| attachment.adopted().is_none())?;
-        if old.is_some() {
+        if let Some(old) = &old {
             // The last packets are still on their way through the old programs.
             self.wait_for_readers();
             for ((hook, _), carried) in HOOKS.into_iter().zip(&mut self.carried) {
-                match old.as_ref().map(|old| old.counters(hook)) {
-                    Some(Ok(counters)) => load::add(carried, &counters),
-                    Some(Err(error)) => {
+                match old.counters(hook) {
+                    Ok(counters) => load::add(carried, &counters),
+                    Err(error) => {
                         tracing::warn!("the counters before the change are lost: {error}")
                     }
-                    None => {}
                 }
-                if let Some(Ok(verdicts)) = old.as_ref().map(|old| old.verdicts(hook)) {
+                if let Ok(verdicts) = old.verdicts(hook) {
                     self.carried_verdicts.add(&verdicts);
                 }
             }
