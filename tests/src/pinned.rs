@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    sync::atomic::Ordering::SeqCst,
     thread,
     time::Duration,
 };
@@ -149,13 +149,7 @@ pub fn a_crash_goes_unnoticed() -> Result<Verdict> {
     let zone = ("example.org", text.as_str(), "dnssec = \"presigned\"");
     let mut stage = Stage::with(&xdp(&pins.lines("")), "crash", &[zone])?;
     let client = Client::new(&stage.pair)?;
-    let load = Load {
-        queries: &queries,
-        expected: &expected,
-        served: AtomicUsize::new(0),
-        told: AtomicUsize::new(0),
-        over: AtomicBool::new(false),
-    };
+    let load = Load::new(&queries, &expected);
     let namespace = stage.pair.client.name().to_owned();
     // The kernel makes a pool of pages for each frame and has numbers for 65,534 in all namespaces, which
     // it takes back seconds later. Sockets ask without pause.

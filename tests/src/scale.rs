@@ -7,10 +7,7 @@ use std::{
     net::UdpSocket,
     path::Path,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
-    },
+    sync::{Arc, atomic::Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
@@ -206,13 +203,7 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
     tell("daemon's memory, MiB", memory_of(&stage.server.process)? >> 20);
     tell("cache status", json(&stage, &["cache", "status", "--json"])?);
     let client = Client::new(&stage.pair)?;
-    let load = Load {
-        queries: &queries,
-        expected: &expected,
-        served: AtomicUsize::new(0),
-        told: AtomicUsize::new(0),
-        over: AtomicBool::new(false),
-    };
+    let load = Load::new(&queries, &expected);
     let before = stage.sent_by_xdp()?;
     let asked = stage.pair.client.enter(|| -> Result<[u64; 2]> {
         thread::scope(|scope| {

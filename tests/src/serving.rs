@@ -652,13 +652,7 @@ pub fn reloads_go_unnoticed() -> Result<Verdict> {
     let text = String::from_utf8(files[0].clone())?;
     let stage = Stage::new("reload", &[("example.org", &text, "dnssec = \"presigned\"")])?;
     let client = Client::new(&stage.pair)?;
-    let load = Load {
-        queries: &queries,
-        expected: &expected,
-        served: AtomicUsize::new(0),
-        told: AtomicUsize::new(0),
-        over: AtomicBool::new(false),
-    };
+    let load = Load::new(&queries, &expected);
     let before = stage.sent_by_xdp()?;
     let asked = stage.pair.client.enter(|| -> Result<[u64; 3]> {
         thread::scope(|scope| {
@@ -716,7 +710,18 @@ pub struct Load<'a> {
     pub over: AtomicBool,
 }
 
-impl Load<'_> {
+impl<'a> Load<'a> {
+    /// Nothing was asked yet, and the first version is served.
+    pub fn new(queries: &'a [Vec<u8>], expected: &'a [Vec<Vec<u8>>]) -> Self {
+        Self {
+            queries,
+            expected,
+            served: AtomicUsize::new(0),
+            told: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+        }
+    }
+
     /// Asks one query after the other until it is over; says how many.
     pub fn ask(&self, mut exchange: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<u64> {
         let started = Instant::now();
