@@ -27,6 +27,7 @@ use crate::config::ratelimit::settings::{BadSetting, setting};
 use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
+use crate::datapath::clock::now_s;
 use crate::server::limits::{Block, Limits};
 use crate::zone::Name;
 pub use changes::{Changes, Target};
@@ -328,10 +329,4 @@ fn words(targets: &[Target]) -> Vec<String> {
 
 fn failure(bad: BadSetting) -> Failure {
     Failure { code: "ratelimit".into(), message: bad.message, hint: bad.hint }
-}
-
-/// Seconds since 1970.
-fn now_s() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
