@@ -12,7 +12,7 @@ use xdp_common::image::node::{self, flag};
 use xdp_common::image::zone::{self as zone_record, chain_at, denial};
 use xdp_common::image::{Address, MAX_SCAN, UNIT};
 
-use super::memory::Memory;
+use super::memory::{ENTRY_LEN, Memory};
 use super::names::{self, ExistingName};
 use super::piece::{OwnerName, PieceBuilder};
 use super::reuse::Older;
@@ -21,9 +21,6 @@ use super::{CompileError, node_hash};
 use crate::dnssec::any::preferred_type;
 use crate::dnssec::denial::{Hash, nsec3_hash, read_hash_owner};
 use crate::zone::{Name, Owner, Rrset, Rtype, Zone, name};
-
-/// Octets of an entry of a gap index.
-pub(super) const ENTRY_LEN: usize = 16;
 
 /// How many addresses of zone records are gathered before those that are the same are dropped.
 const GATHERED_RECORDS: usize = 1 << 16;

@@ -23,9 +23,9 @@ use xdp_common::image::{Address, UNIT, Window};
 
 use super::build::{Compiled, CompiledZone, compile, node_head};
 use super::inspect::verify::Listing;
-use super::memory::Memory;
+use super::memory::{self, Memory};
 use super::slab::{Extent, Slab};
-use super::{CompileError, Reader, node_hash, reuse, table};
+use super::{CompileError, Reader, node_hash, table};
 use crate::zone::{Name, Zone, name};
 
 /// Why a zone is not published. The version before stays.
@@ -535,7 +535,7 @@ impl Image {
     }
 
     fn window(&self, address: Address) -> Option<&Window> {
-        reuse::window(&*self.memory, address)
+        memory::window(&*self.memory, address)
     }
 
     fn node(&self, address: Address) -> Option<Node<'_>> {

@@ -1,7 +1,10 @@
 //! Where an image lies: a slab of records and a table of buckets, in the daemon's memory or in BPF maps
 //! that it shares with the kernel.
 
-use xdp_common::image::Bucket;
+use xdp_common::image::{Address, Bucket, Entry, UNIT, Window};
+
+/// Octets of an entry of a gap index.
+pub const ENTRY_LEN: usize = size_of::<Entry>();
 
 /// Memory for an image. It is written by one publisher while the engine reads elsewhere in it: the
 /// publisher writes only where no published record lies, and stores slots of the table as a whole.
@@ -45,4 +48,9 @@ pub trait Memory: Send + Sync {
     /// How many stores into the table were begun: the first word of the slab, where the programs see it,
     /// too. Whoever concludes from absence and finds it changed looks again.
     fn changes(&self) -> u64;
+}
+
+/// What the engine sees of a record: its window. `None` if it does not start inside the slab.
+pub fn window(memory: &dyn Memory, address: Address) -> Option<&Window> {
+    memory.read(address as usize * UNIT, size_of::<Window>())?.try_into().ok()
 }

@@ -15,7 +15,7 @@ use xdp_common::maps::{Manners, address_words};
 use xdp_common::scratch::MAX_QUERY;
 use xdp_common::{Outcome, Scratch};
 
-use super::{MAX_TCP_MESSAGE, Memory};
+use super::{MAX_TCP_MESSAGE, Memory, memory};
 
 /// The payload size that responses announce, in octets (DNS flag day 2020).
 pub const PAYLOAD: u16 = 1232;
@@ -199,7 +199,7 @@ impl Store for Reader {
     }
 
     fn record(&self, address: Address) -> Option<&Window> {
-        self.memory.read(address as usize * UNIT, size_of::<Window>())?.try_into().ok()
+        memory::window(&*self.memory, address)
     }
 
     fn entry(&self, address: Address) -> Option<&Entry> {

@@ -9,8 +9,8 @@ use xdp_common::image::node::{Node, flag};
 use xdp_common::image::zone::{self as zone_record, Chain, chain_at};
 use xdp_common::image::{Address, UNIT, Window};
 
-use super::build::{CompiledZone, ENTRY_LEN};
-use super::memory::Memory;
+use super::build::CompiledZone;
+use super::memory::{ENTRY_LEN, Memory, window};
 use crate::zone::canonical_order;
 
 /// The most records that a zone has: each is stored to at every change.
@@ -147,9 +147,4 @@ impl<'a> Older<'a> {
         let chain = self.zone().filter(|(zone, _)| zone.chain() != 0).and_then(|(_, chain)| chain);
         chain.map_or(0, Chain::directory)
     }
-}
-
-/// What can be read from an address on.
-pub fn window(memory: &dyn Memory, address: Address) -> Option<&Window> {
-    memory.read(address as usize * UNIT, size_of::<Window>())?.try_into().ok()
 }

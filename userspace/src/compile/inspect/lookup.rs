@@ -8,9 +8,10 @@ use xdp_common::image::node::flag;
 use xdp_common::image::piece::NEVER;
 use xdp_common::image::{Address, zone as zone_record};
 
-use super::super::{Memory, Reader, node_hash, table};
+use super::super::memory::{Memory, window};
+use super::super::{Reader, node_hash, table};
 use super::nodes::NodeRecord;
-use super::records::{Read, Record, window};
+use super::records::{Read, Record};
 use super::verify::shown;
 use crate::zone::{Name, Rtype, name};
 

@@ -3,8 +3,9 @@
 use xdp_common::image::node::{self, Node, at, flag};
 use xdp_common::image::{Address, UNIT};
 
-use super::super::{Memory, node_hash};
-use super::records::{record, window};
+use super::super::memory::{Memory, window};
+use super::super::node_hash;
+use super::records::record;
 use crate::zone::name;
 
 /// All flags that there are.

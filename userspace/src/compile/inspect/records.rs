@@ -10,7 +10,7 @@ use xdp_common::image::piece::{
 use xdp_common::image::{Address, UNIT, WINDOW, Window};
 use xdp_common::maps::CHUNK_LEN;
 
-use super::super::Memory;
+use super::super::memory::{Memory, window};
 use super::super::piece::names_in;
 use crate::zone::{Rtype, name};
 
@@ -82,11 +82,6 @@ pub fn record(memory: &dyn Memory, address: Address, len: usize) -> Option<&[u8]
         return None;
     }
     memory.read(start, len)
-}
-
-/// What the engine sees of a record: its window.
-pub fn window(memory: &dyn Memory, address: Address) -> Option<&Window> {
-    memory.read(address as usize * UNIT, size_of::<Window>())?.try_into().ok()
 }
 
 impl<'a> Read<'a> {

@@ -4,17 +4,15 @@
 
 use xdp_common::image::node::flag;
 use xdp_common::image::zone::denial;
-use xdp_common::image::{Address, Entry, UNIT};
+use xdp_common::image::{Address, UNIT};
 
+use super::super::memory::ENTRY_LEN;
 use super::nodes::NodeRecord;
 use super::records::{Read, record};
 use super::verify::{Survey, place_of};
 use crate::dnssec::denial::{Hash, nsec3_hash, read_hash_owner};
 use crate::zone::name::{self, canonical_order, is_at_or_below, wire_name_len};
 use crate::zone::{Rtype, name::MAX_NAME_LEN};
-
-/// Octets of an entry of an index.
-pub const ENTRY_LEN: usize = size_of::<Entry>();
 
 /// Octets of a place in the directory of the NSEC3 index.
 const START_LEN: usize = size_of::<u32>();

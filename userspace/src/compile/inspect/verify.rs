@@ -16,9 +16,10 @@ use xdp_common::image::node::flag;
 use xdp_common::image::zone::{self as zone_record, Chain, chain_at, denial};
 use xdp_common::image::{Address, TOMBSTONE, UNIT};
 
-use super::super::{Memory, Reader, table};
+use super::super::memory::{ENTRY_LEN, Memory, window};
+use super::super::{Reader, table};
 use super::nodes::NodeRecord;
-use super::records::{Read, Record, record, window};
+use super::records::{Read, Record, record};
 use super::relations;
 use crate::dnssec::any::HINFO_RDATA;
 use crate::dnssec::verify::verify as verify_zone;
@@ -234,7 +235,7 @@ impl<'a> Survey<'a> {
     pub fn entries(&self) -> Option<&'a [u8]> {
         let (at, chain) = self.chain()?;
         let at = at.checked_add((chain_at::ENTRIES / UNIT) as Address)?;
-        record(self.memory, at, (chain.count() as usize).checked_mul(relations::ENTRY_LEN)?)
+        record(self.memory, at, (chain.count() as usize).checked_mul(ENTRY_LEN)?)
     }
 
     /// Whether only some names of the zone are held.
