@@ -124,11 +124,15 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
     match step {
         Step::Done(outcome) => {
             // The name may have come since it was looked up, and the proof be of a version that has it.
-            if CONCLUDES && maps.changes() != Some(recall(&scratch.changes)) {
-                return Err(Outcome::Miss);
+            let finished = if CONCLUDES && maps.changes() != Some(recall(&scratch.changes)) {
+                Err(Outcome::Miss)
+            } else {
+                deny::finish::<Maps>(scratch, outcome)
+            };
+            match finished {
+                Ok(outcome) => scratch.plan.outcome = outcome.index() as u32,
+                Err(outcome) => return Err(passed_up(context, maps.config(), scratch, outcome)),
             }
-            let outcome = deny::finish::<Maps>(scratch, outcome)?;
-            scratch.plan.outcome = outcome.index() as u32;
             if options::are_due(scratch) {
                 context.tail_call::<{ maps::OPTIONS }>();
             } else {
