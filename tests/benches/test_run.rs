@@ -6,10 +6,16 @@
 use std::{
     env,
     net::{IpAddr, SocketAddr},
+    sync::Barrier,
+    thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, maps::ProgramArray, programs::ProgramFd};
+use nix::{
+    sched::{CpuSet, sched_setaffinity},
+    unistd::Pid,
+};
 use sealdns::{
     compile::{Asked, Image, PublishError, Reader},
     datapath::{
@@ -389,9 +395,57 @@ impl Rig {
             "rounds": ROUNDS,
             "shrink_ns": shrink.json(),
             "load_average": measure::load_average(),
+            "two_cores": self.two_cores(repeat)?,
             "waits": self.waits(),
             "cases": rows,
         }))
+    }
+
+    /// How much more two cores answer than one, under a flood from spoofed addresses.
+    fn two_cores(&mut self, repeat: u32) -> Result<Value> {
+        let mut rows = Vec::new();
+        for case in limited().iter().filter(|case| case.sources != 0 && case.program == "serve") {
+            let frame = frame(case)?;
+            self.limit(&case.limits)?;
+            self.ask(case, &frame)?;
+            self.check(case, &frame)?;
+            let mut gains = Vec::new();
+            for _ in 0..ROUNDS {
+                let mut net = [0.0; 2];
+                for (net, cores) in net.iter_mut().zip(1..) {
+                    *net = self.time_on(cores, case.program, repeat)?
+                        - self.time_on(cores, "finish", repeat)?;
+                }
+                let [one, two] = net;
+                gains.push(2.0 * one / two);
+            }
+            rows.push(json!({ "case": case.title, "gain": Figures(gains).json() }));
+        }
+        Ok(rows.into())
+    }
+
+    /// The time of a run on each of the first so many cores at once: their mean, in nanoseconds.
+    fn time_on(&mut self, cores: usize, program: &str, repeat: u32) -> Result<f64> {
+        self.set_measured(program)?;
+        let measure = &*xdp(&mut self.lab, "measure")?;
+        let start = Barrier::new(cores);
+        let times: Result<Vec<f64>> = thread::scope(|scope| {
+            let run = |core: usize| {
+                let start = &start;
+                scope.spawn(move || -> Result<f64> {
+                    let mut set = CpuSet::new();
+                    set.set(core)?;
+                    sched_setaffinity(Pid::from_raw(0), &set).context("pinning a thread")?;
+                    start.wait();
+                    let run = prog_test_run::run(measure, &[0; 64], repeat)?;
+                    Ok(run.duration.as_nanos() as f64)
+                })
+            };
+            let threads: Vec<_> = (0..cores).map(run).collect();
+            let ended = threads.into_iter().map(|thread| thread.join());
+            ended.map(|ended| ended.expect("a thread that panics has said why")).collect()
+        });
+        Ok(times?.iter().sum::<f64>() / cores as f64)
     }
 
     /// What a name costs that is in no cache: the wait for its bucket, then the wait for its record.
@@ -435,14 +489,19 @@ impl Rig {
         programs::tell(&mut self.lab, &[(control::TEMPLATES, 1)])
     }
 
-    /// Runs a program behind `measure`.
-    fn run_program(&mut self, program: &str, repeat: u32) -> Result<Run> {
+    /// Has `measure` call a program.
+    fn set_measured(&mut self, program: &str) -> Result<()> {
         let fd: ProgramFd = match program {
             "serve" => self.loaded.entry()?.fd()?.try_clone()?,
             name => xdp(&mut self.lab, name)?.fd()?.try_clone()?,
         };
         let map = self.lab.map_mut("MEASURED").context("no map MEASURED")?;
-        ProgramArray::try_from(map)?.set(0, &fd, 0)?;
+        Ok(ProgramArray::try_from(map)?.set(0, &fd, 0)?)
+    }
+
+    /// Runs a program behind `measure`.
+    fn run_program(&mut self, program: &str, repeat: u32) -> Result<Run> {
+        self.set_measured(program)?;
         // `measure` writes the frame; what comes in only has a length.
         prog_test_run::run(xdp(&mut self.lab, "measure")?, &[0; 64], repeat)
     }

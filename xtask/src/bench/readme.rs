@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::tables::{cost, grouped, lead, list, median, mixes, number, ratio, rows, waits};
+use super::tables::{
+    cost, grouped, lead, list, median, mixes, number, ratio, rows, two_cores, waits,
+};
 
 /// Where the picture lies, from the root of the repository.
 pub const PICTURE: &str = "docs/cost.svg";
@@ -144,6 +146,7 @@ fn run_figures(run: &Value) -> Result<String> {
         )?;
     }
     text.push('\n');
+    text.push_str(&wrapped(&two_cores(run)?));
     text.push_str(&wrapped(&waits(run)));
     Ok(text)
 }
