@@ -25,7 +25,7 @@ use xdp_common::{
     dns::HEADER_LEN,
     lab::control,
     limit::{
-        Class, Hit, Mode, Policy, Verdict,
+        Class, Hit, Mode, Policy, Verdict, amplified,
         policy::{Circumstances, Level},
     },
     maps::{self, Verdicts},
@@ -36,6 +36,8 @@ use crate::kernel::{Rig, framed, obstacle, question};
 /// A second rate so low that no test takes long enough for one more response.
 const SLOW: u32 = 1;
 const TXT: u16 = 16;
+/// Octets of Ethernet, IPv4 and UDP.
+const HEADERS_LEN: usize = 42;
 const A: u16 = 1;
 const MX: u16 = 15;
 const DNSKEY: u16 = 48;
@@ -211,7 +213,8 @@ pub fn each_class_has_its_rate_and_its_name() -> Result<Ended> {
     Ok(Ended::Passed)
 }
 
-/// What is charged is how much larger the response is than its query.
+/// What is charged is how much larger the response is than its query, to its class and to the totals of its netblock;
+/// and the worst response is known.
 pub fn large_answers_cost_what_they_amplify() -> Result<Ended> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
@@ -220,14 +223,26 @@ pub fn large_answers_cost_what_they_amplify() -> Result<Ended> {
         let mut limited = Limited::of(Policy { burst, amplification, slip: 0, ..five_each() })?;
         let frame = asked(CLIENT, WWW, A)?.encode()?;
         let (run, _) = limited.rig.run_counted(&frame)?;
-        let query = frame.len() - run.frame.len().min(42);
-        let response = run.frame.len() - 42;
+        let [query, response] = [&frame, &run.frame].map(|frame| frame.len() - HEADERS_LEN);
         ensure!(response > 2 * query, "{response} octets for {query} prove nothing");
         let outcomes = limited.ask_times(burst as usize, CLIENT, WWW, A)?;
         let answered = 1 + count(&outcomes, Outcome::Positive);
         let most =
             if amplification == 0 { burst as usize } else { burst as usize * query / response };
         ensure!(answered <= most && answered + 1 >= most, "{answered} of {most}: {outcomes:?}");
+        let now = limited.rig.now;
+        let worst = amplified::worst(&limited.rig.loaded.amplified()?, now).context("no worst")?;
+        let worst = [worst.query, worst.response].map(usize::from);
+        ensure!(worst == [query, response], "{worst:?} of {query}, {response}");
+
+        let totals = Policy { total: SLOW, total_burst: burst, amplification, ..policy() };
+        let mut limited = Limited::of(Policy { total_slip: 0, ..totals })?;
+        let outcomes = limited.ask_times(burst as usize + 1, CLIENT, WWW, A)?;
+        // One is asked for when the query comes, the rest is taken when it is known what is said.
+        let sixteenths = if amplification == 0 { 16 } else { (16 * response).div_ceil(query) };
+        let most = (burst as usize - 1) * 16 / sixteenths + 1;
+        let answered = count(&outcomes, Outcome::Positive);
+        ensure!(answered == most, "totals: {answered} of {most}: {outcomes:?}");
     }
     Ok(Ended::Passed)
 }

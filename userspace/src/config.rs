@@ -957,7 +957,7 @@ ipv6-levels = ["/128 x1", "/64 x2", "/56 x3", "/48 x4", "/32 x64"]
 # When there are more queries per second than this, all rates fall in proportion. 0: never.
 qps-scale = 0
 # What a response costs. "response": one. "amplification": its octets divided by the query's, so that
-# what is worth most to an attacker is limited first.
+# what is worth most to an attacker is limited first; totals too, as soon as it is known what is said.
 cost = "response"
 # Queries per second of one netblock (`ipv4-prefix`, `ipv6-prefix`) that XDP passes up to the daemon. A
 # client has no reason to ask the daemon more often than that over UDP. 0: no limit.

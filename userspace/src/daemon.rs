@@ -632,6 +632,7 @@ impl Daemon {
             Request::Stats => Ok(json!({
                 "xdp": lock(&self.plane).counters(),
                 "ratelimit": self.decisions(),
+                "worst-response": self.worst_response(),
                 "server": self.stats.snapshot(),
             })),
             Request::RateLimit { request } => self.rate_limit(request),

@@ -5,7 +5,7 @@
 //! | [`SLAB`] | array, mmapable | [`Chunk`] | daemon | XDP, daemon |
 //! | [`TABLE`] | array, mmapable | [`Bucket`](crate::image::Bucket) | daemon | XDP, daemon |
 //! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP |
-//! | [`CLOCK`] | per-CPU array, one entry | [`Clock`] | XDP, TCX | XDP, TCX |
+//! | [`CLOCK`] | per-CPU array, one entry | [`Clock`] | XDP, TCX | XDP, TCX, daemon |
 //! | [`MANNERS`] | array, mmapable, one entry | [`Manners`] | daemon | XDP, TCX |
 //! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
 //! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
@@ -26,6 +26,7 @@ use core::fmt;
 use core::net::IpAddr;
 
 use crate::cookie::{MAX_SECRETS, Secret};
+use crate::limit::amplified::{Amplified, SECONDS};
 use crate::limit::decide::Count;
 use crate::limit::policy::MAX_POLICIES;
 use crate::limit::{Class, Verdict};
@@ -36,7 +37,7 @@ pub const SLAB: &str = "SLAB";
 pub const TABLE: &str = "TABLE";
 /// Name of the map with the configuration.
 pub const CONFIG: &str = "CONFIG";
-/// Name of the map with what each CPU last read of the clock.
+/// Name of the map with what each CPU last read of the clock, and its worst responses.
 pub const CLOCK: &str = "CLOCK";
 /// Name of the map with what options of responses say.
 pub const MANNERS: &str = "MANNERS";
@@ -196,6 +197,10 @@ pub mod limits {
     pub const EXEMPT: u32 = 4;
     /// There are names that are blocked or have policies of their own.
     pub const NAMES: u32 = 8;
+    /// The default policy limits totals.
+    pub const TOTALS: u32 = 16;
+    /// Some policy weighs amplification.
+    pub const AMPLIFICATION: u32 = 32;
 }
 
 impl Config {
@@ -313,7 +318,7 @@ const _: () = assert!(size_of::<Manners>() == 16 * MAX_SECRETS + 16 + MAX_NSID);
 /// Counters there is room for by outcome, a power of two.
 pub const OUTCOMES: usize = 64;
 
-/// The boot clock as a CPU read it last.
+/// The boot clock as a CPU read it last, and the worst response that it sent in each second.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -321,7 +326,11 @@ pub struct Clock {
     pub at_ticks: u64,
     /// What it said, in seconds.
     pub boot_s: u64,
+    /// By the last bits of the second.
+    pub amplified: [Amplified; SECONDS],
 }
+
+const _: () = assert!(SECONDS.is_power_of_two() && size_of::<Clock>() == 16 + 8 * SECONDS);
 
 /// Counters of one CPU.
 #[repr(C, align(8))]

@@ -208,13 +208,12 @@ fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
     let class = forget(&mut scratch.slots[0], class as u64) as usize;
     let name = forget(&mut scratch.slots[1], name);
     let policy = recall(&listed.policy);
-    let weight = match limiter.rules(policy) {
-        Some(rules) if rules.amplification != 0 && !is_passed => {
-            let limit = scratch.query.payload_limit(maps.config().payload_limit as usize);
-            let response = plan::octets(&maps, scratch, limit);
-            decide::weight(rules, response, scratch.layers.message_len())
-        }
-        _ => WEIGHT_ONE,
+    let weight = if maps.config().limits & limits::AMPLIFICATION != 0 && !is_passed {
+        let limit = scratch.query.payload_limit(maps.config().payload_limit as usize);
+        let response = plan::octets(&maps, scratch, limit);
+        decide::weight(response, scratch.layers.message_len())
+    } else {
+        WEIGHT_ONE
     };
     let weight = forget(&mut scratch.slots[2], weight);
     let said = Said { class, name, weight, policy };
@@ -232,6 +231,7 @@ fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
         }
         Verdict::Drop => return Err(Unsent::Counted(Outcome::Limited)),
     }
+    decide::settle(&limiter, &client, &mut scratch.limit);
     depart_unlimited(context, scratch);
     Ok(())
 }
@@ -344,5 +344,6 @@ fn sent<H: Hook, const MADE: bool>(context: &H, maps: Option<Maps<MADE>>) -> Res
     layers::reply(&mut packet, scratch, total, sum).ok_or(Outcome::Torn)?;
     let outcome = scratch.plan.said();
     count::answer::<H>(outcome, scratch.layers.message_len(), total);
+    store::sent(maps.config(), scratch.layers.message_len(), total);
     Ok(())
 }

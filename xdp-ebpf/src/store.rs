@@ -8,6 +8,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Scratch;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
+use xdp_common::limit::amplified::{Amplified, SECONDS};
 use xdp_common::maps::{CHUNK_LEN, Chunk, Clock, Config, Manners};
 
 use crate::frame::pinned;
@@ -51,16 +52,32 @@ pub fn now_s(config: &Config) -> u32 {
     if config.booted_at_s == 0 {
         return 0;
     }
-    // SAFETY: as in `scratch`; the helpers take nothing.
-    let clock = unsafe {
-        let Some(clock) = CLOCK.get_ptr_mut(0).map(|clock| &mut *clock) else { return 0 };
+    let Some(clock) = clock() else { return 0 };
+    // SAFETY: the helpers only read clocks.
+    unsafe {
         let ticks = bpf_jiffies64();
         if ticks.wrapping_sub(clock.at_ticks) >= FRESH_TICKS {
-            *clock = Clock { at_ticks: ticks, boot_s: bpf_ktime_get_boot_ns() / NS_PER_S };
+            clock.at_ticks = ticks;
+            clock.boot_s = bpf_ktime_get_boot_ns() / NS_PER_S;
         }
-        clock
-    };
+    }
     (config.booted_at_s + clock.boot_s) as u32
+}
+
+/// Notes a response that is sent, by the clock as it was read before: octets of its query and of itself.
+#[inline(always)]
+pub fn sent(config: &Config, query: usize, response: usize) {
+    let Some(clock) = clock() else { return };
+    let second = (config.booted_at_s + clock.boot_s) as u32;
+    let place = &mut clock.amplified[second as usize & (SECONDS - 1)];
+    place.see(Amplified { second, query: query as u16, response: response as u16 });
+}
+
+/// This CPU's clock.
+#[inline(always)]
+fn clock() -> Option<&'static mut Clock> {
+    // SAFETY: as in `scratch`; no two references to it live at a time.
+    unsafe { CLOCK.get_ptr_mut(0).map(|clock| &mut *clock) }
 }
 
 /// How the server presents itself.

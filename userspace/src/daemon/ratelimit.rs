@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use serde_json::{Value, json};
 use toml::Table;
 use xdp_common::limit::Limited;
+use xdp_common::limit::amplified;
 use xdp_common::{Outcome, maps};
 
 use super::{Daemon, lock};
@@ -176,6 +177,21 @@ impl Daemon {
         }
     }
 
+    /// The response of the last minute, by XDP or by the sockets, that was largest for its query; `null` if there
+    /// was none.
+    pub(super) fn worst_response(&self) -> Value {
+        let of_xdp = lock(&self.plane).amplified();
+        let of_sockets = self.stats.amplified();
+        let worst = amplified::worst(of_xdp.iter().chain(&of_sockets), now_s() as u32);
+        worst.map_or(Value::Null, |worst| {
+            json!({
+                "query_octets": worst.query,
+                "response_octets": worst.response,
+                "at": worst.second,
+            })
+        })
+    }
+
     /// What was decided by name, by XDP and by the sockets.
     pub(super) fn decisions(&self) -> BTreeMap<String, u64> {
         let mut verdicts = lock(&self.plane).verdicts();
@@ -220,7 +236,8 @@ impl Daemon {
                 let limited = self.limited();
                 let mut top = report::top(&limits, &limited, now_s());
                 top["decisions"] = json!(self.decisions());
-                top["worst_amplification"] = json!(limits.minute.worst());
+                top["worst_second"] = json!(limits.minute.worst());
+                top["worst_response"] = self.worst_response();
                 Ok(top)
             }
             RateLimitAction::Explain { prefix } => {

@@ -18,6 +18,7 @@ use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
 use xdp_common::limit::Limited;
+use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
 
 use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus, Published};
@@ -99,6 +100,10 @@ impl DataPlane for FakePlane {
     fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()> {
         lock(&self.0).limits = Arc::clone(limits);
         Ok(())
+    }
+
+    fn amplified(&self) -> Vec<Amplified> {
+        Vec::new()
     }
 
     fn verdicts(&self) -> Verdicts {

@@ -12,7 +12,8 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use xdp_common::limit::Limited;
-use xdp_common::maps::{self, Verdicts};
+use xdp_common::limit::amplified::Amplified;
+use xdp_common::maps::{self, Clock, Verdicts};
 
 use super::memory::{ConfigMap, MannersMap, Mapping, Size, Value};
 use super::object::{NoObject, object};
@@ -196,6 +197,13 @@ impl Loaded {
             sums.add(cpu);
         }
         Ok(sums)
+    }
+
+    /// The worst responses of each CPU, second by second.
+    pub fn amplified(&self) -> Result<Vec<Amplified>, MapError> {
+        let map = self.ebpf.map(maps::CLOCK).ok_or(MapError::KeyNotFound)?;
+        let clocks = PerCpuArray::<_, Value<Clock>>::try_from(map)?.get(&0, 0)?;
+        Ok(clocks.iter().flat_map(|Value(clock)| clock.amplified).collect())
     }
 
     /// The netblocks that are, or were, limited.

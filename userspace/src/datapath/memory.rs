@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use xdp_common::image::{Bucket, Window};
 use xdp_common::limit::{Limited, ListEntry, NameEntry, Rules};
-use xdp_common::maps::{CHUNK_LEN, Config, Manners, Verdicts};
+use xdp_common::maps::{CHUNK_LEN, Clock, Config, Manners, Verdicts};
 
 use crate::compile::Memory;
 
@@ -252,7 +252,8 @@ macro_rules! pod {
         unsafe impl aya::Pod for Value<$value> {}
     )*};
 }
-pod!(Rules ListEntry NameEntry Limited Verdicts);
+pod!(Rules ListEntry NameEntry Limited Verdicts Clock);
+
 /// How the server presents itself, in the map [`xdp_common::maps::MANNERS`].
 #[derive(Debug)]
 pub struct MannersMap(Region);

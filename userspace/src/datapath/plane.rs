@@ -22,6 +22,7 @@ use anyhow::{Context, anyhow, bail};
 use ring::rand::SecureRandom;
 use xdp_common::Outcome;
 use xdp_common::image::Bucket;
+use xdp_common::limit::amplified::Amplified;
 use xdp_common::limit::policy::Circumstances;
 use xdp_common::limit::{Limited, Policy};
 use xdp_common::maps::{
@@ -642,6 +643,14 @@ impl DataPlane for Plane {
             }
         }
         told
+    }
+
+    fn amplified(&self) -> Vec<Amplified> {
+        let amplified = self.loaded.as_ref().map(Loaded::amplified).transpose();
+        amplified.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+            tracing::warn!("the worst responses cannot be read: {error}");
+            Vec::new()
+        })
     }
 
     fn verdicts(&self) -> Verdicts {

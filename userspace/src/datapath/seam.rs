@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use xdp_common::limit::Limited;
+use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
 use xdp_common::{Outcome, maps};
 
@@ -70,6 +71,9 @@ pub trait DataPlane: Send {
     /// between two packets, except long lists, which do so entry by entry. On an error what was said before
     /// stays.
     fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()>;
+
+    /// The worst responses that XDP and TCX sent in the seconds that are remembered, in no order.
+    fn amplified(&self) -> Vec<Amplified>;
 
     /// What the limiter decided in XDP and in TCX, summed up.
     fn verdicts(&self) -> Verdicts;

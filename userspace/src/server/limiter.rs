@@ -133,16 +133,18 @@ impl Limiter {
                 return Err(Outcome::Blocked);
             }
         }
-        let Some(rules) = view.told.rules.get(listed.policy as usize) else {
-            return Ok(Verdict::Answer);
-        };
         let said = Said {
             class: account.class as usize,
             name: account.name,
-            weight: weight(rules, response, query),
+            weight: weight(response, query),
             policy: listed.policy,
         };
-        let decide = |state: &mut State| decide::respond(&view, &who(client), &said, state);
+        let client = who(client);
+        let decide = |state: &mut State| {
+            let verdict = decide::respond(&view, &client, &said, state);
+            decide::settle(&view, &client, state);
+            verdict
+        };
         match STATE.with_borrow_mut(decide) {
             Verdict::Drop => Err(Outcome::Limited),
             verdict => Ok(verdict),
@@ -325,6 +327,19 @@ mod tests {
         // Ten times the query: one of them is all that ten responses may cost.
         assert_eq!(ask(&limiter, POSITIVE, at(0)), Ok(Verdict::Answer));
         assert_eq!(ask(&limiter, POSITIVE, at(0)), Err(Outcome::Limited));
+    }
+
+    #[test]
+    fn totals_are_charged_what_responses_amplify() {
+        let policy = Policy { rates: [0; Class::COUNT], total: 20, ..limits().policy };
+        for (amplification, answered) in [(0, 20), (1, 2)] {
+            let limiter = limiter(&Limits {
+                policy: Policy { amplification, ..policy },
+                ..Limits::default()
+            });
+            let answers = (0..30).filter(|_| ask(&limiter, POSITIVE, at(0)) == Ok(Verdict::Answer));
+            assert_eq!(answers.count(), answered);
+        }
     }
 
     #[test]

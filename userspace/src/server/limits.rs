@@ -80,8 +80,10 @@ impl Limits {
 
     /// What there is to look at: bits of [`limits`].
     pub fn bits(&self) -> u32 {
-        let policies = [&self.policy].into_iter().chain(self.overrides.values());
-        let is_limiting = policies.into_iter().any(|policy| policy.mode != Mode::Off as u32);
+        let policies = || [&self.policy].into_iter().chain(self.overrides.values());
+        let is_limiting = policies().any(|policy| policy.mode != Mode::Off as u32);
+        let has_totals = self.policy.mode != Mode::Off as u32 && self.policy.total != 0;
+        let weighs = policies().any(|policy| policy.amplification != 0);
         let has_names = !self.overrides.is_empty() || !self.block_names.is_empty();
         let mut bits = 0;
         for (bit, is_there) in [
@@ -89,6 +91,8 @@ impl Limits {
             (limits::BLOCK, !self.block.is_empty()),
             (limits::EXEMPT, !self.exempt.is_empty()),
             (limits::NAMES, has_names),
+            (limits::TOTALS, has_totals),
+            (limits::AMPLIFICATION, weighs),
         ] {
             bits |= if is_there { bit } else { 0 };
         }

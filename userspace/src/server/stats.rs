@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use xdp_common::Outcome;
+use xdp_common::limit::amplified::{Amplified, SECONDS};
 
 use super::message::Rcode;
 
@@ -34,6 +36,10 @@ pub struct Stats {
     pub transfers: AtomicU64,
     /// Transfers that ended early.
     pub transfers_failed: AtomicU64,
+    /// Octets of the queries over UDP that were answered, and of the responses.
+    udp_octets: [AtomicU64; 2],
+    /// The worst response of each second.
+    amplified: Mutex<Seconds>,
     /// UDP responses that the system did not take.
     pub udp_send_failed: AtomicU64,
     /// Open TCP connections.
@@ -46,6 +52,15 @@ pub struct Stats {
     pub tcp_idle: AtomicU64,
     /// TCP connections closed because the client did not take its response in time.
     pub tcp_slow: AtomicU64,
+}
+
+/// By the last bits of the second.
+struct Seconds([Amplified; SECONDS]);
+
+impl Default for Seconds {
+    fn default() -> Seconds {
+        Seconds([Amplified::default(); SECONDS])
+    }
 }
 
 /// Counters by [`Outcome::index`].
@@ -61,6 +76,22 @@ impl Stats {
     /// Counts what the engine said of a message.
     pub fn outcome(&self, transport: Transport, outcome: Outcome) {
         self.outcomes[transport as usize].0[outcome.index()].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a response over UDP that was sent in this second since 1970: octets of its query and of itself.
+    pub fn sent(&self, second: u32, query: usize, response: usize) {
+        for (sum, octets) in self.udp_octets.iter().zip([query, response]) {
+            sum.fetch_add(octets as u64, Relaxed);
+        }
+        let octets = |octets| u16::try_from(octets).unwrap_or(u16::MAX);
+        let seen = Amplified { second, query: octets(query), response: octets(response) };
+        let mut seconds = self.amplified.lock().unwrap_or_else(PoisonError::into_inner);
+        seconds.0[second as usize % SECONDS].see(seen);
+    }
+
+    /// The worst responses of the seconds that are remembered.
+    pub fn amplified(&self) -> [Amplified; SECONDS] {
+        self.amplified.lock().unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Messages over UDP, whatever became of them.
@@ -101,6 +132,8 @@ impl Stats {
             ("response.silent", &self.silent),
             ("transfer.sent", &self.transfers),
             ("transfer.failed", &self.transfers_failed),
+            ("udp.octets-in", &self.udp_octets[0]),
+            ("udp.octets-out", &self.udp_octets[1]),
             ("udp.send-failed", &self.udp_send_failed),
             ("tcp.connections", &self.tcp_connections),
             ("tcp.accepted", &self.tcp_accepted),

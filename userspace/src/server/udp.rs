@@ -85,8 +85,14 @@ pub async fn serve(
             }
         };
         let is_sent = answer(&shared, &stats, &message[..len], client, &mut response);
-        if is_sent && socket.send_to(&response, client).await.is_err() {
-            stats.udp_send_failed.fetch_add(1, Relaxed);
+        if !is_sent {
+            continue;
+        }
+        match socket.send_to(&response, client).await {
+            Ok(octets) => stats.sent(now(), len, octets),
+            Err(_) => {
+                stats.udp_send_failed.fetch_add(1, Relaxed);
+            }
         }
     }
 }

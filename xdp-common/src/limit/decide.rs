@@ -89,7 +89,7 @@ pub struct Said {
     pub class: usize,
     /// What of the name and the type is counted together.
     pub name: u64,
-    /// What it costs: [`weight`].
+    /// What it costs where amplification is weighed: [`weight`].
     pub weight: u64,
     /// The place of the policy.
     pub policy: u32,
@@ -112,6 +112,8 @@ pub struct State {
     pub slips: u32,
     /// Responses over a limit since the last one that was slipped or leaked, by the account's hash.
     turns: [u8; TURNS],
+    /// What a response costs that is sent, beyond the one that its query has: sixteenths, as [`Said::weight`].
+    owed: u64,
     /// The accounts of the query's netblocks.
     hashes: [u64; LEVELS],
     /// Places to launder values in.
@@ -121,7 +123,7 @@ pub struct State {
 impl State {
     /// Nothing is known.
     pub const fn new() -> State {
-        State { over: 0, slips: 0, turns: [0; TURNS], hashes: [0; LEVELS], slots: [0; 4] }
+        State { over: 0, slips: 0, turns: [0; TURNS], owed: 0, hashes: [0; LEVELS], slots: [0; 4] }
     }
 
     /// Whether it is the turn of a response over its limit, if every `every`-th has one; 0 for none.
@@ -148,10 +150,11 @@ mod purpose {
     pub(super) const PASSED_TOTAL: u64 = 0x616c_6c70_6173_0000;
 }
 
-/// What a response costs: one, or the more the larger it is than its query, both in octets of message.
+/// What a response costs where amplification is weighed: the more the larger it is than its query, both in octets
+/// of message; no less than one.
 #[inline(always)]
-pub fn weight(rules: &Rules, response: usize, query: usize) -> u64 {
-    if rules.amplification == 0 || response <= query || query == 0 {
+pub fn weight(response: usize, query: usize) -> u64 {
+    if response <= query || query == 0 {
         return WEIGHT_ONE;
     }
     (response as u64 * WEIGHT_ONE).div_ceil(query as u64)
@@ -176,22 +179,22 @@ pub fn arrive<L: Limiter>(
             return Err(Outcome::Blocked);
         }
     }
-    let Some(rules) = limiter.rules(0) else { return Ok(()) };
-    if rules.mode == Mode::Off as u32 {
+    if limiter.limits() & limits::TOTALS == 0 {
         return Ok(());
     }
+    let Some(rules) = limiter.rules(0) else { return Ok(()) };
     let family = client.family & 1;
     let mut level = 0;
     while level < LEVELS {
         let total = &rules.totals[family][level];
-        let netblock = masked(client.source, total.mask);
-        let hash = key(limiter.seed(), netblock, purpose::TOTAL + level as u64);
-        state.hashes[level] = hash;
-        // All buckets are waited for at once: a compare-and-exchange waits for its own before the next is read.
-        if total.rate.interval != 0
-            && let Some(bucket) = limiter.bucket(hash)
-        {
-            limiter.load(bucket, 0);
+        if total.rate.interval != 0 {
+            let netblock = masked(client.source, total.mask);
+            let hash = key(limiter.seed(), netblock, purpose::TOTAL + level as u64);
+            state.hashes[level] = hash;
+            // All buckets are waited for at once: a compare-and-exchange waits for its own before the next is read.
+            if let Some(bucket) = limiter.bucket(hash) {
+                limiter.load(bucket, 0);
+            }
         }
         level += 1;
     }
@@ -248,6 +251,7 @@ pub fn respond<L: Limiter>(
 ) -> Verdict {
     let Some(rules) = limiter.rules(said.policy) else { return Verdict::Answer };
     let class = if said.class <= PASSED { said.class } else { PASSED };
+    state.owed = 0;
     let over = recall(&state.over);
     if over != 0 {
         let slips = recall(&state.slips) != 0 && class != PASSED;
@@ -266,7 +270,8 @@ pub fn respond<L: Limiter>(
     let window = rules.window as u64 * (class != PASSED) as u64;
     let now = limiter.now();
     let mut hit = class as u32;
-    let mut ahead = take(limiter, hash, rate, said.weight, window, now, state);
+    let weight = if rules.amplification != 0 { said.weight } else { WEIGHT_ONE };
+    let mut ahead = take(limiter, hash, rate, weight, window, now, state);
     let mut tolerance = rate.tolerance as u64;
     if class == PASSED && ahead <= tolerance {
         let all = key(limiter.seed(), [0; 2], purpose::PASSED_TOTAL);
@@ -296,7 +301,30 @@ pub fn respond<L: Limiter>(
         let now_s = limiter.now_s();
         limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now_s });
     }
+    if matches!(verdict, Verdict::Answer | Verdict::Leak) {
+        state.owed = said.weight.saturating_sub(WEIGHT_ONE);
+    }
     if rules.mode == Mode::On as u32 { verdict } else { Verdict::Answer }
+}
+
+/// Called after [`respond`]: takes from the totals what the response costs beyond the one that was taken when its
+/// query came. It was not known then, and is not asked for now: who is over for it is so from the next query on.
+#[inline(always)]
+pub fn settle<L: Limiter>(limiter: &L, client: &Client, state: &mut State) {
+    const BOTH: u32 = limits::TOTALS | limits::AMPLIFICATION;
+    let weight = recall(&state.owed);
+    if limiter.limits() & BOTH != BOTH || weight == 0 {
+        return;
+    }
+    let Some(rules) = limiter.rules(0).filter(|rules| rules.amplification != 0) else { return };
+    let now = limiter.now();
+    let mut level = 0;
+    while level < LEVELS {
+        let total = &rules.totals[client.family & 1][level];
+        let rate = Rate { tolerance: u32::MAX, ..total.rate };
+        take(limiter, state.hashes[level], rate, weight, 0, now, state);
+        level += 1;
+    }
 }
 
 /// [`charge`], with what it returns sent through memory; nothing where there is no limit.

@@ -9,6 +9,7 @@
 //! | say what of a response is counted together | [`account`] |
 //! | decide | [`decide`] |
 //! | count responses in fixed memory | [`table`] |
+//! | note which response was largest for its query | [`amplified`] |
 //!
 //! Every response is counted twice, as BIND does. When its query comes it counts for its *netblock*, at
 //! several prefix lengths at once (as Knot does): that bounds all that is sent there, and what is over is
@@ -17,6 +18,7 @@
 //! names share one account. What is passed up to the daemon has accounts of its own.
 
 pub mod account;
+pub mod amplified;
 pub mod decide;
 pub mod list;
 pub mod netblock;

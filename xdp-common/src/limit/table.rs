@@ -10,7 +10,9 @@
 //! Of one key, in any time `t`, with `n` CPUs: responses allowed `<= r * (t + tick) + max(burst, 1 + r * tick) + n -
 //! 1`, where a tick is what the clock moves by (a jiffy in the kernel, nothing on the host). If responses are
 //! weighted, read weights for responses. In octets it is that times the payload limit, or, if responses cost as
-//! much as they are larger than their queries, that times the octets of the largest query.
+//! much as they are larger than their queries, that times the octets of the largest query. Totals are asked for one
+//! when the query comes and charged the rest when the response is known: with weights they may be exceeded by what one
+//! response weighs for each CPU, and by those that lose a race for the account [`ATTEMPTS`] times.
 //!
 //! It holds whatever else is in the table. A bucket is a cache line of eight accounts. A key that is not there
 //! takes over the account that will be paid back first, *with what is still to be paid* (Metwally's

@@ -86,10 +86,17 @@ pub fn top(data: &Value) -> String {
         _ if shown.is_empty() => "no netblock is limited\n".into(),
         _ => shown,
     };
-    let worst = data["worst_amplification"].as_f64().unwrap_or_default();
+    let second = data["worst_second"].as_f64().unwrap_or_default();
     text.push_str(&format!(
-        "worst second of the last minute: {worst:.1} octets sent for each received\n"
+        "worst second of the last minute: {second:.1} octets sent for each received\n"
     ));
+    let octets = |what: &str| data["worst_response"][what].as_f64();
+    if let (Some(query), Some(response)) = (octets("query_octets"), octets("response_octets")) {
+        let times = response / query;
+        text.push_str(&format!(
+            "worst response: {response} octets to a query of {query}, {times:.1} times as many\n"
+        ));
+    }
     text
 }
 

@@ -115,10 +115,12 @@ impl Limits {
         let said = Said {
             class: counted.class.index(),
             name: counted.name,
-            weight: decide::weight(&accounts.rules, counted.octets, counted.query_octets),
+            weight: decide::weight(counted.octets, counted.query_octets),
             policy: 0,
         };
-        decide::respond(accounts, &client, &said, &mut self.state)
+        let verdict = decide::respond(accounts, &client, &said, &mut self.state);
+        decide::settle(accounts, &client, &mut self.state);
+        verdict
     }
 
     /// Makes the rates follow the queries per second, once a second.
@@ -164,7 +166,8 @@ impl Table for Accounts {
 
 impl Limiter for Accounts {
     fn limits(&self) -> u32 {
-        limits::RATES | if self.exempt.is_empty() { 0 } else { limits::EXEMPT }
+        let always = limits::RATES | limits::TOTALS | limits::AMPLIFICATION;
+        always | if self.exempt.is_empty() { 0 } else { limits::EXEMPT }
     }
 
     fn seed(&self) -> u64 {
