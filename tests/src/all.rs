@@ -82,6 +82,7 @@ const TESTS: &[Test] = tests![
     probe::each_device_gets_its_path,
     probe::what_comes_is_looked_at,
     ratelimit::commands_take_effect_at_once,
+    ratelimit::options_do_over_the_wire_what_binds_do,
     ratelimit::a_restart_keeps_what_was_saved,
     ratelimit::a_victim_receives_less_than_the_attacker_sends,
     scale::an_update_goes_unnoticed,

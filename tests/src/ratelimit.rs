@@ -51,9 +51,14 @@ const PER_SECOND: u32 = 400;
 
 /// Sends a query so many times, evenly, and counts what comes back.
 fn flood(stage: &Stage, query: &[u8], count: u32) -> Result<Got> {
+    flood_from(stage, client(0)?, query, count)
+}
+
+/// The same from an address that the client has.
+fn flood_from(stage: &Stage, client: IpAddr, query: &[u8], count: u32) -> Result<Got> {
     stage.pair.client.enter(|| -> Result<Got> {
-        let socket = UdpSocket::bind(SocketAddr::new(client(0)?, 0))?;
-        socket.connect(server(0)?)?;
+        let socket = UdpSocket::bind(SocketAddr::new(client, 0))?;
+        socket.connect(server(usize::from(client.is_ipv6()))?)?;
         socket.set_read_timeout(Some(REST))?;
         let mut got = Got::default();
         let start = Instant::now();
@@ -210,6 +215,130 @@ pub fn commands_take_effect_at_once() -> Result<Verdict> {
     ensure!(dry.whole == all, "dry-run: {dry:?}");
     let counted = over(&row(&stage, "positive")?).saturating_sub(before);
     ensure!(counted > COUNT as u64 * 8 / 10, "dry-run counted {counted}");
+    Ok(Verdict::Passed)
+}
+
+/// A row of the table of behaviours: options in BIND's words (ours where it has none), what is asked for, and what
+/// then becomes of [`ASKED`] queries in [`ASKED`] / [`PER_SECOND`] seconds.
+struct Row {
+    options: &'static str,
+    name: &'static str,
+    rtype: u16,
+    /// Whole responses, at least and at most.
+    whole: (usize, usize),
+    /// Of the rest every so many-th is slipped; 0 for none.
+    slip: usize,
+}
+
+/// Queries of a row: 200 ms of them.
+const ASKED: u32 = 80;
+
+/// What a burst of five and twenty a second allow in that time, and what a window of 15 s does of it; all.
+const LIMITED: (usize, usize) = (5, 12);
+const BURST: (usize, usize) = (5, 6);
+const ALL: (usize, usize) = (ASKED as usize, ASKED as usize);
+
+/// No limit but those of a row; and where it has one for a class, it is five at once and twenty a second.
+const NONE: &str = "mode=on responses-per-second=0 positive-rate=rate nodata-per-second=rate \
+                    nxdomains-per-second=rate referrals-per-second=rate errors-per-second=rate dnskey-rate=rate \
+                    any-rate=rate burst=5 window=0s slip=2 leak=2 total-rate=0 total-burst=0 total-slip=0 \
+                    ipv4-prefix-length=24 ipv6-prefix-length=56 qps-scale=0 cost=response miss-rate=0 \
+                    miss-total-rate=0";
+
+/// Each of BIND's options does over the wire what its manual says (Reference Manual, "Response Rate Limiting"), for
+/// each class and family.
+pub fn options_do_over_the_wire_what_binds_do() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    const WWW: &str = "www.example.org";
+    const NAME: &str = "no-such-name.example.org";
+    const CUT: &str = "x.partner.example.org";
+    const NS: u16 = 2;
+    const MX: u16 = 15;
+    const DNSKEY: u16 = 48;
+    const ANY: u16 = 255;
+    let row = |options, name, rtype, whole, slip| Row { options, name, rtype, whole, slip };
+    let rows = [
+        // One rate for all classes, and each way to slip.
+        row("responses-per-second=20 slip=0", WWW, A, LIMITED, 0),
+        row("responses-per-second=20 slip=1", WWW, A, LIMITED, 1),
+        row("responses-per-second=20 slip=2", WWW, A, LIMITED, 2),
+        row("responses-per-second=20 slip=3", WWW, A, LIMITED, 3),
+        row("responses-per-second=20 slip=10", WWW, A, LIMITED, 10),
+        // Each class by itself, and that it is no other's.
+        row("positive-rate=20", WWW, A, LIMITED, 2),
+        row("positive-rate=20", WWW, MX, ALL, 0),
+        row("nodata-per-second=20", WWW, MX, LIMITED, 2),
+        row("nodata-per-second=20", WWW, A, ALL, 0),
+        row("nxdomains-per-second=20", NAME, A, LIMITED, 2),
+        row("nxdomains-per-second=20", WWW, MX, ALL, 0),
+        row("referrals-per-second=20", CUT, A, LIMITED, 2),
+        row("referrals-per-second=20", NAME, A, ALL, 0),
+        row("dnskey-rate=20", "example.org", DNSKEY, LIMITED, 2),
+        row("dnskey-rate=20", "example.org", NS, ALL, 0),
+        row("any-rate=20", WWW, ANY, LIMITED, 2),
+        row("any-rate=20", NAME, ANY, ALL, 0),
+        // A class's own rate counts before that of all; 0 is no limit.
+        row("responses-per-second=20 nxdomains-per-second=0", NAME, A, ALL, 0),
+        row("responses-per-second=0 nxdomains-per-second=20 slip=1", NAME, A, LIMITED, 1),
+        // Errors have no shorter form: some are sent whole.
+        row("errors-per-second=20 leak=0", "www.example.net", A, LIMITED, 0),
+        row("errors-per-second=20 leak=3", "www.example.net", A, (27, 36), 0),
+        row("errors-per-second=20", WWW, A, ALL, 0),
+        // Who keeps asking stays in debt.
+        row("responses-per-second=20 window=15", "mail.example.org", A, BURST, 2),
+        // All responses together: not slipped, as in BIND.
+        row("rate-limit=20 instant-limit=5", "sip.example.org", A, LIMITED, 0),
+        row("rate-limit=20 instant-limit=5 total-slip=2", "sip.example.org", A, LIMITED, 2),
+        // Only counted.
+        row("log-only=yes responses-per-second=20", WWW, A, ALL, 0),
+    ];
+    let (stage, _injector) = stage("rateopts")?;
+    for Row { options, name, rtype, whole, slip } in rows {
+        ratelimit(&stage, &format!("set {NONE}"))?;
+        ratelimit(&stage, &format!("set {options}"))?;
+        for family in 0..2 {
+            let query = query(name, rtype, WITH_DNSSEC);
+            let got = flood_from(&stage, client(family)?, &query, ASKED)?;
+            let what = || format!("{options}, {name} {rtype}, family {family}: {got:?}");
+            ensure!((whole.0..=whole.1).contains(&got.whole), "{}", what());
+            let slipped = (ASKED as usize - got.whole).checked_div(slip).unwrap_or(0);
+            ensure!(got.slipped.abs_diff(slipped) <= usize::from(slip > 1), "{}", what());
+            ensure!(got.largest_slip <= query.len(), "{}", what());
+        }
+    }
+
+    // Netblocks: two addresses of one /24 or /64 share it, or each has its own.
+    let beside = ["198.51.100.77", "2001:db8::77"];
+    for (address, len) in beside.into_iter().zip([24, 64]) {
+        stage.pair.client.ip(&format!("addr add {address}/{len} dev client nodad"))?;
+    }
+    for (options, whole) in [
+        ("ipv4-prefix-length=24 ipv6-prefix-length=56", (0, 7)),
+        ("ipv4-prefix-length=32 ipv6-prefix-length=128", LIMITED),
+    ] {
+        ratelimit(&stage, &format!("set {NONE} responses-per-second=20 {options}"))?;
+        for (family, beside) in beside.into_iter().enumerate() {
+            let query = query("host.example.org", A, WITH_DNSSEC);
+            // In debt for half a second, so that the address beside comes in time.
+            ratelimit(&stage, "set window=1")?;
+            let first = flood_from(&stage, client(family)?, &query, ASKED)?;
+            ensure!((BURST.0..=BURST.1).contains(&first.whole), "{options}, {family}: {first:?}");
+            ratelimit(&stage, "set window=0")?;
+            let other = flood_from(&stage, beside.parse()?, &query, ASKED)?;
+            ensure!((whole.0..=whole.1).contains(&other.whole), "{options}, {family}: {other:?}");
+        }
+    }
+
+    // All rates fall when there are more queries than `qps-scale`: 400 a second are ten times as many.
+    const MANY: u32 = 3 * PER_SECOND;
+    let www = query(WWW, A, WITH_DNSSEC);
+    ratelimit(&stage, &format!("set {NONE} responses-per-second=200 burst=1"))?;
+    let unscaled = flood(&stage, &www, MANY)?;
+    ratelimit(&stage, "set qps-scale=40")?;
+    let scaled = flood(&stage, &www, MANY)?;
+    ensure!(unscaled.whole > 500 && scaled.whole < 400, "{unscaled:?}, scaled {scaled:?}");
     Ok(Verdict::Passed)
 }
 
