@@ -1,12 +1,14 @@
 //! Who asks: a program in the kernel that writes queries onto pages of their own and puts them on the
-//! wire, as a network card would, and one at the same end that counts the replies.
+//! wire, as a network card would, or a socket; and a program at the same end that counts the replies.
 
 use std::{
+    hint,
+    net::UdpSocket,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -16,9 +18,12 @@ use aya::{
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, xdp::XdpMode},
 };
 use tests::measure::programs::{self, xdp};
-use xdp_common::lab::{BURST, Template, control, counter, template};
+use xdp_common::lab::{BURST, control, counter, digits, template};
 
-use super::wire::Wire;
+use super::{
+    mixes::{Message, Mix},
+    wire::Wire,
+};
 
 /// Frames of the call that finds out how many there are in a second: some milliseconds.
 const FEW: u32 = 1 << 14;
@@ -35,6 +40,10 @@ pub struct Generator {
     ebpf: Ebpf,
     index: u32,
     templates: u64,
+    /// What is sent through a socket, if that is how it is asked.
+    messages: Vec<Message>,
+    /// How many were sent so.
+    sent: u64,
     /// Octets of the first query: frames start with this length.
     frame_len: usize,
     /// From one burst to the next, in nanoseconds; 0 for as fast as it goes.
@@ -56,6 +65,8 @@ impl Generator {
                 ebpf,
                 index,
                 templates: 0,
+                messages: Vec::new(),
+                sent: 0,
                 frame_len: 0,
                 interval: 0,
                 frame_ns: 0.0,
@@ -66,11 +77,13 @@ impl Generator {
     }
 
     /// Says what to ask from now on.
-    pub fn ask(&mut self, templates: &[Template]) -> Result<()> {
+    pub fn ask(&mut self, mix: &Mix, wire: &Wire) -> Result<()> {
+        self.messages = if mix.by_socket { mix.messages() } else { Vec::new() };
+        let templates = mix.templates(wire)?;
         let first = templates.first().context("nothing to ask")?;
         self.frame_len = first[template::LEN] as usize;
         self.templates = templates.len() as u64;
-        programs::ask(&mut self.ebpf, templates)
+        programs::ask(&mut self.ebpf, &templates)
     }
 
     /// Says how many queries a second to ask from now on, or as many as it can, and finds out how many
@@ -78,6 +91,9 @@ impl Generator {
     /// client's namespace, here and in [`Generator::run`].
     pub fn pace(&mut self, rate: Option<f64>) -> Result<()> {
         self.interval = rate.map_or(0, |rate| (BURST as f64 * 1e9 / rate) as u64);
+        if !self.messages.is_empty() {
+            return Ok(());
+        }
         self.frame_ns = self.frames(FEW)?.as_nanos() as f64;
         Ok(())
     }
@@ -86,6 +102,9 @@ impl Generator {
     /// last. All in one call: after each, the kernel waits tens of milliseconds until it is sure that
     /// nobody uses its pages.
     pub fn run(&mut self, duration: Duration) -> Result<Duration> {
+        if !self.messages.is_empty() {
+            return self.send(duration);
+        }
         let frames = (duration.as_nanos() as f64 / self.frame_ns.max(1.0)).clamp(1.0, MOST) as u32;
         self.frames(frames)?;
         let counters = self.counters()?;
@@ -93,6 +112,40 @@ impl Generator {
         // What the kernel says leaves out who took the core meanwhile, to receive.
         self.frame_ns = self.frame_ns.max(taken.as_nanos() as f64 / f64::from(frames));
         Ok(taken)
+    }
+
+    /// Sends through a socket for so long, and returns how long it took.
+    fn send(&mut self, duration: Duration) -> Result<Duration> {
+        let socket = UdpSocket::bind(Wire::client_address()?)?;
+        socket.connect(Wire::server_address()?)?;
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let (start, mut bursts) = (Instant::now(), 0);
+        while start.elapsed() < duration {
+            if self.interrupted.load(Ordering::Relaxed) {
+                bail!("interrupted; all is cleaned up");
+            }
+            let due = Duration::from_nanos(self.interval * bursts);
+            while start.elapsed() < due {
+                hint::spin_loop();
+            }
+            for _ in 0..BURST {
+                // xorshift (Marsaglia 2003).
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let place = random as usize % self.messages.len();
+                let Message { octets, names } = &mut self.messages[place];
+                if let Some(names) = names {
+                    let number = (random >> 32) as u32 % names.count;
+                    octets[names.digits_at..][..8].copy_from_slice(&digits(number).to_le_bytes());
+                }
+                // What does not fit on the wire is lost without an error.
+                socket.send(octets)?;
+                self.sent += 1;
+            }
+            bursts += 1;
+        }
+        Ok(start.elapsed())
     }
 
     /// Runs the program on so many frames; says how long one took.
@@ -137,6 +190,7 @@ impl Generator {
                 *sum += word;
             }
         }
+        sum[counter::SENT] += self.sent;
         Ok(sum)
     }
 }

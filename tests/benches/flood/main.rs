@@ -28,6 +28,7 @@ use tests::{
     measure::{self, zones},
     net,
 };
+use xdp_common::lab::counter;
 
 use generator::Generator;
 use mixes::Mix;
@@ -136,12 +137,16 @@ impl Stage<'_> {
         let mut serving = target.start(self.wire, directory, self.zones)?;
         let mut trials = Vec::new();
         for mix in mixes {
-            generator.ask(&mix.templates(self.wire)?)?;
+            generator.ask(mix, self.wire)?;
             let rcode = (target != Target::Reflector).then_some(mix.rcode);
             self.wait(&mut serving, generator, rcode)?;
             // Threads that are there now: knotd has pinned its own to the first processor.
             self.wire.pin()?;
-            trials.push(trial::run(self.wire, generator, duration)?);
+            let before = (serving.by_tcx()?, generator.counters()?[counter::REPLIES]);
+            let mut trial = trial::run(self.wire, generator, duration)?;
+            let after = (serving.by_tcx()?, generator.counters()?[counter::REPLIES]);
+            trial.by_tcx = (after.0 - before.0) as f64 / (after.1 - before.1) as f64;
+            trials.push(trial);
         }
         serving.stop(self.wire)?;
         Ok(trials)

@@ -22,9 +22,17 @@ pub const LARGE: &[&str] = &["large", "example"];
 /// What resolvers ask with: the payload size of the DNS flag day 2020, DO set.
 const EDNS: Edns = Edns { payload: 1232, dnssec_ok: true };
 
+/// A query to be sent through a socket.
+pub struct Message {
+    pub octets: Vec<u8>,
+    pub names: Option<Names>,
+}
+
 /// Questions of one kind.
 pub struct Mix {
     pub title: &'static str,
+    /// They are sent through a socket: on veth, XDP has no room for the answers to such packets.
+    pub by_socket: bool,
     /// Response codes that answers have; all of them.
     pub rcode: usize,
     questions: Vec<(Query, Option<Names>)>,
@@ -47,6 +55,14 @@ impl Mix {
         let templates = self.questions.iter();
         templates.map(|(query, names)| template_of(&frame(query)?, *names)).collect()
     }
+
+    /// The questions as messages.
+    pub fn messages(&self) -> Vec<Message> {
+        let messages = self.questions.iter();
+        messages
+            .map(|(query, names)| Message { octets: query.message(0x1234), names: *names })
+            .collect()
+    }
 }
 
 /// All mixes; `names` is how many hosts the large zone has.
@@ -59,18 +75,20 @@ pub fn all(names: u32) -> Vec<Mix> {
     let hot = query(&host(7), SMALL);
     let uniform = query(&host(0), LARGE);
     // Names behind hosts all over the zone, each asked once in four thousand million.
-    let absent = (0..MAX_TEMPLATES).map(|number| {
-        let host = host(number * SMALL_NAMES / MAX_TEMPLATES);
-        let names = Names { digits_at: HEADER_LEN + 1 + host.len(), count: u32::MAX };
-        (query(&format!("{host}00000000"), SMALL), Some(names))
-    });
+    let absent = || {
+        let questions = (0..MAX_TEMPLATES).map(|number| {
+            let host = host(number * SMALL_NAMES / MAX_TEMPLATES);
+            let names = Names { digits_at: HEADER_LEN + 1 + host.len(), count: u32::MAX };
+            (query(&format!("{host}00000000"), SMALL), Some(names))
+        });
+        questions.collect()
+    };
+    let uniform = vec![(uniform, Some(Names { digits_at: DIGITS_AT, count: names }))];
+    let mix = |title, rcode, questions| Mix { title, by_socket: false, rcode, questions };
     vec![
-        Mix { title: "hot positive", rcode: 0, questions: vec![(hot, None)] },
-        Mix {
-            title: "positive, uniform",
-            rcode: 0,
-            questions: vec![(uniform, Some(Names { digits_at: DIGITS_AT, count: names }))],
-        },
-        Mix { title: "NXDOMAIN", rcode: 3, questions: absent.collect() },
+        mix("hot positive", 0, vec![(hot, None)]),
+        mix("positive, uniform", 0, uniform),
+        mix("NXDOMAIN", 3, absent()),
+        Mix { by_socket: true, ..mix("NXDOMAIN, from sockets", 3, absent()) },
     ]
 }

@@ -96,6 +96,7 @@ impl Row {
             "with_answers": self.flood(|reading| reading.part(counter::WITH_ANSWERS)),
             "truncated": self.flood(|reading| reading.part(counter::TRUNCATED)),
             "by_xdp": self.flood(|reading| reading.by_xdp),
+            "by_tcx": self.figures(|trial| trial.by_tcx).median(),
         })
     }
 }

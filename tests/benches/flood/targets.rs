@@ -4,17 +4,25 @@ use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use aya::{Ebpf, programs::xdp::XdpMode};
 use tests::{
     measure::programs::{self, xdp},
-    net::{self, Process},
+    net::{self, Process, output_within},
     servers,
 };
 
+use serde_json::Value;
+use xdp_common::{Outcome, maps::TCX_PREFIX};
+
 use super::{schedule, wire::Wire};
+
+/// How long `sealdns xdp status` may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Octets of socket buffers, for all servers alike: the usual ones hold 49 queries on pages of their
 /// own. sealdns asks for as much by itself.
@@ -91,6 +99,11 @@ impl Target {
             let wanted = if self == Self::Sealdns { "ready" } else { "server started" };
             process.wait_for_line(super::START, |line| line.contains(wanted))?;
         }
+        if self == Self::Sealdns {
+            let mut status = Command::new(&program);
+            status.arg("--config").arg(&path).args(["xdp", "status", "--json"]);
+            return Ok(Serving::Sealdns(process, status));
+        }
         Ok(Serving::Process(process))
     }
 
@@ -165,12 +178,14 @@ pub enum Serving {
     /// Attached for as long as it is loaded.
     Program(Ebpf),
     Process(Process),
+    /// With the command that says what it has counted.
+    Sealdns(Process, Command),
 }
 
 impl Serving {
     /// Fails if it has ended.
     pub fn is_alive(&mut self) -> Result<()> {
-        if let Self::Process(process) = self
+        if let Self::Process(process) | Self::Sealdns(process, _) = self
             && let Some(status) = process.ended()?
         {
             bail!("it ended ({status}); it said:\n{}", process.said());
@@ -181,15 +196,29 @@ impl Serving {
     pub fn said(&self) -> String {
         match self {
             Self::Program(_) => String::new(),
-            Self::Process(process) => format!("it said:\n{}", process.said()),
+            Self::Process(process) | Self::Sealdns(process, _) => {
+                format!("it said:\n{}", process.said())
+            }
         }
+    }
+
+    /// Answers that sealdns has counted as TCX's; 0 of others.
+    pub fn by_tcx(&mut self) -> Result<u64> {
+        let Self::Sealdns(_, status) = self else { return Ok(0) };
+        let output = output_within(status, PATIENCE)?;
+        let said: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("`sealdns xdp status` said {output:?}"))?;
+        let counters = &said["counters"];
+        let answered = Outcome::ALL.into_iter().filter(|outcome| outcome.is_answered());
+        let count = |outcome: Outcome| counters[format!("{TCX_PREFIX}{}", outcome.word())].as_u64();
+        answered.map(|outcome| count(outcome).context("no counters of TCX")).sum()
     }
 
     /// Ends it, and leaves the wire as it was.
     pub fn stop(self, wire: &Wire) -> Result<()> {
         match self {
             Self::Program(programs) => drop(programs),
-            Self::Process(process) => drop(process.stop()?),
+            Self::Process(process) | Self::Sealdns(process, _) => drop(process.stop()?),
         }
         // knotd leaves its program behind.
         wire.clear()

@@ -39,6 +39,8 @@ pub struct Trial {
     /// The server answers all that the generator can send.
     pub is_generator_bound: bool,
     pub below_knee: Reading,
+    /// The part of the answers that sealdns counts as TCX's.
+    pub by_tcx: f64,
 }
 
 /// Finds it.
@@ -53,7 +55,7 @@ pub fn run(wire: &Wire, generator: &mut Generator, duration: Duration) -> Result
             knee(wire, generator, &flood, duration / 3)?
         };
         let below_knee = meter::read(wire, generator, Some(knee * BELOW_KNEE), duration)?;
-        Ok(Trial { flood, knee, is_generator_bound, below_knee })
+        Ok(Trial { flood, knee, is_generator_bound, below_knee, by_tcx: 0.0 })
     })
 }
 

@@ -114,9 +114,9 @@ fn flood_figures(on: &Value, flood: &Value) -> Result<String> {
             format!("{knee} ({flood})")
         };
         let line = format!(
-            "- {mix}: XDP answers {:.0} %; sealdns takes {} times the reflector's time, knotd with AF_XDP {}, \
+            "- {mix}: {}; sealdns takes {} times the reflector's time, knotd with AF_XDP {}, \
              knotd {} and nsd {} times that of sealdns.",
-            number(&own["by_xdp"]) * 100.0,
+            who_answers(own),
             times("sealdns", "reflector"),
             times("knotd-xdp", "sealdns"),
             times("knotd", "sealdns"),
@@ -125,6 +125,15 @@ fn flood_figures(on: &Value, flood: &Value) -> Result<String> {
         text.push_str(&wrapped(&line));
     }
     Ok(text)
+}
+
+/// By which programs sealdns answered.
+fn who_answers(own: &Value) -> String {
+    let [xdp, tcx] = ["by_xdp", "by_tcx"].map(|by| number(&own[by]) * 100.0);
+    let shares = [("XDP", xdp), ("TCX", tcx)].into_iter().filter(|(_, share)| *share >= 0.5);
+    let shares: Vec<String> =
+        shares.map(|(hook, share)| format!("{hook} answers {share:.0} %")).collect();
+    shares.join(", ")
 }
 
 fn run_figures(run: &Value) -> Result<String> {
