@@ -11,12 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use aya::{
     Ebpf,
     maps::PerCpuArray,
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, xdp::XdpMode},
 };
+use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 use tests::measure::programs::{self, xdp};
 use xdp_common::lab::{BURST, control, counter, digits, template};
 
@@ -118,6 +119,11 @@ impl Generator {
     fn send(&mut self, duration: Duration) -> Result<Duration> {
         let socket = UdpSocket::bind(Wire::client_address()?)?;
         socket.connect(Wire::server_address()?)?;
+        // Cut into packets on their way: one call, and one wake-up of who takes them, for a burst.
+        let len = self.messages[0].octets.len();
+        ensure!(self.messages.iter().all(|message| message.octets.len() == len));
+        setsockopt(&socket, UdpGsoSegment, &i32::try_from(len)?)?;
+        let mut burst = Vec::new();
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         let (start, mut bursts) = (Instant::now(), 0);
         while start.elapsed() < duration {
@@ -128,6 +134,7 @@ impl Generator {
             while start.elapsed() < due {
                 hint::spin_loop();
             }
+            burst.clear();
             for _ in 0..BURST {
                 // xorshift (Marsaglia 2003).
                 random ^= random << 13;
@@ -139,10 +146,11 @@ impl Generator {
                     let number = (random >> 32) as u32 % names.count;
                     octets[names.digits_at..][..8].copy_from_slice(&digits(number).to_le_bytes());
                 }
-                // What does not fit on the wire is lost without an error.
-                socket.send(octets)?;
-                self.sent += 1;
+                burst.extend_from_slice(octets);
             }
+            // What does not fit on the wire is lost without an error.
+            socket.send(&burst)?;
+            self.sent += BURST;
             bursts += 1;
         }
         Ok(start.elapsed())
