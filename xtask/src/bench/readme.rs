@@ -78,7 +78,8 @@ fn flood_figures(on: &Value, flood: &Value) -> Result<String> {
          sends. All serve the same signed zones (ECDSA P-256, NSEC; DO=1, EDNS 1232), one worker on one \
          core, with priority over NAPI; the generator has the other core. Medians of {} rounds on {}, over veth; {}. On veth knotd's \
          AF_XDP sockets copy each frame, which flatters sealdns; a card can do without. Equal questions \
-         got replies of equal size unless it says void.",
+         got replies of equal size unless it says void. \"From sockets\": packets as programs send them over veth, \
+         in bursts; most of them leave XDP no room for the answer, and TCX gives it.",
         flood["rounds"],
         machine(on),
         load(flood),

@@ -91,7 +91,7 @@ pub fn ratio(rows: &[&Value], target: &str, to: &str, when: &str) -> String {
 fn flood(flood: &Value) -> Result<()> {
     for mix in mixes(flood)? {
         println!(
-            "{mix:24} {:>9} {:>9} {:>8} {:>13} {:>6}  {:>9} {:>8} {:>13} {:>6} {:>6} {:>5}",
+            "{mix:24} {:>9} {:>9} {:>8} {:>13} {:>6}  {:>9} {:>8} {:>13} {:>6} {:>6} {:>5} {:>5}",
             "flood q/s",
             "answers/s",
             "CPU ns",
@@ -102,7 +102,8 @@ fn flood(flood: &Value) -> Result<()> {
             "min-max",
             "x refl",
             "octets",
-            "XDP"
+            "XDP",
+            "TCX"
         );
         let rows = rows(flood, mix)?;
         for row in &rows {
@@ -110,7 +111,7 @@ fn flood(flood: &Value) -> Result<()> {
             let of_reflector = |when| ratio(&rows, text(&row["target"]), "reflector", when);
             let bound = row["knee"]["is_generator_bound"].as_bool().unwrap_or_default();
             println!(
-                "  {:22} {:>9} {:>9} {:>8} {:>13} {:>6} {:>1}{:>9} {:>8} {:>13} {:>6} {:>6.0} {:>4.0}%",
+                "  {:22} {:>9} {:>9} {:>8} {:>13} {:>6} {:>1}{:>9} {:>8} {:>13} {:>6} {:>6.0} {:>4.0}% {:>4.0}%",
                 text(&row["title"]),
                 grouped(median(&in_flood["asked_per_second"])),
                 grouped(median(&in_flood["answers_per_second"])),
@@ -124,6 +125,7 @@ fn flood(flood: &Value) -> Result<()> {
                 of_reflector("below_knee"),
                 number(&row["reply_octets"]),
                 number(&row["by_xdp"]) * 100.0,
+                number(&row["by_tcx"]) * 100.0,
             );
         }
         for row in &rows {
@@ -142,8 +144,8 @@ fn flood(flood: &Value) -> Result<()> {
     println!(
         "CPU ns: run time of the server's threads and of its device's NAPI thread per answer, in a flood \
          and at 80 % of the knee\n(the highest rate of which 98 % is answered; >: all that the \
-         generator sends). Medians of {} rounds; the large zone has {} names.\nXDP: share of the \
-         answers that XDP sent by XDP_TX; the rest came from sockets. AF_XDP copies on veth, which \
+         generator sends). Medians of {} rounds; the large zone has {} names.\nXDP, TCX: shares \
+         of the answers that these sent; the rest came from sockets. AF_XDP copies on veth, which \
          flatters sealdns.\nServers have priority \
          over NAPI, which has it over everything else. Load average {} before, {} after.",
         flood["rounds"],
