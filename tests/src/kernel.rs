@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::Xdp;
+use nix::time::{ClockId, clock_gettime};
 use sealdns::{
     cli::{clock, zone_file},
     compile::{Image, Reader},
@@ -125,6 +126,14 @@ impl Rig {
         config.max_labels = image.max_labels();
         self.loaded.config.write(config);
         Ok(())
+    }
+
+    /// What the programs may take for the time, of a frame that they have just run on: they read the clock only every
+    /// so often, so that they may be late by less than a second.
+    pub fn times(&self) -> Result<[u32; 2]> {
+        let since_boot = clock_gettime(ClockId::CLOCK_BOOTTIME)?.tv_sec();
+        let now = u32::try_from(self.config.booted_at_s + u64::try_from(since_boot)?)?;
+        Ok([now, now - 1])
     }
 
     fn run(&mut self, frame: &[u8]) -> Result<Run> {

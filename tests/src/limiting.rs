@@ -230,7 +230,7 @@ pub fn large_answers_cost_what_they_amplify() -> Result<Ended> {
         let most =
             if amplification == 0 { burst as usize } else { burst as usize * query / response };
         ensure!(answered <= most && answered + 1 >= most, "{answered} of {most}: {outcomes:?}");
-        let now = limited.rig.now;
+        let [now, _] = limited.rig.times()?;
         let worst = amplified::worst(&limited.rig.loaded.amplified()?, now).context("no worst")?;
         let worst = [worst.query, worst.response].map(usize::from);
         ensure!(worst == [query, response], "{worst:?} of {query}, {response}");
