@@ -33,12 +33,10 @@ pub fn show(limits: &RateLimits) -> Result<Value, Failure> {
         })
     };
     let rows: Vec<Value> = now.keys().map(|key| of(key)).collect();
-    let zones = limits.zones.iter().map(|(name, zone)| {
-        let settings = zone.over(&settings);
-        let differs =
-            settings.settings().into_iter().filter(|(key, value)| now.get(key) != Some(value));
-        json!({ "zone": name.to_string(), "settings": differs.collect::<toml::Table>() })
-    });
+    let zones = limits
+        .zones
+        .iter()
+        .map(|(name, zone)| json!({ "zone": name.to_string(), "settings": zone.settings() }));
     let (exempt, blocks) = (limits.exempt(), limits.blocks());
     let file_exempt: std::collections::BTreeSet<IpNet> =
         limits.file.exempt.iter().map(|prefix| prefix.0.trunc()).collect();
