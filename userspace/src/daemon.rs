@@ -396,7 +396,7 @@ impl Daemon {
 
     fn tick(&self) {
         lock(&self.plane).tick();
-        self.tick_limits();
+        self.tick_limits(Instant::now());
         let now = now();
         if matches!(*lock(&self.secrets), Secrets::Derived(..)) {
             self.exchange_secrets();

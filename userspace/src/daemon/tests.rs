@@ -37,6 +37,8 @@ pub(super) struct Told {
     pub(super) limits: Arc<Limits>,
 }
 
+    pub(super) qps: u64,
+    pub(super) counters: BTreeMap<String, u64>,
 struct FakePlane(Arc<Mutex<Told>>);
 
 impl DataPlane for FakePlane {
@@ -84,7 +86,9 @@ impl DataPlane for FakePlane {
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        BTreeMap::from([("positive".into(), 3)])
+        let mut counters = BTreeMap::from([("positive".into(), 3)]);
+        counters.extend(lock(&self.0).counters.clone());
+        counters
     }
 
     fn settle(&mut self) -> anyhow::Result<()> {
@@ -96,8 +100,9 @@ impl DataPlane for FakePlane {
         self.detach(None).map(drop)
     }
 
-    fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()> {
-        lock(&self.0).limits = Arc::clone(limits);
+    fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> anyhow::Result<()> {
+        let told = &mut lock(&self.0);
+        (told.limits, told.qps) = (Arc::clone(limits), qps);
         Ok(())
     }
 
