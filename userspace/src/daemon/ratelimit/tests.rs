@@ -199,6 +199,32 @@ fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
 }
 
 #[test]
+fn a_hit_is_explained_by_the_policies_that_it_may_be_of() {
+    let stage = stage();
+    let limiter = stage.daemon.shared.limiter();
+    let client = "198.51.100.1".parse().unwrap();
+    let now = limiter.now();
+    for _ in 0..20 {
+        limiter.arrive(client, now).unwrap();
+        let _ = limiter.respond(client, b"\x07example\0", Account::default(), 40, 40, now);
+    }
+    let said = ask(&stage, Action::Explain { prefix: "198.51.100.1".into() });
+    let expected = "198.51.100.0/24 is over its 7 or 40 per second of the default or of a zone's \
+                    policy: responses of class positive about one name";
+    assert_eq!((&said["verdict"], &said["reason"]), (&json!("limited"), &json!(expected)));
+    assert_eq!(said["since"], json!(now.seconds));
+    let policies = said["policies"].as_array().unwrap();
+    let rates = policies
+        .iter()
+        .map(|policy| (policy["zone"].clone(), policy["classes_per_second"]["positive"].clone()));
+    let rates: Vec<_> = rates.collect();
+    assert_eq!(rates, [(Value::Null, json!(40)), (json!("example."), json!(7))]);
+    let row = &ask(&stage, Action::Top)["netblocks"][0];
+    assert_eq!((&row["allowed_per_second"], &row["limit"]), (&Value::Null, &json!("positive")));
+    assert_eq!(row["policies"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
 fn an_explanation_names_what_decides() {
     let stage = stage();
     let explain = |prefix: &str| {
