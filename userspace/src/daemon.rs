@@ -258,12 +258,17 @@ impl Daemon {
     pub fn load_all(&self) {
         let _change = lock(&self.change);
         let names: Vec<Name> = lock(&self.zones).keys().cloned().collect();
-        self.load_each(names);
+        self.load_each(names, Daemon::refresh_served);
     }
 
     /// Brings zones up to date. The sockets follow at least every [`REFRESH`], and not after each
-    /// zone: with many zones that would be most of the work. The caller holds `change`.
-    fn load_each(&self, names: Vec<Name>) -> Vec<(Name, Change)> {
+    /// zone: with many zones that would be most of the work. `finish` lets them follow at the end; it is given
+    /// what they do not follow yet. The caller holds `change`.
+    fn load_each(
+        &self,
+        names: Vec<Name>,
+        finish: impl FnOnce(&Daemon, &[(Name, Change)]),
+    ) -> Vec<(Name, Change)> {
         let mut refreshed = Instant::now();
         let mut changes: Vec<(Name, Change)> = Vec::with_capacity(names.len());
         let mut told = 0;
@@ -277,7 +282,7 @@ impl Daemon {
             }
         }
         self.settle();
-        self.refresh_served(&changes[told..]);
+        finish(self, &changes[told..]);
         let loaded =
             |name: &Name| lock(&self.zones).get(name)?.loaded.as_ref().map(|one| one.zone.clone());
         let loaded = changes.iter().filter_map(|(name, _)| loaded(name));
@@ -396,7 +401,7 @@ impl Daemon {
 
     fn tick(&self) {
         lock(&self.plane).tick();
-        self.tick_limits();
+        self.tick_limits(Instant::now());
         let now = now();
         if matches!(*lock(&self.secrets), Secrets::Derived(..)) {
             self.exchange_secrets();
@@ -413,7 +418,7 @@ impl Daemon {
         for name in &due {
             tracing::info!(zone = %name, "signing again: signatures reach their refresh time");
         }
-        self.load_each(due);
+        self.load_each(due, Daemon::refresh_served);
     }
 
     fn reload_on_signal(&self) {
@@ -485,8 +490,8 @@ impl Daemon {
             }
             changes.insert(name, Change::Removed);
         }
-        changes.extend(self.load_each(stale));
-        self.refresh_all();
+        // The configuration may have changed what is said of zones that are not loaded again.
+        changes.extend(self.load_each(stale, |daemon, _| daemon.refresh_all()));
         limited.map(|()| changes)
     }
 
@@ -729,7 +734,7 @@ impl Daemon {
         if !lock(&self.zones).contains_key(&name) {
             return Err(unknown_zone(&name));
         }
-        let changes = self.load_each(vec![name]);
+        let changes = self.load_each(vec![name], Daemon::refresh_served);
         Ok(json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>()))
     }
 }

@@ -61,8 +61,8 @@ pub enum RateLimitCommand {
     },
     /// Replay a capture (pcap, pcapng) through the limiter: who would be slipped or dropped
     ///
-    /// The capture's own times count, and the policy is that of the configuration file with --set on
-    /// top. If responses are in the capture (UDP from port 53) their classes count. If there are only
+    /// The capture's own times count. The policy is that of the configuration file with --set on top, and
+    /// of its zones with [zone.ratelimit]; the mode is on, but not where a zone says that it is off. If responses are in the capture (UDP from port 53) their classes count. If there are only
     /// queries, each counts as an answer of 512 octets, of class any, dnskey or positive by its QTYPE:
     /// names that do not exist cannot be told.
     Test(replay::TestArgs),

@@ -14,6 +14,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
@@ -47,6 +48,9 @@ pub struct RateLimits {
     /// What is in effect.
     limits: Arc<Limits>,
     minute: figures::Minute,
+    /// When the counters were looked at last, and how many queries a second came then.
+    ticked: Option<Instant>,
+    qps: u64,
 }
 
 /// Where something that is in effect was said.
@@ -83,6 +87,8 @@ impl RateLimits {
             path,
             limits: Arc::default(),
             minute: figures::Minute::default(),
+            ticked: None,
+            qps: 0,
         };
         limits.follow(config);
         limits
@@ -157,23 +163,32 @@ impl RateLimits {
 }
 
 impl Daemon {
-    /// Looks at the counters once a second.
-    pub(super) fn tick_limits(&self) {
+    /// Looks at the counters about once a second, and tells XDP and the sockets alike how many queries come, where
+    /// a policy is scaled by it.
+    pub(super) fn tick_limits(&self, now: Instant) {
         let counters = lock(&self.plane).counters();
         let sum = |name: &str| {
             let of_tcx = counters.get(&format!("{}{name}", maps::TCX_PREFIX));
             counters.get(name).unwrap_or(&0) + of_tcx.unwrap_or(&0)
         };
-        let of_xdp = Outcome::ALL.iter().map(|outcome| sum(outcome.word())).sum();
+        // What XDP leaves comes to TCX, and what both leave to the sockets: each query ends in one place.
+        let ends = |one: &&Outcome| one.is_query() && !one.is_ours();
+        let ended: u64 = Outcome::ALL.iter().filter(ends).map(|one| sum(one.word())).sum();
+        let queries = ended + self.stats.udp_messages();
         let mut limits = lock(&self.limits);
-        limits.minute.tick(
-            sum("octets_in"),
-            sum("octets_out"),
-            self.stats.udp_messages().max(of_xdp),
-        );
-        let policies = limits.limits.overrides.values().chain([&limits.limits.policy]);
-        if policies.into_iter().any(|policy| policy.qps_scale != 0) {
-            self.shared.limiter().set(&limits.limits, limits.minute.qps());
+        let limits = &mut *limits;
+        let since = limits.ticked.replace(now).map_or(Duration::ZERO, |then| now - then);
+        limits.minute.tick(sum("octets_in"), sum("octets_out"), queries);
+        if since.is_zero() {
+            return;
+        }
+        limits.qps = (limits.minute.qps() as f64 / since.as_secs_f64()) as u64;
+        let mut policies = limits.limits.overrides.values().chain([&limits.limits.policy]);
+        if policies.any(|policy| policy.qps_scale != 0) {
+            if let Err(error) = lock(&self.plane).set_limits(&limits.limits, limits.qps) {
+                tracing::error!("scaling the limits: {error:#}");
+            }
+            self.shared.limiter().set(&limits.limits, limits.qps);
         }
     }
 
@@ -203,10 +218,10 @@ impl Daemon {
     pub(super) fn enforce(&self, limits: &mut RateLimits) -> Result<(), Failure> {
         let compiled = Arc::new(limits.compile()?);
         lock(&self.plane)
-            .set_limits(&compiled)
+            .set_limits(&compiled, limits.qps)
             .map_err(|error| Failure::new("ratelimit", format!("{error:#}")))?;
         // The sockets' own limiter cannot refuse.
-        self.shared.limiter().set(&compiled, limits.minute.qps());
+        self.shared.limiter().set(&compiled, limits.qps);
         limits.limits = compiled;
         Ok(())
     }

@@ -35,7 +35,11 @@ pub(super) struct Told {
     interfaces: Vec<String>,
     settled: usize,
     manners: Manners,
+    /// How often the sockets and XDP were told what is served.
+    refreshed: usize,
     pub(super) limits: Arc<Limits>,
+    pub(super) qps: u64,
+    pub(super) counters: BTreeMap<String, u64>,
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
@@ -54,7 +58,9 @@ impl DataPlane for FakePlane {
     }
 
     fn set_manners(&mut self, manners: &Manners) {
-        lock(&self.0).manners = *manners;
+        let told = &mut lock(&self.0);
+        told.manners = *manners;
+        told.refreshed += 1;
     }
 
     fn engine(&self) -> Arc<dyn Engine> {
@@ -85,7 +91,9 @@ impl DataPlane for FakePlane {
     }
 
     fn counters(&self) -> BTreeMap<String, u64> {
-        BTreeMap::from([("positive".into(), 3)])
+        let mut counters = BTreeMap::from([("positive".into(), 3)]);
+        counters.extend(lock(&self.0).counters.clone());
+        counters
     }
 
     fn settle(&mut self) -> anyhow::Result<()> {
@@ -97,8 +105,9 @@ impl DataPlane for FakePlane {
         self.detach(None).map(drop)
     }
 
-    fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()> {
-        lock(&self.0).limits = Arc::clone(limits);
+    fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> anyhow::Result<()> {
+        let told = &mut lock(&self.0);
+        (told.limits, told.qps) = (Arc::clone(limits), qps);
         Ok(())
     }
 
@@ -133,6 +142,9 @@ impl Prepare for FakePrepare {
     ) -> anyhow::Result<Prepared> {
         self.calls.fetch_add(1, Relaxed);
         let text = std::fs::read_to_string(&section.file)?;
+        if section.file.ends_with("slow") {
+            std::thread::sleep(REFRESH);
+        }
         let (serial, valid) = text.trim().split_once(' ').context("the zone is broken")?;
         let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, 0));
         let valid: i64 = valid.parse()?;
@@ -227,6 +239,28 @@ fn a_zone_that_did_not_change_is_not_loaded_again() {
     // By name it is loaded whatever the file looks like.
     stage.ask(Request::ZoneReload { zone: Some("Example.".into()) });
     assert_eq!(stage.prepare.calls.load(Relaxed), 3);
+}
+
+#[test]
+fn what_is_served_is_made_anew_once_a_reload() {
+    let stage = Stage::new();
+    let refreshed = || lock(&stage.told).refreshed;
+    assert_eq!(refreshed(), 1);
+    stage.reload();
+    assert_eq!(refreshed(), 2);
+    stage.write("zone", &format!("2 {}", 2 * WEEK));
+    stage.reload();
+    assert_eq!(refreshed(), 3);
+}
+
+#[test]
+fn zones_that_are_loaded_do_not_wait_for_slow_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("slow"), format!("1 {}", 2 * WEEK)).unwrap();
+    let zone = |name: &str, file: &str| format!("[[zone]]\nname = \"{name}\"\nfile = \"{file}\"\n");
+    let config = "version = \"v1\"\n".to_owned() + &zone("a", "slow") + &zone("example", "zone");
+    let stage = Stage::over(folder, &config);
+    assert_eq!(lock(&stage.told).refreshed, 2);
 }
 
 #[test]

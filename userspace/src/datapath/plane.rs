@@ -16,15 +16,15 @@ use std::mem::offset_of;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use ring::rand::SecureRandom;
 use xdp_common::Outcome;
 use xdp_common::image::Bucket;
+use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::limit::policy::Circumstances;
-use xdp_common::limit::{Limited, Policy};
 use xdp_common::maps::{
     self, CHUNK_LEN, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, Stats, Verdicts, address_words, mac_word,
 };
@@ -122,7 +122,8 @@ pub struct Plane {
     written: Written,
     /// What was decided by programs that were replaced.
     carried_verdicts: Verdicts,
-    load: Load,
+    /// Queries a second, for the limits that are scaled by them.
+    qps: u64,
 }
 
 impl Plane {
@@ -158,7 +159,7 @@ impl Plane {
             limits: Arc::default(),
             written: Written::default(),
             carried_verdicts: Verdicts::default(),
-            load: Load::default(),
+            qps: 0,
         };
         if !config.xdp.interfaces.is_empty() && !config.server.user.is_empty() {
             // A daemon without privileges cannot make larger maps later.
@@ -333,26 +334,7 @@ impl Plane {
     }
 
     fn circumstances(&self) -> Circumstances {
-        Circumstances { tick_ns: self.config.tick_ns, qps: self.load.qps }
-    }
-
-    /// Measures how many queries come, and scales the limits by it where a policy says so.
-    fn scale(&mut self) {
-        let is_scaled = |policy: &Policy| policy.qps_scale != 0;
-        let scales =
-            is_scaled(&self.limits.policy) || self.limits.overrides.values().any(is_scaled);
-        if !scales || self.loaded.is_none() {
-            return;
-        }
-        let hook = self.loaded.as_ref().and_then(|loaded| loaded.counters(HOOKS[0].0).ok());
-        let queries = hook.map_or(0, |counters| {
-            let all = Outcome::ALL.iter().filter(|one| one.is_query());
-            all.map(|one| counters[one.index()]).sum()
-        });
-        self.load.measure(queries, Instant::now());
-        if let Err(error) = self.tell_limits() {
-            tracing::error!("scaling the limits: {error:#}");
-        }
+        Circumstances { tick_ns: self.config.tick_ns, qps: self.qps }
     }
 
     fn tell(&mut self) {
@@ -632,12 +614,13 @@ impl DataPlane for Plane {
         self.loaded.as_mut().map(|loaded| try_frame(loaded, frame))
     }
 
-    fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()> {
+    fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> anyhow::Result<()> {
         limits.check()?;
-        let before = std::mem::replace(&mut self.limits, Arc::clone(limits));
+        let before = (std::mem::replace(&mut self.limits, Arc::clone(limits)), self.qps);
+        self.qps = qps;
         let told = self.tell_limits();
         if told.is_err() {
-            self.limits = before;
+            (self.limits, self.qps) = before;
             if let Err(error) = self.tell_limits() {
                 tracing::error!("the limits before cannot be set again: {error:#}");
             }
@@ -684,7 +667,6 @@ impl DataPlane for Plane {
         } else {
             self.tell();
         }
-        self.scale();
         self.release();
         self.ticks += 1;
         if self.ticks.is_multiple_of(hot::CHOICE_TICKS) {
@@ -722,27 +704,6 @@ fn try_frame(loaded: &mut Loaded, frame: &[u8]) -> anyhow::Result<Tried> {
     let after = loaded.counters(maps::XDP_COUNTERS)?;
     let moved = |outcome: &Outcome| before[outcome.index()] != after[outcome.index()];
     Ok(Tried { action, frame, counted: Outcome::ALL.into_iter().filter(moved).collect() })
-}
-
-/// How many queries come.
-#[derive(Default)]
-struct Load {
-    /// In a second, of late.
-    qps: u64,
-    /// When they were counted last, and how many there had been.
-    before: Option<(Instant, u64)>,
-}
-
-impl Load {
-    fn measure(&mut self, queries: u64, now: Instant) {
-        if let Some((then, before)) = self.before {
-            let seconds = (now - then).as_secs_f64();
-            if seconds > 0.0 {
-                self.qps = (queries.saturating_sub(before) as f64 / seconds) as u64;
-            }
-        }
-        self.before = Some((now, queries));
-    }
 }
 
 impl Plane {

@@ -69,8 +69,8 @@ pub trait DataPlane: Send {
     }
     /// Limits rates from now on as this says, in place of what was said before; all of it takes effect
     /// between two packets, except long lists, which do so entry by entry. On an error what was said before
-    /// stays.
-    fn set_limits(&mut self, limits: &Arc<Limits>) -> anyhow::Result<()>;
+    /// stays. `qps` is how many queries a second come, for policies that are scaled by it.
+    fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> anyhow::Result<()>;
 
     /// The worst responses that XDP and TCX sent in the seconds that are remembered, in no order.
     fn amplified(&self) -> Vec<Amplified>;

@@ -9,16 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use xdp_common::Outcome;
-use xdp_common::limit::account::{Account, Listed};
-use xdp_common::limit::decide::{self, Client, Count, Said, Sighting, State, weight};
-use xdp_common::limit::list::flag;
-use xdp_common::limit::policy::Circumstances;
+use xdp_common::limit::account::Account;
+use xdp_common::limit::decide::{self, Client, Count, Sighting, State};
 use xdp_common::limit::table::{SLOTS, Table, UNIT_NS};
 use xdp_common::limit::{Limited, ListEntry, Rules, Verdict};
-use xdp_common::maps::{LIMITED_COUNT, Verdicts, address_words, limits};
+use xdp_common::maps::{LIMITED_COUNT, Verdicts, address_words};
 
-use super::limits::{Limits, Prefixes, longest};
-use crate::zone::{Name, name};
+use super::limits::Limits;
+use super::told::{Response, Told};
 
 /// Buckets of the table, a power of two: 1 MiB, 131,072 accounts. Sockets take a tenth of the queries that XDP does.
 const BUCKETS: usize = 1 << 14;
@@ -42,17 +40,6 @@ pub struct Limiter {
     limited: Mutex<Box<[Limited]>>,
 }
 
-/// What is limited, as the decisions need it.
-#[derive(Default)]
-struct Told {
-    bits: u32,
-    /// The default policy, and those of names in their order.
-    rules: Vec<Rules>,
-    exempt: Prefixes,
-    block: Prefixes,
-    limits: Limits,
-}
-
 thread_local! {
     static STATE: RefCell<State> = const { RefCell::new(State::new()) };
 }
@@ -74,16 +61,7 @@ impl Limiter {
     /// Limits from now on as this says. `qps` is how many queries a second come, for policies that are scaled by
     /// it.
     pub fn set(&self, limits: &Limits, qps: u64) {
-        // The clock of the host does not tick.
-        let circumstances = Circumstances { tick_ns: 0, qps };
-        let policies = [&limits.policy].into_iter().chain(limits.overrides.values());
-        let told = Told {
-            bits: limits.bits(),
-            rules: policies.map(|policy| Rules::new(policy, circumstances)).collect(),
-            exempt: limits.exempt_prefixes(),
-            block: limits.blocked_prefixes(),
-            limits: limits.clone(),
-        };
+        let told = Told::new(limits, qps);
         *self.told.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(told);
     }
 
@@ -99,13 +77,13 @@ impl Limiter {
 
     /// Whether there is anything to decide.
     pub fn is_on(&self) -> bool {
-        self.told.read().unwrap_or_else(PoisonError::into_inner).bits != 0
+        self.told.read().unwrap_or_else(PoisonError::into_inner).bits() != 0
     }
 
     /// Decides whether a query is taken on, before it is read.
     pub fn arrive(&self, client: IpAddr, now: Moment) -> Result<(), Outcome> {
         let view = self.view(now);
-        if view.told.bits == 0 {
+        if view.told.bits() == 0 {
             return Ok(());
         }
         STATE.with_borrow_mut(|state| decide::arrive(&view, &who(client), || true, state))
@@ -123,32 +101,11 @@ impl Limiter {
         now: Moment,
     ) -> Result<Verdict, Outcome> {
         let view = self.view(now);
-        if view.told.bits == 0 {
+        if view.told.bits() == 0 {
             return Ok(Verdict::Answer);
         }
-        let listed = view.told.listed(qname, now.seconds);
-        if listed.block != 0 {
-            decide::Limiter::count(&view, Count::BlockedName);
-            if listed.block & flag::DRY_RUN == 0 {
-                return Err(Outcome::Blocked);
-            }
-        }
-        let said = Said {
-            class: account.class as usize,
-            name: account.name,
-            weight: weight(response, query),
-            policy: listed.policy,
-        };
-        let client = who(client);
-        let decide = |state: &mut State| {
-            let verdict = decide::respond(&view, &client, &said, state);
-            decide::settle(&view, &client, state);
-            verdict
-        };
-        match STATE.with_borrow_mut(decide) {
-            Verdict::Drop => Err(Outcome::Limited),
-            verdict => Ok(verdict),
-        }
+        let response = Response { qname, account, octets: response, query_octets: query };
+        STATE.with_borrow_mut(|state| view.told.respond(&view, &who(client), &response, state))
     }
 
     /// What was decided.
@@ -171,32 +128,6 @@ impl Limiter {
 fn who(client: IpAddr) -> Client {
     let client = client.to_canonical();
     Client { source: address_words(client), family: usize::from(client.is_ipv6()) }
-}
-
-impl Told {
-    /// What is listed for a lower-case name: any block above it, the policy of the longest name.
-    fn listed(&self, qname: &[u8], now_s: u64) -> Listed {
-        let mut listed = Listed { block: 0, policy: 0 };
-        if self.bits & limits::NAMES == 0 {
-            return listed;
-        }
-        let mut suffix = Some(qname);
-        while let Some(wire) = suffix {
-            suffix = name::parent(wire);
-            let Some(name) = Name::from_wire(wire) else { break };
-            if let Some(block) = self.limits.block_names.get(&name)
-                && block.entry().holds(now_s)
-            {
-                listed.block |= block.entry().flags;
-            }
-            if listed.policy == 0
-                && let Some(place) = self.limits.overrides.keys().position(|key| *key == name)
-            {
-                listed.policy = place as u32 + 1;
-            }
-        }
-        listed
-    }
 }
 
 /// The limiter at one moment.
@@ -225,7 +156,7 @@ impl Table for View<'_> {
 
 impl decide::Limiter for View<'_> {
     fn limits(&self) -> u32 {
-        self.told.bits
+        self.told.bits()
     }
 
     fn seed(&self) -> u64 {
@@ -241,15 +172,15 @@ impl decide::Limiter for View<'_> {
     }
 
     fn rules(&self, place: u32) -> Option<&Rules> {
-        self.told.rules.get(place as usize)
+        self.told.rules(place)
     }
 
     fn exempt(&self, source: [u64; 2]) -> Option<ListEntry> {
-        longest(&self.told.exempt, source)
+        self.told.exempt(source)
     }
 
     fn block(&self, source: [u64; 2]) -> Option<ListEntry> {
-        longest(&self.told.block, source)
+        self.told.block(source)
     }
 
     fn count(&self, what: Count) {
@@ -266,6 +197,7 @@ impl decide::Limiter for View<'_> {
 mod tests {
     use super::super::limits::Block;
     use super::*;
+    use crate::zone::Name;
     use xdp_common::limit::policy::UNITS_PER_SECOND;
     use xdp_common::limit::{Class, Mode, Policy};
 

@@ -15,6 +15,7 @@ pub mod options;
 pub mod responder;
 pub mod stats;
 pub mod tcp;
+pub mod told;
 pub mod udp;
 mod zones;
 

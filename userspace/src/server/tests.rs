@@ -11,12 +11,16 @@ use hickory_proto::rr::{DNSClass, Name, RData, RecordType};
 use proptest::prelude::*;
 use tokio::sync::watch;
 use xdp_common::cookie::ServerCookie;
+use xdp_common::limit::{Class, Mode, Policy, Verdict};
 use xdp_common::maps::address_words;
 
+use super::limits::Limits;
 use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
 use super::testing::{self, served};
 use super::{Shared, tcp, udp};
+use crate::compile::Image;
+use crate::datapath::memory::{Mapping, Size};
 use crate::transfer::axfr;
 
 const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
@@ -372,6 +376,29 @@ fn any_is_one_rrset() {
     assert_eq!(message.metadata.response_code, ResponseCode::NXDomain);
     let message = answer(&ask("example.org", 255));
     assert_eq!(message.metadata.response_code, ResponseCode::Refused);
+}
+
+#[test]
+fn what_is_denied_to_any_counts_as_a_denial() {
+    let memory = Mapping::anonymous(Size { slab: 1 << 20, buckets: 1 << 10 }).unwrap();
+    let zone = testing::zone(7, 0);
+    let mut image = Image::new(Arc::new(memory), 0x5eed);
+    drop(image.publish(&zone).unwrap());
+    let served = served(&zone);
+    let said = served.said();
+    let shared = Shared::new(served.with(Arc::new(image.reader()), [], said));
+    let policy = Policy { mode: Mode::On as u32, ..Policy::new() };
+    shared.limiter().set(&Limits { policy, ..Limits::default() }, 0);
+    for (qname, class) in [
+        ("www.example", Class::Any),
+        ("deep.example", Class::Nodata),
+        ("none.example", Class::Nxdomain),
+    ] {
+        let query = ask(qname, 255).wire();
+        assert!(udp::answer(&shared, &Stats::default(), &query, CLIENT, &mut Vec::new()));
+        let counts = shared.limiter().verdicts().classes[class.index()];
+        assert_eq!(counts[Verdict::Answer.index()], 1, "{qname}");
+    }
 }
 
 #[test]

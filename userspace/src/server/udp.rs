@@ -21,7 +21,6 @@ use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
 use super::{Shared, now};
 use crate::compile::PAYLOAD;
-use crate::zone::Rtype;
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
 /// system may give less to who is not root (net.core.rmem_max).
@@ -125,7 +124,7 @@ pub fn answer(
     if cookie.as_ref().is_some_and(|cookie| cookie.is_valid) {
         return true;
     }
-    let account = account_of(&asked, served.engine.account(), response);
+    let account = account_of(served.engine.account(), response);
     let qname = asked.question.map_or(vec![0], |question| question.name.to_ascii_lowercase());
     let lens = (query.len(), response.len());
     match limiter.respond(client.ip(), &qname, account, lens.0, lens.1, moment) {
@@ -143,19 +142,11 @@ pub fn answer(
 }
 
 /// What of a response is counted together: the engine knows of its own, errors are plain code's.
-fn account_of(query: &Query<'_>, engine: Account, response: &[u8]) -> Account {
+fn account_of(engine: Account, response: &[u8]) -> Account {
     const NXDOMAIN: u8 = 3;
     let rcode = response.get(3).map_or(0, |octet| octet & 0x0f);
     let is_error = rcode != 0 && rcode != NXDOMAIN;
-    if is_error {
-        return Account { class: Class::Error as u32, name: 0 };
-    }
-    match query.question {
-        Some(question) if question.rtype == Rtype::ANY => {
-            Account { class: Class::Any as u32, ..engine }
-        }
-        _ => engine,
-    }
+    if is_error { Account { class: Class::Error as u32, name: 0 } } else { engine }
 }
 
 /// Puts TC=1 and no record in the place of a response: no larger than the query. To a client that sent a

@@ -1,30 +1,36 @@
 //! `sealdns ratelimit test`: a capture through the limiter's own arithmetic, by the capture's own clock.
 //!
-//! Responses count where they are in the capture; else every query counts as one that is answered. Only the
-//! table that XDP has is kept, and the list of netblocks that were over a limit; both have bounds.
+//! Responses count where they are in the capture; else every query counts as one that is answered. Which policy
+//! counts and what is blocked is decided as the daemon's sockets decide it ([`Told`](crate::server::told::Told)).
+//! Only the table that XDP has is kept, and the list of netblocks that were over a limit; both have bounds.
 
 mod capture;
 mod limiter;
 mod response;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
-use xdp_common::limit::{Class, Verdict};
-use xdp_common::maps::address_words;
+use xdp_common::Outcome;
+use xdp_common::limit::{Class, Mode, Policy, Verdict};
 
 use super::{ask, pairs, usage};
 use crate::cli::Global;
 use crate::cli::output::{CliError, CommandResult, Exit, Output, table};
 use crate::config::Config;
-use crate::config::ratelimit::RateLimit;
-use crate::config::ratelimit::settings::setting;
+use crate::config::ratelimit::settings::{BadSetting, setting};
+use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
+use crate::config::{AddressPrefix, name_from_text};
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
+use crate::daemon::ratelimit::Target;
+use crate::server::limits::{Block, Limits};
+use crate::zone::Name;
 use capture::Datagram;
-use limiter::Limits;
+use limiter::Limiter;
 use response::Counted;
 
 /// What to replay, and by which policy.
@@ -36,7 +42,7 @@ pub struct TestArgs {
     /// Settings instead of those of the configuration file, such as rate=20
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Take the policy that the running daemon has in effect
+    /// Take what the running daemon has in effect: settings, zones, exempt and blocked
     #[arg(long)]
     live: bool,
     /// The server's port
@@ -58,14 +64,15 @@ struct Report {
     first_ns: Option<u64>,
     last_ns: u64,
     verdicts: [[u64; Verdict::COUNT]; Class::COUNT],
+    blocked: u64,
     octets_in_full: u64,
     octets_limited: u64,
 }
 
 /// Replays it and says who would be limited.
 pub fn run(args: &TestArgs, global: &Global, output: &Output) -> CommandResult {
-    let policy = policy(args, global)?;
-    let data = measure(args, &policy).map_err(|message| CliError {
+    let limits = limits(args, global)?;
+    let data = measure(args, &limits).map_err(|message| CliError {
         exit: Exit::Failed,
         failure: Failure::new("capture", format!("{}: {message}", args.file.display())),
     })?;
@@ -73,11 +80,11 @@ pub fn run(args: &TestArgs, global: &Global, output: &Output) -> CommandResult {
     Ok(Exit::Ok)
 }
 
-fn measure(args: &TestArgs, policy: &RateLimit) -> Result<Value, String> {
+fn measure(args: &TestArgs, limits: &Limits) -> Result<Value, String> {
     // Which of the two is in the capture is known only once it is read.
     let mut has_responses = false;
     capture::read(&args.file, |datagram| has_responses |= is_response(&datagram, args.port))?;
-    let mut limits = Limits::new(policy);
+    let mut limiter = Limiter::new(limits);
     let mut report = Report::default();
     let others = capture::read(&args.file, |datagram| {
         let counted = match has_responses {
@@ -91,7 +98,7 @@ fn measure(args: &TestArgs, policy: &RateLimit) -> Result<Value, String> {
         };
         match counted {
             Some((client, counted)) => {
-                report.count(&mut limits, client, &counted, datagram.time_ns)
+                report.count(&mut limiter, client, &counted, datagram.time_ns)
             }
             None => report.other_packets += 1,
         }
@@ -100,49 +107,119 @@ fn measure(args: &TestArgs, policy: &RateLimit) -> Result<Value, String> {
     if report.responses == 0 {
         return Err(format!("there is no DNS over UDP port {} in it", args.port));
     }
-    Ok(report.data(&limits, has_responses, args.limit))
+    Ok(report.data(&limiter, has_responses, args.limit))
 }
 
 fn is_response(datagram: &Datagram<'_>, port: u16) -> bool {
     datagram.source_port == port && datagram.payload.get(2).is_some_and(|flags| flags & 0x80 != 0)
 }
 
-/// The policy: the daemon's or the file's, and over it what the command line says; its mode is on, for what
-/// would be done is the question.
-fn policy(args: &TestArgs, global: &Global) -> Result<RateLimit, CliError> {
-    let bad = |bad: crate::config::ratelimit::settings::BadSetting| CliError {
-        exit: Exit::Usage,
-        failure: Failure { code: "ratelimit".into(), message: bad.message, hint: bad.hint },
-    };
-    let mut policy = match (Config::load(&global.config_path()), global.config.is_some()) {
-        (Ok(config), _) => config.ratelimit,
-        (Err(error), true) => return Err(error.into()),
-        (Err(_), false) => RateLimit::default(),
-    };
+/// What is limited: as the daemon or the file says, and over it what the command line says. The mode is on, for
+/// what would be done is the question; but not for a zone that says it is off.
+fn limits(args: &TestArgs, global: &Global) -> Result<Limits, CliError> {
+    let (mut settings, mut zones) =
+        match (Config::load(&global.config_path()), global.config.is_some()) {
+            (Ok(config), _) => {
+                let zones = config.zones().map(|zone| (zone.name.clone(), zone.ratelimit.clone()));
+                let zones = zones.filter_map(|(name, limits)| Some((name, limits?))).collect();
+                (config.ratelimit, zones)
+            }
+            (Err(error), true) => return Err(error.into()),
+            (Err(_), false) => (RateLimit::default(), BTreeMap::new()),
+        };
+    let mut limits = Limits::default();
     if args.live {
         let shown = ask(global, RateLimitAction::Show)?;
-        let settings = shown["settings"].as_array().into_iter().flatten();
-        let settings = settings.map(|row| {
-            let value =
-                toml::Value::try_from(&row["value"]).map_err(|error| usage(error.to_string()))?;
-            Ok((row["key"].as_str().unwrap_or_default().to_owned(), value))
-        });
-        policy = policy.with(&settings.collect::<Result<_, CliError>>()?).map_err(bad)?;
+        settings = live_settings(&settings, &shown)?;
+        zones = live_zones(&shown)?;
+        settings.exempt = live_exempt(&ask(global, RateLimitAction::ExemptList)?)?;
+        live_blocks(&ask(global, RateLimitAction::BlockList)?, &mut limits)?;
     }
     let mut set = vec![("mode".to_owned(), "on".to_owned())];
     set.splice(0..0, pairs(&args.set)?);
     let set = set.iter().map(|(key, value)| setting(key, value)).collect::<Result<_, _>>();
-    policy.with(&set.map_err(bad)?).map_err(bad)
+    let settings = settings.with(&set.map_err(bad)?).map_err(bad)?;
+    limits.policy = settings.policy();
+    let over = |zone: &ZoneRateLimit| {
+        let policy = zone.over(&settings).policy();
+        let is_off = policy.mode == Mode::Off as u32;
+        Policy { mode: if is_off { Mode::Off } else { Mode::On } as u32, ..policy }
+    };
+    limits.overrides = zones.iter().map(|(name, zone)| (name.clone(), over(zone))).collect();
+    limits.exempt = settings.exempt.iter().map(|prefix| (prefix.0.trunc(), 0)).collect();
+    limits.check().map_err(|error| usage(error.to_string()))?;
+    Ok(limits)
+}
+
+fn bad(bad: BadSetting) -> CliError {
+    CliError {
+        exit: Exit::Usage,
+        failure: Failure { code: "ratelimit".into(), message: bad.message, hint: bad.hint },
+    }
+}
+
+fn rows<'a>(shown: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
+    shown[field].as_array().into_iter().flatten()
+}
+
+fn word<'a>(row: &'a Value, field: &str) -> &'a str {
+    row[field].as_str().unwrap_or_default()
+}
+
+/// The daemon's settings in the place of those of the file.
+fn live_settings(file: &RateLimit, shown: &Value) -> Result<RateLimit, CliError> {
+    let settings = rows(shown, "settings").map(|row| {
+        let value =
+            toml::Value::try_from(&row["value"]).map_err(|error| usage(error.to_string()))?;
+        Ok((word(row, "key").to_owned(), value))
+    });
+    file.with(&settings.collect::<Result<_, CliError>>()?).map_err(bad)
+}
+
+/// What zones say otherwise in the daemon.
+fn live_zones(shown: &Value) -> Result<BTreeMap<Name, ZoneRateLimit>, CliError> {
+    let zone = |row: &Value| -> Option<(Name, ZoneRateLimit)> {
+        let settings = toml::Table::try_from(&row["settings"]).ok()?;
+        Some((name_from_text(word(row, "zone"))?, settings.try_into().ok()?))
+    };
+    let zones = rows(shown, "zones").map(zone).collect::<Option<_>>();
+    zones.ok_or_else(|| {
+        usage("the daemon, of another version, has policies that are not known here")
+    })
+}
+
+/// Who is exempt in the daemon.
+fn live_exempt(shown: &Value) -> Result<Vec<AddressPrefix>, CliError> {
+    let exempt = rows(shown, "exempt").filter(|row| row["exempt"] == true);
+    exempt.map(|row| AddressPrefix::from_text(word(row, "prefix")).map_err(usage)).collect()
+}
+
+/// What the daemon blocks: all of it from the capture's first second to its last, whenever that was.
+fn live_blocks(shown: &Value, limits: &mut Limits) -> Result<(), CliError> {
+    for row in rows(shown, "blocked") {
+        let block = Block { until: 0, dry_run: row["dry_run"] == true };
+        match Target::from_text(word(row, "target")).map_err(usage)? {
+            Target::Prefix(prefix) => drop(limits.block.insert(prefix, block)),
+            Target::Name(name) => drop(limits.block_names.insert(name, block)),
+        }
+    }
+    Ok(())
 }
 
 impl Report {
-    fn count(&mut self, limits: &mut Limits, client: IpAddr, counted: &Counted, time_ns: u64) {
+    fn count(&mut self, limiter: &mut Limiter, client: IpAddr, counted: &Counted, time_ns: u64) {
         self.first_ns.get_or_insert(time_ns);
         self.last_ns = self.last_ns.max(time_ns);
         self.responses += 1;
         self.octets_in_full += counted.octets as u64;
-        let family = usize::from(client.is_ipv6());
-        let verdict = limits.decide(address_words(client), family, counted, time_ns);
+        let verdict = match limiter.decide(client, counted, time_ns) {
+            Ok(verdict) => verdict,
+            Err(Outcome::Blocked) => {
+                self.blocked += 1;
+                return;
+            }
+            Err(_) => Verdict::Drop,
+        };
         self.verdicts[counted.class.index()][verdict.index()] += 1;
         self.octets_limited += match verdict {
             Verdict::Answer | Verdict::Leak => counted.octets,
@@ -151,7 +228,7 @@ impl Report {
         } as u64;
     }
 
-    fn data(&self, limits: &Limits, has_responses: bool, limit: usize) -> Value {
+    fn data(&self, limiter: &Limiter, has_responses: bool, limit: usize) -> Value {
         let sum = |verdict: Verdict| -> u64 {
             self.verdicts.iter().map(|counts| counts[verdict.index()]).sum()
         };
@@ -161,12 +238,13 @@ impl Report {
                 .map(|verdict| (verdict.word().to_owned(), json!(counts[verdict.index()])));
             (class.word().to_owned(), Value::Object(counts.into_iter().collect()))
         });
-        let mut netblocks: Vec<_> = limits.over().collect();
-        netblocks.sort_by_key(|(_, over)| std::cmp::Reverse(over.slips + over.drops));
-        let shown = netblocks.iter().take(limit).map(|((net, hit), over)| {
+        let mut netblocks: Vec<_> = limiter.over().collect();
+        netblocks.sort_by_key(|(.., over)| std::cmp::Reverse(over.slips + over.drops));
+        let shown = netblocks.iter().take(limit).map(|(net, hit, zone, over)| {
             json!({
                 "netblock": net,
                 "limit": hit.word(),
+                "zone": zone,
                 "slips": over.slips,
                 "drops": over.drops,
                 "first": over.first_s,
@@ -182,19 +260,20 @@ impl Report {
             "leaked": sum(Verdict::Leak),
             "slipped": sum(Verdict::Slip),
             "dropped": sum(Verdict::Drop),
+            "blocked": self.blocked,
             "octets": self.octets_in_full,
             "octets_with_limits": self.octets_limited,
             "classes": classes.collect::<serde_json::Map<String, Value>>(),
             "netblocks_limited": netblocks.len(),
             "netblocks": shown.collect::<Vec<_>>(),
-            "netblocks_not_listed": limits.not_listed(),
+            "netblocks_not_listed": limiter.not_listed(),
         })
     }
 }
 
 fn text(data: &Value) -> String {
     let mut text = format!(
-        "{} {} in {:.1} s: {} answered, {} leaked, {} slipped, {} dropped; {} octets instead of {}\n",
+        "{} {} in {:.1} s: {} answered, {} leaked, {} slipped, {} dropped, {} blocked; {} octets instead of {}\n",
         data["responses"],
         data["counted"].as_str().unwrap_or_default(),
         data["seconds"].as_f64().unwrap_or_default(),
@@ -202,6 +281,7 @@ fn text(data: &Value) -> String {
         data["leaked"],
         data["slipped"],
         data["dropped"],
+        data["blocked"],
         data["octets_with_limits"],
         data["octets"],
     );
@@ -218,10 +298,10 @@ fn text(data: &Value) -> String {
     });
     let rows = rows.filter(|row| row[1..].iter().any(|count| count != "0"));
     text.push_str(&table(&["class", "answer", "slip", "drop", "leak"], rows));
-    let head = ["netblock", "limit", "slips", "drops", "first", "last"];
+    let head = ["netblock", "limit", "zone", "slips", "drops", "first", "last"];
     let netblocks = data["netblocks"].as_array().into_iter().flatten();
     let rows = netblocks.map(|row| {
-        let mut cells = super::fields(row, &["netblock", "limit", "slips", "drops"]);
+        let mut cells = super::fields(row, &["netblock", "limit", "zone", "slips", "drops"]);
         cells.extend(["first", "last"].map(|at| crate::cli::output::time_cell(&row[at])));
         cells
     });

@@ -58,31 +58,57 @@ pub fn blocks(data: &Value) -> String {
 
 /// Netblocks of `top` and `explain`.
 fn netblocks<'a>(rows: impl Iterator<Item = &'a Value>) -> String {
-    let head =
-        ["netblock", "state", "limit", "allowed/s", "over/s", "slips", "drops", "since", "last"];
+    let head = [
+        "netblock",
+        "state",
+        "limit",
+        "policy",
+        "allowed/s",
+        "over/s",
+        "slips",
+        "drops",
+        "since",
+        "last",
+    ];
     let rows = rows.map(|row| {
-        let names = [
-            "netblock",
-            "state",
-            "limit",
-            "allowed_per_second",
-            "over_per_second",
-            "slips",
-            "drops",
-        ];
-        let mut shown = fields(row, &names);
+        let mut shown = fields(row, &["netblock", "state", "limit"]);
+        shown.extend(may_be_of(row));
+        shown.extend(fields(row, &["over_per_second", "slips", "drops"]));
         shown.extend([time_cell(&row["since"]), time_cell(&row["last"])]);
         shown
     });
     table(&head, rows)
 }
 
+/// The policy that a limit is of, and what it allows; where that is not known, those that it may be of.
+fn may_be_of(row: &Value) -> [String; 2] {
+    let policies: Vec<&Value> = list(row, "policies").collect();
+    let of_zones = policies.iter().filter(|policy| policy["zone"].is_string()).count();
+    let who = match (&policies[..], of_zones) {
+        ([], _) => "-".to_owned(),
+        ([one], 1) => cell(&one["zone"]),
+        (_, 0) => "default".to_owned(),
+        (all, zones) if zones < all.len() => "default or a zone's".to_owned(),
+        _ => "a zone's".to_owned(),
+    };
+    let mut rates: Vec<u64> =
+        policies.iter().filter_map(|policy| policy["allowed_per_second"].as_u64()).collect();
+    rates.sort_unstable();
+    let rates = match (rates.first(), rates.last()) {
+        (Some(least), Some(most)) if least == most => least.to_string(),
+        (Some(least), Some(most)) => format!("{least} to {most}"),
+        _ => "-".to_owned(),
+    };
+    [who, rates]
+}
+
 /// `ratelimit top`.
 pub fn top(data: &Value) -> String {
     let shown = netblocks(list(data, "netblocks"));
-    let mut text = match data["mode"].as_str() {
-        Some("off") => format!("{shown}the mode is off: nothing is counted\n"),
-        Some("dry-run") => format!("{shown}dry-run: all of it was answered\n"),
+    let has = |mode: &str| list(data, "modes").any(|one| one == mode);
+    let mut text = match (has("on"), has("dry-run")) {
+        (false, false) => format!("{shown}the mode is off: nothing is counted\n"),
+        (false, true) => format!("{shown}dry-run: all of it was answered\n"),
         _ if shown.is_empty() => "no netblock is limited\n".into(),
         _ => shown,
     };
@@ -102,12 +128,12 @@ pub fn top(data: &Value) -> String {
 
 /// `ratelimit explain`.
 pub fn explained(data: &Value) -> String {
-    let mut text = format!(
-        "{}: {}: {}\n",
-        cell(&data["netblock"]),
-        cell(&data["verdict"]),
-        cell(&data["reason"])
-    );
+    let since = match data["since"].is_null() {
+        true => String::new(),
+        false => format!(", since {}", time_cell(&data["since"])),
+    };
+    let words = ["netblock", "verdict", "reason"].map(|field| cell(&data[field]));
+    let mut text = format!("{}{since}\n", words.join(": "));
     for (field, what) in [("blocked_by", "blocked by"), ("exempt_by", "exempt by")] {
         if data[field].is_object() {
             let (prefix, origin) = (cell(&data[field]["prefix"]), cell(&data[field]["origin"]));
@@ -127,12 +153,71 @@ pub fn explained(data: &Value) -> String {
         "allowed in total: {}\n",
         if totals.is_empty() { "no limit" } else { &totals }
     ));
-    let classes = allowed["classes_per_second"].as_object().into_iter().flatten();
-    let classes = classes.map(|(class, rate)| match rate.as_u64() {
-        Some(0) => format!("{class} no limit"),
-        _ => format!("{class} {}/s", cell(rate)),
-    });
-    let classes = classes.collect::<Vec<_>>().join(", ");
-    text.push_str(&format!("allowed per name to {}: {classes}\n", cell(&allowed["netblock"])));
+    let mut are_scaled = false;
+    for policy in list(data, "policies") {
+        let classes = policy["classes_per_second"].as_object().into_iter().flatten();
+        let classes = classes.map(|(class, rate)| match rate.as_u64() {
+            Some(0) => format!("{class} no limit"),
+            _ => format!("{class} {}/s", cell(rate)),
+        });
+        let classes = classes.collect::<Vec<_>>().join(", ");
+        let zone = match policy["zone"].as_str() {
+            Some(zone) => format!(" in zone {zone}"),
+            None => String::new(),
+        };
+        let mode = match policy["mode"].as_str() {
+            Some("on") | None => String::new(),
+            Some(mode) => format!(" (mode {mode})"),
+        };
+        let scale = match policy["qps_scale"].as_u64() {
+            Some(scale) => format!("; less above {scale} queries/s"),
+            None => String::new(),
+        };
+        are_scaled |= !scale.is_empty();
+        let netblock = cell(&policy["netblock"]);
+        text.push_str(&format!("allowed per name to {netblock}{zone}{mode}: {classes}{scale}\n"));
+    }
+    if are_scaled {
+        text.push_str(&format!("queries/s now: {}\n", data["queries_per_second"]));
+    }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_policy_is_shown() {
+        let policy = |zone: Value, mode: &str, netblock: &str, rate: u32, scale: Value| {
+            json!({
+                "zone": zone, "mode": mode, "netblock": netblock,
+                "classes_per_second": { "positive": rate, "any": 0 }, "qps_scale": scale,
+            })
+        };
+        let default = policy(Value::Null, "on", "192.0.2.0/24", 40, Value::Null);
+        let zone = policy(json!("example."), "dry-run", "192.0.2.7/32", 7, json!(1000));
+        let of = |zone: Value, rate: u32| json!({ "zone": zone, "allowed_per_second": rate });
+        let text = explained(&json!({
+            "netblock": "192.0.2.7/32", "verdict": "limited", "reason": "it is", "since": 0,
+            "limits": [{
+                "netblock": "192.0.2.0/24", "state": "limited", "limit": "positive",
+                "policies": [of(Value::Null, 40), of(json!("example."), 7)],
+                "over_per_second": 3.0, "slips": 1, "drops": 2, "since": 0, "last": 1,
+            }],
+            "allowed": default, "policies": [default, zone], "queries_per_second": 5,
+        }));
+        for expected in [
+            "192.0.2.7/32: limited: it is, since 1970-01-01T00:00:00Z\n",
+            "default or a zone's",
+            "7 to 40",
+            "allowed in total: no limit\n",
+            "allowed per name to 192.0.2.0/24: any no limit, positive 40/s\n",
+            "allowed per name to 192.0.2.7/32 in zone example. (mode dry-run): any no limit, positive \
+             7/s; less above 1000 queries/s\nqueries/s now: 5\n",
+        ] {
+            assert!(text.contains(expected), "{expected}:\n{text}");
+        }
+    }
 }

@@ -132,6 +132,9 @@ fn a_zone_s_limits_differ_where_it_says_so() {
     assert_eq!((of(Class::Positive), of(Class::Nodata), of(Class::Any)), (5, 7, 5));
     assert_eq!((policy.mode, policy.slip, policy.leak, policy.window_s), (2, 0, 2, 60));
     assert_eq!(zones[1].ratelimit, None);
+    let said = zones[0].ratelimit.as_ref().unwrap().settings();
+    assert_eq!(said.to_string(), "rate = 5\nslip = 0\nwindow = \"1m\"\n");
+    assert_eq!(said.try_into::<ZoneRateLimit>().ok(), zones[0].ratelimit);
     let total = text.replace("slip = 0", "total-rate = 0");
     let error = Config::parse(&total, Path::new("sealdns.toml")).unwrap_err().to_string();
     assert!(error.contains("sealdns.toml:11:1: unknown key `total-rate`"), "{error}");

@@ -1,12 +1,13 @@
 //! `[zone.ratelimit]`: what one zone does otherwise than `[ratelimit]`.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use toml::Table;
 
 use super::{ClassRate, Cost, LimitMode, OneIn, PrefixLength, Rate, RateLimit};
 
 /// What is not said here is as in `[ratelimit]`. Totals, exempt clients and what is passed up to the daemon are
 /// the same for all zones: they count before it is known which zone it is.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ZoneRateLimit {
     mode: Option<LimitMode>,
@@ -35,14 +36,20 @@ pub struct ZoneRateLimit {
     cost: Option<Cost>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
 #[serde(transparent)]
 struct Window {
-    #[serde(deserialize_with = "super::window")]
+    #[serde(deserialize_with = "super::window", serialize_with = "super::write_window")]
     seconds: u32,
 }
 
 impl ZoneRateLimit {
+    /// What is said here, and nothing else.
+    pub fn settings(&self) -> Table {
+        // As in `RateLimit::settings`.
+        Table::try_from(self).unwrap_or_default()
+    }
+
     /// The zone's limits, where `all` are those of all zones.
     pub fn over(&self, all: &RateLimit) -> RateLimit {
         RateLimit {

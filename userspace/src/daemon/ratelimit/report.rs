@@ -3,13 +3,13 @@
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use xdp_common::limit::policy::Policy;
-use xdp_common::limit::{Class, Hit, Limited};
+use xdp_common::limit::{Class, Hit, Limited, Mode};
 
 use super::{Origin, RateLimits, Target, failure};
 use crate::config::AddressPrefix;
-use crate::config::ratelimit::LimitMode;
 use crate::control::protocol::Failure;
-use crate::server::limits::net;
+use crate::server::limits::{Limits, net};
+use crate::zone::Name;
 
 /// Who was over a limit so many seconds ago is said to be limited now.
 const LATELY_S: u64 = 10;
@@ -33,12 +33,10 @@ pub fn show(limits: &RateLimits) -> Result<Value, Failure> {
         })
     };
     let rows: Vec<Value> = now.keys().map(|key| of(key)).collect();
-    let zones = limits.zones.iter().map(|(name, zone)| {
-        let settings = zone.over(&settings);
-        let differs =
-            settings.settings().into_iter().filter(|(key, value)| now.get(key) != Some(value));
-        json!({ "zone": name.to_string(), "settings": differs.collect::<toml::Table>() })
-    });
+    let zones = limits
+        .zones
+        .iter()
+        .map(|(name, zone)| json!({ "zone": name.to_string(), "settings": zone.settings() }));
     let (exempt, blocks) = (limits.exempt(), limits.blocks());
     let file_exempt: std::collections::BTreeSet<IpNet> =
         limits.file.exempt.iter().map(|prefix| prefix.0.trunc()).collect();
@@ -102,46 +100,133 @@ fn allowed(policy: &Policy, hit: Hit, of: IpNet) -> Option<u64> {
     }
 }
 
-/// One netblock that is limited, or near it.
-fn row(limits: &RateLimits, limited: &Limited, now_s: u64) -> Option<(IpNet, Value)> {
-    let net = net(limited.netblock, limited.prefix)?;
-    let hit = Hit::of_number(limited.hit)?;
-    let was_over = limited.since_s > 0;
-    let state = match was_over {
-        true if now_s.saturating_sub(limited.last_s) <= LATELY_S => "limited",
-        true => "was-limited",
-        false => "near",
+/// The default policy, and those of zones.
+fn policies(limits: &Limits) -> impl Iterator<Item = (Option<&Name>, &Policy)> {
+    let zones = limits.overrides.iter().map(|(zone, policy)| (Some(zone), policy));
+    [(None, &limits.policy)].into_iter().chain(zones)
+}
+
+/// A policy that a limit may be of, and what it allows per second.
+struct Candidate<'a> {
+    zone: Option<&'a Name>,
+    mode: Mode,
+    per_second: u64,
+}
+
+/// The policies that a limit that was hit may be of. Which one it was is not recorded; it is one that counts
+/// netblocks of this size and has such a limit, unless it was changed since. Totals are of the default policy.
+fn candidates(limits: &Limits, hit: Hit, of: IpNet) -> Vec<Candidate<'_>> {
+    let is_one = |zone: Option<&Name>, policy: &Policy| match (hit, of) {
+        (Hit::Total(_), _) => zone.is_none(),
+        (_, IpNet::V4(_)) => policy.ipv4_prefix == u32::from(of.prefix_len()),
+        (_, IpNet::V6(_)) => policy.ipv6_prefix == u32::from(of.prefix_len()),
     };
-    let seconds = limited.last_s.saturating_sub(limited.since_s) as f64;
-    let over = (limited.slips + limited.drops) as f64 / seconds.max(1.0);
-    let value = json!({
-        "netblock": net,
-        "state": state,
-        "limit": hit.word(),
-        "class": if let Hit::Class(class) = hit { Some(class.word()) } else { None },
-        "allowed_per_second": allowed(&limits.limits.policy, hit, net),
-        "over_per_second": (over * 10.0).round() / 10.0,
-        "since": was_over.then_some(limited.since_s),
-        "last": limited.last_s,
-        "slips": limited.slips,
-        "drops": limited.drops,
+    let candidates = policies(limits).filter(|(zone, policy)| is_one(*zone, policy));
+    let candidates = candidates.filter_map(|(zone, policy)| {
+        let per_second = allowed(policy, hit, of).filter(|per_second| *per_second > 0)?;
+        Some(Candidate { zone, mode: mode(policy), per_second })
     });
-    Some((net, value))
+    candidates.filter(|candidate| candidate.mode != Mode::Off).collect()
+}
+
+fn mode(policy: &Policy) -> Mode {
+    Mode::ALL.into_iter().find(|mode| *mode as u32 == policy.mode).unwrap_or(Mode::Off)
+}
+
+/// One netblock that is limited, or near it.
+struct Row {
+    net: IpNet,
+    hit: Hit,
+    state: &'static str,
+    /// Whether a policy that it may be of is enforced.
+    is_enforced: bool,
+    /// Which policy allows how much.
+    allowance: String,
+    limited: Limited,
+    shown: Value,
+}
+
+impl Row {
+    fn new(limits: &RateLimits, limited: &Limited, now_s: u64) -> Option<Row> {
+        let net = net(limited.netblock, limited.prefix)?;
+        let hit = Hit::of_number(limited.hit)?;
+        let was_over = limited.since_s > 0;
+        let state = match was_over {
+            true if now_s.saturating_sub(limited.last_s) <= LATELY_S => "limited",
+            true => "was-limited",
+            false => "near",
+        };
+        let seconds = limited.last_s.saturating_sub(limited.since_s) as f64;
+        let over = (limited.slips + limited.drops) as f64 / seconds.max(1.0);
+        let candidates = candidates(&limits.limits, hit, net);
+        let mut rates: Vec<u64> = candidates.iter().map(|one| one.per_second).collect();
+        rates.sort_unstable();
+        rates.dedup();
+        let policies = candidates.iter().map(|one| {
+            json!({
+                "zone": one.zone.map(ToString::to_string),
+                "mode": one.mode.word(),
+                "allowed_per_second": one.per_second,
+            })
+        });
+        let shown = json!({
+            "netblock": net,
+            "state": state,
+            "limit": hit.word(),
+            "class": if let Hit::Class(class) = hit { Some(class.word()) } else { None },
+            "allowed_per_second": if let [rate] = rates[..] { Some(rate) } else { None },
+            "policies": policies.collect::<Vec<_>>(),
+            "over_per_second": (over * 10.0).round() / 10.0,
+            "since": was_over.then_some(limited.since_s),
+            "last": limited.last_s,
+            "slips": limited.slips,
+            "drops": limited.drops,
+        });
+        let is_enforced = candidates.iter().any(|one| one.mode == Mode::On);
+        let allowance = allowance(&candidates, &rates, !limits.limits.overrides.is_empty());
+        Some(Row { net, hit, state, is_enforced, allowance, limited: *limited, shown })
+    }
+
+    /// Why it is limited.
+    fn reason(&self) -> String {
+        let what = match self.hit {
+            Hit::Class(class) => format!("responses of class {} about one name", class.word()),
+            hit => format!("limit \"{}\"", hit.word()),
+        };
+        format!("{} is over {}: {what}", self.net, self.allowance)
+    }
+}
+
+/// In words which policy allows how much, and no more than is known.
+fn allowance(candidates: &[Candidate<'_>], rates: &[u64], are_zones: bool) -> String {
+    let words: Vec<String> = rates.iter().map(ToString::to_string).collect();
+    let rates = words.join(" or ");
+    let is_default = candidates.iter().any(|one| one.zone.is_none());
+    let allowance = match candidates {
+        [] => return "a limit that has been changed since".to_owned(),
+        [Candidate { zone: None, .. }] if !are_zones => format!("its {rates} per second"),
+        [Candidate { zone: None, .. }] => format!("its {rates} per second of the default policy"),
+        [Candidate { zone: Some(zone), .. }] => format!("its {rates} per second of zone {zone}"),
+        _ if is_default => format!("its {rates} per second of the default or of a zone's policy"),
+        _ => format!("its {rates} per second of a zone's policy"),
+    };
+    let differ = candidates.iter().any(|one| one.mode != candidates[0].mode);
+    allowance + if differ { " (not all of them enforced)" } else { "" }
 }
 
 /// Netblocks that are limited, or near it, worst first.
 pub fn top(limits: &RateLimits, limited: &[Limited], now_s: u64) -> Value {
     let mut worst: Vec<&Limited> = limited.iter().collect();
     worst.sort_by_key(|one| std::cmp::Reverse((one.since_s > 0, one.slips + one.drops)));
-    let rows = worst.into_iter().filter_map(|one| row(limits, one, now_s));
+    let rows = worst.into_iter().filter_map(|one| Row::new(limits, one, now_s));
+    let modes = Mode::ALL
+        .into_iter()
+        .filter(|one| policies(&limits.limits).any(|(_, policy)| mode(policy) == *one));
     json!({
-        "mode": mode(limits),
-        "netblocks": rows.map(|(_, row)| row).collect::<Vec<_>>(),
+        "mode": mode(&limits.limits.policy).word(),
+        "modes": modes.map(Mode::word).collect::<Vec<_>>(),
+        "netblocks": rows.map(|row| row.shown).collect::<Vec<_>>(),
     })
-}
-
-fn mode(limits: &RateLimits) -> LimitMode {
-    limits.settings().map_or(LimitMode::Off, |settings| settings.mode)
 }
 
 /// What is done to a netblock, and why.
@@ -163,41 +248,34 @@ pub fn explain(
     let exempt = limits.exempt();
     let exempt = exempt.iter().rev().find(|(prefix, _)| prefix.contains(&asked));
     let touches = |net: &IpNet| net.contains(&asked) || asked.contains(net);
-    let mut rows: Vec<(IpNet, Value)> = limited
+    let mut rows: Vec<Row> = limited
         .iter()
-        .filter_map(|one| row(limits, one, now_s))
-        .filter(|(net, _)| touches(net))
+        .filter_map(|one| Row::new(limits, one, now_s))
+        .filter(|row| touches(&row.net))
         .collect();
-    rows.sort_by_key(|(_, row)| {
-        std::cmp::Reverse(row["slips"].as_u64().max(row["drops"].as_u64()))
-    });
-    let over = rows.iter().find(|(_, row)| row["state"] == "limited").map(|(_, row)| row);
-    let mode = mode(limits);
-    let (verdict, reason) = match (block, exempt, over, mode) {
+    rows.sort_by_key(|row| std::cmp::Reverse(row.limited.slips.max(row.limited.drops)));
+    let over = rows.iter().find(|row| row.state == "limited");
+    let is_off = policies(&limits.limits).all(|(_, policy)| mode(policy) == Mode::Off);
+    let (verdict, reason) = match (block, exempt, over) {
         (Some((prefix, block, _)), ..) if !block.dry_run => {
             ("blocked", format!("{prefix} is blocked"))
         }
-        (_, Some((prefix, _)), ..) => ("exempt", format!("{prefix} is exempt")),
-        (.., LimitMode::Off) => ("not-limited", "the mode is off".to_owned()),
-        (_, _, Some(row), mode) => {
-            let what = match row["class"].as_str() {
-                Some(class) => format!("responses of class {class} about one name"),
-                None => format!("limit \"{}\"", row["limit"].as_str().unwrap_or_default()),
-            };
-            let reason = format!(
-                "{} is over its {} per second: {what}",
-                row["netblock"].as_str().unwrap_or_default(),
-                row["allowed_per_second"],
-            );
-            (if mode == LimitMode::On { "limited" } else { "would-be-limited" }, reason)
+        (_, Some((prefix, _)), _) => ("exempt", format!("{prefix} is exempt")),
+        _ if is_off => ("not-limited", "the mode is off".to_owned()),
+        (.., Some(row)) => {
+            (if row.is_enforced { "limited" } else { "would-be-limited" }, row.reason())
         }
         _ => ("not-limited", "no netblock of it was over a limit lately".to_owned()),
     };
+    let since = over.filter(|_| verdict.ends_with("limited") && verdict != "not-limited");
+    let allowed: Vec<Value> =
+        policies(&limits.limits).map(|(zone, policy)| allowances(zone, policy, asked)).collect();
     Ok(json!({
         "netblock": asked,
         "verdict": verdict,
         "reason": reason,
-        "mode": mode,
+        "since": since.map(|row| row.limited.since_s),
+        "mode": mode(&limits.limits.policy).word(),
         "blocked_by": block.map(|(prefix, block, origin)| json!({
             "prefix": prefix,
             "until": (block.until > 0).then_some(block.until),
@@ -205,31 +283,104 @@ pub fn explain(
             "origin": origin.word(),
         })),
         "exempt_by": exempt.map(|(prefix, origin)| json!({ "prefix": prefix, "origin": origin.word() })),
-        "limits": rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>(),
-        "allowed": allowances(&limits.limits.policy, asked),
+        "limits": rows.into_iter().map(|row| row.shown).collect::<Vec<_>>(),
+        "allowed": allowed[0],
+        "policies": allowed,
+        "queries_per_second": limits.qps,
     }))
 }
 
-/// Every limit that counts for an address.
-fn allowances(policy: &Policy, asked: IpNet) -> Value {
+/// Every limit of a policy that counts for an address. What is the same for all zones stands with the default
+/// policy only.
+fn allowances(zone: Option<&Name>, policy: &Policy, asked: IpNet) -> Value {
     let (prefix, levels): (u32, &[_]) = match asked {
         IpNet::V4(_) => (policy.ipv4_prefix, &policy.ipv4_levels),
         IpNet::V6(_) => (policy.ipv6_prefix, &policy.ipv6_levels),
     };
     let block = |length: u32| IpNet::new(asked.addr(), length as u8).ok().map(|net| net.trunc());
-    let totals =
-        levels.iter().filter(|level| level.multiplier > 0 && policy.total > 0).map(|level| {
-            let per_second = u64::from(policy.total) * u64::from(level.multiplier);
-            json!({ "netblock": block(level.prefix), "per_second": per_second })
-        });
     let classes: serde_json::Map<String, Value> = Class::ALL
         .into_iter()
         .map(|class| (class.word().to_owned(), json!(policy.rates[class.index()])))
         .collect();
-    json!({
-        "total": totals.collect::<Vec<_>>(),
+    let mut allowances = json!({
+        "zone": zone.map(ToString::to_string),
+        "mode": mode(policy).word(),
         "netblock": block(prefix),
         "classes_per_second": classes,
-        "passed_per_second": policy.passed,
-    })
+        "qps_scale": (policy.qps_scale > 0).then_some(policy.qps_scale),
+    });
+    if zone.is_none() {
+        let levels = levels.iter().filter(|level| level.multiplier > 0 && policy.total > 0);
+        let totals = levels.map(|level| {
+            let per_second = u64::from(policy.total) * u64::from(level.multiplier);
+            json!({ "netblock": block(level.prefix), "per_second": per_second })
+        });
+        allowances["total"] = totals.collect();
+        allowances["passed_per_second"] = json!(policy.passed);
+    }
+    allowances
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A default policy and a zone's, and what is said of a netblock that hit a limit.
+    fn said(zone: Policy, netblock: &str, hit: Hit) -> (Vec<u64>, String) {
+        let policy = Policy { mode: Mode::On as u32, rates: [40; 7], ..Policy::new() };
+        let name = crate::config::name_from_text("example").unwrap();
+        let limits = Limits { policy, overrides: [(name, zone)].into(), ..Limits::default() };
+        let candidates = candidates(&limits, hit, netblock.parse().unwrap());
+        let rates: Vec<u64> = candidates.iter().map(|one| one.per_second).collect();
+        let words = allowance(&candidates, &rates, true);
+        (rates, words)
+    }
+
+    #[test]
+    fn no_policy_is_named_that_is_not_known() {
+        let on = Policy { mode: Mode::On as u32, rates: [7; 7], ..Policy::new() };
+        let positive = Hit::Class(Class::Positive);
+        for (zone, netblock, hit, expected) in [
+            (
+                on,
+                "192.0.2.0/24",
+                positive,
+                "its 40 or 7 per second of the default or of a zone's policy",
+            ),
+            (
+                Policy { mode: Mode::DryRun as u32, ..on },
+                "192.0.2.0/24",
+                positive,
+                "its 40 or 7 per second of the default or of a zone's policy (not all of them enforced)",
+            ),
+            (
+                Policy { mode: Mode::Off as u32, ..on },
+                "192.0.2.0/24",
+                positive,
+                "its 40 per second of the default policy",
+            ),
+            (
+                Policy { rates: [0; 7], ..on },
+                "192.0.2.0/24",
+                positive,
+                "its 40 per second of the default policy",
+            ),
+            (
+                Policy { ipv4_prefix: 32, ..on },
+                "192.0.2.1/32",
+                positive,
+                "its 7 per second of zone example.",
+            ),
+            (on, "192.0.2.1/32", positive, "a limit that has been changed since"),
+            (on, "192.0.2.1/32", Hit::Total(0), "its 200 per second of the default policy"),
+            (
+                on,
+                "2001:db8::/56",
+                positive,
+                "its 40 or 7 per second of the default or of a zone's policy",
+            ),
+        ] {
+            assert_eq!(said(zone, netblock, hit).1, expected, "{netblock}");
+        }
+    }
 }

@@ -1,13 +1,20 @@
 //! Changes at run time: in effect at once, as drift, beyond a restart or not.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
-use xdp_common::limit::Mode;
+use xdp_common::Outcome;
+use xdp_common::limit::account::Account;
+use xdp_common::limit::policy::UNITS_PER_SECOND;
+use xdp_common::limit::{Mode, Verdict};
 
 use super::super::lock;
 use super::super::tests::Stage;
 use crate::control::protocol::{Failure, Request};
 use crate::control::ratelimit::RateLimitAction as Action;
+use crate::server::limiter::Moment;
 use crate::server::limits::Limits;
+use crate::server::stats::Transport;
 
 const CONFIG: &str = "version = \"v1\"\n[server]\nstate-dir = \".\"\n\
                       [ratelimit]\nmode = \"on\"\nrate = 40\nexempt = [\"192.0.2.0/24\"]\n\
@@ -155,6 +162,66 @@ fn what_cannot_be_saved_is_not_in_effect() {
     let failure = fail(&stage, set(&[("rate", "5")], true));
     assert!(failure.message.contains("nothing was changed"), "{failure}");
     assert_eq!((told(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
+}
+
+#[test]
+fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
+    let stage = started(tempfile::tempdir().unwrap(), &CONFIG.replace("rate = 7", "qps-scale = 9"));
+    let start = Instant::now();
+    stage.daemon.tick_limits(start);
+    // What XDP passes up is counted where it ends, and what is no query is not counted.
+    let counters = [
+        ("nodata", 50),
+        ("limited", 20),
+        ("tcx_positive", 10),
+        ("miss", 120),
+        ("not-udp", 1000),
+        ("response", 1000),
+    ];
+    lock(&stage.told).counters = counters.map(|(name, count)| (name.to_owned(), count)).into();
+    for _ in 0..120 {
+        stage.daemon.stats.outcome(Transport::Udp, Outcome::Positive);
+    }
+    stage.daemon.tick_limits(start + Duration::from_secs(2));
+    let qps = lock(&stage.daemon.limits).qps;
+    assert_eq!((qps, lock(&stage.told).qps), (100, 100));
+    // Nine hundredths of 40 a second are three, and so many may come at once.
+    let limiter = stage.daemon.shared.limiter();
+    let client = "198.51.100.1".parse().unwrap();
+    let answered = (0..100 * 10).filter(|number| {
+        let now = Moment { units: 1 + number * UNITS_PER_SECOND / 100, seconds: number / 100 };
+        let account = Account::default();
+        limiter.arrive(client, now).unwrap();
+        limiter.respond(client, b"\x07example\0", account, 40, 40, now) == Ok(Verdict::Answer)
+    });
+    let answered = answered.count();
+    assert!((29..=33).contains(&answered), "{answered}");
+}
+
+#[test]
+fn a_hit_is_explained_by_the_policies_that_it_may_be_of() {
+    let stage = stage();
+    let limiter = stage.daemon.shared.limiter();
+    let client = "198.51.100.1".parse().unwrap();
+    let now = limiter.now();
+    for _ in 0..20 {
+        limiter.arrive(client, now).unwrap();
+        let _ = limiter.respond(client, b"\x07example\0", Account::default(), 40, 40, now);
+    }
+    let said = ask(&stage, Action::Explain { prefix: "198.51.100.1".into() });
+    let expected = "198.51.100.0/24 is over its 7 or 40 per second of the default or of a zone's \
+                    policy: responses of class positive about one name";
+    assert_eq!((&said["verdict"], &said["reason"]), (&json!("limited"), &json!(expected)));
+    assert_eq!(said["since"], json!(now.seconds));
+    let policies = said["policies"].as_array().unwrap();
+    let rates = policies
+        .iter()
+        .map(|policy| (policy["zone"].clone(), policy["classes_per_second"]["positive"].clone()));
+    let rates: Vec<_> = rates.collect();
+    assert_eq!(rates, [(Value::Null, json!(40)), (json!("example."), json!(7))]);
+    let row = &ask(&stage, Action::Top)["netblocks"][0];
+    assert_eq!((&row["allowed_per_second"], &row["limit"]), (&Value::Null, &json!("positive")));
+    assert_eq!(row["policies"].as_array().map(Vec::len), Some(2));
 }
 
 #[test]

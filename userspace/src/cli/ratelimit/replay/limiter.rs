@@ -1,20 +1,22 @@
 //! The limiter over memory, with a clock that is told.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
-use xdp_common::limit::decide::{self, Client, Count, Limiter, Said, Sighting, State};
+use xdp_common::Outcome;
+use xdp_common::limit::account::Account;
+use xdp_common::limit::decide::{self, Client, Count, Sighting, State};
 use xdp_common::limit::list::ListEntry;
-use xdp_common::limit::netblock::MAPPED_BITS;
-use xdp_common::limit::policy::Circumstances;
+use xdp_common::limit::netblock::masked;
 use xdp_common::limit::table::{SLOTS, Table, UNIT_NS};
-use xdp_common::limit::{Hit, Netblock, Policy, Rules, Verdict};
-use xdp_common::maps::{RATE_BUCKETS, address_words, limits};
+use xdp_common::limit::{Hit, Rules, Verdict};
+use xdp_common::maps::{RATE_BUCKETS, address_words};
 
 use super::response::Counted;
-use crate::config::ratelimit::RateLimit;
-use crate::server::limits::net;
+use crate::server::limits::{Limits, net};
+use crate::server::told::{Response, Told};
 
 /// Netblocks over a limit that are listed one by one: a capture of forged addresses may have any number.
 const MAX_LISTED: usize = 1 << 18;
@@ -24,6 +26,18 @@ const SEED: u64 = 0x7265_706c_6179_2121;
 
 /// When the capture starts by the table's clock: well after zero, which stands for never.
 const START: u64 = 1 << 30;
+
+/// Who was over a limit, and which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    netblock: [u64; 2],
+    /// In bits, as IPv6.
+    prefix: u32,
+    /// [`Hit::number`].
+    hit: u32,
+    /// The place of the policy.
+    policy: u32,
+}
 
 /// What was slipped and dropped of a netblock by one limit.
 #[derive(Debug, Default, Clone, Copy)]
@@ -38,13 +52,11 @@ pub struct Over {
     pub last_s: u64,
 }
 
-/// Netblock, prefix in bits as IPv6, [`Hit::number`].
-type Key = ([u64; 2], u32, u32);
-
 /// The limiter.
-pub struct Limits {
+pub struct Limiter {
     accounts: Accounts,
-    policy: Policy,
+    /// The names that policies are of, by place; the default policy's has none.
+    zones: Vec<String>,
     state: State,
     start_ns: Option<u64>,
     /// Queries of the second that is going on, for qps-scale.
@@ -54,40 +66,30 @@ pub struct Limits {
 
 struct Accounts {
     slots: Box<[[Cell<u64>; SLOTS]]>,
-    rules: Rules,
+    told: Told,
+    /// The place of the policy by which it is decided.
+    policy: Cell<u32>,
     now: Cell<u64>,
     now_s: Cell<u64>,
-    exempt: HashSet<Netblock>,
-    /// The lengths of prefixes in `exempt`.
-    lengths: Vec<u32>,
     over: RefCell<HashMap<Key, Over>>,
     not_listed: Cell<u64>,
 }
 
-impl Limits {
+impl Limiter {
     /// Over empty accounts.
-    pub fn new(settings: &RateLimit) -> Limits {
-        let netblock = |prefix: &IpNet| {
-            let mapped = if prefix.addr().is_ipv4() { MAPPED_BITS } else { 0 };
-            Netblock::of(address_words(prefix.addr()), u32::from(prefix.prefix_len()) + mapped)
-        };
-        let exempt: HashSet<Netblock> =
-            settings.exempt.iter().map(|one| netblock(&one.0)).collect();
-        let lengths: HashSet<u32> = exempt.iter().map(|one| one.prefix).collect();
-        let policy = settings.policy();
+    pub fn new(limits: &Limits) -> Limiter {
         let empty = || [const { Cell::new(0) }; SLOTS];
-        Limits {
+        Limiter {
             accounts: Accounts {
                 slots: (0..RATE_BUCKETS).map(|_| empty()).collect(),
-                rules: Rules::new(&policy, Circumstances { tick_ns: 0, qps: 0 }),
+                told: Told::new(limits, 0),
+                policy: Cell::new(0),
                 now: Cell::new(0),
                 now_s: Cell::new(0),
-                exempt,
-                lengths: lengths.into_iter().collect(),
                 over: RefCell::default(),
                 not_listed: Cell::new(0),
             },
-            policy,
+            zones: limits.overrides.keys().map(ToString::to_string).collect(),
             state: State::new(),
             start_ns: None,
             second: 0,
@@ -98,52 +100,88 @@ impl Limits {
     /// Decides on one response; `time_ns` is since 1970. Time that goes back stands still.
     pub fn decide(
         &mut self,
-        source: [u64; 2],
-        family: usize,
+        client: IpAddr,
         counted: &Counted,
         time_ns: u64,
-    ) -> Verdict {
+    ) -> Result<Verdict, Outcome> {
         self.scale(time_ns / 1_000_000_000);
         let accounts = &self.accounts;
         let since_ns = time_ns.saturating_sub(*self.start_ns.get_or_insert(time_ns));
         accounts.now.set(accounts.now.get().max(START + since_ns / UNIT_NS));
         accounts.now_s.set(time_ns / 1_000_000_000);
-        let client = Client { source, family };
-        if decide::arrive(accounts, &client, || false, &mut self.state).is_err() {
-            return Verdict::Drop;
+        let client = client.to_canonical();
+        let client =
+            Client { source: address_words(client), family: usize::from(client.is_ipv6()) };
+        // As the sockets do it; a capture does not tell whose cookie is valid.
+        if let Err(outcome) = decide::arrive(accounts, &client, || true, &mut self.state) {
+            accounts.note_block(&client, Hit::BlockedPrefix, outcome);
+            return Err(outcome);
         }
-        let said = Said {
-            class: counted.class.index(),
-            name: counted.name,
-            weight: decide::weight(counted.octets, counted.query_octets),
-            policy: 0,
+        let response = Response {
+            qname: &counted.qname,
+            account: Account { class: counted.class.index() as u32, name: counted.name },
+            octets: counted.octets,
+            query_octets: counted.query_octets,
         };
-        let verdict = decide::respond(accounts, &client, &said, &mut self.state);
-        decide::settle(accounts, &client, &mut self.state);
-        verdict
+        let decided = accounts.told.respond(accounts, &client, &response, &mut self.state);
+        if let Err(outcome) = decided {
+            accounts.note_block(&client, Hit::BlockedName, outcome);
+        }
+        decided
     }
 
     /// Makes the rates follow the queries per second, once a second.
     fn scale(&mut self, second: u64) {
         if second != self.second {
             let qps = if second == self.second + 1 { self.queries } else { 0 };
-            self.accounts.rules = Rules::new(&self.policy, Circumstances { tick_ns: 0, qps });
+            self.accounts.told.scale(qps);
             (self.second, self.queries) = (second, 0);
         }
         self.queries += 1;
     }
 
-    /// Netblocks that were over a limit, and which.
-    pub fn over(&self) -> impl Iterator<Item = ((IpNet, Hit), Over)> {
+    /// Netblocks that were over a limit, which one, and the zone whose policy says so; none for the default
+    /// policy and for blocks.
+    pub fn over(&self) -> impl Iterator<Item = (IpNet, Hit, Option<&str>, Over)> {
         let over = self.accounts.over.borrow().clone();
-        over.into_iter().filter_map(|((netblock, prefix, hit), over)| {
-            Some(((net(netblock, prefix)?, Hit::of_number(hit)?), over))
+        over.into_iter().filter_map(|(key, over)| {
+            let place = key.policy.checked_sub(1);
+            let zone = place.and_then(|place| self.zones.get(place as usize)).map(String::as_str);
+            Some((net(key.netblock, key.prefix)?, Hit::of_number(key.hit)?, zone, over))
         })
     }
 
     /// How often a netblock was over a limit that is not among them: there were too many.
     pub fn not_listed(&self) -> u64 {
         self.accounts.not_listed.get()
+    }
+}
+
+impl Accounts {
+    fn note(&self, key: Key, verdict: Verdict) {
+        let mut over = self.over.borrow_mut();
+        if over.len() >= MAX_LISTED && !over.contains_key(&key) {
+            self.not_listed.set(self.not_listed.get() + 1);
+            return;
+        }
+        let now_s = self.now_s.get();
+        let row = over.entry(key).or_insert(Over { first_s: now_s, ..Over::default() });
+        row.last_s = now_s;
+        match verdict {
+            Verdict::Drop => row.drops += 1,
+            _ => row.slips += 1,
+        }
+    }
+
+    /// Notes what was blocked, under the netblock of the default policy.
+    fn note_block(&self, client: &Client, hit: Hit, outcome: Outcome) {
+        let Some(rules) = self.told.rules(0).filter(|_| outcome == Outcome::Blocked) else {
+            return;
+        };
+        let family = client.family & 1;
+        let netblock = masked(client.source, rules.masks[family]);
+        let key = Key { netblock, prefix: rules.prefixes[family], hit: hit.number(), policy: 0 };
+        self.note(key, Verdict::Drop);
     }
 }
 
@@ -164,10 +202,9 @@ impl Table for Accounts {
     }
 }
 
-impl Limiter for Accounts {
+impl decide::Limiter for Accounts {
     fn limits(&self) -> u32 {
-        let always = limits::RATES | limits::TOTALS | limits::AMPLIFICATION;
-        always | if self.exempt.is_empty() { 0 } else { limits::EXEMPT }
+        self.told.bits()
     }
 
     fn seed(&self) -> u64 {
@@ -182,36 +219,115 @@ impl Limiter for Accounts {
         self.now_s.get()
     }
 
-    fn rules(&self, _place: u32) -> Option<&Rules> {
-        Some(&self.rules)
+    fn rules(&self, place: u32) -> Option<&Rules> {
+        // Each decision asks for its policy first.
+        self.policy.set(place);
+        self.told.rules(place)
     }
 
     fn exempt(&self, source: [u64; 2]) -> Option<ListEntry> {
-        let is_there = |length: &u32| self.exempt.contains(&Netblock::of(source, *length));
-        self.lengths.iter().any(is_there).then(ListEntry::default)
+        self.told.exempt(source)
     }
 
-    fn block(&self, _source: [u64; 2]) -> Option<ListEntry> {
-        None
+    fn block(&self, source: [u64; 2]) -> Option<ListEntry> {
+        self.told.block(source)
     }
 
     fn count(&self, _what: Count) {}
 
     fn sight(&self, _hash: u64, sighting: &Sighting) {
-        if sighting.verdict == Verdict::Answer {
-            return;
+        if sighting.verdict != Verdict::Answer {
+            let Sighting { netblock, prefix, hit, verdict, .. } = *sighting;
+            self.note(Key { netblock, prefix, hit, policy: self.policy.get() }, verdict);
         }
-        let mut over = self.over.borrow_mut();
-        let key = (sighting.netblock, sighting.prefix, sighting.hit);
-        if over.len() >= MAX_LISTED && !over.contains_key(&key) {
-            self.not_listed.set(self.not_listed.get() + 1);
-            return;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::name_from_text;
+    use crate::server::limiter::{self, Moment};
+    use crate::server::limits::Block;
+    use proptest::prelude::*;
+    use xdp_common::limit::{Class, Mode, Policy};
+
+    const NAMES: [&str; 6] =
+        ["a.example", "b.a.example", "c.b.a.example", "d.example", "bad.a.example", "."];
+    const CLIENTS: [&str; 5] =
+        ["192.0.2.1", "192.0.2.2", "198.51.100.1", "203.0.113.1", "2001:db8::1"];
+
+    /// Zones in zones, exempt clients, blocks, and every kind of policy.
+    fn limits() -> Limits {
+        let of = |rate, mode: Mode| Policy {
+            mode: mode as u32,
+            rates: [rate; Class::COUNT],
+            total: 30,
+            slip: 2,
+            leak: 3,
+            ..Policy::new()
+        };
+        let name = |text| name_from_text(text).unwrap();
+        let block = Block::default();
+        Limits {
+            policy: of(8, Mode::On),
+            overrides: [
+                (name("a.example"), Policy { amplification: 1, slip: 0, ..of(4, Mode::On) }),
+                (name("b.a.example"), Policy { window_s: 2, ipv4_prefix: 32, ..of(2, Mode::On) }),
+                (name("d.example"), of(1, Mode::DryRun)),
+            ]
+            .into(),
+            exempt: [("203.0.113.0/24".parse().unwrap(), 0)].into(),
+            block: [("192.0.2.2/32".parse().unwrap(), block)].into(),
+            block_names: [
+                (name("bad.a.example"), block),
+                (name("c.b.a.example"), Block { dry_run: true, ..block }),
+            ]
+            .into(),
         }
-        let row = over.entry(key).or_insert(Over { first_s: sighting.now_s, ..Over::default() });
-        row.last_s = sighting.now_s;
-        match sighting.verdict {
-            Verdict::Drop => row.drops += 1,
-            _ => row.slips += 1,
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        /// What a replay says is what the daemon does with the same queries at the same times.
+        #[test]
+        fn the_daemon_decides_the_same(
+            queries in proptest::collection::vec(
+                (0..CLIENTS.len(), 0..NAMES.len(), 0..Class::COUNT, 0..60u64, 20..600usize),
+                1..400,
+            ),
+        ) {
+            let decide = || {
+                let mut replayed = Limiter::new(&limits());
+                let daemon = limiter::Limiter::new(SEED);
+                daemon.set(&limits(), 0);
+                let (mut ms, mut verdicts) = (0, Vec::new());
+                for (client, name, class, pause_ms, octets) in &queries {
+                    let client: IpAddr = CLIENTS[*client].parse().unwrap();
+                    let counted = Counted {
+                        class: Class::ALL[*class],
+                        qname: name_from_text(NAMES[*name]).unwrap().as_wire().to_vec(),
+                        name: *name as u64,
+                        octets: *octets,
+                        query_octets: 40,
+                    };
+                    let now = Moment { units: START + ms * 1_000_000 / UNIT_NS, seconds: ms / 1000 };
+                    let account =
+                        Account { class: *class as u32, name: counted.name };
+                    let live = daemon.arrive(client, now).and_then(|()| {
+                        daemon.respond(client, &counted.qname, account, 40, *octets, now)
+                    });
+                    verdicts.push((replayed.decide(client, &counted, ms * 1_000_000), live));
+                    // Afterwards: the replay's clock starts with the first query.
+                    ms += pause_ms;
+                }
+                verdicts
+            };
+            // The sockets remember by thread whose turn it is to be slipped.
+            let verdicts = std::thread::scope(|scope| scope.spawn(decide).join().unwrap());
+            for (replayed, live) in verdicts {
+                prop_assert_eq!(replayed, live);
+            }
         }
     }
 }

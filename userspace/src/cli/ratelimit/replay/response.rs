@@ -13,6 +13,8 @@ use crate::zone::Rtype;
 pub struct Counted {
     /// Its class.
     pub class: Class,
+    /// The lower-case name of the question; the root's if there is none.
+    pub qname: Vec<u8>,
     /// What stands for the name and, for data, the type.
     pub name: u64,
     /// Of the response.
@@ -92,6 +94,7 @@ pub fn of_response(message: &[u8]) -> Option<Counted> {
         // An error may come without a question.
         return (rcode != 0).then_some(Counted {
             class: Class::Error,
+            qname: vec![0],
             name: 0,
             octets: message.len(),
             query_octets: HEADER_LEN,
@@ -119,7 +122,7 @@ pub fn of_response(message: &[u8]) -> Option<Counted> {
     };
     let opt = if u16_at(message, 10).unwrap_or(0) > 0 { OPT_LEN } else { 0 };
     let query_octets = asked.end + opt;
-    Some(Counted { class, name, octets: message.len(), query_octets })
+    Some(Counted { class, qname: asked.name, name, octets: message.len(), query_octets })
 }
 
 /// What a query counts as if it is answered with so many octets.
@@ -136,6 +139,7 @@ pub fn of_query(message: &[u8], octets: usize) -> Option<Counted> {
     Some(Counted {
         class,
         name: hash(&asked.name, asked.rtype.0),
+        qname: asked.name,
         octets,
         query_octets: message.len(),
     })

@@ -97,20 +97,37 @@ fn pcapng(frames: &[(u64, Vec<u8>)]) -> Vec<u8> {
     file
 }
 
-fn replay(file: &[u8], set: &[&str]) -> Result<Value, String> {
+/// A capture in a file, to be replayed with settings; the file lives as long as its folder.
+fn args(file: &[u8], set: &[&str]) -> (TestArgs, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("capture");
     std::fs::write(&path, file).unwrap();
     let args = TestArgs {
-        file: path.clone(),
+        file: path,
         set: set.iter().map(|setting| (*setting).to_owned()).collect(),
         live: false,
         port: 53,
         limit: 20,
     };
-    let global = Global { json: false, config: None, control: None };
-    let policy = policy(&args, &global).map_err(|error| error.failure.message)?;
-    measure(&args, &policy)
+    (args, folder)
+}
+
+fn replay(file: &[u8], set: &[&str]) -> Result<Value, String> {
+    replay_with(None, file, set)
+}
+
+/// The same with a configuration.
+fn replay_with(config: Option<&str>, file: &[u8], set: &[&str]) -> Result<Value, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let config = config.map(|text| {
+        let path = folder.path().join("sealdns.toml");
+        std::fs::write(&path, text).unwrap();
+        path
+    });
+    let (args, _capture) = args(file, set);
+    let global = Global { json: false, config, control: None };
+    let limits = limits(&args, &global).map_err(|error| error.failure.message)?;
+    measure(&args, &limits)
 }
 
 /// Twenty a second from one client for ten seconds, and one a second from another.
@@ -166,6 +183,90 @@ fn queries_count_where_there_are_no_responses() {
     assert_eq!((&report["counted"], &report["responses"]), (&json!("queries"), &json!(210)));
     assert_eq!(report["netblocks"][0]["netblock"], "198.51.100.0/24");
     assert_eq!(report["octets"], 210 * 512);
+}
+
+#[test]
+fn zones_have_their_own_policy() {
+    let zone = |name: &str, limits: &str| {
+        format!("[[zone]]\nname = \"{name}\"\nfile = \"f\"\n[zone.ratelimit]\n{limits}\n")
+    };
+    let config = "version = \"v1\"\n[ratelimit]\nmode = \"dry-run\"\n".to_owned()
+        + &zone("a.example", "rate = 2\nslip = 0")
+        + &zone("b.example", "mode = \"off\"")
+        + &zone("c.example", "mode = \"dry-run\"\nrate = 1\nipv4-prefix = 32");
+    let report = |label: &str| {
+        let frames = traffic(|_| answer(label), true);
+        replay_with(Some(&config), &pcap(&frames), &FIVE).unwrap()
+    };
+    let over = |report: &Value| {
+        let row = &report["netblocks"][0];
+        let over = row["slips"].as_u64().unwrap_or(0) + row["drops"].as_u64().unwrap_or(0);
+        (row["netblock"].clone(), row["zone"].clone(), over)
+    };
+    // Of 200 in ten seconds what is over 5, 2 and 1 a second, and what may come at once.
+    let (netblock, zone, count) = over(&report("www"));
+    assert_eq!((netblock, zone), (json!("198.51.100.0/24"), Value::Null));
+    assert!((144..=147).contains(&count), "{count}");
+    let of_a = report("a");
+    let (netblock, zone, count) = over(&of_a);
+    assert_eq!((netblock, zone), (json!("198.51.100.0/24"), json!("a.example.")));
+    assert!((174..=178).contains(&count), "{count}");
+    assert_eq!(of_a["slipped"], 0);
+    assert!(text(&of_a).contains("a.example."));
+    assert_eq!(report("b")["answered"], 210);
+    let (netblock, zone, count) = over(&report("c"));
+    assert_eq!((netblock, zone), (json!("198.51.100.7/32"), json!("c.example.")));
+    assert!((184..=188).contains(&count), "{count}");
+}
+
+#[test]
+fn what_a_daemon_has_in_effect_is_read() {
+    let shown = json!({
+        "settings": [{ "key": "rate", "value": 7 }, { "key": "ipv4-levels", "value": ["/32 x1"] }],
+        "zones": [{ "zone": "example.", "settings": { "rate": 3, "window": "1m" } }],
+        "exempt": [
+            { "prefix": "192.0.2.0/24", "exempt": true },
+            { "prefix": "192.0.3.0/24", "exempt": false },
+        ],
+        "blocked": [
+            { "target": "198.51.100.0/24", "until": 7, "dry_run": false },
+            { "target": "bad.example.", "until": null, "dry_run": true },
+        ],
+    });
+    let settings = live_settings(&RateLimit::default(), &shown).unwrap();
+    assert_eq!(settings.policy().rates, [7; Class::COUNT]);
+    let zones = live_zones(&shown).unwrap();
+    let zone = zones[&name_from_text("example").unwrap()].over(&settings).policy();
+    assert_eq!((zone.rates, zone.window_s), ([3; Class::COUNT], 60));
+    let exempt = live_exempt(&shown).unwrap();
+    assert_eq!((exempt.len(), exempt[0].0.to_string()), (1, "192.0.2.0/24".to_owned()));
+    let mut limits = Limits::default();
+    live_blocks(&shown, &mut limits).unwrap();
+    assert_eq!(limits.block.values().next(), Some(&Block::default()));
+    assert!(limits.block_names[&name_from_text("bad.example").unwrap()].dry_run);
+}
+
+#[test]
+fn what_is_blocked_is_told_from_what_is_over_a_limit() {
+    let (args, _folder) = args(&pcap(&traffic(answer, true)), &[]);
+    let blocks = |prefix: &str, name: &str| {
+        let mut limits = Limits::default();
+        limits.block.insert(prefix.parse().unwrap(), Block::default());
+        limits.block_names.insert(name_from_text(name).unwrap(), Block::default());
+        measure(&args, &limits).unwrap()
+    };
+    let by_prefix = blocks("203.0.113.9/32", "example.net");
+    assert_eq!((&by_prefix["blocked"], &by_prefix["answered"]), (&json!(10), &json!(200)));
+    let row = &by_prefix["netblocks"][0];
+    assert_eq!(
+        (&row["limit"], &row["netblock"]),
+        (&json!("blocked-prefix"), &json!("203.0.113.0/24"))
+    );
+    let by_name = blocks("192.0.2.0/24", "example");
+    assert_eq!(
+        (&by_name["blocked"], &by_name["netblocks"][0]["limit"]),
+        (&json!(210), &json!("blocked-name"))
+    );
 }
 
 #[test]

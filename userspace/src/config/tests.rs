@@ -1,0 +1,206 @@
+//! Good configurations, bad ones and what is said of them.
+
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("sealdns.toml"))
+}
+
+/// Line, column, message and hint of what is wrong with `text`.
+fn fault(text: &str) -> (usize, usize, String, String) {
+    match parse(text).expect_err("a faulty configuration") {
+        ConfigError::Invalid { line, column, message, hint, .. } => {
+            (line, column, message, hint.unwrap_or_default())
+        }
+        error => panic!("{error}"),
+    }
+}
+
+#[test]
+fn the_template_says_the_defaults() {
+    let defaults = parse("version = \"v1\"\n").unwrap();
+    assert_eq!(parse(TEMPLATE).unwrap(), defaults);
+}
+
+#[test]
+fn the_template_s_zone_section_is_valid_and_says_the_defaults() {
+    let (head, zone) = TEMPLATE.split_once("# [[zone]]\n").unwrap();
+    let zone: String = zone.lines().map(|line| format!("{}\n", &line[2..])).collect();
+    let config = parse(&format!("{head}[[zone]]\n{zone}")).unwrap();
+    let least = "version = \"v1\"\n[[zone]]\nname = \"example.com\"\nfile = \"example.com.zone\"";
+    let mut zones: Vec<Zone> = config.zones().cloned().collect();
+    assert_eq!(zones[0].ratelimit.take(), Some(ZoneRateLimit::default()));
+    assert_eq!(zones, parse(least).unwrap().zones().cloned().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_template_has_every_setting() {
+    let sections = [
+        ("", "qq = 1"),
+        ("[server]", "[server]\nqq = 1"),
+        ("[xdp]", "[xdp]\nqq = 1"),
+        ("[cookies]", "[cookies]\nqq = 1"),
+        ("[ratelimit]", "[ratelimit]\nqq = 1"),
+        ("[policy.default]", "[policy.default]\nqq = 1"),
+        ("[[zone]]", "[[zone]]\nqq = 1"),
+    ];
+    for (section, text) in sections {
+        let (_, _, _, hint) = fault(&format!("version = \"v1\"\n{text}"));
+        let known = hint.strip_prefix("known here: ").expect(&hint);
+        let is_alias = |key: &&str| {
+            *key == "dry-run" || ratelimit::ALIASES.iter().any(|(alias, _)| alias == key)
+        };
+        for key in known.split(", ").filter(|key| !is_alias(key)) {
+            let shown = TEMPLATE.lines().any(|line| {
+                let line = line.strip_prefix("# ").unwrap_or(line);
+                line.starts_with(&format!("{key} = "))
+                    || line.starts_with(&format!("[{key}"))
+                    || line.starts_with(&format!("[[{key}]]"))
+                    || line == format!("[zone.{key}]")
+            });
+            assert!(shown, "{section}: {key} is not in the template");
+        }
+    }
+}
+
+#[test]
+fn unknown_keys_have_a_place_and_a_suggestion() {
+    let text = "version = \"v1\"\n[server]\n  lisen = []\n";
+    let (line, column, message, hint) = fault(text);
+    assert_eq!((line, column), (3, 3));
+    assert_eq!(message, "unknown key `lisen`");
+    assert_eq!(hint, "did you mean `listen`?");
+    let shown = parse(text).unwrap_err().to_string();
+    assert_eq!(shown, "sealdns.toml:3:3: unknown key `lisen`\n    lisen = []\n    ^");
+}
+
+#[test]
+fn what_has_no_effect_is_refused() {
+    let zone = "version = \"v1\"\n[[zone]]\nname = \"a.\"\nfile = \"f\"\n";
+    for text in [
+        "version = \"v1\"\n[[tsig]]\nname = \"a\"\n".to_owned(),
+        format!("{zone}primaries = [\"192.0.2.53:53\"]\n"),
+        format!("{zone}notify = []\n"),
+        format!("{zone}tsig = \"transfer.\"\n"),
+        "version = \"v1\"\n[policy.default]\nalgorithm = \"RSASHA256\"\n".to_owned(),
+        "version = \"v1\"\n[policy.default]\nksk-lifetime = \"365d\"\n".to_owned(),
+    ] {
+        assert!(fault(&text).2.contains("not supported yet"), "{text}");
+    }
+    let (_, _, message, _) = fault(&format!("{zone}allow-transfer = [\"key transfer.\"]\n"));
+    assert!(message.contains("not supported yet"), "{message}");
+}
+
+#[test]
+fn faults_are_said_where_they_stand() {
+    assert_eq!(fault("[server]\n").2, "the key `version` is missing");
+    let (line, _, message, hint) = fault("version = \"v2\"\n");
+    assert_eq!((line, message.as_str()), (1, "unknown value `v2`"));
+    assert_eq!(hint, "did you mean `v1`?");
+    let (line, column, message, _) =
+        fault("version = \"v1\"\n[server]\nlisten = [\"192.0.2.1:53\", \"0.0.0.0:53\"]\n");
+    assert_eq!((line, column), (3, 27), "{message}");
+    assert!(message.contains("wildcard"), "{message}");
+    for (key, value) in [
+        ("tcp-idle-timeout", "\"10\""),
+        ("tcp-idle-timeout", "\"0s\""),
+        ("tcp-idle-timeout", "\"s\""),
+        ("tcp-idle-timeout", "10"),
+        ("udp-payload", "100"),
+        ("tcp-connections", "0"),
+        ("listen", "[\"192.0.2.1\", \"192.0.2.1:53\"]"),
+        ("listen", "[\"example.com:53\"]"),
+    ] {
+        let (line, ..) = fault(&format!("version = \"v1\"\n[server]\n{key} = {value}\n"));
+        assert_eq!(line, 3, "{key} = {value}");
+    }
+    let twice = "version = \"v1\"\n[[zone]]\nname = \"a\"\nfile = \"f\"\n\
+                 [[zone]]\nname = \"A.\"\nfile = \"g\"\n";
+    let (line, _, message, _) = fault(twice);
+    assert_eq!((line, message.as_str()), (5, "the zone a. is configured twice"));
+    let (_, _, message, hint) =
+        fault("version = \"v1\"\n[[zone]]\nname = \"a\"\nfile = \"f\"\npolicy = \"x\"\n");
+    assert_eq!(message, "zone a.: there is no policy named \"x\"");
+    assert_eq!(hint, "add a section [policy.x]");
+}
+
+#[test]
+fn settings_of_xdp_have_their_values() {
+    let xdp = |text: &str| parse(&format!("version = \"v1\"\n[xdp]\n{text}\n")).unwrap().xdp;
+    let fault = |text: &str| fault(&format!("version = \"v1\"\n[xdp]\n{text}\n"));
+    for (word, tcx) in [("auto", TcxMode::Auto), ("on", TcxMode::On), ("off", TcxMode::Off)] {
+        assert_eq!(xdp(&format!("tcx = \"{word}\"")).tcx, tcx);
+    }
+    let (line, _, message, hint) = fault("tcx = \"onn\"");
+    assert_eq!((line, message.as_str()), (3, "unknown value `onn`"));
+    assert_eq!(hint, "did you mean `on`?");
+
+    assert_eq!(xdp("").pin.path(), None);
+    let kept = xdp("pin = \"/sys/fs/bpf/sealdns\"\non-exit = \"keep\"");
+    assert_eq!(kept.pin.path(), Some(Path::new(DEFAULT_PIN)));
+    assert_eq!(kept.on_exit, OnExit::Keep);
+    for folder in ["sealdns", "/", "/sealdns"] {
+        let (line, _, message, _) = fault(&format!("pin = \"{folder}\""));
+        assert_eq!(line, 3);
+        assert!(message.contains("a BPF file system"), "{message}");
+    }
+    let (line, _, message, hint) = fault("on-exit = \"keep\"");
+    assert_eq!(line, 3);
+    assert!(message.contains("needs `pin`") && hint.contains("set pin ="), "{message} {hint}");
+}
+
+#[test]
+fn durations_and_sizes() {
+    assert_eq!(Period::from_text("1h30m"), Some(Period(5400)));
+    assert_eq!(Period::from_text("2w"), Some(Period(1_209_600)));
+    assert_eq!(Period::from_text("99999999w"), None);
+    assert_eq!(ByteSize::from_text("512MiB"), Some(ByteSize(512 << 20)));
+    assert_eq!(ByteSize::from_text("1 GiB"), Some(ByteSize(1 << 30)));
+    assert_eq!(ByteSize::from_text("512"), None);
+    assert_eq!(ByteSize::from_text("99999999999GiB"), None);
+}
+
+#[test]
+fn names_are_read_as_written_in_master_files() {
+    let wire = |text| name_from_text(text).map(|name| name.as_wire().to_vec());
+    assert_eq!(wire("Example.COM").unwrap(), b"\x07example\x03com\x00");
+    assert_eq!(wire("a\\.b\\065.").unwrap(), b"\x04a.ba\x00");
+    assert_eq!(wire(".").unwrap(), b"\x00");
+    for bad in ["", "a..b", ".a", "a b", "\\", "\\25", "\\300", &"a".repeat(64)] {
+        assert_eq!(wire(bad), None, "{bad:?}");
+    }
+}
+
+#[test]
+fn paths_start_at_the_folder_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sealdns.toml");
+    let text = "version = \"v1\"\n[server]\nstate-dir = \"state\"\n\
+                [[zone]]\nname = \"a\"\nfile = \"a.zone\"\n";
+    std::fs::write(&path, text).unwrap();
+    let config = Config::load(&path).unwrap();
+    assert_eq!(config.zones().next().unwrap().file, folder.path().join("a.zone"));
+    assert_eq!(config.server.state_dir, folder.path().join("state"));
+    assert_eq!(config.server.control, Path::new(DEFAULT_CONTROL));
+}
+
+proptest::proptest! {
+    /// Whatever is in the file, there is an answer, and an error has a place in it.
+    #[test]
+    fn damaged_files_are_said(
+        damage in proptest::collection::vec(
+            (proptest::prelude::any::<proptest::sample::Index>(), ".{0,3}"), 1..4),
+    ) {
+        let mut text = TEMPLATE.to_owned();
+        for (place, insert) in damage {
+            let mut at = place.index(text.len());
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            text.insert_str(at, &insert);
+        }
+        if let Err(ConfigError::Invalid { line, column, .. }) = parse(&text) {
+            proptest::prop_assert!(line <= text.lines().count() + 1 && column >= 1);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The values that keys take, each with its form and its bounds; `[ratelimit]` has more of its own.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::de::{self, Deserializer};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::zone::Name;
+
+/// An address and port to listen on; never a wildcard address.
+///
+/// A socket on `0.0.0.0` or `[::]` does not know by itself which address a query came to, and XDP
+/// answers only on addresses it is told; so they are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenAddress(pub SocketAddr);
+
+impl<'de> Deserialize<'de> for ListenAddress {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let address = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+            (Ok(address), _) => address,
+            (_, Ok(ip)) => SocketAddr::new(ip, 53),
+            _ => {
+                let message = format!(
+                    "\"{text}\" is not an address: write \"192.0.2.1:53\" or \"[2001:db8::1]:53\""
+                );
+                return Err(de::Error::custom(message));
+            }
+        };
+        if address.ip().is_unspecified() {
+            let message = format!(
+                "\"{text}\" is a wildcard: list the addresses that clients ask, so that answers \
+                 leave from the address that was asked"
+            );
+            return Err(de::Error::custom(message));
+        }
+        Ok(ListenAddress(address))
+    }
+}
+
+/// An address prefix; a lone address is a prefix of its full length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressPrefix(pub IpNet);
+
+impl AddressPrefix {
+    /// Reads a prefix or an address; on an error says what is wrong with it.
+    pub fn from_text(text: &str) -> Result<AddressPrefix, String> {
+        let net = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        net.map(AddressPrefix).map_err(|_| {
+            format!(
+                "\"{text}\" is not an address prefix: write \"192.0.2.0/24\" or \"2001:db8::/32\""
+            )
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for AddressPrefix {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.starts_with("key ") {
+            let message = "TSIG keys are not supported yet: only address prefixes are";
+            return Err(de::Error::custom(message));
+        }
+        AddressPrefix::from_text(&text).map_err(de::Error::custom)
+    }
+}
+
+/// A span of time in whole seconds, written `"90s"`, `"15m"`, `"1h30m"`, `"2w"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub(super) u32);
+
+impl Period {
+    /// In seconds; at least 1.
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+
+    /// As the standard library has it.
+    pub fn duration(self) -> Duration {
+        Duration::from_secs(self.0.into())
+    }
+
+    /// Reads it; at least one second.
+    pub fn from_text(text: &str) -> Option<Period> {
+        let mut total = 0u32;
+        let mut digits = String::new();
+        for character in text.trim().chars() {
+            if character.is_ascii_digit() {
+                digits.push(character);
+                continue;
+            }
+            let unit = match character {
+                's' => 1,
+                'm' => 60,
+                'h' => 3600,
+                'd' => 86400,
+                'w' => 604_800,
+                _ => return None,
+            };
+            total = total.checked_add(digits.parse::<u32>().ok()?.checked_mul(unit)?)?;
+            digits.clear();
+        }
+        (digits.is_empty() && total > 0).then_some(Period(total))
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Period::from_text(&text).ok_or_else(|| {
+            let message = format!(
+                "\"{text}\" is not a duration: write for example \"10s\", \"1h30m\", \"2w\""
+            );
+            de::Error::custom(message)
+        })
+    }
+}
+
+impl fmt::Display for Period {
+    /// In the largest unit that it is a multiple of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(604_800, 'w'), (86400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')];
+        let fits = units.iter().find(|(seconds, _)| self.0.is_multiple_of(*seconds));
+        fits.map_or(Ok(()), |(seconds, unit)| write!(f, "{}{unit}", self.0 / seconds))
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A size in octets, written `"512MiB"` (KiB, MiB, GiB).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByteSize(pub(super) u64);
+
+impl ByteSize {
+    /// In octets; at least 1.
+    pub fn octets(self) -> u64 {
+        self.0
+    }
+
+    pub(super) fn from_text(text: &str) -> Option<ByteSize> {
+        let text = text.trim();
+        let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+        let shift = match unit.trim_start() {
+            "KiB" => 10,
+            "MiB" => 20,
+            "GiB" => 30,
+            _ => return None,
+        };
+        let octets = number.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+        (octets > 0).then_some(ByteSize(octets))
+    }
+}
+
+impl<'de> Deserialize<'de> for ByteSize {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        ByteSize::from_text(&text).ok_or_else(|| {
+            let message = format!("\"{text}\" is not a size: write for example \"512MiB\"");
+            de::Error::custom(message)
+        })
+    }
+}
+
+/// The largest UDP response in octets: 512 (RFC 1035) to 4096.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UdpPayload(pub(super) u16);
+
+impl UdpPayload {
+    /// In octets.
+    pub fn octets(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for UdpPayload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let octets = u16::deserialize(deserializer)?;
+        if (512..=4096).contains(&octets) {
+            Ok(UdpPayload(octets))
+        } else {
+            let message = format!("{octets} is not a UDP payload size: choose 512 to 4096");
+            Err(de::Error::custom(message))
+        }
+    }
+}
+
+/// One character string of a TXT record: at most 255 octets (RFC 1035 section 3.3).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ChaosText(String);
+
+impl ChaosText {
+    /// The text; `None` if there is none to say.
+    pub fn text(&self) -> Option<&str> {
+        (!self.0.is_empty()).then_some(self.0.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ChaosText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.len() > 255 {
+            return Err(de::Error::custom("this text is longer than the 255 octets a TXT holds"));
+        }
+        Ok(ChaosText(text))
+    }
+}
+
+/// A domain name in presentation format (RFC 1035 section 5.1 escapes), with or without the last
+/// dot.
+pub fn name_from_text(text: &str) -> Option<Name> {
+    if text.is_empty() || text == "." {
+        return (text == ".").then(Name::root);
+    }
+    let mut wire = vec![0u8];
+    let mut label_at = 0;
+    let mut octets = text.bytes();
+    let mut ended = false;
+    while let Some(octet) = octets.next() {
+        if ended {
+            label_at = wire.len();
+            wire.push(0);
+            ended = false;
+        }
+        let octet = match octet {
+            b'.' => {
+                if wire[label_at] == 0 {
+                    return None;
+                }
+                ended = true;
+                continue;
+            }
+            b'\\' => match octets.next()? {
+                hundreds @ b'0'..=b'9' => {
+                    let digits = [hundreds, octets.next()?, octets.next()?];
+                    std::str::from_utf8(&digits).ok()?.parse::<u8>().ok()?
+                }
+                escaped => escaped,
+            },
+            b' ' | b'\t' => return None,
+            plain => plain,
+        };
+        if wire[label_at] == 63 {
+            return None;
+        }
+        wire[label_at] += 1;
+        wire.push(octet);
+    }
+    wire.push(0);
+    Name::from_wire(&wire)
+}
