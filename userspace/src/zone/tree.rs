@@ -450,9 +450,11 @@ impl Draft {
         self.owners.shrink_to_fit();
         self.rrsets.shrink_to_fit();
         self.bytes.shrink_to_fit();
+        let count = |entry| RrsetEntry::read(entry).count as usize;
         let zone = Zone {
             apex: self.apex,
             beside: None,
+            records: self.rrsets.iter().map(count).sum(),
             owners: self.owners.into_flattened().into(),
             rrsets: self.rrsets.into_flattened().into(),
             bytes: self.bytes.into(),
@@ -470,6 +472,8 @@ impl Draft {
 pub struct Zone {
     apex: Name,
     beside: Option<Box<Zone>>,
+    /// How many it has.
+    records: usize,
     /// Of each owner an [`OwnerEntry`].
     owners: Bytes,
     /// Of each RRset an [`RrsetEntry`].
@@ -579,7 +583,7 @@ impl Zone {
 
     /// The number of records.
     pub fn record_count(&self) -> usize {
-        self.rrset_entries().iter().map(|entry| RrsetEntry::read(entry).count as usize).sum()
+        self.records
     }
 
     fn owner_entries(&self) -> &[[u8; OwnerEntry::LEN]] {
