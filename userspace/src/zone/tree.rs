@@ -451,14 +451,16 @@ impl Draft {
         self.rrsets.shrink_to_fit();
         self.bytes.shrink_to_fit();
         let count = |entry| RrsetEntry::read(entry).count as usize;
-        let zone = Zone {
+        let mut zone = Zone {
             apex: self.apex,
             beside: None,
             records: self.rrsets.iter().map(count).sum(),
+            serial: 0,
             owners: self.owners.into_flattened().into(),
             rrsets: self.rrsets.into_flattened().into(),
             bytes: self.bytes.into(),
         };
+        zone.serial = zone.soa_field(0);
         match zone.soa().map_or(0, |soa| soa.len()) {
             1 => Ok(zone),
             count => Err(ZoneError::SoaCount { apex: zone.apex, count }),
@@ -472,8 +474,9 @@ impl Draft {
 pub struct Zone {
     apex: Name,
     beside: Option<Box<Zone>>,
-    /// How many it has.
+    /// What is often asked for: it need not be read out of memory that is at rest.
     records: usize,
+    serial: u32,
     /// Of each owner an [`OwnerEntry`].
     owners: Bytes,
     /// Of each RRset an [`RrsetEntry`].
@@ -572,7 +575,7 @@ impl Zone {
 
     /// The serial of the SOA record (RFC 1035 section 3.3.13).
     pub fn serial(&self) -> u32 {
-        self.soa_field(0)
+        self.serial
     }
 
     /// The TTL of negative answers in seconds: the lower of the SOA's TTL and its MINIMUM field
