@@ -112,7 +112,8 @@ impl DataPlane for FakePlane {
     fn tick(&mut self) {}
 }
 
-/// A file "zone" is a serial and for how many seconds its signatures are still valid.
+/// A file "zone" is a serial, for how many seconds its signatures are still valid, and a number of hosts, if it
+/// has any.
 #[derive(Default)]
 struct FakePrepare {
     calls: AtomicUsize,
@@ -128,8 +129,9 @@ impl Prepare for FakePrepare {
     ) -> anyhow::Result<Prepared> {
         self.calls.fetch_add(1, Relaxed);
         let text = std::fs::read_to_string(&section.file)?;
-        let (serial, valid) = text.trim().split_once(' ').context("the zone is broken")?;
-        let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, 0));
+        let (serial, rest) = text.trim().split_once(' ').context("the zone is broken")?;
+        let (valid, hosts) = rest.split_once(' ').unwrap_or((rest, "0"));
+        let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, hosts.parse()?));
         let valid: i64 = valid.parse()?;
         let expiration = Some((i64::from(now) + valid) as u32);
         let files = vec![section.file.clone()];
@@ -222,6 +224,34 @@ fn a_zone_that_did_not_change_is_not_loaded_again() {
     // By name it is loaded whatever the file looks like.
     stage.ask(Request::ZoneReload { zone: Some("Example.".into()) });
     assert_eq!(stage.prepare.calls.load(Relaxed), 3);
+}
+
+#[test]
+fn a_large_zone_lies_in_one_file_until_it_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let state_dir = folder.path().join("state");
+    std::fs::create_dir(&state_dir).unwrap();
+    let mapped = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(state_dir.to_str().unwrap())).count()
+    };
+    let config = ONE_ZONE.replacen("[[zone]]", "[server]\nstate-dir = \"state\"\n[[zone]]", 1);
+    let stage = Stage::of(folder, &config, &format!("1 {} 30000", 2 * WEEK));
+    assert_eq!(mapped(), 1);
+    stage.write("zone", &format!("2 {} 30001", 2 * WEEK));
+    assert_eq!(stage.reload()[0]["change"], "loaded");
+    assert_eq!((mapped(), &stage.status()["serial"]), (1, &json!(2)));
+    let served = stage.daemon.shared.get();
+    let zone = served.zone_at(b"\x07example\x00").unwrap().zone.clone().unwrap();
+    assert!(zone.find(b"\x09host30000\x07example\x00").is_some());
+    stage.write("zone", &format!("3 {}", 2 * WEEK));
+    assert_eq!(stage.reload()[0]["change"], "loaded");
+    // Whoever still reads the version before has its file.
+    assert_eq!(mapped(), 1);
+    assert_eq!(zone.record_count(), 30028);
+    drop((served, zone));
+    assert_eq!(mapped(), 0);
+    assert!(std::fs::read_dir(&state_dir).unwrap().next().is_none());
 }
 
 #[test]
