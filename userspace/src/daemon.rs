@@ -11,6 +11,7 @@ pub mod prepare;
 pub mod privileges;
 pub mod ratelimit;
 pub mod state;
+pub mod store;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -36,7 +38,7 @@ use xdp_common::maps;
 use crate::config::{self, Config, ConfigError, name_from_text};
 use crate::control::protocol::{Failure, Request, Response};
 use crate::control::socket;
-use crate::datapath::memory::trim_heap;
+use crate::datapath::memory::{FileMap, trim_heap};
 use crate::datapath::seam::{DataPlane, Published};
 use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
@@ -44,6 +46,7 @@ use crate::zone::Name;
 use cookies::Secrets;
 use ratelimit::RateLimits;
 use state::{Before, Loaded, Prepare, Stamp, ZoneState};
+use store::{Kept, Store};
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -53,6 +56,10 @@ const TICK: Duration = Duration::from_secs(1);
 /// signatures expire.
 const RESIGN_RETRY_SECONDS: u32 = 3600;
 const RESIGN_ATTEMPTS: u32 = 16;
+
+/// Ticks after which memory is given back that reading large zones has taken: transfers are that, and what
+/// chooses names of a zone that does not fit.
+const REST_TICKS: u64 = 60;
 
 /// How long the sockets may be behind the data plane while many zones are loaded.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -184,6 +191,7 @@ pub struct Daemon {
     shared: Arc<Shared>,
     stats: Arc<Stats>,
     prepare: Arc<dyn Prepare>,
+    store: Store,
     secrets: Mutex<Secrets>,
     /// The secret where none is configured: the same from start to end.
     random: Mutex<Option<Secret>>,
@@ -192,6 +200,7 @@ pub struct Daemon {
     change: Mutex<()>,
     stop: Notify,
     started: Instant,
+    ticks: AtomicU64,
 }
 
 /// What became of one zone in a reload.
@@ -229,6 +238,7 @@ impl Daemon {
             shared: Arc::new(Shared::new(served)),
             stats: Arc::default(),
             prepare,
+            store: Store::new(config.server.state_dir.clone()),
             secrets: Mutex::new(Secrets::Off),
             random: Mutex::new(None),
             limits: Mutex::new(RateLimits::new(&config)),
@@ -236,6 +246,7 @@ impl Daemon {
             change: Mutex::new(()),
             stop: Notify::new(),
             started: Instant::now(),
+            ticks: AtomicU64::new(0),
         }
     }
 
@@ -403,6 +414,11 @@ impl Daemon {
         lock(&self.plane).tick();
         self.tick_limits(Instant::now());
         let now = now();
+        if self.ticks.fetch_add(1, Relaxed) % REST_TICKS == REST_TICKS - 1 {
+            let zones = lock(&self.zones);
+            let loaded = zones.values().filter_map(|state| state.loaded.as_ref());
+            loaded.flat_map(|loaded| &loaded.kept_in).for_each(FileMap::rest);
+        }
         if matches!(*lock(&self.secrets), Secrets::Derived(..)) {
             self.exchange_secrets();
         }
@@ -517,11 +533,15 @@ impl Daemon {
         let ready = self.prepare.prepare(&section, &policy, before, now);
         drop(served);
         let loaded = ready.and_then(|ready| {
-            let zone = Arc::new(ready.zone);
+            // Before publishing, which takes most memory.
+            let Kept { zone, files } = self.store.keep(ready.zone);
+            let zone = Arc::new(zone);
             let published = lock(&self.plane).publish(&zone).context("publishing the zone")?;
+            files.iter().for_each(FileMap::rest);
             let others = ready.files.iter().filter(|file| **file != section.file);
             Ok(Loaded {
                 zone,
+                kept_in: files,
                 loaded_at: now,
                 expiration: ready.expiration,
                 is_verified: ready.is_verified,

@@ -73,7 +73,7 @@ pub struct Compiled {
 
 /// Writes a zone into the slab, but for what is there already of the version before. On an error the
 /// caller takes the slab back to what it was; if there is no room, [`CompileError::Full`] says how much
-/// the zone needs.
+/// there must be.
 ///
 /// With `part` only these names are in it, and the apex, as nodes from which nothing follows but what they
 /// say themselves ([`flag::HOT`]).
@@ -85,13 +85,14 @@ pub fn compile(
     slab: &mut Slab,
     memory: &dyn Memory,
 ) -> Result<Compiled, CompileError> {
-    let mut writer = Writer { slab, memory, extents: Vec::new(), needed: 0, full: false };
+    let mut writer = Writer { slab, memory, extents: Vec::new(), full: false };
     let older_walk = Older::new(older, memory);
     let result = Build::new(zone, part, older_walk, seed, &mut writer).and_then(Build::run);
-    let Writer { mut extents, needed, full, .. } = writer;
+    let Writer { mut extents, full, slab, .. } = writer;
     let failed = match result {
         Ok((compiled, _)) if full => {
-            CompileError::Full { octets: needed, names: compiled.zone.nodes.len() }
+            let (slab_end, names) = (slab.high_water(), compiled.zone.nodes.len());
+            CompileError::Full { slab_end, names }
         }
         Ok((mut compiled, mut used)) => {
             extents.sort_unstable_by_key(|extent| extent.address);
@@ -118,31 +119,26 @@ pub fn compile(
     Err(failed)
 }
 
-/// Takes extents and writes records. Without room it goes on counting.
+/// Takes extents and writes records. Where there is no more room it goes on in a slab without an end, and
+/// writes nothing.
 struct Writer<'a> {
     slab: &'a mut Slab,
     memory: &'a dyn Memory,
     extents: Vec<Extent>,
-    needed: usize,
     full: bool,
 }
 
 impl Writer<'_> {
     fn take(&mut self, len: usize) -> Address {
-        self.needed += len.next_multiple_of(UNIT);
-        if self.full {
-            return 0;
+        let mut taken = self.slab.take(len);
+        if taken.is_none() {
+            self.full = true;
+            self.slab.resize(usize::MAX);
+            taken = self.slab.take(len);
         }
-        match self.slab.take(len) {
-            Some(extent) => {
-                self.extents.push(extent);
-                extent.address
-            }
-            None => {
-                self.full = true;
-                0
-            }
-        }
+        let Some(extent) = taken else { return 0 };
+        self.extents.push(extent);
+        extent.address
     }
 
     fn write(&self, address: Address, octets: &[u8]) {

@@ -20,6 +20,7 @@ use xdp_common::engine::find::CUT_BESIDE_APEX;
 use xdp_common::image::node::{Node, flag};
 use xdp_common::image::zone as zone_record;
 use xdp_common::image::{Address, UNIT, Window};
+use xdp_common::maps::CHUNK_LEN;
 
 use super::build::{Compiled, CompiledZone, compile, node_head};
 use super::inspect::verify::Listing;
@@ -27,6 +28,10 @@ use super::memory::{self, Memory};
 use super::slab::{Extent, Slab};
 use super::{CompileError, Reader, node_hash, table};
 use crate::zone::{Name, Zone, name};
+
+/// The part of what a zone takes that is made for changes besides: one name in a hundred and more may change
+/// before a larger slab is needed.
+const SPARE_PART: usize = 32;
 
 /// Why a zone is not published. The version before stays.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -223,7 +228,7 @@ impl Image {
             Err(error) => {
                 self.slab = before_all;
                 return Err(match error {
-                    CompileError::Full { octets, names } => self.full(octets, names),
+                    CompileError::Full { slab_end, names } => self.full(slab_end, names),
                     error => PublishError::Compile(error),
                 });
             }
@@ -353,9 +358,8 @@ impl Image {
                 buckets_needed: table::buckets_for(self.entries),
             });
         }
-        const RUN: usize = xdp_common::maps::CHUNK_LEN;
-        for at in (0..self.slab.high_water()).step_by(RUN) {
-            if let Some(octets) = self.memory.read(at, RUN) {
+        for at in (0..self.slab.high_water()).step_by(CHUNK_LEN) {
+            if let Some(octets) = self.memory.read(at, CHUNK_LEN) {
                 memory.write(at, octets);
             }
         }
@@ -484,7 +488,7 @@ impl Image {
             let hash = node_hash(wire, self.seed);
             let record = node_head(wire, hash, flag::VIRTUAL, 0);
             let Some(extent) = self.slab.take(record.len()) else {
-                return Err(self.full(record.len(), 1));
+                return Err(self.full(self.slab.high_water() + CHUNK_LEN, 1));
             };
             self.memory.write(extent.address as usize * UNIT, &record);
             self.ancestors.insert(wire.into(), Ancestor { extent, apexes: 1 });
@@ -573,12 +577,16 @@ impl Image {
         }
     }
 
-    /// What would do for `octets` and `names` more.
-    fn full(&self, octets: usize, names: usize) -> PublishError {
+    /// What would do for `names` more and a slab in use up to `slab_end`: with some room for later changes,
+    /// since what they replace is freed only afterwards, and so that what fitted in pieces that were free need
+    /// not.
+    fn full(&self, slab_end: usize, names: usize) -> PublishError {
         // A table that is as full as may be has buckets that overflow: then all was written in vain.
         let entries = self.entries + names + names / 4 + xdp_common::dns::name::MAX_LABELS;
         PublishError::Full {
-            slab_needed: self.slab.high_water() + octets + octets / 8 + (1 << 17),
+            slab_needed: slab_end
+                + (slab_end - self.slab.high_water()) / SPARE_PART
+                + 2 * CHUNK_LEN,
             buckets_needed: table::buckets_for(entries).max(self.memory.bucket_count()),
         }
     }

@@ -54,10 +54,10 @@ pub enum CompileError {
     #[error("more than {} NSEC3 hashes of the zone start alike", xdp_common::image::MAX_SCAN)]
     CrowdedHashes,
     /// There is no room in the slab.
-    #[error("the zone needs {octets} octets of the slab")]
+    #[error("the zone needs {slab_end} octets of slab, those in use included")]
     Full {
-        /// Octets that the zone needs in all.
-        octets: usize,
+        /// Where the zone's last record would end.
+        slab_end: usize,
         /// Names that it has.
         names: usize,
     },

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::config;
+use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::zone::Zone;
 
@@ -59,6 +60,8 @@ pub struct ZoneState {
 pub struct Loaded {
     /// Its records.
     pub zone: Arc<Zone>,
+    /// The files that they lie in, if they are many.
+    pub kept_in: Vec<FileMap>,
     /// When it was loaded, in seconds since 1970.
     pub loaded_at: u32,
     /// When the earliest of its signatures expires.

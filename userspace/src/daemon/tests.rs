@@ -126,7 +126,8 @@ impl DataPlane for FakePlane {
     fn tick(&mut self) {}
 }
 
-/// A file "zone" is a serial and for how many seconds its signatures are still valid.
+/// A file "zone" is a serial, for how many seconds its signatures are still valid, and a number of hosts, if it
+/// has any.
 #[derive(Default)]
 struct FakePrepare {
     calls: AtomicUsize,
@@ -145,8 +146,9 @@ impl Prepare for FakePrepare {
         if section.file.ends_with("slow") {
             std::thread::sleep(REFRESH);
         }
-        let (serial, valid) = text.trim().split_once(' ').context("the zone is broken")?;
-        let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, 0));
+        let (serial, rest) = text.trim().split_once(' ').context("the zone is broken")?;
+        let (valid, hosts) = rest.split_once(' ').unwrap_or((rest, "0"));
+        let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, hosts.parse()?));
         let valid: i64 = valid.parse()?;
         let expiration = Some((i64::from(now) + valid) as u32);
         let files = vec![section.file.clone()];
@@ -261,6 +263,34 @@ fn zones_that_are_loaded_do_not_wait_for_slow_ones() {
     let config = "version = \"v1\"\n".to_owned() + &zone("a", "slow") + &zone("example", "zone");
     let stage = Stage::over(folder, &config);
     assert_eq!(lock(&stage.told).refreshed, 2);
+}
+
+#[test]
+fn a_large_zone_lies_in_one_file_until_it_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let state_dir = folder.path().join("state");
+    std::fs::create_dir(&state_dir).unwrap();
+    let mapped = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines().filter(|line| line.contains(state_dir.to_str().unwrap())).count()
+    };
+    let config = ONE_ZONE.replacen("[[zone]]", "[server]\nstate-dir = \"state\"\n[[zone]]", 1);
+    let stage = Stage::of(folder, &config, &format!("1 {} 30000", 2 * WEEK));
+    assert_eq!(mapped(), 1);
+    stage.write("zone", &format!("2 {} 30001", 2 * WEEK));
+    assert_eq!(stage.reload()[0]["change"], "loaded");
+    assert_eq!((mapped(), &stage.status()["serial"]), (1, &json!(2)));
+    let served = stage.daemon.shared.get();
+    let zone = served.zone_at(b"\x07example\x00").unwrap().zone.clone().unwrap();
+    assert!(zone.find(b"\x09host30000\x07example\x00").is_some());
+    stage.write("zone", &format!("3 {}", 2 * WEEK));
+    assert_eq!(stage.reload()[0]["change"], "loaded");
+    // Whoever still reads the version before has its file.
+    assert_eq!(mapped(), 1);
+    assert_eq!(zone.record_count(), 30028);
+    drop((served, zone));
+    assert_eq!(mapped(), 0);
+    assert!(std::fs::read_dir(&state_dir).unwrap().next().is_none());
 }
 
 #[test]

@@ -1,15 +1,21 @@
-//! Memory that the daemon shares with the kernel: mapped arrays, and anonymous memory of the same shape.
+//! Memory that the daemon shares with the kernel: mapped arrays, anonymous memory of the same shape, and
+//! mapped files.
 //!
 //! This is the one module of the crate that holds unsafe code.
 #![expect(unsafe_code, reason = "mapped memory is read and written through pointers")]
 
+use std::fs::{File, OpenOptions};
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::ptr::{NonNull, addr_of_mut};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use xdp_common::image::{Bucket, Window};
 use xdp_common::limit::{Limited, ListEntry, NameEntry, Rules};
 use xdp_common::maps::{CHUNK_LEN, Clock, Config, Manners, Verdicts};
@@ -62,6 +68,15 @@ impl Region {
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         // SAFETY: the kernel chooses the address, so no memory of ours is replaced.
         let start = unsafe { mmap_anonymous(None, len, READ_WRITE, flags)? };
+        Ok(Region { start: start.cast(), len })
+    }
+
+    /// A file's first `len` octets, to be read.
+    fn of_file(file: &File, len: usize) -> Result<Region, Errno> {
+        let len = NonZeroUsize::new(len).ok_or(Errno::EINVAL)?;
+        // SAFETY: as in `anonymous`.
+        let start =
+            unsafe { mmap(None, len, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, file, 0)? };
         Ok(Region { start: start.cast(), len })
     }
 
@@ -211,6 +226,67 @@ impl Memory for Mapping {
     }
 }
 
+//----------- FileMap --------------------------------------------------------------------------------
+
+/// Octets in a file without a name, which is gone when the last clone is dropped. They are memory only
+/// while they are read, and as long as the kernel likes to cache them.
+#[derive(Clone, Debug)]
+pub struct FileMap(Arc<Region>);
+
+impl FileMap {
+    /// Writes these octets, one after the other, to a file in a folder.
+    pub fn holding(folder: &Path, octets: &[&[u8]]) -> std::io::Result<FileMap> {
+        let mut file = nameless(folder)?;
+        for octets in octets {
+            file.write_all(octets)?;
+        }
+        // What is written and has no room on the disk would be lost later, when nobody can be told.
+        file.sync_data()?;
+        let len = octets.iter().map(|octets| octets.len()).sum();
+        Ok(FileMap(Arc::new(Region::of_file(&file, len)?)))
+    }
+
+    /// Gives back the memory that reading has taken: until it is read again the process has none of it.
+    pub fn rest(&self) {
+        let Region { start, len } = *self.0;
+        // SAFETY: the pages are this region's, and of a file that they were never written over: who reads
+        // them again, through a reference that is there now, finds what the file has, which is the same.
+        let rested = unsafe { madvise(start.cast(), len.get(), MmapAdvise::MADV_DONTNEED) };
+        if let Err(error) = rested {
+            tracing::debug!(%error, "giving back memory");
+        }
+    }
+}
+
+impl AsRef<[u8]> for FileMap {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: the pages are mapped as long as the region is there. Nobody changes or cuts off the file
+        // below them: it was made here, for our user alone, has no name, and its one descriptor was closed
+        // when it had been mapped.
+        unsafe { NonNull::slice_from_raw_parts(self.0.start, self.0.len.get()).as_ref() }
+    }
+}
+
+/// A new file in a folder, for our user alone, that nobody can open by a name.
+fn nameless(folder: &Path) -> std::io::Result<File> {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600);
+    // EXCL: nor can it be given a name later (open(2)).
+    let made = options.custom_flags(libc::O_TMPFILE | libc::O_EXCL).open(folder);
+    match made {
+        // Some file systems have no such files, and what does not know the flag sees a folder.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::EISDIR)) => {
+            let number = MADE.fetch_add(1, Ordering::Relaxed);
+            let path = folder.join(format!(".{}-{number}", std::process::id()));
+            let file = options.custom_flags(0).create_new(true).open(&path)?;
+            std::fs::remove_file(&path)?;
+            Ok(file)
+        }
+        made => made,
+    }
+}
+
 //----------- ConfigMap ------------------------------------------------------------------------------
 
 /// The programs' configuration, in the map [`xdp_common::maps::CONFIG`].
@@ -354,6 +430,20 @@ mod tests {
         {
             assert!(Mapping::anonymous(Size { slab, buckets }).is_err(), "{slab} {buckets}");
         }
+    }
+
+    #[test]
+    fn a_file_has_what_it_was_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let map = FileMap::holding(folder.path(), &[b"first, ", &[], b"second"]).unwrap();
+        assert_eq!(map.as_ref(), b"first, second");
+        assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
+        let clone = map.clone();
+        map.rest();
+        drop(map);
+        assert_eq!(clone.as_ref(), b"first, second");
+        assert!(FileMap::holding(&folder.path().join("missing"), &[b"octets"]).is_err());
+        assert!(FileMap::holding(folder.path(), &[]).is_err());
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! A zone: records gathered, put into canonical form and order, and held in one flat arena.
+//! A zone: records gathered, put into canonical form and order, and held in three flat arrays of octets.
+
+use bytes::Bytes;
 
 use super::name::{canonical_order, is_at_or_below, lowercase, wire_name_len};
 use super::{Name, Rtype};
@@ -317,93 +319,71 @@ impl ZoneBuilder {
     pub fn finish(mut self) -> Result<Zone, ZoneError> {
         self.sort();
         let ZoneBuilder { apex, records, bytes, .. } = self;
-        let mut zone = Zone {
-            apex,
-            beside: None,
-            owners: Vec::new(),
-            rrsets: Vec::new(),
-            bytes: Vec::with_capacity(bytes.len()),
-        };
+        let mut zone = Draft::with_capacity(apex, bytes.len());
+        // The RRset that records are added to; it is written down when it is whole.
+        let mut open: Option<RrsetEntry> = None;
         let mut last: Option<Record> = None;
         for record in records {
             let (owner, rdata) = (record.owner(&bytes), record.rdata(&bytes));
             let same_owner = last.is_some_and(|last| last.owner(&bytes) == owner);
             let same_rrset = same_owner && last.is_some_and(|last| last.rtype == record.rtype);
             if same_rrset && last.is_some_and(|last| last.rdata(&bytes) == rdata) {
-                if let Some(rrset) = zone.rrsets.last_mut() {
+                if let Some(rrset) = &mut open {
                     rrset.ttl = rrset.ttl.min(record.ttl);
                 }
                 continue;
             }
-            let too_large = |_| ZoneError::TooLarge;
-            if !same_owner {
-                let name_at = u32::try_from(zone.bytes.len()).map_err(too_large)?;
-                zone.bytes.extend_from_slice(owner);
-                zone.owners.push(OwnerEntry {
-                    name_at,
-                    name_len: record.owner_len,
-                    first_rrset: zone.rrsets.len() as u32,
-                });
-            }
             if !same_rrset {
-                let at = u32::try_from(zone.bytes.len()).map_err(too_large)?;
-                zone.rrsets.push(RrsetEntry {
-                    rtype: record.rtype,
-                    ttl: record.ttl,
-                    at,
-                    end: at,
-                    count: 0,
-                });
+                zone.rrsets.extend(open.take().map(RrsetEntry::write));
             }
+            if !same_owner {
+                zone.owner(owner)?;
+            }
+            let rrset = match &mut open {
+                Some(rrset) => rrset,
+                None => {
+                    let (at, count) = (zone.end()?, 0);
+                    open.insert(RrsetEntry {
+                        rtype: record.rtype,
+                        ttl: record.ttl,
+                        at,
+                        end: at,
+                        count,
+                    })
+                }
+            };
             zone.bytes.extend_from_slice(&record.rdata_len.to_be_bytes());
             zone.bytes.extend_from_slice(rdata);
-            let end = u32::try_from(zone.bytes.len()).map_err(too_large)?;
-            if let Some(rrset) = zone.rrsets.last_mut() {
-                rrset.end = end;
-                rrset.count += 1;
-                rrset.ttl = rrset.ttl.min(record.ttl);
-            }
+            rrset.end = zone.end()?;
+            rrset.count += 1;
+            rrset.ttl = rrset.ttl.min(record.ttl);
             last = Some(record);
         }
-        zone.bytes.shrink_to_fit();
-        let count = zone.soa().map_or(0, |soa| soa.len());
-        if count != 1 {
-            return Err(ZoneError::SoaCount { apex: zone.apex, count });
-        }
-        Ok(zone)
+        zone.rrsets.extend(open.map(RrsetEntry::write));
+        zone.finish()
     }
 }
 
 /// Makes a zone of RRsets that are in canonical form and come in canonical order already, without
 /// holding them twice as a [`ZoneBuilder`] does.
-pub struct ZoneWriter {
-    zone: Zone,
-}
+pub struct ZoneWriter(Draft);
 
 impl ZoneWriter {
     /// Starts a zone with this apex and room for so many octets.
     pub fn with_capacity(apex: Name, bytes: usize) -> ZoneWriter {
-        let bytes = Vec::with_capacity(bytes);
-        let (owners, rrsets) = (Vec::new(), Vec::new());
-        ZoneWriter { zone: Zone { apex, beside: None, owners, rrsets, bytes } }
+        ZoneWriter(Draft::with_capacity(apex, bytes))
     }
 
     /// Starts the next owner: a lower-case wire name at or below the apex, after the one before.
     /// At least one RRset must follow.
     pub fn owner(&mut self, name: &[u8]) -> Result<(), ZoneError> {
-        let zone = &mut self.zone;
-        let last = zone.owners.last().map(|last| last.name(&zone.bytes));
+        let zone = &mut self.0;
+        let last = zone.owners.last().map(OwnerEntry::read);
+        let last = last.map(|last| last.name(&zone.bytes));
         if last.is_some_and(|last| canonical_order(last, name).is_ge()) {
             return Err(ZoneError::OutOfOrder);
         }
-        let name_at = u32::try_from(zone.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
-        zone.bytes.extend_from_slice(name);
-        zone.owners.push(OwnerEntry {
-            name_at,
-            name_len: name.len() as u8,
-            first_rrset: zone.rrsets.len() as u32,
-        });
-        Ok(())
+        zone.owner(name)
     }
 
     /// Adds an RRset to the last owner: its type is greater than the one before, its RDATA is
@@ -414,12 +394,13 @@ impl ZoneWriter {
         ttl: u32,
         rdatas: impl Iterator<Item = &'a [u8]>,
     ) -> Result<(), ZoneError> {
-        let zone = &mut self.zone;
-        let first = zone.owners.last().map_or(0, |owner| owner.first_rrset as usize);
-        if zone.rrsets[first..].last().is_some_and(|last| last.rtype >= rtype) {
+        let zone = &mut self.0;
+        let first = zone.owners.last().map_or(0, |owner| OwnerEntry::read(owner).first_rrset);
+        let last = zone.rrsets[first as usize..].last().map(RrsetEntry::read);
+        if last.is_some_and(|last| last.rtype >= rtype) {
             return Err(ZoneError::OutOfOrder);
         }
-        let at = u32::try_from(zone.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
+        let at = zone.end()?;
         let mut count = 0;
         for rdata in rdatas {
             let len = u16::try_from(rdata.len()).map_err(|_| ZoneError::Malformed(rtype))?;
@@ -427,49 +408,100 @@ impl ZoneWriter {
             zone.bytes.extend_from_slice(rdata);
             count += 1;
         }
-        let end = u32::try_from(zone.bytes.len()).map_err(|_| ZoneError::TooLarge)?;
-        zone.rrsets.push(RrsetEntry { rtype, ttl, at, end, count });
+        let end = zone.end()?;
+        zone.rrsets.push(RrsetEntry { rtype, ttl, at, end, count }.write());
         Ok(())
     }
 
     /// Ends the zone; its apex must have one SOA record.
-    pub fn finish(mut self) -> Result<Zone, ZoneError> {
-        let zone = &mut self.zone;
-        zone.bytes.shrink_to_fit();
-        zone.owners.shrink_to_fit();
-        zone.rrsets.shrink_to_fit();
+    pub fn finish(self) -> Result<Zone, ZoneError> {
+        self.0.finish()
+    }
+}
+
+/// The arrays of a zone while they grow.
+struct Draft {
+    apex: Name,
+    owners: Vec<[u8; OwnerEntry::LEN]>,
+    rrsets: Vec<[u8; RrsetEntry::LEN]>,
+    bytes: Vec<u8>,
+}
+
+impl Draft {
+    fn with_capacity(apex: Name, bytes: usize) -> Draft {
+        let (owners, rrsets) = (Vec::new(), Vec::new());
+        Draft { apex, owners, rrsets, bytes: Vec::with_capacity(bytes) }
+    }
+
+    /// Where the next octet goes.
+    fn end(&self) -> Result<u32, ZoneError> {
+        u32::try_from(self.bytes.len()).map_err(|_| ZoneError::TooLarge)
+    }
+
+    fn owner(&mut self, name: &[u8]) -> Result<(), ZoneError> {
+        let (name_at, name_len) = (self.end()?, name.len() as u8);
+        self.bytes.extend_from_slice(name);
+        let first_rrset = self.rrsets.len() as u32;
+        self.owners.push(OwnerEntry { name_at, name_len, first_rrset }.write());
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Zone, ZoneError> {
+        self.owners.shrink_to_fit();
+        self.rrsets.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+        let count = |entry| RrsetEntry::read(entry).count as usize;
+        let mut zone = Zone {
+            apex: self.apex,
+            beside: None,
+            records: self.rrsets.iter().map(count).sum(),
+            serial: 0,
+            owners: self.owners.into_flattened().into(),
+            rrsets: self.rrsets.into_flattened().into(),
+            bytes: self.bytes.into(),
+        };
+        zone.serial = zone.soa_field(0);
         match zone.soa().map_or(0, |soa| soa.len()) {
-            1 => Ok(self.zone),
-            count => Err(ZoneError::SoaCount { apex: self.zone.apex, count }),
+            1 => Ok(zone),
+            count => Err(ZoneError::SoaCount { apex: zone.apex, count }),
         }
     }
 }
 
-/// A zone in canonical form and order. It does not change; a changed zone is a new one.
+/// A zone in canonical form and order. It does not change; a changed zone is a new one, and a clone has the
+/// same octets.
 #[derive(Clone)]
 pub struct Zone {
     apex: Name,
     beside: Option<Box<Zone>>,
-    owners: Vec<OwnerEntry>,
-    rrsets: Vec<RrsetEntry>,
+    /// What is often asked for: it need not be read out of memory that is at rest.
+    records: usize,
+    serial: u32,
+    /// Of each owner an [`OwnerEntry`].
+    owners: Bytes,
+    /// Of each RRset an [`RrsetEntry`].
+    rrsets: Bytes,
     /// Owner names, and after each its RRsets' RDATA as (16-bit length, octets).
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
+/// An owner. Entries are octets, so that they can lie anywhere: in a mapped file too, at any address and
+/// whatever its content.
 #[derive(Clone, Copy)]
 struct OwnerEntry {
     name_at: u32,
-    name_len: u8,
     first_rrset: u32,
+    name_len: u8,
 }
 
+/// An RRset.
 #[derive(Clone, Copy)]
 struct RrsetEntry {
-    rtype: Rtype,
     ttl: u32,
     at: u32,
     end: u32,
     count: u32,
+    rtype: Rtype,
 }
 
 impl Zone {
@@ -489,9 +521,35 @@ impl Zone {
         Zone { beside: Some(Box::new(beside)), ..self }
     }
 
+    /// Octets that it takes, without what stands beside it.
+    pub fn octets(&self) -> usize {
+        self.arrays().map(<[u8]>::len).iter().sum()
+    }
+
+    /// All that it consists of but its apex and what stands beside it.
+    pub fn arrays(&self) -> [&[u8]; 3] {
+        [&self.owners, &self.rrsets, &self.bytes]
+    }
+
+    /// The same zone in other memory, which has [`Zone::arrays`] one after the other.
+    ///
+    /// # Panics
+    /// If `octets` are not as many.
+    pub fn within(self, octets: &Bytes) -> Zone {
+        assert_eq!(octets.len(), self.octets());
+        let rrsets_at = self.owners.len();
+        let bytes_at = rrsets_at + self.rrsets.len();
+        Zone {
+            owners: octets.slice(..rrsets_at),
+            rrsets: octets.slice(rrsets_at..bytes_at),
+            bytes: octets.slice(bytes_at..),
+            ..self
+        }
+    }
+
     /// The owner names in canonical order; empty non-terminals are not among them.
     pub fn owners(&self) -> impl DoubleEndedIterator<Item = Owner<'_>> + ExactSizeIterator {
-        (0..self.owners.len()).map(|index| Owner { zone: self, index })
+        (0..self.owner_entries().len()).map(|index| Owner { zone: self, index })
     }
 
     /// The owner at a place in canonical order.
@@ -499,16 +557,15 @@ impl Zone {
     /// # Panics
     /// If `index` is not below `self.owners().len()`.
     pub fn owner(&self, index: usize) -> Owner<'_> {
-        assert!(index < self.owners.len());
+        assert!(index < self.owner_entries().len());
         Owner { zone: self, index }
     }
 
     /// The owner with this lower-case wire name.
     pub fn find(&self, name: &[u8]) -> Option<Owner<'_>> {
-        self.owners
-            .binary_search_by(|entry| canonical_order(entry.name(&self.bytes), name))
-            .ok()
-            .map(|index| Owner { zone: self, index })
+        let order = |entry: &_| canonical_order(OwnerEntry::read(entry).name(&self.bytes), name);
+        let index = self.owner_entries().binary_search_by(order).ok()?;
+        Some(Owner { zone: self, index })
     }
 
     /// The SOA RRset at the apex; every finished zone has one.
@@ -518,7 +575,7 @@ impl Zone {
 
     /// The serial of the SOA record (RFC 1035 section 3.3.13).
     pub fn serial(&self) -> u32 {
-        self.soa_field(0)
+        self.serial
     }
 
     /// The TTL of negative answers in seconds: the lower of the SOA's TTL and its MINIMUM field
@@ -529,7 +586,15 @@ impl Zone {
 
     /// The number of records.
     pub fn record_count(&self) -> usize {
-        self.rrsets.iter().map(|rrset| rrset.count as usize).sum()
+        self.records
+    }
+
+    fn owner_entries(&self) -> &[[u8; OwnerEntry::LEN]] {
+        self.owners.as_chunks().0
+    }
+
+    fn rrset_entries(&self) -> &[[u8; RrsetEntry::LEN]] {
+        self.rrsets.as_chunks().0
     }
 
     /// The `index`th of the five numbers that end the SOA RDATA.
@@ -548,8 +613,42 @@ impl Zone {
 }
 
 impl OwnerEntry {
+    const LEN: usize = 9;
+
+    fn write(self) -> [u8; OwnerEntry::LEN] {
+        let mut octets = [0; OwnerEntry::LEN];
+        octets[..4].copy_from_slice(&self.name_at.to_le_bytes());
+        octets[4..8].copy_from_slice(&self.first_rrset.to_le_bytes());
+        octets[8] = self.name_len;
+        octets
+    }
+
+    fn read(octets: &[u8; OwnerEntry::LEN]) -> OwnerEntry {
+        let (words, rest) = octets.as_chunks();
+        let [name_at, first_rrset] = [0, 1].map(|at| u32::from_le_bytes(words[at]));
+        OwnerEntry { name_at, first_rrset, name_len: rest[0] }
+    }
+
     fn name(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.name_at as usize..][..usize::from(self.name_len)]
+    }
+}
+
+impl RrsetEntry {
+    const LEN: usize = 18;
+
+    fn write(self) -> [u8; RrsetEntry::LEN] {
+        let mut octets = [0; RrsetEntry::LEN];
+        let words = [self.ttl, self.at, self.end, self.count];
+        octets[..16].copy_from_slice(words.map(u32::to_le_bytes).as_flattened());
+        octets[16..].copy_from_slice(&self.rtype.0.to_le_bytes());
+        octets
+    }
+
+    fn read(octets: &[u8; RrsetEntry::LEN]) -> RrsetEntry {
+        let (words, rest) = octets.as_chunks();
+        let [ttl, at, end, count] = [0, 1, 2, 3].map(|at| u32::from_le_bytes(words[at]));
+        RrsetEntry { ttl, at, end, count, rtype: Rtype(u16::from_le_bytes([rest[0], rest[1]])) }
     }
 }
 
@@ -563,7 +662,7 @@ pub struct Owner<'a> {
 impl<'a> Owner<'a> {
     /// The owner name: lower case, uncompressed wire format.
     pub fn name(&self) -> &'a [u8] {
-        self.zone.owners[self.index].name(&self.zone.bytes)
+        OwnerEntry::read(&self.zone.owner_entries()[self.index]).name(&self.zone.bytes)
     }
 
     /// Its place in canonical order.
@@ -576,14 +675,14 @@ impl<'a> Owner<'a> {
         &self,
     ) -> impl DoubleEndedIterator<Item = Rrset<'a>> + ExactSizeIterator + use<'a> {
         let zone = self.zone;
-        self.entries().iter().map(move |&entry| Rrset { zone, entry })
+        self.entries().iter().map(move |entry| Rrset { zone, entry: RrsetEntry::read(entry) })
     }
 
     /// Its RRset of one type.
     pub fn rrset(&self, rtype: Rtype) -> Option<Rrset<'a>> {
         let entries = self.entries();
-        let found = entries.binary_search_by_key(&rtype, |entry| entry.rtype).ok()?;
-        Some(Rrset { zone: self.zone, entry: entries[found] })
+        let found = entries.binary_search_by_key(&rtype, |entry| RrsetEntry::read(entry).rtype);
+        Some(Rrset { zone: self.zone, entry: RrsetEntry::read(&entries[found.ok()?]) })
     }
 
     /// The RDATA of the RRSIG records that cover one type.
@@ -594,14 +693,11 @@ impl<'a> Owner<'a> {
             .filter(move |rdata| rdata.get(..2) == Some(&covered.0.to_be_bytes()[..]))
     }
 
-    fn entries(&self) -> &'a [RrsetEntry] {
-        let start = self.zone.owners[self.index].first_rrset as usize;
-        let end = self
-            .zone
-            .owners
-            .get(self.index + 1)
-            .map_or(self.zone.rrsets.len(), |next| next.first_rrset as usize);
-        &self.zone.rrsets[start..end]
+    fn entries(&self) -> &'a [[u8; RrsetEntry::LEN]] {
+        let (owners, rrsets) = (self.zone.owner_entries(), self.zone.rrset_entries());
+        let first = |owner| OwnerEntry::read(owner).first_rrset as usize;
+        let end = owners.get(self.index + 1).map_or(rrsets.len(), first);
+        &rrsets[first(&owners[self.index])..end]
     }
 }
 
@@ -765,6 +861,23 @@ mod tests {
         assert!(matches!(outside, Err(ZoneError::OutOfZone { .. })));
         let cut_short = builder.push(b"\x07example\x00", Rtype::MX, 300, &[0, 10, 3, b'a']);
         assert_eq!(cut_short, Err(ZoneError::Malformed(Rtype::MX)));
+    }
+
+    #[test]
+    fn a_zone_may_lie_in_other_memory() {
+        let mut builder = ZoneBuilder::new(apex());
+        builder.push(b"\x01b\x07example\x00", Rtype::A, 300, &[192, 0, 2, 2]).unwrap();
+        builder.push(b"\x01b\x07example\x00", Rtype::TXT, 200, b"\x01a").unwrap();
+        builder.push(b"\x07example\x00", Rtype::SOA, 3600, SOA).unwrap();
+        let zone = builder.finish().unwrap();
+        let mut octets = vec![0xff];
+        octets.extend(zone.arrays().concat());
+        // Behind one octet: entries need no alignment.
+        let moved = zone.clone().within(&Bytes::from(octets).slice(1..));
+        assert_eq!((moved.serial(), moved.record_count()), (7, 3));
+        assert_eq!(moved.arrays(), zone.arrays());
+        let b = moved.find(b"\x01b\x07example\x00").unwrap();
+        assert_eq!(b.rrsets().map(|rrset| rrset.ttl()).collect::<Vec<_>>(), [300, 200]);
     }
 
     #[test]
