@@ -316,6 +316,9 @@ pub fn a_zone_that_does_not_fit_is_held_hot() -> Result<Verdict> {
     ensure!(attempts > 2, "{attempts} attempts");
     ask_all(&expected[0])?;
 
+    let verified = stage.command(&["cache", "verify"])?;
+    ensure!(verified.status.success(), "{verified:?}");
+
     // The names that are held change with their zone.
     zone_file::write_zone(&file, &versions[1])?;
     ensure!(stage.command(&["zone", "reload"])?.status.success(), "not reloaded");
