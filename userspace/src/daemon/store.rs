@@ -88,8 +88,11 @@ mod tests {
         Store { large: 0, ..Store::new(folder.to_owned()) }
     }
 
+    /// Owner, type, TTL and RDATAs of an RRset.
+    type Content = (Vec<u8>, Rtype, u32, Vec<Vec<u8>>);
+
     /// All that is in a zone, and whether every name is found.
-    fn content(zone: &Zone) -> Vec<(Vec<u8>, Rtype, u32, Vec<Vec<u8>>)> {
+    fn content(zone: &Zone) -> Vec<Content> {
         let mut content = Vec::new();
         for owner in zone.owners() {
             assert_eq!(zone.find(owner.name()).unwrap().index(), owner.index());
