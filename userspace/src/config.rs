@@ -73,7 +73,7 @@ pub struct Server {
     pub listen: Vec<ListenAddress>,
     /// The control socket's path.
     pub control: PathBuf,
-    /// Where keys and state are kept.
+    /// Where keys, state and the records of large zones are kept.
     pub state_dir: PathBuf,
     /// The user to become once sockets are bound and XDP is attached; empty: stay.
     pub user: String,
@@ -828,7 +828,7 @@ version = "v1"
 listen = []
 # The socket that the other sealdns commands talk to. Mode 0600: whoever may open it may control.
 control = "/run/sealdns/control.sock"
-# Keys and state; made with mode 0700.
+# Keys and state, and without a name the records of large zones; made with mode 0700.
 state-dir = "/var/lib/sealdns"
 # The user to become once sockets are bound and XDP is attached, so that no code that reads the
 # network runs as root. Empty: stay who started the daemon.
