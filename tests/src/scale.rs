@@ -40,6 +40,9 @@ const HOT_NAMES: [usize; 2] = [20_000, 200_000];
 const DELEGATIONS: [usize; 2] = [5_000, 1_000_000];
 const ZONES: [usize; 2] = [1_000, 100_000];
 
+/// What a record of so many delegations may take of all memory, maps included.
+const MAX_OCTETS_PER_RECORD: u64 = 168;
+
 /// How long a daemon has to load what is large.
 const LOADING: Duration = Duration::from_secs(1800);
 
@@ -454,6 +457,7 @@ pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
     tell("records", records);
     tell("sealdns' memory with the mapped maps, octets per record", memory / records);
     tell("octets of maps per record", maps / records);
+    ensure!(!is_heavy() || memory / records <= MAX_OCTETS_PER_RECORD, "{}", memory / records);
     tell("cache status", &status);
     let read = |octets: &[u8]| tests::dns::Message::read(octets);
     let (ours, theirs) = (read(&ours)?, read(&theirs)?);

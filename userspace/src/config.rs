@@ -85,7 +85,7 @@ pub struct Server {
     pub listen: Vec<ListenAddress>,
     /// The control socket's path.
     pub control: PathBuf,
-    /// Where keys and state are kept.
+    /// Where keys, state and the records of large zones are kept.
     pub state_dir: PathBuf,
     /// The user to become once sockets are bound and XDP is attached; empty: stay.
     pub user: String,

@@ -16,7 +16,7 @@ version = "v1"
 listen = []
 # The socket that the other sealdns commands talk to. Mode 0600: whoever may open it may control.
 control = "/run/sealdns/control.sock"
-# Keys and state; made with mode 0700.
+# Keys and state, and without a name the records of large zones; made with mode 0700.
 state-dir = "/var/lib/sealdns"
 # The user to become once sockets are bound and XDP is attached, so that no code that reads the
 # network runs as root. Empty: stay who started the daemon.

@@ -88,18 +88,18 @@ mod tests {
         Store { large: 0, ..Store::new(folder.to_owned()) }
     }
 
-    /// Owner, type, TTL and RDATAs of an RRset.
-    type Content = (Vec<u8>, Rtype, u32, Vec<Vec<u8>>);
+    /// An RRset: owner, type, TTL, RDATA.
+    type Content<'z> = (&'z [u8], Rtype, u32, Vec<&'z [u8]>);
 
-    /// All that is in a zone, and whether every name is found.
-    fn content(zone: &Zone) -> Vec<Content> {
+    /// All that is in a zone, where every name is found.
+    fn content(zone: &Zone) -> Vec<Content<'_>> {
         let mut content = Vec::new();
         for owner in zone.owners() {
             assert_eq!(zone.find(owner.name()).unwrap().index(), owner.index());
             for rrset in owner.rrsets() {
-                let rdatas = rrset.rdatas().map(<[u8]>::to_vec).collect();
+                let rdatas = rrset.rdatas().collect();
                 assert_eq!(owner.rrset(rrset.rtype()).unwrap().len(), rrset.len());
-                content.push((owner.name().to_vec(), rrset.rtype(), rrset.ttl(), rdatas));
+                content.push((owner.name(), rrset.rtype(), rrset.ttl(), rdatas));
             }
         }
         content
