@@ -350,6 +350,8 @@ pub fn blocked_prefixes_and_names_get_nothing() -> Result<Ended> {
     let name = |text: &str| zone_file::parse_name(text).map_err(anyhow::Error::msg);
     let mut limits = Limits::default();
     limits.block_names.insert(name("apps.example.org")?, block);
+    // Only counted, but below a name that is not.
+    limits.block_names.insert(name("c.apps.example.org")?, Block { dry_run: true, ..block });
     limits.block_names.insert(name("elsewhere.example")?, block);
     limits.block_names.insert(name("mail.example.org")?, Block { until: 1, ..block });
     limits.block_names.insert(name(WWW)?, Block { dry_run: true, ..block });

@@ -189,7 +189,7 @@ fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
     };
     if listed.block != 0 {
         limiter.count(Count::BlockedName);
-        if listed.block & flag::DRY_RUN == 0 {
+        if listed.block & flag::BLOCK != 0 {
             return Err(Unsent::Counted(Outcome::Blocked));
         }
     }

@@ -9,14 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use xdp_common::Outcome;
-use xdp_common::limit::account::Account;
 use xdp_common::limit::decide::{self, Client, Count, Sighting, State};
 use xdp_common::limit::table::{SLOTS, Table, UNIT_NS};
 use xdp_common::limit::{Limited, ListEntry, Rules, Verdict};
 use xdp_common::maps::{LIMITED_COUNT, Verdicts, address_words};
 
 use super::limits::Limits;
-use super::told::{Response, Told};
+pub use super::told::Response;
+use super::told::Told;
 
 /// Buckets of the table, a power of two: 1 MiB, 131,072 accounts. Sockets take a tenth of the queries that XDP does.
 const BUCKETS: usize = 1 << 14;
@@ -90,22 +90,18 @@ impl Limiter {
     }
 
     /// Decides whether the response to a query that was taken on is sent; both by the same thread, with no other
-    /// query between. `qname` is the lower-case name of the question, `query` and `response` are octets.
+    /// query between.
     pub fn respond(
         &self,
         client: IpAddr,
-        qname: &[u8],
-        account: Account,
-        query: usize,
-        response: usize,
+        response: &Response<'_>,
         now: Moment,
     ) -> Result<Verdict, Outcome> {
         let view = self.view(now);
         if view.told.bits() == 0 {
             return Ok(Verdict::Answer);
         }
-        let response = Response { qname, account, octets: response, query_octets: query };
-        STATE.with_borrow_mut(|state| view.told.respond(&view, &who(client), &response, state))
+        STATE.with_borrow_mut(|state| view.told.respond(&view, &who(client), response, state))
     }
 
     /// What was decided.
@@ -198,6 +194,7 @@ mod tests {
     use super::super::limits::Block;
     use super::*;
     use crate::zone::Name;
+    use xdp_common::limit::account::Account;
     use xdp_common::limit::policy::UNITS_PER_SECOND;
     use xdp_common::limit::{Class, Mode, Policy};
 
@@ -227,9 +224,13 @@ mod tests {
         limiter
     }
 
+    fn of(qname: &[u8], account: Account, octets: usize) -> Response<'_> {
+        Response { qname, account, octets, query_octets: 40, is_vouched_for: false }
+    }
+
     fn ask(limiter: &Limiter, account: Account, now: Moment) -> Result<Verdict, Outcome> {
         limiter.arrive(CLIENT, now)?;
-        limiter.respond(CLIENT, QNAME, account, 40, 400, now)
+        limiter.respond(CLIENT, &of(QNAME, account, 400), now)
     }
 
     #[test]
@@ -285,11 +286,24 @@ mod tests {
         let blocked = "192.0.2.200".parse().unwrap();
         assert_eq!(limiter.arrive(blocked, at(0)), Err(Outcome::Blocked));
         assert_eq!(limiter.arrive(CLIENT, at(0)), Ok(()));
-        let bad = limiter.respond(CLIENT, b"\x01x\x03bad\x07example\0", POSITIVE, 40, 40, at(0));
-        assert_eq!(bad, Err(Outcome::Blocked));
+        let below = of(b"\x01x\x03bad\x07example\0", POSITIVE, 40);
+        assert_eq!(limiter.respond(CLIENT, &below, at(0)), Err(Outcome::Blocked));
+        // A cookie helps against limits only.
+        let vouched_for = Response { is_vouched_for: true, ..below };
+        assert_eq!(limiter.respond(CLIENT, &vouched_for, at(0)), Err(Outcome::Blocked));
         let allowed = (0..20).filter(|_| ask(&limiter, POSITIVE, at(0)) == Ok(Verdict::Answer));
         assert_eq!(allowed.count(), 3);
-        assert_eq!((limiter.verdicts().blocked_prefix, limiter.verdicts().blocked_name), (1, 1));
+        assert_eq!((limiter.verdicts().blocked_prefix, limiter.verdicts().blocked_name), (1, 2));
+
+        // Counted only, below or above what is blocked, it is still blocked.
+        let counted = Block { dry_run: true, ..Block::default() };
+        for wire in [&b"\x07example\0"[..], b"\x01x\x03bad\x07example\0"] {
+            let mut limits = limits.clone();
+            limits.block_names.insert(name(wire), counted);
+            limiter.set(&limits, 0);
+            let below = of(b"\x01x\x03bad\x07example\0", POSITIVE, 40);
+            assert_eq!(limiter.respond(CLIENT, &below, at(0)), Err(Outcome::Blocked));
+        }
 
         limits.exempt.insert("192.0.2.0/24".parse().unwrap(), 0);
         limiter.set(&limits, 0);

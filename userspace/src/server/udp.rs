@@ -19,6 +19,7 @@ use super::message::{Query, Rcode};
 use super::options::{Cookie, cookie_for};
 use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
+use super::told::Response;
 use super::{Shared, now};
 use crate::compile::PAYLOAD;
 
@@ -121,13 +122,15 @@ pub fn answer(
     let Some(asked) = Query::read(query) else { return true };
     let options = asked.options;
     let cookie = cookie_for(options, client.ip(), &served.manners.said, now());
-    if cookie.as_ref().is_some_and(|cookie| cookie.is_valid) {
-        return true;
-    }
-    let account = account_of(served.engine.account(), response);
     let qname = asked.question.map_or(vec![0], |question| question.name.to_ascii_lowercase());
-    let lens = (query.len(), response.len());
-    match limiter.respond(client.ip(), &qname, account, lens.0, lens.1, moment) {
+    let ready = Response {
+        qname: &qname,
+        account: account_of(served.engine.account(), response),
+        octets: response.len(),
+        query_octets: query.len(),
+        is_vouched_for: cookie.as_ref().is_some_and(|cookie| cookie.is_valid),
+    };
+    match limiter.respond(client.ip(), &ready, moment) {
         Ok(Verdict::Slip) => {
             stats.outcome(Transport::Udp, Outcome::Slipped);
             slip(&asked, cookie, response);

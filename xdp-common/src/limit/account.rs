@@ -77,7 +77,8 @@ pub const MAX_DEPTH: usize = 16;
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Listed {
-    /// Of [`flag`]; 0 if it is not blocked.
+    /// The [`block`](NameEntry::block)s of all that is listed for it: [`flag::BLOCK`] if any of them is more than
+    /// counted; 0 for none.
     pub block: u32,
     /// 0 for the default policy.
     pub policy: u32,
@@ -112,9 +113,7 @@ pub fn listed(
             let len = len.wrapping_sub(at) & 0xff;
             let hash = name::hash(&scratch.name, at, len, seed);
             if let Some(entry) = look(forget(&mut scratch.slots[12], hash)) {
-                if entry.blocks(now_s) {
-                    scratch.slots[10] |= (entry.flags & (flag::BLOCK | flag::DRY_RUN)) as u64;
-                }
+                scratch.slots[10] |= entry.block(now_s) as u64;
                 if entry.flags & flag::POLICY != 0 {
                     scratch.slots[11] = entry.policy as u64;
                 }

@@ -362,10 +362,14 @@ impl ListEntry {
 }
 
 impl NameEntry {
-    /// Whether it blocks at this second since 1970.
+    /// What it does to queries at this second since 1970: [`flag::BLOCK`], [`flag::DRY_RUN`] if it only counts, or
+    /// nothing.
     #[inline(always)]
-    pub fn blocks(&self, now_s: u64) -> bool {
-        self.flags & flag::BLOCK != 0 && (self.expires_s == 0 || now_s < self.expires_s)
+    pub fn block(&self, now_s: u64) -> u32 {
+        if self.flags & flag::BLOCK == 0 || (self.expires_s != 0 && now_s >= self.expires_s) {
+            return 0;
+        }
+        if self.flags & flag::DRY_RUN != 0 { flag::DRY_RUN } else { flag::BLOCK }
     }
 }
 

@@ -12,7 +12,7 @@ use super::super::lock;
 use super::super::tests::Stage;
 use crate::control::protocol::{Failure, Request};
 use crate::control::ratelimit::RateLimitAction as Action;
-use crate::server::limiter::Moment;
+use crate::server::limiter::{Moment, Response};
 use crate::server::limits::Limits;
 use crate::server::stats::Transport;
 
@@ -20,6 +20,15 @@ const CONFIG: &str = "version = \"v1\"\n[server]\nstate-dir = \".\"\n\
                       [ratelimit]\nmode = \"on\"\nrate = 40\nexempt = [\"192.0.2.0/24\"]\n\
                       [[zone]]\nname = \"example\"\nfile = \"zone\"\n\
                       [zone.ratelimit]\nrate = 7\n";
+
+/// A response that is as large as its query.
+const SMALL: Response<'_> = Response {
+    qname: b"\x07example\0",
+    account: Account { class: 0, name: 0 },
+    octets: 40,
+    query_octets: 40,
+    is_vouched_for: false,
+};
 
 fn stage() -> Stage {
     started(tempfile::tempdir().unwrap(), CONFIG)
@@ -190,9 +199,8 @@ fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
     let client = "198.51.100.1".parse().unwrap();
     let answered = (0..100 * 10).filter(|number| {
         let now = Moment { units: 1 + number * UNITS_PER_SECOND / 100, seconds: number / 100 };
-        let account = Account::default();
         limiter.arrive(client, now).unwrap();
-        limiter.respond(client, b"\x07example\0", account, 40, 40, now) == Ok(Verdict::Answer)
+        limiter.respond(client, &SMALL, now) == Ok(Verdict::Answer)
     });
     let answered = answered.count();
     assert!((29..=33).contains(&answered), "{answered}");
@@ -206,7 +214,7 @@ fn a_hit_is_explained_by_the_policies_that_it_may_be_of() {
     let now = limiter.now();
     for _ in 0..20 {
         limiter.arrive(client, now).unwrap();
-        let _ = limiter.respond(client, b"\x07example\0", Account::default(), 40, 40, now);
+        let _ = limiter.respond(client, &SMALL, now);
     }
     let said = ask(&stage, Action::Explain { prefix: "198.51.100.1".into() });
     let expected = "198.51.100.0/24 is over its 7 or 40 per second of the default or of a zone's \

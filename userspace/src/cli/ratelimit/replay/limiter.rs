@@ -6,7 +6,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use xdp_common::Outcome;
-use xdp_common::limit::account::Account;
 use xdp_common::limit::decide::{self, Client, Count, Sighting, State};
 use xdp_common::limit::list::ListEntry;
 use xdp_common::limit::netblock::masked;
@@ -16,7 +15,7 @@ use xdp_common::maps::{RATE_BUCKETS, address_words};
 
 use super::response::Counted;
 use crate::server::limits::{Limits, net};
-use crate::server::told::{Response, Told};
+use crate::server::told::Told;
 
 /// Netblocks over a limit that are listed one by one: a capture of forged addresses may have any number.
 const MAX_LISTED: usize = 1 << 18;
@@ -112,18 +111,13 @@ impl Limiter {
         let client = client.to_canonical();
         let client =
             Client { source: address_words(client), family: usize::from(client.is_ipv6()) };
-        // As the sockets do it; a capture does not tell whose cookie is valid.
+        // As the sockets do it.
         if let Err(outcome) = decide::arrive(accounts, &client, || true, &mut self.state) {
             accounts.note_block(&client, Hit::BlockedPrefix, outcome);
             return Err(outcome);
         }
-        let response = Response {
-            qname: &counted.qname,
-            account: Account { class: counted.class.index() as u32, name: counted.name },
-            octets: counted.octets,
-            query_octets: counted.query_octets,
-        };
-        let decided = accounts.told.respond(accounts, &client, &response, &mut self.state);
+        let response = &counted.response();
+        let decided = accounts.told.respond(accounts, &client, response, &mut self.state);
         if let Err(outcome) = decided {
             accounts.note_block(&client, Hit::BlockedName, outcome);
         }
@@ -312,11 +306,9 @@ mod tests {
                         query_octets: 40,
                     };
                     let now = Moment { units: START + ms * 1_000_000 / UNIT_NS, seconds: ms / 1000 };
-                    let account =
-                        Account { class: *class as u32, name: counted.name };
-                    let live = daemon.arrive(client, now).and_then(|()| {
-                        daemon.respond(client, &counted.qname, account, 40, *octets, now)
-                    });
+                    let live = daemon
+                        .arrive(client, now)
+                        .and_then(|()| daemon.respond(client, &counted.response(), now));
                     verdicts.push((replayed.decide(client, &counted, ms * 1_000_000), live));
                     // Afterwards: the replay's clock starts with the first query.
                     ms += pause_ms;

@@ -5,7 +5,9 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use xdp_common::limit::Class;
+use xdp_common::limit::account::Account;
 
+use crate::server::told::Response;
 use crate::zone::Rtype;
 
 /// What is counted.
@@ -21,6 +23,19 @@ pub struct Counted {
     pub octets: usize,
     /// Of the query.
     pub query_octets: usize,
+}
+
+impl Counted {
+    /// The response as the limiter is asked about it; a capture does not tell whose cookie is valid.
+    pub fn response(&self) -> Response<'_> {
+        Response {
+            qname: &self.qname,
+            account: Account { class: self.class.index() as u32, name: self.name },
+            octets: self.octets,
+            query_octets: self.query_octets,
+            is_vouched_for: false,
+        }
+    }
 }
 
 const HEADER_LEN: usize = 12;
