@@ -69,10 +69,13 @@ pub fn draw(flood: &Value) -> Result<String> {
 fn draw_row(body: &mut String, row: &Value, y: f64, longest: f64) -> Result<()> {
     let own = row["target"] == "sealdns";
     let title = row["title"].as_str().unwrap_or_default();
-    let by_xdp = number(&row["by_xdp"]) * 100.0;
-    // What XDP has left to the daemon's sockets must not look like its own.
-    let share =
-        if own && by_xdp < 99.5 { format!(", {by_xdp:.0} % by XDP") } else { String::new() };
+    let [by_xdp, by_tcx] = ["by_xdp", "by_tcx"].map(|by| number(&row[by]) * 100.0);
+    // What XDP has left to others must not look like its own.
+    let share = if own && by_xdp < 99.5 {
+        format!(", {by_xdp:.0} % by XDP, {by_tcx:.0} % by TCX")
+    } else {
+        String::new()
+    };
     write!(body, r#"<g{}>"#, if own { r#" class="own""# } else { "" })?;
     write!(body, r#"<text x="{MARGIN}" y="{}">{title}{share}</text>"#, y + 14.0)?;
     let [knee, flood] = ["below_knee", "flood"].map(|when| cost(row, when));

@@ -199,11 +199,11 @@ mod tests {
         let row = |target: &str, void: Option<&str>| {
             json!({
                 "mix": "hot", "target": target, "title": target, "void": void,
-                "flood": cost, "below_knee": cost, "by_xdp": 1.0,
+                "flood": cost, "below_knee": cost, "by_xdp": 1.0, "by_tcx": 0.0,
             })
         };
         json!({
-            "machine": {}, "run": { "cases": [] }, "sign": { "signers": [] },
+            "machine": {}, "run": { "cases": [], "two_cores": [] }, "sign": { "signers": [] },
             "flood": { "rows": [row("sealdns", None), row("nsd", void)] },
         })
     }
