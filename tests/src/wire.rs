@@ -90,7 +90,8 @@ pub fn the_driver_counts_what_xdp_sends() -> Result<Verdict> {
     }
     let pair = Pair::new("count")?;
     let mut ebpf = prog_test_run::load(&std::fs::read(lab())?)?;
-    let transmit: &mut Xdp = ebpf.program_mut("transmit").context("no transmit")?.try_into()?;
+    let transmit: &mut Xdp =
+        ebpf.program_mut("transmit_udp").context("no transmit_udp")?.try_into()?;
     pair.server.enter(|| transmit.attach("server", XdpMode::Driver))??;
     let frame = Frame {
         source_mac: pair.client.enter(|| net::mac_address("client"))??,
