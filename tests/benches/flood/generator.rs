@@ -3,6 +3,7 @@
 
 use std::{
     hint,
+    io::ErrorKind,
     net::UdpSocket,
     sync::{
         Arc,
@@ -148,8 +149,14 @@ impl Generator {
                 }
                 burst.extend_from_slice(octets);
             }
-            // What does not fit on the wire is lost without an error.
-            socket.send(&burst)?;
+            // What does not fit on the wire is lost without an error; what a server that does not listen yet
+            // refuses is told by the next call.
+            match socket.send(&burst) {
+                Err(error) if error.kind() != ErrorKind::ConnectionRefused => {
+                    return Err(error.into());
+                }
+                _ => {}
+            }
             self.sent += BURST;
             bursts += 1;
         }

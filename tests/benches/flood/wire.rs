@@ -29,6 +29,11 @@ pub struct Wire {
     pub server_mac: [u8; 6],
 }
 
+/// How often the client's end looks for answers in vain before it asks to be woken, and how long it waits
+/// before each look, in nanoseconds. No official reference: some ten answers come meanwhile.
+const MODERATION_LOOKS: u32 = 100;
+const MODERATION_NS: u32 = 20_000;
+
 impl Wire {
     pub fn new() -> Result<Self> {
         let (client, server) = (Namespace::new("flood-client")?, Namespace::new("flood-server")?);
@@ -44,7 +49,17 @@ impl Wire {
         let server_mac = server.enter(|| net::mac_address(&server_end))??;
         let wire = Self { client, server, client_end, server_end, client_mac, server_mac };
         wire.thread(&wire.client, &wire.client_end)?;
+        // As a program at the other end asks for, whether there is one or not. A burst of a socket is cut
+        // into packets before it reaches the wire: a client asks one question in a packet. And a veth end
+        // leaves packets to its thread only if the other cannot send segments of TCP: else they are worked
+        // on unaccounted, by whoever sends.
+        let offloads = ["tso", "off", "gso", "off", "tx-udp-segmentation", "off"];
+        wire.offload(&wire.client, &wire.client_end, &offloads)?;
         wire.thread(&wire.server, &wire.server_end)?;
+        // The client's thread looks again for so long before it sleeps, as cards put off interrupts: else a
+        // server pays for waking it, an interrupt to another core, with each answer that it sends alone.
+        wire.setting(&wire.client, &wire.client_end, "napi_defer_hard_irqs", MODERATION_LOOKS)?;
+        wire.setting(&wire.client, &wire.client_end, "gro_flush_timeout", MODERATION_NS)?;
         // A flood would drown who asks for an address.
         wire.introduce(&wire.server, &wire.server_end, CLIENT, client_mac)?;
         wire.introduce(&wire.client, &wire.client_end, SERVER, server_mac)?;
@@ -62,22 +77,38 @@ impl Wire {
     /// Makes an end take frames in a thread of its own, with and without a program on it.
     fn thread(&self, namespace: &Namespace, interface: &str) -> Result<()> {
         // With GRO a veth end has NAPI even without a program.
-        let gro = ["-K", interface, "gro", "on"];
-        ensure!(
-            namespace.output(Command::new("ethtool").args(gro), PATIENCE)?.status.success(),
-            "{interface} has no GRO"
-        );
-        // `ip netns exec` shows the devices of the namespace in /sys.
-        let script = format!("echo 1 > /sys/class/net/{interface}/threaded");
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", namespace.name(), "sh", "-c", &script]);
-        ensure!(
-            output_within(&mut command, PATIENCE)?.status.success(),
-            "{interface} has no threaded NAPI (Linux 5.12 and later have)"
-        );
+        self.offload(namespace, interface, &["gro", "on"])?;
+        self.setting(namespace, interface, "threaded", 1)
+            .context("threaded NAPI came with Linux 5.12")?;
         net::wait_until("a NAPI thread", PATIENCE, || {
             napi_threads(interface).is_ok_and(|ids| !ids.is_empty())
         })
+    }
+
+    /// Makes a setting of a device in /sys, which shows the devices of the namespace that it is mounted in.
+    fn setting(
+        &self,
+        namespace: &Namespace,
+        interface: &str,
+        name: &str,
+        value: u32,
+    ) -> Result<()> {
+        let script = format!("echo {value} > /sys/class/net/{interface}/{name}");
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace.name(), "sh", "-c", &script]);
+        let output = output_within(&mut command, PATIENCE)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "`{script}`: {}", said.trim());
+        Ok(())
+    }
+
+    /// Switches what a device does for the stack, by ethtool's words.
+    fn offload(&self, namespace: &Namespace, interface: &str, words: &[&str]) -> Result<()> {
+        let mut command = Command::new("ethtool");
+        let output = namespace.output(command.args(["-K", interface]).args(words), PATIENCE)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{interface}: `{}`: {}", words.join(" "), said.trim());
+        Ok(())
     }
 
     fn introduce(
