@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::{
     maps::{Array, Map, MapData},
     programs::{SchedClassifier, TcAttachType},
@@ -161,7 +161,7 @@ pub fn a_crash_goes_unnoticed() -> Result<Verdict> {
         let by_frame = scope.spawn(|| net::within(&namespace, || load.ask(inject))?);
         let by_socket =
             scope.spawn(|| net::within(&namespace, || load.ask(|query| client.send(1, query)))?);
-        let restarted = restart_often(&mut stage, &files, &load);
+        let restarted = restart_often(&mut stage, &files, &load, 2);
         load.over.store(true, SeqCst);
         let [by_frame, by_socket] =
             [by_frame, by_socket].map(|asker| asker.join().map_err(|_| anyhow!("a panic"))?);
@@ -176,12 +176,61 @@ pub fn a_crash_goes_unnoticed() -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-fn restart_often(stage: &mut Stage, files: &[Vec<u8>], load: &Load<'_>) -> Result<()> {
+/// The same where TCX answers alone, and where pins of XDP are found first.
+pub fn a_crash_goes_unnoticed_on_tcx() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let Versions { queries, files, expected } = Versions::new()?;
+    let pins = Pins::new("alone")?;
+    let text = String::from_utf8(files[0].clone())?;
+    let zone = ("example.org", text.as_str(), "dnssec = \"presigned\"");
+    let mut stage = Stage::with(&xdp(&pins.lines("")), "alone", &[zone])?;
+    let [native, behind] = attached(&stage)?[..] else { bail!("not two programs") };
+    crash(&mut stage)?;
+    let lines = pins.lines("").replace("native", "tcx");
+    configure(stage.folder.path(), &xdp(&lines), &[zone])?;
+    stage.restart()?;
+    let alone = attached(&stage)?;
+    ensure!(alone.len() == 1 && ![native, behind].contains(&alone[0]), "{alone:?}");
+
+    let client = Client::new(&stage.pair)?;
+    let load = Load::new(&queries, &expected);
+    let namespace = stage.pair.client.name().to_owned();
+    let before = answered(&stage)?;
+    let asked = thread::scope(|scope| -> Result<u64> {
+        let asker =
+            scope.spawn(|| net::within(&namespace, || load.ask(|query| client.send(1, query)))?);
+        let restarted = restart_often(&mut stage, &files, &load, 1);
+        load.over.store(true, SeqCst);
+        let asked = asker.join().map_err(|_| anyhow!("a panic"))?;
+        restarted?;
+        asked
+    })?;
+    ensure!(asked > 1000, "{asked} queries prove nothing");
+    let counted = answered(&stage)? - before;
+    ensure!(counted == asked, "{asked} were answered, {counted} counted");
+
+    // And back: what is pinned of TCX alone is not behind XDP.
+    crash(&mut stage)?;
+    configure(stage.folder.path(), &xdp(&pins.lines("")), &[zone])?;
+    stage.restart()?;
+    ensure!(attached(&stage)?.len() == 2 && pins.files().len() > 2, "{:?}", pins.files());
+    Ok(Verdict::Passed)
+}
+
+/// Each time `count` programs are attached.
+fn restart_often(
+    stage: &mut Stage,
+    files: &[Vec<u8>],
+    load: &Load<'_>,
+    count: usize,
+) -> Result<()> {
     let file = stage.folder.path().join("example.org.zone");
     for (place, version) in files.iter().enumerate().skip(1) {
         thread::sleep(Duration::from_millis(300));
         let (counted, programs) = (answered(stage)?, attached(stage)?);
-        ensure!(programs.len() == 2, "{programs:?} are attached");
+        ensure!(programs.len() == count, "{programs:?} are attached");
         crash(stage)?;
         ensure!(attached(stage)? == programs, "the programs went with the daemon");
         thread::sleep(Duration::from_millis(300));
@@ -190,7 +239,7 @@ fn restart_often(stage: &mut Stage, files: &[Vec<u8>], load: &Load<'_>) -> Resul
         stage.restart()?;
         load.served.store(place, SeqCst);
         let now = attached(stage)?;
-        ensure!(now.len() == 2 && now.iter().all(|id| !programs.contains(id)), "{now:?}");
+        ensure!(now.len() == count && now.iter().all(|id| !programs.contains(id)), "{now:?}");
         let again = answered(stage)?;
         ensure!(again > counted, "{counted} answers, and {again} later");
     }

@@ -73,7 +73,7 @@ pub fn each_device_gets_its_path() -> Result<Verdict> {
     pair.server.ip("link set bridge up")?;
     for arguments in [&["bridge"][..], &["bridge", "--try-attach", "1"]] {
         let (code, bridge) = found(&pair.server, arguments)?;
-        ensure!(code == Some(3) && bridge["path"] == "generic-and-tcx", "{code:?} {bridge}");
+        ensure!(code == Some(3) && bridge["path"] == "tcx", "{code:?} {bridge}");
         ensure!(problems(&bridge).iter().any(|fix| fix.contains("master bridge")), "{bridge}");
     }
 
@@ -128,7 +128,7 @@ pub fn what_comes_is_looked_at() -> Result<Verdict> {
         Ok((found?, sent, received))
     })?;
     let (code, veth) = found;
-    ensure!(code == Some(0) && veth["path"] == "native-and-tcx", "{code:?} {veth}");
+    ensure!(code == Some(0) && veth["path"] == "tcx", "{code:?} {veth}");
     let tried = veth["received"]["packets"].as_u64().context("nothing was received")?;
     ensure!(tried > 100, "{tried} packets prove nothing");
     ensure!(veth["received"]["at_tail"] == 0, "{veth}");

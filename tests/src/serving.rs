@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use aya::programs::{SchedClassifier, TcAttachType};
 use hickory_proto::{op, rr::RecordType, serialize::binary::BinDecodable as _};
 use nix::sys::{
     signal::Signal,
@@ -410,6 +411,63 @@ pub fn what_xdp_has_no_room_for_tcx_says() -> Result<Verdict> {
             ensure!(by_xdp + by_tcx == asked.len() as u64, "{by_xdp} by XDP, {by_tcx} by TCX");
         }
     }
+    Ok(Verdict::Passed)
+}
+
+/// Without XDP of ours, and behind another's, TCX answers all that comes in packets; of a burst that the
+/// sender has not cut into packets the daemon's sockets answer each query.
+pub fn tcx_answers_alone() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let settings = Settings { xdp: "mode = \"tcx\"", ..Settings::default() };
+    let mut stage = Stage::with(&settings, "alone", &[(DEMO.0, DEMO.1, "")])?;
+    ensure!(!link(&stage.pair.server)?.contains("xdp"), "{}", link(&stage.pair.server)?);
+    let asked = [("shop", A), ("nobody", A), ("x.apps", A), ("www.legacy", A), ("long", TXT)]
+        .map(|(label, rtype)| query(&format!("{label}.example.org"), rtype, WITH_DNSSEC));
+    for has_other in [false, true] {
+        let _other = if has_other {
+            let other = stage.pair.server.enter(|| Injector::new(&lab(), "server"))??;
+            // It is there already when the daemon starts.
+            stage.restart_in_order()?;
+            Some(other)
+        } else {
+            None
+        };
+        ensure!(link(&stage.pair.server)?.contains("prog/xdp") == has_other);
+        let status = stage.command(&["xdp", "status", "--json"])?;
+        let status: Value = serde_json::from_slice(&status.stdout)?;
+        let attachment = &status["attachments"][0];
+        ensure!(attachment["mode"] == "tcx" && attachment["tcx"] == true, "{status}");
+        let whole = stage.pair.client.enter(|| stage.server.ask_all_over_tcp(&asked))??;
+        let client = Client::new(&stage.pair)?;
+        for family in 0..2 {
+            let before = stage.sent_by_tcx()?;
+            for (query, whole) in asked.iter().zip(&whole) {
+                let said = stage.pair.client.enter(|| client.send(family, query))??;
+                ensure!(said[2..] == whole[2..], "{has_other} {family} {said:02x?}");
+            }
+            let sent = stage.sent_by_tcx()? - before;
+            ensure!(sent == asked.len() as u64, "{sent} of {} by TCX", asked.len());
+        }
+        drop(client);
+    }
+
+    let whole = stage.pair.client.enter(|| stage.server.ask_all_over_tcp(&asked[..1]))??;
+    let source = (client(0)?, 0);
+    let socket = stage.pair.client.enter(|| UdpSocket::bind(source))??;
+    socket.set_read_timeout(Some(Duration::from_secs(3)))?;
+    let burst = [0u8; 8].map(|_| asked[0].clone()).concat();
+    setsockopt(&socket, sockopt::UdpGsoSegment, &i32::try_from(asked[0].len())?)?;
+    socket.send_to(&burst, server(0)?)?;
+    let mut buffer = [0; 4096];
+    for number in 0..8 {
+        let len = socket.recv(&mut buffer).with_context(|| format!("{number} answers"))?;
+        ensure!(buffer[2..len] == whole[0][2..], "{:02x?}", &buffer[..len]);
+    }
+    ensure!(stage.command(&["xdp", "detach", "server"])?.status.success());
+    let at = || SchedClassifier::query_tcx("server", TcAttachType::Ingress);
+    ensure!(stage.pair.server.enter(at)??.1.is_empty(), "it was detached, and is there");
     Ok(Verdict::Passed)
 }
 

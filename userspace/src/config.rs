@@ -232,6 +232,12 @@ impl Config {
             let hint = format!("set pin = \"{DEFAULT_PIN}\" in [xdp]");
             return Err(at(place..place, message.to_owned(), Some(&hint)));
         }
+        if config.xdp.mode == XdpMode::Tcx && config.xdp.tcx == TcxMode::Off {
+            let place = text.rfind("\"off\"").unwrap_or(0);
+            let message = "mode = \"tcx\" and tcx = \"off\": then nothing would answer but sockets";
+            let hint = "remove one of the two, or empty `interfaces`";
+            return Err(at(place..place, message.to_owned(), Some(hint)));
+        }
         for (name, policy) in &config.policies {
             if policy.refresh >= policy.signature_validity {
                 let message = format!(

@@ -31,7 +31,7 @@ pub struct LoadArguments {
     /// The interface
     interface: String,
     /// How to attach: in the driver, in the kernel's generic hook, or the better that works
-    #[arg(long, value_parser = ["auto", "native", "generic"], default_value = "auto")]
+    #[arg(long, value_parser = ["auto", "native", "generic", "tcx"], default_value = "auto")]
     mode: String,
     /// Say what would be done, and do nothing
     #[arg(long)]

@@ -52,6 +52,8 @@ pub enum Mode {
     Native,
     /// On socket buffers: for devices whose driver has no XDP
     Generic,
+    /// No XDP, a program on TCX
+    Tcx,
 }
 
 impl From<Mode> for XdpMode {
@@ -60,6 +62,7 @@ impl From<Mode> for XdpMode {
             Mode::Auto => XdpMode::Auto,
             Mode::Native => XdpMode::Native,
             Mode::Generic => XdpMode::Generic,
+            Mode::Tcx => XdpMode::Tcx,
         }
     }
 }

@@ -48,7 +48,9 @@ shutdown-timeout = "5s"
 # Interfaces whose queries XDP answers, for example ["eth0"]. Empty: no XDP.
 interfaces = []
 # "native": in the driver, or fail. "generic": works on every device, slower. "auto": native where
-# the driver can, else generic, with a warning.
+# the driver can, else generic, with a warning. "tcx": no XDP; a program on TCX (Linux 6.6) answers alone,
+# behind whatever XDP program of others there is. That is the quickest where all packets come from
+# sockets of this host (veth, containers): XDP would be given a copy of each.
 mode = "auto"
 # Some devices hand XDP packets with no room for an answer: veth and other virtual devices, and generic
 # mode. There a program on TCX (Linux 6.6) answers on the socket buffer behind XDP. "auto": on such

@@ -135,6 +135,11 @@ fn settings_of_xdp_have_their_values() {
     assert_eq!((line, message.as_str()), (3, "unknown value `onn`"));
     assert_eq!(hint, "did you mean `on`?");
 
+    assert_eq!(xdp("mode = \"tcx\"").mode, XdpMode::Tcx);
+    let (line, _, message, _) = fault("mode = \"tcx\"\ntcx = \"off\"");
+    assert_eq!(line, 4);
+    assert!(message.contains("nothing would answer"), "{message}");
+
     assert_eq!(xdp("").pin.path(), None);
     let kept = xdp("pin = \"/sys/fs/bpf/sealdns\"\non-exit = \"keep\"");
     assert_eq!(kept.pin.path(), Some(Path::new(DEFAULT_PIN)));

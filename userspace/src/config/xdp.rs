@@ -46,7 +46,7 @@ impl Default for Xdp {
     }
 }
 
-/// In which way the XDP program is attached.
+/// In which way packets come to the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum XdpMode {
@@ -56,6 +56,8 @@ pub enum XdpMode {
     Native,
     /// On socket buffers: for devices whose driver has no XDP.
     Generic,
+    /// No XDP: a program on TCX answers alone, behind whatever XDP program another has attached.
+    Tcx,
 }
 
 /// Where a program on TCX stands behind XDP.

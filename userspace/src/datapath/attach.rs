@@ -1,5 +1,6 @@
 //! An XDP program on an interface: natively, else in generic mode, never in another's place. And behind
-//! it, where it is needed, one on TCX. Both may be pinned, and taken over from where they are pinned.
+//! it, where it is needed, one on TCX; or that one alone. Both may be pinned, and taken over from where
+//! they are pinned.
 
 use std::io;
 use std::time::Duration;
@@ -10,9 +11,10 @@ use aya::programs::xdp::XdpLink;
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as Flag};
 
 use super::interface::{Interface, InterfaceError};
+use super::load::{LoadError, Loaded};
 use super::pins::{LinkPins, PinsError, open_link, pin_link};
 use super::probe::findings::lacks_room;
-use crate::config::XdpMode;
+use crate::config::{TcxMode, XdpMode};
 
 /// A program attached to an interface; detached when dropped, or when the process ends, however, unless it
 /// is pinned.
@@ -34,6 +36,9 @@ pub enum AttachError {
     /// The interface cannot be used.
     #[error(transparent)]
     Interface(#[from] InterfaceError),
+    /// The programs do not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
     /// Somebody else's program is there.
     #[error(
         "{interface} has an XDP program already (id {id}, {mode} mode), and it is not replaced: see \
@@ -68,10 +73,7 @@ pub enum AttachError {
         hint: &'static str,
     },
     /// The kernel has no TCX.
-    #[error(
-        "the kernel cannot attach to TCX on {0}, which came with Linux 6.6: answers that XDP has no room \
-         for are the sockets'"
-    )]
+    #[error("the kernel cannot attach to TCX on {0}: that came with Linux 6.6")]
     NoTcx(String),
     /// It could not be pinned.
     #[error(transparent)]
@@ -92,22 +94,32 @@ fn word(mode: XdpMode) -> &'static str {
         XdpMode::Auto => "auto",
         XdpMode::Native => "native",
         XdpMode::Generic => "generic",
+        XdpMode::Tcx => "tcx",
     }
 }
 
 impl Attachment {
-    /// Attaches a loaded program, and pins its link if there is a place to. [`XdpMode::Auto`] tries
+    /// Attaches what is loaded, and pins its link if there is a place to. [`XdpMode::Auto`] tries
     /// natively first and says aloud if it comes to generic mode.
     pub fn new(
-        program: &mut Xdp,
+        loaded: &mut Loaded,
         interface: Interface,
         mode: XdpMode,
         pins: Option<LinkPins>,
     ) -> Result<Attachment, AttachError> {
-        check_free(&interface)?;
+        if mode == XdpMode::Tcx {
+            let mut alone =
+                Attachment { interface, mode, link: None, tcx: None, pins, adopted: None };
+            alone.add_tcx(loaded.tcx_entry()?)?;
+            tracing::info!(interface = alone.interface.name, "TCX answers alone");
+            return Ok(alone);
+        }
+        check_free(&interface, mode)?;
+        let program = loaded.entry()?;
         let (mode, link) = match mode {
-            XdpMode::Native => (XdpMode::Native, link(program, &interface, XdpMode::Native)?),
-            XdpMode::Generic => (XdpMode::Generic, link(program, &interface, XdpMode::Generic)?),
+            XdpMode::Native | XdpMode::Generic | XdpMode::Tcx => {
+                (mode, link(program, &interface, mode)?)
+            }
             XdpMode::Auto => match link(program, &interface, XdpMode::Native) {
                 Ok(link) => (XdpMode::Native, link),
                 Err(AttachError::Unsupported { source, .. }) => {
@@ -115,7 +127,7 @@ impl Attachment {
                     tracing::warn!(
                         interface = interface.name,
                         "XDP runs in generic mode, which is slower: natively the driver refuses \
-                         ({source}). Set mode = \"generic\" in [xdp] if that is meant"
+                         ({source}). Set mode = \"generic\" in [xdp] if that is meant, or \"tcx\""
                     );
                     (XdpMode::Generic, link)
                 }
@@ -137,6 +149,9 @@ impl Attachment {
         mode: XdpMode,
         pins: LinkPins,
     ) -> Result<Option<Attachment>, AttachError> {
+        if mode == XdpMode::Tcx {
+            return adopt_tcx(interface, pins);
+        }
         let name = &interface.name;
         let Some((link, program)) = open_link::<XdpLink>(&pins.xdp)? else {
             pins.remove_tcx();
@@ -219,14 +234,24 @@ impl Attachment {
         self.mode
     }
 
-    /// Whether XDP sees packets that have no room for an answer, by what is known of the device.
-    pub fn lacks_room(&self) -> bool {
-        lacks_room(&self.interface.kind, self.mode)
+    /// Whether a program on TCX is to stand behind XDP.
+    pub fn wants_tcx(&self, mode: TcxMode) -> bool {
+        match mode {
+            _ if self.mode == XdpMode::Tcx => false,
+            TcxMode::Auto => lacks_room(&self.interface.kind, self.mode),
+            TcxMode::On => true,
+            TcxMode::Off => false,
+        }
+    }
+
+    /// Whether a program stands on TCX.
+    pub fn has_tcx(&self) -> bool {
+        self.tcx.is_some()
     }
 
     /// Whether a program stands on TCX behind XDP.
-    pub fn has_tcx(&self) -> bool {
-        self.tcx.is_some()
+    pub fn has_tcx_behind(&self) -> bool {
+        self.mode != XdpMode::Tcx && self.has_tcx()
     }
 
     /// Attaches a loaded program to TCX, before all that are there, or puts it in the place of the one
@@ -287,11 +312,17 @@ impl Attachment {
 
     /// Whether the program is attached still.
     pub fn is_there(&self) -> bool {
-        self.link.is_some()
+        if self.mode == XdpMode::Tcx { self.tcx.is_some() } else { self.link.is_some() }
     }
 
     /// Puts another loaded program in this one's place, between two packets.
-    pub fn replace(&mut self, program: &mut Xdp) -> Result<(), AttachError> {
+    pub fn replace(&mut self, loaded: &mut Loaded) -> Result<(), AttachError> {
+        if self.mode == XdpMode::Tcx {
+            self.add_tcx(loaded.tcx_entry()?)?;
+            self.adopted = None;
+            return Ok(());
+        }
+        let program = loaded.entry()?;
         let replaced = match self.link.take() {
             // The kernel has no reason to refuse, but if it does, our hold of the link is gone.
             Some(old) => program.attach_to_link(old).and_then(|id| program.take_link(id)),
@@ -316,6 +347,31 @@ impl Attachment {
         self.adopted = None;
         Ok(())
     }
+}
+
+/// [`Attachment::adopt`] where TCX is to answer alone.
+fn adopt_tcx(interface: &Interface, pins: LinkPins) -> Result<Option<Attachment>, AttachError> {
+    let name = &interface.name;
+    if let Some((link, program)) = open_link::<XdpLink>(&pins.xdp)? {
+        tracing::warn!(interface = name, "XDP is detached: TCX is to answer alone");
+        pins.remove_xdp();
+        drop(link);
+        wait_detached(interface.index, program);
+    }
+    let pinned = open_link::<SchedClassifierLink>(&pins.tcx)?;
+    let Some((link, program)) = pinned.filter(|(_, program)| is_on_tcx(name, *program)) else {
+        pins.remove_tcx();
+        return Ok(None);
+    };
+    tracing::info!(interface = name, program, "taken over: it answers until zones are loaded");
+    Ok(Some(Attachment {
+        interface: interface.clone(),
+        mode: XdpMode::Tcx,
+        link: None,
+        tcx: Some(link),
+        pins: Some(pins),
+        adopted: Some(program),
+    }))
 }
 
 /// Waits until a program is on an interface no more: the kernel detaches some time after a pin was removed,
@@ -348,9 +404,10 @@ fn is_on_tcx(name: &str, program: u32) -> bool {
 const DETACH_LOOK: Duration = Duration::from_millis(2);
 const DETACH_LOOKS: u32 = 500;
 
-/// Refuses an interface that has an XDP program already.
-pub fn check_free(interface: &Interface) -> Result<(), AttachError> {
-    interface.xdp.map_or(Ok(()), |attached| Err(busy(interface, attached)))
+/// Refuses an interface that has an XDP program already, unless there is to be none of ours.
+pub fn check_free(interface: &Interface, mode: XdpMode) -> Result<(), AttachError> {
+    let in_the_way = interface.xdp.filter(|_| mode != XdpMode::Tcx);
+    in_the_way.map_or(Ok(()), |attached| Err(busy(interface, attached)))
 }
 
 fn link(program: &mut Xdp, interface: &Interface, mode: XdpMode) -> Result<XdpLink, AttachError> {

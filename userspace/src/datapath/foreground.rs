@@ -27,11 +27,11 @@ pub fn attach(
     attached: impl FnOnce(&Attachment),
 ) -> anyhow::Result<BTreeMap<String, u64>> {
     let interface = Interface::find(interface)?;
-    attach::check_free(&interface)?;
+    attach::check_free(&interface, mode)?;
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block().context("waiting for signals")?;
     let mut loaded = Loaded::new(SIZE)?;
-    let attachment = Attachment::new(loaded.entry()?, interface, mode, None)?;
+    let attachment = Attachment::new(&mut loaded, interface, mode, None)?;
     attached(&attachment);
     signals.wait().context("waiting for signals")?;
     drop(attachment);

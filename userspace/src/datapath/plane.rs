@@ -288,13 +288,13 @@ impl Plane {
     fn replace_programs(&mut self, is_meant: impl Fn(&Attachment) -> bool) -> anyhow::Result<()> {
         let loaded = self.loaded.as_mut().context(NOT_LOADED)?;
         for attachment in self.attachments.iter_mut().filter(|one| is_meant(one)) {
-            if let Err(error) = attachment.replace(loaded.entry()?) {
+            if let Err(error) = attachment.replace(loaded) {
                 let name = &attachment.interface().name;
                 tracing::error!(interface = name, "XDP is detached: {error}");
             }
-            if attachment.has_tcx() && wants_tcx(self.tcx, attachment) {
+            if attachment.has_tcx_behind() && attachment.wants_tcx(self.tcx) {
                 add_tcx(attachment, loaded);
-            } else if attachment.has_tcx() {
+            } else if attachment.has_tcx_behind() {
                 attachment.remove_tcx();
             }
         }
@@ -441,7 +441,7 @@ impl DataPlane for Plane {
         if adopted.is_none() {
             // What did not fit is detached now.
             interface = Interface::find(&interface.name)?;
-            attach::check_free(&interface)?;
+            attach::check_free(&interface, self.mode)?;
         }
         if self.loaded.is_none() {
             self.load()?;
@@ -456,17 +456,17 @@ impl DataPlane for Plane {
             Some(adopted) => Ok(adopted),
             None => {
                 let pins = self.pins.as_ref().map(|pins| pins.links_of(interface.index));
-                Attachment::new(loaded.entry()?, interface, self.mode, pins)
+                Attachment::new(loaded, interface, self.mode, pins)
             }
         };
         let attached = attached.map(|mut attachment| {
-            if wants_tcx(self.tcx, &attachment) {
-                if attachment.adopted().is_none() || !attachment.has_tcx() {
-                    add_tcx(&mut attachment, loaded);
-                } else if let Err(error) = loaded.tcx_entry() {
-                    // Once privileges are given up it is too late.
+            if attachment.adopted().is_some() && attachment.has_tcx() {
+                // Once privileges are given up it is too late.
+                if let Err(error) = loaded.tcx_entry() {
                     tracing::warn!("no program for TCX: {error}");
                 }
+            } else if attachment.wants_tcx(self.tcx) {
+                add_tcx(&mut attachment, loaded);
             }
             self.attachments.push(attachment);
         });
@@ -689,15 +689,6 @@ fn warn_of(interface: &Interface) {
     }
 }
 
-/// Whether a program is to stand on TCX behind XDP.
-fn wants_tcx(mode: TcxMode, attachment: &Attachment) -> bool {
-    match mode {
-        TcxMode::Auto => attachment.lacks_room(),
-        TcxMode::On => true,
-        TcxMode::Off => false,
-    }
-}
-
 fn try_frame(loaded: &mut Loaded, frame: &[u8]) -> anyhow::Result<Tried> {
     let before = loaded.counters(maps::XDP_COUNTERS)?;
     let (action, frame) = loaded.test_run(frame).context("BPF_PROG_TEST_RUN")?;
@@ -901,7 +892,10 @@ fn add_tcx(attachment: &mut Attachment, loaded: &mut Loaded) {
     let interface = &attachment.interface().name;
     match added {
         Ok(()) => tracing::info!(interface, "TCX answers what XDP has no room for"),
-        Err(error) => tracing::warn!(interface, "no program on TCX: {error:#}"),
+        Err(error) => tracing::warn!(
+            interface,
+            "no program on TCX, and answers that XDP has no room for are the sockets': {error:#}"
+        ),
     }
 }
 

@@ -96,7 +96,7 @@ fn of_kind(name: &str, device: &Device) -> Vec<Finding> {
         ),
         _ if device.native == Some(false) => {
             Finding::problem("the driver runs no XDP: it is generic mode, which is slower")
-                .fix("mode = \"generic\" in [xdp], if that is meant")
+                .fix("mode = \"tcx\" in [xdp], or \"generic\" before Linux 6.6")
         }
         _ => return Vec::new(),
     };
@@ -264,7 +264,10 @@ mod tests {
         assert_eq!(problems(&queues("ixgbe", 63, 64)), ["ethtool -L eth0 combined 61"]);
         assert_eq!(problems(&queues("i40e", 96, 128)), ["ethtool -L eth0 combined 64"]);
         let generic = Device { native: Some(false), ..card("other") };
-        assert_eq!(problems(&generic), ["mode = \"generic\" in [xdp], if that is meant"]);
+        assert_eq!(
+            problems(&generic),
+            ["mode = \"tcx\" in [xdp], or \"generic\" before Linux 6.6"]
+        );
     }
 
     #[test]

@@ -50,8 +50,8 @@ pub enum Way {
     Native,
     /// XDP in the driver, and TCX behind it.
     NativeAndTcx,
-    /// XDP in generic mode, and TCX behind it.
-    GenericAndTcx,
+    /// TCX alone.
+    Tcx,
     /// XDP in generic mode, and the daemon's sockets.
     Generic,
     /// The daemon's sockets only.
@@ -66,9 +66,7 @@ impl Way {
             Way::NativeAndTcx => {
                 "XDP in the driver, TCX behind it (mode = \"native\", tcx = \"on\")"
             }
-            Way::GenericAndTcx => {
-                "XDP in generic mode, TCX behind it (mode = \"generic\", tcx = \"on\")"
-            }
+            Way::Tcx => "TCX alone (mode = \"tcx\")",
             Way::Generic => {
                 "XDP in generic mode, the rest from sockets (mode = \"generic\", tcx = \"off\")"
             }
@@ -166,12 +164,15 @@ impl Probe {
             Some(room) if room.packets > 0 => room.at_tail < room.packets,
             _ => lacks_room(&device.kind, mode),
         };
+        // Such packets are copied for XDP, and those with larger answers passed on.
+        let is_in_vain = self.received.is_some_and(|room| room.packets > 0 && room.at_tail == 0);
         let has_tcx = self.tcx.is_some_and(|room| room.at_tail > 0);
-        match (native, lacks_room, has_tcx) {
-            (true, true, true) => Way::NativeAndTcx,
-            (true, ..) => Way::Native,
-            (false, _, true) => Way::GenericAndTcx,
-            (false, _, false) => Way::Generic,
+        match (native, has_tcx) {
+            (false, true) => Way::Tcx,
+            (true, true) if is_in_vain => Way::Tcx,
+            (true, true) if lacks_room => Way::NativeAndTcx,
+            (true, _) => Way::Native,
+            (false, false) => Way::Generic,
         }
     }
 
@@ -199,7 +200,7 @@ impl Probe {
         {
             self.findings.push(
                 Finding::problem("the driver refuses XDP: it is generic mode, which is slower")
-                    .fix("mode = \"generic\" in [xdp], if that is meant"),
+                    .fix("mode = \"tcx\" in [xdp], or \"generic\" before Linux 6.6"),
             );
         }
     }
