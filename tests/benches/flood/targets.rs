@@ -40,6 +40,8 @@ pub enum Target {
     /// XDP_TX with addresses swapped: the least that an answer can cost.
     Reflector,
     Sealdns,
+    /// Without XDP: on veth that spares what sockets sent from being copied for it.
+    SealdnsTcx,
     /// knotd with AF_XDP sockets. On veth frames are copied to them; cards can do without.
     KnotdXdp,
     Knotd,
@@ -47,13 +49,14 @@ pub enum Target {
 }
 
 impl Target {
-    pub const ALL: [Self; 5] =
-        [Self::Reflector, Self::Sealdns, Self::KnotdXdp, Self::Knotd, Self::Nsd];
+    pub const ALL: [Self; 6] =
+        [Self::Reflector, Self::Sealdns, Self::SealdnsTcx, Self::KnotdXdp, Self::Knotd, Self::Nsd];
 
     pub fn title(self) -> &'static str {
         match self {
             Self::Reflector => "XDP_TX reflector",
             Self::Sealdns => "sealdns",
+            Self::SealdnsTcx => "sealdns, TCX alone",
             Self::KnotdXdp => "knotd, AF_XDP (copy)",
             Self::Knotd => "knotd",
             Self::Nsd => "nsd",
@@ -65,6 +68,7 @@ impl Target {
         match self {
             Self::Reflector => "reflector",
             Self::Sealdns => "sealdns",
+            Self::SealdnsTcx => "sealdns-tcx",
             Self::KnotdXdp => "knotd-xdp",
             Self::Knotd => "knotd",
             Self::Nsd => "nsd",
@@ -82,9 +86,10 @@ impl Target {
             return Ok(Serving::Program(programs));
         }
         let (program, arguments, config) = match self {
-            Self::Sealdns => {
+            Self::Sealdns | Self::SealdnsTcx => {
                 let binary = servers::sealdns().context("no sealdns: `cargo xtask build`")?;
-                (binary, &["run", "--config"][..], sealdns(wire, zones)?)
+                let mode = if self == Self::SealdnsTcx { "tcx" } else { "native" };
+                (binary, &["run", "--config"][..], sealdns(wire, mode, zones)?)
             }
             Self::Nsd => (installed("nsd")?, &["-d", "-c"][..], nsd(directory, zones)?),
             _ => (installed("knotd")?, &["-c"][..], self.knotd(wire, directory, zones)?),
@@ -95,11 +100,12 @@ impl Target {
         command.args(arguments).arg(&path);
         let _buffers = DefaultBuffers::set()?;
         let mut process = wire.server.spawn(self.word(), &mut command)?;
+        let is_ours = matches!(self, Self::Sealdns | Self::SealdnsTcx);
         if self != Self::Nsd {
-            let wanted = if self == Self::Sealdns { "ready" } else { "server started" };
+            let wanted = if is_ours { "ready" } else { "server started" };
             process.wait_for_line(super::START, |line| line.contains(wanted))?;
         }
-        if self == Self::Sealdns {
+        if is_ours {
             let mut status = Command::new(&program);
             status.arg("--config").arg(&path).args(["xdp", "status", "--json"]);
             return Ok(Serving::Sealdns(process, status));
@@ -135,10 +141,10 @@ fn installed(name: &str) -> Result<PathBuf> {
     net::find_program(name).with_context(|| format!("no {name}: `cargo xtask setup`"))
 }
 
-fn sealdns(wire: &Wire, zones: &[ZoneFile]) -> Result<String> {
+fn sealdns(wire: &Wire, mode: &str, zones: &[ZoneFile]) -> Result<String> {
     let mut config = format!(
         "version = \"v1\"\n[server]\nlisten = [\"{}\"]\ncontrol = \"control.sock\"\n\
-         state-dir = \"state\"\n[xdp]\ninterfaces = [\"{}\"]\nmode = \"native\"\nmemory = \"4GiB\"\n",
+         state-dir = \"state\"\n[xdp]\ninterfaces = [\"{}\"]\nmode = \"{mode}\"\nmemory = \"4GiB\"\n",
         Wire::server_address()?,
         wire.server_end
     );

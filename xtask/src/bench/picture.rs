@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use super::tables::{cost, grouped, mixes, number, rows};
+use super::tables::{cost, grouped, mixes, number, rows, text};
 
 // Lengths in pixels.
 const WIDTH: f64 = 760.0;
@@ -67,11 +67,12 @@ pub fn draw(flood: &Value) -> Result<String> {
 }
 
 fn draw_row(body: &mut String, row: &Value, y: f64, longest: f64) -> Result<()> {
-    let own = row["target"] == "sealdns";
+    let target = text(&row["target"]);
+    let own = target.starts_with("sealdns");
     let title = row["title"].as_str().unwrap_or_default();
     let [by_xdp, by_tcx] = ["by_xdp", "by_tcx"].map(|by| number(&row[by]) * 100.0);
     // What XDP has left to others must not look like its own.
-    let share = if own && by_xdp < 99.5 {
+    let share = if target == "sealdns" && by_xdp < 99.5 {
         format!(", {by_xdp:.0} % by XDP, {by_tcx:.0} % by TCX")
     } else {
         String::new()

@@ -79,7 +79,8 @@ fn flood_figures(on: &Value, flood: &Value) -> Result<String> {
          core, with priority over NAPI; the generator has the other core. Medians of {} rounds on {}, over veth; {}. On veth knotd's \
          AF_XDP sockets copy each frame, which flatters sealdns; a card can do without. Equal questions \
          got replies of equal size unless it says void. \"From sockets\": packets as programs send them over veth, \
-         in bursts; most of them leave XDP no room for the answer, and TCX gives it.",
+         one query in each; most of them leave XDP no room for the answer, and TCX gives it. \"TCX alone\": \
+         mode = \"tcx\", without XDP.",
         flood["rounds"],
         machine(on),
         load(flood),
@@ -116,12 +117,14 @@ fn flood_figures(on: &Value, flood: &Value) -> Result<String> {
         };
         let line = format!(
             "- {mix}: {}; sealdns takes {} times the reflector's time, knotd with AF_XDP {}, \
-             knotd {} and nsd {} times that of sealdns.",
+             knotd {} and nsd {} times that of sealdns, and {} and {} times that of TCX alone.",
             who_answers(own),
             times("sealdns", "reflector"),
             times("knotd-xdp", "sealdns"),
             times("knotd", "sealdns"),
             times("nsd", "sealdns"),
+            times("knotd", "sealdns-tcx"),
+            times("nsd", "sealdns-tcx"),
         );
         text.push_str(&wrapped(&line));
     }

@@ -51,7 +51,8 @@ fn range(figure: &Value) -> String {
     format!("{}-{}", grouped(number(&figure["min"])), grouped(number(&figure["max"])))
 }
 
-fn text(value: &Value) -> &str {
+/// The text of a value; empty if it has none.
+pub fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
@@ -131,13 +132,15 @@ fn flood(flood: &Value) -> Result<()> {
         for row in &rows {
             println!("  {:22} {}", text(&row["title"]), character(row));
         }
-        for peer in ["knotd-xdp", "knotd", "nsd"] {
-            let times = |when| ratio(&rows, peer, "sealdns", when);
-            println!(
-                "  {peer} takes {} times what sealdns takes in a flood, {} times at 80 % of the knee",
-                times("flood"),
-                times("below_knee"),
-            );
+        for own in ["sealdns", "sealdns-tcx"] {
+            for peer in ["knotd-xdp", "knotd", "nsd"] {
+                let times = |when| ratio(&rows, peer, own, when);
+                println!(
+                    "  {peer} takes {} times what {own} takes in a flood, {} times at 80 % of the knee",
+                    times("flood"),
+                    times("below_knee"),
+                );
+            }
         }
         println!();
     }
