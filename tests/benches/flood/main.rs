@@ -138,6 +138,7 @@ impl Stage<'_> {
         let mut trials = Vec::new();
         for mix in mixes {
             generator.ask(mix, self.wire)?;
+            self.wire.moderate(mix.by_socket)?;
             let rcode = (target != Target::Reflector).then_some(mix.rcode);
             self.wait(&mut serving, generator, rcode)?;
             // Threads that are there now: knotd has pinned its own to the first processor.

@@ -56,10 +56,6 @@ impl Wire {
         let offloads = ["tso", "off", "gso", "off", "tx-udp-segmentation", "off"];
         wire.offload(&wire.client, &wire.client_end, &offloads)?;
         wire.thread(&wire.server, &wire.server_end)?;
-        // The client's thread looks again for so long before it sleeps, as cards put off interrupts: else a
-        // server pays for waking it, an interrupt to another core, with each answer that it sends alone.
-        wire.setting(&wire.client, &wire.client_end, "napi_defer_hard_irqs", MODERATION_LOOKS)?;
-        wire.setting(&wire.client, &wire.client_end, "gro_flush_timeout", MODERATION_NS)?;
         // A flood would drown who asks for an address.
         wire.introduce(&wire.server, &wire.server_end, CLIENT, client_mac)?;
         wire.introduce(&wire.client, &wire.client_end, SERVER, server_mac)?;
@@ -83,6 +79,15 @@ impl Wire {
         net::wait_until("a NAPI thread", PATIENCE, || {
             napi_threads(interface).is_ok_and(|ids| !ids.is_empty())
         })
+    }
+
+    /// Whether the client's thread looks again for a while before it sleeps, as cards put off interrupts. Else a
+    /// server pays for waking it, an interrupt to another core, with each answer that it sends alone; but the
+    /// looks take time that the generator needs to send as many frames as XDP can answer.
+    pub fn moderate(&self, is_on: bool) -> Result<()> {
+        let [looks, ns] = if is_on { [MODERATION_LOOKS, MODERATION_NS] } else { [0, 0] };
+        self.setting(&self.client, &self.client_end, "napi_defer_hard_irqs", looks)?;
+        self.setting(&self.client, &self.client_end, "gro_flush_timeout", ns)
     }
 
     /// Makes a setting of a device in /sys, which shows the devices of the namespace that it is mounted in.
