@@ -106,6 +106,8 @@ fn add_ebpf_arguments(command: &mut Command, compiler: &Compiler) -> Result<()> 
     let flags = [
         "-Cdebuginfo=2".to_owned(),
         "-Clink-arg=--btf".to_owned(),
+        // Else the linker has LLVM call functions that fill and copy octet by octet, where two stores do.
+        "-Clink-arg=--disable-expand-memcpy-in-order".to_owned(),
         format!("-Clinker={}", linker.display()),
         "-Ctarget-cpu=v3".to_owned(),
         "-Clink-arg=--cpu-features=+allows-misaligned-mem-access".to_owned(),
