@@ -11,7 +11,9 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS, XDP_TX};
-use aya_ebpf::helpers::generated::{bpf_ktime_get_ns, bpf_xdp_adjust_tail};
+use aya_ebpf::helpers::generated::{
+    bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_xdp_adjust_tail,
+};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::{Array, LruHashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::programs::XdpContext;
@@ -112,6 +114,12 @@ fn place(context: &XdpContext, offset: usize, len: usize) -> Option<usize> {
 /// Writes a query into the frame: one of the templates, with a random name where it says so.
 #[inline(always)]
 fn ask(context: &XdpContext, control: &[u64; control::WORDS], state: &mut State) -> Option<()> {
+    if state.random == 0 {
+        // Each CPU begins elsewhere: two that drew the same numbers at a time would meet at every account.
+        // SAFETY: the helper only reads a number.
+        let cpu = unsafe { bpf_get_smp_processor_id() };
+        state.random = (cpu as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
     // Knuth's MMIX generator; its upper bits are the random ones.
     state.random = state.random.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
     let random = state.random;
