@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 
 use xdp_common::Outcome;
 use xdp_common::limit::amplified::{Amplified, SECONDS};
@@ -39,7 +38,7 @@ pub struct Stats {
     /// Octets of the queries over UDP that were answered, and of the responses.
     udp_octets: [AtomicU64; 2],
     /// The worst response of each second.
-    amplified: Mutex<Seconds>,
+    amplified: Seconds,
     /// UDP responses that the system did not take.
     pub udp_send_failed: AtomicU64,
     /// Open TCP connections.
@@ -54,12 +53,12 @@ pub struct Stats {
     pub tcp_slow: AtomicU64,
 }
 
-/// By the last bits of the second.
-struct Seconds([Amplified; SECONDS]);
+/// Words of [`Amplified`], by the last bits of the second.
+struct Seconds([AtomicU64; SECONDS]);
 
 impl Default for Seconds {
     fn default() -> Seconds {
-        Seconds([Amplified::default(); SECONDS])
+        Seconds([const { AtomicU64::new(0) }; _])
     }
 }
 
@@ -85,13 +84,18 @@ impl Stats {
         }
         let octets = |octets| u16::try_from(octets).unwrap_or(u16::MAX);
         let seen = Amplified { second, query: octets(query), response: octets(response) };
-        let mut seconds = self.amplified.lock().unwrap_or_else(PoisonError::into_inner);
-        seconds.0[second as usize % SECONDS].see(seen);
+        let noted = |word| {
+            let mut worst = Amplified::from_word(word);
+            worst.see(seen);
+            Some(worst.to_word()).filter(|now| *now != word)
+        };
+        // Refused if what is there is worse: then there is nothing to do.
+        let _ = self.amplified.0[second as usize % SECONDS].fetch_update(Relaxed, Relaxed, noted);
     }
 
     /// The worst responses of the seconds that are remembered.
     pub fn amplified(&self) -> [Amplified; SECONDS] {
-        self.amplified.lock().unwrap_or_else(PoisonError::into_inner).0
+        std::array::from_fn(|second| Amplified::from_word(self.amplified.0[second].load(Relaxed)))
     }
 
     /// Messages over UDP, whatever became of them.

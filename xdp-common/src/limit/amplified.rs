@@ -27,6 +27,20 @@ impl Amplified {
             || self.query == 0
     }
 
+    /// The same in one word, which can be exchanged.
+    pub const fn to_word(self) -> u64 {
+        (self.second as u64) << 32 | (self.query as u64) << 16 | self.response as u64
+    }
+
+    /// What [`to_word`](Amplified::to_word) was given.
+    pub const fn from_word(word: u64) -> Amplified {
+        Amplified {
+            second: (word >> 32) as u32,
+            query: (word >> 16) as u16,
+            response: word as u16,
+        }
+    }
+
     /// Notes a response that was sent, in the place of its second.
     #[inline(always)]
     pub fn see(&mut self, other: Amplified) {
@@ -66,6 +80,13 @@ mod tests {
             place.see(seen);
             assert_eq!(place, stays);
         }
+    }
+
+    #[test]
+    fn a_word_holds_all_of_it() {
+        let all = one(u32::MAX - 1, 0x1234, 0xfedc);
+        assert_eq!(Amplified::from_word(all.to_word()), all);
+        assert_eq!(Amplified::from_word(0), Amplified::default());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! answered; what is over a limit is slipped every so many-th time, else dropped. With `dry-run` the same is
 //! counted, and all is answered.
 
-use super::list::{ListEntry, NameEntry, flag};
+use super::list::{ListEntry, flag};
 use super::netblock::masked;
 use super::policy::{IPV6_LEVELS, Mode, Rate, Rules};
 use super::table::{Charge, Table, WEIGHT_ONE, charge, key};
@@ -351,26 +351,6 @@ fn take<L: Limiter>(
 fn is_exempt<L: Limiter>(limiter: &L, client: &Client) -> bool {
     limiter.limits() & limits::EXEMPT != 0
         && limiter.exempt(client.source).is_some_and(|entry| entry.holds(limiter.now_s()))
-}
-
-impl ListEntry {
-    /// Whether the entry counts at this second since 1970.
-    #[inline(always)]
-    pub fn holds(&self, now_s: u64) -> bool {
-        self.expires_s == 0 || now_s < self.expires_s
-    }
-}
-
-impl NameEntry {
-    /// What it does to queries at this second since 1970: [`flag::BLOCK`], [`flag::DRY_RUN`] if it only counts, or
-    /// nothing.
-    #[inline(always)]
-    pub fn block(&self, now_s: u64) -> u32 {
-        if self.flags & flag::BLOCK == 0 || (self.expires_s != 0 && now_s >= self.expires_s) {
-            return 0;
-        }
-        if self.flags & flag::DRY_RUN != 0 { flag::DRY_RUN } else { flag::BLOCK }
-    }
 }
 
 /// The most that [`Limited::votes`] can be.

@@ -35,4 +35,30 @@ pub mod flag {
     pub const POLICY: u32 = 4;
 }
 
+impl ListEntry {
+    /// Whether the entry counts at this second since 1970.
+    #[inline(always)]
+    pub const fn holds(&self, now_s: u64) -> bool {
+        lasts(self.expires_s, now_s)
+    }
+}
+
+impl NameEntry {
+    /// What it does to queries at this second since 1970: [`flag::BLOCK`], [`flag::DRY_RUN`] if it only counts, or
+    /// nothing.
+    #[inline(always)]
+    pub const fn block(&self, now_s: u64) -> u32 {
+        if self.flags & flag::BLOCK == 0 || !lasts(self.expires_s, now_s) {
+            return 0;
+        }
+        if self.flags & flag::DRY_RUN != 0 { flag::DRY_RUN } else { flag::BLOCK }
+    }
+}
+
+/// Whether an entry that expires at one second, 0 for never, counts at another.
+#[inline(always)]
+const fn lasts(expires_s: u64, now_s: u64) -> bool {
+    expires_s == 0 || now_s < expires_s
+}
+
 const _: () = assert!(size_of::<ListEntry>() == 16 && size_of::<NameEntry>() == 16);
