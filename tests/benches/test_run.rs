@@ -12,10 +12,6 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, maps::ProgramArray, programs::ProgramFd};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
 use sealdns::{
     compile::{Asked, Image, PublishError, Reader},
     datapath::{
@@ -409,8 +405,9 @@ impl Rig {
             self.limit(&case.limits)?;
             self.ask(case, &frame)?;
             self.check(case, &frame)?;
-            let mut gains = Vec::new();
+            let (mut gains, mut lines) = (Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
+                lines.push(waits::between_cores()?);
                 let mut net = [0.0; 2];
                 for (net, cores) in net.iter_mut().zip(1..) {
                     *net = self.time_on(cores, case.program, repeat)?
@@ -419,7 +416,11 @@ impl Rig {
                 let [one, two] = net;
                 gains.push(2.0 * one / two);
             }
-            rows.push(json!({ "case": case.title, "gain": Figures(gains).json() }));
+            rows.push(json!({
+                "case": case.title,
+                "gain": Figures(gains).json(),
+                "line_ns": Figures(lines).json(),
+            }));
         }
         Ok(rows.into())
     }
@@ -433,9 +434,7 @@ impl Rig {
             let run = |core: usize| {
                 let start = &start;
                 scope.spawn(move || -> Result<f64> {
-                    let mut set = CpuSet::new();
-                    set.set(core)?;
-                    sched_setaffinity(Pid::from_raw(0), &set).context("pinning a thread")?;
+                    measure::pin_to_core(core)?;
                     start.wait();
                     let run = prog_test_run::run(measure, &[0; 64], repeat)?;
                     Ok(run.duration.as_nanos() as f64)

@@ -4,10 +4,6 @@ use std::{net::IpAddr, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{maps::ProgramArray, programs::Xdp};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
 use sealdns::{
     cli::zone_file,
     datapath::limiting::{self, Written},
@@ -17,7 +13,7 @@ use sealdns::{
 use tests::{
     frames::Frame,
     harness::Verdict as Ended,
-    measure::programs,
+    measure::{pin_to_core, programs},
     prog_test_run::{self, Action},
 };
 use xdp_common::{
@@ -511,9 +507,7 @@ pub fn packets_of_one_netblock_may_come_on_both_cores() -> Result<Ended> {
         let measure: &Xdp = programs::xdp(&mut lab, "measure")?;
         thread::scope(|scope| -> Result<()> {
             let on = |cpu: usize| {
-                let mut set = CpuSet::new();
-                set.set(cpu)?;
-                sched_setaffinity(Pid::from_raw(0), &set).context("pinning a thread")?;
+                pin_to_core(cpu)?;
                 prog_test_run::run(measure, &[0; 64], TIMES)
             };
             let threads: Vec<_> = (0..cpus).map(|cpu| scope.spawn(move || on(cpu))).collect();

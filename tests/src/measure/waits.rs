@@ -1,12 +1,52 @@
 //! How long this machine waits for memory: the part of an answer's cost that no program can save.
 
-use std::{hint::black_box, time::Instant};
+use std::{
+    hint::{black_box, spin_loop},
+    sync::atomic::{AtomicU32, Ordering::SeqCst},
+    thread,
+    time::Instant,
+};
+
+use anyhow::Result;
+
+use super::pin_to_core;
 
 /// Octets of a cache line.
 const LINE: usize = 64;
 
 /// Loads per figure.
 const LOADS: usize = 1_000_000;
+
+/// How often a line goes to and fro for a figure.
+const ROUND_TRIPS: u32 = 20_000;
+
+/// Nanoseconds that a cache line takes from the core 0, which has changed it, to the core 1 and back, halved. A
+/// virtual machine's processors may be moved: it says how near they are to each other now.
+pub fn between_cores() -> Result<f64> {
+    let turn = AtomicU32::new(0);
+    let start = Instant::now();
+    thread::scope(|scope| {
+        let both = [0, 1].map(|core| {
+            let turn = &turn;
+            scope.spawn(move || take_turns(turn, core))
+        });
+        let ended = both.into_iter().map(|one| one.join().expect("it does not panic"));
+        ended.collect::<Result<Vec<()>>>()
+    })?;
+    Ok(start.elapsed().as_nanos() as f64 / f64::from(2 * ROUND_TRIPS))
+}
+
+fn take_turns(turn: &AtomicU32, core: u32) -> Result<()> {
+    let pinned = pin_to_core(core as usize);
+    // Also if it is not: the other waits for its turn.
+    for _ in 0..ROUND_TRIPS {
+        while turn.load(SeqCst) % 2 != core {
+            spin_loop();
+        }
+        turn.fetch_add(1, SeqCst);
+    }
+    pinned
+}
 
 /// Nanoseconds until `lines` neighbouring cache lines at a random place of as many octets are here, where
 /// the place is known only when the ones before have come.

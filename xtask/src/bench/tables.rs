@@ -218,8 +218,16 @@ pub fn two_cores(run: &Value) -> Result<String> {
         let [median, min, max] = ["median", "min", "max"].map(|of| number(&row["gain"][of]));
         format!("{median:.2} times as much ({min:.2} to {max:.2}) for \"{}\"", text(&row["case"]))
     };
-    let gains: Vec<String> = list(run, "two_cores")?.iter().map(gain).collect();
-    Ok(format!("Two cores at once answer, beside one alone, {}.", gains.join(", ")))
+    let rows = list(run, "two_cores")?;
+    let gains: Vec<String> = rows.iter().map(gain).collect();
+    let lines: Vec<String> =
+        rows.iter().map(|row| format!("{:.0}", median(&row["line_ns"]))).collect();
+    Ok(format!(
+        "Two cores at once answer, beside one alone, {}. Meanwhile a cache line took {} ns from one core to the \
+         other: a virtual machine's cores may be moved apart, and then accounts that both change cost more.",
+        gains.join(", "),
+        lines.join(", "),
+    ))
 }
 
 /// What no program can save of the cost of a name that is in no cache.
