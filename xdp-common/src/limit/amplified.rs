@@ -34,11 +34,7 @@ impl Amplified {
 
     /// What [`to_word`](Amplified::to_word) was given.
     pub const fn from_word(word: u64) -> Amplified {
-        Amplified {
-            second: (word >> 32) as u32,
-            query: (word >> 16) as u16,
-            response: word as u16,
-        }
+        Amplified { second: (word >> 32) as u32, query: (word >> 16) as u16, response: word as u16 }
     }
 
     /// Notes a response that was sent, in the place of its second.
