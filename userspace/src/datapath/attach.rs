@@ -202,12 +202,14 @@ impl Attachment {
     /// Detaches, and removes the pins.
     pub fn detach(self) {
         self.unpin();
-        let Attachment { interface, pins, link, tcx, .. } = self;
+        let Attachment { interface, mode, pins, link, tcx, .. } = self;
         let tcx_program = tcx.as_ref().and_then(|link| {
             let link = <&FdLink>::try_from(link).ok()?;
             Some(link.info().ok()?.program_id())
         });
         let xdp = Interface::at(interface.index, &interface.name).ok().flatten();
+        // Beside TCX alone there may be another's.
+        let xdp = xdp.filter(|_| mode != XdpMode::Tcx);
         let xdp_program = xdp.and_then(|interface| Some(interface.xdp?.id));
         drop((link, tcx));
         if pins.is_some() {
