@@ -2,6 +2,7 @@
 
 mod any;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -429,6 +430,51 @@ fn a_reader_sees_names_deeper_than_any_before_it() {
     let deep = "e.d.c.b.a A 192.0.2.1\n*.d.c.b.a TXT \"deep\"";
     drop(image.publish(&zone("example.org.", 2, deep)).expect("published"));
     assert_eq!(ask(&reader, "x.d.c.b.a.example.org.", Rtype::TXT).outcome, Outcome::Wildcard);
+}
+
+/// However many siblings there are, and however long what they begin with is the same.
+#[test]
+fn a_gap_is_found_among_any_number_of_siblings() {
+    let mut random = 0x9e37_79b9_u64;
+    // Of few letters, half of them behind twelve octets that are the same: what the index compares.
+    let mut label = || {
+        let mut text = String::new();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        if random >> 63 != 0 {
+            text.push_str("mmmmmmmmmmmm");
+        }
+        for place in 0..1 + (random >> 60 & 3) {
+            text.push(char::from(b'a' + 6 * (random >> (20 + 3 * place) & 3) as u8));
+        }
+        text
+    };
+    let sizes = (1..40).chain([63, 64, 65, 100, 150]);
+    for size in sizes {
+        let mut siblings = BTreeSet::new();
+        while siblings.len() < size {
+            siblings.insert(label());
+        }
+        let records: String = siblings.iter().map(|label| format!("{label} TXT x\n")).collect();
+        let signed = signed(&zone("example.", 1, &records), Denial::Nsec);
+        let mut image = small_image();
+        image.publish(&signed).expect("it fits");
+        let reader = image.reader();
+        for _ in 0..60 {
+            let asked = label();
+            if siblings.contains(&asked) {
+                continue;
+            }
+            let before = siblings.range(..asked.clone()).next_back();
+            let owner = before.map_or("example.".to_owned(), |one| format!("{one}.example."));
+            let said = ask(&reader, &format!("{asked}.example."), Rtype::A);
+            assert_eq!(said.code, ResponseCode::NXDomain);
+            assert!(
+                said.authority.contains(&format!("{owner} NSEC")),
+                "{asked} among {size}: {:?}, not {owner}",
+                said.authority
+            );
+        }
+    }
 }
 
 #[test]
