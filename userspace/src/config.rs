@@ -233,7 +233,7 @@ impl Config {
             return Err(at(place..place, message.to_owned(), Some(&hint)));
         }
         if config.xdp.mode == XdpMode::Tcx && config.xdp.tcx == TcxMode::Off {
-            let place = text.rfind("\"off\"").unwrap_or(0);
+            let place = text.find("\ntcx").map_or(0, |at| at + 1);
             let message = "mode = \"tcx\" and tcx = \"off\": then nothing would answer but sockets";
             let hint = "remove one of the two, or empty `interfaces`";
             return Err(at(place..place, message.to_owned(), Some(hint)));

@@ -16,7 +16,7 @@ use xdp_common::maps;
 /// Room for no zone.
 const SIZE: Size = Size { slab: xdp_common::maps::CHUNK_LEN, buckets: 64 };
 
-/// Attaches XDP to an interface until the process is told to end (SIGINT, SIGTERM), and gives the
+/// Attaches XDP (or TCX alone) to an interface until the process is told to end (SIGINT, SIGTERM), and gives the
 /// counters. It answers nothing, since there are no zones, and passes every packet up. `attached` is
 /// called once it stands.
 ///
@@ -35,5 +35,6 @@ pub fn attach(
     attached(&attachment);
     signals.wait().context("waiting for signals")?;
     drop(attachment);
-    Ok(plane::named(&loaded.counters(maps::XDP_COUNTERS)?, ""))
+    let hook = if mode == XdpMode::Tcx { maps::TCX_COUNTERS } else { maps::XDP_COUNTERS };
+    Ok(plane::named(&loaded.counters(hook)?, ""))
 }
