@@ -457,7 +457,7 @@ fn a_gap_is_found_among_any_number_of_siblings() {
         let records: String = siblings.iter().map(|label| format!("{label} TXT x\n")).collect();
         let signed = signed(&zone("example.", 1, &records), Denial::Nsec);
         let mut image = small_image();
-        image.publish(&signed).expect("it fits");
+        let _ = image.publish(&signed).expect("it fits");
         let reader = image.reader();
         for _ in 0..60 {
             let asked = label();
