@@ -117,9 +117,6 @@ impl Attachment {
         check_free(&interface, mode)?;
         let program = loaded.entry()?;
         let (mode, link) = match mode {
-            XdpMode::Native | XdpMode::Generic | XdpMode::Tcx => {
-                (mode, link(program, &interface, mode)?)
-            }
             XdpMode::Auto => match link(program, &interface, XdpMode::Native) {
                 Ok(link) => (XdpMode::Native, link),
                 Err(AttachError::Unsupported { source, .. }) => {
@@ -133,6 +130,7 @@ impl Attachment {
                 }
                 Err(error) => return Err(error),
             },
+            named => (named, link(program, &interface, named)?),
         };
         tracing::info!(interface = interface.name, mode = word(mode), "XDP is attached");
         let link = match &pins {
@@ -173,11 +171,7 @@ impl Attachment {
             wait_detached(interface.index, program);
             return Ok(None);
         };
-        let tcx = open_link::<SchedClassifierLink>(&pins.tcx)?;
-        let tcx = tcx.filter(|(_, program)| is_on_tcx(name, *program));
-        if tcx.is_none() {
-            pins.remove_tcx();
-        }
+        let tcx = pinned_tcx(name, &pins)?;
         tracing::info!(interface = name, program, "taken over: it answers until zones are loaded");
         Ok(Some(Attachment {
             interface: interface.clone(),
@@ -360,11 +354,7 @@ fn adopt_tcx(interface: &Interface, pins: LinkPins) -> Result<Option<Attachment>
         drop(link);
         wait_detached(interface.index, program);
     }
-    let pinned = open_link::<SchedClassifierLink>(&pins.tcx)?;
-    let Some((link, program)) = pinned.filter(|(_, program)| is_on_tcx(name, *program)) else {
-        pins.remove_tcx();
-        return Ok(None);
-    };
+    let Some((link, program)) = pinned_tcx(name, &pins)? else { return Ok(None) };
     tracing::info!(interface = name, program, "taken over: it answers until zones are loaded");
     Ok(Some(Attachment {
         interface: interface.clone(),
@@ -374,6 +364,19 @@ fn adopt_tcx(interface: &Interface, pins: LinkPins) -> Result<Option<Attachment>
         pins: Some(pins),
         adopted: Some(program),
     }))
+}
+
+/// The link on TCX that is pinned, and the program that it runs; a pin of one that is not attached is removed.
+fn pinned_tcx(
+    name: &str,
+    pins: &LinkPins,
+) -> Result<Option<(SchedClassifierLink, u32)>, AttachError> {
+    let pinned = open_link::<SchedClassifierLink>(&pins.tcx)?;
+    let attached = pinned.filter(|(_, program)| is_on_tcx(name, *program));
+    if attached.is_none() {
+        pins.remove_tcx();
+    }
+    Ok(attached)
 }
 
 /// Waits until a program is on an interface no more: the kernel detaches some time after a pin was removed,
