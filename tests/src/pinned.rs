@@ -30,7 +30,7 @@ use super::{
     datapath::link,
     serving::{
         A, Client, Load, PATIENCE, Settings, Stage, Versions, WITH_DNSSEC, configure, obstacle,
-        query,
+        presigned, query,
     },
 };
 
@@ -145,8 +145,7 @@ pub fn a_crash_goes_unnoticed() -> Result<Verdict> {
     }
     let Versions { queries, files, expected } = Versions::new()?;
     let pins = Pins::new("crash")?;
-    let text = String::from_utf8(files[0].clone())?;
-    let zone = ("example.org", text.as_str(), "dnssec = \"presigned\"");
+    let zone = presigned(&files[0])?;
     let mut stage = Stage::with(&xdp(&pins.lines("")), "crash", &[zone])?;
     let client = Client::new(&stage.pair)?;
     let load = Load::new(&queries, &expected);
@@ -183,8 +182,7 @@ pub fn a_crash_goes_unnoticed_on_tcx() -> Result<Verdict> {
     }
     let Versions { queries, files, expected } = Versions::new()?;
     let pins = Pins::new("alone")?;
-    let text = String::from_utf8(files[0].clone())?;
-    let zone = ("example.org", text.as_str(), "dnssec = \"presigned\"");
+    let zone = presigned(&files[0])?;
     let mut stage = Stage::with(&xdp(&pins.lines("")), "alone", &[zone])?;
     let [native, behind] = attached(&stage)?[..] else { bail!("not two programs") };
     crash(&mut stage)?;

@@ -700,6 +700,11 @@ impl Versions {
     }
 }
 
+/// A version of the zone as the daemon is to serve it.
+pub fn presigned(file: &[u8]) -> Result<Section<'_>> {
+    Ok(("example.org", str::from_utf8(file)?, "dnssec = \"presigned\""))
+}
+
 /// While clients ask without pause, by frames and through sockets, every query is answered, and every
 /// answer is octet for octet that of the version before or of the version after.
 pub fn reloads_go_unnoticed() -> Result<Verdict> {
@@ -707,8 +712,7 @@ pub fn reloads_go_unnoticed() -> Result<Verdict> {
         return Ok(obstacle);
     }
     let Versions { queries, files, expected } = Versions::new()?;
-    let text = String::from_utf8(files[0].clone())?;
-    let stage = Stage::new("reload", &[("example.org", &text, "dnssec = \"presigned\"")])?;
+    let stage = Stage::new("reload", &[presigned(&files[0])?])?;
     let client = Client::new(&stage.pair)?;
     let load = Load::new(&queries, &expected);
     let before = stage.sent_by_xdp()?;
