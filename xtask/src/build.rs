@@ -30,7 +30,7 @@ pub struct Arguments {
 pub struct LoadArguments {
     /// The interface
     interface: String,
-    /// How to attach: in the driver, in the kernel's generic hook, or the better that works
+    /// How to attach: in the driver, in the kernel's generic hook, the better that works, or to TCX alone
     #[arg(long, value_parser = ["auto", "native", "generic", "tcx"], default_value = "auto")]
     mode: String,
     /// Say what would be done, and do nothing

@@ -69,7 +69,7 @@ pub fn draw(flood: &Value) -> Result<String> {
 fn draw_row(body: &mut String, row: &Value, y: f64, longest: f64) -> Result<()> {
     let target = text(&row["target"]);
     let own = target.starts_with("sealdns");
-    let title = row["title"].as_str().unwrap_or_default();
+    let title = text(&row["title"]);
     let [by_xdp, by_tcx] = ["by_xdp", "by_tcx"].map(|by| number(&row[by]) * 100.0);
     // What XDP has left to others must not look like its own.
     let share = if target == "sealdns" && by_xdp < 99.5 {
