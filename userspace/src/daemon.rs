@@ -7,6 +7,7 @@
 
 mod cache;
 pub mod cookies;
+pub mod health;
 pub mod prepare;
 pub mod privileges;
 pub mod ratelimit;
@@ -673,6 +674,8 @@ impl Daemon {
     }
 
     fn status(&self) -> Value {
+        let config = lock(&self.config).clone();
+        let plane = lock(&self.plane).status();
         let zones = lock(&self.zones);
         let failed: Vec<String> = zones
             .iter()
@@ -689,17 +692,19 @@ impl Daemon {
             })
             .map(|(name, _)| name.to_string())
             .collect();
+        let seen = health::Seen { config: &config, zones: &zones, plane: &plane, now };
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "uptime_seconds": self.started.elapsed().as_secs(),
-            "listen": lock(&self.config).server.listen.iter().map(|listen| listen.0.to_string())
+            "listen": config.server.listen.iter().map(|listen| listen.0.to_string())
                 .collect::<Vec<_>>(),
-            "xdp": lock(&self.plane).status().attachments,
+            "xdp": plane.attachments,
             "zones": zones.len(),
             "zones_not_served": unserved,
             "zones_failed": failed,
             "zones_expired": expired,
+            "problems": health::problems(&seen),
         })
     }
 

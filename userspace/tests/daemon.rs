@@ -182,7 +182,10 @@ fn a_daemon_s_life() {
     let zone = stage.zone();
     assert_eq!((&zone["state"], &zone["serial"]), (&Value::from("serving-old"), &Value::from(7)));
     assert!(zone["error"].as_str().is_some_and(|error| error.contains("example.com.zone:7:7")));
-    assert_eq!(stage.command(&["health"]).0, 3);
+    let (code, health) = stage.command(&["health"]);
+    let problem = &health["problems"][0];
+    assert_eq!((code, &problem["subject"]), (3, &Value::from("zone example.com.")), "{health}");
+    assert!(problem["what"].as_str().is_some_and(|what| what.contains("example.com.zone:7:7")));
     assert_eq!(stage.transferred(), records);
 
     // Repaired, it has a serial that secondaries take for newer, though the file's is the same.

@@ -1,23 +1,19 @@
 //! `sealdns health`.
 
-use serde_json::{Value, json};
+use anyhow::Context;
+use serde_json::json;
 
 use super::output::{CommandResult, Exit, Output};
 use super::{Global, PATIENCE};
 use crate::control::protocol::Request;
+use crate::daemon::health::Problem;
 
-/// Asks the daemon whether every zone is served, fresh and with valid signatures.
+/// Asks the daemon what is wrong with it: its zones, their signatures, where XDP is attached.
 pub fn run(global: &Global, output: &Output) -> CommandResult {
     let status = global.call(&Request::Status, PATIENCE)?;
-    let mut problems = Vec::new();
-    for (field, what) in [
-        ("zones_failed", "could not be brought up to date (`sealdns zone status` says why)"),
-        ("zones_expired", "has expired signatures"),
-    ] {
-        for zone in status[field].as_array().into_iter().flatten().filter_map(Value::as_str) {
-            problems.push(format!("the zone {zone} {what}"));
-        }
-    }
+    let problems = serde_json::from_value::<Vec<Problem>>(status["problems"].clone());
+    let problems =
+        problems.context("the daemon says of its problems what this version cannot read")?;
     let is_healthy = problems.is_empty();
     let data = json!({ "healthy": is_healthy, "problems": problems, "status": status });
     output.data(data, |_| {

@@ -1,0 +1,219 @@
+//! What `sealdns health` says: one list of problems, made by the daemon and read by the command line
+//! as the same type.
+//!
+//! # How to add a problem
+//!
+//! 1. Let whoever knows it say the fact as a value: the data plane in
+//!    [`PlaneStatus`], the loading and signing of a zone in [`ZoneState`]. A fact, not a sentence: what
+//!    operators read is written here, in one place.
+//! 2. Write a finder below, a function from [`Seen`] to problems, and add it to [`FINDERS`]. A finder
+//!    looks at what it is handed and at nothing else, takes no lock and asks no kernel: `health` must
+//!    answer while all else is busy. `Seen` is made anew for each question; what the data plane says in
+//!    it is at most some seconds old.
+//! 3. Name a subject that an operator knows, say what is wrong and not what should be, and give the
+//!    command that mends it if there is one. [`Severity`] says how bad it is.
+//! 4. Test the finder at the end of this file with the smallest `Seen` that shows the problem, and with
+//!    one that does not.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::state::{ZoneState, is_before};
+use crate::config::Config;
+use crate::datapath::seam::PlaneStatus;
+use crate::zone::Name;
+
+/// Something that an operator should mend.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is about: "zone example.com.", "interface eth0".
+    pub subject: String,
+    /// What is wrong with it; without a full stop.
+    pub what: String,
+    /// The command that mends it or says more, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub fix: Option<String>,
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Queries are answered rightly now, and will not be for ever, or not as they could be.
+    Warning,
+    /// Some queries are not answered as they should be.
+    Error,
+}
+
+/// What problems are found in.
+pub struct Seen<'a> {
+    /// The configuration in effect.
+    pub config: &'a Config,
+    /// Every configured zone.
+    pub zones: &'a BTreeMap<Name, ZoneState>,
+    /// What the data plane says of itself.
+    pub plane: &'a PlaneStatus,
+    /// Seconds since 1970, truncated to 32 bits.
+    pub now: u32,
+}
+
+/// Finds problems of one kind, and adds them to the list.
+type Finder = fn(&Seen<'_>, &mut Vec<Problem>);
+
+/// All kinds of problems, in the order in which they are said.
+const FINDERS: [Finder; 3] = [zones_not_loaded, signatures_expired, interfaces_without_xdp];
+
+/// All problems, the kinds in the order of [`FINDERS`].
+pub fn problems(seen: &Seen<'_>) -> Vec<Problem> {
+    let mut found = Vec::new();
+    FINDERS.iter().for_each(|find| find(seen, &mut found));
+    found
+}
+
+impl Problem {
+    /// A problem that no command mends.
+    pub fn new(severity: Severity, subject: impl Into<String>, what: impl Into<String>) -> Problem {
+        Problem { severity, subject: subject.into(), what: what.into(), fix: None }
+    }
+
+    /// The same with the command that mends it.
+    pub fn with_fix(self, fix: impl Into<String>) -> Problem {
+        Problem { fix: Some(fix.into()), ..self }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let severity = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        write!(f, "{severity}: {}: {}", self.subject, self.what)?;
+        self.fix.iter().try_for_each(|fix| write!(f, "; try: {fix}"))
+    }
+}
+
+/// Zones whose last version could not be loaded: an older one stays, or none is served.
+fn zones_not_loaded(seen: &Seen<'_>, found: &mut Vec<Problem>) {
+    for (name, state) in seen.zones {
+        let Some(error) = &state.error else { continue };
+        let what = match &state.loaded {
+            Some(loaded) => {
+                let serial = loaded.zone.serial();
+                format!("the older version, serial {serial}, is served still: {error}")
+            }
+            None => format!("it is not served: {error}"),
+        };
+        let problem = Problem::new(Severity::Error, zone(name), what);
+        found.push(problem.with_fix(format!("sealdns zone reload {name}")));
+    }
+}
+
+/// Zones with a signature that ended, whose RRset is SERVFAIL therefore.
+fn signatures_expired(seen: &Seen<'_>, found: &mut Vec<Problem>) {
+    for (name, state) in seen.zones {
+        let expiration = state.loaded.as_ref().and_then(|loaded| loaded.expiration);
+        if expiration.is_some_and(|expiration| is_before(expiration, seen.now)) {
+            let what = "it has expired signatures, and what they cover is not answered";
+            let problem = Problem::new(Severity::Error, zone(name), what);
+            found.push(problem.with_fix(format!("sealdns zone reload {name}")));
+        }
+    }
+}
+
+/// Interfaces that the configuration names and that have neither XDP nor TCX.
+fn interfaces_without_xdp(seen: &Seen<'_>, found: &mut Vec<Problem>) {
+    let is_attached =
+        |name: &String| seen.plane.attachments.iter().any(|one| one.interface == *name);
+    for name in seen.config.xdp.interfaces.iter().filter(|name| !is_attached(name)) {
+        let what = "XDP is configured for it and not attached";
+        let problem = Problem::new(Severity::Error, format!("interface {name}"), what);
+        found.push(problem.with_fix(format!("sealdns xdp attach {name}")));
+    }
+}
+
+fn zone(name: &Name) -> String {
+    format!("zone {name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::XdpMode;
+    use crate::daemon::state::Loaded;
+    use crate::datapath::seam::Attachment;
+    use crate::server::testing;
+
+    const NOW: u32 = 1_800_000_000;
+
+    /// The problems of a daemon with one zone and one interface, of which these are the facts.
+    fn found(
+        error: Option<&str>,
+        expires_in: Option<i64>,
+        attached: &[&str],
+    ) -> Vec<(Severity, String, String)> {
+        let text = "version = \"v1\"\n[xdp]\ninterfaces = [\"eth7\"]\n\
+                    [[zone]]\nname = \"example\"\nfile = \"zone\"\n";
+        let config = Config::parse(text, Path::new("")).expect("a configuration");
+        let section = config.zones().next().expect("a zone").clone();
+        let mut state = ZoneState::new(section.clone(), config.policy(&section));
+        state.error = error.map(str::to_owned);
+        state.loaded = expires_in.map(|seconds| Loaded {
+            zone: testing::zone(7, 0),
+            kept_in: Vec::new(),
+            loaded_at: NOW,
+            expiration: Some((i64::from(NOW) + seconds) as u32),
+            is_verified: true,
+            stamps: Vec::new(),
+            published: Default::default(),
+        });
+        let attachment = |name: &&str| Attachment {
+            interface: (*name).to_owned(),
+            mode: XdpMode::Native,
+            tcx: false,
+            pinned: false,
+            adopted: false,
+        };
+        let attachments = attached.iter().map(attachment).collect();
+        let plane = PlaneStatus { attachments, ..PlaneStatus::default() };
+        let zones = BTreeMap::from([(section.name.clone(), state)]);
+        let seen = Seen { config: &config, zones: &zones, plane: &plane, now: NOW };
+        let problems = problems(&seen).into_iter();
+        problems.map(|one| (one.severity, one.subject, one.what)).collect()
+    }
+
+    #[test]
+    fn each_problem_is_said_once_and_nothing_is_said_of_what_is_well() {
+        assert_eq!(found(None, Some(86400), &["eth7"]), []);
+        let (zone, interface) = ("zone example.".to_owned(), "interface eth7".to_owned());
+        let said = found(Some("no such file"), Some(-1), &["eth8"]);
+        let whats: Vec<&str> = said.iter().map(|(.., what)| what.as_str()).collect();
+        assert_eq!(
+            whats,
+            [
+                "the older version, serial 7, is served still: no such file",
+                "it has expired signatures, and what they cover is not answered",
+                "XDP is configured for it and not attached",
+            ]
+        );
+        let subjects: Vec<&String> = said.iter().map(|(_, subject, _)| subject).collect();
+        assert_eq!(subjects, [&zone, &zone, &interface]);
+        let (_, _, what) = &found(Some("no such file"), None, &["eth7"])[0];
+        assert_eq!(what, "it is not served: no such file");
+    }
+
+    #[test]
+    fn a_problem_is_read_as_it_was_written() {
+        let problem = Problem::new(Severity::Warning, "zone a.", "is ill").with_fix("cure a.");
+        assert_eq!(problem.to_string(), "warning: zone a.: is ill; try: cure a.");
+        for problem in [Problem::new(Severity::Error, "interface eth0", "is gone"), problem] {
+            let text = serde_json::to_string(&problem).expect("JSON");
+            assert_eq!(serde_json::from_str::<Problem>(&text).expect("a problem"), problem);
+        }
+    }
+}
