@@ -293,7 +293,7 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
     options::bad_cookie(&mut scratch);
     let total = plan::measure(&store, &mut scratch, 1232, NOW).map_err(failed)?;
     let keep = compose::records_at(scratch.query.name_len as usize);
-    frame.resize(total, keep).context("no room")?;
+    frame.resize(total, keep).map_err(failed)?;
     compose::write(&store, &mut frame, 0, 1232, &mut scratch).context("not written")?;
 
     let message = Message::read(frame.octets())?;

@@ -1,5 +1,6 @@
 //! A packet or a buffer: the octets that the engine reads a query from and writes a response to.
 
+use crate::Outcome;
 use crate::bytes::{self, SLACK};
 use crate::checksum;
 use crate::image::Window;
@@ -25,9 +26,10 @@ pub trait Frame {
     /// Overwrites `W` octets at `at`; `None`, and nothing written, past the end.
     fn put<const W: usize>(&mut self, at: usize, octets: [u8; W]) -> Option<()>;
 
-    /// Makes the frame `len` octets long. The first `keep` octets stay; all others are undefined
-    /// until written. `None`, and the frame unchanged, if there is no room.
-    fn resize(&mut self, len: usize, keep: usize) -> Option<()>;
+    /// Makes the frame `len` octets long. The first `keep` octets (at least eight) stay; all others are
+    /// undefined until written. [`Outcome::NoRoom`], and the frame unchanged, if there is no room;
+    /// [`Outcome::Torn`] if it is no longer what came.
+    fn resize(&mut self, len: usize, keep: usize) -> Result<(), Outcome>;
 
     /// Copies `len` octets (at most [`MAX_QUERY`]) from `at` to the start of `room`, zeroes the eight
     /// after them, and returns their one's-complement sum; `None` past the end.
@@ -72,8 +74,12 @@ impl Frame for SliceFrame<'_> {
         Some(())
     }
 
-    fn resize(&mut self, len: usize, _keep: usize) -> Option<()> {
-        (len <= self.octets.len()).then(|| self.len = len)
+    fn resize(&mut self, len: usize, _keep: usize) -> Result<(), Outcome> {
+        if len > self.octets.len() {
+            return Err(Outcome::NoRoom);
+        }
+        self.len = len;
+        Ok(())
     }
 
     fn copy_out(&self, at: usize, len: usize, room: &mut QuestionRoom) -> Option<u64> {

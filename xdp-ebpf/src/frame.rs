@@ -8,6 +8,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 use core::arch::asm;
 use core::ptr::NonNull;
+use xdp_common::Outcome;
 use xdp_common::bytes;
 use xdp_common::checksum::Sum;
 use xdp_common::frame::Frame;
@@ -78,29 +79,40 @@ impl<'a, H: Hook> Packet<'a, H> {
         pinned(self.context.data() + (offset & OFFSET_MASK))
     }
 
-    /// Grows by moving the start into the head room, the rest at the tail.
+    /// Grows by moving the start into the head room, the rest at the tail; then the first `keep` octets
+    /// move there.
     #[inline(always)]
-    fn grow_at_head(&mut self, len: usize, by: usize, keep: usize) -> Option<()> {
+    fn grow_at_head(&mut self, len: usize, by: usize, keep: usize) -> Result<(), Outcome> {
+        // The word that ends with what moves: where it can be read, so can all before it. It is read
+        // now, since words may be written over it.
+        let last: [u8; 8] = self.get(keep.wrapping_sub(8)).ok_or(Outcome::NoRoom)?;
         let head = if by < HEAD_ROOM { by } else { HEAD_ROOM };
         let head = self.forgotten(head) & 0xff;
-        self.context.adjust_head(-(head as i32))?;
+        self.context.adjust_head(-(head as i32)).ok_or(Outcome::NoRoom)?;
         let tail = by.wrapping_sub(head) & OFFSET_MASK;
         if tail != 0 && self.context.resize(len, tail as i32).is_none() {
-            self.context.adjust_head(head as i32);
-            return None;
+            self.context.adjust_head(head as i32).ok_or(Outcome::Torn)?;
+            return Err(Outcome::NoRoom);
         }
+        self.bring_forward(head, keep, last).ok_or(Outcome::Torn)?;
+        count::grown_at_head::<H>();
+        Ok(())
+    }
+
+    /// Moves the first `keep` octets, which end with `last`, from `from` to the start.
+    #[inline(always)]
+    fn bring_forward(&mut self, from: usize, keep: usize, last: [u8; 8]) -> Option<()> {
         let mut place = 0;
         while place < MAX_KEEP {
-            if place >= keep {
+            if place + 8 > keep {
                 break;
             }
-            let word: [u8; 8] = self.get(head + place)?;
+            let word: [u8; 8] = self.get(from + place)?;
             self.put(place, word)?;
             place += 8;
         }
         self.forgotten(place);
-        count::grown_at_head::<H>();
-        Some(())
+        self.put(pinned(keep.wrapping_sub(8)), last)
     }
 }
 
@@ -134,14 +146,14 @@ impl<H: Hook> Frame for Packet<'_, H> {
     }
 
     #[inline(always)]
-    fn resize(&mut self, len: usize, keep: usize) -> Option<()> {
+    fn resize(&mut self, len: usize, keep: usize) -> Result<(), Outcome> {
         let current = self.forgotten(self.len());
         let by = (len as i32).wrapping_sub(current as i32);
         if by == 0 || self.context.resize(len, by).is_some() {
-            return Some(());
+            return Ok(());
         }
         if by < 0 || !H::HAS_HEAD_ROOM {
-            return None;
+            return Err(Outcome::NoRoom);
         }
         self.grow_at_head(len, by as usize, keep)
     }

@@ -336,7 +336,7 @@ fn sent<H: Hook, const MADE: bool>(context: &H, maps: Option<Maps<MADE>>) -> Res
     let message_at = scratch.layers.message_at();
     let name_len = recall(&scratch.query.name_len) as usize & 0xff;
     let keep = message_at + compose::records_at(name_len);
-    packet.resize(message_at + total, keep).ok_or(Outcome::NoRoom)?;
+    packet.resize(message_at + total, keep)?;
     // From here on the packet is edited, and what fails cannot be passed up.
     let sum = compose::write(&maps, &mut packet, message_at, payload as u16, scratch)
         .ok_or(Outcome::Torn)?;

@@ -99,7 +99,7 @@ fn serve(compiled: &Compiled, frame: &mut SliceFrame<'_>) -> Result<(), Outcome>
     let limit = scratch.query.payload_limit(LIMIT);
     let total = plan::measure(store, scratch, limit, *NOW)?;
     let keep = at + compose::records_at(scratch.query.name_len as usize);
-    frame.resize(at + total, keep).ok_or(Outcome::NoRoom)?;
+    frame.resize(at + total, keep)?;
     let sum = compose::write(store, frame, at, LIMIT as u16, scratch).ok_or(Outcome::Torn)?;
     layers::reply(frame, scratch, total, sum).ok_or(Outcome::Torn)
 }

@@ -79,7 +79,7 @@ fn answer<S: Store, F: Frame>(
     let total = plan::measure(store, scratch, limit, limits.now_s)?;
     let keep =
         crate::dns::HEADER_LEN + scratch.query.name_len as usize + crate::dns::QUESTION_TAIL_LEN;
-    frame.resize(total, keep).ok_or(Outcome::NoRoom)?;
+    frame.resize(total, keep)?;
     compose::write(store, frame, 0, limits.payload, scratch).ok_or(Outcome::Broken)?;
     Ok(match scratch.plan.truncated {
         0 => Outcome::ALL[scratch.plan.outcome as usize],

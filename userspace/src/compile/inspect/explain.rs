@@ -218,7 +218,7 @@ impl Recorder<'_, '_, '_> {
         let resized = self.frame.resize(message_at + total, keep);
         let grown = (message_at + total) as i64 - before as i64;
         self.note("room", format!("the frame of {before} octets grows by {grown}"));
-        resized.ok_or(Outcome::NoRoom)?;
+        resized?;
 
         let payload = config.payload_limit as u16;
         let (frame, scratch) = (&mut self.frame, &mut self.scratch);
