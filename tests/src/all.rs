@@ -5,6 +5,7 @@ mod datapath;
 mod edns;
 mod kernel;
 mod limiting;
+mod matrix;
 mod options;
 mod pinned;
 mod probe;
@@ -45,6 +46,7 @@ const TESTS: &[Test] = tests![
     kernel::xdp_answers_as_the_daemon_does,
     kernel::each_outcome_has_its_frame,
     kernel::signatures_expire_without_a_daemon,
+    matrix::every_frame_is_answered_or_left_as_it_came,
     random::random_frames_do_no_harm,
     cache::what_is_foretold_happens,
     cache::the_commands_look_in,

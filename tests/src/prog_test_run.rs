@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{Program, TestRun as _, TestRunOptions, Xdp},
+    programs::{Program, SchedClassifier, TestRun as _, TestRunOptions, Xdp},
 };
 use xdp_common::maps::{Config, address_words, mac_word};
 
@@ -113,4 +113,22 @@ pub fn run_in(
         .context("BPF_PROG_TEST_RUN failed")?;
     let action = Action::from_number(result.return_value)?;
     Ok((action, result.data_size_out as usize, result.duration))
+}
+
+/// Runs a program on a socket buffer with a frame in it, with room for the frame that comes back: the verdict
+/// (`TC_ACT_…` of linux/pkt_cls.h), and how long that frame is.
+pub fn run_skb_in(
+    program: &SchedClassifier,
+    frame: &[u8],
+    room: &mut [u8],
+) -> Result<(i32, usize)> {
+    let result = program
+        .test_run(TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(room),
+            repeat: 1,
+            ..TestRunOptions::new()
+        })
+        .context("BPF_PROG_TEST_RUN failed")?;
+    Ok((result.return_value as i32, result.data_size_out as usize))
 }
