@@ -11,6 +11,7 @@ mod pinned;
 mod probe;
 mod random;
 mod ratelimit;
+mod rights;
 mod scale;
 mod serving;
 mod wire;
@@ -83,6 +84,9 @@ const TESTS: &[Test] = tests![
     pinned::what_is_pinned_goes_without_a_trace,
     pinned::pins_that_do_not_fit_are_replaced,
     pinned::what_is_pinned_answers_while_nobody_can,
+    rights::pins_stay_root_s_and_go_with_the_daemon,
+    rights::nothing_is_left_when_a_daemon_dies,
+    rights::what_others_put_among_the_pins_is_refused,
     probe::each_device_gets_its_path,
     probe::what_comes_is_looked_at,
     ratelimit::commands_take_effect_at_once,

@@ -45,10 +45,10 @@ const BPFFS: &str = "/sys/fs/bpf";
 const PREFIX: &str = "sealdns-test-";
 
 /// A folder to pin to, gone with all that is in it when this is dropped.
-struct Pins(PathBuf);
+pub struct Pins(PathBuf);
 
 impl Pins {
-    fn new(test: &str) -> Result<Self> {
+    pub fn new(test: &str) -> Result<Self> {
         for entry in fs::read_dir(BPFFS)?.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             let owner = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
@@ -61,12 +61,12 @@ impl Pins {
         Ok(Self(Path::new(BPFFS).join(format!("{PREFIX}{}-{test}", std::process::id()))))
     }
 
-    fn folder(&self) -> PathBuf {
+    pub fn folder(&self) -> PathBuf {
         self.0.join("sealdns")
     }
 
     /// What `[xdp]` says.
-    fn lines(&self, more: &str) -> String {
+    pub fn lines(&self, more: &str) -> String {
         format!(
             "mode = \"native\"\nmemory = \"64MiB\"\npin = \"{}\"\n{more}",
             self.folder().display()
@@ -74,7 +74,7 @@ impl Pins {
     }
 
     /// All that is pinned, relative to the folder.
-    fn files(&self) -> Vec<String> {
+    pub fn files(&self) -> Vec<String> {
         fn all(folder: &Path, files: &mut Vec<PathBuf>) {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
                 match entry.path() {
@@ -109,7 +109,7 @@ fn crash(stage: &mut Stage) -> Result<()> {
 }
 
 /// The ids of the programs on the server's device: XDP's, then TCX's.
-fn attached(stage: &Stage) -> Result<Vec<u32>> {
+pub fn attached(stage: &Stage) -> Result<Vec<u32>> {
     let text = link(&stage.pair.server)?;
     let xdp = text.split("prog/xdp id ").nth(1);
     let xdp = xdp.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
@@ -381,7 +381,7 @@ pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
     ensure!(pins.files().iter().all(|file| !file.starts_with("set-2")), "{:?}", pins.files());
     ask(&client, &stage.pair, &www)?;
 
-    // As another user, twice: what is root's is taken over, and what is that user's.
+    // As another user, twice: what is pinned is root's and is taken over.
     fs::set_permissions(stage.folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let _ = fs::remove_dir_all(stage.folder.path().join("state"));
     configure(
@@ -406,6 +406,6 @@ pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
     stage.server.process.signal(Signal::SIGTERM)?;
     let process = &mut stage.server.process;
     net::wait_until("it has ended", PATIENCE, || process.ended().is_ok_and(|end| end.is_some()))?;
-    ensure!(attached(&stage)?.is_empty() && pins.files().is_empty(), "{:?}", pins.files());
+    ensure!(attached(&stage)?.is_empty() && !pins.folder().exists(), "{:?}", pins.files());
     Ok(Verdict::Passed)
 }
