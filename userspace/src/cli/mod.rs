@@ -31,6 +31,7 @@ use serde_json::Value;
 use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
 use crate::control::client;
 use crate::control::protocol::{Failure, Request};
+use crate::datapath::loader::process as loader;
 use key::KeyCommand;
 use output::{CliError, Exit, Output};
 
@@ -97,6 +98,9 @@ enum Command {
     Config(config::ConfigCommand),
     /// End the daemon: XDP is detached and open connections finish
     Stop,
+    /// A part of the daemon, which starts it by itself
+    #[command(name = loader::COMMAND, hide = true)]
+    Loader,
 }
 /// Parses the arguments, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
@@ -143,6 +147,10 @@ impl Cli {
             Command::Stats(args) => stats::run(&args, global, output),
             Command::Health => health::run(global, output),
             Command::Config(command) => config::run(&command, output),
+            Command::Loader => {
+                loader::main()?;
+                Ok(Exit::Ok)
+            }
             Command::Stop => {
                 let data = global.call(&Request::Stop, PATIENCE)?;
                 output.data(data, |_| "the daemon is stopping\n".to_owned());

@@ -73,7 +73,8 @@ memory = "512MiB"
 # A folder of sealdns's own on a BPF file system, such as "/sys/fs/bpf/sealdns", mode 0700: what is pinned
 # there outlives the daemon. If the daemon crashes, XDP goes on answering, until signatures expire, and
 # the next daemon takes it over once its zones are loaded, without a lost query; until then both have
-# maps. Empty: XDP ends with the daemon, however it ends, and nothing can be left behind.
+# maps. It is root's, with `user` too: a folder that another owns, or may write to, is refused, and no
+# symbolic link is followed. Empty: XDP ends with the daemon, however it ends, and nothing can be left behind.
 pin = ""
 # What becomes of pinned XDP when the daemon is told to end: "detach": no answers come from a server that
 # was stopped. "keep": it goes on answering, so that restarts and upgrades go unnoticed; to end it,

@@ -3,16 +3,15 @@
 //! they are pinned.
 
 use std::io;
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use aya::programs::links::{FdLink, LinkOrder};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode as Flag};
+use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
 
 use super::interface::{Interface, InterfaceError};
+use super::link::{Hook, Link};
 use super::load::{LoadError, Loaded};
-use super::pins::{LinkPins, PinsError, open_link, pin_link};
+use super::loader::request::{Kind, Refused};
+use super::pins::Links;
 use super::probe::findings::lacks_room;
 use crate::config::{TcxMode, XdpMode};
 
@@ -22,10 +21,10 @@ use crate::config::{TcxMode, XdpMode};
 pub struct Attachment {
     interface: Interface,
     mode: XdpMode,
-    link: Option<XdpLink>,
-    tcx: Option<SchedClassifierLink>,
-    /// Where the links are pinned, if they are.
-    pins: Option<LinkPins>,
+    link: Option<Link>,
+    tcx: Option<Link>,
+    /// How links are made, and where they are pinned, if they are.
+    links: Links,
     /// The program of an earlier daemon that still runs.
     adopted: Option<u32>,
 }
@@ -75,16 +74,21 @@ pub enum AttachError {
     /// The kernel has no TCX.
     #[error("the kernel cannot attach to TCX on {0}: that came with Linux 6.6")]
     NoTcx(String),
-    /// It could not be pinned.
-    #[error(transparent)]
-    Pins(#[from] PinsError),
+    /// It could not be pinned, or what is pinned cannot be used.
+    #[error("what is pinned for {interface}: {source}")]
+    Pins {
+        /// The interface's name.
+        interface: String,
+        /// What went wrong.
+        source: Refused,
+    },
     /// Anything else.
     #[error("attaching XDP to {interface}: {source}")]
     Other {
         /// The interface's name.
         interface: String,
         /// What went wrong.
-        source: ProgramError,
+        source: Refused,
     },
 }
 
@@ -105,11 +109,11 @@ impl Attachment {
         loaded: &mut Loaded,
         interface: Interface,
         mode: XdpMode,
-        pins: Option<LinkPins>,
+        links: Links,
     ) -> Result<Attachment, AttachError> {
         if mode == XdpMode::Tcx {
             let mut alone =
-                Attachment { interface, mode, link: None, tcx: None, pins, adopted: None };
+                Attachment { interface, mode, link: None, tcx: None, links, adopted: None };
             alone.add_tcx(loaded.tcx_entry()?)?;
             tracing::info!(interface = alone.interface.name, "TCX answers alone");
             return Ok(alone);
@@ -117,10 +121,10 @@ impl Attachment {
         check_free(&interface, mode)?;
         let program = loaded.entry()?;
         let (mode, link) = match mode {
-            XdpMode::Auto => match link(program, &interface, XdpMode::Native) {
+            XdpMode::Auto => match link(program, &interface, XdpMode::Native, &links) {
                 Ok(link) => (XdpMode::Native, link),
                 Err(AttachError::Unsupported { source, .. }) => {
-                    let link = link(program, &interface, XdpMode::Generic)?;
+                    let link = link(program, &interface, XdpMode::Generic, &links)?;
                     tracing::warn!(
                         interface = interface.name,
                         "XDP runs in generic mode, which is slower: natively the driver refuses \
@@ -130,14 +134,10 @@ impl Attachment {
                 }
                 Err(error) => return Err(error),
             },
-            named => (named, link(program, &interface, named)?),
+            named => (named, link(program, &interface, named, &links)?),
         };
         tracing::info!(interface = interface.name, mode = word(mode), "XDP is attached");
-        let link = match &pins {
-            Some(pins) => pin_link(link, &pins.xdp)?,
-            None => link,
-        };
-        Ok(Attachment { interface, mode, link: Some(link), tcx: None, pins, adopted: None })
+        Ok(Attachment { interface, mode, link: Some(link), tcx: None, links, adopted: None })
     }
 
     /// Takes over what an earlier daemon pinned, whose programs go on running. `None` if there is nothing,
@@ -145,14 +145,14 @@ impl Attachment {
     pub fn adopt(
         interface: &Interface,
         mode: XdpMode,
-        pins: LinkPins,
+        links: Links,
     ) -> Result<Option<Attachment>, AttachError> {
         if mode == XdpMode::Tcx {
-            return adopt_tcx(interface, pins);
+            return adopt_tcx(interface, links);
         }
         let name = &interface.name;
-        let Some((link, program)) = open_link::<XdpLink>(&pins.xdp)? else {
-            pins.remove_tcx();
+        let Some((link, program)) = pinned(name, &links, Kind::Xdp)? else {
+            links.unpin(Kind::Tcx);
             return Ok(None);
         };
         let runs = interface.xdp.filter(|attached| attached.id == program);
@@ -165,20 +165,22 @@ impl Attachment {
                 ),
                 None => tracing::warn!(interface = name, "what is pinned is not attached here"),
             }
-            pins.remove_xdp();
-            pins.remove_tcx();
-            drop(link);
-            wait_detached(interface.index, program);
+            if let Some((tcx, _)) = pinned(name, &links, Kind::Tcx)? {
+                detach(&tcx, name);
+            }
+            detach(&link, name);
+            links.unpin(Kind::Xdp);
+            links.unpin(Kind::Tcx);
             return Ok(None);
         };
-        let tcx = pinned_tcx(name, &pins)?;
+        let tcx = pinned_tcx(name, &links)?;
         tracing::info!(interface = name, program, "taken over: it answers until zones are loaded");
         Ok(Some(Attachment {
             interface: interface.clone(),
             mode: attached.mode,
             link: Some(link),
             tcx: tcx.map(|(link, _)| link),
-            pins: Some(pins),
+            links,
             adopted: Some(program),
         }))
     }
@@ -190,34 +192,20 @@ impl Attachment {
 
     /// Whether it outlives the daemon.
     pub fn is_pinned(&self) -> bool {
-        self.pins.is_some()
+        self.links.are_pinned()
     }
 
-    /// Detaches, and removes the pins.
+    /// Detaches by the links themselves, whatever holds them, and removes the pins if that can be done.
     pub fn detach(self) {
-        self.unpin();
-        let Attachment { interface, mode, pins, link, tcx, .. } = self;
-        let tcx_program = tcx.as_ref().and_then(|link| {
-            let link = <&FdLink>::try_from(link).ok()?;
-            Some(link.info().ok()?.program_id())
-        });
-        let xdp = Interface::at(interface.index, &interface.name).ok().flatten();
-        // Beside TCX alone there may be another's.
-        let xdp = xdp.filter(|_| mode != XdpMode::Tcx);
-        let xdp_program = xdp.and_then(|interface| Some(interface.xdp?.id));
-        drop((link, tcx));
-        if pins.is_some() {
-            for program in xdp_program.into_iter().chain(tcx_program) {
-                wait_detached(interface.index, program);
-            }
+        for link in [&self.link, &self.tcx].into_iter().flatten() {
+            detach(link, &self.interface.name);
         }
+        self.unpin();
     }
 
     fn unpin(&self) {
-        if let Some(pins) = &self.pins {
-            pins.remove_xdp();
-            pins.remove_tcx();
-        }
+        self.links.unpin(Kind::Xdp);
+        self.links.unpin(Kind::Tcx);
     }
 
     /// The interface as it was when the program was attached.
@@ -254,30 +242,25 @@ impl Attachment {
     /// before.
     pub fn add_tcx(&mut self, program: &mut SchedClassifier) -> Result<(), AttachError> {
         let name = &self.interface.name;
-        let old = self.tcx.take();
-        let to_pin = self.pins.as_ref().filter(|_| old.is_none());
-        let attached = match old {
-            Some(old) => program.attach_to_link(old),
-            None => {
-                let first = TcAttachOptions::TcxOrder(LinkOrder::first());
-                program.attach_with_options(name, TcAttachType::Ingress, first)
+        let program = program.fd().map_err(|error| other(error, name))?.as_fd();
+        match &self.tcx {
+            Some(tcx) => {
+                tcx.replace(program).map_err(|error| explain_tcx(error.into(), name))?;
             }
-        };
-        let link = attached.and_then(|id| program.take_link(id));
-        let link = link.map_err(|error| explain_tcx(error, name))?;
-        self.tcx = Some(match to_pin {
-            Some(pins) => pin_link(link, &pins.tcx)?,
-            None => link,
-        });
+            None => {
+                let link = self.links.attach(program, Hook::Tcx);
+                self.tcx = Some(link.map_err(|refused| explain_tcx(refused, name))?);
+            }
+        }
         Ok(())
     }
 
     /// Detaches from TCX.
     pub fn remove_tcx(&mut self) {
-        if let Some(pins) = &self.pins {
-            pins.remove_tcx();
+        if let Some(tcx) = self.tcx.take() {
+            detach(&tcx, &self.interface.name);
         }
-        self.tcx = None;
+        self.links.unpin(Kind::Tcx);
     }
 
     /// Looks at the interface again: it may be gone, or have another MAC address or name. Says whether
@@ -319,83 +302,77 @@ impl Attachment {
             return Ok(());
         }
         let program = loaded.entry()?;
-        let replaced = match self.link.take() {
-            // The kernel has no reason to refuse, but if it does, our hold of the link is gone.
-            Some(old) => program.attach_to_link(old).and_then(|id| program.take_link(id)),
-            None => Err(ProgramError::NotAttached),
+        let descriptor = descriptor(program, &self.interface.name)?;
+        let replaced = match &self.link {
+            Some(link) => link.replace(descriptor),
+            None => Err(io::ErrorKind::NotFound.into()),
         };
-        self.link = Some(match replaced {
-            Ok(link) => link,
-            Err(error) => {
-                tracing::error!(
-                    interface = self.interface.name,
-                    "replacing the XDP program: {error}; attaching it anew"
-                );
-                match &self.pins {
-                    Some(pins) => {
-                        pins.remove_xdp();
-                        pin_link(link(program, &self.interface, self.mode)?, &pins.xdp)?
-                    }
-                    None => link(program, &self.interface, self.mode)?,
-                }
+        if let Err(error) = replaced {
+            // The kernel has no reason to refuse but that the link is attached no more.
+            tracing::error!(
+                interface = self.interface.name,
+                "replacing the XDP program: {error}; attaching it anew"
+            );
+            if let Some(old) = self.link.take() {
+                detach(&old, &self.interface.name);
             }
-        });
+            self.link = Some(link(program, &self.interface, self.mode, &self.links)?);
+        }
         self.adopted = None;
         Ok(())
     }
 }
 
 /// [`Attachment::adopt`] where TCX is to answer alone.
-fn adopt_tcx(interface: &Interface, pins: LinkPins) -> Result<Option<Attachment>, AttachError> {
+fn adopt_tcx(interface: &Interface, links: Links) -> Result<Option<Attachment>, AttachError> {
     let name = &interface.name;
-    if let Some((link, program)) = open_link::<XdpLink>(&pins.xdp)? {
+    if let Some((link, _)) = pinned(name, &links, Kind::Xdp)? {
         tracing::warn!(interface = name, "XDP is detached: TCX is to answer alone");
-        pins.remove_xdp();
-        drop(link);
-        wait_detached(interface.index, program);
+        detach(&link, name);
+        links.unpin(Kind::Xdp);
     }
-    let Some((link, program)) = pinned_tcx(name, &pins)? else { return Ok(None) };
+    let Some((link, program)) = pinned_tcx(name, &links)? else { return Ok(None) };
     tracing::info!(interface = name, program, "taken over: it answers until zones are loaded");
     Ok(Some(Attachment {
         interface: interface.clone(),
         mode: XdpMode::Tcx,
         link: None,
         tcx: Some(link),
-        pins: Some(pins),
+        links,
         adopted: Some(program),
     }))
 }
 
+/// A link that is pinned, and the program that it runs.
+fn pinned(name: &str, links: &Links, kind: Kind) -> Result<Option<(Link, u32)>, AttachError> {
+    let opened = links.open(kind);
+    opened.map_err(|source| AttachError::Pins { interface: name.to_owned(), source })
+}
+
 /// The link on TCX that is pinned, and the program that it runs; a pin of one that is not attached is removed.
-fn pinned_tcx(
-    name: &str,
-    pins: &LinkPins,
-) -> Result<Option<(SchedClassifierLink, u32)>, AttachError> {
-    let pinned = open_link::<SchedClassifierLink>(&pins.tcx)?;
+fn pinned_tcx(name: &str, links: &Links) -> Result<Option<(Link, u32)>, AttachError> {
+    let pinned = pinned(name, links, Kind::Tcx)?;
     let attached = pinned.filter(|(_, program)| is_on_tcx(name, *program));
     if attached.is_none() {
-        pins.remove_tcx();
+        links.unpin(Kind::Tcx);
     }
     Ok(attached)
 }
 
-/// Waits until a program is on an interface no more: the kernel detaches some time after a pin was removed,
-/// when it gets to it.
-pub fn wait_detached(index: u32, program: u32) {
-    let is_there = || match Interface::at(index, "") {
-        Ok(Some(interface)) => {
-            interface.xdp.is_some_and(|attached| attached.id == program)
-                || is_on_tcx(&interface.name, program)
-        }
-        _ => false,
-    };
-    for _ in 0..DETACH_LOOKS {
-        if !is_there() {
-            return;
-        }
-        std::thread::sleep(DETACH_LOOK);
+/// Detaches a link, also where something else holds it. One whose interface is gone is detached already.
+fn detach(link: &Link, interface: &str) {
+    if let Err(error) = link.detach() {
+        tracing::debug!(interface, "detaching: {error}");
     }
-    tracing::warn!(index, program, "the kernel has not detached XDP yet");
+}
+
+fn descriptor<'p>(program: &'p Xdp, name: &str) -> Result<BorrowedFd<'p>, AttachError> {
+    Ok(program.fd().map_err(|error| other(error, name))?.as_fd())
+}
+
+fn other(error: ProgramError, interface: &str) -> AttachError {
+    let source = Refused { errno: errno(&error), message: error.to_string() };
+    AttachError::Other { interface: interface.to_owned(), source }
 }
 
 /// Whether a program is on TCX. Who may not ask is told that it is not.
@@ -404,21 +381,21 @@ fn is_on_tcx(name: &str, program: u32) -> bool {
     query.is_ok_and(|(_, there)| there.iter().any(|one| one.id() == program))
 }
 
-/// How often and how many times it is looked whether a program is detached: no official reference, it takes
-/// milliseconds.
-const DETACH_LOOK: Duration = Duration::from_millis(2);
-const DETACH_LOOKS: u32 = 500;
-
 /// Refuses an interface that has an XDP program already, unless there is to be none of ours.
 pub fn check_free(interface: &Interface, mode: XdpMode) -> Result<(), AttachError> {
     let in_the_way = interface.xdp.filter(|_| mode != XdpMode::Tcx);
     in_the_way.map_or(Ok(()), |attached| Err(busy(interface, attached)))
 }
 
-fn link(program: &mut Xdp, interface: &Interface, mode: XdpMode) -> Result<XdpLink, AttachError> {
-    let flag = if mode == XdpMode::Generic { Flag::Skb } else { Flag::Driver };
-    let attached = program.attach_to_if_index(interface.index, flag);
-    attached.and_then(|id| program.take_link(id)).map_err(|error| explain(error, interface, mode))
+fn link(
+    program: &Xdp,
+    interface: &Interface,
+    mode: XdpMode,
+    links: &Links,
+) -> Result<Link, AttachError> {
+    let hook = if mode == XdpMode::Generic { Hook::Generic } else { Hook::Native };
+    let attached = links.attach(descriptor(program, &interface.name)?, hook);
+    attached.map_err(|refused| explain(refused, interface, mode))
 }
 
 /// What the system said when a program could not be attached.
@@ -437,10 +414,9 @@ fn errno(error: &ProgramError) -> Option<i32> {
     }
 }
 
-fn explain(error: ProgramError, interface: &Interface, mode: XdpMode) -> AttachError {
+fn explain(error: Refused, interface: &Interface, mode: XdpMode) -> AttachError {
     let name = interface.name.clone();
-    let errno = errno(&error);
-    match errno {
+    match error.errno {
         Some(libc::EPERM | libc::EACCES) => AttachError::Permission(name),
         // Another was attached between our look and our attempt.
         Some(libc::EBUSY | libc::EEXIST) => match Interface::find(&name) {
@@ -463,9 +439,8 @@ fn explain(error: ProgramError, interface: &Interface, mode: XdpMode) -> AttachE
     }
 }
 
-fn explain_tcx(error: ProgramError, name: &str) -> AttachError {
-    let errno = errno(&error);
-    match errno {
+fn explain_tcx(error: Refused, name: &str) -> AttachError {
+    match error.errno {
         Some(libc::EPERM | libc::EACCES) => AttachError::Permission(name.to_owned()),
         Some(libc::EINVAL) => AttachError::NoTcx(name.to_owned()),
         _ => AttachError::Other { interface: name.to_owned(), source: error },

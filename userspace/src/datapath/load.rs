@@ -2,11 +2,10 @@
 
 use std::borrow::Borrow;
 use std::io;
-use std::path::Path;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, ProgramArray};
-use aya::pin::PinError;
 use aya::programs::{
     Program, ProgramError, ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp,
 };
@@ -232,23 +231,29 @@ impl Loaded {
         Array::<_, [u64; META_WORDS]>::try_from(map)?.set(0, meta, 0)
     }
 
-    /// Pins every map, and every program that is loaded, in a folder of a BPF file system by their names;
-    /// what is there is left as it is.
-    pub fn pin(&mut self, folder: &Path) -> Result<(), PinError> {
-        for (name, map) in self.ebpf.maps() {
+    /// Every map, and every program that is loaded, to be pinned by their names.
+    pub fn objects(&self) -> impl Iterator<Item = (String, BorrowedFd<'_>)> {
+        let maps = self.ebpf.maps().filter_map(|(name, map)| {
             // The kernel has no dots in the names of pins.
-            let path = folder.join(name.replace('.', "_"));
-            if !path.exists() {
-                map.pin(path)?;
-            }
-        }
-        for (name, program) in self.ebpf.programs_mut() {
-            let path = folder.join(name);
-            if program.fd().is_ok() && !path.exists() {
-                program.pin(path)?;
-            }
-        }
-        Ok(())
+            Some((name.replace('.', "_"), descriptor(map)?))
+        });
+        let programs = self
+            .ebpf
+            .programs()
+            .filter_map(|(name, program)| Some((name.to_owned(), program.fd().ok()?.as_fd())));
+        maps.chain(programs)
+    }
+}
+
+/// The descriptor of a map of the kinds that the object has.
+fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
+    match map {
+        Map::Array(map)
+        | Map::PerCpuArray(map)
+        | Map::ProgramArray(map)
+        | Map::HashMap(map)
+        | Map::LpmTrie(map) => Some(map.fd().as_fd()),
+        _ => None,
     }
 }
 
@@ -260,10 +265,9 @@ pub struct PinnedCounters {
 }
 
 impl PinnedCounters {
-    /// Opens the maps that [`Loaded::pin`] pinned in this folder.
-    pub fn open(folder: &Path) -> Result<Option<PinnedCounters>, MapError> {
-        let meta = MapData::from_pin(folder.join(maps::META))?;
-        let stats = MapData::from_pin(folder.join(maps::STATS))?;
+    /// Takes the maps that were pinned as [`maps::META`] and [`maps::STATS`].
+    pub fn open(meta: OwnedFd, stats: OwnedFd) -> Result<Option<PinnedCounters>, MapError> {
+        let (meta, stats) = (MapData::from_fd(meta)?, MapData::from_fd(stats)?);
         let sizes = [meta.info()?.value_size(), stats.info()?.value_size()];
         if sizes != [META_WORDS, STATS_WORDS].map(|words| (words * size_of::<u64>()) as u32) {
             return Ok(None);

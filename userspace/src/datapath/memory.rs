@@ -1,8 +1,10 @@
 //! Memory that the daemon shares with the kernel: mapped arrays, anonymous memory of the same shape, and
 //! mapped files.
 //!
-//! This is the one module of the crate that holds unsafe code.
+//! This module, with what is below it, is the one of the crate that holds unsafe code.
 #![expect(unsafe_code, reason = "mapped memory is read and written through pointers")]
+
+pub mod bpf;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -7,6 +7,7 @@
 //! | load the programs | [`load::Loaded`] |
 //! | attach one | [`attach::Attachment`] |
 //! | keep XDP when the daemon ends | [`pins`] |
+//! | do what takes privileges | [`loader`] |
 //! | tell the limiter | [`limiting`] |
 //! | find out what a device needs | [`probe`] |
 //! | share memory with the kernel | [`memory`] |
@@ -18,7 +19,9 @@ pub mod foreground;
 mod hot;
 pub mod interface;
 pub mod limiting;
+pub mod link;
 pub mod load;
+pub mod loader;
 pub mod memory;
 mod netlink;
 pub mod object;

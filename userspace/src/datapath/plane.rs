@@ -36,6 +36,7 @@ use super::hot::{self, Counting, Held, Misses};
 use super::interface::Interface;
 use super::limiting::{self, Written};
 use super::load::{self, Counters, HookCounters, Loaded};
+use super::loader::Loader;
 use super::memory::{Mapping, Size, wait_for_programs};
 use super::pins::Pins;
 use super::probe::findings::{self, Severity};
@@ -75,9 +76,14 @@ const MAX_PAYLOAD: usize = 1232;
 const LONG_AFTER: Duration = Duration::from_secs(1);
 
 /// Opens the data plane that a configuration describes: where it names interfaces, XDP is attached
-/// when this returns, and answers nothing yet, or what an earlier daemon pinned.
+/// when this returns, and answers nothing yet, or what an earlier daemon pinned. Where privileges will be
+/// given up a loader is there that keeps them.
 pub fn open(config: &Config) -> anyhow::Result<Box<dyn DataPlane>> {
-    Ok(Box::new(Plane::new(config, FLOOR)?))
+    let plane = Plane::new(config, FLOOR)?;
+    if !config.xdp.interfaces.is_empty() && !config.server.user.is_empty() {
+        plane.loader.start_process()?;
+    }
+    Ok(Box::new(plane))
 }
 
 /// Compiled zones, and XDP where it is attached.
@@ -111,7 +117,8 @@ pub struct Plane {
     /// What is pinned, and where; `None` if nothing is to be.
     pins: Option<Pins>,
     pin_folder: Option<PathBuf>,
-    user: String,
+    /// Does what takes privileges.
+    loader: Loader,
     on_exit: OnExit,
     /// What an earlier daemon pinned, while its programs run.
     previous: Option<Previous>,
@@ -152,7 +159,7 @@ impl Plane {
             carried: [[0; _]; HOOKS.len()],
             pins: None,
             pin_folder: config.xdp.pin.path().map(Path::to_owned),
-            user: config.server.user.clone(),
+            loader: Loader::here(config.xdp.pin.path().map(Path::to_owned)),
             on_exit: config.xdp.on_exit,
             previous: None,
             is_settled: false,
@@ -451,13 +458,11 @@ impl DataPlane for Plane {
         // Known before the first packet comes.
         self.config.macs[self.attachments.len()] = mac_word(interface.mac);
         self.tell();
+        let links = self.links_of(interface.index);
         let loaded = self.loaded.as_mut().context(NOT_LOADED)?;
         let attached = match adopted {
             Some(adopted) => Ok(adopted),
-            None => {
-                let pins = self.pins.as_ref().map(|pins| pins.links_of(interface.index));
-                Attachment::new(loaded, interface, self.mode, pins)
-            }
+            None => Attachment::new(loaded, interface, self.mode, links),
         };
         let attached = attached.map(|mut attachment| {
             if attachment.adopted().is_some() && attachment.has_tcx() {

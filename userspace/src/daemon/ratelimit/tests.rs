@@ -8,7 +8,8 @@ use xdp_common::limit::account::Account;
 use xdp_common::limit::policy::UNITS_PER_SECOND;
 use xdp_common::limit::{Mode, Verdict};
 
-use super::super::tests::{Stage, lock};
+use super::super::lock;
+use super::super::tests::Stage;
 use crate::control::protocol::{Failure, Request};
 use crate::control::ratelimit::RateLimitAction as Action;
 use crate::server::limiter::{Moment, Response};
@@ -35,7 +36,7 @@ fn stage() -> Stage {
 
 fn started(folder: tempfile::TempDir, config: &str) -> Stage {
     let stage = Stage::over(folder, config);
-    stage.daemon.enforce(&mut stage.daemon.limits.hold()).unwrap();
+    stage.daemon.enforce(&mut lock(&stage.daemon.limits)).unwrap();
     stage
 }
 
@@ -191,7 +192,7 @@ fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
         stage.daemon.stats.outcome(Transport::Udp, Outcome::Positive);
     }
     stage.daemon.tick_limits(start + Duration::from_secs(2));
-    let qps = stage.daemon.limits.hold().qps;
+    let qps = lock(&stage.daemon.limits).qps;
     assert_eq!((qps, lock(&stage.told).qps), (100, 100));
     // Nine hundredths of 40 a second are three, and so many may come at once.
     let limiter = stage.daemon.shared.limiter();

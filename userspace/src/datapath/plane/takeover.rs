@@ -6,7 +6,8 @@ use super::{HOOKS, Plane};
 use crate::datapath::attach::Attachment;
 use crate::datapath::interface::Interface;
 use crate::datapath::load::{self, Counters, Loaded, PinnedCounters};
-use crate::datapath::pins::Pins;
+use crate::datapath::loader::request::Kind;
+use crate::datapath::pins::{Links, Pins};
 
 /// What an earlier daemon pinned.
 pub(super) struct Previous {
@@ -18,14 +19,19 @@ pub(super) struct Previous {
 impl Plane {
     pub(super) fn open_pins(&mut self) -> Result<()> {
         if let (Some(folder), None) = (&self.pin_folder, &self.pins) {
-            self.pins = Some(Pins::open(folder, &self.user)?);
+            self.pins = Some(Pins::open(folder, &self.loader)?);
         }
         Ok(())
     }
 
+    /// How the links of an interface are made.
+    pub(super) fn links_of(&self, index: u32) -> Links {
+        Links::of(&self.loader, index, self.pins.is_some())
+    }
+
     /// Pins what is loaded, or what is new of it; `is_new` if it is all new.
     pub(super) fn pin(&mut self, is_new: bool) -> Result<()> {
-        if let (Some(pins), Some(loaded)) = (&mut self.pins, &mut self.loaded) {
+        if let (Some(pins), Some(loaded)) = (&mut self.pins, &self.loaded) {
             pins.pin(loaded, is_new)?;
         }
         Ok(())
@@ -34,7 +40,7 @@ impl Plane {
     /// Takes over what an earlier daemon pinned for this interface, if there is anything that fits.
     pub(super) fn adopt(&mut self, interface: &Interface) -> Result<Option<Attachment>> {
         let Some(pins) = &self.pins else { return Ok(None) };
-        let links = pins.links_of(interface.index);
+        let links = self.links_of(interface.index);
         let Some(adopted) = Attachment::adopt(interface, self.mode, links)? else {
             return Ok(None);
         };
@@ -56,8 +62,15 @@ impl Plane {
                     index,
                     "detached from an interface that the configuration does not name"
                 );
-                pins.links_of(index).remove_xdp();
-                pins.links_of(index).remove_tcx();
+                let links = self.links_of(index);
+                for kind in [Kind::Xdp, Kind::Tcx] {
+                    if let Ok(Some((link, _))) = links.open(kind)
+                        && let Err(error) = link.detach()
+                    {
+                        tracing::debug!(index, "detaching: {error}");
+                    }
+                    links.unpin(kind);
+                }
             }
         }
         self.keep_pins();
