@@ -13,7 +13,8 @@ use xdp_common::bytes;
 use xdp_common::checksum::Sum;
 use xdp_common::frame::Frame;
 use xdp_common::image::Window;
-use xdp_common::image::piece::PART;
+use xdp_common::image::bounds;
+use xdp_common::image::piece::{self, PART};
 use xdp_common::launder::forget;
 use xdp_common::scratch::{MAX_QUERY, QuestionRoom};
 
@@ -35,10 +36,10 @@ const MAX_KEEP: usize = 22 + 40 + 8 + 12 + 255 + 4;
 /// Octets that are copied between two checks.
 const BLOCK: usize = 32;
 
-/// Where the body of a piece starts at the most, as a mask: behind 64 fix-ups.
+/// Where the body of a piece starts at the most, as a mask.
 const MAX_FROM: usize = 0x1ff;
 const _: () = assert!(MAX_FROM + PART + BLOCK <= size_of::<Window>());
-const _: () = assert!(xdp_common::image::piece::body_at(64) <= MAX_FROM);
+const _: () = assert!(piece::body_at(bounds::MAX_FIXUPS_BEFORE) <= MAX_FROM);
 
 #[map]
 static SPILL: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);

@@ -198,11 +198,11 @@ pub fn measure<S: Store>(
     let head_len = HEADER_LEN + name_len + QUESTION_TAIL_LEN;
     let count = recall(&scratch.plan.count) as usize;
     if count > S::MAX_PIECES {
-        return Err(Outcome::Broken);
+        return Err(S::EXCEEDED);
     }
     let (mut total, mut counts, mut index) = (head_len, 0u64, 0);
     let (mut total_before_last, mut counts_before_last) = (head_len, 0u64);
-    let (mut expired, mut too_much) = (0u64, 0u64);
+    let (mut expired, mut too_much, mut too_much_before_last) = (0u64, 0u64, 0u64);
     while index < S::MAX_PIECES {
         if index >= count {
             break;
@@ -215,6 +215,7 @@ pub fn measure<S: Store>(
         let is_after = not_after.wrapping_sub(now_s) >> 31 != 0;
         let late = not_after != crate::image::piece::NEVER && (is_after || now_s == 0);
         expired |= late as u64 & dnssec as u64;
+        too_much_before_last = too_much;
         too_much |= exceeds_bounds::<S>(piece, dnssec, &scratch.plan.parts[index]) as u64;
         total_before_last = total;
         counts_before_last = counts;
@@ -227,22 +228,26 @@ pub fn measure<S: Store>(
     }
     let mut total = forget(&mut scratch.slots[0], total as u64) as usize & 0xf_ffff;
     let mut counts = forget(&mut scratch.slots[1], counts);
+    scratch.slots[3] = too_much;
     if forget(&mut scratch.slots[2], expired) != 0 {
         return Err(Outcome::Expired);
-    }
-    if forget(&mut scratch.slots[3], too_much) != 0 {
-        return Err(Outcome::Broken);
     }
     if total + opt_len > limit && recall(&scratch.plan.last_is_optional) != 0 && count > 0 {
         total = forget(&mut scratch.slots[0], total_before_last as u64) as usize & 0xf_ffff;
         counts = forget(&mut scratch.slots[1], counts_before_last);
+        scratch.slots[3] = too_much_before_last;
         scratch.plan.count = count as u32 - 1;
     }
     if total + opt_len > limit {
         total = head_len;
         counts = 0;
+        scratch.slots[3] = 0;
         scratch.plan.count = 0;
         scratch.plan.truncated = 1;
+    }
+    // Only what is sent has to be written.
+    if recall(&scratch.slots[3]) != 0 {
+        return Err(S::EXCEEDED);
     }
     let total = forget(&mut scratch.slots[0], (total + opt_len) as u64) as usize & 0xf_ffff;
     scratch.plan.total = total as u32;
@@ -274,13 +279,14 @@ pub fn octets<S: Store>(store: &S, scratch: &mut Scratch, limit: usize) -> usize
     if total > limit { head } else { total }
 }
 
-/// Whether writing the piece takes more steps than this host of the engine takes. It is asked before
-/// anything is edited, so that the packet can be passed up whole.
+/// Whether the piece is none that this host of the engine writes: it takes too many steps, or its body lies
+/// too far behind its start. It is asked before anything is edited, so that the packet can be passed up whole.
 #[inline(always)]
 fn exceeds_bounds<S: Store>(piece: Piece<'_>, dnssec: usize, part: &Part) -> bool {
     let owner = piece.owner();
     let stays = owner == OWNER_INSIDE || (owner == 0 && part.context == QUESTION);
     piece.fixups(dnssec) > S::MAX_FIXUPS
+        || piece.fixups(1) > S::MAX_FIXUPS_BEFORE
         || piece.len(dnssec) > S::MAX_PARTS * PART
         || (!stays && piece.count(dnssec) > S::MAX_OWNERS)
 }

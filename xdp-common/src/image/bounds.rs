@@ -13,6 +13,8 @@ pub const MAX_ENCLOSER_STEPS: usize = 12;
 pub const MAX_PARTS: usize = 1;
 /// Pointers to fix in a piece.
 pub const MAX_FIXUPS: usize = 32;
+/// Pointers before the body of a piece.
+pub const MAX_FIXUPS_BEFORE: usize = 64;
 /// Records in a piece whose owner names are not the question's.
 pub const MAX_OWNERS: usize = 32;
 /// Options of a query.

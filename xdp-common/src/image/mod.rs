@@ -11,6 +11,7 @@ pub mod zone;
 
 use core::ops::Deref;
 
+use crate::Outcome;
 use crate::bytes::SLACK;
 
 /// A place in the slab in units of eight octets; 0 is no place.
@@ -48,8 +49,7 @@ pub const MAX_SCAN: usize = 48;
 /// Where the image is: BPF maps in the kernel, memory on the host.
 ///
 /// The constants bound loops. Unless said otherwise they are the kernel's ([`bounds`]), small so that the
-/// verifier's work is; what exceeds them is [`Outcome::Broken`](crate::Outcome::Broken) there and the host's
-/// to answer.
+/// verifier's work is; what exceeds them is [`Store::EXCEEDED`].
 pub trait Store {
     /// The most pieces in an answer.
     const MAX_PIECES: usize = bounds::MAX_PIECES;
@@ -64,6 +64,8 @@ pub trait Store {
     const MAX_PARTS: usize = bounds::MAX_PARTS;
     /// The most pointers to fix in a piece.
     const MAX_FIXUPS: usize = bounds::MAX_FIXUPS;
+    /// The most pointers in the whole of a piece, which stand before its body, whatever is sent of it.
+    const MAX_FIXUPS_BEFORE: usize = bounds::MAX_FIXUPS_BEFORE;
     /// The most records in a piece whose owner names are not the question's.
     const MAX_OWNERS: usize = bounds::MAX_OWNERS;
     /// The most EDNS options of a query.
@@ -73,6 +75,9 @@ pub trait Store {
     /// Whether there are no bounds but those of messages and plans. Where there are, circles of CNAMEs end
     /// with them, and pieces are small enough for every pointer to reach.
     const UNBOUNDED: bool;
+    /// What it is called that a bound is exceeded: a miss where the host has greater ones, and where there are
+    /// none beyond these a damaged image.
+    const EXCEEDED: Outcome = if Self::UNBOUNDED { Outcome::Broken } else { Outcome::Miss };
 
     /// The key of the names' hash.
     fn seed(&self) -> u64;

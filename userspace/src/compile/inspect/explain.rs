@@ -487,6 +487,7 @@ impl Recorder<'_, '_, '_> {
             ("MAX_ENCLOSER_STEPS", self.encloser_probes, bounds::MAX_ENCLOSER_STEPS),
             ("MAX_PARTS", most(&|(piece, _)| piece.len(dnssec).div_ceil(PART)), bounds::MAX_PARTS),
             ("MAX_FIXUPS", most(&|(piece, _)| piece.fixups(dnssec)), bounds::MAX_FIXUPS),
+            ("MAX_FIXUPS_BEFORE", most(&|(piece, _)| piece.fixups(1)), bounds::MAX_FIXUPS_BEFORE),
             ("MAX_OWNERS", owners, bounds::MAX_OWNERS),
         ];
         needed.into_iter().map(|(bound, needed, limit)| Bound { bound, needed, limit }).collect()
