@@ -3,10 +3,12 @@
 mod cache;
 mod datapath;
 mod edns;
+mod foul;
 mod kernel;
 mod limiting;
 mod matrix;
 mod options;
+mod pieces;
 mod pinned;
 mod probe;
 mod random;
@@ -48,6 +50,9 @@ const TESTS: &[Test] = tests![
     kernel::each_outcome_has_its_frame,
     kernel::signatures_expire_without_a_daemon,
     matrix::every_frame_is_answered_or_left_as_it_came,
+    foul::what_a_stack_drops_is_passed_up,
+    foul::the_daemon_tells_the_broadcast_addresses,
+    pieces::every_length_is_answered,
     random::random_frames_do_no_harm,
     cache::what_is_foretold_happens,
     cache::the_commands_look_in,

@@ -12,3 +12,4 @@ pub mod prog_test_run;
 #[cfg(test)]
 mod rfc;
 pub mod servers;
+pub mod stack;

@@ -63,7 +63,7 @@ fn zone() -> Result<Zone> {
     let mut text = String::from("$TTL 5m\n@ SOA a b 1 4h 1h 2w 1m\n@ NS a\na A 192.0.2.1\n");
     for (place, growth) in GROWTHS.concat().into_iter().enumerate() {
         let len = growth - 12;
-        let rdata: String = (0..len).map(|at| format!("{:02x}", at * 7 + place & 0xff)).collect();
+        let rdata: String = (0..len).map(|at| format!("{:02x}", (at * 7 + place) & 0xff)).collect();
         for owner in ["@", "*"] {
             text += &format!("{owner} TYPE{} \\# {len} {rdata}\n", usize::from(FIRST_TYPE) + place);
         }

@@ -1,6 +1,6 @@
 //! Frames made by chance, through the programs: what comes back is right, or what was sent.
 
-use std::{collections::BTreeMap, env, net::IpAddr, thread};
+use std::{collections::BTreeMap, env, thread};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use hickory_proto::{op, serialize::binary::BinDecodable as _};
@@ -12,6 +12,7 @@ use tests::{
     oracle::{chance::Chance, questions::questions},
     prog_test_run::{Action, LARGEST},
     servers::{CORNER, DEMO, DENIALS, signed},
+    stack::{repaired, udp_len},
 };
 use xdp_common::Outcome;
 
@@ -255,67 +256,4 @@ fn check_answer(query: &[u8], answer: &[u8]) -> Result<()> {
     let limit = payload.clamp(LEAST, LIMIT);
     ensure!(answer.len() <= limit, "{} octets, and {limit} are allowed", answer.len());
     Ok(())
-}
-
-/// Where the IP header of a frame starts, and whether it is IPv6.
-fn ip_at(frame: &[u8]) -> (usize, bool) {
-    let mut at = 12;
-    while matches!(frame.get(at..at + 2), Some([0x81, 0] | [0x88, 0xa8])) {
-        at += 4;
-    }
-    (at + 2, frame.get(at..at + 2) == Some(&[0x86, 0xdd]))
-}
-
-/// The UDP length field of a right frame.
-fn udp_len(frame: &[u8]) -> u16 {
-    let (at, is_ipv6) = ip_at(frame);
-    let at = at + if is_ipv6 { 40 } else { 20 } + 4;
-    u16::from_be_bytes([frame[at], frame[at + 1]])
-}
-
-/// The frame without padding, its lengths the UDP header's, and with a checksum if it had none or the bare sum of a
-/// pseudo-header, as who leaves it to the device sends it: the tests' reader wants all of that. An error if the
-/// checksum was none of these.
-fn repaired(frame: &[u8]) -> Result<Vec<u8>> {
-    let (ip, is_ipv6) = ip_at(frame);
-    let udp = ip + if is_ipv6 { 40 } else { 20 };
-    let sent = frame.get(..udp + usize::from(udp_len(frame))).context("longer than its frame")?;
-    let address = |at: usize| -> Result<IpAddr> {
-        Ok(match is_ipv6 {
-            true => <[u8; 16]>::try_from(&sent[at..at + 16])?.into(),
-            false => <[u8; 4]>::try_from(&sent[at..at + 4])?.into(),
-        })
-    };
-    let word = |at: usize| u16::from_be_bytes([sent[at], sent[at + 1]]);
-    let (source, destination) = if is_ipv6 { (ip + 8, ip + 24) } else { (ip + 12, ip + 16) };
-    let tags = sent[12..ip - 2].chunks_exact(4);
-    let tags = tags
-        .map(|tag| (u16::from_be_bytes([tag[0], tag[1]]), u16::from_be_bytes([tag[2], tag[3]])));
-    let right = Frame {
-        destination_mac: sent[..6].try_into()?,
-        source_mac: sent[6..12].try_into()?,
-        tags: tags.collect(),
-        source: (address(source)?, word(udp)).into(),
-        destination: (address(destination)?, word(udp + 2)).into(),
-        ttl: sent[if is_ipv6 { ip + 7 } else { ip + 8 }],
-        payload: sent[udp + 8..].to_vec(),
-    }
-    .encode()?;
-    let is_right = match word(udp + 6) {
-        0 => !is_ipv6,
-        sum => sum.to_be_bytes() == right[udp + 6..udp + 8] || sum == bare_sum(sent, ip, is_ipv6),
-    };
-    ensure!(is_right, "answered, and its checksum is wrong");
-    Ok(right)
-}
-
-/// The sum of the pseudo-header of a frame whose IP header starts there.
-fn bare_sum(frame: &[u8], ip: usize, is_ipv6: bool) -> u16 {
-    let addresses = if is_ipv6 { &frame[ip + 8..ip + 40] } else { &frame[ip + 12..ip + 20] };
-    let words = addresses.chunks_exact(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1]));
-    let mut sum = words.sum::<u32>() + u32::from(udp_len(frame)) + 17;
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
 }

@@ -9,7 +9,7 @@ use crate::checksum::{add_u64, fold};
 use crate::dns::HEADER_LEN;
 use crate::frame::{Frame, be16, le16, le32, le64};
 use crate::launder::{forget, recall};
-use crate::maps::{Config, MAX_ADDRESSES, MAX_MACS, MAX_PORTS};
+use crate::maps::{Config, MAX_ADDRESSES, MAX_BROADCASTS, MAX_MACS, MAX_PORTS};
 use crate::scratch::Scratch;
 use network_types::eth::EthHdr;
 use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
@@ -190,14 +190,21 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
     if !is_served(config, udp >> 16 & 0xffff, &mut scratch.slots[5]) {
         return Err(Outcome::NotOurPort);
     }
-    check_addresses(frame, config, &addresses, scratch)?;
+    check_macs(frame, config, scratch)?;
+    check_addresses(config, &addresses, scratch)?;
+    // An IP packet that is to be shorter than a UDP header, down to where `room` is below zero, or longer
+    // than what the frame holds of it.
+    let held = frame.len().wrapping_sub(udp_at);
+    if room.wrapping_sub(UDP_LEN) > held.wrapping_sub(UDP_LEN) {
+        return Err(Outcome::IpLength);
+    }
     if udp & 0xffff == 0 {
         return Err(Outcome::SourcePort);
     }
     let udp_len = (udp >> 32) as u16;
     let udp_len = u16::from_be(udp_len) as usize;
-    // A header that announces more than its packet or its frame holds.
-    if udp_len > room || udp_at + udp_len > frame.len() {
+    // A header that announces more than its packet holds.
+    if udp_len > room {
         return Err(Outcome::BadLength);
     }
     if udp_len < UDP_LEN + HEADER_LEN {
@@ -223,27 +230,44 @@ fn is_served(config: &Config, port: u64, slot: &mut u64) -> bool {
     forget(slot, served) != 0
 }
 
-/// Checks that the frame is to one of our MAC addresses and to an address that is served, and from
-/// an address that an honest client can have.
+/// The bit of a MAC address, as it lies in memory, by which it is a group's (IEEE 802).
+const GROUP: u64 = 1;
+
+/// Checks that the frame is to one of our MAC addresses, and from one that another station can have.
 #[inline(always)]
-fn check_addresses<F: Frame>(
-    frame: &F,
-    config: &Config,
-    addresses: &Addresses,
-    scratch: &mut Scratch,
-) -> Result<(), Outcome> {
-    let mac = le64(frame, 0).ok_or(Outcome::NotIp)? & 0xffff_ffff_ffff;
-    let (mut ours, mut index) = (0u64, 0);
+fn check_macs<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Result<(), Outcome> {
+    const MAC: u64 = 0xffff_ffff_ffff;
+    let destination = le64(frame, 0).ok_or(Outcome::NotIp)? & MAC;
+    let source = le64(frame, 6).ok_or(Outcome::NotIp)? & MAC;
+    let (mut foreign, mut foul, mut index) = (1u64, is_zero(source) | source & GROUP, 0);
     while index < MAX_MACS {
         let known = config.macs[index];
         if known == 0 {
             break;
         }
-        ours |= is_zero(known ^ mac);
+        foreign &= !is_zero(known ^ destination);
+        foul |= is_zero(known ^ source);
         index += 1;
     }
-    if forget(&mut scratch.slots[2], ours) == 0 {
-        return Err(Outcome::NotOurAddress);
+    // One branch where all is well.
+    match forget(&mut scratch.slots[2], foreign | foul << 1) {
+        0 => Ok(()),
+        faults if faults & 1 != 0 => Err(Outcome::NotOurAddress),
+        _ => Err(Outcome::SourceMac),
+    }
+}
+
+/// Checks that the packet is to an address that is served, and from one that an honest client can have.
+#[inline(always)]
+fn check_addresses(
+    config: &Config,
+    addresses: &Addresses,
+    scratch: &mut Scratch,
+) -> Result<(), Outcome> {
+    let ipv6 = recall(&scratch.layers.ipv6) as u64;
+    let mapped = is_mapped(addresses.source) | is_mapped(addresses.destination);
+    if ipv6 & mapped != 0 {
+        return Err(Outcome::MappedAddress);
     }
     let (mut ours, mut own_source, mut index) = (0u64, 0u64, 0);
     while index < MAX_ADDRESSES {
@@ -262,7 +286,29 @@ fn check_addresses<F: Frame>(
     if forget(&mut scratch.slots[4], own_source) != 0 || !is_honest_source(addresses.source) {
         return Err(Outcome::BadSource);
     }
+    // No IPv6 address is one: above 32 bits they differ.
+    let source = addresses.source[1] >> 32 | ipv6 << 32;
+    let (mut broadcast, mut index) = (0u64, 0);
+    while index < MAX_BROADCASTS {
+        let known = config.broadcasts[index];
+        if known == 0 {
+            break;
+        }
+        broadcast |= is_zero(known ^ source);
+        index += 1;
+    }
+    if forget(&mut scratch.slots[2], broadcast) != 0 {
+        return Err(Outcome::BroadcastSource);
+    }
     Ok(())
+}
+
+/// 1 if an address is IPv4-mapped, else 0.
+#[inline(always)]
+fn is_mapped([high, low]: [u64; 2]) -> u64 {
+    let differs = low as u32 as u64 ^ MAPPED;
+    // Without a branch, and with the topmost bit free.
+    is_zero((high >> 32 | high | differs) & 0xffff_ffff)
 }
 
 /// 0 if two addresses are the same.

@@ -23,7 +23,7 @@
 //! All values are integers and octets without padding; their sizes are asserted here.
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use crate::cookie::{MAX_SECRETS, Secret};
 use crate::limit::amplified::{Amplified, SECONDS};
@@ -150,6 +150,8 @@ pub const MAX_PORTS: usize = 4;
 pub const MAX_ADDRESSES: usize = 16;
 /// How many devices can be attached to, each with its own MAC address.
 pub const MAX_MACS: usize = 8;
+/// How many broadcast addresses of subnets are known.
+pub const MAX_BROADCASTS: usize = 16;
 
 /// What the programs are told.
 #[repr(C, align(8))]
@@ -165,6 +167,8 @@ pub struct Config {
     pub macs: [u64; MAX_MACS],
     /// Addresses that are served, IPv4 mapped into IPv6, as they lie in memory.
     pub addresses: [[u64; 2]; MAX_ADDRESSES],
+    /// Broadcast addresses of our IPv4 subnets, as they lie in memory, upper 32 bits zero; 0 ends them.
+    pub broadcasts: [u64; MAX_BROADCASTS],
     /// UDP ports that are answered, as they lie in memory (network order); 0 ends them.
     pub ports: [u16; MAX_PORTS],
     /// How many of `addresses` count.
@@ -211,6 +215,7 @@ impl Config {
             seed: 0,
             macs: [0; MAX_MACS],
             addresses: [[0; 2]; MAX_ADDRESSES],
+            broadcasts: [0; MAX_BROADCASTS],
             ports: [0; MAX_PORTS],
             address_count: 0,
             bucket_mask: 0,
@@ -231,6 +236,11 @@ pub const fn mac_word(mac: [u8; 6]) -> u64 {
     u64::from_ne_bytes([a, b, c, d, e, f, 0, 0])
 }
 
+/// An IPv4 address as [`Config::broadcasts`] has it.
+pub fn broadcast_word(address: Ipv4Addr) -> u64 {
+    u32::from_ne_bytes(address.octets()) as u64
+}
+
 /// An address as [`Config::addresses`] has it.
 pub fn address_words(address: IpAddr) -> [u64; 2] {
     let octets = match address {
@@ -246,7 +256,10 @@ impl Default for Config {
     }
 }
 
-const _: () = assert!(size_of::<Config>() == 16 + 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 + 40);
+const _: () = {
+    let lists = 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 * MAX_BROADCASTS + 8;
+    assert!(size_of::<Config>() == 16 + lists + 40);
+};
 
 /// The most octets of a name server identifier (RFC 5001): no official reference; a host's name fits.
 pub const MAX_NSID: usize = 128;

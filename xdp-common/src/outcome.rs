@@ -43,6 +43,15 @@ pub enum Outcome {
     NotOurAddress,
     /// The source address is none that an honest client has.
     BadSource,
+    /// The source address is the broadcast address of one of our subnets.
+    BroadcastSource,
+    /// An IPv6 header with an IPv4-mapped address in it, which is none for the wire (RFC 4291 section
+    /// 2.5.5.2).
+    MappedAddress,
+    /// The source MAC address is none that one other station has: multicast, broadcast, zero, or our own.
+    SourceMac,
+    /// The IP header announces less than a UDP header, or more than the frame holds.
+    IpLength,
     /// The IPv4 header checksum or the UDP checksum is wrong.
     BadChecksum,
     /// A query longer than XDP reads.
@@ -59,13 +68,13 @@ pub enum Outcome {
     MetaType,
     /// No zone that is served encloses the name.
     NotOurs,
-    /// The answer is not one that this program composes.
+    /// The answer is not one that these programs compose: it exceeds their bounds, or changes at the moment.
     Miss,
     /// A signature of the answer has expired.
     Expired,
     /// The packet could not be made large enough for the answer.
     NoRoom,
-    /// The image is damaged or holds more than the engine's bounds allow.
+    /// The image is damaged.
     Broken,
 
     // --- dropped: what can have no honest sender, and what is over a limit --------------------
@@ -73,7 +82,7 @@ pub enum Outcome {
     Response,
     /// Source port 0.
     SourcePort,
-    /// Lengths that lie: the datagram says it is longer than the frame that carries it.
+    /// Lengths that lie: the datagram says it is longer than the IP packet that carries it.
     BadLength,
     /// The response, or what would be passed up, is over its rate limit.
     Limited,
@@ -86,7 +95,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, in the order of their counters.
-    pub const ALL: [Outcome; 36] = {
+    pub const ALL: [Outcome; 40] = {
         use Outcome::*;
         [
             Positive,
@@ -107,6 +116,10 @@ impl Outcome {
             NotOurPort,
             NotOurAddress,
             BadSource,
+            BroadcastSource,
+            MappedAddress,
+            SourceMac,
+            IpLength,
             BadChecksum,
             TooLong,
             Opcode,
@@ -189,6 +202,10 @@ impl Outcome {
             Outcome::NotOurPort => "not-our-port",
             Outcome::NotOurAddress => "not-our-address",
             Outcome::BadSource => "bad-source",
+            Outcome::BroadcastSource => "broadcast-source",
+            Outcome::MappedAddress => "mapped-address",
+            Outcome::SourceMac => "source-mac",
+            Outcome::IpLength => "ip-length",
             Outcome::BadChecksum => "bad-checksum",
             Outcome::TooLong => "too-long",
             Outcome::Opcode => "opcode",

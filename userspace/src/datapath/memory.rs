@@ -312,7 +312,8 @@ impl ConfigMap {
                 unsafe { addr_of_mut!((*to).$field).write_volatile(config.$field) };
             )*};
         }
-        store!(seed bucket_mask max_labels payload_limit ports macs addresses address_count booted_at_s);
+        store!(seed bucket_mask max_labels payload_limit ports macs addresses address_count);
+        store!(broadcasts booted_at_s);
         store!(tick_ns name_depths policies_at limits);
     }
 }

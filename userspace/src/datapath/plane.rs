@@ -30,6 +30,7 @@ use xdp_common::maps::{
 };
 
 use super::attach::{self, Attachment};
+use super::broadcasts;
 use super::clock;
 use super::device::Device;
 use super::hot::{self, Counting, Held, Misses};
@@ -366,11 +367,19 @@ impl Plane {
         }
     }
 
-    /// Tells the programs the MAC addresses of all devices.
+    /// Tells the programs the MAC addresses of all devices, and the broadcast addresses of our subnets.
     fn tell_macs(&mut self) {
         self.config.macs = [0; MAX_MACS];
         for (place, attachment) in self.config.macs.iter_mut().zip(&self.attachments) {
             *place = mac_word(attachment.interface().mac);
+        }
+        self.tell_broadcasts();
+    }
+
+    fn tell_broadcasts(&mut self) {
+        if !self.attachments.is_empty() {
+            let names = self.attachments.iter().map(|one| one.interface().name.as_str());
+            broadcasts::tell(&mut self.config, &names.collect::<Vec<_>>());
         }
         self.tell();
     }
@@ -457,6 +466,7 @@ impl DataPlane for Plane {
         let interface_at = interface.clone();
         // Known before the first packet comes.
         self.config.macs[self.attachments.len()] = mac_word(interface.mac);
+        broadcasts::tell(&mut self.config, &[&interface.name]);
         self.tell();
         let links = self.links_of(interface.index);
         let loaded = self.loaded.as_mut().context(NOT_LOADED)?;
@@ -670,7 +680,7 @@ impl DataPlane for Plane {
         if changed {
             self.tell_macs();
         } else {
-            self.tell();
+            self.tell_broadcasts();
         }
         self.release();
         self.ticks += 1;
