@@ -7,7 +7,9 @@
 
 mod cache;
 pub mod cookies;
+mod glance;
 pub mod health;
+pub mod locks;
 pub mod prepare;
 pub mod privileges;
 pub mod ratelimit;
@@ -22,8 +24,8 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -45,6 +47,8 @@ use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
 use crate::zone::Name;
 use cookies::Secrets;
+use glance::{GLANCE, Watched};
+use locks::{Lock, Rank};
 use ratelimit::RateLimits;
 use state::{Before, Loaded, Prepare, Stamp, ZoneState};
 use store::{Kept, Store};
@@ -96,7 +100,7 @@ pub fn run(path: &Path, control: Option<&Path>, open_plane: OpenPlane) -> anyhow
     let section = config.cookies.clone();
     let daemon = Arc::new(Daemon::new(source, config, plane, prepare));
     daemon.load_secrets(&section).context("the secret of DNS cookies")?;
-    daemon.enforce(&mut lock(&daemon.limits))?;
+    daemon.enforce(&mut daemon.limits.hold())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(daemon.serve(sockets, drain));
     // Whatever still runs was given its time.
@@ -183,22 +187,23 @@ fn cannot_listen(transport: &str, address: SocketAddr) -> String {
     )
 }
 
-/// The daemon's state. Methods may block.
+/// The daemon's state. Methods may block. What the locks guard is said at [`Rank`], in whose order they
+/// are taken.
 pub struct Daemon {
     source: Source,
-    config: Mutex<Arc<Config>>,
-    zones: Mutex<BTreeMap<Name, ZoneState>>,
-    plane: Mutex<Box<dyn DataPlane>>,
+    config: Lock<Arc<Config>>,
+    zones: Lock<BTreeMap<Name, ZoneState>>,
+    plane: Lock<Box<dyn DataPlane>>,
+    watched: Watched,
     shared: Arc<Shared>,
     stats: Arc<Stats>,
     prepare: Arc<dyn Prepare>,
     store: Store,
-    secrets: Mutex<Secrets>,
+    secrets: Lock<Secrets>,
     /// The secret where none is configured: the same from start to end.
-    random: Mutex<Option<Secret>>,
-    limits: Mutex<RateLimits>,
-    /// Held by whoever changes zones: one change at a time. Always taken before the others.
-    change: Mutex<()>,
+    random: Lock<Option<Secret>>,
+    limits: Lock<RateLimits>,
+    change: Lock<()>,
     stop: Notify,
     started: Instant,
     ticks: AtomicU64,
@@ -211,12 +216,6 @@ enum Change {
     Loaded,
     Removed,
     Failed(String),
-}
-
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What a lock guards here is whole between any two statements: a panic elsewhere does not
-    // make it wrong, and the daemon goes on serving.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Daemon {
@@ -234,17 +233,18 @@ impl Daemon {
         let served = served(&config, &zones, &*plane, manners(&config, &zones, &Secrets::Off));
         Daemon {
             source,
-            zones: Mutex::new(zones),
-            plane: Mutex::new(plane),
+            zones: Lock::new(Rank::Zones, zones),
+            watched: Watched::new(&*plane),
+            plane: Lock::new(Rank::Plane, plane),
             shared: Arc::new(Shared::new(served)),
             stats: Arc::default(),
             prepare,
             store: Store::new(config.server.state_dir.clone()),
-            secrets: Mutex::new(Secrets::Off),
-            random: Mutex::new(None),
-            limits: Mutex::new(RateLimits::new(&config)),
-            config: Mutex::new(Arc::new(config)),
-            change: Mutex::new(()),
+            secrets: Lock::new(Rank::Secrets, Secrets::Off),
+            random: Lock::new(Rank::Random, None),
+            limits: Lock::new(Rank::Limits, RateLimits::new(&config)),
+            config: Lock::new(Rank::Config, Arc::new(config)),
+            change: Lock::new(Rank::Change, ()),
             stop: Notify::new(),
             started: Instant::now(),
             ticks: AtomicU64::new(0),
@@ -256,20 +256,20 @@ impl Daemon {
         if let Some(path) = section.secret.and(Some(&self.source.path)) {
             warn_if_open(path);
         }
-        let mut random = lock(&self.random);
+        let mut random = self.random.hold();
         let random = match *random {
             Some(random) => random,
             None => *random.insert(cookies::random()?),
         };
         let secrets = Secrets::load(section, random)?;
-        *lock(&self.secrets) = secrets;
+        *self.secrets.hold() = secrets;
         Ok(())
     }
 
     /// Loads every zone of the configuration; those that fail are said in the log.
     pub fn load_all(&self) {
-        let _change = lock(&self.change);
-        let names: Vec<Name> = lock(&self.zones).keys().cloned().collect();
+        let _change = self.change.hold();
+        let names: Vec<Name> = self.zones.hold().keys().cloned().collect();
         self.load_each(names, Daemon::refresh_served);
     }
 
@@ -296,7 +296,7 @@ impl Daemon {
         self.settle();
         finish(self, &changes[told..]);
         let loaded =
-            |name: &Name| lock(&self.zones).get(name)?.loaded.as_ref().map(|one| one.zone.clone());
+            |name: &Name| self.zones.hold().get(name)?.loaded.as_ref().map(|one| one.zone.clone());
         let loaded = changes.iter().filter_map(|(name, _)| loaded(name));
         if loaded.map(|zone| zone.owners().len()).max() >= Some(LARGE_ZONE) {
             trim_heap();
@@ -308,10 +308,10 @@ impl Daemon {
     /// what they answer is better than nothing.
     fn settle(&self) {
         let has_zone = {
-            let zones = lock(&self.zones);
+            let zones = self.zones.hold();
             zones.is_empty() || zones.values().any(|zone| zone.loaded.is_some())
         };
-        if has_zone && let Err(error) = lock(&self.plane).settle() {
+        if has_zone && let Err(error) = self.plane.hold().settle() {
             tracing::error!("replacing the programs of an earlier daemon: {error:#}");
         }
     }
@@ -333,7 +333,7 @@ impl Daemon {
         // another server of the address. A change that is being published holds the data plane;
         // what is attached and not pinned when the process ends is detached by the kernel.
         let daemon = Arc::clone(self);
-        let end = tokio::task::spawn_blocking(move || lock(&daemon.plane).end());
+        let end = tokio::task::spawn_blocking(move || daemon.plane.hold().end());
         match tokio::time::timeout(drain, end).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!("detaching XDP: {error:#}"),
@@ -369,7 +369,7 @@ impl Daemon {
             let (shared, stats) = (Arc::clone(&self.shared), Arc::clone(&self.stats));
             tasks.spawn(udp::serve(socket, shared, stats, stopped.clone()));
         }
-        let limits = limits(&lock(&self.config).server);
+        let limits = limits(&self.config.hold().server);
         let context = tcp::Context::new(Arc::clone(&self.shared), Arc::clone(&self.stats), limits);
         let context = Arc::new(context);
         for listener in sockets.tcp {
@@ -412,18 +412,24 @@ impl Daemon {
     }
 
     fn tick(&self) {
-        lock(&self.plane).tick();
+        // While a zone is published XDP keeps the time that it was told before.
+        if let Some(mut plane) = self.plane.hold_for(GLANCE) {
+            plane.tick();
+            self.watched.look(&**plane);
+        }
         self.tick_limits(Instant::now());
         let now = now();
         if self.ticks.fetch_add(1, Relaxed) % REST_TICKS == REST_TICKS - 1 {
-            let zones = lock(&self.zones);
+            let zones = self.zones.hold();
             let loaded = zones.values().filter_map(|state| state.loaded.as_ref());
             loaded.flat_map(|loaded| &loaded.kept_in).for_each(FileMap::rest);
         }
-        if matches!(*lock(&self.secrets), Secrets::Derived(..)) {
+        if matches!(*self.secrets.hold(), Secrets::Derived(..)) {
             self.exchange_secrets();
         }
-        let due: Vec<Name> = lock(&self.zones)
+        let due: Vec<Name> = self
+            .zones
+            .hold()
             .iter()
             .filter(|(_, zone)| zone.is_due(now))
             .map(|(name, _)| name.clone())
@@ -431,7 +437,7 @@ impl Daemon {
         if due.is_empty() {
             return;
         }
-        let _change = lock(&self.change);
+        let _change = self.change.hold();
         for name in &due {
             tracing::info!(zone = %name, "signing again: signatures reach their refresh time");
         }
@@ -456,14 +462,14 @@ impl Daemon {
 
     /// Reads the configuration again, and loads the zones whose section, policy or files changed.
     fn reload(&self) -> Result<BTreeMap<Name, Change>, Failure> {
-        let _change = lock(&self.change);
+        let _change = self.change.hold();
         let mut config = self.source.load().map_err(|error| Failure {
             code: "config".into(),
             message: error.to_string(),
             hint: error.hint().map(str::to_owned),
         })?;
         let mut changes = BTreeMap::new();
-        let old = lock(&self.config).clone();
+        let old = self.config.hold().clone();
         if old.server != config.server || old.xdp != config.xdp {
             tracing::warn!(
                 "changes in [server] and [xdp] take effect when the daemon is restarted"
@@ -473,7 +479,7 @@ impl Daemon {
         (config.server, config.xdp) = (old.server.clone(), old.xdp.clone());
         let (mut stale, mut gone) = (Vec::new(), Vec::new());
         {
-            let mut zones = lock(&self.zones);
+            let mut zones = self.zones.hold();
             for name in zones.keys() {
                 if !config.zones().any(|zone| zone.name == *name) {
                     gone.push(name.clone());
@@ -500,9 +506,9 @@ impl Daemon {
             tracing::error!("the secrets of DNS cookies stay as they were: {error:#}");
         }
         let limited = self.follow_limits(&config);
-        *lock(&self.config) = Arc::new(config);
+        *self.config.hold() = Arc::new(config);
         for name in gone {
-            if let Err(error) = lock(&self.plane).remove(&name) {
+            if let Err(error) = self.plane.hold().remove(&name) {
                 tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
             }
             changes.insert(name, Change::Removed);
@@ -514,7 +520,7 @@ impl Daemon {
 
     /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
     fn load(&self, name: &Name) -> Change {
-        let Some((section, policy, served)) = lock(&self.zones).get(name).map(|state| {
+        let Some((section, policy, served)) = self.zones.hold().get(name).map(|state| {
             let served = state.loaded.as_ref();
             let served = served.map(|served| (Arc::clone(&served.zone), served.is_verified));
             (state.section.clone(), state.policy.clone(), served)
@@ -537,7 +543,7 @@ impl Daemon {
             // Before publishing, which takes most memory.
             let Kept { zone, files } = self.store.keep(ready.zone);
             let zone = Arc::new(zone);
-            let published = lock(&self.plane).publish(&zone).context("publishing the zone")?;
+            let published = self.plane.hold().publish(&zone).context("publishing the zone")?;
             files.iter().for_each(FileMap::rest);
             let others = ready.files.iter().filter(|file| **file != section.file);
             Ok(Loaded {
@@ -553,7 +559,7 @@ impl Daemon {
                     .collect(),
             })
         });
-        let mut zones = lock(&self.zones);
+        let mut zones = self.zones.hold();
         let Some(state) = zones.get_mut(name) else { return Change::Removed };
         match loaded {
             Ok(loaded) => {
@@ -586,12 +592,12 @@ impl Daemon {
     fn exchange_secrets(&self) {
         let mut said = self.shared.get().said();
         let before = said;
-        lock(&self.secrets).put(&mut said, now());
+        self.secrets.hold().put(&mut said, now());
         if said == before {
             return;
         }
         // Who changes zones does the same when that is done.
-        if let Ok(_change) = self.change.try_lock() {
+        if let Some(_change) = self.change.try_hold() {
             self.refresh_served(&[]);
         }
     }
@@ -615,12 +621,13 @@ impl Daemon {
         &self,
         serve: impl FnOnce(&Config, &BTreeMap<Name, ZoneState>, &dyn DataPlane, maps::Manners) -> Served,
     ) {
-        let config = lock(&self.config).clone();
+        let config = self.config.hold().clone();
         let served = {
-            let mut plane = lock(&self.plane);
-            let zones = lock(&self.zones);
-            let said = manners(&config, &zones, &lock(&self.secrets));
+            let mut plane = self.plane.hold();
+            let zones = self.zones.hold();
+            let said = manners(&config, &zones, &self.secrets.hold());
             plane.set_manners(&said);
+            self.watched.look(&**plane);
             serve(&config, &zones, &**plane, said)
         };
         self.shared.set(served);
@@ -631,7 +638,7 @@ impl Daemon {
         let result = match request {
             Request::Status => Ok(self.status()),
             Request::ZoneList => {
-                let zones = lock(&self.zones);
+                let zones = self.zones.hold();
                 Ok(json!(zones.iter().map(|(name, state)| brief(name, state)).collect::<Vec<_>>()))
             }
             Request::ZoneStatus { zone } => self.zone_status(&zone),
@@ -640,23 +647,29 @@ impl Daemon {
                 json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>())
             }),
             Request::XdpStatus => Ok(json!({
-                "attachments": lock(&self.plane).status().attachments,
-                "counters": lock(&self.plane).counters(),
+                "attachments": self.plane_status().attachments,
+                "counters": *self.plane_counters(),
             })),
-            Request::XdpAttach { interface } => lock(&self.plane)
-                .attach(&interface)
-                .map(|()| json!({ "attached": interface }))
-                .map_err(|error| Failure::new("xdp", format!("{error:#}"))),
-            Request::XdpDetach { interface } => lock(&self.plane)
-                .detach(interface.as_deref())
-                .map(|interfaces| json!({ "detached": interfaces }))
-                .map_err(|error| Failure::new("xdp", format!("{error:#}"))),
+            Request::XdpAttach { interface } => self.plane_soon().and_then(|mut plane| {
+                let attached = plane.attach(&interface);
+                self.watched.look(&**plane);
+                attached
+                    .map(|()| json!({ "attached": interface }))
+                    .map_err(|error| Failure::new("xdp", format!("{error:#}")))
+            }),
+            Request::XdpDetach { interface } => self.plane_soon().and_then(|mut plane| {
+                let detached = plane.detach(interface.as_deref());
+                self.watched.look(&**plane);
+                detached
+                    .map(|interfaces| json!({ "detached": interfaces }))
+                    .map_err(|error| Failure::new("xdp", format!("{error:#}")))
+            }),
             Request::CacheStatus => Ok(self.cache_status()),
             Request::CacheLookup { name, rtype } => self.cache_lookup(&name, rtype.as_deref()),
             Request::CacheExplain(asked) => self.cache_explain(&asked),
             Request::CacheVerify { zone } => self.cache_verify(zone.as_deref()),
             Request::Stats => Ok(json!({
-                "xdp": lock(&self.plane).counters(),
+                "xdp": *self.plane_counters(),
                 "ratelimit": self.decisions(),
                 "worst-response": self.worst_response(),
                 "server": self.stats.snapshot(),
@@ -674,9 +687,10 @@ impl Daemon {
     }
 
     fn status(&self) -> Value {
-        let config = lock(&self.config).clone();
-        let plane = lock(&self.plane).status();
-        let zones = lock(&self.zones);
+        let config = self.config.hold().clone();
+        // Before zones are: the data plane comes first in the order.
+        let plane = self.plane_status();
+        let zones = self.zones.hold();
         let failed: Vec<String> = zones
             .iter()
             .filter(|(_, state)| state.loaded.is_none() || state.error.is_some())
@@ -710,10 +724,10 @@ impl Daemon {
 
     /// How full the maps are, and what a name and a record take of all memory for the image.
     fn cache_status(&self) -> Value {
-        let loaded = lock(&self.zones);
+        let status = self.plane_status();
+        let loaded = self.zones.hold();
         let loaded = loaded.values().filter_map(|state| state.loaded.as_ref());
         let records: usize = loaded.map(|loaded| loaded.zone.record_count()).sum();
-        let status = lock(&self.plane).status();
         let names: u64 = status.zones.iter().map(|zone| zone.names).sum();
         let octets = status.image_octets;
         json!({
@@ -731,7 +745,7 @@ impl Daemon {
 
     fn zone_status(&self, zone: &str) -> Result<Value, Failure> {
         let name = known_name(zone)?;
-        let zones = lock(&self.zones);
+        let zones = self.zones.hold();
         let state = zones.get(&name).ok_or_else(|| unknown_zone(&name))?;
         let mut status = brief(&name, state);
         let loaded = state.loaded.as_ref();
@@ -755,8 +769,8 @@ impl Daemon {
 
     fn reload_one(&self, zone: &str) -> Result<Value, Failure> {
         let name = known_name(zone)?;
-        let _change = lock(&self.change);
-        if !lock(&self.zones).contains_key(&name) {
+        let _change = self.change.hold();
+        if !self.zones.hold().contains_key(&name) {
             return Err(unknown_zone(&name));
         }
         let changes = self.load_each(vec![name], Daemon::refresh_served);

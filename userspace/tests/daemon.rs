@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sealdns::control::client::call;
+use sealdns::control::protocol::Request;
+use sealdns::daemon::locks::WRONG_ORDER;
 use serde_json::Value;
 
 const SEALDNS: &str = env!("CARGO_BIN_EXE_sealdns");
@@ -220,6 +223,36 @@ fn a_daemon_s_life() {
     assert_eq!(keys(&stage.transferred()), keys(&records));
     assert_eq!(stage.command(&["stop"]).0, 0);
     assert!(daemon.wait().success());
+}
+
+#[test]
+fn monitors_ask_while_zones_change() {
+    const TURNS: usize = 300;
+    let stage = Stage::new();
+    let daemon = Daemon::start(&stage.config);
+    let control = stage.folder.path().join("run/control.sock");
+    let ask = |request: &Request| {
+        call(&control, request, PATIENCE).unwrap_or_else(|error| panic!("{request:?}: {error}"))
+    };
+    let questions = [Request::Status, Request::Status, Request::CacheStatus, Request::Stats];
+    std::thread::scope(|scope| {
+        for question in &questions {
+            scope.spawn(|| (0..TURNS).for_each(|_| drop(ask(question))));
+        }
+        let zone = Some("example.com".to_owned());
+        let reloads = [Request::ZoneReload { zone }, Request::ZoneReload { zone: None }];
+        for _ in 0..TURNS / 10 {
+            reloads.iter().for_each(|reload| drop(ask(reload)));
+        }
+    });
+    assert_eq!(stage.command(&["health"]).0, 0);
+    daemon.signal(Signal::SIGTERM);
+    let mut said = Vec::new();
+    while let Ok(line) = daemon.lines.recv_timeout(PATIENCE) {
+        said.push(line);
+    }
+    assert!(daemon.wait().success());
+    assert!(!said.iter().any(|line| line.contains(WRONG_ORDER)), "{}", said.join("\n"));
 }
 
 #[test]

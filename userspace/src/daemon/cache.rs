@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use xdp_common::Outcome;
 use xdp_common::maps::{self, MAX_MACS, address_words};
 
-use super::{Daemon, known_name, lock, unknown_zone};
+use super::{Daemon, known_name, unknown_zone};
 use crate::compile::inspect::asking::Asking;
 use crate::compile::inspect::explain::{Explanation, explain};
 use crate::compile::inspect::lookup::lookup;
@@ -39,14 +39,16 @@ const PORT: u16 = 53;
 impl Daemon {
     fn inspect(&self) -> Result<Inspection, Failure> {
         let nothing = || Failure::new("cache", "this daemon compiles no zones");
-        lock(&self.plane).inspect().ok_or_else(nothing)
+        self.plane_soon()?.inspect().ok_or_else(nothing)
     }
 
     pub(super) fn cache_lookup(&self, name: &str, rtype: Option<&str>) -> Result<Value, Failure> {
         let name = known_name(name)?;
         let rtype = rtype.map(known_type).transpose()?;
         let inspection = self.inspect()?;
-        let zone = lock(&self.zones)
+        let zone = self
+            .zones
+            .hold()
             .keys()
             .filter(|zone| name.is_at_or_below(zone))
             .max_by_key(|zone| zone.label_count())
@@ -95,7 +97,11 @@ impl Daemon {
 
     /// Runs the loaded programs on the frame, and says whether they do what was foretold.
     fn try_in_kernel(&self, frame: &[u8], foretold: &Explanation) -> Value {
-        match lock(&self.plane).try_frame(frame) {
+        let tried = match self.plane_soon() {
+            Ok(mut plane) => plane.try_frame(frame),
+            Err(busy) => return json!({ "tried": false, "why": busy.message }),
+        };
+        match tried {
             None => json!({ "tried": false, "why": "XDP is not attached" }),
             Some(Err(error)) => json!({ "tried": false, "why": format!("{error:#}") }),
             Some(Ok(tried)) => {
@@ -116,10 +122,10 @@ impl Daemon {
     pub(super) fn cache_verify(&self, zone: Option<&str>) -> Result<Value, Failure> {
         let only = zone.map(known_name).transpose()?;
         let loaded: Vec<Name> = match &only {
-            Some(zone) if !lock(&self.zones).contains_key(zone) => return Err(unknown_zone(zone)),
+            Some(zone) if !self.zones.hold().contains_key(zone) => return Err(unknown_zone(zone)),
             Some(zone) => vec![zone.clone()],
             None => {
-                let zones = lock(&self.zones);
+                let zones = self.zones.hold();
                 let loaded = zones.iter().filter(|(_, state)| state.loaded.is_some());
                 loaded.map(|(name, _)| name.clone()).collect()
             }
@@ -151,7 +157,7 @@ impl Daemon {
     fn verify_zone(&self, apex: &Name) -> Result<Option<Findings>, Failure> {
         for _ in 0..ATTEMPTS {
             let (inspection, listing) = {
-                let plane = lock(&self.plane);
+                let plane = self.plane_soon()?;
                 (plane.inspect(), plane.nodes(apex))
             };
             let Some(Inspection { reader, .. }) = inspection.filter(|_| !listing.nodes.is_empty())

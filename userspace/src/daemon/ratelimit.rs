@@ -21,9 +21,11 @@ use serde_json::{Value, json};
 use toml::Table;
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified;
+use xdp_common::maps::Verdicts;
 use xdp_common::{Outcome, maps};
 
-use super::{Daemon, lock};
+use super::Daemon;
+use super::glance::GLANCE;
 use crate::config::Config;
 use crate::config::ratelimit::settings::{BadSetting, setting};
 use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
@@ -166,7 +168,10 @@ impl Daemon {
     /// Looks at the counters about once a second, and tells XDP and the sockets alike how many queries come, where
     /// a policy is scaled by it.
     pub(super) fn tick_limits(&self, now: Instant) {
-        let counters = lock(&self.plane).counters();
+        // While a zone is published nothing is counted here, and the next look is over a longer time.
+        let Some(counters) = self.plane.hold_for(GLANCE).map(|plane| plane.counters()) else {
+            return;
+        };
         let sum = |name: &str| {
             let of_tcx = counters.get(&format!("{}{name}", maps::TCX_PREFIX));
             counters.get(name).unwrap_or(&0) + of_tcx.unwrap_or(&0)
@@ -175,7 +180,7 @@ impl Daemon {
         let ends = |one: &&Outcome| one.is_query() && !one.is_ours();
         let ended: u64 = Outcome::ALL.iter().filter(ends).map(|one| sum(one.word())).sum();
         let queries = ended + self.stats.udp_messages();
-        let mut limits = lock(&self.limits);
+        let Some(mut limits) = self.limits.hold_for(GLANCE) else { return };
         let limits = &mut *limits;
         let since = limits.ticked.replace(now).map_or(Duration::ZERO, |then| now - then);
         limits.minute.tick(sum("octets_in"), sum("octets_out"), queries);
@@ -185,7 +190,9 @@ impl Daemon {
         limits.qps = (limits.minute.qps() as f64 / since.as_secs_f64()) as u64;
         let mut policies = limits.limits.overrides.values().chain([&limits.limits.policy]);
         if policies.any(|policy| policy.qps_scale != 0) {
-            if let Err(error) = lock(&self.plane).set_limits(&limits.limits, limits.qps) {
+            let plane = self.plane.hold_for(GLANCE);
+            let told = plane.map(|mut plane| plane.set_limits(&limits.limits, limits.qps));
+            if let Some(Err(error)) = told {
                 tracing::error!("scaling the limits: {error:#}");
             }
             self.shared.limiter().set(&limits.limits, limits.qps);
@@ -195,7 +202,7 @@ impl Daemon {
     /// The response of the last minute, by XDP or by the sockets, that was largest for its query; `null` if there
     /// was none.
     pub(super) fn worst_response(&self) -> Value {
-        let of_xdp = lock(&self.plane).amplified();
+        let of_xdp = self.plane_amplified();
         let of_sockets = self.stats.amplified();
         let worst = amplified::worst(of_xdp.iter().chain(&of_sockets), now_s() as u32);
         worst.map_or(Value::Null, |worst| {
@@ -209,7 +216,7 @@ impl Daemon {
 
     /// What was decided by name, by XDP and by the sockets.
     pub(super) fn decisions(&self) -> BTreeMap<String, u64> {
-        let mut verdicts = lock(&self.plane).verdicts();
+        let mut verdicts: Verdicts = *self.plane_verdicts();
         verdicts.add(&self.shared.limiter().verdicts());
         figures::decisions(&verdicts)
     }
@@ -217,7 +224,7 @@ impl Daemon {
     /// Puts in effect what the layers say.
     pub(super) fn enforce(&self, limits: &mut RateLimits) -> Result<(), Failure> {
         let compiled = Arc::new(limits.compile()?);
-        lock(&self.plane)
+        self.plane_soon()?
             .set_limits(&compiled, limits.qps)
             .map_err(|error| Failure::new("ratelimit", format!("{error:#}")))?;
         // The sockets' own limiter cannot refuse.
@@ -228,13 +235,13 @@ impl Daemon {
 
     /// The netblocks that are limited, by XDP and by the sockets together.
     fn limited(&self) -> Vec<Limited> {
-        let of_xdp = lock(&self.plane).limited();
-        figures::joined(of_xdp.into_iter().chain(self.shared.limiter().limited()))
+        let of_xdp = self.plane_limited();
+        figures::joined(of_xdp.iter().copied().chain(self.shared.limiter().limited()))
     }
 
     /// Puts in effect what a configuration says that was read again.
     pub(super) fn follow_limits(&self, config: &Config) -> Result<(), Failure> {
-        let mut limits = lock(&self.limits);
+        let mut limits = self.limits.hold();
         limits.follow(config);
         self.enforce(&mut limits)
     }
@@ -242,7 +249,7 @@ impl Daemon {
     /// Does what the control socket asks for.
     pub(super) fn rate_limit(&self, request: RateLimitAction) -> Result<Value, Failure> {
         // Not behind `change`: zones may take minutes to load.
-        let mut limits = lock(&self.limits);
+        let mut limits = self.limits.hold();
         match request {
             RateLimitAction::Show => report::show(&limits),
             RateLimitAction::ExemptList => Ok(report::exempt(&limits)),

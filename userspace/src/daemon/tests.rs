@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use super::*;
 use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
+use crate::control::ratelimit::RateLimitAction;
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
@@ -40,12 +41,40 @@ pub(super) struct Told {
     pub(super) limits: Arc<Limits>,
     pub(super) qps: u64,
     pub(super) counters: BTreeMap<String, u64>,
+    /// Makes the next publication last until it is let go.
+    gate: Option<Gate>,
+}
+
+/// Where a publication stands until a test has seen what it wanted to see.
+struct Gate {
+    arrived: mpsc::Sender<()>,
+    let_go: mpsc::Receiver<()>,
+}
+
+impl Gate {
+    /// The gate, and the test's ends of it.
+    fn new() -> (Gate, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (arrived, arrival) = mpsc::channel();
+        let (open, let_go) = mpsc::channel();
+        (Gate { arrived, let_go }, arrival, open)
+    }
+}
+
+/// What a test and its daemon share.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
 
 impl DataPlane for FakePlane {
     fn publish(&mut self, zone: &Arc<crate::zone::Zone>) -> anyhow::Result<Published> {
+        let gate = lock(&self.0).gate.take();
+        if let Some(Gate { arrived, let_go }) = gate {
+            arrived.send(()).unwrap();
+            // A test that failed has let go too.
+            let _ = let_go.recv();
+        }
         let mut told = lock(&self.0);
         anyhow::ensure!(!told.refuse, "the maps are full");
         told.zones.insert(zone.apex().clone(), zone.serial());
@@ -330,6 +359,82 @@ fn what_an_earlier_daemon_left_answers_until_a_zone_is_loaded() {
     assert_eq!(lock(&stage.told).settled, 1);
 }
 
+/// Everything that may be asked without changing anything.
+fn questions() -> Vec<Request> {
+    vec![
+        Request::Status,
+        Request::ZoneList,
+        Request::ZoneStatus { zone: "example".into() },
+        Request::XdpStatus,
+        Request::CacheStatus,
+        Request::Stats,
+        Request::RateLimit { request: RateLimitAction::Show },
+        Request::RateLimit { request: RateLimitAction::Top },
+        Request::RateLimit { request: RateLimitAction::Explain { prefix: "192.0.2.1".into() } },
+    ]
+}
+
+#[test]
+fn a_long_publication_holds_nobody_up() {
+    let stage = Stage::new();
+    let query = [&[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], &b"\x07example\x00\x00\x06\x00\x01"[..]];
+    let query = query.concat();
+    let (gate, arrival, open) = Gate::new();
+    lock(&stage.told).gate = Some(gate);
+    let open = Some(open);
+    std::thread::scope(|scope| {
+        let reload = || stage.ask(Request::ZoneReload { zone: Some("example".into()) });
+        let reloading = scope.spawn(reload);
+        arrival.recv().unwrap();
+        let asked = scope.spawn(|| {
+            for question in questions() {
+                stage.ask(question);
+            }
+            stage.daemon.tick();
+            let (client, mut response) = (([192, 0, 2, 1], 5353).into(), Vec::new());
+            let (shared, stats) = (&stage.daemon.shared, &stage.daemon.stats);
+            assert!(udp::answer(shared, stats, &query, client, &mut response));
+            // What cannot do without the data plane says so.
+            stage.fail(Request::XdpAttach { interface: "eth7".into() })
+        });
+        // Nothing lets the publication go before all of that was answered.
+        let failure = asked.join();
+        assert!(!reloading.is_finished());
+        drop(open);
+        assert_eq!(failure.expect("all was answered").code, "busy");
+        assert_eq!(reloading.join().unwrap()[0]["change"], "loaded");
+    });
+    assert!(lock(&stage.told).interfaces.is_empty());
+}
+
+#[test]
+fn monitors_ask_while_zones_change() {
+    const TURNS: usize = 200;
+    let (stage, questions) = (Stage::new(), questions());
+    let change = || stage.ask(Request::ZoneReload { zone: Some("example".into()) });
+    std::thread::scope(|scope| {
+        for question in &questions {
+            scope.spawn(|| (0..TURNS).for_each(|_| drop(stage.ask(question.clone()))));
+        }
+        scope.spawn(|| (0..TURNS).for_each(|_| drop(change())));
+        scope.spawn(|| (0..TURNS).for_each(|_| drop(stage.reload())));
+        scope.spawn(|| {
+            for turn in 0..TURNS {
+                // Each turn the secrets change, and what is served follows.
+                *stage.daemon.secrets.hold() = Secrets::Derived([1, 2], 7200 + turn as u32);
+                stage.daemon.tick();
+            }
+        });
+        scope.spawn(|| {
+            for _ in 0..TURNS {
+                let set = vec![("rate".to_owned(), "50".to_owned())];
+                let request = RateLimitAction::Set { settings: set, save: false };
+                stage.ask(Request::RateLimit { request });
+            }
+        });
+    });
+}
+
 #[test]
 fn a_zone_that_the_data_plane_refuses_leaves_the_old_one_serving() {
     let stage = Stage::new();
@@ -395,7 +500,7 @@ fn another_policy_loads_the_zone_again_and_another_acl_takes_effect() {
 fn zones_are_signed_again_in_time() {
     let stage = Stage::new();
     let name = testing::name("example");
-    let due = |now| lock(&stage.daemon.zones)[&name].is_due(now);
+    let due = |now| stage.daemon.zones.hold()[&name].is_due(now);
     let loaded_at = stage.status()["loaded_at"].as_u64().unwrap() as u32;
     assert_eq!(stage.status()["resign_at"], loaded_at + WEEK);
     assert!(!due(loaded_at) && !due(loaded_at + WEEK - 1));
@@ -537,12 +642,12 @@ fn derived_secrets_follow_the_clock() {
     let stage = Stage::new();
     let said = || stage.daemon.shared.get().said();
     assert_eq!(said().secret_count, 0);
-    *lock(&stage.daemon.secrets) = Secrets::Derived([1, 2], 7200);
+    *stage.daemon.secrets.hold() = Secrets::Derived([1, 2], 7200);
     stage.daemon.tick();
     assert_eq!((said().secret_count, lock(&stage.told).manners), (2, said()));
     // Another period, another secret.
     let before = said();
-    *lock(&stage.daemon.secrets) = Secrets::Derived([1, 2], 7201);
+    *stage.daemon.secrets.hold() = Secrets::Derived([1, 2], 7201);
     stage.daemon.tick();
     assert_ne!(said().secrets[0], before.secrets[0]);
     assert_eq!(lock(&stage.told).manners, said());

@@ -8,8 +8,7 @@ use xdp_common::limit::account::Account;
 use xdp_common::limit::policy::UNITS_PER_SECOND;
 use xdp_common::limit::{Mode, Verdict};
 
-use super::super::lock;
-use super::super::tests::Stage;
+use super::super::tests::{Stage, lock};
 use crate::control::protocol::{Failure, Request};
 use crate::control::ratelimit::RateLimitAction as Action;
 use crate::server::limiter::{Moment, Response};
@@ -36,7 +35,7 @@ fn stage() -> Stage {
 
 fn started(folder: tempfile::TempDir, config: &str) -> Stage {
     let stage = Stage::over(folder, config);
-    stage.daemon.enforce(&mut lock(&stage.daemon.limits)).unwrap();
+    stage.daemon.enforce(&mut stage.daemon.limits.hold()).unwrap();
     stage
 }
 
@@ -192,7 +191,7 @@ fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
         stage.daemon.stats.outcome(Transport::Udp, Outcome::Positive);
     }
     stage.daemon.tick_limits(start + Duration::from_secs(2));
-    let qps = lock(&stage.daemon.limits).qps;
+    let qps = stage.daemon.limits.hold().qps;
     assert_eq!((qps, lock(&stage.told).qps), (100, 100));
     // Nine hundredths of 40 a second are three, and so many may come at once.
     let limiter = stage.daemon.shared.limiter();

@@ -1,0 +1,103 @@
+//! What is told of the data plane while a zone is published, which may take minutes.
+//!
+//! Whoever asks takes the data plane if it is free, and gets the last answer if it is not. So what is
+//! told is right to the packet while nothing is going on, and some seconds old during a change; and no
+//! question waits for a change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xdp_common::limit::Limited;
+use xdp_common::limit::amplified::Amplified;
+use xdp_common::maps::Verdicts;
+
+use super::Daemon;
+use super::locks::{Held, Lock, Rank};
+use crate::control::protocol::Failure;
+use crate::datapath::seam::{DataPlane, PlaneStatus};
+
+/// How long a question waits for the data plane: longer than other questions hold it, and too short to
+/// be noticed.
+pub const GLANCE: Duration = Duration::from_millis(50);
+
+/// How long a command waits for it that cannot do without: less than the command line's patience, so
+/// that it is told why nothing was done.
+const COMMAND: Duration = Duration::from_secs(5);
+
+/// What the data plane said last.
+pub struct Watched {
+    status: Lock<Arc<PlaneStatus>>,
+    counters: Lock<Arc<BTreeMap<String, u64>>>,
+    verdicts: Lock<Arc<Verdicts>>,
+    amplified: Lock<Arc<Vec<Amplified>>>,
+    limited: Lock<Arc<Vec<Limited>>>,
+}
+
+impl Watched {
+    /// What it says now.
+    pub fn new(plane: &dyn DataPlane) -> Watched {
+        Watched {
+            status: last(plane.status()),
+            counters: last(plane.counters()),
+            verdicts: last(plane.verdicts()),
+            amplified: last(plane.amplified()),
+            limited: last(plane.limited()),
+        }
+    }
+
+    /// Looks at what `health` needs, for whom the data plane is not free. The caller holds it.
+    pub fn look(&self, plane: &dyn DataPlane) {
+        *self.status.hold() = Arc::new(plane.status());
+    }
+}
+
+fn last<T>(value: T) -> Lock<Arc<T>> {
+    Lock::new(Rank::Watched, Arc::new(value))
+}
+
+impl Daemon {
+    /// Where XDP is attached and how full the maps are.
+    pub(super) fn plane_status(&self) -> Arc<PlaneStatus> {
+        self.glance(&self.watched.status, |plane| plane.status())
+    }
+
+    /// Packets by the word of their outcome.
+    pub(super) fn plane_counters(&self) -> Arc<BTreeMap<String, u64>> {
+        self.glance(&self.watched.counters, |plane| plane.counters())
+    }
+
+    /// What the limiter decided in XDP and TCX.
+    pub(super) fn plane_verdicts(&self) -> Arc<Verdicts> {
+        self.glance(&self.watched.verdicts, |plane| plane.verdicts())
+    }
+
+    /// The worst responses of XDP and TCX.
+    pub(super) fn plane_amplified(&self) -> Arc<Vec<Amplified>> {
+        self.glance(&self.watched.amplified, |plane| plane.amplified())
+    }
+
+    /// The netblocks that XDP and TCX limit.
+    pub(super) fn plane_limited(&self) -> Arc<Vec<Limited>> {
+        self.glance(&self.watched.limited, |plane| plane.limited())
+    }
+
+    fn glance<T>(&self, last: &Lock<Arc<T>>, read: impl FnOnce(&dyn DataPlane) -> T) -> Arc<T> {
+        match self.plane.hold_for(GLANCE) {
+            Some(plane) => {
+                let value = Arc::new(read(&**plane));
+                *last.hold() = Arc::clone(&value);
+                value
+            }
+            None => Arc::clone(&last.hold()),
+        }
+    }
+
+    /// The data plane for a command that changes or reads it, unless it is held for long.
+    pub(super) fn plane_soon(&self) -> Result<Held<'_, Box<dyn DataPlane>>, Failure> {
+        self.plane.hold_for(COMMAND).ok_or_else(|| {
+            Failure::new("busy", "nothing was done: a zone is being published")
+                .with_hint("ask again in a while; `sealdns zone list` shows what is being loaded")
+        })
+    }
+}
