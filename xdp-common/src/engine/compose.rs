@@ -37,10 +37,11 @@ pub fn write<S: Store, F: Frame>(
     let sum = forget(&mut scratch.slots[6], sum);
 
     scratch.slots[6] = sum;
-    let count = recall(&scratch.plan.count) as usize;
     let mut index = 0;
     while index < S::MAX_PIECES {
-        if index >= count {
+        // Read each time, as other counts here: if the compiler makes one bound of the two, Linux 6.1 follows paths
+        // on which the count is less than itself.
+        if index >= recall(&scratch.plan.count) as usize {
             break;
         }
         let added = part(store, frame, at, index, scratch)?;

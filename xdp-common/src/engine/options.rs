@@ -286,7 +286,8 @@ fn cookie(scratch: &mut Scratch, manners: &Manners, now_s: u32) {
     if len == cookie::CLIENT_LEN + cookie::SERVER_LEN && sent.is_current(now_s) {
         let mut place = 0;
         while place < MAX_SECRETS {
-            if place >= manners.secret_count as usize {
+            // Read each time: Linux 6.1 goes on past the last secret if the compiler makes one bound of the two.
+            if place >= recall(&manners.secret_count) as usize {
                 break;
             }
             if sent.is_of(&manners.secrets[place], client, address) {

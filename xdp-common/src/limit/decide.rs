@@ -6,7 +6,7 @@
 
 use super::list::{ListEntry, flag};
 use super::netblock::masked;
-use super::policy::{IPV6_LEVELS, Mode, Rate, Rules};
+use super::policy::{IPV6_LEVELS, LEVEL_PLACES, Mode, Rate, Rules};
 use super::table::{Charge, Table, WEIGHT_ONE, charge, key};
 use super::verdict::{Class, Hit, Limited, Verdict};
 use crate::Outcome;
@@ -115,7 +115,7 @@ pub struct State {
     /// What a response costs that is sent, beyond the one that its query has: sixteenths, as [`Said::weight`].
     owed: u64,
     /// The accounts of the query's netblocks.
-    hashes: [u64; LEVELS],
+    hashes: [u64; LEVEL_PLACES],
     /// Places to launder values in.
     slots: [u64; 4],
 }
@@ -123,7 +123,14 @@ pub struct State {
 impl State {
     /// Nothing is known.
     pub const fn new() -> State {
-        State { over: 0, slips: 0, turns: [0; TURNS], owed: 0, hashes: [0; LEVELS], slots: [0; 4] }
+        State {
+            over: 0,
+            slips: 0,
+            turns: [0; TURNS],
+            owed: 0,
+            hashes: [0; LEVEL_PLACES],
+            slots: [0; 4],
+        }
     }
 
     /// Whether it is the turn of a response over its limit, if every `every`-th has one; 0 for none.
@@ -213,8 +220,7 @@ pub fn arrive<L: Limiter>(
     if over == 0 {
         return Ok(());
     }
-    let level = (over as usize - 1) & 7;
-    let level = if level < LEVELS { level } else { 0 };
+    let level = (over as usize - 1) & (LEVEL_PLACES - 1);
     let total = &rules.totals[family][level];
     let netblock = masked(client.source, total.mask);
     let hash = recall(&state.hashes[level]);

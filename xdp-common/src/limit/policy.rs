@@ -44,6 +44,10 @@ pub struct Level {
 pub const IPV4_LEVELS: usize = 4;
 /// How many there are for IPv6.
 pub const IPV6_LEVELS: usize = 5;
+/// Places for levels, a power of two: the last ones are empty. What the limiter masks with one less is a place to
+/// every verifier; that of Linux 6.1 forgets what a comparison with five said.
+pub const LEVEL_PLACES: usize = 8;
+const _: () = assert!(IPV4_LEVELS <= IPV6_LEVELS && IPV6_LEVELS <= LEVEL_PLACES);
 
 /// The most policies: the default one at place 0, and those of names.
 pub const MAX_POLICIES: usize = 32;
@@ -226,7 +230,7 @@ impl Rules {
             let rate = rate(per_second * times, burst * times);
             Total { mask: mask(prefix), rate, prefix, reserved: 0 }
         };
-        let mut totals = [[Total::default(); IPV6_LEVELS]; 2];
+        let mut totals = [[Total::default(); LEVEL_PLACES]; 2];
         for (place, level) in totals[0].iter_mut().zip(policy.ipv4_levels) {
             *place = total(level, MAPPED_BITS);
         }
@@ -262,8 +266,8 @@ pub struct Rules {
     pub rates: [Rate; Class::COUNT + 1],
     /// [`Policy::passed_total`].
     pub passed_total: Rate,
-    /// [`Policy::total`] at each level; for IPv4 the last place is empty.
-    pub totals: [[Total; IPV6_LEVELS]; 2],
+    /// [`Policy::total`] at each level; the places behind the last one are empty.
+    pub totals: [[Total; LEVEL_PLACES]; 2],
     /// The bits of netblocks for `rates`: IPv4, IPv6.
     pub masks: [[u64; 2]; 2],
     /// Their prefixes in bits, as IPv6.
@@ -282,4 +286,4 @@ pub struct Rules {
     pub amplification: u32,
 }
 
-const _: () = assert!(size_of::<Rules>() == (Class::COUNT + 2) * 8 + 10 * 32 + 32 + 8 + 24);
+const _: () = assert!(size_of::<Rules>() == (Class::COUNT + 2) * 8 + 16 * 32 + 32 + 8 + 24);
