@@ -100,7 +100,7 @@ fn add_ebpf_arguments(command: &mut Command, compiler: &Compiler) -> Result<()> 
             compiler.llvm().map_or_else(|| "unknown".into(), |major| major.to_string()),
         )
     })?;
-    // v3 instructions (32-bit jumps, atomics: Linux 5.12) are what every supported kernel has. Loads
+    // v3 instructions (32-bit jumps, atomics: Linux 5.12) are what the oldest kernel has that works, 6.1. Loads
     // need no alignment in packets and map values on x86-64 and arm64; without saying so, LLVM splits
     // each into single bytes. The paths of this machine stay out of the object.
     let flags = [

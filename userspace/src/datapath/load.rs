@@ -32,12 +32,15 @@ const LOG_LINES: usize = 6;
 /// Octets of the largest frame that goes back: two VLAN tags, IPv6, UDP, and the largest payload.
 const LARGEST_REPLY: usize = 2048;
 
-/// What the programs need of the kernel, and the version that first had it.
-const NEEDS: [((u32, u32), &str); 4] = [
+/// What the programs need of the kernel, and the version that first had it. The last is the oldest that works: its
+/// verifier, and those of newer kernels, look at every program in `cargo xtask matrix`.
+const NEEDS: [((u32, u32), &str); 6] = [
     ((5, 3), "bounded loops in programs"),
     ((5, 5), "arrays that can be mapped into memory"),
     ((5, 8), "growing a packet at its tail"),
     ((5, 9), "links of XDP programs, which detach by themselves and can be replaced"),
+    ((5, 12), "atomic instructions that return a value"),
+    ((6, 1), "a verifier that follows these programs"),
 ];
 
 /// Why the programs could not be loaded, in words for an operator.
@@ -454,15 +457,22 @@ mod tests {
 
     #[test]
     fn old_kernels_are_told_what_they_lack() {
-        for release in ["5.9.0", "5.15.0-91-generic", "6.18.44", "10.0", "strange"] {
+        for release in ["6.1.0-50-amd64", "6.18.44", "7.2.13+deb14-amd64", "10.0", "strange"] {
             assert!(check_kernel(release).is_ok(), "{release}");
         }
         let told = check_kernel("5.4.0-150-generic").unwrap_err().to_string();
         assert_eq!(
             told,
-            "XDP needs Linux 5.9 or later; this is 5.4.0-150-generic, which lacks: arrays that can \
+            "XDP needs Linux 6.1 or later; this is 5.4.0-150-generic, which lacks: arrays that can \
              be mapped into memory; growing a packet at its tail; links of XDP programs, which \
-             detach by themselves and can be replaced"
+             detach by themselves and can be replaced; atomic instructions that return a value; a \
+             verifier that follows these programs"
+        );
+        let told = check_kernel("5.15.0-91-generic").unwrap_err().to_string();
+        assert_eq!(
+            told,
+            "XDP needs Linux 6.1 or later; this is 5.15.0-91-generic, which lacks: a verifier that \
+             follows these programs"
         );
         assert!(check_kernel("4.19.1").unwrap_err().to_string().contains("bounded loops"));
     }
