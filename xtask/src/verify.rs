@@ -28,10 +28,6 @@ use crate::{build, setup, shell};
 /// By how much a figure may exceed the committed one before it is reported, in per cent.
 const TOLERANCE_PERCENT: u64 = 10;
 
-/// How many of the last lines of the verifier's log are shown for a program that does not load: the
-/// error, and the path on which it was found.
-const LOG_LINES: usize = 40;
-
 /// Arguments of `verify`.
 #[derive(clap::Args, Default)]
 pub struct Arguments {
@@ -47,6 +43,9 @@ pub struct Arguments {
     /// Verify this object instead of building one
     #[arg(long, value_name = "FILE")]
     pub object: Option<PathBuf>,
+    /// Of a program that is refused, show so many of the last lines of the verifier's log
+    #[arg(long, value_name = "LINES", default_value_t = 0)]
+    pub log_lines: usize,
 }
 
 /// What it took to verify and load one program.
@@ -79,11 +78,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     };
     let object = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let figures = verify(&object)?;
+    let Verified { figures, refused } = verify(&object)?;
     if arguments.json {
-        println!("{:#}", to_json(&figures));
+        println!("{:#}", to_json(&figures, &refused));
     } else {
         print_table(&figures);
+    }
+    if !refused.is_empty() {
+        for name in refused.keys().filter(|_| arguments.log_lines > 0) {
+            eprintln!("{name}:\n{}", path_to_refusal(name, &object, arguments.log_lines)?);
+        }
+        let reasons: Vec<String> =
+            refused.iter().map(|(name, reason)| format!("  {name}: {reason}")).collect();
+        bail!("the kernel refuses {} programs:\n{}", refused.len(), reasons.join("\n"));
     }
     let budget = shell::root().join("xdp-ebpf/budget.json");
     if arguments.write_budget {
@@ -95,11 +102,26 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn verify(object: &[u8]) -> Result<BTreeMap<String, Figures>> {
+/// What the verifier said to every program.
+struct Verified {
+    /// Of those that it accepts, by their names.
+    figures: BTreeMap<String, Figures>,
+    /// Of those that it refuses: why.
+    refused: BTreeMap<String, String>,
+}
+
+/// Has every program verified, also those after one that is refused.
+fn verify(object: &[u8]) -> Result<Verified> {
     let mut ebpf = open(object, VerifierLogLevel::STATS)?;
-    let mut all = BTreeMap::new();
+    let (mut all, mut refused) = (BTreeMap::new(), BTreeMap::new());
     for (name, program) in ebpf.programs_mut() {
-        let log = statistics(name, program, object)?;
+        let log = match statistics(name, program)? {
+            Ok(log) => log,
+            Err(reason) => {
+                refused.insert(name.to_owned(), reason);
+                continue;
+            }
+        };
         let start = Instant::now();
         load(program)?.with_context(|| format!("program {name} does not load"))?;
         let load = start.elapsed();
@@ -119,10 +141,10 @@ fn verify(object: &[u8]) -> Result<BTreeMap<String, Figures>> {
         };
         all.insert(name.to_owned(), figures);
     }
-    if all.is_empty() {
+    if all.is_empty() && refused.is_empty() {
         bail!("the object holds no program");
     }
-    Ok(all)
+    Ok(Verified { figures: all, refused })
 }
 
 fn open(object: &[u8], level: VerifierLogLevel) -> Result<Ebpf> {
@@ -149,19 +171,18 @@ fn kind(program: &Program) -> &'static str {
 ///
 /// The loader asks for the log only once a load has failed. So it is made to fail behind the
 /// verifier: the kernel hands out the program's file descriptor last, and there is none left.
-fn statistics(name: &str, program: &mut Program, object: &[u8]) -> Result<String> {
-    let result = without_descriptors(|| load(program))??;
-    match result {
+/// Of a program that it refuses, the reason: at the level of statistics the log has nothing else.
+fn statistics(name: &str, program: &mut Program) -> Result<std::result::Result<String, String>> {
+    match without_descriptors(|| load(program))?? {
         Err(ProgramError::LoadError { io_error, verifier_log })
             if io_error.raw_os_error() == Some(Errno::EMFILE as i32) =>
         {
-            Ok(verifier_log.to_string())
+            Ok(Ok(verifier_log.to_string()))
         }
-        Err(ProgramError::LoadError { io_error, .. }) => {
-            bail!(
-                "the kernel refuses program {name} ({io_error}); the end of the verifier's log:\n{}",
-                refusal(name, object)?
-            )
+        Err(ProgramError::LoadError { io_error, verifier_log }) => {
+            let log = verifier_log.to_string();
+            let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+            Ok(Err(format!("{} ({io_error})", lines.join("; "))))
         }
         Err(error) => Err(error).context(format!("program {name} does not load")),
         Ok(()) => bail!("program {name} was given a file descriptor although none was left"),
@@ -181,16 +202,16 @@ fn without_descriptors<T>(work: impl FnOnce() -> T) -> Result<T> {
     Ok(result)
 }
 
-/// The last lines of the log of a program that the verifier refuses.
-fn refusal(name: &str, object: &[u8]) -> Result<String> {
+/// The last lines of the whole log of a program that the verifier refuses: the path to the reason.
+fn path_to_refusal(name: &str, object: &[u8], lines: usize) -> Result<String> {
     let mut ebpf = open(object, VerifierLogLevel::VERBOSE | VerifierLogLevel::STATS)?;
     let program = ebpf.program_mut(name).context("the program was there before")?;
     let Err(ProgramError::LoadError { verifier_log, .. }) = load(program)? else {
         bail!("program {name} was refused, and then accepted");
     };
     let log = verifier_log.to_string();
-    let lines: Vec<&str> = log.lines().collect();
-    Ok(lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"))
+    let all: Vec<&str> = log.lines().collect();
+    Ok(all[all.len().saturating_sub(lines)..].join("\n"))
 }
 
 /// The number that follows a phrase.
@@ -226,7 +247,7 @@ fn print_table(figures: &BTreeMap<String, Figures>) {
     }
 }
 
-fn to_json(figures: &BTreeMap<String, Figures>) -> Value {
+fn to_json(figures: &BTreeMap<String, Figures>, refused: &BTreeMap<String, String>) -> Value {
     let programs: serde_json::Map<String, Value> = figures
         .iter()
         .map(|(name, program)| {
@@ -242,7 +263,7 @@ fn to_json(figures: &BTreeMap<String, Figures>) -> Value {
             (name.clone(), value)
         })
         .collect();
-    json!({ "kernel": kernel(), "programs": programs })
+    json!({ "kernel": kernel(), "programs": programs, "refused": refused })
 }
 
 // --- Budget ---------------------------------------------------------------------------------------
