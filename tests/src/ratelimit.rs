@@ -241,7 +241,7 @@ const ALL: (usize, usize) = (ASKED as usize, ASKED as usize);
 /// No limit but those of a row; and where it has one for a class, it is five at once and twenty a second.
 const NONE: &str = "mode=on responses-per-second=0 positive-rate=rate nodata-per-second=rate \
                     nxdomains-per-second=rate referrals-per-second=rate errors-per-second=rate dnskey-rate=rate \
-                    any-rate=rate burst=5 window=0s slip=2 leak=2 total-rate=0 total-burst=0 total-slip=0 \
+                    any-rate=rate burst=5 window=0s slip=2 leak=2 total-rate=0 total-burst=0 total-slip=slip \
                     ipv4-prefix-length=24 ipv6-prefix-length=56 qps-scale=0 cost=response miss-rate=0 \
                     miss-total-rate=0";
 
@@ -254,6 +254,7 @@ pub fn options_do_over_the_wire_what_binds_do() -> Result<Verdict> {
     const WWW: &str = "www.example.org";
     const NAME: &str = "no-such-name.example.org";
     const CUT: &str = "x.partner.example.org";
+    const SIP: &str = "sip.example.org";
     const NS: u16 = 2;
     const MX: u16 = 15;
     const DNSKEY: u16 = 48;
@@ -288,9 +289,14 @@ pub fn options_do_over_the_wire_what_binds_do() -> Result<Verdict> {
         row("errors-per-second=20", WWW, A, ALL, 0),
         // Who keeps asking stays in debt.
         row("responses-per-second=20 window=15", "mail.example.org", A, BURST, 2),
-        // All responses together: not slipped, as in BIND.
-        row("rate-limit=20 instant-limit=5", "sip.example.org", A, LIMITED, 0),
-        row("rate-limit=20 instant-limit=5 total-slip=2", "sip.example.org", A, LIMITED, 2),
+        // All responses together: slipped as `slip` says, or as their own key does (BIND's all-per-second has 0).
+        row("rate-limit=20 instant-limit=5", SIP, A, LIMITED, 2),
+        row("rate-limit=20 instant-limit=5 slip=0", SIP, A, LIMITED, 0),
+        row("rate-limit=20 instant-limit=5 slip=1", SIP, A, LIMITED, 1),
+        row("rate-limit=20 instant-limit=5 slip=10", SIP, A, LIMITED, 10),
+        row("rate-limit=20 instant-limit=5 total-slip=0", SIP, A, LIMITED, 0),
+        row("rate-limit=20 instant-limit=5 slip=0 total-slip=1", SIP, A, LIMITED, 1),
+        row("rate-limit=20 instant-limit=5 slip=1 total-slip=0", SIP, A, LIMITED, 0),
         // Only counted.
         row("log-only=yes responses-per-second=20", WWW, A, ALL, 0),
     ];
@@ -464,7 +470,7 @@ pub fn a_victim_receives_less_than_the_attacker_sends() -> Result<Verdict> {
     let (sent, without) = scene.attack()?;
     ratelimit(&stage, "mode on")?;
     let (_, with) = scene.attack()?;
-    ratelimit(&stage, "set slip=0 total-slip=0")?;
+    ratelimit(&stage, "set slip=0")?;
     // What the attacks before have taken is paid back.
     thread::sleep(Duration::from_secs(2));
     let (_, silent) = scene.attack()?;

@@ -17,7 +17,7 @@ use xdp_common::limit::policy::{IPV4_LEVELS, IPV6_LEVELS};
 use xdp_common::limit::{Class, Mode, Policy};
 
 use super::{AddressPrefix, ConfigError, invalid};
-pub use values::{ClassRate, Cost, Levels, LimitMode, OneIn, PrefixLength, Rate};
+pub use values::{ClassRate, Cost, Levels, LimitMode, OneIn, PrefixLength, Rate, TotalSlip};
 use values::{window, write_window};
 pub use zone::ZoneRateLimit;
 
@@ -89,7 +89,7 @@ pub struct RateLimit {
     #[serde(alias = "instant-limit")]
     pub total_burst: Rate,
     /// Which of the responses over the total are sent with TC.
-    pub total_slip: OneIn,
+    pub total_slip: TotalSlip,
     /// Netblocks whose totals are counted, IPv4.
     pub ipv4_levels: Levels<32, IPV4_LEVELS>,
     /// IPv6.
@@ -132,7 +132,7 @@ impl Default for RateLimit {
             ipv6_prefix: PrefixLength(policy.ipv6_prefix as u8),
             total_rate: Rate(policy.total),
             total_burst: Rate(policy.total_burst),
-            total_slip: one_in(policy.total_slip),
+            total_slip: TotalSlip::AsSlip,
             ipv4_levels: Levels(policy.ipv4_levels.to_vec()),
             ipv6_levels: Levels(policy.ipv6_levels.to_vec()),
             qps_scale: Rate(policy.qps_scale),
@@ -164,7 +164,7 @@ impl RateLimit {
             ipv6_prefix: self.ipv6_prefix.bits(),
             total: self.total_rate.get(),
             total_burst: self.total_burst.get(),
-            total_slip: self.total_slip.get(),
+            total_slip: self.total_slip.or(self.slip).get(),
             ipv4_levels: self.ipv4_levels.levels(),
             ipv6_levels: self.ipv6_levels.levels(),
             qps_scale: self.qps_scale.get(),

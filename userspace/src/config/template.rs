@@ -140,8 +140,9 @@ ipv6-prefix = 56
 total-rate = 200
 # So many at once after a pause, times the multiplier. 0: as many as `total-rate`. Knot's instant-limit.
 total-burst = 0
-# As `slip`, for what is over a total.
-total-slip = 2
+# The same for what is over a total: a number, or "slip": that of `slip` in this section, so that who sets
+# `slip` alone means all limits, as in BIND.
+total-slip = "slip"
 # At most 4 and 5. The defaults are Knot's.
 ipv4-levels = ["/32 x1", "/24 x32", "/20 x256", "/18 x768"]
 ipv6-levels = ["/128 x1", "/64 x2", "/56 x3", "/48 x4", "/32 x64"]

@@ -49,6 +49,14 @@ fn what_is_written_is_read_again() {
 fn faults_are_said_where_they_stand() {
     for (text, line, column, message, hint) in [
         ("slip = 11", 3, 8, "11 is not one in how many: choose 0 (none) to 10", ""),
+        ("total-slip = 11", 3, 14, "11 is not one in how many: choose 0 (none) to 10", ""),
+        (
+            "total-slip = \"slib\"",
+            3,
+            14,
+            "\"slib\" is not one in how many: write 0 (none) to 10, or \"slip\"",
+            "",
+        ),
         ("rate = -1", 3, 8, "-1 is not a rate: choose 0 (no limit) to 976562", ""),
         (
             "rate = 1\nburst = 976563",
@@ -138,6 +146,37 @@ fn a_zone_s_limits_differ_where_it_says_so() {
     let total = text.replace("slip = 0", "total-rate = 0");
     let error = Config::parse(&total, Path::new("sealdns.toml")).unwrap_err().to_string();
     assert!(error.contains("sealdns.toml:11:1: unknown key `total-rate`"), "{error}");
+}
+
+/// Every way to say, or not to say, both keys in the file and by two layers of changes over it. The judge takes the
+/// last word on each; without one on totals, that on `slip` is theirs.
+#[test]
+fn slip_is_that_of_totals_too_unless_they_have_their_own() {
+    use settings::setting;
+    let slips = [None, Some("0"), Some("1"), Some("10")];
+    let totals = [None, Some("0"), Some("1"), Some("10"), Some("slip")];
+    let layers: Vec<_> =
+        slips.iter().flat_map(|slip| totals.iter().map(move |total| (*slip, *total))).collect();
+    let changes = |(slip, total): (Option<&str>, Option<&str>)| {
+        let said = [("slip", slip), ("total-slip", total)];
+        let said = said.into_iter().filter_map(|(key, value)| Some(setting(key, value?).unwrap()));
+        toml::Table::from_iter(said)
+    };
+    for &file in &layers {
+        let in_file = parse(&changes(file).to_string()).unwrap();
+        for &saved in &layers {
+            let then_saved = in_file.with(&changes(saved)).unwrap();
+            for &live in &layers {
+                let policy = then_saved.with(&changes(live)).unwrap().policy();
+                let said = [live, saved, file];
+                let slip = said.iter().find_map(|layer| layer.0).unwrap_or("2");
+                let total = said.iter().find_map(|layer| layer.1).unwrap_or("slip");
+                let total = if total == "slip" { slip } else { total };
+                let what = (policy.slip.to_string(), policy.total_slip.to_string());
+                assert_eq!(what, (slip.into(), total.into()), "{file:?}, {saved:?}, {live:?}");
+            }
+        }
+    }
 }
 
 #[test]

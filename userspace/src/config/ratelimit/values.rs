@@ -73,12 +73,6 @@ impl ClassRate {
 
 impl<'de> Deserialize<'de> for ClassRate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Number(i64),
-            Word(String),
-        }
         match Written::deserialize(deserializer) {
             Ok(Written::Number(rate)) => {
                 Rate::deserialize(de::value::I64Deserializer::new(rate)).map(ClassRate::Own)
@@ -124,6 +118,59 @@ impl<'de> Deserialize<'de> for OneIn {
             }
         }
     }
+}
+
+/// Which of the responses over a total are slipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TotalSlip {
+    /// Those that `slip` says: who sets it and nothing else means all limits.
+    AsSlip,
+    /// Others.
+    Own(OneIn),
+}
+
+impl TotalSlip {
+    /// Which ones, where `slip` is that of the classes.
+    pub fn or(self, slip: OneIn) -> OneIn {
+        match self {
+            TotalSlip::AsSlip => slip,
+            TotalSlip::Own(slip) => slip,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TotalSlip {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Written::deserialize(deserializer) {
+            Ok(Written::Number(n)) => {
+                OneIn::deserialize(de::value::I64Deserializer::new(n)).map(TotalSlip::Own)
+            }
+            Ok(Written::Word(word)) if word == "slip" => Ok(TotalSlip::AsSlip),
+            Ok(Written::Word(word)) => Err(de::Error::custom(format!(
+                "\"{word}\" is not one in how many: write 0 (none) to {MAX_SLIP}, or \"slip\""
+            ))),
+            Err(_) => Err(de::Error::custom(format!(
+                "this is not one in how many: write 0 (none) to {MAX_SLIP}, or \"slip\""
+            ))),
+        }
+    }
+}
+
+impl Serialize for TotalSlip {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            TotalSlip::AsSlip => serializer.serialize_str("slip"),
+            TotalSlip::Own(slip) => slip.serialize(serializer),
+        }
+    }
+}
+
+/// A number, or the key whose number it is.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Number(i64),
+    Word(String),
 }
 
 /// A duration, or seconds as BIND has them; 0 is none.
