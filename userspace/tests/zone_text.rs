@@ -1,5 +1,7 @@
 //! The oracle tests of the zone reader and writer, which the test binary of `tests` runs too.
 
+#[path = "../../tests/src/oracle/owners.rs"]
+mod owners;
 #[path = "../../tests/src/oracle/zone_text.rs"]
 mod zone_text;
 
@@ -21,4 +23,9 @@ fn what_is_written_reads_back() -> anyhow::Result<()> {
 #[test]
 fn signed_zones_pass_the_checkers() -> anyhow::Result<()> {
     zone_text::signed_zones_pass_the_checkers()
+}
+
+#[test]
+fn sequences_leave_the_owner_that_they_do_in_named() -> anyhow::Result<()> {
+    owners::sequences_leave_the_owner_that_they_do_in_named()
 }

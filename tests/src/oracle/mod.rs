@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod chance;
 mod legal;
+pub mod owners;
 pub mod questions;
 pub mod signing;
 pub mod zone_text;

@@ -372,8 +372,21 @@ impl Reader<'_> {
         }
     }
 
-    /// `$GENERATE range owner [TTL] [class] type RDATA`.
+    /// `$GENERATE range owner [TTL] [class] type RDATA`. A blank owner behind it is the one that was stated before
+    /// it, as in BIND, whose directive it is: what it makes states none.
     fn generate(&mut self, text: &[u8], entry: Entry, tokens: &[Token]) -> Result<(), Fault> {
+        let stated_owner = self.owner.clone();
+        let made = self.generate_records(text, entry, tokens);
+        self.owner = stated_owner;
+        made
+    }
+
+    fn generate_records(
+        &mut self,
+        text: &[u8],
+        entry: Entry,
+        tokens: &[Token],
+    ) -> Result<(), Fault> {
         let token = |index: usize, what: &str| {
             tokens.get(index).copied().ok_or_else(|| {
                 Fault::new(entry.end as usize, format!("$GENERATE: {what} is missing here"))
