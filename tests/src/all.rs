@@ -16,6 +16,7 @@ mod ratelimit;
 mod rights;
 mod scale;
 mod serving;
+mod slow_tcp;
 mod wire;
 
 use std::process::ExitCode;
@@ -84,6 +85,10 @@ const TESTS: &[Test] = tests![
     serving::a_broken_zone_leaves_the_old_one_serving,
     serving::an_interface_that_is_not_there_is_said,
     serving::sigterm_detaches_and_drains,
+    slow_tcp::idle_clients_shut_nobody_out,
+    slow_tcp::slow_clients_are_ended_and_keep_nobody_waiting,
+    slow_tcp::too_few_descriptors_mean_fewer_connections,
+    slow_tcp::descriptors_that_run_out_end_idle_connections,
     pinned::a_crash_goes_unnoticed,
     pinned::a_crash_goes_unnoticed_on_tcx,
     pinned::what_is_pinned_goes_without_a_trace,

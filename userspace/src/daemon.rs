@@ -7,6 +7,7 @@
 
 mod cache;
 pub mod cookies;
+mod descriptors;
 mod glance;
 pub mod health;
 pub mod locks;
@@ -81,9 +82,16 @@ pub type OpenPlane = fn(&Config) -> anyhow::Result<Box<dyn DataPlane>>;
 
 /// Runs the daemon with the configuration at `path` until it is told to stop. `control` is the
 /// control socket's path, if not the configured one.
-pub fn run(path: &Path, control: Option<&Path>, open_plane: OpenPlane) -> anyhow::Result<()> {
-    let source = Source { path: path.to_owned(), control: control.map(Path::to_owned) };
-    let config = source.load()?;
+/// `ready` is the line that is printed to stderr when all is served.
+pub fn run(
+    path: &Path,
+    control: Option<&Path>,
+    ready: &'static str,
+    open_plane: OpenPlane,
+) -> anyhow::Result<()> {
+    let source = Source { path: path.to_owned(), control: control.map(Path::to_owned), ready };
+    let mut config = source.load()?;
+    descriptors::secure(&mut config);
     let user = privileges::target(&config.server.user)?;
     let sockets = Sockets::bind(&config, user.as_ref())?;
     let plane = open_plane(&config)?;
@@ -116,6 +124,8 @@ pub struct Source {
     pub path: PathBuf,
     /// The control socket that the command line names instead of the file's.
     pub control: Option<PathBuf>,
+    /// What is printed when all is served.
+    pub ready: &'static str,
 }
 
 impl Source {
@@ -377,7 +387,7 @@ impl Daemon {
         }
 
         notify(&[NotifyState::Ready]);
-        let _ = writeln!(std::io::stderr(), "ready");
+        let _ = writeln!(std::io::stderr(), "{}", self.source.ready);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut ticking = None;

@@ -1,4 +1,4 @@
-//! The daemon's log: one line per event on stderr.
+//! The daemon's log: one line per event on stderr; as JSON, every line is.
 
 use std::io::IsTerminal;
 
@@ -18,4 +18,7 @@ pub fn start(json: bool) {
         .with_ansi(std::io::stderr().is_terminal() && !no_color);
     // A second start (as in tests) leaves the first in place.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    if json {
+        std::panic::set_hook(Box::new(|panic| tracing::error!("a fault of this program: {panic}")));
+    }
 }

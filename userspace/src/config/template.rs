@@ -32,14 +32,17 @@ nsid = ""
 # Largest UDP response in octets, 512 to 4096. 1232 passes every IPv6 path unfragmented (RFC 9715).
 udp-payload = 1232
 # A TCP connection that sends no whole query for this long is closed (RFC 7766 section 6.2.3: a few
-# seconds).
+# seconds). From half of `tcp-connections` on it is the less the more there are, down to a second.
 tcp-idle-timeout = "10s"
 # A TCP client that does not take its answer for this long is cut off: it would hold memory.
 tcp-write-timeout = "10s"
 # TCP connections at once. No official reference: each holds 12 KiB between queries and 200 KiB at
-# most, so 1000 hold 12 to 200 MiB.
+# most, so 1000 hold 12 to 200 MiB. When there are as many, a new one takes the place of the one that has been
+# idle longest, of the client that holds the most. File descriptors for them are got at start (RLIMIT_NOFILE);
+# if there are too few, fewer connections are taken, with a warning.
 tcp-connections = 1000
-# TCP connections at once from one address (IPv6: one /64), so that one client cannot take all.
+# TCP connections at once from one address (IPv6: one /64), so that one client cannot take all. One more takes
+# the place of the one of them that has been idle longest.
 tcp-connections-per-client = 100
 # How long open TCP connections may take to finish when the daemon stops.
 shutdown-timeout = "5s"

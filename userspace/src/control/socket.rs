@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::protocol::{Failure, MAX_REQUEST, Request, Response};
 
 /// Connections at once; more wait in the system's backlog.
-const MAX_CONNECTIONS: usize = 16;
+pub const MAX_CONNECTIONS: usize = 16;
 
 /// How long a client may take to send its request, or to take its response.
 const PATIENCE: Duration = Duration::from_secs(5);

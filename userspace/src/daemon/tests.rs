@@ -216,7 +216,7 @@ impl Stage {
         let told = Arc::new(Mutex::new(Told::default()));
         let prepare = Arc::new(FakePrepare::default());
         let daemon = Daemon::new(
-            Source { path: path.clone(), control: None },
+            Source { path: path.clone(), control: None, ready: "ready" },
             Config::load(&path).unwrap(),
             Box::new(FakePlane(Arc::clone(&told))),
             Arc::clone(&prepare) as Arc<dyn Prepare>,

@@ -45,8 +45,12 @@ pub struct Stats {
     pub tcp_connections: AtomicU64,
     /// TCP connections taken.
     pub tcp_accepted: AtomicU64,
-    /// TCP connections closed at once: too many, all together or of one client.
+    /// TCP connections closed at once: too many, all together or of one client, and none of them idle.
     pub tcp_refused: AtomicU64,
+    /// TCP connections closed, mostly idle ones, because their places were needed for others.
+    pub tcp_gave_way: AtomicU64,
+    /// TCP connections that could not be taken, as when descriptors run out.
+    pub tcp_accept_failed: AtomicU64,
     /// TCP connections closed because no whole query came in time.
     pub tcp_idle: AtomicU64,
     /// TCP connections closed because the client did not take its response in time.
@@ -142,6 +146,8 @@ impl Stats {
             ("tcp.connections", &self.tcp_connections),
             ("tcp.accepted", &self.tcp_accepted),
             ("tcp.refused", &self.tcp_refused),
+            ("tcp.gave-way", &self.tcp_gave_way),
+            ("tcp.accept-failed", &self.tcp_accept_failed),
             ("tcp.idle", &self.tcp_idle),
             ("tcp.slow", &self.tcp_slow),
         ] {

@@ -1,25 +1,28 @@
 //! DNS over TCP (RFC 7766, RFC 9210): messages behind two octets of length, pipelined, answered in
-//! the order they came.
+//! the order they came. [`pool`] decides which connections are kept while there are not enough for all.
 
-use std::collections::HashMap;
+mod pool;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::responder::{Reply, Transfer, respond};
 use super::stats::{Stats, Transport};
 use super::{Shared, now};
 use crate::transfer::axfr;
+use pool::{Admitted, Bounds, Pool, Seat, idle_time};
 
 /// Connections the system holds for us before we take them.
 const BACKLOG: i32 = 1024;
@@ -36,8 +39,15 @@ const KEPT_BUFFER: usize = 4096;
 /// Queries answered before other connections get their turn.
 const QUERIES_PER_TURN: u32 = 32;
 
-/// How long no connection is taken after taking one failed (as it does when files run out).
+/// How long no connection is taken after taking one failed for a reason that stays (as it does when descriptors run
+/// out).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often such a failure is said in the log; it is counted each time.
+const ACCEPT_COMPLAINT: Duration = Duration::from_secs(60);
+
+/// How often connections are looked for that have waited too long for a pool that has filled since.
+const SWEEP: Duration = Duration::from_millis(250);
 
 /// What one connection, and all together, may use.
 #[derive(Clone, Copy, Debug)]
@@ -59,55 +69,125 @@ pub struct Context {
     /// Where it is counted.
     pub stats: Arc<Stats>,
     limits: Limits,
-    open: Mutex<Open>,
-}
-
-#[derive(Default)]
-struct Open {
-    total: usize,
-    per_client: HashMap<IpAddr, usize>,
+    pool: Mutex<Pool>,
+    started: Instant,
+    /// When taking a connection last failed and that was said.
+    complained: Mutex<Option<Instant>>,
 }
 
 impl Context {
     /// Limits hold for all listening sockets of one context together.
     pub fn new(shared: Arc<Shared>, stats: Arc<Stats>, limits: Limits) -> Context {
-        Context { shared, stats, limits, open: Mutex::default() }
+        let bounds =
+            Bounds { connections: limits.connections, per_client: limits.connections_per_client };
+        Context {
+            shared,
+            stats,
+            limits,
+            pool: Mutex::new(Pool::new(bounds)),
+            started: Instant::now(),
+            complained: Mutex::new(None),
+        }
     }
 
-    /// Takes a place for a connection; `None` if there is none left.
+    /// Milliseconds of a clock that does not go back.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX >> 1)
+    }
+
+    /// Does something with the pool, and says how many connections it has then.
+    fn with_pool<T>(&self, act: impl FnOnce(&mut Pool) -> T) -> T {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = act(&mut pool);
+        self.stats.tcp_connections.store(pool.len() as u64, Relaxed);
+        result
+    }
+
+    /// Takes a place for a connection; `None` if there is none, nor another's to take.
     fn admit(self: &Arc<Context>, client: IpAddr) -> Option<Place> {
-        let client = client_key(client);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_client = open.per_client.get(&client).copied().unwrap_or(0);
-        if open.total >= self.limits.connections || of_client >= self.limits.connections_per_client
-        {
-            return None;
+        let now_ms = self.now_ms();
+        let Admitted { seat, ended } =
+            self.with_pool(|pool| pool.admit(client_key(client), now_ms))?;
+        self.end(ended);
+        Some(Place { context: Arc::clone(self), seat })
+    }
+
+    /// Tells a connection that another has its place.
+    fn end(&self, ended: Option<Arc<Seat>>) {
+        if let Some(seat) = ended {
+            self.stats.tcp_gave_way.fetch_add(1, Relaxed);
+            seat.end.notify_one();
         }
-        open.total += 1;
-        open.per_client.insert(client, of_client + 1);
-        self.stats.tcp_connections.store(open.total as u64, Relaxed);
-        Some(Place { context: Arc::clone(self), client })
+    }
+
+    /// How long a connection may wait for a query now.
+    fn idle_time(&self) -> Duration {
+        let open = self.stats.tcp_connections.load(Relaxed) as usize;
+        idle_time(self.limits.idle_timeout, open, self.limits.connections)
+    }
+
+    /// Whether connections may have waited too long for as full as the pool is now.
+    fn is_pressed(&self) -> bool {
+        self.idle_time() < self.limits.idle_timeout
+    }
+
+    /// Ends the connections that have waited too long for as full as the pool is now.
+    fn sweep(&self) {
+        let (idle, now_ms) = (self.idle_time(), self.now_ms());
+        let overdue = self.with_pool(|pool| pool.end_overdue(idle, now_ms));
+        for seat in overdue {
+            self.stats.tcp_idle.fetch_add(1, Relaxed);
+            seat.end.notify_one();
+        }
+    }
+
+    /// Counts a connection that could not be taken, and makes room for it where descriptors have run out.
+    fn accept_failed(&self, error: &io::Error) {
+        self.stats.tcp_accept_failed.fetch_add(1, Relaxed);
+        if matches!(errno(error), Errno::EMFILE | Errno::ENFILE) {
+            self.end(self.with_pool(Pool::end_one));
+        }
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|when| when.elapsed() >= ACCEPT_COMPLAINT) {
+            *complained = Some(Instant::now());
+            tracing::warn!(%error, "taking TCP connections fails; `stats` counts how often");
+        }
     }
 }
 
 /// One connection's place, given back when dropped.
 struct Place {
     context: Arc<Context>,
-    client: IpAddr,
+    seat: Arc<Seat>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.context.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.total = open.total.saturating_sub(1);
-        if let Some(of_client) = open.per_client.get_mut(&self.client) {
-            *of_client -= 1;
-            if *of_client == 0 {
-                open.per_client.remove(&self.client);
-            }
-        }
-        self.context.stats.tcp_connections.store(open.total as u64, Relaxed);
+        self.context.with_pool(|pool| pool.leave(&self.seat));
     }
+}
+
+fn errno(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw)
+}
+
+/// Whether taking a connection failed for a reason of that connection alone (accept(2)): the next one is taken at once.
+fn is_of_connection(error: &io::Error) -> bool {
+    use Errno::*;
+    matches!(
+        errno(error),
+        ECONNABORTED
+            | ECONNRESET
+            | EPROTO
+            | EPERM
+            | ENETDOWN
+            | ENOPROTOOPT
+            | EHOSTDOWN
+            | ENONET
+            | EHOSTUNREACH
+            | EOPNOTSUPP
+            | ENETUNREACH
+    )
 }
 
 /// A client is an IPv4 address, or the /64 that one IPv6 site has at least.
@@ -140,6 +220,8 @@ pub async fn serve(
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     let mut connections = JoinSet::new();
+    let mut sweep = interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -147,12 +229,17 @@ pub async fn serve(
                 report(ended);
                 continue;
             }
+            _ = sweep.tick(), if context.is_pressed() => {
+                context.sweep();
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         let (stream, client) = match accepted {
             Ok(accepted) => accepted,
+            Err(error) if is_of_connection(&error) => continue,
             Err(error) => {
-                tracing::warn!(%error, "taking a TCP connection failed");
+                context.accept_failed(&error);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -166,7 +253,10 @@ pub async fn serve(
         connections.spawn(async move {
             // How a connection ended is counted where it ended; a client that goes away is no
             // event for an operator.
-            let _ = connection(stream, client, &place.context, stop).await;
+            tokio::select! {
+                () = place.seat.end.notified() => {}
+                _ = connection(stream, client, &place, stop) => {}
+            }
         });
     }
     drop(listener);
@@ -187,13 +277,14 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 async fn connection(
     stream: TcpStream,
     client: SocketAddr,
-    context: &Context,
+    place: &Place,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
+    let context = &*place.context;
     stream.set_nodelay(true)?;
     let (read, write) = stream.into_split();
     let mut reader = BufReader::with_capacity(READ_AHEAD, read);
-    let mut writer = Writer { write, waiting: Vec::new(), context };
+    let mut writer = Writer { write, waiting: Vec::new(), place };
     let (mut query, mut response) = (Vec::new(), Vec::new());
     let mut turn = 0;
     loop {
@@ -201,12 +292,11 @@ async fn connection(
             writer.flush().await?;
             query.shrink_to(KEPT_BUFFER);
             response.shrink_to(KEPT_BUFFER);
+            place.seat.waits(context.now_ms());
         }
         let read = tokio::select! {
             biased;
-            read = timeout(context.limits.idle_timeout, read_message(&mut reader, &mut query)) => {
-                read
-            }
+            read = timeout(context.idle_time(), read_message(&mut reader, &mut query)) => read,
             _ = stop.wait_for(|stop| *stop) => break,
         };
         match read {
@@ -269,7 +359,7 @@ async fn read_message(
 struct Writer<'c> {
     write: OwnedWriteHalf,
     waiting: Vec<u8>,
-    context: &'c Context,
+    place: &'c Place,
 }
 
 impl Writer<'_> {
@@ -286,12 +376,14 @@ impl Writer<'_> {
         if self.waiting.is_empty() {
             return Ok(());
         }
+        let context = &self.place.context;
+        self.place.seat.answers(context.now_ms());
         let written =
-            timeout(self.context.limits.write_timeout, self.write.write_all(&self.waiting)).await;
+            timeout(context.limits.write_timeout, self.write.write_all(&self.waiting)).await;
         self.waiting.clear();
         self.waiting.shrink_to(KEPT_BUFFER);
         written.unwrap_or_else(|_| {
-            self.context.stats.tcp_slow.fetch_add(1, Relaxed);
+            context.stats.tcp_slow.fetch_add(1, Relaxed);
             Err(io::ErrorKind::TimedOut.into())
         })
     }
@@ -303,7 +395,7 @@ impl Writer<'_> {
         client: SocketAddr,
         message: &mut Vec<u8>,
     ) -> io::Result<()> {
-        let (zone, stats) = (&transfer.zone, &self.context.stats);
+        let (zone, stats) = (&transfer.zone, &self.place.context.stats);
         let result = async {
             let mut messages = axfr::messages(zone, &transfer.heading);
             while messages.next_message(message).map_err(io::Error::other)? {
