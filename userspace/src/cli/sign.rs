@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::clock::{cpu_seconds, now, parse_duration, parse_time};
 use super::output::print_line;
-use super::zone_file::{parse_name, read_zone, write_zone};
+use super::zone_file::{parse_name, print_zone, read_zone, write_zone};
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout, NewKey};
 use crate::dnssec::policy::{Denial, SerialPolicy, SigningPolicy};
@@ -25,7 +25,7 @@ pub struct SignArgs {
     /// The zone file to sign; what is signed in it already is signed anew
     #[arg(long = "in", value_name = "FILE")]
     pub input: PathBuf,
-    /// The signed zone file to write
+    /// The signed zone file to write; `-` is standard output, and then all else goes to standard error
     #[arg(long = "out", value_name = "FILE")]
     pub output: PathBuf,
     /// The directory of the keys, in BIND's format
@@ -81,9 +81,25 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
     let (signed, statistics) = pool.install(|| sign(&zone, &keys, &policy, signing_time))?;
     let (wall, cpu) = (wall.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     drop(zone);
-    if !args.dry_run {
-        write_zone(&args.output, &signed)?;
+    if statistics.dropped_digests > 0 {
+        eprintln!(
+            "warning: the ZONEMD records of {} are left out: they are of the zone before it was signed",
+            args.input.display()
+        );
     }
+    let to_stdout = args.output.as_os_str() == "-";
+    if !args.dry_run {
+        if to_stdout {
+            print_zone(&signed)?;
+        } else {
+            write_zone(&args.output, &signed)?;
+        }
+    }
+    // Data alone is on standard output.
+    let tell = |line: &dyn std::fmt::Display| match to_stdout {
+        true => eprintln!("{line}"),
+        false => print_line(line),
+    };
     if args.json {
         let report = serde_json::json!({
             "schema": 1,
@@ -98,9 +114,9 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
             "keys": keys.iter().map(super::key::describe).collect::<Vec<_>>(),
             "written": !args.dry_run,
         });
-        print_line(&report);
+        tell(&report);
     } else {
-        print_line(format_args!(
+        tell(&format_args!(
             "{} serial {}: {} records, {} RRsets signed with {} signatures, {} denial records",
             args.zone,
             signed.serial(),
@@ -109,7 +125,7 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
             statistics.signatures,
             statistics.denials,
         ));
-        print_line(format_args!(
+        tell(&format_args!(
             "signing took {wall:.3} s, {cpu:.3} CPU seconds: {:.0} signatures per CPU second",
             statistics.signatures as f64 / cpu.max(1e-6),
         ));

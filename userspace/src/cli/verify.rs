@@ -8,8 +8,9 @@ use clap::Args;
 use super::output::print_line;
 use super::zone_file::{parse_name, read_zone};
 use crate::dnssec::policy::Denial;
-use crate::dnssec::verify::{MAX_FAULTS, verify};
-use crate::zone::Name;
+use crate::dnssec::verify::{Fault, MAX_FAULTS, verify};
+use crate::dnssec::zonemd;
+use crate::zone::{Name, Rtype};
 
 /// Exit code of a check that found problems.
 pub const FOUND_PROBLEMS: u8 = 3;
@@ -36,7 +37,13 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let zone = read_zone(&args.file, args.zone.as_ref())?;
     let now = args.time.unwrap_or_else(super::clock::now);
     let name = zone.apex().to_string();
-    match verify(&zone, now) {
+    let mut result = verify(&zone, now);
+    if let Some(Err(mismatch)) = zonemd::check(&zone) {
+        let (owner, rtype) = (zone.apex().clone(), Rtype::ZONEMD);
+        let fault = Fault { owner, rtype, reason: mismatch.into() };
+        result = Err(result.err().into_iter().flatten().chain([fault]).collect());
+    }
+    match result {
         Ok(report) => {
             let denial = match report.denial {
                 Denial::Nsec => "NSEC",

@@ -1,6 +1,6 @@
 //! Zones in and out of files for the commands that work offline.
 
-use std::io::BufWriter;
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -71,6 +71,14 @@ pub fn write_zone(path: &Path, zone: &Zone) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(temporary);
     }
     written.with_context(|| path.display().to_string())
+}
+
+/// Writes a zone to standard output.
+pub fn print_zone(zone: &Zone) -> anyhow::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+    text::write(zone, &mut out)?;
+    out.flush()?;
+    Ok(())
 }
 
 #[cfg(test)]

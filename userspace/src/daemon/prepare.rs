@@ -134,6 +134,12 @@ impl FromFiles {
         };
         let before = before.map(|before| (before, least));
         let (signed, statistics) = sign_again(zone, before, &keys, &policy, now)?;
+        if statistics.dropped_digests > 0 {
+            tracing::warn!(
+                zone = %zone.apex(),
+                "the ZONEMD records of the file are left out: they are of the zone before it was signed"
+            );
+        }
         let (made, kept) = (statistics.signatures, statistics.kept);
         tracing::debug!(zone = %zone.apex(), made, kept, "signed");
         Ok(signed)

@@ -6,6 +6,7 @@
 //! | say how a zone is signed | [`policy::SigningPolicy`] |
 //! | sign a zone | [`sign::sign`] |
 //! | check a signed zone | [`verify::verify`] |
+//! | check the digest over a zone | [`zonemd::check`] |
 //! | know which names the zone has authority over | [`authority::places`] |
 //!
 //! Nothing here reads a clock: the time is an argument, in seconds since 1970 truncated to 32
@@ -20,6 +21,7 @@ pub mod policy;
 pub mod rrsig;
 pub mod sign;
 pub mod verify;
+pub mod zonemd;
 
 #[cfg(test)]
 mod tests;

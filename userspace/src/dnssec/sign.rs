@@ -39,6 +39,8 @@ pub struct SignStatistics {
     pub kept: usize,
     /// NSEC or NSEC3 records.
     pub denials: usize,
+    /// ZONEMD records at the apex that were left out.
+    pub dropped_digests: usize,
 }
 
 /// Why a zone was not signed.
@@ -87,7 +89,8 @@ pub enum SignError {
 /// Signs a zone.
 ///
 /// Existing RRSIG, NSEC, NSEC3 and NSEC3PARAM records are replaced; DNSKEY records that are not
-/// among `keys` stay. `now` is seconds since 1970, truncated to 32 bits. Runs in the current
+/// among `keys` stay. ZONEMD records at the apex are left out: they are of the zone as it was before, and who checks
+/// them would refuse the signed one (RFC 8976 section 4). `now` is seconds since 1970, truncated to 32 bits. Runs in the current
 /// rayon pool. All signatures of an owner are one RRset here, whose TTL is the lowest among the
 /// RRsets covered; each signature's own is its Original TTL.
 pub fn sign(
@@ -130,7 +133,12 @@ pub fn sign_again(
         before: before.map(|(zone, least)| Before::new(zone, keys, now, least)),
     };
 
-    let mut statistics = SignStatistics::default();
+    let apex_owner = zone.find(zone.apex().as_wire());
+    let digests = apex_owner.and_then(|owner| owner.rrset(Rtype::ZONEMD));
+    let mut statistics = SignStatistics {
+        dropped_digests: digests.map_or(0, |digests| digests.len()),
+        ..SignStatistics::default()
+    };
     let mut writer = ZoneWriter::with_capacity(base.apex().clone(), 0);
     let mut write = |batch: &[Item], added: &[Added]| -> Result<(), SignError> {
         for (item, added) in batch.iter().zip(added) {
@@ -198,7 +206,7 @@ fn prepare(zone: &Zone, keys: &[Key], policy: &SigningPolicy, now: u32) -> Resul
         if owner.name() == zone.apex().as_wire() {
             let mut rrsets: BTreeMap<Rtype, (u32, Vec<Vec<u8>>)> = owner
                 .rrsets()
-                .filter(|rrset| !is_dropped(rrset.rtype()))
+                .filter(|rrset| !is_dropped(rrset.rtype()) && rrset.rtype() != Rtype::ZONEMD)
                 .map(|rrset| {
                     (rrset.rtype(), (rrset.ttl(), rrset.rdatas().map(<[u8]>::to_vec).collect()))
                 })

@@ -15,6 +15,7 @@ use super::denial::{self, Hash, Nsec3, Omitted};
 use super::keys::{Algorithm, KeyError, REVOKED, SECURE_ENTRY_POINT, ZONE_KEY, parse_dnskey};
 use super::policy::Denial;
 use super::rrsig::{Rrsig, is_within, label_count};
+use super::zonemd::Mismatch;
 use crate::zone::name::wire_name_len;
 use crate::zone::{Name, Owner, Rrset, Rtype, Zone};
 
@@ -77,6 +78,8 @@ impl std::error::Error for Fault {}
 pub enum Reason {
     #[error("the zone is not signed: it has no DNSKEY record")]
     NoDnskey,
+    #[error(transparent)]
+    Digest(#[from] Mismatch),
     #[error("none of the DNSKEY records can be used: {0}")]
     NoUsableKey(String),
     #[error("there are more than {MAX_KEYS} keys")]
