@@ -19,8 +19,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use toml::Table;
-use xdp_common::limit::Limited;
-use xdp_common::limit::amplified;
+use xdp_common::limit::{Limited, Mode, amplified};
 use xdp_common::maps::Verdicts;
 use xdp_common::{Outcome, maps};
 
@@ -49,6 +48,8 @@ pub struct RateLimits {
     path: PathBuf,
     /// What is in effect.
     limits: Arc<Limits>,
+    /// The mode that the log tells.
+    told: Option<u32>,
     minute: figures::Minute,
     /// When the counters were looked at last, and how many queries a second came then.
     ticked: Option<Instant>,
@@ -88,6 +89,7 @@ impl RateLimits {
             live: Changes::default(),
             path,
             limits: Arc::default(),
+            told: None,
             minute: figures::Minute::default(),
             ticked: None,
             qps: 0,
@@ -106,6 +108,27 @@ impl RateLimits {
     /// The settings in effect.
     fn settings(&self) -> Result<RateLimit, BadSetting> {
         self.file.with(&self.saved.set)?.with(&self.live.set)
+    }
+
+    /// Says in the log which mode is in effect, at start and when it has changed, whoever changed it.
+    fn tell_mode(&mut self) {
+        let mode = self.limits.policy.mode;
+        if self.told.replace(mode) == Some(mode) {
+            return;
+        }
+        let zones =
+            self.limits.overrides.values().filter(|zone| zone.mode != Mode::Off as u32).count();
+        if mode == Mode::On as u32 {
+            tracing::info!("rate limits are on");
+        } else if mode == Mode::DryRun as u32 {
+            tracing::info!("rate limits are in dry-run: all is answered, and counted");
+        } else {
+            tracing::warn!(
+                zones_that_have_their_own = zones,
+                "rate limits are off: whoever forges a victim's address can have it sent answers; `mode` in \
+                 [ratelimit] turns them on"
+            );
+        }
     }
 
     /// All layers as one.
@@ -230,6 +253,7 @@ impl Daemon {
         // The sockets' own limiter cannot refuse.
         self.shared.limiter().set(&compiled, limits.qps);
         limits.limits = compiled;
+        limits.tell_mode();
         Ok(())
     }
 
@@ -270,6 +294,9 @@ impl Daemon {
                 let set = settings.iter().map(|(key, value)| setting(key, value));
                 let set: Table = set.collect::<Result<_, _>>().map_err(failure)?;
                 self.change_limits(&mut limits, save, |changes| changes.set.extend(set.clone()))?;
+                for (key, value) in &set {
+                    tracing::info!(save, "rate limits: {key} = {value}");
+                }
                 Ok(json!({ "set": set, "saved": save }))
             }
             RateLimitAction::Reset { save } => {
@@ -278,6 +305,7 @@ impl Daemon {
                     limits.saved = Changes::default();
                 }
                 self.enforce_or_undo(&mut limits, before, save)?;
+                tracing::info!(save, "rate limits: back to the configuration");
                 Ok(json!({ "reset": true, "saved": save }))
             }
             RateLimitAction::Exempt { prefixes, add, save } => {
@@ -292,6 +320,10 @@ impl Daemon {
                 self.change_limits(&mut limits, save, |changes| {
                     changes.exempt.extend(prefixes.iter().map(|prefix| (*prefix, add)));
                 })?;
+                for prefix in &prefixes {
+                    let now = if add { "exempt" } else { "not exempt any longer" };
+                    tracing::info!(%prefix, save, "rate limits: {now}");
+                }
                 Ok(json!({ if add { "added" } else { "deleted" }: prefixes, "saved": save }))
             }
             RateLimitAction::BlockAdd { targets, seconds, dry_run, save } => {
@@ -301,6 +333,9 @@ impl Daemon {
                 self.change_limits(&mut limits, save, |changes| {
                     changes.block.extend(targets.iter().map(|target| (target.clone(), block)));
                 })?;
+                for target in &targets {
+                    tracing::info!(%target, until, dry_run, save, "blocked");
+                }
                 Ok(json!({ "added": words(&targets), "until": until, "saved": save }))
             }
             RateLimitAction::BlockDel { targets, save } => {
@@ -313,6 +348,9 @@ impl Daemon {
                 self.change_limits(&mut limits, save, |changes| {
                     changes.block.extend(targets.iter().map(|target| (target.clone(), None)));
                 })?;
+                for target in &targets {
+                    tracing::info!(%target, save, "not blocked any longer");
+                }
                 Ok(json!({ "deleted": words(&targets), "saved": save }))
             }
         }

@@ -1,9 +1,10 @@
 //! `sealdns ratelimit import`: what BIND's and Knot's configurations say of rate limits, in our words.
 //!
-//! Both are read tolerantly: only the statement in question is looked at, and what has no equivalent
-//! becomes a comment.
+//! Of both only the statement in question is looked at, wherever it is: in the file or in one that it includes. What
+//! has no equivalent becomes a comment; what is no configuration is an error with its place.
 
 mod bind;
+mod files;
 mod knot;
 
 use std::fmt::Write as _;
@@ -16,6 +17,7 @@ use serde_json::json;
 use crate::cli::output::{CliError, CommandResult, Exit, Output};
 use crate::config::{AddressPrefix, Config, ConfigError};
 use crate::control::protocol::Failure;
+use files::{Fault, Files, Place};
 
 /// Whose configuration it is.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,35 +43,46 @@ impl Section {
         self.settings.push((key, value.into()));
     }
 
-    /// A number as the peer wrote it; anything else is noted.
-    fn number(&mut self, key: &'static str, said: &Said) {
-        match said.value().parse::<u64>() {
-            Ok(number) => self.set(key, number.to_string()),
-            Err(_) => self.note(said, "not a number"),
-        }
+    /// A number as the peer wrote it.
+    fn number(&mut self, key: &'static str, said: &Said) -> Result<(), Fault> {
+        self.set(key, said.number()?.to_string());
+        Ok(())
     }
 
     fn note(&mut self, said: &Said, why: &str) {
-        self.notes.push(format!("line {}: {}: {why}", said.line, said.text()));
+        match &said.place {
+            Some(place) => self.notes.push(format!("{place}: {}: {why}", said.text())),
+            None => self.notes.push(format!("{}: {why}", said.text())),
+        }
     }
 
-    fn exempt(&mut self, said: &Said, text: &str) {
+    /// Exempts an address, a prefix or a range. What else a peer takes there (names of lists, `localhost`, negations)
+    /// is noted; what only looks like an address is a fault.
+    fn exempt(&mut self, said: &Said, text: &str) -> Result<(), Fault> {
         if let Some((first, last)) = text.split_once('-') {
             let (first, last) = (first.trim().parse(), last.trim().parse());
             match (first, last) {
                 (Ok(std::net::IpAddr::V4(first)), Ok(std::net::IpAddr::V4(last))) => {
-                    return self.exempt.extend(Ipv4Subnets::new(first, last, 0).map(IpNet::V4));
+                    self.exempt.extend(Ipv4Subnets::new(first, last, 0).map(IpNet::V4));
+                    return Ok(());
                 }
                 (Ok(std::net::IpAddr::V6(first)), Ok(std::net::IpAddr::V6(last))) => {
-                    return self.exempt.extend(Ipv6Subnets::new(first, last, 0).map(IpNet::V6));
+                    self.exempt.extend(Ipv6Subnets::new(first, last, 0).map(IpNet::V6));
+                    return Ok(());
                 }
                 _ => {}
             }
         }
         match AddressPrefix::from_text(text) {
             Ok(prefix) => self.exempt.push(prefix.0.trunc()),
+            Err(_)
+                if text.starts_with(|first: char| first.is_ascii_digit()) || text.contains(':') =>
+            {
+                return Err(said.fault(format_args!("\"{text}\" is not an address prefix")));
+            }
             Err(_) => self.note(said, &format!("\"{text}\" is not an address prefix")),
         }
+        Ok(())
     }
 
     fn write(&self) -> String {
@@ -97,7 +110,8 @@ impl Section {
 /// One option as the peer wrote it.
 #[derive(Debug, Clone, PartialEq)]
 struct Said {
-    line: usize,
+    /// Where; `None` for a default.
+    place: Option<Place>,
     key: String,
     values: Vec<String>,
 }
@@ -111,6 +125,18 @@ impl Said {
         }
     }
 
+    fn number(&self) -> Result<u64, Fault> {
+        let number = self.value().parse();
+        number.map_err(|_| self.fault(format_args!("`{}` is not a number", self.values.join(" "))))
+    }
+
+    fn fault(&self, message: impl std::fmt::Display) -> Fault {
+        match &self.place {
+            Some(place) => place.fault(format_args!("{}: {message}", self.key)),
+            None => Fault(format!("{}: {message}", self.key)),
+        }
+    }
+
     fn is_true(&self) -> bool {
         matches!(self.value(), "yes" | "true" | "on" | "1")
     }
@@ -121,33 +147,43 @@ impl Said {
 }
 
 /// Translates a configuration.
-fn translate(text: &str, from: Option<Peer>) -> Result<(Peer, Section), String> {
-    let by_looks = match text.lines().any(|line| line.trim_end().starts_with("mod-rrl:")) {
-        true => Peer::Knot,
-        false => Peer::Bind,
+fn translate(file: &Path, from: Option<Peer>) -> Result<(Peer, Section), Fault> {
+    let peer = match from {
+        Some(peer) => peer,
+        None => Files::new(file).outermost(|_, text, _| Ok(by_looks(text)))?,
     };
-    let peer = from.unwrap_or(by_looks);
-    let section = match peer {
-        Peer::Bind => bind::section(text).ok_or("there is no rate-limit statement in it")?,
-        Peer::Knot => knot::section(text).ok_or("there is no section mod-rrl in it")?,
+    let mut files = Files::new(file);
+    let (section, missing) = match peer {
+        Peer::Bind => (bind::section(&mut files)?, "rate-limit statement"),
+        Peer::Knot => (knot::section(&mut files)?, "section mod-rrl"),
     };
-    Ok((peer, section))
+    let missing = || Fault(format!("{}: there is no {missing} in it", file.display()));
+    Ok((peer, section.ok_or_else(missing)?))
+}
+
+/// Whose configuration a text is: Knot's has sections, which begin at the start of a line and end in a colon.
+fn by_looks(text: &str) -> Peer {
+    let is_section = |line: &str| {
+        let line = line.split('#').next().unwrap_or_default().trim_end();
+        let name = line.strip_suffix(':').or_else(|| line.split_once(": ").map(|(name, _)| name));
+        name.is_some_and(|name| {
+            !name.is_empty()
+                && name.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'-')
+        })
+    };
+    if text.lines().any(is_section) { Peer::Knot } else { Peer::Bind }
 }
 
 /// Prints the section.
 pub fn run(file: &Path, from: Option<Peer>, output: &Output) -> CommandResult {
-    let failed = |message: String| CliError {
-        exit: Exit::Failed,
-        failure: Failure::new("import", format!("{}: {message}", file.display())),
-    };
-    let text = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
-    let text = String::from_utf8_lossy(&text);
-    let (peer, section) = translate(&text, from).map_err(failed)?;
+    let failed =
+        |message: String| CliError { exit: Exit::Failed, failure: Failure::new("import", message) };
+    let (peer, section) = translate(file, from).map_err(|fault| failed(fault.to_string()))?;
     let written = section.write();
     // What is printed must be taken by the daemon.
     let config = format!("version = \"v1\"\n{written}");
     if let Err(ConfigError::Invalid { message, source_line, .. }) = Config::parse(&config, file) {
-        return Err(failed(format!("{source_line}: {message}")));
+        return Err(failed(format!("{}: {source_line}: {message}", file.display())));
     }
     let from = if peer == Peer::Bind { "bind" } else { "knot" };
     let data = json!({ "from": from, "section": written, "without_equivalent": section.notes });
@@ -202,8 +238,21 @@ template:
     global-module: mod-rrl/default   # Default module configuration for all zones
 ";
 
+    /// Translates files of a folder, the first of which is asked for.
+    fn translated(files: &[(&str, &str)], from: Option<Peer>) -> Result<Section, String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let translated = translate(&folder.path().join(files[0].0), from);
+        let folder = format!("{}/", folder.path().display());
+        translated.map(|(_, section)| section).map_err(|fault| fault.0.replace(&folder, ""))
+    }
+
     fn section(text: &str) -> String {
-        let (_, section) = translate(text, None).unwrap();
+        let section = translated(&[("conf", text)], None).unwrap();
         let written = section.write();
         Config::parse(&format!("version = \"v1\"\n{written}"), Path::new("")).unwrap();
         written
@@ -244,7 +293,8 @@ exempt = [
 
     #[test]
     fn what_bind_does_not_limit_is_not_limited() {
-        let (_, section) = translate("options { rate-limit { window 0; }; };", None).unwrap();
+        let text = "options { rate-limit { window 0; }; };";
+        let section = translated(&[("conf", text)], None).unwrap();
         let said = |key: &str| section.settings.iter().find(|(name, _)| *name == key).cloned();
         assert_eq!(said("rate").unwrap().1, "0");
         assert_eq!(said("total-rate").unwrap().1, "0");
@@ -295,17 +345,110 @@ exempt = [
 
     #[test]
     fn what_has_no_limits_says_so() {
-        assert!(translate("options { };", None).unwrap_err().contains("no rate-limit statement"));
-        assert!(translate("x", Some(Peer::Knot)).unwrap_err().contains("mod-rrl"));
-        assert!(translate("rate-limit { slip 3", None).is_ok());
+        let of = |text, from| translated(&[("conf", text)], from).unwrap_err();
+        assert_eq!(of("options { };", None), "conf: there is no rate-limit statement in it");
+        assert_eq!(of("x: 1\n", Some(Peer::Knot)), "conf: there is no section mod-rrl in it");
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_refused_where_it_stands() {
+        for (text, expected) in [
+            ("rate-limit { slip 3", "conf:1:12: this `{` is not closed"),
+            ("rate-limit { slip 3 };", "conf:1:14: `;` is missing at the end"),
+            ("options {\n  rate-limit { slip 3; }\n};", "conf:2:24: `;` is missing at the end"),
+            ("options { rate-limit { slip 3; };", "conf:1:9: this `{` is not closed"),
+            ("}; rate-limit { };", "conf:1:1: `}` closes nothing"),
+            ("rate-limit {\n\tslip; };", "conf:2:2: slip: a value is missing"),
+            ("rate-limit { slip two; };", "conf:1:14: slip: `two` is not a number"),
+            ("rate-limit { window 1 2; };", "conf:1:14: window: `1 2` is not a number"),
+            (
+                "rate-limit { exempt-clients { 192.0.2.0/33; }; };",
+                "conf:1:14: exempt-clients: \"192",
+            ),
+            ("acl \"a { };\nrate-limit { };", "conf:1:5: this string does not end"),
+            ("rate-limit { }; /* é */ /* ", "conf:1:25: this comment does not end"),
+            ("include \"a\" rate-limit { };", "conf:1:9: `;` is missing behind this"),
+            ("include;", "conf:1:1: `include` wants a file"),
+            ("\n include \"none*\";", "conf:2:10: there is no file none* to include"),
+            ("mod-rrl:\n  - id: a\n    slip 2\n", "conf:3:5: this is no `key: value`"),
+            ("mod-rrl:\n  - id: a\n    slip: x\n", "conf:3:5: slip: `x` is not a number"),
+            ("mod-rrl:\n    slip: 1\n", "conf:2:5: an item of mod-rrl begins with `- id: NAME`"),
+            ("mod-rrl:\n  - id: a\n    whitelist: [ ::1\n", "conf:3:5: the list in this line"),
+            ("mod-rrl:\n  - id: \"a\n", "conf:2:3: the string in this line does not end"),
+            ("server:\ninclude:\n", "conf:2:1: `include` wants a file"),
+            ("server:\ninclude: none\n", "conf:2:1: there is no file none to include"),
+        ] {
+            let fault = translated(&[("conf", text)], None).expect_err(text);
+            assert!(fault.starts_with(expected), "{text:?}: {fault}");
+        }
+        let missing = translate(Path::new("/none/named.conf"), None).unwrap_err();
+        assert!(missing.0.starts_with("/none/named.conf: "), "{missing}");
+    }
+
+    #[test]
+    fn files_that_are_included_are_read() {
+        // A glob, a file beside the one that includes it, one beside the outermost; the place is that file's.
+        let section = translated(
+            &[
+                (
+                    "etc/named.conf",
+                    "include \"named.d/*.conf\";\noptions { include \"limits\"; };\n",
+                ),
+                ("etc/named.d/a.conf", "include \"more\";\n"),
+                ("etc/named.d/b.conf", "acl ours { theirs; 192.0.2.0/24; };\n"),
+                ("etc/named.d/c.old", "rate-limit { slip 9; };\n"),
+                (
+                    "etc/named.d/more",
+                    "include \"acls\"; rate-limit { slip 5; exempt-clients { ours; }; };\n",
+                ),
+                ("etc/acls", "acl theirs { 198.51.100.0/24; };\n"),
+                ("etc/limits", "\nrate-limit { slip 7; };\n"),
+            ],
+            None,
+        );
+        let section = section.unwrap();
+        let exempt: Vec<String> = section.exempt.iter().map(ToString::to_string).collect();
+        assert_eq!(exempt, ["198.51.100.0/24", "192.0.2.0/24"]);
+        assert!(section.settings.contains(&("slip", "5".into())), "{section:?}");
+        let [note] = &section.notes[..] else { panic!("{section:?}") };
+        assert!(note.ends_with("etc/limits:2: another rate-limit statement: left out"), "{note}");
+        // Knot's: a file, and a folder, of which those that end in `.conf`.
+        let section = translated(
+            &[
+                ("knot.conf", "include: limits.d\nserver:\n    rundir: x\ninclude: \"one\"\n"),
+                ("limits.d/a.conf", "mod-rrl:\n  - id: default\n    slip: 3\n"),
+                ("limits.d/b.old", "no configuration at all"),
+                ("one", "mod-rrl:\n  - id: other\n    slip: 4\n"),
+            ],
+            None,
+        );
+        let section = section.unwrap();
+        assert!(section.settings.contains(&("total-slip", "3".into())), "{section:?}");
+        assert!(section.notes[0].ends_with("one:2: another section of mod-rrl, other: left out"));
+        // A fault in an included file has its place.
+        let fault = translated(&[("a", "include \"b\";"), ("b", "x {\n y\n};\n")], None);
+        assert_eq!(fault.unwrap_err(), "b:2:2: `;` is missing at the end of this statement");
+    }
+
+    #[test]
+    fn files_that_include_themselves_have_an_end() {
+        let fault = translated(&[("a", "include \"b\";"), ("b", "include \"*\";")], None);
+        assert_eq!(fault.unwrap_err(), "b:1:9: a includes itself");
+        let fault = translated(&[("a", "server:\ninclude: ./a\n")], None).unwrap_err();
+        assert!(fault.starts_with("a:2:1: ") && fault.ends_with("a includes itself"), "{fault}");
+        let deep: Vec<(String, String)> =
+            (0..30).map(|at| (format!("f{at}"), format!("include \"f{}\";", at + 1))).collect();
+        let deep: Vec<(&str, &str)> = deep.iter().map(|(a, b)| (&a[..], &b[..])).collect();
+        let fault = translated(&deep, None).unwrap_err();
+        assert_eq!(fault, "f16:1:9: files are included more than 16 deep");
     }
 
     proptest::proptest! {
-        /// Whatever is in the file, it is read to its end.
+        /// Whatever is in the file, it is read to its end, or refused with a place.
         #[test]
-        fn damaged_files_do_no_harm(text in "([a-z -]|[{};:\"\n#/*\\[\\]-]|rate-limit|mod-rrl:|exempt-clients|acl|whitelist:){0,60}") {
+        fn damaged_files_do_no_harm(text in "([a-z -]|[{};:\"\n#/*\\[\\]-]|rate-limit|mod-rrl:|exempt-clients|acl|whitelist:|é|include){0,60}") {
             for peer in [Peer::Bind, Peer::Knot] {
-                let _ = translate(&text, Some(peer)).map(|(_, section)| section.write());
+                let _ = translated(&[("conf", &text)], Some(peer)).map(|section| section.write());
             }
         }
     }

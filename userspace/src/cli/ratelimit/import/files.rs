@@ -1,0 +1,222 @@
+//! Configuration files of others, the files that they include, and places in them.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// How deep files may include others. No official reference: people use two or three.
+const MAX_DEPTH: usize = 16;
+
+/// How many files may be included in all, so that files that include each other's siblings do not multiply without end.
+const MAX_FILES: usize = 1000;
+
+/// A place in a configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    /// The file.
+    pub file: Rc<Path>,
+    /// Whether it is not the file that was asked for but one that it includes.
+    pub is_included: bool,
+    /// From 1.
+    pub line: usize,
+    /// In characters, from 1.
+    pub column: usize,
+}
+
+impl Place {
+    /// What is wrong there.
+    pub fn fault(&self, message: impl fmt::Display) -> Fault {
+        Fault(format!("{}:{}:{}: {message}", self.file.display(), self.line, self.column))
+    }
+}
+
+/// As notes have it.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_included {
+            true => write!(f, "{}:{}", self.file.display(), self.line),
+            false => write!(f, "line {}", self.line),
+        }
+    }
+}
+
+/// Why a configuration cannot be translated, with its place.
+#[derive(Debug, PartialEq)]
+pub(super) struct Fault(pub String);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Reads files, the outermost first.
+pub(super) struct Files {
+    outermost: Rc<Path>,
+    /// The files that are being read, each included by the one before.
+    open: Vec<Rc<Path>>,
+    read: usize,
+}
+
+impl Files {
+    /// Starts with the file that was asked for.
+    pub fn new(outermost: &Path) -> Files {
+        Files { outermost: outermost.into(), open: Vec::new(), read: 0 }
+    }
+
+    /// The file that was asked for, through `parse`, which is handed its text and whether it is an included one.
+    pub fn outermost<T>(
+        &mut self,
+        parse: impl FnOnce(&mut Files, &str, Start) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let file = Rc::clone(&self.outermost);
+        self.file(&file, parse).map_err(|error| match error {
+            Unread::Io(error) => Fault(format!("{}: {error}", file.display())),
+            Unread::Fault(fault) => fault,
+        })
+    }
+
+    /// All files that a pattern names, each through `parse`. A path that is not absolute is taken from the folder of the
+    /// file that it stands in; if nothing is there, from that of the outermost file.
+    pub fn included(
+        &mut self,
+        pattern: &str,
+        at: &Place,
+        mut parse: impl FnMut(&mut Files, &str, Start) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        if self.open.len() > MAX_DEPTH {
+            return Err(at.fault(format_args!("files are included more than {MAX_DEPTH} deep")));
+        }
+        let beside = |file: &Path| file.parent().unwrap_or(Path::new("")).join(pattern);
+        let mut found = matching(&beside(&at.file));
+        if found.is_empty() {
+            found = matching(&beside(&self.outermost));
+        }
+        if found.is_empty() {
+            return Err(at.fault(format_args!("there is no file {pattern} to include")));
+        }
+        for path in found {
+            let same = |open: &Rc<Path>| {
+                fs::canonicalize(open)
+                    .ok()
+                    .is_some_and(|open| Some(open) == fs::canonicalize(&path).ok())
+            };
+            if self.open.iter().any(same) {
+                return Err(at.fault(format_args!("{} includes itself", path.display())));
+            }
+            if self.read > MAX_FILES {
+                return Err(at.fault(format_args!("more than {MAX_FILES} files are included")));
+            }
+            self.file(&path.as_path().into(), &mut parse).map_err(|error| match error {
+                Unread::Io(error) => {
+                    at.fault(format_args!("cannot read {}: {error}", path.display()))
+                }
+                Unread::Fault(fault) => fault,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn file<T>(
+        &mut self,
+        file: &Rc<Path>,
+        parse: impl FnOnce(&mut Files, &str, Start) -> Result<T, Fault>,
+    ) -> Result<T, Unread> {
+        let text = fs::read(file).map_err(Unread::Io)?;
+        let is_included = !self.open.is_empty();
+        self.open.push(Rc::clone(file));
+        self.read += 1;
+        let start = Start { file: Rc::clone(file), is_included };
+        let parsed = parse(self, &String::from_utf8_lossy(&text), start).map_err(Unread::Fault);
+        self.open.pop();
+        parsed
+    }
+}
+
+enum Unread {
+    Io(std::io::Error),
+    Fault(Fault),
+}
+
+/// A file that places are in.
+#[derive(Clone, Debug)]
+pub(super) struct Start {
+    file: Rc<Path>,
+    is_included: bool,
+}
+
+impl Start {
+    /// A place of the file.
+    pub fn place(&self, line: usize, column: usize) -> Place {
+        Place { file: Rc::clone(&self.file), is_included: self.is_included, line, column }
+    }
+}
+
+/// The files that a path names, whose last part may have `*` and `?`; of a folder those that end in `.conf`, as Knot
+/// has it.
+fn matching(path: &Path) -> Vec<PathBuf> {
+    let (folder, pattern) = match (path.is_dir(), path.file_name().and_then(|name| name.to_str())) {
+        (true, _) => (path, "*.conf"),
+        (false, Some(name)) if name.contains(['*', '?']) => {
+            (path.parent().unwrap_or(Path::new("")), name)
+        }
+        _ => return path.exists().then(|| path.to_owned()).into_iter().collect(),
+    };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let fits = |name: &str| matches(pattern.as_bytes(), name.as_bytes());
+    let mut found: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().to_str().is_some_and(fits))
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file())
+        .collect();
+    found.sort();
+    found
+}
+
+/// Whether a name fits a pattern: `*` is any octets, `?` any one.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut pattern_at, mut name_at) = (0, 0);
+    // Where the last `*` stands, and how much of the name it has taken.
+    let mut star: Option<(usize, usize)> = None;
+    while name_at < name.len() {
+        match pattern.get(pattern_at) {
+            Some(b'*') => {
+                star = Some((pattern_at, name_at));
+                pattern_at += 1;
+            }
+            Some(&octet) if octet == b'?' || octet == name[name_at] => {
+                (pattern_at, name_at) = (pattern_at + 1, name_at + 1);
+            }
+            _ => match &mut star {
+                Some((at, taken)) => {
+                    *taken += 1;
+                    (pattern_at, name_at) = (*at + 1, *taken);
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[pattern_at..].iter().all(|octet| *octet == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_fit_names() {
+        for (pattern, name, fits) in [
+            ("*.conf", "a.conf", true),
+            ("*.conf", "a.conf.old", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-b-b", false),
+            ("?", "", false),
+            ("?x*", "1x", true),
+            ("**", "", true),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), fits, "{pattern} {name}");
+        }
+    }
+}
