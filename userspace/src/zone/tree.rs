@@ -71,6 +71,22 @@ pub enum ZoneFaultKind {
 }
 
 impl ZoneFaultKind {
+    /// The fault in a word, for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            ZoneFaultKind::NoSoa => "soa-missing",
+            ZoneFaultKind::SeveralSoa => "soa-several",
+            ZoneFaultKind::SoaAway => "soa-below-apex",
+            ZoneFaultKind::NoApexNs => "ns-missing",
+            ZoneFaultKind::SeveralCname => "cname-several",
+            ZoneFaultKind::CnameAndOther => "cname-and-other",
+            ZoneFaultKind::SeveralDname => "dname-several",
+            ZoneFaultKind::BelowDname => "below-dname",
+            ZoneFaultKind::Duplicate => "duplicate",
+            ZoneFaultKind::TtlDiffers => "ttl-differs",
+        }
+    }
+
     /// Whether a zone with this fault must not be served; others are worth a warning.
     pub fn is_error(self) -> bool {
         !matches!(self, ZoneFaultKind::Duplicate | ZoneFaultKind::TtlDiffers)
@@ -263,6 +279,15 @@ impl ZoneBuilder {
             }
         }
         faults
+    }
+
+    /// Of each RRset that the zone will have, in canonical order, the number of its record that was pushed first.
+    pub fn rrset_starts(&mut self) -> Vec<u32> {
+        self.sort();
+        let bytes = &self.bytes[..];
+        let same = |a: &Record, b: &Record| a.rtype == b.rtype && a.owner(bytes) == b.owner(bytes);
+        let first = |rrset: &[Record]| rrset.iter().map(|record| record.number).min().unwrap_or(0);
+        self.records.chunk_by(same).map(first).collect()
     }
 
     /// Sorts into canonical order of owners, then types, then RDATA.
@@ -683,6 +708,14 @@ impl<'a> Owner<'a> {
         let entries = self.entries();
         let found = entries.binary_search_by_key(&rtype, |entry| RrsetEntry::read(entry).rtype);
         Some(Rrset { zone: self.zone, entry: RrsetEntry::read(&entries[found.ok()?]) })
+    }
+
+    /// The place of an RRset among all of the zone in canonical order; of the owner's first if it has none of the type.
+    pub fn rrset_index(&self, rtype: Rtype) -> usize {
+        let entries = self.entries();
+        let found = entries.binary_search_by_key(&rtype, |entry| RrsetEntry::read(entry).rtype);
+        let first = OwnerEntry::read(&self.zone.owner_entries()[self.index]).first_rrset;
+        first as usize + found.unwrap_or(0)
     }
 
     /// The RDATA of the RRSIG records that cover one type.

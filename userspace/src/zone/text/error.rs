@@ -45,6 +45,8 @@ impl fmt::Display for Place {
 pub struct ReadError {
     /// What is wrong, and where it helps what to do: one sentence without a full stop.
     pub message: String,
+    /// The same in a word, for programs.
+    pub code: &'static str,
     /// Where: a file as a whole if it cannot be read or lacks something.
     pub place: Place,
     /// The line at fault, control characters replaced; long lines are cut around the column.
@@ -60,6 +62,7 @@ impl ReadError {
     pub(super) fn of_file(file: &str, message: impl Into<String>) -> ReadError {
         ReadError {
             message: message.into(),
+            code: "file",
             place: Place { file: file.to_owned(), line: 0, column: 0 },
             source_line: String::new(),
             caret: 0,
@@ -159,6 +162,8 @@ pub struct Warning {
     pub place: Place,
     /// What: one sentence without a full stop.
     pub message: String,
+    /// The same in a word, for programs.
+    pub code: &'static str,
 }
 
 impl fmt::Display for Warning {

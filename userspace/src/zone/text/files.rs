@@ -1,6 +1,6 @@
 //! The only place of the zone rooms that opens files.
 
-use super::{Loaded, Options, ReadError, parse};
+use super::{Checked, Loaded, Options, Places, ReadError, check, parse};
 use crate::zone::{Name, Zone};
 use std::path::Path;
 
@@ -16,4 +16,19 @@ pub fn load(path: &Path, apex: &Name, options: Options) -> Result<Loaded, ReadEr
     let text = std::fs::read(path)
         .map_err(|error| ReadError::of_file(&name, format!("cannot read the file: {error}")))?;
     parse(text, &name, apex, options, &mut |path| std::fs::read(path))
+}
+
+/// Like [`load`], but all that is wrong is found, up to `most_faults`.
+pub fn check_file(path: &Path, apex: &Name, options: Options, most_faults: usize) -> Checked {
+    let name = path.to_string_lossy();
+    match std::fs::read(path) {
+        Ok(text) => check(text, &name, apex, options, most_faults, &mut |path| std::fs::read(path)),
+        Err(error) => Checked {
+            zone: None,
+            places: Places::default(),
+            faults: vec![ReadError::of_file(&name, format!("cannot read the file: {error}"))],
+            warnings: Vec::new(),
+            has_more: false,
+        },
+    }
 }

@@ -85,6 +85,14 @@ impl<'a> Lexer<'a> {
         Lexer { text, at }
     }
 
+    /// Goes on behind the line of an octet at which a fault is, so that the next entry is read.
+    pub(super) fn skip_line_of(&mut self, at: usize) {
+        let at = at.max(self.at).min(self.text.len());
+        let rest = &self.text[at..];
+        let line_end = rest.iter().position(|octet| *octet == b'\n');
+        self.at = line_end.map_or(self.text.len(), |end| at + end + 1);
+    }
+
     /// Reads the next entry that has a token; `None` at the end of the text.
     pub(super) fn next_entry(&mut self, tokens: &mut Vec<Token>) -> Result<Option<Entry>, Fault> {
         tokens.clear();

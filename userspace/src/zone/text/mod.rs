@@ -3,6 +3,7 @@
 //! | to … | use |
 //! |---|---|
 //! | read a zone from the file system | [`read`]; with its warnings, [`load`] |
+//! | find all that is wrong with a file | [`check_file`] |
 //! | read a zone from memory | [`parse`], handing it who loads `$INCLUDE` files |
 //! | write a zone | [`write()`] |
 //!
@@ -17,6 +18,7 @@ mod fields;
 pub mod files;
 mod generate;
 mod lexer;
+mod places;
 mod rare;
 mod reader;
 mod scanner;
@@ -25,9 +27,11 @@ mod svcb;
 mod writer;
 
 pub use error::{Place, ReadError, Warning};
-pub use files::{load, read};
+pub use files::{check_file, load, read};
+pub use places::Places;
 pub use reader::{
-    Loaded, Loader, MAX_GENERATED, MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_WARNINGS, Options, parse,
+    Checked, Loaded, Loader, MAX_GENERATED, MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_WARNINGS, Options,
+    check, parse,
 };
 pub use writer::{write, write_record};
 

@@ -1,12 +1,12 @@
 //! Entries of master files become records of a zone (RFC 1035 section 5, RFC 2308 section 4).
 
-use super::error::{Fault, Place, ReadError, Warning, line_and_column, line_starts, shown_line};
+use super::error::{Fault, Place, ReadError, Warning};
 use super::fields::{Fields, duration, push_name, shown};
 use super::generate;
 use super::lexer::{Entry, Lexer, Token};
+use super::places::{Places, Source};
 use crate::zone::tree::{ZoneFault, ZoneFaultKind};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, ZoneError};
-use std::cell::OnceCell;
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -68,45 +68,56 @@ pub fn parse(
     options: Options,
     loader: Loader<'_>,
 ) -> Result<Loaded, ReadError> {
-    let mut reader = Reader {
-        builder: ZoneBuilder::new(apex.clone()),
-        sources: Vec::new(),
-        places: Vec::new(),
-        stretches: Vec::new(),
-        origin: apex.as_wire().to_vec(),
-        owner: Vec::new(),
-        default_ttl: None,
-        last_ttl: options.default_ttl,
-        soa_at: None,
-        generated: 0,
-        rdata: Vec::new(),
-        types: Vec::new(),
-        loader,
-    };
+    let mut reader = Reader::new(apex, options, 1, loader);
     reader.source(text, file.to_owned(), None)?;
     reader.finish()
 }
 
-/// A file that was read, kept to show its lines.
-struct Source {
-    name: String,
-    text: Rc<Vec<u8>>,
-    /// Where its lines start, found when a place is asked for.
-    line_starts: OnceCell<Vec<u32>>,
-    /// Which source included it, and where.
-    parent: Option<(usize, u32)>,
+/// As [`parse`], but goes on at the next entry after a fault, until there are `most_faults`.
+pub fn check(
+    text: Vec<u8>,
+    file: &str,
+    apex: &Name,
+    options: Options,
+    most_faults: usize,
+    loader: Loader<'_>,
+) -> Checked {
+    let mut reader = Reader::new(apex, options, most_faults, loader);
+    match reader.source(text, file.to_owned(), None) {
+        Ok(()) => reader.finish_checked(),
+        Err(last) => {
+            reader.faults.push(last);
+            let Reader { places, faults, .. } = reader;
+            Checked { zone: None, places, faults, warnings: Vec::new(), has_more: true }
+        }
+    }
+}
+
+/// What [`check`] found.
+pub struct Checked {
+    /// The zone, if it is one.
+    pub zone: Option<Zone>,
+    /// Where its records stand.
+    pub places: Places,
+    /// What keeps it from being one, in the order in which it was found.
+    pub faults: Vec<ReadError>,
+    /// What does not.
+    pub warnings: Vec<Warning>,
+    /// Whether there may be more faults than these.
+    pub has_more: bool,
 }
 
 struct Reader<'l> {
     builder: ZoneBuilder,
-    sources: Vec<Source>,
-    /// Where in its source each record of the builder starts.
-    places: Vec<u32>,
-    /// From which record on the places are of which source.
-    stretches: Vec<(usize, usize)>,
+    places: Places,
+    /// Faults that were found, and how many end the reading.
+    faults: Vec<ReadError>,
+    most_faults: usize,
     origin: Vec<u8>,
     /// The last owner name; empty if there was none yet.
     owner: Vec<u8>,
+    /// The last owner name could not be read, so that nobody knows whose a line with a blank one is.
+    owner_is_unknown: bool,
     /// What `$TTL` says, or the SOA where RFC 2308 leaves no other.
     default_ttl: Option<u32>,
     last_ttl: Option<u32>,
@@ -126,7 +137,35 @@ pub(super) struct Head {
     tokens: usize,
 }
 
-impl Reader<'_> {
+impl<'l> Reader<'l> {
+    fn new(apex: &Name, options: Options, most_faults: usize, loader: Loader<'l>) -> Reader<'l> {
+        Reader {
+            builder: ZoneBuilder::new(apex.clone()),
+            places: Places::default(),
+            faults: Vec::new(),
+            most_faults,
+            origin: apex.as_wire().to_vec(),
+            owner: Vec::new(),
+            owner_is_unknown: false,
+            default_ttl: None,
+            last_ttl: options.default_ttl,
+            soa_at: None,
+            generated: 0,
+            rdata: Vec::new(),
+            types: Vec::new(),
+            loader,
+        }
+    }
+
+    /// Notes a fault; `Err` with it if it ends the reading.
+    fn note(&mut self, error: ReadError) -> Result<(), ReadError> {
+        if self.faults.len() + 1 >= self.most_faults {
+            return Err(error);
+        }
+        self.faults.push(error);
+        Ok(())
+    }
+
     /// Reads a whole file.
     fn source(
         &mut self,
@@ -134,34 +173,35 @@ impl Reader<'_> {
         name: String,
         parent: Option<(usize, u32)>,
     ) -> Result<(), ReadError> {
-        let id = self.sources.len();
+        let id = self.places.sources.len();
         let text = Rc::new(text);
-        self.sources.push(Source {
-            name,
-            text: Rc::clone(&text),
-            line_starts: OnceCell::new(),
-            parent,
-        });
         if u32::try_from(text.len()).is_err() {
-            let message = "the file is larger than 4 GiB";
-            return Err(ReadError::of_file(&self.sources[id].name, message));
+            return Err(ReadError::of_file(&name, "the file is larger than 4 GiB"));
         }
-        self.stretches.push((self.places.len(), id));
+        self.places.add(Source::new(name, Rc::clone(&text), parent));
         let mut lexer = Lexer::new(&text);
         let mut tokens = Vec::new();
         loop {
             let entry = match lexer.next_entry(&mut tokens) {
                 Ok(Some(entry)) => entry,
                 Ok(None) => return Ok(()),
-                Err(fault) => return Err(self.error(id, fault)),
+                Err(fault) => {
+                    lexer.skip_line_of(fault.at);
+                    let error = self.error(id, fault);
+                    self.note(error)?;
+                    continue;
+                }
             };
             let first = tokens[0];
             let directive = !entry.blank_owner
                 && !first.quoted
                 && text.get(first.start as usize) == Some(&b'$');
             if directive && first.raw(&text).eq_ignore_ascii_case(b"$INCLUDE") {
-                self.include(id, &text, entry, &tokens)?;
-                self.stretches.push((self.places.len(), id));
+                if let Err(error) = self.include(id, &text, entry, &tokens) {
+                    // What ended the reading of an included file ends that of this one.
+                    self.note(error)?;
+                }
+                self.places.go_on_in(id);
                 continue;
             }
             let read = if directive {
@@ -170,7 +210,8 @@ impl Reader<'_> {
                 self.record(&text, entry, &tokens)
             };
             if let Err(fault) = read {
-                return Err(self.error(id, fault));
+                let error = self.error(id, fault);
+                self.note(error)?;
             }
         }
     }
@@ -226,24 +267,24 @@ impl Reader<'_> {
         let at = tokens[0].start;
         let (path, token, origin) =
             self.include_arguments(text, entry, tokens).map_err(|fault| self.error(id, fault))?;
-        let other = beside(&self.sources[0].name, &path);
-        let path = beside(&self.sources[id].name, &path);
+        let other = beside(&self.places.sources[0].name, &path);
+        let path = beside(&self.places.sources[id].name, &path);
         let place = token.at();
         let mut ancestor = Some((id, at));
         let mut depth = 1;
         while let Some((id_above, _)) = ancestor {
-            if self.sources[id_above].name == path {
+            if self.places.sources[id_above].name == path {
                 let message = format!("{path} includes itself");
                 return Err(self.error(id, Fault::new(place, message)));
             }
             depth += 1;
-            ancestor = self.sources[id_above].parent;
+            ancestor = self.places.sources[id_above].parent;
         }
         if depth > MAX_INCLUDE_DEPTH + 1 {
             let message = format!("$INCLUDE nests deeper than {MAX_INCLUDE_DEPTH} files");
             return Err(self.error(id, Fault::new(place, message)));
         }
-        if self.sources.len() > MAX_INCLUDES {
+        if self.places.sources.len() > MAX_INCLUDES {
             let message = format!("more than {MAX_INCLUDES} files are included");
             return Err(self.error(id, Fault::new(place, message)));
         }
@@ -262,10 +303,10 @@ impl Reader<'_> {
         })?;
         let kept_origin = std::mem::replace(&mut self.origin, origin);
         let kept_owner = self.owner.clone();
-        self.source(included, path, Some((id, at)))?;
+        let read = self.source(included, path, Some((id, at)));
         self.origin = kept_origin;
         self.owner = kept_owner;
-        Ok(())
+        read
     }
 
     /// Path, its token, and the origin for the included file.
@@ -308,8 +349,13 @@ impl Reader<'_> {
         let mut next = 0;
         if !entry.blank_owner {
             self.owner.clear();
+            self.owner_is_unknown = true;
             push_name(tokens[0], text, &self.origin, &mut self.owner)?;
+            self.owner_is_unknown = false;
             next = 1;
+        } else if self.owner_is_unknown {
+            // That the owner is wrong has been said.
+            return Ok(());
         } else if self.owner.is_empty() {
             let message = "the line starts with white space, but there is no owner name before";
             return Err(Fault::new(tokens[0].at(), message));
@@ -360,7 +406,7 @@ impl Reader<'_> {
         match self.builder.push(&self.owner, rtype, ttl, &self.rdata) {
             Ok(()) => {
                 if rtype == Rtype::SOA {
-                    self.soa_at.get_or_insert(self.places.len());
+                    self.soa_at.get_or_insert(self.places.records());
                 }
                 self.places.push(at as u32);
                 Ok(())
@@ -461,82 +507,105 @@ impl Reader<'_> {
     }
 
     /// Sorts, checks, and builds the zone.
-    fn finish(mut self) -> Result<Loaded, ReadError> {
-        let mut faults = self.builder.faults();
-        // In the order of the text; what is lacking altogether comes last.
-        faults.sort_by_key(|fault| fault.record.unwrap_or(usize::MAX));
-        if let Some(fault) = faults.iter().find(|fault| fault.kind.is_error()) {
-            return Err(self.zone_error(fault));
+    fn finish(self) -> Result<Loaded, ReadError> {
+        let file_error = |places: &Places, error: ZoneError| {
+            ReadError::of_file(&places.sources[0].name, error.to_string())
+        };
+        let (builder, places, faults) = self.whole();
+        let is_error = |fault: &&ZoneFault| fault.kind.is_error();
+        if let Some(fault) = faults.found.iter().find(is_error) {
+            return Err(faults.error(&places, fault));
         }
-        let mut warnings: Vec<Warning> = Vec::new();
-        for fault in faults.iter().take(MAX_WARNINGS) {
-            let record = fault.record.unwrap_or(0);
-            if let Some(place) = self.place_of(record) {
-                warnings.push(Warning { place, message: self.fault_message(fault) });
+        let zone = builder.finish().map_err(|error| file_error(&places, error))?;
+        let warning_count = faults.found.len();
+        let warnings = faults.warnings(&places);
+        let files = places.sources.iter().map(|source| source.name.clone()).collect();
+        Ok(Loaded { zone, warnings, warning_count, files })
+    }
+
+    /// The same for [`check`], whatever was found.
+    fn finish_checked(mut self) -> Checked {
+        let mut errors = std::mem::take(&mut self.faults);
+        let most = self.most_faults;
+        let is_whole = errors.is_empty();
+        let (mut builder, mut places, faults) = self.whole();
+        for fault in faults.found.iter().filter(|fault| fault.kind.is_error()) {
+            // What is lacking may stand in a line that could not be read.
+            if is_whole || fault.record.is_some() {
+                errors.push(faults.error(&places, fault));
             }
         }
-        let files = self.sources.iter().map(|source| source.name.clone()).collect();
-        let name = self.sources[0].name.clone();
-        let zone =
-            self.builder.finish().map_err(|error| ReadError::of_file(&name, error.to_string()))?;
-        Ok(Loaded { zone, warnings, warning_count: faults.len(), files })
-    }
-
-    fn zone_error(&self, fault: &ZoneFault) -> ReadError {
-        let message = self.fault_message(fault);
-        // What is lacking is shown at the SOA, where one adds it; else it is the file's fault.
-        match fault.record.or(self.soa_at).and_then(|record| self.source_of(record)) {
-            Some((source, at)) => self.error(source, Fault::new(at, message)),
-            None => ReadError::of_file(&self.sources[0].name, message),
+        let has_more = errors.len() > most;
+        errors.truncate(most);
+        let warnings = faults.warnings(&places);
+        let mut zone = None;
+        if errors.is_empty() {
+            places.rrsets = builder.rrset_starts();
+            match builder.finish() {
+                Ok(built) => zone = Some(built),
+                Err(error) => {
+                    errors.push(ReadError::of_file(&places.sources[0].name, error.to_string()));
+                }
+            }
         }
+        Checked { zone, places, faults: errors, warnings, has_more }
     }
 
-    /// The fault in words, with the place of the other record that it takes.
-    fn fault_message(&self, fault: &ZoneFault) -> String {
-        let other = fault.other.and_then(|record| {
-            let place = self.place_of(record)?;
-            Some(match (fault.record.and_then(|record| self.place_of(record)), place) {
-                (Some(this), other) if this.file == other.file => format!("line {}", other.line),
-                (_, other) => format!("{}:{}", other.file, other.line),
-            })
-        });
-        match (&fault.kind, other) {
-            (kind @ ZoneFaultKind::SoaAway, _) => format!("{}: {kind}", fault.owner),
-            (kind, Some(other)) => format!("{}: {kind} (the other is on {other})", fault.owner),
-            (kind, None) => format!("{}: {kind}", fault.owner),
-        }
-    }
-
-    /// Source and octet of a record by its number.
-    fn source_of(&self, record: usize) -> Option<(usize, usize)> {
-        let at = *self.places.get(record)?;
-        let stretch = self.stretches.partition_point(|&(first, _)| first <= record);
-        let (_, source) = *self.stretches.get(stretch.checked_sub(1)?)?;
-        Some((source, at as usize))
-    }
-
-    fn place_of(&self, record: usize) -> Option<Place> {
-        let (source, at) = self.source_of(record)?;
-        Some(self.place(source, at))
-    }
-
-    fn place(&self, source: usize, at: usize) -> Place {
-        let Source { name, text, line_starts: starts, .. } = &self.sources[source];
-        let starts = starts.get_or_init(|| line_starts(text));
-        let (line, column) = line_and_column(text, starts, at);
-        Place { file: name.clone(), line, column }
+    /// All records, where they stand, and what is wrong with them as a zone, in the order of the text; what is lacking
+    /// altogether comes last.
+    fn whole(mut self) -> (ZoneBuilder, Places, ZoneFaults) {
+        let mut found = self.builder.faults();
+        found.sort_by_key(|fault| fault.record.unwrap_or(usize::MAX));
+        (self.builder, self.places, ZoneFaults { found, soa_at: self.soa_at })
     }
 
     fn error(&self, source: usize, fault: Fault) -> ReadError {
-        let place = self.place(source, fault.at);
-        let (source_line, caret) = shown_line(&self.sources[source].text, fault.at);
-        let mut included_from = Vec::new();
-        let mut parent = self.sources[source].parent;
-        while let Some((source, at)) = parent {
-            included_from.push(self.place(source, at as usize));
-            parent = self.sources[source].parent;
+        self.places.error(source, fault, "syntax")
+    }
+}
+
+/// What is wrong or odd about a zone as a whole, to be said where it stands.
+struct ZoneFaults {
+    found: Vec<ZoneFault>,
+    soa_at: Option<usize>,
+}
+
+impl ZoneFaults {
+    fn warnings(&self, places: &Places) -> Vec<Warning> {
+        let of_first = self.found.iter().filter(|fault| !fault.kind.is_error()).take(MAX_WARNINGS);
+        let warning = |fault: &ZoneFault| {
+            let place = places.of_record(fault.record.unwrap_or(0))?;
+            Some(Warning { place, message: message(places, fault), code: fault.kind.code() })
+        };
+        of_first.filter_map(warning).collect()
+    }
+
+    fn error(&self, places: &Places, fault: &ZoneFault) -> ReadError {
+        let message = message(places, fault);
+        // What is lacking is shown at the SOA, where one adds it; else it is the file's fault.
+        match fault.record.or(self.soa_at).and_then(|record| places.source_of(record)) {
+            Some((source, at)) => places.error(source, Fault::new(at, message), fault.kind.code()),
+            None => ReadError {
+                code: fault.kind.code(),
+                ..ReadError::of_file(&places.sources[0].name, message)
+            },
         }
-        ReadError { message: fault.message, place, source_line, caret, included_from }
+    }
+}
+
+/// The fault in words, with the place of the other record that it takes.
+fn message(places: &Places, fault: &ZoneFault) -> String {
+    let other = fault.other.and_then(|record| {
+        let place = places.of_record(record)?;
+        Some(match (fault.record.and_then(|record| places.of_record(record)), place) {
+            (Some(this), other) if this.file == other.file => format!("line {}", other.line),
+            (_, Place { file, line, .. }) => format!("{file}:{line}"),
+        })
+    });
+    match (&fault.kind, other) {
+        (kind @ ZoneFaultKind::SoaAway, _) => format!("{}: {kind}", fault.owner),
+        (kind, Some(other)) => format!("{}: {kind} (the other is on {other})", fault.owner),
+        (kind, None) => format!("{}: {kind}", fault.owner),
     }
 }
 
