@@ -1,6 +1,7 @@
 //! The one test binary: every test by name.
 
 mod cache;
+mod crossing;
 mod datapath;
 mod edns;
 mod foul;
@@ -51,6 +52,7 @@ const TESTS: &[Test] = tests![
     kernel::each_outcome_has_its_frame,
     kernel::signatures_expire_without_a_daemon,
     matrix::every_frame_is_answered_or_left_as_it_came,
+    crossing::every_query_over_veth_is_answered,
     foul::what_a_stack_drops_is_passed_up,
     foul::the_daemon_tells_the_broadcast_addresses,
     pieces::every_length_is_answered,

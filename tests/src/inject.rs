@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader,
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, xdp::XdpMode},
@@ -42,6 +42,8 @@ pub struct Injector {
     /// Holds the programs; the interface keeps its program for as long.
     ebpf: Ebpf,
     index: u32,
+    /// Octets that a live frame can have; 0: not asked yet.
+    page: usize,
 }
 
 impl Injector {
@@ -49,34 +51,68 @@ impl Injector {
     /// `interface` of the current namespace: without a program there, a veth end does not deliver
     /// what its peer sends by XDP_TX.
     pub fn new(lab: &Path, interface: &str) -> Result<Self> {
+        let mut injector = Self::beside(lab, interface)?;
+        let pass = xdp(&mut injector.ebpf, "pass")?;
+        pass.load()?;
+        pass.attach(interface, XdpMode::Driver)
+            .with_context(|| format!("{interface} does not take an XDP program in its driver"))?;
+        Ok(injector)
+    }
+
+    /// The same where another injector has attached a program.
+    pub fn beside(lab: &Path, interface: &str) -> Result<Self> {
         let object = std::fs::read(lab).with_context(|| {
             format!("{} cannot be read; `cargo xtask build` makes it", lab.display())
         })?;
         let mut ebpf = EbpfLoader::new().load(&object).context("lab programs do not load")?;
-        let pass = xdp(&mut ebpf, "pass")?;
-        pass.load()?;
-        pass.attach(interface, XdpMode::Driver)
-            .with_context(|| format!("{interface} does not take an XDP program in its driver"))?;
         xdp(&mut ebpf, "transmit")?.load()?;
+        xdp(&mut ebpf, "strip_and_transmit")?.load()?;
         let index = nix::net::if_::if_nametoindex(interface)?;
-        Ok(Self { ebpf, index })
+        Ok(Self { ebpf, index, page: 0 })
     }
 
     /// Sends one frame. The current namespace must be the interface's.
     pub fn send(&mut self, frame: &[u8]) -> Result<()> {
+        self.run("transmit", frame)
+            .context("the kernel does not send live frames (Linux 5.18 and later do)")
+    }
+
+    /// Sends one frame that has `tail` octets of room behind it, and most of a page before.
+    pub fn send_with_room(&mut self, frame: &[u8], tail: usize) -> Result<()> {
+        if self.page == 0 {
+            self.page = self.whole_page()?;
+        }
+        let before = self.page - tail - frame.len();
+        let mut page = vec![0; before];
+        page[..2].copy_from_slice(&u16::try_from(before)?.to_le_bytes());
+        page.extend(frame);
+        self.run("strip_and_transmit", &page)
+    }
+
+    /// The longest live frame that the kernel takes. The program strips more than there is, and sends none.
+    fn whole_page(&mut self) -> Result<usize> {
+        let (mut taken, mut refused) = (1024, 1 << 14);
+        while refused - taken > 1 {
+            let len = usize::midpoint(taken, refused);
+            let fits = self.run("strip_and_transmit", &vec![0xff; len]).is_ok();
+            *(if fits { &mut taken } else { &mut refused }) = len;
+        }
+        ensure!(taken > 2048, "a live frame has {taken} octets at most");
+        Ok(taken)
+    }
+
+    fn run(&mut self, program: &str, frame: &[u8]) -> Result<()> {
         // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
         // egress_ifindex. The first three are offsets here.
         let mut context = [0u8; 24];
         context[4..8].copy_from_slice(&u32::try_from(frame.len())?.to_ne_bytes());
         context[12..16].copy_from_slice(&self.index.to_ne_bytes());
-        xdp(&mut self.ebpf, "transmit")?
-            .test_run(TestRunOptions {
-                data_in: Some(frame),
-                ctx_in: Some(&context),
-                attrs: TestRunAttrs::new().xdp_live_frames(1),
-                ..TestRunOptions::new()
-            })
-            .context("the kernel does not send live frames (Linux 5.18 and later do)")?;
+        xdp(&mut self.ebpf, program)?.test_run(TestRunOptions {
+            data_in: Some(frame),
+            ctx_in: Some(&context),
+            attrs: TestRunAttrs::new().xdp_live_frames(1),
+            ..TestRunOptions::new()
+        })?;
         Ok(())
     }
 }
@@ -206,8 +242,21 @@ pub fn exchange(
     template: &Frame,
     query: &[u8],
 ) -> Result<Vec<u8>> {
+    exchange_by(answers, injector, template, query, Injector::send)
+}
+
+/// The same, sent by `send`.
+pub fn exchange_by(
+    answers: &UdpSocket,
+    injector: &Mutex<Injector>,
+    template: &Frame,
+    query: &[u8],
+    send: impl FnOnce(&mut Injector, &[u8]) -> Result<()>,
+) -> Result<Vec<u8>> {
     let frame = Frame { payload: query.to_vec(), ..template.clone() };
-    injector.lock().map_err(|_| anyhow!("a sender panicked"))?.send(&frame.encode()?)?;
+    let mut sender = injector.lock().map_err(|_| anyhow!("a sender panicked"))?;
+    send(&mut sender, &frame.encode()?)?;
+    drop(sender);
     let deadline = Instant::now() + PATIENCE;
     let mut buffer = [0; LARGEST];
     loop {

@@ -28,7 +28,7 @@ use super::{
 
 /// Lengths of queries, in octets of DNS message: the header alone, and more than a question of the longest name
 /// and an OPT record are.
-const LENGTHS: std::ops::RangeInclusive<usize> = 12..=300;
+pub const LENGTHS: std::ops::RangeInclusive<usize> = 12..=300;
 
 /// The room behind frames, in octets. A socket's packet has 42 on Linux 6.18.
 const TAIL_ROOMS: std::ops::RangeInclusive<usize> = 0..=64;
@@ -38,7 +38,7 @@ const HEAD_ROOM: usize = 216;
 
 /// Octets by which answers are larger than their queries, each the RDATA of a type and the twelve octets of a
 /// record before it: for the tail alone, for the head alone, for both, and for neither.
-const GROWTHS: [&[usize]; 4] = [
+pub const GROWTHS: [&[usize]; 4] = [
     &[12],
     &[65, 66, 67, 68, 69, 70, 71, 72, 128, 200, 215, 216],
     &[217, 218, 219, 224, 240, 263, 279, 280],
@@ -46,13 +46,13 @@ const GROWTHS: [&[usize]; 4] = [
 ];
 
 /// The type whose records make an answer larger by as much as the type at this place of [`GROWTHS`] is to.
-const FIRST_TYPE: u16 = 0xff00;
+pub const FIRST_TYPE: u16 = 0xff00;
 
 /// Octets of a wrong frame that are shown.
 const LARGEST_SHOWN: usize = 400;
 
 /// The server's limit, in octets of DNS message.
-const LIMIT: usize = 1232;
+pub const LIMIT: usize = 1232;
 
 /// What `TC_ACT_REDIRECT` and `TC_ACT_UNSPEC` of linux/pkt_cls.h are.
 const REDIRECT: i32 = 7;
@@ -60,6 +60,10 @@ const UNSPEC: i32 = -1;
 
 /// The root with a wildcard: every name has answers of all lengths.
 fn zone() -> Result<Zone> {
+    unsigned((".", &zone_text()))
+}
+
+pub fn zone_text() -> String {
     let mut text = String::from("$TTL 5m\n@ SOA a b 1 4h 1h 2w 1m\n@ NS a\na A 192.0.2.1\n");
     for (place, growth) in GROWTHS.concat().into_iter().enumerate() {
         let len = growth - 12;
@@ -68,12 +72,12 @@ fn zone() -> Result<Zone> {
             text += &format!("{owner} TYPE{} \\# {len} {rdata}\n", usize::from(FIRST_TYPE) + place);
         }
     }
-    unsigned((".", &text))
+    text
 }
 
 /// What fills a query up to its length.
 #[derive(Clone, Copy, Debug)]
-enum Filler {
+pub enum Filler {
     /// Its name, and there is no EDNS.
     Name,
     /// Its name, and an OPT record follows.
@@ -98,7 +102,7 @@ fn name(len: usize) -> Option<Vec<u8>> {
 
 /// A query of `len` octets. Where there is none, since no name has that length, these are octets that begin
 /// like one.
-fn message(len: usize, filler: Filler, rtype: u16) -> Vec<u8> {
+pub fn message(len: usize, filler: Filler, rtype: u16) -> Vec<u8> {
     let has_opt = !matches!(filler, Filler::Name);
     let opt_len = 11 * usize::from(has_opt);
     let name = match filler {

@@ -12,7 +12,7 @@ use tests::{
     oracle::{chance::Chance, questions::questions},
     prog_test_run::{Action, LARGEST},
     servers::{CORNER, DEMO, DENIALS, signed},
-    stack::{repaired, udp_len},
+    stack::{Host, repaired, udp_len},
 };
 use xdp_common::Outcome;
 
@@ -78,6 +78,7 @@ pub fn random_frames_do_no_harm() -> Result<Verdict> {
 struct Run {
     rig: Rig,
     chance: Chance,
+    host: Host,
     room: Vec<u8>,
     said: Vec<u8>,
     /// Answered, passed, dropped since the counters were last looked at.
@@ -86,7 +87,15 @@ struct Run {
 
 impl Run {
     fn new(rig: Rig, seed: u64) -> Self {
-        Self { rig, chance: Chance(seed), room: vec![0; LARGEST], said: Vec::new(), seen: [0; 3] }
+        let host = Host::of(&rig.config);
+        Self {
+            rig,
+            chance: Chance(seed),
+            host,
+            room: vec![0; LARGEST],
+            said: Vec::new(),
+            seen: [0; 3],
+        }
     }
 
     fn go(mut self, queries: &[Query], count: u64) -> Result<BTreeMap<&'static str, u64>> {
@@ -128,6 +137,7 @@ impl Run {
             }
             Action::Tx => {
                 self.seen[0] += 1;
+                ensure!(self.host.fault(frame).is_none(), "{:?}", self.host.fault(frame));
                 let asked = Frame::decode(&repaired(frame)?).context("answered, and no UDP")?;
                 // Taking it apart recomputes both checksums by the tests' own arithmetic.
                 let reply = Frame::decode(left)?;

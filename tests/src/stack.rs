@@ -37,6 +37,22 @@ impl Host {
         }
     }
 
+    /// Who is told so: the MAC addresses and addresses of a configuration, and no broadcast address.
+    pub fn of(config: &Config) -> Self {
+        let macs = config.macs.iter().filter(|word| **word != 0).map(|word| {
+            let [a, b, c, d, e, f, ..] = word.to_ne_bytes();
+            [a, b, c, d, e, f]
+        });
+        let addresses = config.addresses[..config.address_count as usize].iter().map(|words| {
+            let mut octets = [0; 16];
+            for (place, word) in octets.chunks_exact_mut(8).zip(words) {
+                place.copy_from_slice(&word.to_ne_bytes());
+            }
+            IpAddr::from(octets).to_canonical()
+        });
+        Self { macs: macs.collect(), addresses: addresses.collect(), broadcasts: Vec::new() }
+    }
+
     /// Why it takes no notice of a frame of UDP without IP options; `None` if it does.
     pub fn fault(&self, frame: &[u8]) -> Option<Outcome> {
         let (destination, source) = (&frame[..6], &frame[6..12]);
