@@ -84,10 +84,15 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
                 let counted = counters.filter(|(_, count)| count.as_u64() != Some(0));
                 let counted = counted.map(|(name, count)| vec![name.clone(), cell(count)]);
                 let counted = table(&["outcome", "packets"], counted);
+                let missing = status["missing"].as_array().into_iter().flatten();
+                let missing = missing.map(|one| {
+                    format!("not attached: {}: {}\n", cell(&one["interface"]), cell(&one["why"]))
+                });
+                let missing: String = missing.collect();
                 if attached.is_empty() {
-                    format!("XDP is not attached\n{counted}")
+                    format!("XDP is not attached\n{missing}{counted}")
                 } else {
-                    format!("{attached}{counted}")
+                    format!("{attached}{missing}{counted}")
                 }
             });
         }

@@ -64,7 +64,8 @@ pub struct Seen<'a> {
 type Finder = fn(&Seen<'_>, &mut Vec<Problem>);
 
 /// All kinds of problems, in the order in which they are said.
-const FINDERS: [Finder; 3] = [zones_not_loaded, signatures_expired, interfaces_without_xdp];
+const FINDERS: [Finder; 4] =
+    [zones_not_loaded, signatures_expired, interfaces_without_xdp, loader_lost];
 
 /// All problems, the kinds in the order of [`FINDERS`].
 pub fn problems(seen: &Seen<'_>) -> Vec<Problem> {
@@ -124,12 +125,28 @@ fn signatures_expired(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     }
 }
 
-/// Interfaces that the configuration names and that have neither XDP nor TCX.
+/// The process that attaches and pins for a daemon without privileges is gone.
+fn loader_lost(seen: &Seen<'_>, found: &mut Vec<Problem>) {
+    if let Some(why) = &seen.plane.loader_lost {
+        let what = format!("it is gone, and nothing can be attached again without it: {why}");
+        found.push(Problem::new(Severity::Warning, "loader", what).with_fix("restart the daemon"));
+    }
+}
+
+/// Interfaces that the configuration names and that have neither XDP nor TCX, and those that had it by command
+/// and lost it.
 fn interfaces_without_xdp(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     let is_attached =
         |name: &String| seen.plane.attachments.iter().any(|one| one.interface == *name);
-    for name in seen.config.xdp.interfaces.iter().filter(|name| !is_attached(name)) {
-        let what = "XDP is configured for it and not attached";
+    let configured = &seen.config.xdp.interfaces;
+    let missing = seen.plane.missing.iter().map(|one| &one.interface);
+    let by_command = missing.filter(|name| !configured.contains(name));
+    for name in configured.iter().chain(by_command).filter(|name| !is_attached(name)) {
+        let missing = seen.plane.missing.iter().find(|one| one.interface == *name);
+        let what = match missing {
+            Some(missing) => format!("XDP is meant for it and not attached: {}", missing.why),
+            None => "XDP is configured for it and not attached".into(),
+        };
         let problem = Problem::new(Severity::Error, format!("interface {name}"), what);
         found.push(problem.with_fix(format!("sealdns xdp attach {name}")));
     }

@@ -27,6 +27,8 @@ pub struct Attachment {
     links: Links,
     /// The program of an earlier daemon that still runs.
     adopted: Option<u32>,
+    /// Why nothing is attached any more.
+    lost: Option<&'static str>,
 }
 
 /// Why a program could not be attached.
@@ -112,8 +114,15 @@ impl Attachment {
         links: Links,
     ) -> Result<Attachment, AttachError> {
         if mode == XdpMode::Tcx {
-            let mut alone =
-                Attachment { interface, mode, link: None, tcx: None, links, adopted: None };
+            let mut alone = Attachment {
+                interface,
+                mode,
+                link: None,
+                tcx: None,
+                links,
+                adopted: None,
+                lost: None,
+            };
             alone.add_tcx(loaded.tcx_entry()?)?;
             tracing::info!(interface = alone.interface.name, "TCX answers alone");
             return Ok(alone);
@@ -137,7 +146,15 @@ impl Attachment {
             named => (named, link(program, &interface, named, &links)?),
         };
         tracing::info!(interface = interface.name, mode = word(mode), "XDP is attached");
-        Ok(Attachment { interface, mode, link: Some(link), tcx: None, links, adopted: None })
+        Ok(Attachment {
+            interface,
+            mode,
+            link: Some(link),
+            tcx: None,
+            links,
+            adopted: None,
+            lost: None,
+        })
     }
 
     /// Takes over what an earlier daemon pinned, whose programs go on running. `None` if there is nothing,
@@ -182,6 +199,7 @@ impl Attachment {
             tcx: tcx.map(|(link, _)| link),
             links,
             adopted: Some(program),
+            lost: None,
         }))
     }
 
@@ -263,11 +281,16 @@ impl Attachment {
         self.links.unpin(Kind::Tcx);
     }
 
-    /// Looks at the interface again: it may be gone, or have another MAC address or name. Says whether
-    /// anything changed.
+    /// Looks at the interface again: it may be gone, or have another MAC address or name, or not have our programs
+    /// any more. Says whether anything changed.
     pub fn look_again(&mut self) -> bool {
         let was = &self.interface;
         match Interface::at(was.index, &was.name) {
+            Ok(Some(_)) if !self.holds() => {
+                tracing::error!(interface = was.name, "another has detached our programs");
+                self.lose("another has detached our programs");
+                true
+            }
             Ok(Some(now)) if now.name == was.name && now.mac == was.mac => false,
             Ok(Some(now)) => {
                 tracing::info!(
@@ -280,13 +303,33 @@ impl Attachment {
             }
             Ok(None) => {
                 tracing::error!(interface = was.name, "the interface is gone, and XDP with it");
-                self.unpin();
-                (self.link, self.tcx) = (None, None);
+                self.lose("the interface went away");
                 true
             }
             // What cannot be asked now is asked again.
             Err(_) => false,
         }
+    }
+
+    /// Whether the kernel still has our links on the device. A link that cannot be asked is taken to hold.
+    fn holds(&self) -> bool {
+        let links = [&self.link, &self.tcx];
+        links.into_iter().flatten().all(|link| link.info().map_or(true, |info| info.index != 0))
+    }
+
+    /// Gives up all that is left of it.
+    fn lose(&mut self, why: &'static str) {
+        for link in [self.link.take(), self.tcx.take()].into_iter().flatten() {
+            detach(&link, &self.interface.name);
+        }
+        self.unpin();
+        self.lost = Some(why);
+    }
+
+    /// Why it is not there any more, if it is not.
+    pub fn why_gone(&self) -> Option<String> {
+        let why = self.lost.filter(|_| !self.is_there());
+        why.map(str::to_owned)
     }
 
     /// Whether the program is attached still.
@@ -340,6 +383,7 @@ fn adopt_tcx(interface: &Interface, links: Links) -> Result<Option<Attachment>, 
         tcx: Some(link),
         links,
         adopted: Some(program),
+        lost: None,
     }))
 }
 

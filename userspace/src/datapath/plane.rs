@@ -10,6 +10,7 @@
 //! names.
 
 mod takeover;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
@@ -51,6 +52,7 @@ use crate::server::Engine;
 use crate::server::limits::Limits;
 use crate::zone::{Name, Zone};
 use takeover::Previous;
+use watch::Wanted;
 
 /// The least memory that is made: some 40,000 typical names.
 const FLOOR: Size = Size { slab: 16 << 20, buckets: 8192 };
@@ -120,6 +122,8 @@ pub struct Plane {
     pin_folder: Option<PathBuf>,
     /// Does what takes privileges.
     loader: Loader,
+    /// Where XDP is to be.
+    wanted: Wanted,
     on_exit: OnExit,
     /// What an earlier daemon pinned, while its programs run.
     previous: Option<Previous>,
@@ -162,6 +166,7 @@ impl Plane {
             pin_folder: config.xdp.pin.path().map(Path::to_owned),
             loader: Loader::here(config.xdp.pin.path().map(Path::to_owned)),
             on_exit: config.xdp.on_exit,
+            wanted: Wanted::default(),
             previous: None,
             is_settled: false,
             limits: Arc::default(),
@@ -483,6 +488,7 @@ impl DataPlane for Plane {
             } else if attachment.wants_tcx(self.tcx) {
                 add_tcx(&mut attachment, loaded);
             }
+            self.wanted.attached(&interface_at.name, interface_at.index);
             self.attachments.push(attachment);
         });
         self.tell_macs();
@@ -511,7 +517,10 @@ impl DataPlane for Plane {
         let is_meant =
             |one: &Attachment| interface.is_none_or(|interface| one.interface().name == interface);
         let gone: Vec<Attachment> = self.attachments.extract_if(.., |one| is_meant(one)).collect();
-        if let (Some(interface), true) = (interface, gone.is_empty()) {
+        // Who detaches means it: nothing is attached again.
+        gone.iter().for_each(|one| self.wanted.forget(one.interface().index));
+        let waited_for = self.wanted.forget_name(interface);
+        if let (Some(interface), true) = (interface, gone.is_empty() && waited_for.is_empty()) {
             let names: Vec<&str> =
                 self.attachments.iter().map(|one| one.interface().name.as_str()).collect();
             match names.as_slice() {
@@ -525,6 +534,7 @@ impl DataPlane for Plane {
             self.inherit();
         }
         if self.attachments.is_empty()
+            && self.wanted.is_empty()
             && let Some(pins) = self.pins.take()
         {
             pins.remove();
@@ -590,6 +600,8 @@ impl DataPlane for Plane {
             zones: zones.collect(),
             image_octets: image_octets.sum::<usize>() as u64,
             attachments: attachments.collect(),
+            missing: self.missing(),
+            loader_lost: self.loader.lost(),
             maps: maps.into_iter().filter(|_| self.loaded.is_some()).collect(),
         }
     }
@@ -672,16 +684,19 @@ impl DataPlane for Plane {
     }
 
     fn tick(&mut self) {
-        let mut changed = false;
+        let (mut changed, mut gone) = (false, Vec::new());
         for attachment in &mut self.attachments {
             changed |= attachment.look_again();
+            gone.extend(attachment.why_gone().map(|why| (attachment.interface().index, why)));
         }
         self.attachments.retain(Attachment::is_there);
+        self.note_gone(&gone);
         if changed {
             self.tell_macs();
         } else {
             self.tell_broadcasts();
         }
+        self.attach_missing();
         self.release();
         self.ticks += 1;
         if self.ticks.is_multiple_of(hot::CHOICE_TICKS) {

@@ -127,6 +127,10 @@ pub struct Published {
 pub struct PlaneStatus {
     /// Where XDP is attached.
     pub attachments: Vec<Attachment>,
+    /// Where it was, and is to be again.
+    pub missing: Vec<Missing>,
+    /// Why nothing can be attached or pinned any more, if that is so.
+    pub loader_lost: Option<String>,
     /// How full the maps are.
     pub maps: Vec<MapStatus>,
     /// What the zones take.
@@ -167,6 +171,15 @@ pub struct Attachment {
     pub pinned: bool,
     /// Whether the programs of an earlier daemon answer still.
     pub adopted: bool,
+}
+
+/// An interface that XDP is to be on and is not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Missing {
+    /// The interface's name.
+    pub interface: String,
+    /// Why, as an operator is told.
+    pub why: String,
 }
 
 /// One map.
