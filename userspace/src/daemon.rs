@@ -40,6 +40,7 @@ use xdp_common::cookie::Secret;
 use xdp_common::maps;
 
 use crate::config::{self, Config, ConfigError, name_from_text};
+use crate::control::file::SocketFile;
 use crate::control::protocol::{Failure, Request, Response};
 use crate::control::socket;
 use crate::datapath::memory::{FileMap, trim_heap};
@@ -98,11 +99,11 @@ pub fn run(
     match &user {
         Some(user) => privileges::drop_to(user)?,
         None if nix::unistd::Uid::effective().is_root() => {
-            tracing::warn!("serving as root: set `user` in [server] to give that up after start");
+            privileges::stay_root()?;
         }
         None => {}
     }
-    let control = config.server.control.clone();
+    let control = SocketFile::at(&config.server.control);
     let prepare = Arc::new(prepare::FromFiles::new(&config));
     let drain = config.server.shutdown_timeout.duration();
     let section = config.cookies.clone();
@@ -113,7 +114,9 @@ pub fn run(
     let result = runtime.block_on(daemon.serve(sockets, drain));
     // Whatever still runs was given its time.
     runtime.shutdown_background();
-    let _ = std::fs::remove_file(control);
+    if let Ok(control) = control {
+        control.remove();
+    }
     result
 }
 
@@ -175,9 +178,8 @@ impl Sockets {
         if let Some(folder) = server.control.parent() {
             privileges::make_folder(folder, 0o755, user)?;
         }
-        let control = socket::bind(&server.control)
+        let control = privileges::bind(&server.control, user, socket::bind)
             .with_context(|| format!("the control socket {}", server.control.display()))?;
-        privileges::give(&server.control, user)?;
         let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let mut dns = DnsSockets::default();
         for listen in &server.listen {
@@ -658,6 +660,7 @@ impl Daemon {
             }),
             Request::XdpStatus => Ok(json!({
                 "attachments": self.plane_status().attachments,
+                "missing": self.plane_status().missing,
                 "counters": *self.plane_counters(),
             })),
             Request::XdpAttach { interface } => self.plane_soon().and_then(|mut plane| {

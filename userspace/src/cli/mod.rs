@@ -26,6 +26,8 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
+use nix::sys::prctl::set_dumpable;
+use nix::sys::resource::{Resource, setrlimit};
 use serde_json::Value;
 
 use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
@@ -104,6 +106,9 @@ enum Command {
 }
 /// Parses the arguments, runs the command, and says how it ended.
 pub fn main() -> ExitCode {
+    if let Err(error) = no_core_dumps() {
+        eprintln!("warning: a crash may leave keys in a core dump: {error}");
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -118,6 +123,14 @@ pub fn main() -> ExitCode {
             error.exit.into()
         }
     }
+}
+
+/// Keys are in memory, and in what a crash would leave of it: neither a file (RLIMIT_CORE) nor a program that
+/// collects crashes (core(5), which asks whether a process is dumpable) gets that, nor another process of the
+/// same user (ptrace(2)).
+fn no_core_dumps() -> nix::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    set_dumpable(false)
 }
 
 impl Cli {

@@ -2,6 +2,7 @@
 //! a request and then its response. The socket's mode is who may.
 
 pub mod client;
+pub mod file;
 pub mod protocol;
 pub mod ratelimit;
 pub mod socket;

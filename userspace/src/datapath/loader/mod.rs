@@ -9,6 +9,7 @@
 //! ends. The loader ends when the daemon's end of the pair is closed. The folder of pins is locked as long as
 //! either has it open.
 
+pub mod capabilities;
 pub mod folder;
 pub mod process;
 pub mod request;
@@ -53,7 +54,13 @@ impl Loader {
 
     /// Why nothing can be done any more, if that is so.
     pub fn lost(&self) -> Option<String> {
-        match &*self.lock() {
+        let mut place = self.lock();
+        if let Place::There(client) = &mut *place
+            && let Some(why) = client.ended()
+        {
+            lose(&mut place, why);
+        }
+        match &*place {
             Place::Lost(why) => Some(why.clone()),
             _ => None,
         }
@@ -122,12 +129,8 @@ impl Loader {
             Place::There(client) => match client.ask(request, object) {
                 Ok(answer) => answer,
                 Err(error) => {
-                    let why = format!("{:#}", client.why(error));
-                    tracing::error!(
-                        "the loader is lost: {why}; nothing can be attached or pinned until the daemon \
-                         is restarted"
-                    );
-                    *place = Place::Lost(why);
+                    let why = client.ended().unwrap_or_else(|| error.to_string());
+                    lose(&mut place, why);
                     return Err(lost());
                 }
             },
@@ -142,6 +145,13 @@ impl Loader {
     fn lock(&self) -> std::sync::MutexGuard<'_, Place> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn lose(place: &mut Place, why: String) {
+    tracing::error!(
+        "the loader is lost: {why}; nothing can be attached or pinned until the daemon is restarted"
+    );
+    *place = Place::Lost(why);
 }
 
 fn lost() -> Refused {

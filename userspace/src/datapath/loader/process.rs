@@ -6,11 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use caps::{CapSet, Capability};
+use caps::Capability;
 use nix::sys::signal::SigSet;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_type};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 
+use super::capabilities::keep_only;
 use super::request::{Refused, Reply, Request, Start, receive, send};
 use super::work::Work;
 
@@ -52,7 +53,10 @@ impl Client {
         match client.ask(&Request::Ready, None) {
             Ok((Reply::Done, _)) => Ok(client),
             Ok((reply, _)) => bail!("the loader does not start: {reply:?}"),
-            Err(error) => Err(client.why(error)).context("the loader does not start"),
+            Err(error) => match client.ended() {
+                Some(why) => bail!("the loader does not start: {why}"),
+                None => Err(error).context("the loader does not start"),
+            },
         }
     }
 
@@ -66,12 +70,10 @@ impl Client {
         receive(self.socket.as_fd())?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
-    /// What became of it.
-    pub fn why(&mut self, error: io::Error) -> anyhow::Error {
-        match self.process.try_wait() {
-            Ok(Some(status)) => anyhow::anyhow!("it has ended ({status})"),
-            _ => error.into(),
-        }
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<String> {
+        let status = self.process.try_wait().ok()??;
+        Some(format!("it has ended ({status})"))
     }
 }
 
@@ -93,7 +95,8 @@ pub fn main() -> anyhow::Result<()> {
     // Whoever ends the daemon may send the same signal to all that belongs to it, and the daemon has use for
     // the loader until the end.
     SigSet::all().thread_block().context("blocking signals")?;
-    give_up_the_rest()?;
+    // It keeps root, whose the pins are.
+    keep_only(&KEPT)?;
     let Some((Start { pins }, held)) = receive(socket.as_fd())? else { return Ok(()) };
     let mut work = Work::taken_over(pins, held);
     loop {
@@ -110,23 +113,4 @@ pub fn main() -> anyhow::Result<()> {
             sent => sent.context("answering")?,
         }
     }
-}
-
-/// Keeps root, whose the pins are, and of its capabilities those in [`KEPT`].
-fn give_up_the_rest() -> anyhow::Result<()> {
-    let has = caps::read(None, CapSet::Permitted)?;
-    if has.contains(&Capability::CAP_SETPCAP) {
-        for capability in caps::all().into_iter().filter(|one| !KEPT.contains(one)) {
-            if caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false) {
-                caps::drop(None, CapSet::Bounding, capability)?;
-            }
-        }
-    }
-    let kept = has.into_iter().filter(|one| KEPT.contains(one)).collect();
-    caps::clear(None, CapSet::Ambient)?;
-    caps::clear(None, CapSet::Inheritable)?;
-    caps::set(None, CapSet::Effective, &kept).context("giving up capabilities")?;
-    caps::set(None, CapSet::Permitted, &kept).context("giving up capabilities")?;
-    nix::sys::prctl::set_no_new_privs().context("giving up new privileges")?;
-    Ok(())
 }
