@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use super::clock::now;
 use super::output::print_line;
 use super::zone_file::parse_name;
+use crate::daemon::privileges;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, DsDigest, Key, NewKey, Role};
 use crate::zone::Name;
@@ -85,6 +86,11 @@ impl KeysOf {
 
 /// Runs a `key` command.
 pub fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
+    let (KeyCommand::Generate { of, .. } | KeyCommand::List { of } | KeyCommand::Ds { of, .. }) =
+        &args.command;
+    if let Some(owner) = privileges::other_owner(&of.keys)? {
+        privileges::drop_to(&owner)?;
+    }
     match &args.command {
         KeyCommand::Generate { of, role, algorithm, dry_run } => {
             let store = KeyStore::new(&of.keys);

@@ -10,6 +10,7 @@ use clap::Args;
 use super::clock::{cpu_seconds, now, parse_duration, parse_time};
 use super::output::print_line;
 use super::zone_file::{parse_name, print_zone, read_zone, write_zone};
+use crate::daemon::privileges;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout, NewKey};
 use crate::dnssec::policy::{Denial, SerialPolicy, SigningPolicy};
@@ -67,7 +68,8 @@ pub struct SignArgs {
 pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
     let zone = read_zone(&args.input, Some(&args.zone))?;
     let signing_time = args.time.unwrap_or_else(now);
-    let keys = find_keys(args)?;
+    let owner = privileges::other_owner(&args.keys)?;
+    let keys = privileges::as_user(owner.as_ref(), || find_keys(args))??;
     let policy = SigningPolicy {
         denial: args.denial,
         serial: args.serial,
