@@ -1,5 +1,6 @@
 //! The one test binary: every test by name.
 
+mod again;
 mod cache;
 mod crossing;
 mod datapath;
@@ -99,6 +100,10 @@ const TESTS: &[Test] = tests![
     rights::pins_stay_root_s_and_go_with_the_daemon,
     rights::nothing_is_left_when_a_daemon_dies,
     rights::what_others_put_among_the_pins_is_refused,
+    rights::a_daemon_that_stays_root_keeps_little,
+    rights::root_makes_nothing_where_its_user_leads_it,
+    rights::keys_that_root_makes_are_the_folder_s_owner_s,
+    again::a_device_made_anew_gets_its_programs_back,
     probe::each_device_gets_its_path,
     probe::what_comes_is_looked_at,
     ratelimit::commands_take_effect_at_once,

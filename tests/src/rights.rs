@@ -2,8 +2,11 @@
 
 use std::{
     fs,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, symlink},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, chown, lchown, symlink,
+    },
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -11,7 +14,12 @@ use nix::{
     sys::signal::Signal,
     unistd::{Pid, User},
 };
-use tests::{dns::Message, harness::Verdict, net, servers::DEMO};
+use tests::{
+    dns::Message,
+    harness::Verdict,
+    net,
+    servers::{self, DEMO},
+};
 
 use super::{
     pinned::{Pins, attached},
@@ -22,17 +30,17 @@ use super::{
 const USER: &str = "user = \"nobody\"";
 const ZONE: &[(&str, &str, &str)] = &[(DEMO.0, DEMO.1, "")];
 
-fn nobody() -> Result<User> {
+pub fn nobody() -> Result<User> {
     User::from_name("nobody")?.context("no user nobody")
 }
 
 /// Settings of a daemon that becomes another user, with these lines in `[xdp]`.
-fn as_nobody(xdp: &str) -> Settings<'_> {
+pub fn as_nobody(xdp: &str) -> Settings<'_> {
     Settings { server: USER, xdp, sections: "" }
 }
 
 /// Runs the daemon as [`as_nobody`] says; that user may read the zones.
-fn stage(test: &str, settings: &Settings<'_>) -> Result<Stage> {
+pub fn stage(test: &str, settings: &Settings<'_>) -> Result<Stage> {
     let open = Settings { server: "", xdp: "mode = \"native\"\nmemory = \"64MiB\"", sections: "" };
     let mut stage = Stage::with(&open, test, ZONE)?;
     end(&mut stage)?;
@@ -222,5 +230,158 @@ pub fn what_others_put_among_the_pins_is_refused() -> Result<Verdict> {
     chown(above, Some(0), Some(0))?;
     stage.restart()?;
     ensure!(attached(&stage)?.len() == 2);
+    Ok(Verdict::Passed)
+}
+
+/// Without `user` the daemon stays root, says so, and keeps what it needs of root's capabilities; no way of running
+/// leaves keys in a core dump.
+pub fn a_daemon_that_stays_root_keeps_little() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let settings = Settings { xdp: "mode = \"native\"\nmemory = \"64MiB\"", ..Settings::NATIVE };
+    let mut stage = Stage::with(&settings, "root", ZONE)?;
+    let daemon = stage.server.process.id();
+    // CAP_DAC_OVERRIDE 1, CAP_NET_BIND_SERVICE 10, CAP_NET_ADMIN 12, CAP_PERFMON 38, CAP_BPF 39.
+    let kept = format!("{:016x}", 1u64 << 1 | 1 << 10 | 1 << 12 | 1 << 38 | 1 << 39);
+    let nothing = format!("{:016x}", 0);
+    let tasks = fs::read_dir(format!("/proc/{daemon}/task"))?.flatten();
+    let threads = tasks.filter_map(|task| task.file_name().to_str()?.parse().ok());
+    for thread in threads.collect::<Vec<u32>>() {
+        for (set, expected) in [
+            ("CapPrm", &kept),
+            ("CapEff", &kept),
+            ("CapBnd", &kept),
+            ("CapInh", &nothing),
+            ("CapAmb", &nothing),
+        ] {
+            ensure!(status(thread, set)? == *expected, "{set}: {}", status(thread, set)?);
+        }
+        ensure!(status(thread, "NoNewPrivs")? == "1");
+    }
+    ensure!(stage.server.process.said().contains("serving as root: set `user`"), "not said");
+    ensure!(children(daemon)?.is_empty(), "a loader of root's");
+    without_core_dumps(daemon)?;
+    // It can all that it could: maps that grow, programs that go and come.
+    ensure!(stage.command(&["xdp", "detach", "--all"])?.status.success());
+    let attach = stage.command(&["xdp", "attach", "server"])?;
+    ensure!(attach.status.success() && attached(&stage)?.len() == 2, "{attach:?}");
+    end(&mut stage)?;
+
+    configure(stage.folder.path(), &as_nobody(settings.xdp), ZONE)?;
+    fs::set_permissions(stage.folder.path(), fs::Permissions::from_mode(0o755))?;
+    fs::remove_dir_all(stage.folder.path().join("state"))?;
+    stage.restart()?;
+    let daemon = stage.server.process.id();
+    for set in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
+        ensure!(status(daemon, set)? == nothing, "{set}: {}", status(daemon, set)?);
+    }
+    without_core_dumps(daemon)?;
+    for loader in children(daemon)? {
+        without_core_dumps(loader)?;
+    }
+    Ok(Verdict::Passed)
+}
+
+fn without_core_dumps(process: u32) -> Result<()> {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits"))?;
+    let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
+    let core = core.context("no limit of core files")?;
+    ensure!(core.split_whitespace().take(2).all(|limit| limit == "0"), "{core}");
+    Ok(())
+}
+
+/// What the daemon makes for its user it makes as that user, or where that user can change nothing: a symbolic link
+/// in a folder of the user's leads nowhere.
+pub fn root_makes_nothing_where_its_user_leads_it() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let xdp = "mode = \"native\"\nmemory = \"64MiB\"";
+    let mut stage = stage("paths", &as_nobody(xdp))?;
+    let user = nobody()?;
+    let here = stage.folder.path().to_owned();
+    // In a folder of root's it has been done by root.
+    for (name, mode) in [("state", 0o40700), ("control.sock", 0o140_600)] {
+        let found = fs::symlink_metadata(here.join(name))?;
+        ensure!((found.uid(), found.mode()) == (user.uid.as_raw(), mode), "{name}: {found:?}");
+    }
+    end(&mut stage)?;
+
+    let own = here.join("own");
+    fs::create_dir(&own)?;
+    chown(&own, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    let victim = here.join("victim");
+    fs::create_dir(&victim)?;
+    fs::write(victim.join("control.sock"), "root's")?;
+    symlink(&victim, own.join("away"))?;
+    let start = |stage: &mut Stage, state: &str, control: &str| -> Result<()> {
+        configure(&here, &as_nobody(xdp), ZONE)?;
+        let file = here.join("sealdns.toml");
+        let text = fs::read_to_string(&file)?;
+        let text = text.replace("\"control.sock\"", &format!("\"{control}\""));
+        fs::write(&file, text.replace("\"state\"", &format!("\"{state}\"")))?;
+        stage.restart()
+    };
+    for (state, control) in [
+        ("own/away/state", "control.sock"),
+        ("own/away/more/state", "control.sock"),
+        ("own/state", "own/away/control.sock"),
+        ("own/state", "own/away/new/control.sock"),
+    ] {
+        ensure!(start(&mut stage, state, control).is_err(), "{state} {control}: it starts");
+        let left: Vec<_> = fs::read_dir(&victim)?.flatten().map(|entry| entry.path()).collect();
+        ensure!(left == [victim.join("control.sock")], "{state} {control}: {left:?}");
+        ensure!(
+            fs::read(victim.join("control.sock"))? == b"root's"
+                && fs::metadata(&victim)?.uid() == 0
+        );
+    }
+    // In the user's own folders it is done by the user.
+    start(&mut stage, "own/more/state", "own/run/control.sock")?;
+    for name in ["own/more", "own/more/state", "own/run", "own/run/control.sock"] {
+        ensure!(fs::symlink_metadata(here.join(name))?.uid() == user.uid.as_raw(), "{name}");
+    }
+    end(&mut stage)?;
+    ensure!(!here.join("own/run/control.sock").exists(), "the socket's file is left");
+    Ok(Verdict::Passed)
+}
+
+/// What root makes by command in a folder of another user's is that user's, as if that user had made it; a link
+/// there leads root nowhere.
+pub fn keys_that_root_makes_are_the_folder_s_owner_s() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let (user, folder) = (nobody()?, tempfile::tempdir()?);
+    let binary = servers::sealdns().context("no sealdns")?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let (own, victim) = (folder.path().join("own"), folder.path().join("victim"));
+    fs::create_dir(&victim)?;
+    fs::create_dir(&own)?;
+    chown(&own, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    fs::write(folder.path().join("zone"), DEMO.1)?;
+    let run = |arguments: &str| -> Result<bool> {
+        let mut command = Command::new(&binary);
+        command.args(arguments.split_whitespace()).current_dir(folder.path());
+        Ok(net::output_within(&mut command, PATIENCE)?.status.success())
+    };
+    let sign = "sign example.org --in zone --out signed --keys";
+    ensure!(run("key generate example.org --keys own/a")? && run(&format!("{sign} own/b"))?);
+    for keys in [own.join("a"), own.join("b")] {
+        let mut made = 0;
+        for entry in fs::read_dir(&keys)?.flatten().filter(|entry| entry.path().is_file()) {
+            let found = entry.metadata()?;
+            ensure!((found.uid(), found.mode() & 0o777) == (user.uid.as_raw(), 0o600), "{entry:?}");
+            made += 1;
+        }
+        ensure!(made >= 2 && fs::metadata(&keys)?.uid() == user.uid.as_raw(), "{keys:?}: {made}");
+    }
+    ensure!(fs::metadata(folder.path().join("signed"))?.uid() == 0);
+    symlink(&victim, own.join("away"))?;
+    lchown(own.join("away"), Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+    ensure!(!run("key generate example.org --keys own/away/keys")?);
+    ensure!(!run(&format!("{sign} own/away/keys"))?);
+    ensure!(fs::read_dir(&victim)?.count() == 0, "something was made in root's folder");
     Ok(Verdict::Passed)
 }

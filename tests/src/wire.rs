@@ -35,12 +35,19 @@ impl Pair {
         net::sweep();
         let client = Namespace::new(&format!("{test}-client"))?;
         let server = Namespace::new(&format!("{test}-server"))?;
+        let mut pair = Self { client, server, server_mac: Default::default() };
+        pair.connect()?;
+        Ok(pair)
+    }
+
+    /// Makes the devices, which are not there or not there any more.
+    pub(super) fn connect(&mut self) -> Result<()> {
         net::veth(
-            &End { namespace: &client, interface: "client", addresses: &CLIENTS },
-            &End { namespace: &server, interface: "server", addresses: &SERVERS },
+            &End { namespace: &self.client, interface: "client", addresses: &CLIENTS },
+            &End { namespace: &self.server, interface: "server", addresses: &SERVERS },
         )?;
-        let server_mac = server.enter(|| net::mac_address("server"))??;
-        Ok(Self { client, server, server_mac })
+        self.server_mac = self.server.enter(|| net::mac_address("server"))??;
+        Ok(())
     }
 }
 

@@ -1,0 +1,142 @@
+//! Devices that go and come again, and programs that others detach.
+
+use anyhow::{Context as _, Result, ensure};
+use sealdns::datapath::{
+    link::Link,
+    loader::{
+        folder::Folder,
+        request::{Entry, Kind},
+    },
+};
+use tests::{dns::Message, harness::Verdict, net, servers::DEMO};
+
+use super::{
+    pinned::{Pins, attached},
+    rights::{as_nobody, stage},
+    serving::{A, Client, PATIENCE, Settings, Stage, WITH_DNSSEC, obstacle, query},
+};
+
+/// What `sealdns` says, and its exit code.
+fn told(stage: &Stage, command: &[&str]) -> Result<(Option<i32>, String)> {
+    let output = stage.command(command)?;
+    let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    Ok((output.status.code(), said.concat()))
+}
+
+fn wait_for_health(stage: &Stage, code: i32, said: &str) -> Result<()> {
+    let mut last = (None, String::new());
+    let waited = net::wait_until("health says so", PATIENCE, || {
+        last = told(stage, &["health"]).unwrap_or_default();
+        last.0 == Some(code) && last.1.contains(said)
+    });
+    waited.with_context(|| {
+        format!("not {code} with \"{said}\", but {last:?}\n{}", stage.server.process.said())
+    })
+}
+
+fn wait_for_programs(stage: &Stage, count: usize) -> Result<()> {
+    let waited = net::wait_until("programs are attached", PATIENCE, || {
+        attached(stage).is_ok_and(|programs| programs.len() == count)
+    });
+    waited.with_context(|| format!("{:?}\n{}", attached(stage), stage.server.process.said()))
+}
+
+/// A device that is made anew under its name has its programs again, and so has one whose programs another has
+/// detached, with `user` set and without; until then `health` and `xdp status` say what is missing. What an operator
+/// detaches by command stays so.
+pub fn a_device_made_anew_gets_its_programs_back() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let pins = Pins::new("again")?;
+    let pinned = pins.lines("");
+    let plain = "mode = \"native\"\nmemory = \"64MiB\"";
+    let zone = &[(DEMO.0, DEMO.1, "")];
+    let mut stages = [
+        Stage::with(&Settings { xdp: plain, ..Settings::NATIVE }, "again", zone)?,
+        stage("again-user", &as_nobody(&pinned))?,
+    ];
+    for stage in &mut stages {
+        come_again(stage)?;
+    }
+    let [_, stage] = &mut stages;
+    detached_by_others(stage, &pins)?;
+    Ok(Verdict::Passed)
+}
+
+fn come_again(stage: &mut Stage) -> Result<()> {
+    wait_for_health(stage, 0, "healthy")?;
+    let before = attached(stage)?;
+    ensure!(before.len() == 2, "{before:?}");
+    for _ in 0..2 {
+        stage.pair.server.ip("link delete server")?;
+        wait_for_health(stage, 3, "interface server")?;
+        let (_, status) = told(stage, &["xdp", "status"])?;
+        ensure!(status.contains("not attached: server: "), "{status}");
+        stage.pair.connect()?;
+        wait_for_programs(stage, 2)?;
+        wait_for_health(stage, 0, "healthy")?;
+    }
+    ensure!(attached(stage)? == before, "other programs than before");
+    let client = Client::new(&stage.pair)?;
+    let www = query("www.example.org", A, WITH_DNSSEC);
+    let before = stage.sent_by_xdp()?;
+    let answer = stage.pair.client.enter(|| client.send(0, &www))??;
+    ensure!(!Message::read(&answer)?.answer.is_empty());
+    ensure!(stage.sent_by_xdp()? == before + 1, "XDP does not answer");
+
+    // A device that is only called otherwise keeps what it has.
+    let programs = attached(stage)?;
+    for (name, other) in [("server", "renamed"), ("renamed", "server")] {
+        stage.pair.server.ip(&format!("link set {name} down"))?;
+        stage.pair.server.ip(&format!("link set {name} name {other}"))?;
+        match other {
+            "server" => wait_for_health(stage, 0, "healthy")?,
+            _ => wait_for_health(stage, 3, "is called renamed")?,
+        }
+    }
+    ensure!(attached(stage)? == programs, "they were attached anew");
+    Ok(())
+}
+
+/// Links that another has detached, by what is pinned.
+fn detached_by_others(stage: &mut Stage, pins: &Pins) -> Result<()> {
+    let links = || -> Result<Vec<Link>> {
+        let folder = Folder::look(&pins.folder())?;
+        let entries = folder.links()?.into_iter().map(|(index, kind)| Entry::Link { kind, index });
+        let opened = entries.map(|entry| folder.open_pin(&entry)?.context("no such pin"));
+        opened.map(|opened| opened.map(Link::from)).collect()
+    };
+    for kind in [Kind::Xdp, Kind::Tcx] {
+        let folder = Folder::look(&pins.folder())?;
+        let (index, _) = *folder.links()?.first().context("no link")?;
+        let pin = folder.open_pin(&Entry::Link { kind, index })?.context("no such pin")?;
+        Link::from(pin).detach()?;
+        net::wait_until("it is attached again", PATIENCE, || {
+            attached(stage).is_ok_and(|programs| programs.len() == 2)
+                && links().is_ok_and(|links| {
+                    links.len() == 2
+                        && links.iter().all(|link| link.info().is_ok_and(|info| info.index != 0))
+                })
+        })?;
+        let said = stage.server.process.said();
+        ensure!(said.contains("another has detached our programs"), "{said}");
+    }
+
+    // Who detaches by command means it.
+    let uptime = || -> Option<u64> {
+        let (_, text) = told(stage, &["health", "--json"]).ok()?;
+        let status: serde_json::Value = serde_json::from_str(&text).ok()?;
+        status["status"]["uptime_seconds"].as_u64()
+    };
+    ensure!(told(stage, &["xdp", "detach", "server"])?.0 == Some(0));
+    let then = uptime().context("no uptime")?;
+    net::wait_until("it has looked again", PATIENCE, || {
+        uptime().is_some_and(|now| now > then + 3)
+    })?;
+    ensure!(attached(stage)?.is_empty() && !pins.folder().exists(), "{:?}", pins.files());
+    wait_for_health(stage, 3, "sealdns xdp attach server")?;
+    ensure!(told(stage, &["xdp", "attach", "server"])?.0 == Some(0));
+    ensure!(attached(stage)?.len() == 2);
+    wait_for_health(stage, 0, "healthy")
+}
