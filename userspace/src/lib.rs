@@ -3,7 +3,8 @@
 //! Arrows only point down: `main` -> [`cli`] -> [`daemon`] -> {[`datapath`], [`server`],
 //! [`control`], [`transfer`]} -> [`compile`] -> [`dnssec`] -> [`zone`].
 //! From [`compile`] downwards there is no tokio, no aya, no clock and no file, but for
-//! [`zone::text::files`], which opens master files.
+//! [`zone::text::files`], which opens master files, and [`dnssec::keys::store`], which keeps keys.
+//! [`files`] is how everybody writes them.
 
 pub mod cli;
 pub mod config;
@@ -15,4 +16,5 @@ pub mod transfer;
 
 pub mod compile;
 pub mod dnssec;
+pub mod files;
 pub mod zone;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 
+use crate::files;
 use crate::zone::text::{self, Options};
 use crate::zone::{Name, Zone};
 
@@ -58,18 +59,7 @@ pub fn parse_zone(text: &[u8], apex: &Name) -> anyhow::Result<Zone> {
 
 /// Writes a zone file whole or not at all: beside its place first, then over what was there.
 pub fn write_zone(path: &Path, zone: &Zone) -> anyhow::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(format!(".{}", std::process::id()));
-    let temporary = Path::new(&temporary);
-    let written = (|| -> std::io::Result<()> {
-        let mut out = BufWriter::with_capacity(1 << 20, std::fs::File::create(temporary)?);
-        text::write(zone, &mut out)?;
-        out.into_inner()?.sync_all()?;
-        std::fs::rename(temporary, path)
-    })();
-    if written.is_err() {
-        let _ = std::fs::remove_file(temporary);
-    }
+    let written = files::replace_with(path, 0o666, |out| text::write(zone, out));
     written.with_context(|| path.display().to_string())
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context;
@@ -12,6 +11,7 @@ use toml::Table;
 
 use crate::config::{AddressPrefix, name_from_text};
 use crate::control::protocol::Failure;
+use crate::files;
 use crate::server::limits::Block;
 use crate::zone::Name;
 
@@ -161,18 +161,7 @@ impl Changes {
     /// Writes the file, whole or not at all.
     pub fn store(&self, path: &Path) -> anyhow::Result<()> {
         let text = self.write()?;
-        let new = path.with_extension("new");
-        let written = std::fs::File::create(&new).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        written
-            .and_then(|()| std::fs::rename(&new, path))
-            .and_then(|()| match path.parent() {
-                Some(folder) => std::fs::File::open(folder)?.sync_all(),
-                None => Ok(()),
-            })
-            .with_context(|| path.display().to_string())
+        files::replace(path, 0o600, text.as_bytes()).with_context(|| path.display().to_string())
     }
 
     /// Forgets what `below` says already.
