@@ -69,9 +69,20 @@ pub enum SignError {
         /// What would stay unsigned.
         what: &'static str,
     },
-    /// The signatures would outlast what their times can say.
-    #[error("signatures cannot be valid for {0} seconds; RFC 4034 allows for less than 68 years")]
+    /// The signatures would outlast what their times can say, or end when they begin.
+    #[error(
+        "signatures cannot be valid for {0} seconds: for one at least, and RFC 4034 allows for less \
+             than 68 years"
+    )]
     Validity(u32),
+    /// Some signatures would end when they begin.
+    #[error("a jitter of {jitter} seconds would leave nothing of a validity of {validity}")]
+    Jitter {
+        /// How much earlier signatures may end, in seconds.
+        jitter: u32,
+        /// How long they would be valid, in seconds.
+        validity: u32,
+    },
     /// A hashed owner name collides with another.
     #[error("two names of the zone have the same NSEC3 owner name {0}; sign with NSEC instead")]
     HashCollision(Name),
@@ -112,8 +123,12 @@ pub fn sign_again(
     now: u32,
 ) -> Result<(Zone, SignStatistics), SignError> {
     check_keys(zone, keys)?;
-    if policy.validity.saturating_add(policy.inception_offset) > i32::MAX as u32 {
-        return Err(SignError::Validity(policy.validity));
+    let (validity, jitter) = (policy.validity, policy.jitter);
+    if validity == 0 || validity.saturating_add(policy.inception_offset) > i32::MAX as u32 {
+        return Err(SignError::Validity(validity));
+    }
+    if jitter >= validity {
+        return Err(SignError::Jitter { jitter, validity });
     }
     let base = prepare(zone, keys, policy, now)?;
     let places = places(&base);
@@ -467,8 +482,7 @@ impl Signing<'_> {
         let hash = owner.iter().fold(0x811c_9dc5_u32, |hash, &octet| {
             (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
         });
-        let jitter = self.policy.jitter.min(self.policy.validity);
-        hash.checked_rem(jitter).unwrap_or(0)
+        hash.checked_rem(self.policy.jitter).unwrap_or(0)
     }
 
     /// Writes one owner name with all its RRsets.

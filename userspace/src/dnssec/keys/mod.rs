@@ -1,6 +1,10 @@
 //! Keys: what they are, how they are made, and their text in BIND's key files.
 //!
 //! Keys on disk are the matter of [`store`], the one module of this room that touches files.
+//!
+//! The text of a private key is overwritten when it is done with, and so are the octets that `domain` makes
+//! of it (`SecretKeyBytes`). What `ring` and the decoder of base64 keep inside is theirs and is not: a
+//! process with keys writes no core file.
 
 pub mod store;
 
@@ -13,6 +17,7 @@ use domain::crypto::sign::{GenerateParams, KeyPair, SecretKeyBytes, SignRaw, gen
 use domain::dnssec::common::{display_as_bind, parse_from_bind};
 use domain::rdata::Dnskey;
 use ring::digest;
+use zeroize::Zeroizing;
 
 use crate::zone::{Name, Rtype};
 
@@ -29,6 +34,9 @@ pub const REVOKED: u16 = 128;
 /// few tags out of 65,536 must be hit, so that running out of attempts means the random source is
 /// broken.
 const MAX_ATTEMPTS: usize = 16;
+
+/// No private key that is made here has a longer text, in octets.
+const MAX_PRIVATE: usize = 4096;
 
 /// A signature algorithm that zones are signed with (RFC 9904).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -418,7 +426,7 @@ pub struct NewKey {
     /// The text of the `.key` file.
     pub public: String,
     /// The text of the `.private` file.
-    pub private: String,
+    pub private: Zeroizing<String>,
 }
 
 impl NewKey {
@@ -471,12 +479,37 @@ fn revoked_tag(dnskey: &Dnskey<Vec<u8>>) -> u16 {
 }
 
 /// The private key in BIND's format 1.3, which is 1.2 with times.
-fn write_private(secret: &SecretKeyBytes, now: u32) -> String {
+fn write_private(secret: &SecretKeyBytes, now: u32) -> Zeroizing<String> {
     let time = jiff::Timestamp::from_second(now.into())
         .map_or(String::new(), |time| time.strftime("%Y%m%d%H%M%S").to_string());
-    let text = secret.display_as_bind().to_string();
-    let text = text.replacen("Private-key-format: v1.2", "Private-key-format: v1.3", 1);
-    format!("{text}Created: {time}\nPublish: {time}\nActivate: {time}\n")
+    // Large enough never to move: what moves leaves its octets behind.
+    let mut text = Zeroizing::new(String::with_capacity(MAX_PRIVATE));
+    text.push_str("Private-key-format: v1.3\n");
+    let mut rest = WithoutFirstLine { text: &mut text, has_begun: false };
+    let _ = write!(rest, "{}", secret.display_as_bind());
+    let _ = write!(text, "Created: {time}\nPublish: {time}\nActivate: {time}\n");
+    text
+}
+
+/// Writes all but the first line, which says the version of the format.
+struct WithoutFirstLine<'a> {
+    text: &'a mut String,
+    has_begun: bool,
+}
+
+impl fmt::Write for WithoutFirstLine<'_> {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let rest = match part.split_once('\n') {
+            _ if self.has_begun => part,
+            Some((_, rest)) => {
+                self.has_begun = true;
+                rest
+            }
+            None => "",
+        };
+        self.text.push_str(rest);
+        Ok(())
+    }
 }
 
 fn write_public(zone: &Name, role: Role, dnskey: &Dnskey<Vec<u8>>) -> String {
