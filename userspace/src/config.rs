@@ -109,6 +109,13 @@ pub struct Server {
     pub shutdown_timeout: Period,
 }
 
+impl Server {
+    /// The folder of the keys that zones are signed with.
+    pub fn key_dir(&self) -> PathBuf {
+        self.state_dir.join("keys")
+    }
+}
+
 impl Default for Server {
     fn default() -> Server {
         Server {

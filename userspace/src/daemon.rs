@@ -724,6 +724,7 @@ impl Daemon {
             "version": env!("CARGO_PKG_VERSION"),
             "pid": std::process::id(),
             "uptime_seconds": self.started.elapsed().as_secs(),
+            "key_dir": std::path::absolute(config.server.key_dir()).ok(),
             "listen": config.server.listen.iter().map(|listen| listen.0.to_string())
                 .collect::<Vec<_>>(),
             "xdp": plane.attachments,

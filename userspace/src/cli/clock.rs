@@ -53,6 +53,14 @@ pub fn parse_duration(text: &str) -> Result<u32, String> {
     if number.is_some() || text.is_empty() { Err(wrong()) } else { Ok(total) }
 }
 
+/// As [`parse_duration`], but no time at all is refused.
+pub fn parse_lifetime(text: &str) -> Result<u32, String> {
+    match parse_duration(text)? {
+        0 => Err(format!("`{text}` is no time at all: what ends when it begins is never valid")),
+        seconds => Ok(seconds),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +72,10 @@ mod tests {
         for wrong in ["", "14", "d", "14x", "99999999w", "4294967296s"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
+        for wrong in ["0s", "0w0d", "", "s"] {
+            assert!(parse_lifetime(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_lifetime("1s"), Ok(1));
         assert_eq!(parse_time("20260101000000"), Ok(1_767_225_600));
         assert_eq!(parse_time("1767225600"), Ok(1_767_225_600));
         for wrong in ["20261301000000", "tomorrow", "-1"] {

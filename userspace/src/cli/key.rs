@@ -1,18 +1,24 @@
 //! `sealdns key`: the keys of a zone.
 
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
 use super::clock::now;
-use super::output::print_line;
+use super::output::{CliError, CommandResult, Exit, print_line};
 use super::zone_file::parse_name;
+use super::{Global, PATIENCE};
+use crate::config::Config;
+use crate::control::client::{CallError, call};
+use crate::control::protocol::Request;
 use crate::daemon::privileges;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, DsDigest, Key, NewKey, Role};
-use crate::zone::Name;
+use crate::dnssec::policy::SigningPolicy;
+use crate::zone::text::write_record;
+use crate::zone::{Name, Rtype};
 
 /// Makes, lists and exports keys.
 #[derive(Args, Debug)]
@@ -25,18 +31,18 @@ pub struct KeyArgs {
 /// What to do with keys.
 #[derive(Subcommand, Debug)]
 pub enum KeyCommand {
-    /// Make a key and store it
+    /// Make keys and store all of them, or none
     Generate {
         /// The zone and where its keys are
         #[command(flatten)]
         of: KeysOf,
-        /// What the key signs: ksk, zsk or csk
-        #[arg(long, value_name = "ROLE", default_value = "csk")]
-        role: Role,
+        /// What the keys sign: ksk, zsk or csk, or several of them, such as ksk,zsk
+        #[arg(long, value_name = "ROLES", default_value = "csk", value_delimiter = ',')]
+        role: Vec<Role>,
         /// ECDSAP256SHA256, ECDSAP384SHA384 or ED25519
         #[arg(long, value_name = "ALGORITHM", default_value = "ECDSAP256SHA256")]
         algorithm: Algorithm,
-        /// Make a key, show it, and forget it
+        /// Make keys, show them, and forget them
         #[arg(long)]
         dry_run: bool,
     },
@@ -55,6 +61,24 @@ pub enum KeyCommand {
         #[arg(long, value_name = "DIGEST", default_value = "sha256")]
         digest: DsDigest,
     },
+    /// Print the DNSKEY records, for other servers of the zone that sign it too (RFC 8901)
+    Dnskey {
+        /// The zone and where its keys are
+        #[command(flatten)]
+        of: KeysOf,
+    },
+}
+
+impl KeyCommand {
+    /// The zone and where its keys are.
+    pub(super) fn of(&mut self) -> &mut KeysOf {
+        match self {
+            KeyCommand::Generate { of, .. }
+            | KeyCommand::List { of }
+            | KeyCommand::Ds { of, .. }
+            | KeyCommand::Dnskey { of } => of,
+        }
+    }
 }
 
 /// A zone and where its keys are.
@@ -63,67 +87,82 @@ pub struct KeysOf {
     /// The zone's name
     #[arg(value_name = "ZONE", value_parser = parse_name)]
     pub zone: Name,
-    /// The directory of the keys, in BIND's format
-    #[arg(long, value_name = "DIR", default_value = "keys")]
-    pub keys: PathBuf,
+    /// The directory of the keys, in BIND's format [default: with --config, or if a daemon answers, the
+    /// daemon's, else "keys"]
+    #[arg(long, value_name = "DIR")]
+    pub keys: Option<PathBuf>,
     /// Print as JSON
     #[arg(long)]
     pub json: bool,
 }
 
 impl KeysOf {
-    fn load(&self) -> anyhow::Result<Vec<Key>> {
-        let keys = KeyStore::new(&self.keys).load(&self.zone)?;
+    /// The keys that were meant: of the directory given, of the daemon, or of `keys` here.
+    fn store(&self, global: &Global) -> Result<KeyStore, CliError> {
+        let dir = match &self.keys {
+            Some(dir) => dir.clone(),
+            None if global.config.is_some() => {
+                Config::load(&global.config_path())?.server.key_dir()
+            }
+            None => {
+                match call(&global.control_path()?, &Request::Status, PATIENCE) {
+                    Ok(status) => {
+                        let dir = status["key_dir"].as_str().map(PathBuf::from);
+                        dir.context("the daemon is of another version: say --keys or --config")?
+                    }
+                    // Only a daemon that was named must be there.
+                    Err(error @ CallError::Unreachable { .. }) if global.control.is_some() => {
+                        return Err(error.into());
+                    }
+                    Err(CallError::Unreachable { .. }) => "keys".into(),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        // Root works in a daemon's folder as the daemon's user does: keys are to be its own, and it may have put
+        // anything there.
+        if let Some(owner) = privileges::other_owner(&dir)? {
+            privileges::drop_to(&owner)?;
+        }
+        Ok(KeyStore::new(dir))
+    }
+
+    fn load(&self, store: &KeyStore) -> anyhow::Result<Vec<Key>> {
+        let keys = store.load(&self.zone)?;
         if keys.is_empty() {
-            let (zone, dir) = (&self.zone, self.keys.display());
-            bail!(
+            let (zone, dir) = (&self.zone, store.dir().display());
+            return Err(anyhow!(
                 "there is no key for {zone} in {dir}; make one with: sealdns key generate {zone}"
-            );
+            ));
         }
         Ok(keys)
+    }
+
+    /// Prints lines, or a JSON object with a list of them.
+    fn print(&self, what: &str, lines: &[String]) {
+        if self.json {
+            print_line(json!({ "schema": 1, what: lines }));
+        } else {
+            lines.iter().for_each(print_line);
+        }
     }
 }
 
 /// Runs a `key` command.
-pub fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
-    let (KeyCommand::Generate { of, .. } | KeyCommand::List { of } | KeyCommand::Ds { of, .. }) =
-        &args.command;
-    if let Some(owner) = privileges::other_owner(&of.keys)? {
-        privileges::drop_to(&owner)?;
-    }
+pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
     match &args.command {
         KeyCommand::Generate { of, role, algorithm, dry_run } => {
-            let store = KeyStore::new(&of.keys);
-            let key = if *dry_run {
-                let taken: Vec<u16> = store.load(&of.zone)?.iter().map(Key::tag).collect();
-                NewKey::generate(&of.zone, *role, *algorithm, &taken, now())?.key
-            } else {
-                store.generate(&of.zone, *role, *algorithm, now())?
-            };
-            if !dry_run {
-                let found = store.load(&of.zone)?;
-                let found = found.iter().find(|found| found.tag() == key.tag());
-                if let Some(found) = found.filter(|found| found.role() != *role) {
-                    // Both have the same flags: the other keys of the algorithm decide.
-                    let (tag, found) = (key.tag(), found.role());
-                    let also = if found == Role::Csk { "no" } else { "a" };
-                    eprintln!("key {tag} will sign as {found}: there is {also} {algorithm} zsk");
-                }
-            }
-            if of.json {
-                print_line(serde_json::json!({ "schema": 1, "key": describe(&key) }));
-            } else {
-                print_line(store.path_of(&key).display());
-            }
+            let store = of.store(global)?;
+            generate(of, &store, role, *algorithm, *dry_run)?;
         }
         KeyCommand::List { of } => {
-            let keys = of.load()?;
+            let store = of.store(global)?;
+            let keys = of.load(&store)?;
             if of.json {
-                let keys: Vec<_> = keys.iter().map(describe).collect();
-                print_line(serde_json::json!({ "schema": 1, "keys": keys }));
+                let keys: Vec<Value> = keys.iter().map(describe).collect();
+                print_line(json!({ "schema": 1, "keys": keys }));
             } else {
                 print_line(format_args!("{:<5} {:<5} {:<16} file", "tag", "role", "algorithm"));
-                let store = KeyStore::new(&of.keys);
                 for key in &keys {
                     let (tag, role, algorithm) = (key.tag(), key.role(), key.algorithm());
                     let path = store.path_of(key);
@@ -137,25 +176,68 @@ pub fn run(args: &KeyArgs) -> anyhow::Result<ExitCode> {
             }
         }
         KeyCommand::Ds { of, digest } => {
-            let keys = of.load()?;
-            let ds: Vec<String> = keys
-                .iter()
-                .filter(|key| key.role() != Role::Zsk)
-                .map(|key| key.ds(*digest))
-                .collect();
-            if of.json {
-                print_line(serde_json::json!({ "schema": 1, "ds": ds }));
-            } else {
-                ds.iter().for_each(print_line);
-            }
+            let keys = of.load(&of.store(global)?)?;
+            let parents = keys.iter().filter(|key| key.role() != Role::Zsk);
+            of.print("ds", &parents.map(|key| key.ds(*digest)).collect::<Vec<_>>());
+        }
+        KeyCommand::Dnskey { of } => {
+            let keys = of.load(&of.store(global)?)?;
+            let ttl = SigningPolicy::default().dnskey_ttl;
+            let record = |key: &Key| {
+                let line = write_record(key.zone().as_wire(), Rtype::DNSKEY, ttl, key.dnskey());
+                line.trim_end().to_owned()
+            };
+            of.print("dnskey", &keys.iter().map(record).collect::<Vec<_>>());
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(Exit::Ok)
+}
+
+fn generate(
+    of: &KeysOf,
+    store: &KeyStore,
+    roles: &[Role],
+    algorithm: Algorithm,
+    dry_run: bool,
+) -> anyhow::Result<()> {
+    let keys = if dry_run {
+        let mut taken: Vec<u16> = store.load(&of.zone)?.iter().map(Key::tag).collect();
+        let make = |&role: &Role| -> anyhow::Result<Key> {
+            let key = NewKey::generate(&of.zone, role, algorithm, &taken, now())?.key;
+            taken.push(key.tag());
+            Ok(key)
+        };
+        roles.iter().map(make).collect::<anyhow::Result<_>>()?
+    } else {
+        let keys = store.generate(&of.zone, roles, algorithm, now())?;
+        warn_of_other_roles(&store.load(&of.zone)?, &keys);
+        keys
+    };
+    if of.json {
+        let described: Vec<Value> = keys.iter().map(describe).collect();
+        print_line(json!({ "schema": 1, "key": described.first(), "keys": described }));
+    } else {
+        keys.iter().for_each(|key| print_line(store.path_of(key).display()));
+    }
+    Ok(())
+}
+
+/// Says where a key will sign otherwise than it was made to: a KSK and a CSK have the same flags, and the
+/// other keys of the algorithm decide.
+fn warn_of_other_roles(stored: &[Key], made: &[Key]) {
+    for key in made {
+        let found = stored.iter().find(|found| found.tag() == key.tag());
+        if let Some(found) = found.filter(|found| found.role() != key.role()) {
+            let (tag, algorithm, found) = (key.tag(), key.algorithm(), found.role());
+            let also = if found == Role::Csk { "no" } else { "a" };
+            eprintln!("key {tag} will sign as {found}: there is {also} {algorithm} zsk");
+        }
+    }
 }
 
 /// A key for JSON.
-pub(super) fn describe(key: &Key) -> serde_json::Value {
-    serde_json::json!({
+pub(super) fn describe(key: &Key) -> Value {
+    json!({
         "zone": key.zone().to_string(),
         "tag": key.tag(),
         "role": key.role().to_string(),

@@ -34,7 +34,6 @@ use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
 use crate::control::client;
 use crate::control::protocol::{Failure, Request};
 use crate::datapath::loader::process as loader;
-use key::KeyCommand;
 use output::{CliError, Exit, Output};
 
 /// How long the daemon may take to answer what it answers from memory.
@@ -77,7 +76,7 @@ enum Command {
     Sign(sign::SignArgs),
     /// Check the signatures of a zone file and its NSEC or NSEC3 chain (exit 3 if faults are found)
     Verify(verify::VerifyArgs),
-    /// Keys: generate, list, ds
+    /// Keys: generate, list, ds, dnskey
     Key(key::KeyArgs),
     /// Zones: list, status, reload, check
     #[command(subcommand)]
@@ -146,11 +145,8 @@ impl Cli {
                 return Ok(verify::run(&args)?);
             }
             Command::Key(mut args) => {
-                let (KeyCommand::Generate { of, .. }
-                | KeyCommand::List { of }
-                | KeyCommand::Ds { of, .. }) = &mut args.command;
-                of.json |= global.json;
-                return Ok(key::run(&args)?);
+                args.command.of().json |= global.json;
+                key::run(&args, global)
             }
             Command::Run => run::run(global),
             Command::Zone(command) => zone::run(&command, global, output),

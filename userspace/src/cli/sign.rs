@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Args;
 
-use super::clock::{cpu_seconds, now, parse_duration, parse_time};
+use super::clock::{cpu_seconds, now, parse_duration, parse_lifetime, parse_time};
 use super::output::print_line;
 use super::zone_file::{parse_name, print_zone, read_zone, write_zone};
 use crate::daemon::privileges;
@@ -45,7 +45,7 @@ pub struct SignArgs {
     #[arg(long, value_name = "POLICY", default_value = "keep")]
     pub serial: SerialPolicy,
     /// How long signatures are valid from now on, such as 14d or 1w12h
-    #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = parse_lifetime)]
     pub validity: u32,
     /// Spread the ends of signatures over so long a time before they are due
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
