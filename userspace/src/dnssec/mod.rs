@@ -5,6 +5,7 @@
 //! | find, make and store keys | [`keys::store::KeyStore`], [`keys::Key`] |
 //! | say how a zone is signed | [`policy::SigningPolicy`] |
 //! | sign a zone | [`sign::sign`] |
+//! | sign it again without its file | [`origin::Origin`] |
 //! | check a signed zone | [`verify::verify`] |
 //! | check the digest over a zone | [`zonemd::check`] |
 //! | know which names the zone has authority over | [`authority::places`] |
@@ -17,6 +18,7 @@ pub mod authority;
 pub mod denial;
 mod kept;
 pub mod keys;
+pub mod origin;
 pub mod policy;
 pub mod rrsig;
 pub mod sign;

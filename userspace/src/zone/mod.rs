@@ -9,11 +9,13 @@
 //! | gather records into a zone | [`ZoneBuilder`] |
 //! | make a zone of RRsets in order | [`ZoneWriter`] |
 //! | read or write a zone as text | [`text::read`], [`text::write()`] |
+//! | keep a zone as octets | [`stored`] |
 //! | look at a zone | [`Zone::owners`], [`Zone::find`], [`Owner::rrset`] |
 
 pub mod name;
 pub mod rtype;
 pub mod serial;
+pub mod stored;
 pub mod text;
 pub mod tree;
 
