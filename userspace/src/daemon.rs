@@ -14,6 +14,9 @@ pub mod locks;
 pub mod prepare;
 pub mod privileges;
 pub mod ratelimit;
+pub mod serials;
+pub mod signed;
+pub mod signing;
 pub mod state;
 pub mod store;
 
@@ -45,14 +48,15 @@ use crate::control::protocol::{Failure, Request, Response};
 use crate::control::socket;
 use crate::datapath::memory::{FileMap, trim_heap};
 use crate::datapath::seam::{DataPlane, Published};
+use crate::dnssec::origin::Origin;
 use crate::server::stats::Stats;
 use crate::server::{Manners, Served, ServedZone, Shared, now, tcp, udp};
-use crate::zone::Name;
+use crate::zone::{Name, Rtype};
 use cookies::Secrets;
 use glance::{GLANCE, Watched};
 use locks::{Lock, Rank};
 use ratelimit::RateLimits;
-use state::{Before, Loaded, Prepare, Stamp, ZoneState};
+use state::{Before, Loaded, Prepare, Prepared, Stamp, ZoneState};
 use store::{Kept, Store};
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
@@ -221,6 +225,47 @@ pub struct Daemon {
     ticks: AtomicU64,
 }
 
+/// Why a zone is brought up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// It is to be what the configuration and its files say.
+    Told,
+    /// Its signatures must be made anew, whatever else there is.
+    Due,
+}
+
+/// The version of a zone that is served while the next one is made.
+struct ServedVersion {
+    zone: Arc<crate::zone::Zone>,
+    is_verified: bool,
+    origin: Option<Origin>,
+    stamps: Vec<Stamp>,
+}
+
+impl ServedVersion {
+    fn of(loaded: &Loaded) -> ServedVersion {
+        ServedVersion {
+            zone: Arc::clone(&loaded.zone),
+            is_verified: loaded.is_verified,
+            origin: loaded.origin.clone(),
+            stamps: loaded.stamps.clone(),
+        }
+    }
+
+    fn before(&self, why: Why) -> Before<'_> {
+        let apex = self.zone.find(self.zone.apex().as_wire());
+        Before {
+            serial: Some(self.zone.serial()),
+            verified: self.is_verified.then_some(&*self.zone),
+            origin: self.origin.as_ref(),
+            is_signed: apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some()),
+            is_unchanged: why == Why::Due
+                && !self.stamps.is_empty()
+                && self.stamps.iter().all(Stamp::holds),
+        }
+    }
+}
+
 /// What became of one zone in a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Change {
@@ -282,7 +327,7 @@ impl Daemon {
     pub fn load_all(&self) {
         let _change = self.change.hold();
         let names: Vec<Name> = self.zones.hold().keys().cloned().collect();
-        self.load_each(names, Daemon::refresh_served);
+        self.load_each(names, Why::Told, Daemon::refresh_served);
     }
 
     /// Brings zones up to date. The sockets follow at least every [`REFRESH`], and not after each
@@ -291,13 +336,14 @@ impl Daemon {
     fn load_each(
         &self,
         names: Vec<Name>,
+        why: Why,
         finish: impl FnOnce(&Daemon, &[(Name, Change)]),
     ) -> Vec<(Name, Change)> {
         let mut refreshed = Instant::now();
         let mut changes: Vec<(Name, Change)> = Vec::with_capacity(names.len());
         let mut told = 0;
         for name in names {
-            let change = self.load(&name);
+            let change = self.load(&name, why);
             changes.push((name, change));
             if refreshed.elapsed() >= REFRESH {
                 self.refresh_served(&changes[told..]);
@@ -430,7 +476,7 @@ impl Daemon {
             self.watched.look(&**plane);
         }
         self.tick_limits(Instant::now());
-        let now = now();
+        let (now, tick) = (now(), Instant::now());
         if self.ticks.fetch_add(1, Relaxed) % REST_TICKS == REST_TICKS - 1 {
             let zones = self.zones.hold();
             let loaded = zones.values().filter_map(|state| state.loaded.as_ref());
@@ -443,7 +489,7 @@ impl Daemon {
             .zones
             .hold()
             .iter()
-            .filter(|(_, zone)| zone.is_due(now))
+            .filter(|(_, zone)| zone.is_due(now, tick))
             .map(|(name, _)| name.clone())
             .collect();
         if due.is_empty() {
@@ -453,7 +499,7 @@ impl Daemon {
         for name in &due {
             tracing::info!(zone = %name, "signing again: signatures reach their refresh time");
         }
-        self.load_each(due, Daemon::refresh_served);
+        self.load_each(due, Why::Due, Daemon::refresh_served);
     }
 
     fn reload_on_signal(&self) {
@@ -526,15 +572,14 @@ impl Daemon {
             changes.insert(name, Change::Removed);
         }
         // The configuration may have changed what is said of zones that are not loaded again.
-        changes.extend(self.load_each(stale, |daemon, _| daemon.refresh_all()));
+        changes.extend(self.load_each(stale, Why::Told, |daemon, _| daemon.refresh_all()));
         limited.map(|()| changes)
     }
 
     /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
-    fn load(&self, name: &Name) -> Change {
+    fn load(&self, name: &Name, why: Why) -> Change {
         let Some((section, policy, served)) = self.zones.hold().get(name).map(|state| {
-            let served = state.loaded.as_ref();
-            let served = served.map(|served| (Arc::clone(&served.zone), served.is_verified));
+            let served = state.loaded.as_ref().map(ServedVersion::of);
             (state.section.clone(), state.policy.clone(), served)
         }) else {
             return Change::Removed;
@@ -542,46 +587,59 @@ impl Daemon {
         let now = now();
         // A file that changes while it is read looks changed afterwards.
         let stamp = Stamp::of(&section.file);
-        let before = Before {
-            serial: served.as_ref().map(|(zone, _)| zone.serial()),
-            verified: served
-                .as_ref()
-                .filter(|(_, is_verified)| *is_verified)
-                .map(|(zone, _)| &**zone),
+        let ready = {
+            let before = served.as_ref().map(|served| served.before(why)).unwrap_or_default();
+            self.prepare.prepare(&section, &policy, before, now)
         };
-        let ready = self.prepare.prepare(&section, &policy, before, now);
-        drop(served);
+        let ready = match ready {
+            Ok(ready) if ready.is_served => return self.leave(name, ready, &section.file, stamp),
+            ready => ready,
+        };
+        let stamps = served.map(|served| served.stamps);
         let loaded = ready.and_then(|ready| {
             // Before publishing, which takes most memory.
             let Kept { zone, files } = self.store.keep(ready.zone);
             let zone = Arc::new(zone);
             let published = self.plane.hold().publish(&zone).context("publishing the zone")?;
             files.iter().for_each(FileMap::rest);
-            let others = ready.files.iter().filter(|file| **file != section.file);
-            Ok(Loaded {
+            let unkept = ready.unkept.or_else(|| {
+                let origin = ready.origin.as_ref()?;
+                self.prepare.keep(&zone, origin).err()
+            });
+            let stamps = match ready.files {
+                Some(files) => stamps_of(stamp, &files, &section.file),
+                None => stamps.unwrap_or_else(|| stamp.into_iter().collect()),
+            };
+            let loaded = Loaded {
                 zone,
                 kept_in: files,
                 loaded_at: now,
                 expiration: ready.expiration,
+                inception: ready.inception,
                 is_verified: ready.is_verified,
+                origin: ready.origin,
                 published,
-                stamps: stamp
-                    .into_iter()
-                    .chain(others.filter_map(|file| Stamp::of(file)))
-                    .collect(),
-            })
+                stamps,
+            };
+            Ok((loaded, ready.fault, unkept))
         });
         let mut zones = self.zones.hold();
         let Some(state) = zones.get_mut(name) else { return Change::Removed };
         match loaded {
-            Ok(loaded) => {
+            Ok((loaded, fault, unkept)) => {
                 let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
                 let Published { written, kept, .. } = loaded.published;
                 tracing::info!(zone = %name, serial, records, written, kept, "zone loaded");
                 state.loaded = Some(loaded);
-                state.error = None;
                 state.retry_at = None;
-                Change::Loaded
+                state.unkept = unkept.map(|error| format!("{error:#}"));
+                if let Some(error) = &state.unkept {
+                    tracing::warn!("zone {name}: at the next start it is not known: {error}");
+                }
+                state.error = fault.map(|error| format!("{error:#}"));
+                let Some(error) = &state.error else { return Change::Loaded };
+                tracing::error!("zone {name}: its records stay, serial {serial}: {error}");
+                Change::Failed(error.clone())
             }
             Err(error) => {
                 let message = format!("{error:#}");
@@ -593,11 +651,26 @@ impl Daemon {
                     None => tracing::error!("zone {name} is not served: {message}"),
                 }
                 state.error = Some(message.clone());
-                let wait = (policy.refresh.seconds() / RESIGN_ATTEMPTS).min(RESIGN_RETRY_SECONDS);
-                state.retry_at = Some(now.wrapping_add(wait));
+                if why == Why::Due {
+                    let wait = policy.refresh.seconds() / RESIGN_ATTEMPTS;
+                    let wait = Duration::from_secs(wait.min(RESIGN_RETRY_SECONDS).into());
+                    state.retry_at = Some(Instant::now() + wait);
+                }
                 Change::Failed(message)
             }
         }
+    }
+
+    /// Leaves a zone as it is, which is what its files say.
+    fn leave(&self, name: &Name, ready: Prepared, file: &Path, stamp: Option<Stamp>) -> Change {
+        let mut zones = self.zones.hold();
+        let Some(state) = zones.get_mut(name) else { return Change::Removed };
+        state.error = None;
+        state.retry_at = None;
+        if let (Some(loaded), Some(files)) = (&mut state.loaded, ready.files) {
+            loaded.stamps = stamps_of(stamp, &files, file);
+        }
+        Change::Unchanged
     }
 
     /// Makes cookies with the secrets that it is the time for.
@@ -775,6 +848,7 @@ impl Daemon {
             let held = published.map(|one| if one.is_hot { "hot" } else { "complete" });
             fields.insert("held".into(), json!(held));
             fields.insert("resign_at".into(), json!(state.resign_at()));
+            fields.insert("unkept".into(), json!(state.unkept));
             let prefixes = state.section.allow_transfer.iter().map(|prefix| prefix.0.to_string());
             fields.insert("allow_transfer".into(), json!(prefixes.collect::<Vec<_>>()));
         }
@@ -787,7 +861,7 @@ impl Daemon {
         if !self.zones.hold().contains_key(&name) {
             return Err(unknown_zone(&name));
         }
-        let changes = self.load_each(vec![name], Daemon::refresh_served);
+        let changes = self.load_each(vec![name], Why::Told, Daemon::refresh_served);
         Ok(json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>()))
     }
 }
@@ -851,6 +925,12 @@ fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
         allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
     };
     (name.clone(), served)
+}
+
+/// What a zone's files looked like: `stamp` is of `file`, which was looked at before it was read.
+fn stamps_of(stamp: Option<Stamp>, files: &[PathBuf], file: &Path) -> Vec<Stamp> {
+    let others = files.iter().filter(|other| *other != file);
+    stamp.into_iter().chain(others.filter_map(|other| Stamp::of(other))).collect()
 }
 
 fn known_name(text: &str) -> Result<Name, Failure> {

@@ -196,7 +196,8 @@ fn a_daemon_s_life() {
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for("reloaded zones=1 failed=0");
     assert_eq!(stage.zone()["serial"], 8);
-    assert!(stage.transferred().iter().any(|line| line.starts_with("new.example.com.")));
+    let repaired = stage.transferred();
+    assert!(repaired.iter().any(|line| line.starts_with("new.example.com.")));
 
     // A second daemon does not take the first one's place.
     let second = Command::new(SEALDNS).args(["run", "--config"]).arg(&stage.config).output();
@@ -214,13 +215,10 @@ fn a_daemon_s_life() {
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     assert!(!stage.folder.path().join("run/control.sock").exists());
 
-    // Started again, its serial does not go back; the keys are the same.
-    let keys = |records: &[String]| -> Vec<String> {
-        records.iter().filter(|line| line.contains("\tDNSKEY\t")).cloned().collect()
-    };
+    // Started again, it serves what it served, with the same signatures and so with the same serial.
     let daemon = Daemon::start(&stage.config);
-    assert_eq!(stage.zone()["serial"], 9);
-    assert_eq!(keys(&stage.transferred()), keys(&records));
+    assert_eq!(stage.zone()["serial"], 8);
+    assert_eq!(stage.transferred(), repaired);
     assert_eq!(stage.command(&["stop"]).0, 0);
     assert!(daemon.wait().success());
 }
@@ -365,7 +363,7 @@ fn root_is_given_up_and_the_service_manager_told() {
     assert!(told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
     assert_eq!(told(), "READY=1\n");
     assert_eq!(stage.command(&["zone", "reload", "example.com"]).0, 0);
-    assert_eq!(stage.zone()["serial"], 8);
+    assert_eq!(stage.zone()["serial"], 7, "nothing changed");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(told(), "STOPPING=1\n");
     assert!(daemon.wait().success());

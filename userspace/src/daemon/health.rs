@@ -64,8 +64,8 @@ pub struct Seen<'a> {
 type Finder = fn(&Seen<'_>, &mut Vec<Problem>);
 
 /// All kinds of problems, in the order in which they are said.
-const FINDERS: [Finder; 4] =
-    [zones_not_loaded, signatures_expired, interfaces_without_xdp, loader_lost];
+const FINDERS: [Finder; 5] =
+    [zones_not_loaded, signatures_expired, interfaces_without_xdp, loader_lost, zones_not_kept];
 
 /// All problems, the kinds in the order of [`FINDERS`].
 pub fn problems(seen: &Seen<'_>) -> Vec<Problem> {
@@ -152,6 +152,16 @@ fn interfaces_without_xdp(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     }
 }
 
+/// Zones of which the next start would not know what was served: the disk is full, or may not be written to.
+fn zones_not_kept(seen: &Seen<'_>, found: &mut Vec<Problem>) {
+    for (name, state) in seen.zones {
+        let Some(error) = &state.unkept else { continue };
+        let what =
+            format!("its serial or its signatures could not be kept for the next start: {error}");
+        found.push(Problem::new(Severity::Warning, zone(name), what));
+    }
+}
+
 fn zone(name: &Name) -> String {
     format!("zone {name}")
 }
@@ -185,6 +195,8 @@ mod tests {
             kept_in: Vec::new(),
             loaded_at: NOW,
             expiration: Some((i64::from(NOW) + seconds) as u32),
+            inception: None,
+            origin: None,
             is_verified: true,
             stamps: Vec::new(),
             published: Default::default(),

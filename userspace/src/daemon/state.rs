@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
+use super::signing;
 use crate::config;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
+use crate::dnssec::origin::{Origin, Validity};
 use crate::zone::Zone;
 
 /// Makes a zone that may be served out of a section `[[zone]]`: reads, signs, verifies.
@@ -19,27 +21,49 @@ pub trait Prepare: Send + Sync {
         before: Before<'_>,
         now: u32,
     ) -> anyhow::Result<Prepared>;
+
+    /// Keeps what is served from now on for the next start of the daemon.
+    fn keep(&self, _zone: &Zone, _origin: &Origin) -> anyhow::Result<()> {
+        Ok(())
+    }
 }
 
 /// The version of a zone that is served.
 #[derive(Clone, Copy, Default)]
 pub struct Before<'a> {
-    /// Its serial.
+    /// Its serial; `None` if none is served.
     pub serial: Option<u32>,
     /// Its records if they were verified: what did not change need not be signed or verified again.
     pub verified: Option<&'a Zone>,
+    /// What it was made of, if sealdns signed it.
+    pub origin: Option<&'a Origin>,
+    /// Whether it is signed, by whomever.
+    pub is_signed: bool,
+    /// Whether the records of its file are as good as known: the file looks as it did, and only its signatures
+    /// are due.
+    pub is_unchanged: bool,
 }
 
 /// A zone that may be served.
 pub struct Prepared {
     /// Its records, with their signatures.
     pub zone: Zone,
-    /// The files it was read from.
-    pub files: Vec<PathBuf>,
+    /// The files it was read from; `None`: those of the version before, or none.
+    pub files: Option<Vec<PathBuf>>,
     /// When the earliest of its signatures expires; `None` if it is not signed.
     pub expiration: Option<u32>,
+    /// From when on all its signatures are valid; `None` if sealdns did not make them.
+    pub inception: Option<u32>,
     /// Whether its signatures were verified.
     pub is_verified: bool,
+    /// What it was made of, if sealdns signed it.
+    pub origin: Option<Origin>,
+    /// Whether it is the version that is served, to the last octet.
+    pub is_served: bool,
+    /// Why it is not what the configuration and the files say.
+    pub fault: Option<anyhow::Error>,
+    /// Why the daemon could not keep what it should know of it at its next start.
+    pub unkept: Option<anyhow::Error>,
 }
 
 /// One zone of the configuration.
@@ -52,8 +76,10 @@ pub struct ZoneState {
     pub loaded: Option<Loaded>,
     /// Why the last attempt to load it failed, if it did.
     pub error: Option<String>,
-    /// Not to be signed again before this time: signing failed.
-    pub retry_at: Option<u32>,
+    /// Why what should be known of it at the next start could not be kept, if so.
+    pub unkept: Option<String>,
+    /// Not to be signed again before this: signing failed. Not a time of day, which may be set back by years.
+    pub retry_at: Option<Instant>,
 }
 
 /// A zone that is served.
@@ -66,8 +92,12 @@ pub struct Loaded {
     pub loaded_at: u32,
     /// When the earliest of its signatures expires.
     pub expiration: Option<u32>,
+    /// From when on all its signatures are valid, if sealdns made them.
+    pub inception: Option<u32>,
     /// Whether its signatures were verified.
     pub is_verified: bool,
+    /// What it was made of, if sealdns signed it.
+    pub origin: Option<Origin>,
     /// What its files looked like.
     pub stamps: Vec<Stamp>,
     /// What publishing it took.
@@ -105,7 +135,7 @@ impl Stamp {
 impl ZoneState {
     /// A zone that was not loaded yet.
     pub fn new(section: config::Zone, policy: config::Policy) -> ZoneState {
-        ZoneState { section, policy, loaded: None, error: None, retry_at: None }
+        ZoneState { section, policy, loaded: None, error: None, unkept: None, retry_at: None }
     }
 
     /// Whether what is served is not what the configuration and the files say.
@@ -127,10 +157,18 @@ impl ZoneState {
         signs.then(|| expiration.wrapping_sub(self.policy.refresh.seconds()))
     }
 
-    /// Whether the zone must be signed again now.
-    pub fn is_due(&self, now: u32) -> bool {
-        let waits = self.retry_at.is_some_and(|retry_at| is_before(now, retry_at));
-        !waits && self.resign_at().is_some_and(|resign_at| !is_before(now, resign_at))
+    /// Whether the zone must be signed again now; `tick` is now on a clock that nobody sets.
+    pub fn is_due(&self, now: u32, tick: Instant) -> bool {
+        let waits = self.retry_at.is_some_and(|retry_at| tick < retry_at);
+        !waits && self.resign_at().is_some() && self.is_expiring(now)
+    }
+
+    /// Whether its signatures end soon, or are not valid yet.
+    fn is_expiring(&self, now: u32) -> bool {
+        let Some(loaded) = &self.loaded else { return false };
+        let Some(expiration) = loaded.expiration else { return false };
+        let inception = loaded.inception.unwrap_or(now);
+        signing::is_due(Validity { inception, expiration }, &self.policy, now)
     }
 }
 

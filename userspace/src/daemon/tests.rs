@@ -180,8 +180,17 @@ impl Prepare for FakePrepare {
         let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, hosts.parse()?));
         let valid: i64 = valid.parse()?;
         let expiration = Some((i64::from(now) + valid) as u32);
-        let files = vec![section.file.clone()];
-        Ok(Prepared { zone, files, expiration, is_verified: true })
+        Ok(Prepared {
+            zone,
+            files: Some(vec![section.file.clone()]),
+            expiration,
+            inception: None,
+            is_verified: true,
+            origin: None,
+            is_served: false,
+            fault: None,
+            unkept: None,
+        })
     }
 }
 
@@ -500,7 +509,7 @@ fn another_policy_loads_the_zone_again_and_another_acl_takes_effect() {
 fn zones_are_signed_again_in_time() {
     let stage = Stage::new();
     let name = testing::name("example");
-    let due = |now| stage.daemon.zones.hold()[&name].is_due(now);
+    let due = |now| stage.daemon.zones.hold()[&name].is_due(now, Instant::now());
     let loaded_at = stage.status()["loaded_at"].as_u64().unwrap() as u32;
     assert_eq!(stage.status()["resign_at"], loaded_at + WEEK);
     assert!(!due(loaded_at) && !due(loaded_at + WEEK - 1));

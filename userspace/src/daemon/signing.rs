@@ -1,0 +1,379 @@
+//! Zones that sealdns signs: from the file or, where that cannot be, from the records in hand.
+//!
+//! A signature that falls due must be made whatever else is ill. So nothing is asked for that is not needed:
+//! the records in hand are signed when the file has not changed, cannot be read, or is no zone; serials and
+//! signed zones that cannot be kept are told, and do not stop it.
+
+use std::path::PathBuf;
+
+use super::prepare::told;
+use super::serials::SerialFile;
+use super::signed::SignedFile;
+use super::state::{Before, Prepared};
+use crate::config::{self, Config};
+use crate::dnssec::keys::store::{KeyStore, StoreError};
+use crate::dnssec::keys::{Algorithm, Key, KeyLayout};
+use crate::dnssec::origin::{self, Origin, Validity};
+use crate::dnssec::policy::{Any, Denial, SerialPolicy, SigningPolicy};
+use crate::dnssec::sign::sign_again;
+use crate::dnssec::verify::{verify, verify_again};
+use crate::files;
+use crate::zone::text::{self, Options};
+use crate::zone::{Name, Rtype, Zone, ZoneError, ZoneWriter, serial};
+
+/// Signatures are kept unless they are due within this part of the time from their making until then:
+/// else a zone that changed often would be signed again in as many small parts.
+const KEPT_PART: u32 = 4;
+
+/// Signs zones with the keys of a state directory.
+pub struct Signing {
+    keys: KeyStore,
+    serials: PathBuf,
+    signed: PathBuf,
+}
+
+/// A signed version of a zone.
+struct Version<'a> {
+    zone: &'a Zone,
+    origin: &'a Origin,
+    /// Whether it is what is served; else it is what was served before the daemon was started.
+    is_served: bool,
+    /// Whether a validator would accept it now.
+    is_valid: bool,
+}
+
+/// The records to be signed.
+struct Input {
+    /// `None`: those in hand.
+    read: Option<text::Loaded>,
+    /// Why those in hand are taken, if it is not because nothing changed.
+    fault: Option<anyhow::Error>,
+}
+
+impl Signing {
+    /// Keys are in the folder `keys` of the state directory, serials that were used in `serials`, what was
+    /// served in `signed`.
+    pub fn new(config: &Config) -> Signing {
+        let state_dir = &config.server.state_dir;
+        let signing = Signing {
+            keys: KeyStore::new(config.server.key_dir()),
+            serials: state_dir.join("serials"),
+            signed: state_dir.join("signed"),
+        };
+        for folder in [&signing.serials, &signing.signed, &config.server.key_dir()] {
+            files::sweep(folder);
+        }
+        signing
+    }
+
+    /// Keeps what is served from now on, for the next start.
+    pub fn keep(&self, zone: &Zone, origin: &Origin) -> anyhow::Result<()> {
+        SignedFile::of(&self.signed, zone.apex()).write(zone, origin)
+    }
+
+    /// A signed version of the zone, of the newest records that can be had. `now` is seconds since 1970,
+    /// truncated to 32 bits.
+    pub fn prepare(
+        &self,
+        section: &config::Zone,
+        policy: &config::Policy,
+        before: Before<'_>,
+        now: u32,
+    ) -> anyhow::Result<Prepared> {
+        if let (Some(zone), Some(origin)) = (before.verified, before.origin) {
+            let served = Version { zone, origin, is_served: true, is_valid: true };
+            return self.prepare_after(section, policy, before, Some(&served), now);
+        }
+        // Nothing is served yet that we signed.
+        let Some((zone, origin)) = self.kept(&section.name, before) else {
+            return self.prepare_after(section, policy, before, None, now);
+        };
+        let report = verify(&zone, now).ok();
+        let is_valid = report.is_some();
+        let kept = Version { zone: &zone, origin: &origin, is_served: false, is_valid };
+        match (self.prepare_after(section, policy, before, Some(&kept), now), report) {
+            (Err(error), Some(report)) => {
+                let inception = Validity::of(&zone, now).map(|validity| validity.inception);
+                Ok(Prepared {
+                    zone,
+                    files: None,
+                    expiration: Some(report.expiration),
+                    inception,
+                    is_verified: true,
+                    origin: Some(origin),
+                    is_served: false,
+                    fault: Some(error),
+                    unkept: None,
+                })
+            }
+            (prepared, _) => prepared,
+        }
+    }
+
+    /// What was served before the daemon was started, if that is known and nothing has been served since.
+    fn kept(&self, apex: &Name, before: Before<'_>) -> Option<(Zone, Origin)> {
+        if before.serial.is_some() {
+            return None;
+        }
+        SignedFile::of(&self.signed, apex).read(apex).unwrap_or_else(|error| {
+            tracing::warn!(zone = %apex, "what was served before is not known: {error:#}");
+            None
+        })
+    }
+
+    fn prepare_after(
+        &self,
+        section: &config::Zone,
+        policy: &config::Policy,
+        before: Before<'_>,
+        hand: Option<&Version<'_>>,
+        now: u32,
+    ) -> anyhow::Result<Prepared> {
+        let serials = SerialFile::of(&self.serials, &section.name);
+        let input = input(section, before, hand)?;
+        let keys = self.keys(section, policy, before, hand.is_some() || serials.exists(), now)?;
+        let policy_of_signing = signing_policy(policy);
+        let origin = match (&input.read, hand) {
+            (Some(read), _) => Origin::new(&read.zone, &keys, &policy_of_signing),
+            (None, Some(hand)) => {
+                let manner = origin::manner(&keys, &policy_of_signing);
+                Origin { manner, ..hand.origin.clone() }
+            }
+            (None, None) => anyhow::bail!("there is nothing to sign"),
+        };
+        let files = input.read.as_ref().map(|read| read.files.iter().map(PathBuf::from).collect());
+        let last = self.last_serial(&serials, &section.name, before, hand);
+        let is_last = |hand: &&Version<'_>| last == Some(hand.zone.serial());
+        let fresh = hand.filter(is_last).filter(|hand| is_fresh(hand, &origin, policy, now));
+        if let Some(hand) = fresh {
+            return match input.fault {
+                // Nothing would be other than it is: that the file is at fault is all there is to say.
+                Some(fault) if hand.is_served => Err(fault),
+                fault => Ok(Prepared { fault, ..unchanged(hand, files, now) }),
+            };
+        }
+        let zone = match (input.read, hand) {
+            (Some(read), _) => read.zone,
+            (None, Some(hand)) => hand.origin.unsigned(hand.zone)?,
+            (None, None) => anyhow::bail!("there is nothing to sign"),
+        };
+        let serial = serial_to_serve(zone.serial(), last);
+        let zone = with_serial(zone, serial)?;
+        let valid = hand.filter(|hand| hand.is_valid).map(|hand| hand.zone).or(before.verified);
+        let signed = sign(&zone, valid, &keys, &policy_of_signing, policy, now)?;
+        drop(zone);
+        let report = verify_again(&signed, valid, now).map_err(|faults| told(&faults))?;
+        let inception = Validity::of(&signed, now).map(|validity| validity.inception);
+        if let Err(error) = self.keys.mark(&section.name) {
+            tracing::debug!(zone = %section.name, "marking its keys: {error}");
+        }
+        Ok(Prepared {
+            files,
+            expiration: Some(report.expiration),
+            inception,
+            is_verified: true,
+            origin: Some(origin),
+            is_served: false,
+            fault: input.fault,
+            unkept: serials.write(serial).err(),
+            zone: signed,
+        })
+    }
+
+    /// The zone's keys, which are made if it never had any.
+    fn keys(
+        &self,
+        section: &config::Zone,
+        policy: &config::Policy,
+        before: Before<'_>,
+        was_signed: bool,
+        now: u32,
+    ) -> anyhow::Result<Vec<Key>> {
+        let zone = &section.name;
+        let layout = match policy.keys {
+            config::KeyLayout::KskZsk => KeyLayout::KskZsk,
+            config::KeyLayout::Csk => KeyLayout::Csk,
+        };
+        let algorithm = match policy.algorithm {
+            config::Algorithm::Ecdsap256sha256 => Algorithm::EcdsaP256Sha256,
+            config::Algorithm::Ecdsap384sha384 => Algorithm::EcdsaP384Sha384,
+            config::Algorithm::Ed25519 => Algorithm::Ed25519,
+        };
+        let was_signed =
+            was_signed || before.is_signed || SignedFile::of(&self.signed, zone).exists();
+        let found = if was_signed {
+            self.keys.load_known(zone, layout).map(|keys| (keys, false))
+        } else {
+            self.keys.load_or_generate(zone, layout, algorithm, now)
+        };
+        let (keys, are_new) = found.map_err(|error| match error {
+            // It says which keys it means.
+            StoreError::Gone { .. } => error.into(),
+            error => anyhow::Error::from(error).context("the zone's keys"),
+        })?;
+        if are_new {
+            for key in &keys {
+                let file = self.keys.path_of(key);
+                tracing::info!(%zone, tag = key.tag(), "made {}", file.display());
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The newest serial that may have been served.
+    fn last_serial(
+        &self,
+        serials: &SerialFile,
+        zone: &Name,
+        before: Before<'_>,
+        hand: Option<&Version<'_>>,
+    ) -> Option<u32> {
+        let hint = serials.read().unwrap_or_else(|error| {
+            tracing::warn!(%zone, "the last serial is not known from there: {error:#}");
+            None
+        });
+        newer(newer(hint, before.serial), hand.map(|hand| hand.zone.serial()))
+    }
+}
+
+/// The records of the file, or those in hand if it has not changed or is at fault.
+fn input(
+    section: &config::Zone,
+    before: Before<'_>,
+    hand: Option<&Version<'_>>,
+) -> anyhow::Result<Input> {
+    if hand.is_some() && before.is_unchanged {
+        return Ok(Input { read: None, fault: None });
+    }
+    match text::load(&section.file, &section.name, Options::default()) {
+        Ok(read) => {
+            for warning in &read.warnings {
+                tracing::warn!(zone = %section.name, "{warning}");
+            }
+            Ok(Input { read: Some(read), fault: None })
+        }
+        Err(error) if hand.is_some() => Ok(Input { read: None, fault: Some(error.into()) }),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a version is what signing would make, and not due yet.
+fn is_fresh(version: &Version<'_>, origin: &Origin, policy: &config::Policy, now: u32) -> bool {
+    let validity = Validity::of(version.zone, now);
+    version.is_valid
+        && version.origin == origin
+        && validity.is_some_and(|validity| !is_due(validity, policy, now))
+}
+
+/// Whether signatures with this validity must be made anew: they end soon, or are not valid yet, as those are
+/// that were made while the clock was ahead.
+pub fn is_due(validity: Validity, policy: &config::Policy, now: u32) -> bool {
+    use super::state::is_before;
+    let resign_at = validity.expiration.wrapping_sub(policy.refresh.seconds());
+    !is_before(now, resign_at) || is_before(now, validity.inception)
+}
+
+/// A version as it is.
+fn unchanged(version: &Version<'_>, files: Option<Vec<PathBuf>>, now: u32) -> Prepared {
+    let validity = Validity::of(version.zone, now);
+    Prepared {
+        // A clone has the same octets.
+        zone: version.zone.clone(),
+        files,
+        expiration: validity.map(|validity| validity.expiration),
+        inception: validity.map(|validity| validity.inception),
+        is_verified: true,
+        origin: Some(version.origin.clone()),
+        is_served: version.is_served,
+        fault: None,
+        unkept: None,
+    }
+}
+
+fn signing_policy(policy: &config::Policy) -> SigningPolicy {
+    SigningPolicy {
+        denial: match policy.denial {
+            config::Denial::Nsec => Denial::Nsec,
+            config::Denial::Nsec3 => Denial::Nsec3 { opt_out: false },
+            config::Denial::Nsec3OptOut => Denial::Nsec3 { opt_out: true },
+        },
+        any: match policy.any {
+            config::Any::Rrset => Any::Rrset,
+            config::Any::Hinfo => Any::Hinfo,
+        },
+        serial: SerialPolicy::Keep,
+        validity: policy.signature_validity.seconds(),
+        ..SigningPolicy::default()
+    }
+}
+
+fn sign(
+    zone: &Zone,
+    before: Option<&Zone>,
+    keys: &[Key],
+    how: &SigningPolicy,
+    policy: &config::Policy,
+    now: u32,
+) -> anyhow::Result<Zone> {
+    let refresh = policy.refresh.seconds();
+    let fresh = policy.signature_validity.seconds().saturating_sub(refresh);
+    let least = refresh + fresh / KEPT_PART;
+    let before = before.map(|before| (before, least));
+    let (signed, statistics) = sign_again(zone, before, keys, how, now)?;
+    if statistics.dropped_digests > 0 {
+        tracing::warn!(
+            zone = %zone.apex(),
+            "the ZONEMD records of the file are left out: they are of the zone before it was signed"
+        );
+    }
+    let (made, kept) = (statistics.signatures, statistics.kept);
+    tracing::debug!(zone = %zone.apex(), made, kept, "signed");
+    Ok(signed)
+}
+
+/// The newer of two serials (RFC 1982).
+fn newer(a: Option<u32>, b: Option<u32>) -> Option<u32> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(if serial::is_newer(b, a) { b } else { a }),
+        (a, b) => a.or(b),
+    }
+}
+
+/// The file's serial if secondaries will take it for newer than the last one, else one that they
+/// will: every signing makes other records, which they must fetch.
+fn serial_to_serve(in_file: u32, last: Option<u32>) -> u32 {
+    match last {
+        Some(last) if !serial::is_newer(in_file, last) => serial::next(last),
+        _ => in_file,
+    }
+}
+
+/// The same zone with another SOA serial.
+fn with_serial(zone: Zone, serial: u32) -> Result<Zone, ZoneError> {
+    if zone.serial() == serial {
+        return Ok(zone);
+    }
+    let mut writer = ZoneWriter::with_capacity(zone.apex().clone(), zone.octets());
+    for owner in zone.owners() {
+        writer.owner(owner.name())?;
+        for rrset in owner.rrsets() {
+            if rrset.rtype() != Rtype::SOA {
+                writer.rrset(rrset.rtype(), rrset.ttl(), rrset.rdatas())?;
+                continue;
+            }
+            let mut soas: Vec<Vec<u8>> = rrset.rdatas().map(<[u8]>::to_vec).collect();
+            for soa in &mut soas {
+                // Five numbers of 32 bits end the RDATA; the serial is the first of them.
+                let place = soa.len().checked_sub(20).and_then(|at| soa.get_mut(at..at + 4));
+                if let Some(place) = place {
+                    place.copy_from_slice(&serial.to_be_bytes());
+                }
+            }
+            writer.rrset(Rtype::SOA, rrset.ttl(), soas.iter().map(Vec::as_slice))?;
+        }
+    }
+    writer.finish()
+}
+
+#[cfg(test)]
+mod tests;
