@@ -16,7 +16,8 @@ version = "v1"
 listen = []
 # The socket that the other sealdns commands talk to. Mode 0600: whoever may open it may control.
 control = "/run/sealdns/control.sock"
-# Keys and state, and without a name the records of large zones; made with mode 0700.
+# Keys and state: of each zone its last serial and what was served last, signed, for the next start; and without
+# a name the records of large zones. Made with mode 0700. Of all this only `keys` cannot be made again: back it up.
 state-dir = "/var/lib/sealdns"
 # The user to become once sockets are bound and XDP is attached, so that no code that reads the
 # network runs as root. Empty: stay who started the daemon.
@@ -191,7 +192,7 @@ refresh = "1w"
 # name = "example.com"
 # # The master file (RFC 1035 section 5).
 # file = "example.com.zone"
-# # "sign": sealdns signs, with keys made on first use. "presigned": the file is signed already.
+# # "sign": sealdns signs, with keys made on first use, and never again by itself. "presigned": the file is signed already.
 # # "off": not signed.
 # dnssec = "sign"
 # # The [policy.NAME] it is signed by.
