@@ -608,7 +608,8 @@ impl Daemon {
             });
             let stamps = match ready.files {
                 Some(files) => stamps_of(stamp, &files, &section.file),
-                None => stamps.unwrap_or_else(|| stamp.into_iter().collect()),
+                // Of a file that could not be read nothing is known.
+                None => stamps.unwrap_or_default(),
             };
             let loaded = Loaded {
                 zone,
