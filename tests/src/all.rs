@@ -5,6 +5,7 @@ mod cache;
 mod crossing;
 mod datapath;
 mod edns;
+mod faults;
 mod foul;
 mod kernel;
 mod limiting;
@@ -23,6 +24,7 @@ mod wire;
 
 use std::process::ExitCode;
 
+use faults::{keys as key_faults, signing as signing_faults};
 use tests::{
     harness::{Test, main as run},
     oracle::answers as oracle,
@@ -110,6 +112,15 @@ const TESTS: &[Test] = tests![
     ratelimit::options_do_over_the_wire_what_binds_do,
     ratelimit::a_restart_keeps_what_was_saved,
     ratelimit::a_victim_receives_less_than_the_attacker_sends,
+    signing_faults::a_full_disk_does_not_keep_from_signing,
+    signing_faults::a_read_only_state_directory_does_not_keep_from_signing,
+    signing_faults::a_broken_or_missing_file_does_not_keep_from_signing,
+    signing_faults::a_clock_that_was_ahead_leaves_nothing_behind,
+    signing_faults::a_garbled_serial_file_does_not_keep_from_serving,
+    signing_faults::keys_that_are_gone_are_not_replaced,
+    key_faults::a_command_that_ends_leaves_all_keys_or_none,
+    key_faults::a_daemon_that_ends_leaves_all_keys_or_none,
+    key_faults::a_daemon_that_is_killed_at_any_moment_leaves_all_keys_or_none,
     scale::an_update_goes_unnoticed,
     scale::a_zone_that_does_not_fit_is_held_hot,
     scale::many_zones_are_served,

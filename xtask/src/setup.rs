@@ -110,7 +110,7 @@ const COMPILER: [Package; 5] = [
     ),
 ];
 
-const PACKAGES: [Package; 17] = [
+const PACKAGES: [Package; 19] = [
     package("build-essential", Build, "linker, and the C in `ring`", Program("c++"), None),
     package("zlib1g-dev", Build, "bpf-linker links it", File("/usr/include/zlib.h"), None),
     package("iproute2", Test, "network namespaces", Program("ip"), None),
@@ -138,6 +138,8 @@ const PACKAGES: [Package; 17] = [
     package("nsd", Test, "a peer", Program("nsd"), Some("nsd")),
     package("unbound", Test, "validating resolver", Program("unbound"), Some("unbound")),
     package("ldnsutils", Test, "ldns-verify-zone", Program("ldns-verify-zone"), None),
+    package("strace", Test, "ends a program at a system call", Program("strace"), None),
+    package("faketime", Test, "another time for a program", Program("faketime"), None),
     package("dnsviz", Test, "validation, told in detail", Program("dnsviz"), None),
     package(
         "python3-dnspython",
