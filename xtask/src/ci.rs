@@ -7,7 +7,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::Result;
 
-use crate::{build, demo, fuzz, setup, shell, test, verify};
+use crate::{build, demo, fuzz, matrix, setup, shell, test, verify};
 
 /// Arguments of `ci`.
 #[derive(clap::Args)]
@@ -32,6 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     shell::step("verifier's budget", || {
         verify::run(&verify::Arguments { budget: true, ..verify::Arguments::default() })
     })?;
+    matrix::run(&matrix::Arguments::default())?;
     shell::step("demo", || demo::run(&demo::Arguments::default()))?;
     eprintln!("==> ci: all is well, in {:.0} s", start.elapsed().as_secs_f64());
     Ok(())

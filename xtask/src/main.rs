@@ -6,6 +6,8 @@ mod ci;
 mod compiler;
 mod demo;
 mod fuzz;
+mod guest;
+mod matrix;
 mod setup;
 mod shell;
 mod test;
@@ -43,6 +45,8 @@ enum Task {
     Build(build::Arguments),
     /// Loads every program of the object and prints what the verifier did
     Verify(verify::Arguments),
+    /// Boots Debian's kernels in QEMU and has the verifier of each look at every program
+    Matrix(matrix::Arguments),
     /// Serves a signed zone from XDP in two namespaces, and has every answer validated
     Demo(demo::Arguments),
     /// Runs all tests: units, kernel, wire, oracles
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Task::Setup(arguments) => setup::run(&arguments),
         Task::Build(arguments) => build::run(&arguments),
         Task::Verify(arguments) => verify::run(&arguments),
+        Task::Matrix(arguments) => matrix::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),

@@ -30,6 +30,8 @@ pub enum Purpose {
     Build,
     /// The demo, the tests and the measurements
     Test,
+    /// Other kernels in virtual machines
+    Matrix,
     /// All that CI runs
     #[default]
     Ci,
@@ -75,7 +77,7 @@ const fn package(
 }
 
 use Proof::{File, Program};
-use Purpose::{Build, Ci, Test};
+use Purpose::{Build, Ci, Matrix, Test};
 
 /// The compiler for the kernel, where rustup does not bring one.
 const COMPILER: [Package; 5] = [
@@ -110,7 +112,7 @@ const COMPILER: [Package; 5] = [
     ),
 ];
 
-const PACKAGES: [Package; 19] = [
+const PACKAGES: [Package; 22] = [
     package("build-essential", Build, "linker, and the C in `ring`", Program("c++"), None),
     package("zlib1g-dev", Build, "bpf-linker links it", File("/usr/include/zlib.h"), None),
     package("iproute2", Test, "network namespaces", Program("ip"), None),
@@ -148,6 +150,9 @@ const PACKAGES: [Package; 19] = [
         File("/usr/lib/python3/dist-packages/dns/__init__.py"),
         None,
     ),
+    package("qemu-system-x86", Matrix, "virtual machines", Program("qemu-system-x86_64"), None),
+    package("busybox-static", Matrix, "the shell inside of them", Program("busybox"), None),
+    package("cpio", Matrix, "what they boot into", Program("cpio"), None),
 ];
 
 impl Package {

@@ -1,0 +1,115 @@
+//! A guest: one of Debian's kernels in QEMU, files, devices and a script; what the script said, and how it ended.
+//!
+//! Without KVM, so that it runs inside of machines too: some ten times slower than the host. A guest has two
+//! processors and no network but what its devices say. It ends by itself, or after a limit.
+
+pub mod initramfs;
+pub mod kernels;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::net::{find_program, output_within};
+use initramfs::Initramfs;
+use kernels::Kernel;
+
+/// What is run first: it mounts what a script may want, runs the script, and tells how it ended. The second serial
+/// line carries what the script says, unaltered.
+const INIT: &str = "#!/bin/busybox sh
+b=/bin/busybox
+$b mount -t proc proc /proc
+$b mount -t sysfs sysfs /sys
+$b mount -t devtmpfs devtmpfs /dev
+$b mount -t tmpfs tmpfs /run
+$b mount -t bpf bpf /sys/fs/bpf
+$b stty -F /dev/ttyS1 raw
+export PATH=/bin LD_LIBRARY_PATH=/lib
+$b sh /script > /dev/ttyS1 2>&1
+$b poweroff -f
+";
+
+/// In front of the exit code of the script, on the last line that a guest says.
+const ENDED: &str = "sealdns-guest-ended ";
+
+/// Something to boot.
+pub struct Guest<'a> {
+    /// What boots.
+    pub kernel: &'a Kernel,
+    /// What is in it, besides the script.
+    pub files: &'a Initramfs,
+    /// Further arguments of QEMU, such as `-device`.
+    pub devices: &'a [&'a str],
+    /// What busybox's shell runs.
+    pub script: &'a str,
+    /// Octets of memory, in MiB.
+    pub memory_mib: u32,
+    /// How long it may take in all.
+    pub limit: Duration,
+}
+
+/// How a guest ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code of the script.
+    pub code: i32,
+    /// What the script wrote, to either stream.
+    pub said: String,
+}
+
+impl Guest<'_> {
+    /// Boots it, and waits until it has ended. `folder` takes its console and the rest of what it makes; an error
+    /// quotes the end of the console.
+    pub fn run(&self, folder: &Path) -> Result<Ended> {
+        fs::create_dir_all(folder)?;
+        self.files.script("init", INIT)?;
+        // In a shell of its own, so that `exit` ends no more than the script.
+        let script = format!("(\n{}\n)\necho \"\n{ENDED}$?\"\n", self.script);
+        self.files.script("script", &script)?;
+        let (initramfs, console, said) =
+            (folder.join("initramfs"), folder.join("console"), folder.join("said"));
+        self.files.pack(&initramfs)?;
+        let serial = |path: &PathBuf| format!("file:{}", path.display());
+        let mut command = Command::new("nice");
+        command.arg(qemu()?).args(["-nodefaults", "-no-reboot", "-display", "none"]);
+        command.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2"]);
+        command.arg("-m").arg(self.memory_mib.to_string());
+        command.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(&initramfs);
+        command.args(["-append", "console=ttyS0 panic=-1 quiet"]);
+        command.args(["-serial", &serial(&console), "-serial", &serial(&said)]);
+        command.args(self.devices);
+        let output = output_within(&mut command, self.limit);
+        let console = lossy(&console);
+        let output =
+            output.with_context(|| format!("its console ends with:\n{}", end(&console)))?;
+        if !output.status.success() {
+            bail!("QEMU: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        let said = lossy(&said);
+        let (before, code) = said
+            .rsplit_once(ENDED)
+            .with_context(|| format!("it died; its console ends with:\n{}", end(&console)))?;
+        let code = code.trim().parse().context("the script has an exit code")?;
+        Ok(Ended { code, said: before.trim().to_owned() })
+    }
+}
+
+/// Where QEMU is.
+pub fn qemu() -> Result<PathBuf> {
+    find_program("qemu-system-x86_64").context("QEMU is missing: `cargo xtask setup`")
+}
+
+fn lossy(path: &Path) -> String {
+    String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).replace('\r', "")
+}
+
+/// The last lines of a console.
+fn end(console: &str) -> String {
+    let lines: Vec<&str> = console.lines().collect();
+    lines[lines.len().saturating_sub(30)..].join("\n")
+}
