@@ -72,6 +72,11 @@ pub enum Outcome {
     Miss,
     /// A signature of the answer has expired.
     Expired,
+    /// The proof takes more hashing than XDP does: NSEC3 with additional iterations, or with a long salt (RFC
+    /// 9276).
+    Hashing,
+    /// No message can carry the answer: an RRset is too large, or a name has more types than are held.
+    Oversize,
     /// The packet could not be made large enough for the answer.
     NoRoom,
     /// The image is damaged.
@@ -95,7 +100,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All outcomes, in the order of their counters.
-    pub const ALL: [Outcome; 40] = {
+    pub const ALL: [Outcome; 42] = {
         use Outcome::*;
         [
             Positive,
@@ -130,6 +135,8 @@ impl Outcome {
             NotOurs,
             Miss,
             Expired,
+            Hashing,
+            Oversize,
             NoRoom,
             Broken,
             Response,
@@ -216,6 +223,8 @@ impl Outcome {
             Outcome::NotOurs => "not-ours",
             Outcome::Miss => "miss",
             Outcome::Expired => "expired",
+            Outcome::Hashing => "hashing",
+            Outcome::Oversize => "oversize",
             Outcome::NoRoom => "no-room",
             Outcome::Broken => "broken",
             Outcome::Response => "response",

@@ -51,8 +51,8 @@ pub struct Scratch {
     pub limit: crate::limit::decide::State,
     /// The options of the response.
     pub options: Options,
-    /// A CNAME synthesised from a DNAME, in the format of a piece.
-    pub synthesis: crate::image::Window,
+    /// CNAMEs made from DNAMEs, in the format of pieces.
+    pub made: crate::engine::made::Made,
 }
 
 impl Scratch {
@@ -71,7 +71,7 @@ impl Scratch {
             absence: Absence::new(),
             limit: crate::limit::decide::State::new(),
             options: Options::new(),
-            synthesis: [0; crate::image::WINDOW + SLACK],
+            made: crate::engine::made::Made::new(),
         }
     }
 }

@@ -3,12 +3,21 @@
 //! The kernel has no library to call. The schedule's eighty words lie in scratch memory: each is a fixed
 //! distance behind those that it is made from, whereas places in a ring must be computed.
 
-use crate::bytes::{get, put};
+use crate::bytes::{get, put, u64_at};
+use crate::image::Window;
+use crate::image::bounds::MAX_SALT;
 use crate::launder::{forget, recall};
 use crate::scratch::{NameRoom, Scratch};
 
-/// Blocks of 64 octets for the longest name: 255 octets, one of padding, eight of length.
+/// Blocks of 64 octets for the longest name and the longest salt of [`MAX_SALT`]: 255 and 55 octets, one of padding,
+/// eight of length.
 pub const MAX_BLOCKS: usize = 5;
+
+/// Octets of a hash.
+const HASH_LEN: usize = 20;
+
+/// Octets of a block.
+const BLOCK_LEN: usize = 64;
 
 /// The hash state and the schedule of a block.
 #[repr(C)]
@@ -36,12 +45,25 @@ impl Default for State {
     }
 }
 
-/// Hashes the suffix of [`Scratch::name`] from `at` on, `len` octets, and returns the first twelve
-/// octets of the hash as numbers. The zeros behind the name are overwritten by padding and restored
+/// Hashes the suffix of [`Scratch::name`] from `at` on, `len` octets, and a salt behind it, the first `salt_len`
+/// octets of a record, at most [`MAX_SALT`]. Returns the first twelve octets of the hash as numbers. The zeros behind the name are overwritten by padding and restored
 /// only as far as later words need them: no name is looked up after it is hashed without being
 /// lower-cased anew.
 #[inline(always)]
-pub fn hash_name(scratch: &mut Scratch, at: usize, len: usize) -> (u64, u32) {
+pub fn hash_name(
+    scratch: &mut Scratch,
+    at: usize,
+    len: usize,
+    salt: &Window,
+    salt_len: usize,
+) -> (u64, u32) {
+    // Whole words, as many as the longest salt has: what is too much becomes padding.
+    let mut place = 0;
+    while place < MAX_SALT {
+        put(&mut scratch.name, at + len + place, u64_at(salt, place).to_le_bytes());
+        place += 8;
+    }
+    let len = len + salt_len;
     pad(&mut scratch.name, at + len);
     let blocks = (len + 9 + 63) >> 6;
     scratch.sha1.hash = State::new().hash;
@@ -64,8 +86,54 @@ pub fn hash_name(scratch: &mut Scratch, at: usize, len: usize) -> (u64, u32) {
         block += 1;
     }
     forget(&mut scratch.slots[9], block as u64);
-    let hash = &scratch.sha1.hash;
+    first_of(&scratch.sha1)
+}
+
+/// The first twelve octets of the hash.
+#[inline(always)]
+fn first_of(state: &State) -> (u64, u32) {
+    let hash = &state.hash;
     ((hash[0] as u64) << 32 | hash[1] as u64, hash[2])
+}
+
+/// The same with any salt and additional iterations (RFC 5155 section 5), for the host.
+pub fn hash_iterated(
+    scratch: &mut Scratch,
+    at: usize,
+    len: usize,
+    salt: &[u8],
+    iterations: usize,
+) -> (u64, u32) {
+    let Scratch { name, sha1, .. } = scratch;
+    let name = name.get(at..at + len).unwrap_or_default();
+    digest(sha1, name, salt);
+    for _ in 0..iterations {
+        let mut last = [0; HASH_LEN];
+        for (octets, word) in last.chunks_exact_mut(4).zip(sha1.hash) {
+            octets.copy_from_slice(&word.to_be_bytes());
+        }
+        digest(sha1, &last, salt);
+    }
+    first_of(sha1)
+}
+
+/// Hashes two runs of octets, one behind the other.
+fn digest(state: &mut State, first: &[u8], second: &[u8]) {
+    state.hash = State::new().hash;
+    let len = first.len() + second.len();
+    let mut octets = first.iter().chain(second).copied().chain([0x80]);
+    let blocks = (len + 9).div_ceil(BLOCK_LEN);
+    for block in 0..blocks {
+        let mut next = || octets.next().unwrap_or(0);
+        for word in &mut state.schedule[..16] {
+            *word = u32::from_be_bytes([next(), next(), next(), next()]);
+        }
+        if block + 1 == blocks {
+            state.schedule[14] = 0;
+            state.schedule[15] = (len * 8) as u32;
+        }
+        compress(state);
+    }
 }
 
 /// Writes the padding behind the name: one bit, then zeros to the end of the next block.
@@ -143,12 +211,14 @@ fn scheduled(schedule: &mut [u32; 80], round: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::SLACK;
+    use crate::image::WINDOW;
 
     fn hashed(octets: &[u8]) -> (u64, u32) {
         let mut scratch = Scratch::new();
         scratch.name.fill(0xee);
         scratch.name[..octets.len()].copy_from_slice(octets);
-        hash_name(&mut scratch, 0, octets.len())
+        hash_name(&mut scratch, 0, octets.len(), &[0xee; WINDOW + SLACK], 0)
     }
 
     #[test]
@@ -166,5 +236,40 @@ mod tests {
         for (len, first) in expected {
             assert_eq!(hashed(&[b'a'; 256][..len]).0 >> 32, first, "{len} octets");
         }
+    }
+
+    /// Where the name ends and where the salt begins is all the same to the hash.
+    #[test]
+    fn every_salt_is_hashed_behind_every_name() {
+        let mut scratch = Scratch::new();
+        let mut salt = [0xee; WINDOW + SLACK];
+        for name_len in (1..=255).step_by(3) {
+            for salt_len in 0..=255 {
+                let all = [b'a'; 510];
+                salt[..salt_len].fill(b'a');
+                scratch.name.fill(0xee);
+                scratch.name[..name_len].fill(b'a');
+                let expected = {
+                    digest(&mut scratch.sha1, &all[..name_len + salt_len], &[]);
+                    first_of(&scratch.sha1)
+                };
+                let by_host = hash_iterated(&mut scratch, 0, name_len, &all[..salt_len], 0);
+                assert_eq!(by_host, expected);
+                if salt_len <= MAX_SALT {
+                    let said = hash_name(&mut scratch, 0, name_len, &salt, salt_len);
+                    assert_eq!(said, expected, "{name_len}, {salt_len}");
+                }
+                salt[..salt_len].fill(0xee);
+            }
+        }
+    }
+
+    #[test]
+    fn the_iterations_of_rfc_5155_appendix_a() {
+        let mut scratch = Scratch::new();
+        scratch.name[..9].copy_from_slice(b"\x07example\0");
+        let hash = hash_iterated(&mut scratch, 0, 9, b"\xaa\xbb\xcc\xdd", 12);
+        // 0p9mhaveqvm6t7vbl5lop2u3t2rp3tom, in base32hex.
+        assert_eq!(hash, (0x0653_68ab_eed7_ec6e, 0x9feb_a96b));
     }
 }

@@ -4,6 +4,7 @@
 
 use crate::checksum::{self, add_u64};
 use crate::dns::{HEADER_LEN, QUESTION_TAIL_LEN, edns};
+use crate::engine::made;
 use crate::engine::plan::{self, PLAN_LEN, piece_of};
 use crate::frame::Frame;
 use crate::image::piece::{FIXUP_START, OWNER_INSIDE, PART, Piece, QUESTION_POINTER};
@@ -12,7 +13,7 @@ use crate::launder::{forget, recall};
 use crate::scratch::Scratch;
 
 /// The greatest offset that a compression pointer reaches (RFC 1035 section 4.1.4).
-const MAX_POINTER: usize = 0x3fff;
+pub const MAX_POINTER: usize = 0x3fff;
 
 /// Header bits in their places in the first four octets of a message, little-endian.
 mod flags {
@@ -58,7 +59,12 @@ pub fn write<S: Store, F: Frame>(
 
 /// Writes the OPT record, which comes last, and returns its sum.
 #[inline(always)]
-fn opt<F: Frame>(frame: &mut F, at: usize, payload: u16, scratch: &Scratch) -> Option<u64> {
+pub(super) fn opt<F: Frame>(
+    frame: &mut F,
+    at: usize,
+    payload: u16,
+    scratch: &Scratch,
+) -> Option<u64> {
     let options_len = scratch.options.len();
     let total = recall(&scratch.plan.total) as usize;
     let opt_at = total.wrapping_sub(edns::OPT_LEN + options_len) & 0xffff;
@@ -79,7 +85,7 @@ fn opt<F: Frame>(frame: &mut F, at: usize, payload: u16, scratch: &Scratch) -> O
 
 /// Writes the header and returns its sum.
 #[inline(always)]
-fn header<F: Frame>(frame: &mut F, at: usize, scratch: &Scratch) -> Option<u64> {
+pub(super) fn header<F: Frame>(frame: &mut F, at: usize, scratch: &Scratch) -> Option<u64> {
     let plan = &scratch.plan;
     let mut first = recall(&scratch.query.id_and_flags) | flags::QR;
     first |= (recall(&plan.rcode) & 0xf) << 24;
@@ -110,7 +116,7 @@ fn part<S: Store, F: Frame>(
     let dnssec = scratch.query.dnssec();
     let len = part.len as usize & 0xffff;
     let place = forget(&mut scratch.slots[0], part.at as u64) as usize & 0xffff;
-    let piece = piece_of(store, &scratch.synthesis, part.address)?;
+    let piece = piece_of(store, &scratch.made, part.address)?;
     let body = piece.body_at();
     copy(store, frame, message_at + place, piece, part.address, len)?;
     let mut sum = checksum::at(place, piece.sum(dnssec));
@@ -172,7 +178,7 @@ fn part<S: Store, F: Frame>(
         } else {
             let units = (offset / UNIT) as Address;
             let window = match part.address {
-                plan::SYNTHESIS => piece.window(),
+                address if made::number(address).is_some() => piece.window(),
                 address => store.record(address + units)?,
             };
             crate::frame::window_be16(window, body + offset % UNIT + 10)
@@ -212,7 +218,7 @@ fn copy<S: Store, F: Frame>(
     while done < len && index < S::MAX_PARTS {
         let run = if len - done < PART { len - done } else { PART };
         let window = match address {
-            plan::SYNTHESIS => piece.window(),
+            address if made::number(address).is_some() => piece.window(),
             address => store.record(address + (done / UNIT) as Address)?,
         };
         frame.copy_in(to + done, window, piece.body_at(), run)?;

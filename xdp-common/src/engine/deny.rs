@@ -11,7 +11,9 @@ use crate::dns::name::{self, MAX_NAME_WORDS};
 use crate::dns::{rcode, rtype};
 use crate::engine::exact::{self, Step};
 use crate::engine::find;
-use crate::engine::plan::{Context, PLAN_LEN, QUESTION, SYNTHESIS, piece_of, section};
+use crate::engine::made;
+use crate::engine::plan::{Context, PLAN_LEN, QUESTION, piece_of, section};
+use crate::image::bounds::MAX_SALT;
 use crate::image::node::{Node, flag};
 use crate::image::piece::{self, Piece, RDATA_AT};
 use crate::image::zone::{Chain, Zone, chain_at, denial};
@@ -41,12 +43,14 @@ pub struct Absence {
     encloser: Address,
     /// Where the next closer name starts in [`Scratch::name`].
     next_closer: u32,
+    /// The NSEC3 index of its zone.
+    chain: Address,
     /// The proof that the next closer name does not exist, or 0.
     cover: Address,
     /// 1 if `cover` must be searched for in the index of the encloser's children.
     is_sought: u32,
-    /// 1 if a CNAME was made from a DNAME.
-    is_redirected: u32,
+    /// How many CNAMEs were made from DNAMEs.
+    made: u32,
     /// How many CNAMEs were followed by [`follow`].
     hops: u32,
     /// How many of `covers` count.
@@ -74,9 +78,10 @@ impl Absence {
             target: 0,
             encloser: 0,
             next_closer: 0,
+            chain: 0,
             cover: 0,
             is_sought: 0,
-            is_redirected: 0,
+            made: 0,
             hops: 0,
             waiting: 0,
             covers: [Waiting { address: 0, context }; MAX_WAITING],
@@ -87,7 +92,7 @@ impl Absence {
     #[inline(always)]
     pub fn clear(&mut self) {
         self.encloser = 0;
-        self.is_redirected = 0;
+        self.made = 0;
         self.hops = 0;
         self.waiting = 0;
     }
@@ -119,10 +124,10 @@ impl Absence {
         recall(&self.encloser)
     }
 
-    /// Whether the plan has a [`SYNTHESIS`] in it.
+    /// Whether the plan has a CNAME in it that was [`made`].
     #[inline(always)]
     pub fn is_redirected(&self) -> bool {
-        recall(&self.is_redirected) != 0
+        recall(&self.made) != 0
     }
 
     /// The name that does not exist, or that is followed.
@@ -283,12 +288,40 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
 pub fn hash<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
     let at = recall(&scratch.absence.next_closer) as usize & 0xff;
     let len = (scratch.absence.context().len as usize).wrapping_sub(at) & 0xff;
-    let (high, low) = sha1::hash_name(scratch, at, len);
+    let encloser = recall(&scratch.absence.encloser);
+    let encloser = Node::new(store.record(encloser).ok_or(Outcome::Broken)?);
+    let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
+    scratch.absence.chain = zone.chain();
+    let window = store.record(zone.chain()).ok_or(Outcome::Broken)?;
+    let (high, low) = hash_next_closer(store, scratch, Chain::new(window), at, len)?;
     let cover = nsec3_cover(store, scratch, high, low)?;
     scratch.absence.cover = cover;
     // It arrives while the rest is planned.
     find::fetch::<PROOF_LINES>(store.record(cover).ok_or(Outcome::Broken)?);
     Ok(Step::Conclude)
+}
+
+/// The first octets of the hash of the next closer name, which stands in [`Scratch::name`]. Where its work is
+/// bounded, additional iterations and long salts are the host's.
+#[inline(always)]
+fn hash_next_closer<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    chain: Chain<'_>,
+    at: usize,
+    len: usize,
+) -> Result<(u64, u32), Outcome> {
+    let (salt_len, iterations) = (chain.salt_len(), chain.iterations());
+    // Without a salt any record will do.
+    let salt = if salt_len != 0 { chain.salt() } else { recall(&scratch.absence.chain) };
+    let salt = store.record(salt).ok_or(Outcome::Broken)?;
+    if S::UNBOUNDED {
+        return Ok(sha1::hash_iterated(scratch, at, len, &salt[..salt_len], iterations));
+    }
+    if iterations != 0 || salt_len > MAX_SALT {
+        return Err(Outcome::Hashing);
+    }
+    Ok(sha1::hash_name(scratch, at, len, salt, salt_len))
 }
 
 /// Plans what is said below the closest encloser: the wildcard's answer, or NXDOMAIN with its proof.
@@ -434,11 +467,9 @@ fn nsec3_cover<S: Store>(
     high: u64,
     low: u32,
 ) -> Result<Address, Outcome> {
-    let encloser = recall(&scratch.absence.encloser);
-    let encloser = Node::new(store.record(encloser).ok_or(Outcome::Broken)?);
-    let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
-    let index = zone.chain().wrapping_add((chain_at::ENTRIES / UNIT) as Address);
-    let chain = Chain::new(store.record(zone.chain()).ok_or(Outcome::Broken)?);
+    let chain = recall(&scratch.absence.chain);
+    let index = chain.wrapping_add((chain_at::ENTRIES / UNIT) as Address);
+    let chain = Chain::new(store.record(chain).ok_or(Outcome::Broken)?);
     let count = chain.count();
     let start = start_of(store, chain, (high >> chain.shift()) as u32).ok_or(Outcome::Broken)?;
     scratch.slots[10] = start as u64;
@@ -526,8 +557,8 @@ pub fn follow<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcom
 #[inline(always)]
 fn chase<S: Store>(store: &S, scratch: &mut Scratch, context: Context) -> Result<Step, Outcome> {
     let cname = scratch.plan.parts[(context.from as usize).wrapping_sub(1) & (PLAN_LEN - 1)];
-    let Scratch { name, offsets, slots, synthesis, .. } = &mut *scratch;
-    let piece = piece_of(store, synthesis, cname.address).ok_or(Outcome::Broken)?;
+    let Scratch { name, offsets, slots, made, .. } = &mut *scratch;
+    let piece = piece_of(store, made, cname.address).ok_or(Outcome::Broken)?;
     let window = piece.window();
     let at = piece.body_at() + RDATA_AT;
     let read = |place: usize| u8_at(window, at + place);
@@ -566,7 +597,7 @@ fn is_followed<S: Store>(store: &S, scratch: &Scratch, context: Context, name: &
     }
     let before = (context.from as usize).wrapping_sub(1) & (PLAN_LEN - 1);
     scratch.plan.parts[..before].iter().any(|part| {
-        let Some(piece) = piece_of(store, &scratch.synthesis, part.address) else { return false };
+        let Some(piece) = piece_of(store, &scratch.made, part.address) else { return false };
         let record = &piece.window()[piece.body_at()..];
         let target = record.get(RDATA_AT..RDATA_AT + name.len());
         record[2..4] == rtype::CNAME.to_be_bytes()
@@ -578,9 +609,9 @@ fn is_followed<S: Store>(store: &S, scratch: &Scratch, context: Context, name: &
 /// YXDOMAIN if the name would be too long.
 #[inline(always)]
 pub fn redirect<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
-    // There is room for one synthesis; a second redirection is the resolver's to follow.
-    if scratch.absence.is_redirected() {
-        return Ok(Step::Done(Outcome::Dname));
+    let made = recall(&scratch.absence.made) as usize;
+    if made >= S::MAX_MADE || is_full::<S>(scratch) {
+        return end_of_chain::<S>();
     }
     let context = scratch.absence.context();
     let encloser = recall(&scratch.absence.encloser);
@@ -593,9 +624,10 @@ pub fn redirect<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outc
         scratch.plan.rcode = rcode::YXDOMAIN;
         return Ok(Step::Done(Outcome::Dname));
     }
-    scratch.absence.is_redirected = 1;
-    synthesise(scratch, dname, prefix_len, target_len);
-    scratch.plan.add(SYNTHESIS, section::ANSWER, context);
+    scratch.absence.made = made as u32 + 1;
+    synthesise::<S>(scratch, dname, prefix_len, target_len, made);
+    let number = if S::UNBOUNDED { made } else { 0 };
+    scratch.plan.add(made::address(number), section::ANSWER, context);
     let from = recall(&scratch.plan.count);
     // A question for the CNAME itself is answered; names outside the zone are the resolver's to follow.
     if recall(&scratch.query.qtype) as u16 == rtype::CNAME || !node.is(flag::CHASE) {
@@ -605,11 +637,18 @@ pub fn redirect<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outc
 }
 
 /// Makes the piece of a CNAME that leads to the first `prefix_len` octets of the context's name before
-/// the target of a DNAME.
+/// the target of a DNAME: the one with this number.
 #[inline(always)]
-fn synthesise(scratch: &mut Scratch, dname: Piece<'_>, prefix_len: usize, target_len: usize) {
+fn synthesise<S: Store>(
+    scratch: &mut Scratch,
+    dname: Piece<'_>,
+    prefix_len: usize,
+    target_len: usize,
+    number: usize,
+) {
     let is_question = scratch.absence.context().from == QUESTION;
-    let Scratch { synthesis, question, name, slots, .. } = scratch;
+    let Scratch { made, question, name, slots, .. } = scratch;
+    let synthesis = if S::UNBOUNDED { made.get_mut(number) } else { made.first_mut() };
     let (window, body) = (dname.window(), dname.body_at());
     let at = piece::body_at(0);
     let ttl: [u8; 4] = get(window, body + 6);

@@ -111,7 +111,7 @@ pub(super) fn type_piece<S: Store>(
 ) -> Result<Address, Outcome> {
     let count = node.type_count();
     if count > S::MAX_TYPES {
-        return Err(S::EXCEEDED);
+        return Err(if S::UNBOUNDED { Outcome::Oversize } else { S::EXCEEDED });
     }
     let (mut found, mut index) = (0u64, 0);
     while index < S::MAX_TYPES {

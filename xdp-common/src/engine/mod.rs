@@ -7,7 +7,8 @@
 //! | plan the answer at a name that does not, and take all steps | [`deny`] |
 //! | read the query's options, make the response's | [`options`] |
 //! | what a plan is, how large it gets | [`plan`] |
-//! | write it | [`compose`] |
+//! | write it | [`compose`]; more than pointers reach over, [`long`] |
+//! | CNAMEs made from DNAMEs | [`made`] |
 //!
 //! [`respond`] runs all of them over one message, as the host does.
 
@@ -15,6 +16,8 @@ pub mod compose;
 pub mod deny;
 pub mod exact;
 pub mod find;
+pub mod long;
+pub mod made;
 pub mod options;
 pub mod plan;
 
@@ -66,6 +69,17 @@ fn answer<S: Store, F: Frame>(
     query::decode(frame, 0, len, store.seed(), scratch)?;
     scratch.plan.clear();
     let outcome = plan_answer(store, limits.manners, scratch)?;
+    send(store, frame, limits, scratch, outcome)
+}
+
+/// Writes the response that was planned into `frame`, which has its query; `outcome` is what it is called.
+pub fn send<S: Store, F: Frame>(
+    store: &S,
+    frame: &mut F,
+    limits: &Limits<'_>,
+    scratch: &mut Scratch,
+    outcome: Outcome,
+) -> Result<Outcome, Outcome> {
     scratch.plan.outcome = outcome.index() as u32;
     if options::are_due(scratch) {
         scratch.layers.source = limits.client;
@@ -77,14 +91,24 @@ fn answer<S: Store, F: Frame>(
         limits.response
     };
     let total = plan::measure(store, scratch, limit, limits.now_s)?;
+    if total > compose::MAX_POINTER + 1 {
+        long::write(store, frame, limit, limits.payload, scratch)?;
+        return said(limits, scratch);
+    }
     let keep =
         crate::dns::HEADER_LEN + scratch.query.name_len as usize + crate::dns::QUESTION_TAIL_LEN;
     frame.resize(total, keep)?;
     compose::write(store, frame, 0, limits.payload, scratch).ok_or(Outcome::Broken)?;
-    Ok(match scratch.plan.truncated {
-        0 => Outcome::ALL[scratch.plan.outcome as usize],
-        _ => Outcome::Truncated,
-    })
+    said(limits, scratch)
+}
+
+/// What became of a response that was written. Over TCP nobody can be told to come again over TCP.
+fn said(limits: &Limits<'_>, scratch: &Scratch) -> Result<Outcome, Outcome> {
+    match (scratch.plan.truncated != 0, limits.over_udp) {
+        (false, _) => Ok(Outcome::ALL[scratch.plan.outcome as usize]),
+        (true, true) => Ok(Outcome::Truncated),
+        (true, false) => Err(Outcome::Oversize),
+    }
 }
 
 /// Plans what is said to a query that was read, without its options; all steps in one go, as the host does.
@@ -99,7 +123,17 @@ pub fn plan_answer<S: Store>(
         let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
         exact::first(scratch, found)
     };
-    match deny::run(store, scratch, first) {
+    plan_from(store, manners, scratch, Ok(first))
+}
+
+/// The same from this step on.
+pub fn plan_from<S: Store>(
+    store: &S,
+    manners: &Manners,
+    scratch: &mut Scratch,
+    step: Result<exact::Step, Outcome>,
+) -> Result<Outcome, Outcome> {
+    match step.and_then(|step| deny::run(store, scratch, step)) {
         Err(Outcome::NotOurs) if manners.refuse != 0 => {
             let refusal = options::refuse(scratch);
             deny::run(store, scratch, refusal)

@@ -2,6 +2,7 @@
 
 use crate::Outcome;
 use crate::dns::{HEADER_LEN, QUESTION_TAIL_LEN, edns};
+use crate::engine::made::{self, Made};
 use crate::image::piece::{OWNER_INSIDE, PART, Piece, RDATA_AT};
 use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
@@ -21,8 +22,8 @@ pub mod section {
 /// The context of pieces about the question's name.
 pub const QUESTION: u32 = 0;
 
-/// The address of the piece in [`Scratch::synthesis`].
-pub const SYNTHESIS: Address = Address::MAX;
+/// The address of the first piece in [`Scratch::made`].
+pub const SYNTHESIS: Address = made::address(0);
 
 /// One piece of an answer.
 #[repr(C)]
@@ -169,15 +170,15 @@ pub fn context_of(plan: &Plan, part: &Part) -> (usize, usize) {
     (start, start + part.context_len as usize)
 }
 
-/// The piece of a part: from the store, or the one made from a DNAME.
+/// The piece of a part: from the store, or one made from a DNAME.
 #[inline(always)]
-pub(super) fn piece_of<'a, S: Store>(
-    store: &'a S,
-    synthesis: &'a crate::image::Window,
-    address: Address,
-) -> Option<Piece<'a>> {
-    if S::SYNTHESIS && address == SYNTHESIS {
-        return Some(Piece::new(synthesis));
+pub fn piece_of<'a, S: Store>(store: &'a S, made: &'a Made, address: Address) -> Option<Piece<'a>> {
+    if S::UNBOUNDED {
+        if let Some(number) = made::number(address) {
+            return Some(Piece::new(made.get(number)));
+        }
+    } else if S::SYNTHESIS && address == SYNTHESIS {
+        return Some(Piece::new(made.first()));
     }
     Some(Piece::new(store.record(address)?))
 }
@@ -208,7 +209,7 @@ pub fn measure<S: Store>(
             break;
         }
         let address = scratch.plan.parts[index].address;
-        let piece = piece_of(store, &scratch.synthesis, address).ok_or(Outcome::Broken)?;
+        let piece = piece_of(store, &scratch.made, address).ok_or(Outcome::Broken)?;
         let len = piece.len(dnssec);
         // Serial arithmetic (RFC 4034 section 3.1.5): expired if now is after.
         let not_after = piece.not_after();
@@ -270,7 +271,7 @@ pub fn octets<S: Store>(store: &S, scratch: &mut Scratch, limit: usize) -> usize
             break;
         }
         let address = scratch.plan.parts[index].address;
-        if let Some(piece) = piece_of(store, &scratch.synthesis, address) {
+        if let Some(piece) = piece_of(store, &scratch.made, address) {
             total += piece.len(dnssec);
         }
         index += 1;

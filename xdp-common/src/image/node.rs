@@ -30,8 +30,12 @@ pub mod at {
 /// Octets of an entry of the table of types: type (16 bits), 16 bits zero, address of the piece.
 pub const TYPE_LEN: usize = 8;
 
-/// The most types at one name. A zone with more at one name is refused.
+/// The most types at one name. One with more is held with none, and with [`TOO_MANY_TYPES`] in their place: who asks
+/// for it is answered SERVFAIL.
 pub const MAX_TYPES: usize = 128;
+
+/// [`Node::type_count`] of a name with more than [`MAX_TYPES`].
+pub const TOO_MANY_TYPES: usize = MAX_TYPES + 1;
 
 /// What kind of name it is.
 pub mod flag {

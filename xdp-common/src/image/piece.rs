@@ -43,6 +43,10 @@ pub const QUESTION_POINTER: u16 = 0xc00c;
 /// Octets of a piece that are copied from one window: the largest piece that XDP sends.
 pub const PART: usize = 1280;
 
+/// The length of a piece that no message can carry: it has no octets. No limit has room for it, so that TC is set, and
+/// over TCP the answer is SERVFAIL.
+pub const TOO_LARGE: usize = 0xffff;
+
 /// A `not after` that never comes: nothing in the piece is signed.
 pub const NEVER: u32 = u32::MAX;
 
@@ -66,7 +70,7 @@ impl<'a> Piece<'a> {
         Piece { window }
     }
 
-    /// Octets that are sent.
+    /// Octets that are sent, or [`TOO_LARGE`].
     #[inline(always)]
     pub fn len(self, dnssec: usize) -> usize {
         u16_at(self.window, at::LEN + (dnssec & 1) * 2) as usize
@@ -91,7 +95,8 @@ impl<'a> Piece<'a> {
         u16_at(self.window, at::COUNT + (dnssec & 1) * 2) as usize
     }
 
-    /// When the first of its signatures expires, in seconds since 1970 modulo 2^32.
+    /// Until when one of its signatures holds, in seconds since 1970 modulo 2^32: one is enough (RFC 4035 section
+    /// 5.3.3).
     #[inline(always)]
     pub fn not_after(self) -> u32 {
         u32_at(self.window, at::NOT_AFTER)

@@ -5,7 +5,7 @@
 //! version is in the table. A zone has as many records as versions of which nodes are left.
 
 use super::{Address, Window};
-use crate::bytes::{u8_at, u32_at};
+use crate::bytes::{u8_at, u16_at, u32_at};
 
 /// Offsets of the fields, in octets.
 pub mod at {
@@ -28,6 +28,9 @@ pub mod chain_at {
     pub const COUNT: usize = 0;
     pub const DIRECTORY: usize = 4;
     pub const SHIFT: usize = 8;
+    pub const SALT_LEN: usize = 9;
+    pub const ITERATIONS: usize = 10;
+    pub const SALT: usize = 12;
     pub const ENTRIES: usize = 16;
 }
 
@@ -37,7 +40,7 @@ pub mod denial {
     pub const NONE: u8 = 0;
     /// NSEC (RFC 4034).
     pub const NSEC: u8 = 1;
-    /// NSEC3 with zero iterations and no salt (RFC 5155, RFC 9276).
+    /// NSEC3 (RFC 5155).
     pub const NSEC3: u8 = 2;
 }
 
@@ -120,5 +123,23 @@ impl<'a> Chain<'a> {
     #[inline(always)]
     pub fn shift(self) -> u32 {
         u8_at(self.window, chain_at::SHIFT) as u32 & 63
+    }
+
+    /// Octets of the salt.
+    #[inline(always)]
+    pub fn salt_len(self) -> usize {
+        u8_at(self.window, chain_at::SALT_LEN) as usize
+    }
+
+    /// The record with the salt; 0 if there is none.
+    #[inline(always)]
+    pub fn salt(self) -> Address {
+        u32_at(self.window, chain_at::SALT)
+    }
+
+    /// Additional iterations of the hash.
+    #[inline(always)]
+    pub fn iterations(self) -> usize {
+        u16_at(self.window, chain_at::ITERATIONS) as usize
     }
 }
