@@ -7,15 +7,17 @@ use clap::Args;
 
 use super::output::print_line;
 use super::zone_file::{parse_name, read_zone};
+use crate::compile::Blame;
+use crate::daemon::prepare::{placed, unserved};
 use crate::dnssec::policy::Denial;
 use crate::dnssec::verify::{Fault, MAX_FAULTS, verify};
 use crate::dnssec::zonemd;
-use crate::zone::{Name, Rtype};
+use crate::zone::{Name, Rtype, Zone};
 
 /// Exit code of a check that found problems.
 pub const FOUND_PROBLEMS: u8 = 3;
 
-/// Checks every signature of a zone file and its NSEC or NSEC3 chain.
+/// Checks every signature of a zone file and its NSEC or NSEC3 chain, and whether all of it can be served.
 #[derive(Args, Debug)]
 pub struct VerifyArgs {
     /// The signed zone file
@@ -37,14 +39,15 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let zone = read_zone(&args.file, args.zone.as_ref())?;
     let now = args.time.unwrap_or_else(super::clock::now);
     let name = zone.apex().to_string();
-    let mut result = verify(&zone, now);
+    let mut verified = verify(&zone, now);
     if let Some(Err(mismatch)) = zonemd::check(&zone) {
         let (owner, rtype) = (zone.apex().clone(), Rtype::ZONEMD);
         let fault = Fault { owner, rtype, reason: mismatch.into() };
-        result = Err(result.err().into_iter().flatten().chain([fault]).collect());
+        verified = Err(verified.err().into_iter().flatten().chain([fault]).collect());
     }
-    match result {
-        Ok(report) => {
+    let faults = unserved(&zone, verified.as_ref().err().cloned().unwrap_or_default(), now);
+    match verified {
+        Ok(report) if faults.is_empty() => {
             let denial = match report.denial {
                 Denial::Nsec => "NSEC",
                 Denial::Nsec3 { opt_out: false } => "NSEC3",
@@ -74,30 +77,36 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Err(faults) => {
-            if args.json {
-                let list: Vec<_> = faults
-                    .iter()
-                    .map(|fault| {
-                        serde_json::json!({
-                            "owner": fault.owner.to_string(),
-                            "type": fault.rtype.to_string(),
-                            "reason": fault.reason.to_string(),
-                        })
-                    })
-                    .collect();
-                let report = serde_json::json!({
-                    "schema": 1, "zone": name, "valid": false, "faults": list,
-                });
-                print_line(&report);
-            } else {
-                for fault in &faults {
-                    print_line(fault);
-                }
-                let more = if faults.len() < MAX_FAULTS { "" } else { " or more" };
-                eprintln!("{name} faults: {}{more}", faults.len());
-            }
-            Ok(ExitCode::from(FOUND_PROBLEMS))
-        }
+        _ => Ok(tell(args, &zone, &faults)),
     }
+}
+
+/// Prints what is wrong.
+fn tell(args: &VerifyArgs, zone: &Zone, faults: &[(Blame, String)]) -> ExitCode {
+    let name = zone.apex().to_string();
+    if args.json {
+        let list: Vec<_> = faults
+            .iter()
+            .map(|(blame, text)| {
+                let rtype = blame.rtype.map(|rtype| rtype.to_string()).unwrap_or_default();
+                let head = format!("{} {rtype}: ", blame.owner);
+                serde_json::json!({
+                    "owner": blame.owner.to_string(),
+                    "type": blame.rtype.map(|rtype| rtype.to_string()),
+                    "reason": text.strip_prefix(&head).unwrap_or(text),
+                })
+            })
+            .collect();
+        let report = serde_json::json!({
+            "schema": 1, "zone": name, "valid": false, "faults": list,
+        });
+        print_line(&report);
+    } else {
+        for fault in placed(&args.file, zone.apex(), faults) {
+            print_line(fault);
+        }
+        let more = if faults.len() < MAX_FAULTS { "" } else { " or more" };
+        eprintln!("{name} faults: {}{more}", faults.len());
+    }
+    ExitCode::from(FOUND_PROBLEMS)
 }

@@ -4,6 +4,7 @@
 //! itself: an answer that starts at one of its nodes is right for its serial. What it has in common with
 //! the version before lies where it lay, and is of both.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,9 +18,10 @@ use super::names::{self, ExistingName};
 use super::piece::{OwnerName, PieceBuilder};
 use super::reuse::Older;
 use super::slab::{Extent, Slab};
-use super::{CompileError, node_hash};
+use super::{CompileError, Unsendable, What, node_hash};
 use crate::dnssec::any::preferred_type;
-use crate::dnssec::denial::{Hash, nsec3_hash, read_hash_owner};
+use crate::dnssec::denial::{Hash, Nsec3, Parameters, read_hash_owner};
+use crate::dnssec::lasting::Signers;
 use crate::zone::{Name, Owner, Rrset, Rtype, Zone, name};
 
 /// How many addresses of zone records are gathered before those that are the same are dropped.
@@ -42,6 +44,8 @@ pub struct CompiledZone {
     pub octets: usize,
     /// Whether it is a part of the zone's names only.
     pub is_part: bool,
+    /// What of it no message can carry.
+    pub unsendable: Vec<Unsendable>,
     /// Whether another version takes its place, or none: then what is its own may be freed.
     pub is_gone: Arc<AtomicBool>,
 }
@@ -77,17 +81,30 @@ pub struct Compiled {
 ///
 /// With `part` only these names are in it, and the apex, as nodes from which nothing follows but what they
 /// say themselves ([`flag::HOT`]).
+///
+/// What no message can carry is added to `unsendable`. `now` is seconds since 1970 truncated to 32 bits: of
+/// signatures that hold at different times it says which.
+#[expect(clippy::too_many_arguments, reason = "two callers, and each is another thing")]
 pub fn compile(
     zone: &Zone,
     part: Option<&BTreeSet<Name>>,
     older: Option<&CompiledZone>,
     seed: u64,
+    now: u32,
     slab: &mut Slab,
     memory: &dyn Memory,
+    unsendable: &mut Vec<Unsendable>,
 ) -> Result<Compiled, CompileError> {
     let mut writer = Writer { slab, memory, extents: Vec::new(), full: false };
     let older_walk = Older::new(older, memory);
-    let result = Build::new(zone, part, older_walk, seed, &mut writer).and_then(Build::run);
+    let build = Build::new(zone, part, older_walk, seed, now, &mut writer);
+    let result = build.and_then(|mut build| {
+        let built = build.run()?;
+        unsendable.append(&mut build.unsendable.into_inner());
+        unsendable.sort();
+        unsendable.dedup();
+        Ok(built)
+    });
     let Writer { mut extents, full, slab, .. } = writer;
     let failed = match result {
         Ok((compiled, _)) if full => {
@@ -191,6 +208,12 @@ struct Build<'a, 'w, 'm> {
     apex: &'a [u8],
     seed: u64,
     denial: u8,
+    /// What the NSEC3 chain is hashed with, if there is one.
+    nsec3: Parameters<'a>,
+    signers: Signers<'a>,
+    now: u32,
+    /// What no message can carry.
+    unsendable: RefCell<Vec<Unsendable>>,
     is_part: bool,
     names: Vec<ExistingName<'a>>,
     nodes: Vec<NodeRecord>,
@@ -207,18 +230,18 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         part: Option<&BTreeSet<Name>>,
         older: Older<'m>,
         seed: u64,
+        now: u32,
         writer: &'w mut Writer<'m>,
     ) -> Result<Self, CompileError> {
         let apex = zone.apex().as_wire();
         let at_apex = zone.find(apex).ok_or(CompileError::NoApex)?;
-        let denial = if at_apex.rrset(Rtype::NSEC).is_some() {
-            denial::NSEC
-        } else if let Some(parameters) = at_apex.rrset(Rtype::NSEC3PARAM) {
-            check_nsec3_parameters(parameters)?;
-            denial::NSEC3
-        } else {
-            denial::NONE
+        let parameters = Parameters::of(&at_apex).transpose()?;
+        let denial = match parameters {
+            Some(_) => denial::NSEC3,
+            None if at_apex.rrset(Rtype::NSEC).is_some() => denial::NSEC,
+            None => denial::NONE,
         };
+        let nsec3 = parameters.unwrap_or_default();
         let names = match part {
             Some(part) => names::part(zone, part),
             None => names::existing(zone),
@@ -226,16 +249,32 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         let is_part = part.is_some();
         let nodes = vec![NodeRecord::default(); names.len()];
         let (hashed, used) = (Vec::new(), Vec::new());
-        Ok(Build { zone, apex, seed, denial, is_part, names, nodes, hashed, older, used, writer })
+        Ok(Build {
+            zone,
+            apex,
+            seed,
+            denial,
+            nsec3,
+            signers: Signers::of(zone),
+            now,
+            unsendable: RefCell::default(),
+            is_part,
+            names,
+            nodes,
+            hashed,
+            older,
+            used,
+            writer,
+        })
     }
 
     /// The version, and the addresses of all that it uses.
-    fn run(mut self) -> Result<(Compiled, Vec<Address>), CompileError> {
+    fn run(&mut self) -> Result<(Compiled, Vec<Address>), CompileError> {
         if self.denial == denial::NSEC3 {
             self.hashed_names()?;
         }
         for place in 0..self.names.len() {
-            self.node(place)?;
+            self.node(place);
         }
         self.older.finish();
         self.resolve_targets();
@@ -294,7 +333,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         self.used.extend(&compiled.zone.nodes);
         self.used.extend(&records);
         compiled.zone.records = records;
-        Ok((compiled, self.used))
+        Ok((compiled, std::mem::take(&mut self.used)))
     }
 
     /// What the zone record says of denial: a part of a zone denies nothing.
@@ -322,7 +361,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     //--- Nodes and their pieces
 
     /// Makes a node's pieces, and places them behind it unless the version before has them.
-    fn node(&mut self, place: usize) -> Result<(), CompileError> {
+    fn node(&mut self, place: usize) {
         let existing = &self.names[place];
         let (wire, owner, is_cut) = (existing.wire, existing.owner, existing.is_cut);
         let mut record = NodeRecord { older: self.older.node_of(wire), ..NodeRecord::default() };
@@ -334,20 +373,13 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         }
         let mut drafts = Drafts::new();
         if let Some(owner) = owner {
-            self.draft(&owner, is_cut, &mut record, &mut drafts)?;
+            self.draft(&owner, is_cut, &mut record, &mut drafts);
         }
         self.settle(wire, record, &drafts, place);
-        Ok(())
     }
 
     /// Makes the pieces of an owner. Where their addresses belong, `record` has their numbers.
-    fn draft(
-        &self,
-        owner: &Owner<'a>,
-        is_cut: bool,
-        record: &mut NodeRecord,
-        drafts: &mut Drafts,
-    ) -> Result<(), CompileError> {
+    fn draft(&self, owner: &Owner<'a>, is_cut: bool, record: &mut NodeRecord, drafts: &mut Drafts) {
         let wire = owner.name();
         let rtypes: Vec<Rtype> = owner
             .rrsets()
@@ -355,8 +387,9 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             .filter(|&rtype| rtype != Rtype::RRSIG)
             .filter(|&rtype| !is_cut || matches!(rtype, Rtype::DS | Rtype::NSEC))
             .collect();
-        if rtypes.len() > node::MAX_TYPES {
-            return Err(CompileError::TooManyTypes(wire.into()));
+        let is_crowded = rtypes.len() > node::MAX_TYPES;
+        if is_crowded {
+            self.cannot_send(wire, What::Types);
         }
         let mut add = |piece: Vec<u8>| {
             drafts.push(piece);
@@ -364,45 +397,55 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         };
         for rtype in rtypes {
             let Some(rrset) = owner.rrset(rtype) else { continue };
+            // What other names need of it is there all the same.
+            if is_crowded && !matches!(rtype, Rtype::NSEC | Rtype::DNAME) {
+                continue;
+            }
             let piece = match rtype {
                 // One piece serves as the answer to a question for it and as a proof, but what a
                 // wildcard answers with is the question's own, and a long name is not said twice.
                 Rtype::NSEC => {
-                    record.proofs[0] = add(self.denial_piece(owner, rrset)?);
+                    record.proofs[0] = add(self.denial_piece(owner, rrset));
                     if first_label(wire) == b"*" || wire.len() > LONG_NAME {
-                        add(self.rrset_piece(owner, rrset, OwnerName::Context)?)
+                        add(self.rrset_piece(owner, rrset, OwnerName::Context))
                     } else {
                         record.proofs[0]
                     }
                 }
+                // Names below a DNAME are redirected by a record that is its owner's. What a wildcard
+                // answers with when it is asked for is the question's (RFC 6672 section 3.2 step 3.C).
                 Rtype::DNAME => {
                     record.flags |= flag::DNAME;
-                    add(self.rrset_piece(owner, rrset, OwnerName::Suffix(wire.len()))?)
+                    let redirecting = OwnerName::Suffix(wire.len());
+                    record.otherwise = add(self.rrset_piece(owner, rrset, redirecting));
+                    match first_label(wire) {
+                        b"*" => add(self.rrset_piece(owner, rrset, OwnerName::Context)),
+                        _ => record.otherwise,
+                    }
                 }
-                _ => add(self.rrset_piece(owner, rrset, OwnerName::Context)?),
+                _ => add(self.rrset_piece(owner, rrset, OwnerName::Context)),
             };
-            match rtype {
-                Rtype::CNAME => {
-                    record.flags |= flag::CNAME;
-                    record.otherwise = piece;
-                }
-                Rtype::DNAME => record.otherwise = piece,
-                _ => {}
+            if rtype == Rtype::CNAME {
+                record.flags |= flag::CNAME;
+                record.otherwise = piece;
             }
             record.types.push((rtype.0, piece));
         }
-        record.any = match self.any_beside(owner)? {
+        record.any = match self.any_beside(owner) {
             Some(hinfo) => add(hinfo),
             None => any_of(owner, &record.types),
         };
+        if is_crowded {
+            record.types = vec![(0, 0); node::TOO_MANY_TYPES];
+            record.any = 0;
+        }
         if is_cut {
             record.flags |= flag::CUT;
-            record.otherwise = add(self.referral_piece(owner)?);
-            let [needed, optional] = self.glue_pieces(owner)?;
+            record.otherwise = add(self.referral_piece(owner));
+            let [needed, optional] = self.glue_pieces(owner);
             record.glue = needed.map_or(0, &mut add);
             record.optional_glue = optional.map_or(0, &mut add);
         }
-        Ok(())
     }
 
     /// Gives a node's pieces their addresses: those of the version before where they are the same. If one
@@ -436,8 +479,41 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         self.nodes[place] = record;
     }
 
-    fn finished(&self, piece: PieceBuilder<'_>, wire: &[u8]) -> Result<Vec<u8>, CompileError> {
-        piece.finish().map_err(|_| CompileError::TooLarge(wire.into()))
+    /// The record of a piece about a name, or in its place one that says that no message has room for it.
+    fn finished(&self, piece: PieceBuilder<'_>, wire: &[u8], what: What) -> Vec<u8> {
+        let finished = piece.finish(wire.len());
+        if finished.is_too_large {
+            self.cannot_send(wire, what);
+        }
+        finished.record
+    }
+
+    fn cannot_send(&self, wire: &[u8], what: What) {
+        let owner = Name::from_wire(wire).unwrap_or_else(Name::root);
+        self.unsendable.borrow_mut().push(Unsendable { owner, what });
+    }
+
+    /// Adds an RRset, and its signatures behind what is sent without DNSSEC records.
+    fn add_rrset(
+        &self,
+        piece: &mut PieceBuilder<'_>,
+        owner: &Owner<'a>,
+        rrset: Rrset<'a>,
+        ttl: u32,
+        [first, others]: [OwnerName<'_>; 2],
+    ) {
+        let mut named = first;
+        for rdata in rrset.rdatas() {
+            piece.record(named, rrset.rtype(), ttl, rdata);
+            named = others;
+        }
+        piece.dnssec_follows();
+        for rdata in owner.signatures(rrset.rtype()) {
+            piece.record(named, Rtype::RRSIG, ttl, rdata);
+        }
+        if let Some(time) = self.signers.until(owner, &rrset, self.now) {
+            piece.holds_until(time);
+        }
     }
 
     /// Places a record that belongs to no node, unless it is there.
@@ -449,30 +525,25 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     }
 
     /// An RRset and its signatures.
-    fn rrset_piece(
-        &self,
-        owner: &Owner<'a>,
-        rrset: Rrset<'a>,
-        named: OwnerName<'_>,
-    ) -> Result<Vec<u8>, CompileError> {
+    fn rrset_piece(&self, owner: &Owner<'a>, rrset: Rrset<'a>, named: OwnerName<'_>) -> Vec<u8> {
         let mut piece = PieceBuilder::new(self.apex);
-        add_rrset(&mut piece, owner, rrset, rrset.ttl(), named, named);
-        self.finished(piece, owner.name())
+        self.add_rrset(&mut piece, owner, rrset, rrset.ttl(), [named, named]);
+        self.finished(piece, owner.name(), What::Rrset(rrset.rtype()))
     }
 
     /// What stands beside the zone to be said to ANY (RFC 8482 section 4.2).
-    fn any_beside(&self, owner: &Owner<'a>) -> Result<Option<Vec<u8>>, CompileError> {
+    fn any_beside(&self, owner: &Owner<'a>) -> Option<Vec<u8>> {
         let beside = self.zone.beside().and_then(|beside| beside.find(owner.name()));
         let hinfo = beside.and_then(|at| Some((at, at.rrset(Rtype::HINFO)?)));
-        hinfo.map(|(at, hinfo)| self.rrset_piece(&at, hinfo, OwnerName::Context)).transpose()
+        hinfo.map(|(at, hinfo)| self.rrset_piece(&at, hinfo, OwnerName::Context))
     }
 
     /// An NSEC or NSEC3 with its signatures, its owner name spelled out.
-    fn denial_piece(&self, owner: &Owner<'a>, rrset: Rrset<'a>) -> Result<Vec<u8>, CompileError> {
+    fn denial_piece(&self, owner: &Owner<'a>, rrset: Rrset<'a>) -> Vec<u8> {
         let mut piece = PieceBuilder::new(self.apex);
-        let spelled = OwnerName::Spelled(owner.name());
-        add_rrset(&mut piece, owner, rrset, rrset.ttl(), spelled, OwnerName::First);
-        self.finished(piece, owner.name())
+        let named = [OwnerName::Spelled(owner.name()), OwnerName::First];
+        self.add_rrset(&mut piece, owner, rrset, rrset.ttl(), named);
+        self.finished(piece, owner.name(), What::Rrset(rrset.rtype()))
     }
 
     /// The SOA as negative answers carry it: with their TTL (RFC 2308 section 3).
@@ -481,13 +552,13 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         let soa = owner.rrset(Rtype::SOA).ok_or(CompileError::NoApex)?;
         let mut piece = PieceBuilder::new(self.apex);
         let named = OwnerName::Suffix(self.apex.len());
-        add_rrset(&mut piece, &owner, soa, self.zone.negative_ttl(), named, named);
-        let piece = self.finished(piece, self.apex)?;
+        self.add_rrset(&mut piece, &owner, soa, self.zone.negative_ttl(), [named, named]);
+        let piece = self.finished(piece, self.apex, What::Rrset(Rtype::SOA));
         Ok(self.place(&piece, self.older.soa()))
     }
 
     /// The NS RRset of a cut, and with DNSSEC records its DS.
-    fn referral_piece(&self, owner: &Owner<'a>) -> Result<Vec<u8>, CompileError> {
+    fn referral_piece(&self, owner: &Owner<'a>) -> Vec<u8> {
         let mut piece = PieceBuilder::new(owner.name());
         let named = OwnerName::Suffix(owner.name().len());
         if let Some(servers) = owner.rrset(Rtype::NS) {
@@ -496,15 +567,17 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             }
         }
         piece.dnssec_follows();
-        if let Some(ds) = owner.rrset(Rtype::DS) {
-            add_rrset(&mut piece, owner, ds, ds.ttl(), named, named);
+        // Without a signature and in a zone that proves nothing, a DS is of use to nobody.
+        let ds = owner.rrset(Rtype::DS).filter(|_| self.denial != denial::NONE);
+        if let Some(ds) = ds {
+            self.add_rrset(&mut piece, owner, ds, ds.ttl(), [named, named]);
         }
-        self.finished(piece, owner.name())
+        self.finished(piece, owner.name(), What::Referral)
     }
 
     /// The addresses of a cut's name servers: of those at or below the cut, without which it cannot be
     /// reached, and of those below other cuts of the zone (RFC 9471 sections 2 and 3).
-    fn glue_pieces(&self, cut: &Owner<'a>) -> Result<[Option<Vec<u8>>; 2], CompileError> {
+    fn glue_pieces(&self, cut: &Owner<'a>) -> [Option<Vec<u8>>; 2] {
         let mut needed = PieceBuilder::new(cut.name());
         let mut optional = PieceBuilder::new(cut.name());
         let servers = cut.rrset(Rtype::NS);
@@ -525,11 +598,10 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
                 }
             }
         }
-        let finished = |piece: PieceBuilder<'_>| match piece.is_empty() {
-            true => Ok(None),
-            false => self.finished(piece, cut.name()).map(Some),
+        let finished = |piece: PieceBuilder<'_>| {
+            (!piece.is_empty()).then(|| self.finished(piece, cut.name(), What::Referral))
         };
-        Ok([finished(needed)?, finished(optional)?])
+        [finished(needed), finished(optional)]
     }
 
     /// Whether a name of the zone lies at or below one of its cuts.
@@ -619,18 +691,24 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     /// Writes the NSEC3 records and sorts them by hash.
     fn hashed_names(&mut self) -> Result<(), CompileError> {
         let zone = self.zone;
+        let nsec3 = self.nsec3;
         let mut owners: Vec<Owner<'a>> = match self.is_part {
             true => {
                 let named = self.names.iter();
-                named.filter_map(|name| names::nsec3_of(zone, name.wire)).collect()
+                named.filter_map(|name| names::nsec3_of(zone, &nsec3, name.wire)).collect()
             }
             false => zone.owners().filter(|owner| owner.rrset(Rtype::NSEC3).is_some()).collect(),
         };
         owners.sort_unstable_by_key(Owner::index);
         for owner in owners {
             let Some(rrset) = owner.rrset(Rtype::NSEC3) else { continue };
+            // While parameters are changed there is another chain beside.
+            let mut records = rrset.rdatas().filter_map(Nsec3::parse);
+            if !records.any(|record| nsec3.are_of(&record)) {
+                continue;
+            }
             let Some(hash) = read_hash_owner(owner.name()) else { continue };
-            let piece = self.denial_piece(&owner, rrset)?;
+            let piece = self.denial_piece(&owner, rrset);
             let older = self.older.hashed(hash_key(&hash));
             let piece = self.place(&piece, older);
             self.hashed.push(HashedName { hash, piece });
@@ -656,7 +734,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
 
     fn nsec3_proofs(&mut self) {
         use rayon::prelude::*;
-        let names = &self.names;
+        let (names, nsec3) = (&self.names, self.nsec3);
         let hashes: Vec<(Hash, Option<Hash>)> = names
             .par_iter()
             .map(|existing| {
@@ -664,8 +742,8 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
                 let mut wildcard = b"\x01*".to_vec();
                 wildcard.extend_from_slice(existing.wire);
                 let fits = wildcard.len() <= name::MAX_NAME_LEN && !existing.is_cut;
-                let wildcard = fits.then(|| nsec3_hash(&wildcard, 0, &[]));
-                (nsec3_hash(existing.wire, 0, &[]), wildcard)
+                let wildcard = fits.then(|| nsec3.hash(&wildcard));
+                (nsec3.hash(existing.wire), wildcard)
             })
             .collect();
         for place in 0..self.nodes.len() {
@@ -728,6 +806,14 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         put32(&mut index, chain_at::COUNT, self.hashed.len() as u32);
         put32(&mut index, chain_at::DIRECTORY, directory);
         index[chain_at::SHIFT] = (64 - bits) as u8;
+        let Parameters { iterations, salt } = self.nsec3;
+        index[chain_at::ITERATIONS..chain_at::ITERATIONS + 2]
+            .copy_from_slice(&iterations.to_le_bytes());
+        if !salt.is_empty() {
+            index[chain_at::SALT_LEN] = salt.len() as u8;
+            let place = self.place(salt, self.older.salt());
+            put32(&mut index, chain_at::SALT, place);
+        }
         index.reserve(self.hashed.len() * ENTRY_LEN);
         for hashed in &self.hashed {
             push_entry(&mut index, hash_key(&hashed.hash), hashed.piece);
@@ -910,32 +996,6 @@ fn push_entry(index: &mut Vec<u8>, (high, low): (u64, u32), address: Address) {
 
 fn put32(record: &mut [u8], at: usize, value: u32) {
     record[at..at + 4].copy_from_slice(&value.to_le_bytes());
-}
-
-/// Adds an RRset, and its signatures behind what is sent without DNSSEC records.
-fn add_rrset<'a>(
-    piece: &mut PieceBuilder<'_>,
-    owner: &Owner<'a>,
-    rrset: Rrset<'a>,
-    ttl: u32,
-    first: OwnerName<'_>,
-    others: OwnerName<'_>,
-) {
-    let mut named = first;
-    for rdata in rrset.rdatas() {
-        piece.record(named, rrset.rtype(), ttl, rdata);
-        named = others;
-    }
-    piece.dnssec_follows();
-    for rdata in owner.signatures(rrset.rtype()) {
-        piece.record(named, Rtype::RRSIG, ttl, rdata);
-    }
-}
-
-fn check_nsec3_parameters(parameters: Rrset<'_>) -> Result<(), CompileError> {
-    // Hash algorithm, flags, iterations (16 bits), salt length (RFC 5155 section 4.2).
-    let good = |rdata: &[u8]| rdata.len() == 5 && rdata[0] == 1 && rdata[2..5] == [0, 0, 0];
-    if parameters.rdatas().any(good) { Ok(()) } else { Err(CompileError::Nsec3Parameters) }
 }
 
 fn first_label(wire: &[u8]) -> &[u8] {

@@ -26,7 +26,7 @@ use super::build::{Compiled, CompiledZone, compile, node_head};
 use super::inspect::verify::Listing;
 use super::memory::{self, Memory};
 use super::slab::{Extent, Slab};
-use super::{CompileError, Reader, node_hash, table};
+use super::{CompileError, Reader, Unsendable, node_hash, table};
 use crate::zone::{Name, Zone, name};
 
 /// The part of what a zone takes that is made for changes besides: one name in a hundred and more may change
@@ -99,6 +99,8 @@ pub struct Usage {
 pub struct Image {
     memory: Arc<dyn Memory>,
     seed: u64,
+    /// Seconds since 1970, truncated to 32 bits: see [`Image::at`].
+    now: u32,
     slab: Slab,
     zones: BTreeMap<Name, CompiledZone>,
     /// Names above the apexes of zones.
@@ -134,6 +136,7 @@ impl Image {
             slab: Slab::new(memory.slab_len()),
             memory,
             seed,
+            now: 0,
             zones: BTreeMap::new(),
             ancestors: HashMap::new(),
             entries: 0,
@@ -199,6 +202,18 @@ impl Image {
         Reader::new(Arc::clone(&self.memory), self.seed, max_labels, gate)
     }
 
+    /// Tells the time, in seconds since 1970 truncated to 32 bits. Of signatures of one RRset that hold at different
+    /// times, with a gap between, it says which decide until when what is published next is sent.
+    pub fn at(&mut self, now: u32) -> &mut Image {
+        self.now = now;
+        self
+    }
+
+    /// What of a zone no message can carry: questions for it are not answered.
+    pub fn unsendable(&self, apex: &Name) -> &[Unsendable] {
+        self.zones.get(apex).map_or(&[], |zone| &zone.unsendable)
+    }
+
     /// Answers from `zone` from now on, in place of any version before it.
     pub fn publish(&mut self, zone: &Zone) -> Result<(Difference, Retired), PublishError> {
         self.publish_names(zone, None)
@@ -222,9 +237,22 @@ impl Image {
         let older = self.zones.get(zone.apex());
         // What does not fit would leave the slab cut into pieces of its sizes.
         let before_all = self.slab.clone();
-        let compiled = compile(zone, part, older, self.seed, &mut self.slab, &*self.memory);
+        let mut unsendable = Vec::new();
+        let compiled = compile(
+            zone,
+            part,
+            older,
+            self.seed,
+            self.now,
+            &mut self.slab,
+            &*self.memory,
+            &mut unsendable,
+        );
         let compiled = match compiled {
-            Ok(compiled) => compiled,
+            Ok(mut compiled) => {
+                compiled.zone.unsendable = unsendable;
+                compiled
+            }
             Err(error) => {
                 self.slab = before_all;
                 return Err(match error {
@@ -287,6 +315,12 @@ impl Image {
         };
         self.names += compiled.zone.nodes.len();
         self.records += compiled.zone.extents.len();
+        let known = self.zones.get(zone.apex()).map_or(&[][..], |older| &older.unsendable);
+        if compiled.zone.unsendable != known {
+            for one in &compiled.zone.unsendable {
+                tracing::warn!("zone {}: {one}", zone.apex());
+            }
+        }
         if let Some(older) = self.zones.insert(zone.apex().clone(), compiled.zone) {
             self.names -= older.nodes.len();
             self.records -= older.extents.len();

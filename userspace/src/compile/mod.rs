@@ -3,10 +3,12 @@
 //! | to … | use |
 //! |---|---|
 //! | publish and withdraw zones | [`Image`] |
+//! | know whether a zone could be published | [`check()`] |
 //! | answer from what is published | [`Reader`] |
 //! | know what memory that needs | [`Memory`] |
 
 mod build;
+mod check;
 mod image;
 pub mod inspect;
 mod memory;
@@ -14,17 +16,20 @@ mod names;
 mod piece;
 mod reader;
 mod reuse;
+mod signatures;
 mod slab;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use check::{Blame, Unsendable, What, check, faults};
 pub use image::{Difference, Image, PublishError, Retired, Usage, ZoneUsage};
 pub use memory::Memory;
 pub use reader::{Asked, PAYLOAD, Reader};
+pub use signatures::Found;
 pub use table::buckets_for;
 
-use crate::zone::name::write_name;
+use crate::dnssec::denial::ParametersError;
 
 /// The largest DNS message over TCP in octets (RFC 1035 section 4.2.2).
 pub const MAX_TCP_MESSAGE: usize = 65535;
@@ -35,20 +40,11 @@ pub enum CompileError {
     /// There is no SOA at the apex.
     #[error("the zone has no SOA at its apex")]
     NoApex,
-    /// A name has more types than a node holds.
-    #[error("{} has more than {} types", Shown(.0), xdp_common::image::node::MAX_TYPES)]
-    TooManyTypes(Box<[u8]>),
-    /// An RRset does not fit a DNS message.
-    #[error("an RRset at {} is larger than a DNS message", Shown(.0))]
-    TooLarge(Box<[u8]>),
-    /// NSEC3 with iterations or a salt.
-    #[error(
-        "NSEC3 with iterations or a salt is not served: RFC 9276 asks for none of either; \
-         sign the zone with 0 iterations and without salt"
-    )]
-    Nsec3Parameters,
-    /// NSEC3PARAM, but no NSEC3.
-    #[error("the zone has an NSEC3PARAM record, but no NSEC3 records")]
+    /// NSEC3 with too many iterations, or none that is known.
+    #[error(transparent)]
+    Nsec3Parameters(#[from] ParametersError),
+    /// NSEC3PARAM, but no NSEC3 of that chain.
+    #[error("the zone has an NSEC3PARAM record, but no NSEC3 records of that chain")]
     NoNsec3,
     /// More hashes alike than chance explains.
     #[error("more than {} NSEC3 hashes of the zone start alike", xdp_common::image::MAX_SCAN)]
@@ -61,15 +57,6 @@ pub enum CompileError {
         /// Names that it has.
         names: usize,
     },
-}
-
-/// A wire name for people.
-struct Shown<'a>(&'a [u8]);
-
-impl std::fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write_name(f, self.0)
-    }
 }
 
 /// The hash by which the engine finds a name.

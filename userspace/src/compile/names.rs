@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::dnssec::authority::{Place, is_hash, places};
-use crate::dnssec::denial::{nsec3_hash, write_hash_owner};
+use crate::dnssec::denial::{Parameters, write_hash_owner};
 use crate::zone::{Name, Owner, Rtype, Zone, name};
 
 /// One existing name.
@@ -106,18 +106,17 @@ fn is_whole(zone: &Zone, owner: &Owner<'_>) -> bool {
     if is_hash(owner) || zone.find(apex).is_some_and(|apex| apex.rrset(Rtype::DNAME).is_some()) {
         return false;
     }
-    let has = |rtype| zone.find(apex).is_some_and(|apex| apex.rrset(rtype).is_some());
-    if has(Rtype::NSEC) {
-        owner.rrset(Rtype::NSEC).is_some()
-    } else {
-        !has(Rtype::NSEC3PARAM) || nsec3_of(zone, owner.name()).is_some()
+    let Some(apex) = zone.find(apex) else { return false };
+    match Parameters::of(&apex) {
+        Some(Ok(nsec3)) => nsec3_of(zone, &nsec3, owner.name()).is_some(),
+        _ => apex.rrset(Rtype::NSEC).is_none() || owner.rrset(Rtype::NSEC).is_some(),
     }
 }
 
 /// The owner of the NSEC3 that matches a name.
-pub fn nsec3_of<'a>(zone: &'a Zone, wire: &[u8]) -> Option<Owner<'a>> {
+pub fn nsec3_of<'a>(zone: &'a Zone, nsec3: &Parameters<'_>, wire: &[u8]) -> Option<Owner<'a>> {
     let mut owner = Vec::new();
-    write_hash_owner(&nsec3_hash(wire, 0, &[]), zone.apex().as_wire(), &mut owner);
+    write_hash_owner(&nsec3.hash(wire), zone.apex().as_wire(), &mut owner);
     zone.find(&owner).filter(|owner| owner.rrset(Rtype::NSEC3).is_some())
 }
 

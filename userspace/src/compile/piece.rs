@@ -2,10 +2,13 @@
 //! piece is put into a message. The layout is `xdp_common::image::piece`'s.
 
 use xdp_common::checksum;
+use xdp_common::dns::edns::OPT_LEN;
+use xdp_common::dns::{HEADER_LEN, QUESTION_TAIL_LEN};
 use xdp_common::image::piece::{
-    self, FIXUP_START, MAX_FIXUPS, NEVER, OWNER_INSIDE, QUESTION_POINTER, at, body_at,
+    self, FIXUP_START, MAX_FIXUPS, NEVER, OWNER_INSIDE, QUESTION_POINTER, TOO_LARGE, at, body_at,
 };
 
+use super::MAX_TCP_MESSAGE;
 use crate::zone::{Rtype, name};
 
 /// Whose a record is, and how its owner name is written.
@@ -21,10 +24,14 @@ pub enum OwnerName<'a> {
     First,
 }
 
-/// Why a piece cannot be built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an RRset is larger than a DNS message (65,535 octets)")]
-pub struct PieceTooLarge;
+/// A piece that was built.
+pub struct Finished {
+    /// The record of the slab.
+    pub record: Vec<u8>,
+    /// Whether no message has room for it, at least if DNSSEC records are wanted: then there is only a mark in
+    /// their place ([`TOO_LARGE`]).
+    pub is_too_large: bool,
+}
 
 /// The most pointers that are made to save octets; beyond, names in RDATA are spelled out, so that
 /// the kernel's bound on fix-ups is kept for those that must be.
@@ -97,11 +104,12 @@ impl<'a> PieceBuilder<'a> {
         let len = (self.body.len() - len_at - 2) as u16;
         self.body[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
         self.count += 1;
-        if rtype == Rtype::RRSIG
-            && let Some(expiration) = rdata.get(8..12).and_then(|octets| octets.try_into().ok())
-        {
-            self.expires(u32::from_be_bytes(expiration));
-        }
+    }
+
+    /// Says until when the signatures hold that were added; [`NEVER`] if not called.
+    pub fn holds_until(&mut self, time: u32) {
+        // The time that stands for none is a moment like others: the one before it does as well.
+        self.not_after = if time == NEVER { NEVER - 1 } else { time };
     }
 
     /// What follows is sent only if DNSSEC records are wanted.
@@ -111,23 +119,34 @@ impl<'a> PieceBuilder<'a> {
         }
     }
 
-    /// The record of the slab.
-    pub fn finish(self) -> Result<Vec<u8>, PieceTooLarge> {
-        let whole = (self.body.len(), self.fixups.len(), self.count);
-        let plain = self.plain.unwrap_or(whole);
-        // A message has a header and a question, too.
-        if self.body.len() > 65535 - 12 - 5 {
-            return Err(PieceTooLarge);
+    /// The record of the slab, of a piece that is sent about names of `name_len` octets or more.
+    pub fn finish(mut self, name_len: usize) -> Finished {
+        let mut whole = (self.body.len(), self.fixups.len(), self.count);
+        let mut plain = self.plain.unwrap_or(whole);
+        // A message has a header, a question and OPT, too.
+        let room = MAX_TCP_MESSAGE - HEADER_LEN - name_len - QUESTION_TAIL_LEN - OPT_LEN;
+        let is_too_large = self.body.len() > room;
+        let mut lens = [plain.0, whole.0];
+        if is_too_large {
+            // Without DNSSEC records it may fit.
+            if plain.0 > room {
+                plain = (0, 0, 0);
+                lens[0] = TOO_LARGE;
+            }
+            whole = plain;
+            lens[1] = TOO_LARGE;
+            self.body.truncate(plain.0);
+            self.fixups.truncate(plain.1);
         }
         let body_at = body_at(self.fixups.len());
         let mut record = vec![0u8; body_at];
         let mut put = |at: usize, octets: &[u8]| {
             record[at..at + octets.len()].copy_from_slice(octets);
         };
-        let parts = [(plain, 0), (whole, 2)];
-        for ((len, _, count), shift) in parts {
+        let parts = [(plain, lens[0], 0), (whole, lens[1], 2)];
+        for ((len, _, count), said_len, shift) in parts {
             let sum = checksum::of(&self.body[..len]);
-            put(at::LEN + shift, &(len as u16).to_le_bytes());
+            put(at::LEN + shift, &(said_len as u16).to_le_bytes());
             put(at::SUM + shift, &sum.to_le_bytes());
             put(at::COUNT + shift, &(count as u16).to_le_bytes());
         }
@@ -140,14 +159,7 @@ impl<'a> PieceBuilder<'a> {
             put(fixup_at + 2, &what.to_le_bytes());
         }
         record.extend(&self.body);
-        Ok(record)
-    }
-
-    fn expires(&mut self, expiration: u32) {
-        let earlier = self.not_after == NEVER || expiration.wrapping_sub(self.not_after) >> 31 != 0;
-        if earlier {
-            self.not_after = expiration;
-        }
+        Finished { record, is_too_large }
     }
 
     /// Writes a name: its labels and a pointer to what it shares with every context, or all of it if no

@@ -15,6 +15,7 @@ use xdp_common::maps::{Manners, address_words};
 use xdp_common::scratch::MAX_QUERY;
 use xdp_common::{Outcome, Scratch};
 
+use super::signatures::{self, Found};
 use super::{MAX_TCP_MESSAGE, Memory, memory};
 
 /// The payload size that responses announce, in octets (DNS flag day 2020).
@@ -108,9 +109,37 @@ impl Reader {
     /// Answers one DNS message as XDP would. If the outcome [is answered](Outcome::is_answered), `response`
     /// holds the response; otherwise it is empty and the outcome says why.
     pub fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
-        response.clear();
+        self.twice_if_changed(query, asked, |worker, limits| {
+            self.attempt(query, limits, worker, response)
+        })
+        .unwrap_or_else(|outcome| {
+            response.clear();
+            outcome
+        })
+    }
+
+    /// Answers one question for the signatures of a name. `query` asks for a type that no zone has: what it is
+    /// answered with is the response, if there are no signatures; else there are only these, as records of the
+    /// question's name.
+    pub fn signatures(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Found {
+        self.twice_if_changed(query, asked, |worker, limits| {
+            self.attempt_signatures(query, limits, worker, response)
+        })
+        .unwrap_or_else(|outcome| {
+            response.clear();
+            Found { outcome, records: 0 }
+        })
+    }
+
+    /// Does something with a query; an error if it is longer than any.
+    fn twice_if_changed<T>(
+        &self,
+        query: &[u8],
+        asked: &Asked<'_>,
+        mut attempt: impl FnMut(&mut Worker, &Limits<'_>) -> T,
+    ) -> Result<T, Outcome> {
         if query.len() > MAX_TCP_MESSAGE {
-            return Outcome::TooLong;
+            return Err(Outcome::TooLong);
         }
         let limits = Limits {
             response: asked.limit.min(MAX_TCP_MESSAGE),
@@ -123,13 +152,13 @@ impl Reader {
         WORKER.with_borrow_mut(|worker| {
             let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
             let before = self.memory.changes();
-            let outcome = self.attempt(query, &limits, worker, response);
+            let first = attempt(worker, &limits);
             if self.memory.changes() == before {
-                return outcome;
+                return Ok(first);
             }
             // A name may have come between the look-up of the question and that of its encloser, whose
             // newer version does not prove the name's absence. By now it is there to be found.
-            self.attempt(query, &limits, worker, response)
+            Ok(attempt(worker, &limits))
         })
     }
 
@@ -152,11 +181,37 @@ impl Reader {
         let outcome = engine::respond(self, &mut frame, query.len(), limits, scratch);
         if outcome.is_answered() {
             response.extend_from_slice(frame.octets());
-            let class = account::class(scratch, scratch.plan.outcome as usize);
-            let name = account::name(self, scratch, class).unwrap_or_default();
-            *account = Account { class: class as u32, name };
+            *account = self.account_of(scratch);
         }
         outcome
+    }
+
+    fn attempt_signatures(
+        &self,
+        query: &[u8],
+        limits: &Limits<'_>,
+        Worker { scratch, message, account }: &mut Worker,
+        response: &mut Vec<u8>,
+    ) -> Found {
+        *account = Account::default();
+        message[..query.len()].copy_from_slice(query);
+        let mut frame = SliceFrame::new(message, query.len());
+        let found = signatures::respond(self, &mut frame, query.len(), limits, scratch, response);
+        if found.outcome.is_answered() {
+            *account = self.account_of(scratch);
+            if found.records == 0 {
+                response.clear();
+                response.extend_from_slice(frame.octets());
+            }
+        }
+        found
+    }
+
+    /// What of the answer that was planned is counted together.
+    fn account_of(&self, scratch: &mut Scratch) -> Account {
+        let class = account::class(scratch, scratch.plan.outcome as usize);
+        let name = account::name(self, scratch, class).unwrap_or_default();
+        Account { class: class as u32, name }
     }
 }
 
@@ -174,7 +229,8 @@ impl Deref for Copied {
 impl Store for Reader {
     const MAX_PIECES: usize = engine::plan::PLAN_LEN;
     const MAX_TYPES: usize = xdp_common::image::node::MAX_TYPES;
-    const MAX_CHAIN: usize = 8;
+    const MAX_MADE: usize = engine::made::MAX_MADE;
+    const MAX_CHAIN: usize = engine::made::MAX_MADE - 2;
     const MAX_ENCLOSER_STEPS: usize = 9 + MAX_LABELS;
     const MAX_PARTS: usize = MAX_TCP_MESSAGE / xdp_common::image::piece::PART + 1;
     const MAX_FIXUPS: usize = xdp_common::image::piece::MAX_FIXUPS;

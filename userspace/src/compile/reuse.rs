@@ -142,6 +142,12 @@ impl<'a> Older<'a> {
         self.zone().map_or(0, |(zone, _)| zone.chain())
     }
 
+    /// The salt of its NSEC3 index.
+    pub fn salt(&self) -> Address {
+        let chain = self.zone().filter(|(zone, _)| zone.chain() != 0).and_then(|(_, chain)| chain);
+        chain.map_or(0, Chain::salt)
+    }
+
     /// The directory of its NSEC3 index.
     pub fn directory(&self) -> Address {
         let chain = self.zone().filter(|(zone, _)| zone.chain() != 0).and_then(|(_, chain)| chain);

@@ -1,6 +1,9 @@
 //! Zones published, replaced and withdrawn, and what is answered meanwhile.
 
 mod any;
+mod lasting;
+mod messages;
+mod signatures;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

@@ -3,10 +3,14 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use xdp_common::image::bounds::MAX_SALT;
+
 use super::signing::Signing;
 use super::state::{Before, Prepare, Prepared};
+use crate::compile::{self, Blame};
 use crate::config::{self, Config};
 use crate::dnssec::any;
+use crate::dnssec::denial::Parameters;
 use crate::dnssec::origin::Origin;
 use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::zone::text::{self, Options};
@@ -41,6 +45,11 @@ impl Prepare for FromFiles {
         let read = text::load(&section.file, &section.name, Options::default())?;
         for warning in &read.warnings {
             tracing::warn!(zone = %section.name, "{warning}");
+        }
+        if section.dnssec == config::Dnssec::Presigned
+            && let Some(advice) = advice(&read.zone)
+        {
+            tracing::warn!(zone = %section.name, "{advice}");
         }
         let files = read.files.iter().map(PathBuf::from).collect();
         let mut is_verified = section.dnssec != config::Dnssec::Off;
@@ -116,12 +125,71 @@ pub fn check(file: &Path, apex: &Name, now: u32) -> Report {
     };
     let apex_owner = read.zone.find(apex.as_wire());
     let is_signed = apex_owner.is_some_and(|owner| owner.rrset(Rtype::DNSKEY).is_some());
-    let faults = if is_signed { verify(&read.zone, now).err() } else { None };
+    let verified = if is_signed { verify(&read.zone, now).err() } else { None };
+    let faults = unserved(&read.zone, verified.unwrap_or_default(), now);
+    let warnings = read.warnings.iter().map(ToString::to_string);
     Report {
         serial: Some(read.zone.serial()),
         records: Some(read.zone.record_count()),
         is_signed,
-        problems: faults.into_iter().flatten().map(|fault| fault.to_string()).collect(),
-        warnings: read.warnings.iter().map(ToString::to_string).collect(),
+        problems: placed(file, apex, &faults),
+        warnings: warnings.chain(advice(&read.zone)).collect(),
     }
 }
+
+/// What a validator found in a zone, and what keeps it or a part of it from being served: the daemon compiles it
+/// by the same steps.
+pub fn unserved(zone: &Zone, verified: Vec<Fault>, now: u32) -> Vec<(Blame, String)> {
+    let blamed = |fault: Fault| {
+        let text = fault.to_string();
+        (Blame { owner: fault.owner, rtype: Some(fault.rtype) }, text)
+    };
+    let mut faults: Vec<_> = verified.into_iter().map(blamed).collect();
+    for fault in compile::faults(zone, now) {
+        // What both find is one.
+        if !faults.contains(&fault) {
+            faults.push(fault);
+        }
+    }
+    faults
+}
+
+/// Faults of a zone with the places of the records to blame in its file, in the order of the text; those that have
+/// none there come last.
+pub fn placed(file: &Path, apex: &Name, faults: &[(Blame, String)]) -> Vec<String> {
+    if faults.is_empty() {
+        return Vec::new();
+    }
+    // It was read before, and is read again with the places of its records.
+    let checked = text::check_file(file, apex, Options::default(), 1);
+    let (zone, places) = (&checked.zone, &checked.places);
+    let place = |blame: &Blame| {
+        let owner = zone.as_ref()?.find(blame.owner.as_wire())?;
+        let rtype = blame.rtype.or_else(|| Some(owner.rrsets().next()?.rtype()))?;
+        places.of_rrset(&owner, rtype)
+    };
+    let places = faults.iter().map(|(blame, _)| place(blame)).collect::<Vec<_>>();
+    let mut all: Vec<_> = places.into_iter().zip(faults).collect();
+    all.sort_by(|(a, _), (b, _)| (a.is_none(), a).cmp(&(b.is_none(), b)));
+    let told = |(place, (_, text)): (Option<text::Place>, &(Blame, String))| match place {
+        Some(place) => format!("{place}: {text}"),
+        None => format!("{}: {text}", file.display()),
+    };
+    all.into_iter().map(told).collect()
+}
+
+/// What a signer is advised against and is served all the same (RFC 9276).
+fn advice(zone: &Zone) -> Option<String> {
+    let apex = zone.find(zone.apex().as_wire())?;
+    let Ok(Parameters { iterations, salt }) = Parameters::of(&apex)? else { return None };
+    let (what, by_whom) = match (iterations, salt.len()) {
+        (0, 0) => return None,
+        (0, 1..=MAX_SALT) => ("a salt".to_owned(), ""),
+        (0, len) => (format!("a salt of {len} octets"), DAEMON_PROVES),
+        (iterations, _) => (format!("{iterations} additional iterations"), DAEMON_PROVES),
+    };
+    Some(format!("NSEC3 with {what} is advised against (RFC 9276 section 3.1){by_whom}"))
+}
+
+/// What is said of NSEC3 that takes more work than XDP does.
+const DAEMON_PROVES: &str = ": that names do not exist the daemon proves, and not XDP";

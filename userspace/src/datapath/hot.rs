@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xdp_common::Outcome;
 use xdp_common::limit::account::Account;
 
-use crate::compile::Asked;
+use crate::compile::{Asked, Found};
 use crate::server::Engine;
 use crate::zone::{Name, Rtype, Zone, name};
 
@@ -85,6 +85,11 @@ impl<E: Engine> Engine for Counting<E> {
             }
         }
         outcome
+    }
+
+    fn signatures(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Found {
+        // Questions for signatures are the daemon's, whatever XDP holds.
+        self.engine.signatures(query, asked, response)
     }
 
     fn account(&self) -> Account {

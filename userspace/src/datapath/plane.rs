@@ -48,8 +48,8 @@ use super::seam::{
 use crate::compile::inspect::verify::Listing;
 use crate::compile::{Difference, Image, PublishError, Retired, buckets_for};
 use crate::config::{Config, OnExit, TcxMode, XdpMode};
-use crate::server::Engine;
 use crate::server::limits::Limits;
+use crate::server::{Engine, now};
 use crate::zone::{Name, Zone};
 use takeover::Previous;
 use watch::Wanted;
@@ -734,7 +734,7 @@ impl Plane {
         self.config.max_labels = self.image.labels_with(zone);
         self.tell();
         loop {
-            match self.image.publish(zone) {
+            match self.image.at(now()).publish(zone) {
                 Err(PublishError::Full { .. }) if !self.retired.is_empty() => self.release(),
                 Err(PublishError::Full { slab_needed, buckets_needed }) => {
                     self.grow(Size { slab: slab_needed, buckets: buckets_needed })?;
@@ -789,7 +789,7 @@ impl Plane {
             let beneath = self.zones.range::<Name, _>(apex..).map(|(other, _)| other);
             let beneath = beneath.take_while(|other| other.is_at_or_below(apex)).chain(below);
             names.extend(beneath.cloned());
-            match self.image.publish_part(&zone, &names) {
+            match self.image.at(now()).publish_part(&zone, &names) {
                 Ok((difference, retired)) => {
                     self.retired.push(retired);
                     let Difference { written, kept, .. } = difference;
@@ -870,7 +870,7 @@ impl Plane {
 /// Publishes a zone into an image in the daemon's memory, which grows without a limit but its own.
 fn publish_beside(own: &mut Image, zone: &Zone) -> anyhow::Result<()> {
     loop {
-        match own.publish(zone) {
+        match own.at(now()).publish(zone) {
             Ok((_, retired)) => {
                 wait_for_own_readers(own);
                 own.release(retired);

@@ -18,12 +18,17 @@ pub const HINFO_TTL: u32 = 3600;
 /// The RRset that stands for all of a name's: the first of the types that a client of ANY most likely wants, else
 /// any that is no proof; none if there is none (RFC 8482 section 4.1).
 pub fn preferred_type(owner: &Owner<'_>) -> Option<Rtype> {
+    preferred_among(owner.rrsets().map(|rrset| rrset.rtype()))
+}
+
+/// The same of a name that has these types.
+pub fn preferred_among(types: impl Iterator<Item = Rtype>) -> Option<Rtype> {
     const WANTED: [Rtype; 7] =
         [Rtype::CNAME, Rtype::A, Rtype::AAAA, Rtype::MX, Rtype::NS, Rtype::TXT, Rtype::PTR];
-    let exists = |rtype: &Rtype| owner.rrset(*rtype).is_some();
     let is_proof = |rtype: &Rtype| matches!(*rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3);
-    let any = || owner.rrsets().map(|rrset| rrset.rtype()).find(|rtype| !is_proof(rtype));
-    WANTED.into_iter().find(exists).or_else(any)
+    let rank = |rtype: &Rtype| WANTED.iter().position(|wanted| wanted == rtype);
+    // Of those that nobody wants in particular the first.
+    types.filter(|rtype| !is_proof(rtype)).min_by_key(|rtype| rank(rtype).unwrap_or(WANTED.len()))
 }
 
 /// Whether a synthesised HINFO is what a name says to ANY.

@@ -163,6 +163,72 @@ pub fn nsec3_rdata(opt_out: bool, next: &Hash, bitmap: &[u8]) -> Vec<u8> {
 /// (RFC 5155 section 4.1.2).
 pub const NSEC3PARAM: [u8; 5] = [SHA1, 0, 0, 0, 0];
 
+/// How many additional NSEC3 iterations are served and accepted. RFC 9276 section 3.2 lets validators
+/// treat any above zero as insecure; resolvers in use draw the line at 50 or above.
+pub const MAX_ITERATIONS: u16 = 50;
+
+/// What an NSEC3 chain is hashed with (RFC 5155 section 4).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Parameters<'a> {
+    /// Additional iterations, at most [`MAX_ITERATIONS`].
+    pub iterations: u16,
+    /// The salt, at most 255 octets.
+    pub salt: &'a [u8],
+}
+
+/// Why a zone's NSEC3 chain is none that validators accept, and is not served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParametersError {
+    /// The NSEC3PARAM record has no salt, or a part of it only.
+    #[error("the NSEC3PARAM record is cut short")]
+    CutShort,
+    /// A hash algorithm that is not SHA-1.
+    #[error("NSEC3 hash algorithm {0} is not known; 1 is SHA-1")]
+    HashAlgorithm(u8),
+    /// Too many iterations.
+    #[error(
+        "{0} additional NSEC3 iterations are more than the {MAX_ITERATIONS} validators accept; \
+         RFC 9276 asks for 0"
+    )]
+    Iterations(u16),
+}
+
+impl<'a> Parameters<'a> {
+    /// Those of the chain that a zone is served with, from its apex; `None` if there is no NSEC3PARAM record that
+    /// says that a chain is whole: those with other flags than 0 do not count (RFC 5155 section 4.1.2). Of several
+    /// any may be taken (its section 7.3): the one that costs least.
+    pub fn of(apex: &Owner<'a>) -> Option<Result<Parameters<'a>, ParametersError>> {
+        let records = apex.rrset(Rtype::NSEC3PARAM)?.rdatas();
+        let records = records.filter(|rdata| rdata.get(1) == Some(&0));
+        let (good, bad): (Vec<_>, Vec<_>) = records.map(Parameters::parse).partition(Result::is_ok);
+        let cost = |one: &Parameters<'_>| (one.iterations, one.salt.len());
+        let best = good.into_iter().flatten().min_by_key(cost);
+        best.map(Ok).or_else(|| bad.into_iter().next())
+    }
+
+    fn parse(rdata: &'a [u8]) -> Result<Parameters<'a>, ParametersError> {
+        let (&[algorithm, _, high, low], rest) =
+            rdata.split_first_chunk::<4>().ok_or(ParametersError::CutShort)?;
+        let (salt, _) = split_string(rest).ok_or(ParametersError::CutShort)?;
+        let iterations = u16::from_be_bytes([high, low]);
+        match () {
+            () if algorithm != SHA1 => Err(ParametersError::HashAlgorithm(algorithm)),
+            () if iterations > MAX_ITERATIONS => Err(ParametersError::Iterations(iterations)),
+            () => Ok(Parameters { iterations, salt }),
+        }
+    }
+
+    /// The hash of a lower-case wire name (RFC 5155 section 5).
+    pub fn hash(&self, name: &[u8]) -> Hash {
+        nsec3_hash(name, self.iterations, self.salt)
+    }
+
+    /// Whether an NSEC3 record is of the chain with these.
+    pub fn are_of(&self, record: &Nsec3<'_>) -> bool {
+        (record.algorithm, record.iterations, record.salt) == (SHA1, self.iterations, self.salt)
+    }
+}
+
 /// What an NSEC3 record says.
 #[derive(Clone, Copy, Debug)]
 pub struct Nsec3<'a> {

@@ -18,6 +18,7 @@ pub mod authority;
 pub mod denial;
 mod kept;
 pub mod keys;
+pub mod lasting;
 pub mod origin;
 pub mod policy;
 pub mod rrsig;

@@ -11,10 +11,11 @@ use domain::crypto::common::PublicKey;
 use rayon::prelude::*;
 
 use super::authority::{Place, is_signed, places};
-use super::denial::{self, Hash, Nsec3, Omitted};
+use super::denial::{self, Hash, Nsec3, Omitted, Parameters, ParametersError};
 use super::keys::{Algorithm, KeyError, REVOKED, SECURE_ENTRY_POINT, ZONE_KEY, parse_dnskey};
+use super::lasting::{self, Signers, Span};
 use super::policy::Denial;
-use super::rrsig::{Rrsig, is_within, label_count};
+use super::rrsig::{Rrsig, RrsigFields, is_within, label_count};
 use super::zonemd::Mismatch;
 use crate::zone::name::wire_name_len;
 use crate::zone::{Name, Owner, Rrset, Rtype, Zone};
@@ -30,10 +31,6 @@ pub const MAX_SIGNATURES: usize = 8;
 /// How many zone keys are looked at.
 pub const MAX_KEYS: usize = 64;
 
-/// How many additional NSEC3 iterations are accepted. RFC 9276 section 3.2 lets validators
-/// treat any above zero as insecure; resolvers in use draw the line at 50 or above.
-pub const MAX_ITERATIONS: u16 = 50;
-
 /// How many faults are collected before the rest of the zone is left alone.
 pub const MAX_FAULTS: usize = 1000;
 
@@ -48,8 +45,7 @@ pub struct VerifyReport {
     pub denial: Denial,
     /// NSEC or NSEC3 records in the chain.
     pub denials: usize,
-    /// When the first of the signatures that hold the zone together ends, in seconds since 1970
-    /// truncated to 32 bits.
+    /// When the first RRset is no more held by a signature, in seconds since 1970 truncated to 32 bits.
     pub expiration: u32,
 }
 
@@ -128,13 +124,8 @@ pub enum Reason {
     Bitmap { found: String, expected: String },
     #[error("the zone has neither an NSEC record at its apex nor an NSEC3PARAM record")]
     NoChain,
-    #[error("hash algorithm {0} is not known; 1 is SHA-1")]
-    HashAlgorithm(u8),
-    #[error(
-        "{0} additional iterations are more than the {MAX_ITERATIONS} validators accept; \
-             RFC 9276 asks for 0"
-    )]
-    Iterations(u16),
+    #[error(transparent)]
+    Parameters(#[from] ParametersError),
     #[error("the name has no NSEC3 record {0}")]
     NoNsec3(Name),
     #[error(
@@ -209,8 +200,8 @@ pub fn verify_again(
     }
 
     let chain = match verifying.denial() {
-        Some((Denial::Nsec, _)) => verifying.nsec_chain(&faults, &mut found),
-        Some((Denial::Nsec3 { .. }, param)) => verifying.nsec3_chain(param, &faults, &mut found),
+        Some((_, None)) => verifying.nsec_chain(&faults, &mut found),
+        Some((_, Some(parameters))) => verifying.nsec3_chain(parameters, &faults, &mut found),
         None => {
             found.push(fault(zone.apex().as_wire(), Rtype::NSEC, Reason::NoChain));
             (Denial::Nsec, 0)
@@ -224,14 +215,15 @@ pub fn verify_again(
     Ok(VerifyReport { rrsets, keys: keys.len(), denial: chain.0, denials: chain.1, expiration })
 }
 
-/// When the first of a zone's signatures ends; `None` if it has none. Nothing is verified.
+/// When the first of a zone's RRsets is no more held by a signature; `None` if it has none. Nothing is verified.
 pub fn first_expiration(zone: &Zone, now: u32) -> Option<u32> {
-    let signatures = zone.owners().filter_map(|owner| owner.rrset(Rtype::RRSIG));
-    let expirations = signatures
-        .flat_map(|rrset| rrset.rdatas())
-        .filter_map(Rrsig::parse)
-        .map(|rrsig| rrsig.fields.expiration);
-    expirations.min_by_key(|expiration| expiration.wrapping_sub(now) as i32)
+    let signers = Signers::of(zone);
+    let ends =
+        zone.owners().filter(|owner| owner.rrset(Rtype::RRSIG).is_some()).flat_map(|owner| {
+            let ends = owner.rrsets().filter_map(|rrset| signers.until(&owner, &rrset, now));
+            ends.collect::<Vec<_>>()
+        });
+    ends.min_by_key(|end| end.wrapping_sub(now) as i32)
 }
 
 fn has_same_keys(a: &Zone, b: &Zone) -> bool {
@@ -376,8 +368,7 @@ impl<'a> Verifying<'a> {
         (rrsets, remaining)
     }
 
-    /// When the valid signature of an RRset that lasts longest ends; or why there is none, from
-    /// the last signature looked at.
+    /// Until when valid signatures hold an RRset; or why none holds now, from the last signature looked at.
     fn rrset(
         &self,
         owner: &Owner<'_>,
@@ -387,9 +378,9 @@ impl<'a> Verifying<'a> {
         let known = before.and_then(|before| Some((before, before.rrset(rrset.rtype())?)));
         let known = known.filter(|(_, known)| known.rdatas().eq(rrset.rdatas()));
         let mut reason = Reason::NoSignature;
-        let mut lasts: Option<u32> = None;
+        let mut spans = Vec::new();
         let mut data = Vec::new();
-        let mut is_by_sep = false;
+        let (mut holds, mut is_by_sep) = (false, false);
         for (tried, rdata) in owner.signatures(rrset.rtype()).enumerate() {
             if tried == MAX_SIGNATURES {
                 reason = Reason::TooManySignatures;
@@ -406,24 +397,30 @@ impl<'a> Verifying<'a> {
             });
             match self.signature(owner, rrset, &rrsig, is_known, &mut data) {
                 Ok(key) => {
-                    let expiration = rrsig.fields.expiration;
-                    is_by_sep |= key.is_sep;
-                    if lasts.is_none_or(|lasts| expiration.wrapping_sub(lasts) as i32 > 0) {
-                        lasts = Some(expiration);
+                    let RrsigFields { inception, expiration, key_tag: tag, .. } = rrsig.fields;
+                    let now = self.now;
+                    if is_within(inception, expiration, now) {
+                        holds = true;
+                        is_by_sep |= key.is_sep;
+                    } else {
+                        reason = Reason::NotYetValid { tag, inception, now };
+                    }
+                    if key.is_sep || rrset.rtype() != Rtype::DNSKEY {
+                        spans.push(Span { inception, expiration });
                     }
                 }
                 Err(error) => reason = error,
             }
         }
-        match lasts {
+        match lasting::until(&spans, self.now).filter(|_| holds) {
             // A resolver comes from the parent's DS to the DNSKEY RRset by such a key.
-            Some(_) if rrset.rtype() == Rtype::DNSKEY && !is_by_sep => Err(Reason::NotBySep),
-            Some(lasts) => Ok(lasts),
+            _ if holds && rrset.rtype() == Rtype::DNSKEY && !is_by_sep => Err(Reason::NotBySep),
+            Some(until) => Ok(until),
             None => Err(reason),
         }
     }
 
-    /// The key whose valid signature this is.
+    /// The key whose valid signature this is, even if it has not begun.
     fn signature(
         &self,
         owner: &Owner<'_>,
@@ -446,13 +443,9 @@ impl<'a> Verifying<'a> {
             let original = fields.original_ttl;
             return Err(Reason::Ttl { tag, ttl: rrset.ttl(), original });
         }
-        let (now, inception, expiration) = (self.now, fields.inception, fields.expiration);
-        if !is_within(inception, expiration, now) {
-            return Err(if (now.wrapping_sub(inception) as i32) < 0 {
-                Reason::NotYetValid { tag, inception, now }
-            } else {
-                Reason::Expired { tag, expiration, now }
-            });
+        let (now, expiration) = (self.now, fields.expiration);
+        if (expiration.wrapping_sub(now) as i32) < 0 {
+            return Err(Reason::Expired { tag, expiration, now });
         }
         let mut reason = Reason::UnknownKey { tag, algorithm: fields.algorithm };
         let fits = |key: &&ZoneKey| key.tag == tag && key.algorithm == fields.algorithm;
@@ -469,16 +462,12 @@ impl<'a> Verifying<'a> {
         Err(reason)
     }
 
-    /// How the zone denies existence, with the NSEC3PARAM RDATA if it is by NSEC3.
-    fn denial(&self) -> Option<(Denial, &'a [u8])> {
+    /// How the zone denies existence, with the chain's parameters if it is by NSEC3.
+    fn denial(&self) -> Option<(Denial, Option<Result<Parameters<'a>, ParametersError>>)> {
         let apex = self.zone.find(self.zone.apex().as_wire())?;
-        // RFC 5155 section 4.1.2: records with other flags than 0 do not count.
-        let param = apex
-            .rrset(Rtype::NSEC3PARAM)
-            .and_then(|rrset| rrset.rdatas().find(|rdata| rdata.get(1) == Some(&0)));
-        match param {
-            Some(param) => Some((Denial::Nsec3 { opt_out: false }, param)),
-            None => apex.rrset(Rtype::NSEC).map(|_| (Denial::Nsec, &[][..])),
+        match Parameters::of(&apex) {
+            Some(parameters) => Some((Denial::Nsec3 { opt_out: false }, Some(parameters))),
+            None => apex.rrset(Rtype::NSEC).map(|_| (Denial::Nsec, None)),
         }
     }
 
@@ -524,16 +513,16 @@ impl<'a> Verifying<'a> {
 
     fn nsec3_chain(
         &self,
-        param: &[u8],
+        parameters: Result<Parameters<'a>, ParametersError>,
         faults: &Faults,
         found: &mut Vec<Fault>,
     ) -> (Denial, usize) {
         let apex = self.zone.apex().as_wire();
         let nothing = (Denial::Nsec3 { opt_out: false }, 0);
-        let (iterations, salt) = match parse_param(param) {
-            Ok(param) => param,
-            Err(reason) => {
-                found.push(fault(apex, Rtype::NSEC3PARAM, reason));
+        let Parameters { iterations, salt } = match parameters {
+            Ok(parameters) => parameters,
+            Err(error) => {
+                found.push(fault(apex, Rtype::NSEC3PARAM, error.into()));
                 return nothing;
             }
         };
@@ -649,20 +638,6 @@ impl<'a> Verifying<'a> {
         // In canonical order they are sorted already: base32hex keeps the order of hashes.
         records
     }
-}
-
-fn parse_param(rdata: &[u8]) -> Result<(u16, &[u8]), Reason> {
-    let (&[algorithm, _, high, low], rest) =
-        rdata.split_first_chunk::<4>().ok_or(Reason::MalformedDenial)?;
-    let (salt, _) = denial::split_string(rest).ok_or(Reason::MalformedDenial)?;
-    let iterations = u16::from_be_bytes([high, low]);
-    if algorithm != denial::SHA1 {
-        return Err(Reason::HashAlgorithm(algorithm));
-    }
-    if iterations > MAX_ITERATIONS {
-        return Err(Reason::Iterations(iterations));
-    }
-    Ok((iterations, salt))
 }
 
 fn compare_bitmaps(found: &[u8], expected: &[u8]) -> Result<(), Reason> {

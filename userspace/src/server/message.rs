@@ -78,6 +78,16 @@ pub struct Question<'m> {
     pub wire: &'m [u8],
 }
 
+impl<'m> Question<'m> {
+    fn read(section: &'m [u8]) -> Option<Question<'m>> {
+        let name_len = wire_name_len(section)?;
+        let wire = section.get(..name_len + 4)?;
+        let number = |at: usize| u16::from_be_bytes([wire[at], wire[at + 1]]);
+        let (rtype, class) = (Rtype(number(name_len)), number(name_len + 2));
+        Some(Question { name: &wire[..name_len], rtype, class, wire })
+    }
+}
+
 /// What an OPT record says (RFC 6891 section 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edns {
@@ -128,23 +138,19 @@ impl<'m> Query<'m> {
 
     /// Reads what follows the header, into the fields as far as it goes; `None` if malformed.
     fn read_sections(&mut self) -> Option<()> {
-        // RFC 9619: "the value of the QDCOUNT parameter MUST NOT be greater than 1", and nothing
-        // here answers a query without a question.
-        if self.count(0) != 1 {
-            return None;
+        // RFC 9619: "the value of the QDCOUNT parameter MUST NOT be greater than 1". Without a question
+        // there may be a cookie to ask for (RFC 7873 section 5.4).
+        match self.count(0) {
+            0 => {}
+            1 => self.question = Some(Question::read(&self.message[HEADER_LEN..])?),
+            _ => return None,
         }
-        let rest = &self.message[HEADER_LEN..];
-        let name_len = wire_name_len(rest)?;
-        let wire = rest.get(..name_len + 4)?;
-        let number = |at: usize| u16::from_be_bytes([wire[at], wire[at + 1]]);
-        let (rtype, class) = (Rtype(number(name_len)), number(name_len + 2));
-        self.question = Some(Question { name: &wire[..name_len], rtype, class, wire });
-        let is_ixfr = rtype == Rtype::IXFR;
+        let is_ixfr = self.question.is_some_and(|question| question.rtype == Rtype::IXFR);
         // A query has no answers; only IXFR has authority (RFC 1995 section 3).
         if self.opcode() == 0 && (self.count(1) != 0 || self.count(2) != 0 && !is_ixfr) {
             return None;
         }
-        let mut at = HEADER_LEN + wire.len();
+        let mut at = HEADER_LEN + self.question.map_or(0, |question| question.wire.len());
         for _ in 0..self.count(1) {
             at = Record::read(self.message, at)?.end;
         }

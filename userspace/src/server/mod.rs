@@ -33,7 +33,7 @@ use xdp_common::limit::account::Account;
 use xdp_common::{Outcome, maps};
 
 use self::limiter::Limiter;
-use crate::compile::{Asked, Reader};
+use crate::compile::{Asked, Found, Reader};
 use crate::zone::{Name, Zone, name};
 use zones::Zones;
 
@@ -41,6 +41,11 @@ use zones::Zones;
 pub trait Engine: Send + Sync {
     /// Answers one message; see [`Reader::respond`], whose contract this is.
     fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome;
+
+    /// Answers one question for signatures; see [`Reader::signatures`], whose contract this is.
+    fn signatures(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Found {
+        Found { outcome: self.respond(query, asked, response), records: 0 }
+    }
 
     /// What of the answer that this thread was given last the rate limiter counts together.
     fn account(&self) -> Account {
@@ -51,6 +56,10 @@ pub trait Engine: Send + Sync {
 impl Engine for Reader {
     fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
         Reader::respond(self, query, asked, response)
+    }
+
+    fn signatures(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Found {
+        Reader::signatures(self, query, asked, response)
     }
 
     fn account(&self) -> Account {

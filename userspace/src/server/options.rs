@@ -37,6 +37,8 @@ pub fn of_response(
 pub struct Cookie {
     /// Whether it is one that this server has given the client: its address is its own.
     pub is_valid: bool,
+    /// Whether there is a server's part in it.
+    pub has_server_part: bool,
     /// The option with the cookie for it.
     pub option: Vec<u8>,
 }
@@ -51,8 +53,9 @@ pub fn cookie_for(asked: &[u8], client: IpAddr, manners: &Manners, now: u32) -> 
         options::of_error(scratch, manners, now);
         let is_valid = scratch.query.has_valid_cookie != 0;
         (scratch.query.has_cookie != 0).then(|| {
+            let has_server_part = scratch.query.cookie_len as usize > cookie::CLIENT_LEN;
             options::bad_cookie(scratch);
-            Cookie { is_valid, option: scratch.options.octets().to_vec() }
+            Cookie { is_valid, has_server_part, option: scratch.options.octets().to_vec() }
         })
     })
 }

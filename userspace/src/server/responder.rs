@@ -4,7 +4,9 @@
 //! |---|---|
 //! | shorter than a header, a response, from port 0 | none |
 //! | an opcode other than QUERY (RFC 8906 section 3.1.4) | NOTIMP |
-//! | not one question (RFC 9619), malformed, answers in a query | FORMERR |
+//! | more than one question (RFC 9619), malformed, answers in a query | FORMERR |
+//! | no question, but a DNS cookie (RFC 7873 section 5.4) | NOERROR or BADCOOKIE, with the cookie |
+//! | no question else | FORMERR |
 //! | two OPT records, or one with an owner name (RFC 6891 section 6.1) | FORMERR |
 //! | TSIG that is not last (RFC 8945 section 5.1) | FORMERR |
 //! | a question for OPT, TSIG and other types that no zone holds | FORMERR |
@@ -20,6 +22,7 @@
 //! | a name in no zone of this server | REFUSED, extended error 20 |
 //! | a name in a zone that could not be loaded | SERVFAIL, extended error 14 |
 //! | an answer whose signatures have expired | SERVFAIL, extended error 7 |
+//! | an answer that no message has room for | SERVFAIL |
 //!
 //! There is an OPT record in a response if and only if the query has one that could be read.
 //! FORMERR, NOTIMP, NOTAUTH and BADVERS are never larger than the message they answer.
@@ -36,10 +39,8 @@ use super::message::{
 use super::stats::{Stats, Transport};
 use super::{Served, ServedZone, options};
 use crate::compile::{self, MAX_TCP_MESSAGE};
-use crate::dnssec::any::preferred_type;
-use crate::dnssec::authority::is_hash;
 use crate::transfer::axfr::{self, Heading};
-use crate::zone::{Owner, Rtype, Zone, canonical_order, name};
+use crate::zone::{Rtype, Zone};
 
 /// A type for private use that no zone is likely to have (RFC 6895 section 3.1).
 const NO_TYPE: Rtype = Rtype(65534);
@@ -112,16 +113,20 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn engine(&self, message: &[u8], out: &mut Vec<u8>) -> Outcome {
+        self.served.engine.respond(message, &self.asked(), out)
+    }
+
+    /// What the engine is told.
+    fn asked(&self) -> compile::Asked<'_> {
         let over_tcp = self.transport == Transport::Tcp;
         let limit = if over_tcp { MAX_TCP_MESSAGE } else { self.served.manners.udp_payload };
-        let asked = compile::Asked {
+        compile::Asked {
             client: self.client,
             over_tcp,
             limit,
             now: self.now,
             manners: &self.served.manners.said,
-        };
-        self.served.engine.respond(message, &asked, out)
+        }
     }
 
     /// Answers what the engine passed up.
@@ -131,9 +136,10 @@ impl Asked<'_> {
         if query.opcode() != 0 {
             return self.error(query, Rcode::NOTIMP, None, out);
         }
-        let Some(question) = query.question.filter(|_| query.is_well_formed) else {
+        if !query.is_well_formed {
             return self.error(query, Rcode::FORMERR, None, out);
-        };
+        }
+        let Some(question) = query.question else { return self.cookie_alone(query, out) };
         if query.edns.is_some_and(|edns| edns.version != 0) {
             return self.error(query, Rcode::BADVERS, None, out);
         }
@@ -159,11 +165,32 @@ impl Asked<'_> {
         }
     }
 
+    /// No question: a client that asks for a cookie alone gets it (RFC 7873 section 5.4), all others FORMERR.
+    fn cookie_alone(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
+        let said = &self.served.manners.said;
+        if query.edns.is_some_and(|edns| edns.version != 0) {
+            return self.error(query, Rcode::BADVERS, None, out);
+        }
+        let is_refused = query.tsig.is_some() || options::has_malformed_cookie(query.options, said);
+        let cookie = options::cookie_for(query.options, self.client, said, self.now);
+        let Some(cookie) = cookie.filter(|_| !is_refused) else {
+            return self.error(query, Rcode::FORMERR, None, out);
+        };
+        let is_good = cookie.is_valid || !cookie.has_server_part;
+        self.error(query, if is_good { Rcode::NOERROR } else { Rcode::BADCOOKIE }, None, out)
+    }
+
     /// Asks the engine once more, with nothing in the query but what matters to the answer.
     fn again(&self, query: &Query<'_>, rtype: Rtype, out: &mut Vec<u8>) -> Reply {
-        let outcome = self.engine(&query.bare(rtype), out);
+        match self.engine(&query.bare(rtype), out) {
+            outcome if outcome.is_answered() => Reply::Response,
+            outcome => self.unanswered(query, outcome, out),
+        }
+    }
+
+    /// What is said where the engine has no answer.
+    fn unanswered(&self, query: &Query<'_>, outcome: Outcome, out: &mut Vec<u8>) -> Reply {
         match outcome {
-            _ if outcome.is_answered() => Reply::Response,
             Outcome::NotOurs => self.not_ours(query, out),
             Outcome::Expired => {
                 self.error(query, Rcode::SERVFAIL, Some(ExtendedError::SIGNATURE_EXPIRED), out)
@@ -242,58 +269,31 @@ impl Asked<'_> {
         Reply::Response
     }
 
-    /// The answer for `rtype` to a question that was asked for another type, and says so.
-    fn stand_in(
-        &self,
-        query: &Query<'_>,
-        question: &Question<'_>,
-        rtype: Rtype,
-        out: &mut Vec<u8>,
-    ) -> Reply {
-        let reply = self.again(query, rtype, out);
-        let qtype_at = HEADER_LEN + question.name.len();
-        if let Some(qtype) = out.get_mut(qtype_at..qtype_at + 2) {
-            qtype.copy_from_slice(&question.rtype.0.to_be_bytes());
-        }
-        reply
-    }
-
-    /// RRSIG: the signatures of one RRset of the name. They are as many RRsets as the name has types, so
-    /// that what RFC 8482 says of ANY holds for them too (its section 7).
+    /// RRSIG: the signatures of one RRset of the name. Below a cut, and where there are none, any other type is
+    /// answered alike. What became of a CNAME's target is no matter: signatures stand beside a CNAME (RFC 4035
+    /// section 2.5).
     fn signatures(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
-        // Below a cut, and where there is no such name, any other type is answered alike. What became
-        // of a CNAME's target is no matter: signatures stand beside a CNAME (RFC 4035 section 2.5).
-        let reply = self.stand_in(query, question, NO_TYPE, out);
-        if out.get(2).is_none_or(|flags| flags & 0x04 == 0) {
-            return reply;
+        let compile::Found { outcome, records } =
+            self.served.engine.signatures(&query.bare(NO_TYPE), &self.asked(), out);
+        if !outcome.is_answered() {
+            return self.unanswered(query, outcome, out);
         }
-        let qname = question.name.to_ascii_lowercase();
-        let zone = self.served.zone_of(&qname).and_then(|zone| zone.zone.as_deref());
-        let owner = zone.and_then(|zone| source(zone, &qname));
-        let Some((owner, rtype)) = owner.and_then(|owner| Some((owner, preferred_type(&owner)?)))
-        else {
-            return reply;
-        };
-        let Some(covered) = owner.rrset(rtype).filter(|_| owner.signatures(rtype).next().is_some())
-        else {
-            return reply;
-        };
-        out.clear();
+        if records == 0 {
+            let qtype_at = HEADER_LEN + question.name.len();
+            if let Some(qtype) = out.get_mut(qtype_at..qtype_at + 2) {
+                qtype.copy_from_slice(&question.rtype.0.to_be_bytes());
+            }
+            return Reply::Response;
+        }
+        let signatures = std::mem::take(out);
         query.begin(Rcode::NOERROR, true, out);
-        let head = out.len();
-        for rdata in owner.signatures(rtype) {
-            out.extend_from_slice(&[0xc0, HEADER_LEN as u8, 0, 46, 0, 1]);
-            out.extend_from_slice(&covered.ttl().to_be_bytes());
-            out.extend_from_slice(&(rdata.len() as u16).to_be_bytes());
-            out.extend_from_slice(rdata);
-            add_to_count(out, 1);
-        }
         // Room for OPT, of which a query without EDNS has no need.
         let options = self.options(query, None);
-        if out.len() + 11 + options.len() > self.limit(query) {
-            out.truncate(head);
-            out[6..8].fill(0);
+        if out.len() + signatures.len() + 11 + options.len() > self.limit(query) {
             out[2] |= 0x02;
+        } else {
+            out[6..8].copy_from_slice(&records.to_be_bytes());
+            out.extend_from_slice(&signatures);
         }
         self.stats.rcode(Rcode::NOERROR);
         query.finish(Rcode::NOERROR, self.payload(), &options, out);
@@ -350,36 +350,4 @@ impl Asked<'_> {
 /// Whether serial `a` is newer than `b` (RFC 1982 section 3.2).
 fn is_newer(a: u32, b: u32) -> bool {
     a != b && a.wrapping_sub(b) < 1 << 31
-}
-
-/// The owner whose records answer for `qname`: its own, or the wildcard's.
-fn source<'a>(zone: &'a Zone, qname: &[u8]) -> Option<Owner<'a>> {
-    // A name that has nothing but NSEC3 records is none of the zone's (RFC 5155 section 7.2.8).
-    let find = |wire: &[u8]| zone.find(wire).filter(|owner| !is_hash(owner));
-    if find(qname).is_some() || has_below(zone, qname) {
-        return find(qname);
-    }
-    let mut encloser = name::parent(qname);
-    while let Some(ancestor) = encloser {
-        if find(ancestor).is_some() || has_below(zone, ancestor) {
-            return find(&[b"\x01*", ancestor].concat());
-        }
-        encloser = name::parent(ancestor);
-    }
-    None
-}
-
-/// Whether any owner name lies below `ancestor` (which may be an empty non-terminal).
-fn has_below(zone: &Zone, ancestor: &[u8]) -> bool {
-    let count = zone.owners().len();
-    let (mut low, mut high) = (0, count);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        if canonical_order(zone.owner(middle).name(), ancestor).is_le() {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    low < count && name::is_at_or_below(zone.owner(low).name(), ancestor)
 }

@@ -445,6 +445,61 @@ fn malformed_messages_are_formerr_with_what_could_be_read() {
     }
 }
 
+/// RFC 7873 section 5.4: whoever sends a cookie and no question gets the cookie; nobody else gets anything.
+#[test]
+fn without_a_question_there_is_a_cookie_to_be_had() {
+    let mut served = served(&testing::zone(7, 0));
+    let client = [1, 2, 3, 4, 5, 6, 7, 8];
+    let cookie =
+        ServerCookie::new(&[1, 2], u64::from_le_bytes(client), address_words(CLIENT.ip()), 7);
+    let server = [cookie.head, cookie.hash].map(u64::to_le_bytes).concat();
+    let right = [&client[..], &server].concat();
+    let option = |value: &[u8]| [&[0, 10][..], &(value.len() as u16).to_be_bytes(), value].concat();
+    let bare = |additional: &[Vec<u8>]| {
+        let counts = [0, 0, 0, 0, 0, 0, 0, additional.len() as u8];
+        [&[0xab, 0xcd, 1, 0][..], &counts, &additional.concat()].concat()
+    };
+    for has_secrets in [true, false] {
+        served.manners.said.secrets[0] = [1, 2];
+        served.manners.said.secret_count = u32::from(has_secrets);
+        let mut asked = vec![(bare(&[]), 1), (bare(&[opt(0, 0, &[])]), 1)];
+        // NSID alone is no reason.
+        asked.push((bare(&[opt(0, 0, &[0, 3, 0, 0])]), 1));
+        asked.push((bare(&[opt(1, 0, &option(&client))]), 16));
+        asked.push((bare(&[opt(0, 0, &option(&right)), opt(0, 0, &[])]), 1));
+        for len in 0..=48 {
+            let mut value = right.clone();
+            value.resize(len, 9);
+            let expected = match len {
+                _ if !has_secrets => 1,
+                8 | 24 => 0,
+                16..=40 => 23,
+                _ => 1,
+            };
+            asked.push((bare(&[opt(0, 0x8000, &option(&value))]), expected));
+        }
+        for (message, rcode) in asked {
+            for transport in [Transport::Udp, Transport::Tcp] {
+                let (stats, mut out) = (Stats::default(), Vec::new());
+                let reply = respond(&served, &stats, &message, CLIENT, transport, 7, &mut out);
+                assert!(matches!(reply, Reply::Response));
+                let said = read(&out);
+                let low = u16::from(out[3] & 15);
+                // Behind the header comes OPT, if one could be read.
+                let high = out.get(12 + 5).map_or(0, |octet| u16::from(*octet) << 4);
+                assert_eq!(
+                    (low | high, out[5], said.answers.len()),
+                    (rcode, 0, 0),
+                    "{message:02x?}"
+                );
+                let has_cookie = out.ends_with(&option(&right));
+                assert_eq!(has_cookie, matches!(rcode, 0 | 23), "{message:02x?}: {out:02x?}");
+                assert!(has_cookie || out.len() <= message.len());
+            }
+        }
+    }
+}
+
 #[test]
 fn types_that_nobody_has() {
     for rtype in [253, 254] {

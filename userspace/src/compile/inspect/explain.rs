@@ -417,7 +417,7 @@ impl Recorder<'_, '_, '_> {
         let mut piece =
             PieceView::new(&**self.store.reader.memory(), section.into(), part.address, &context);
         if part.address == SYNTHESIS {
-            let made = Piece::new(&self.scratch.synthesis);
+            let made = Piece::new(self.scratch.made.first());
             piece = PieceView {
                 types: "CNAME".into(),
                 owner: shown(&context),
@@ -441,7 +441,7 @@ impl Recorder<'_, '_, '_> {
         };
         let cname = self.scratch.plan.parts[cname];
         let window = match cname.address {
-            SYNTHESIS => Some(&self.scratch.synthesis),
+            SYNTHESIS => Some(self.scratch.made.first()),
             address => self.store.record(address),
         };
         let target = window.and_then(|window| {
@@ -465,7 +465,7 @@ impl Recorder<'_, '_, '_> {
         let pieces: Vec<(Piece<'_>, u32)> = parts
             .iter()
             .filter_map(|part| match part.address {
-                SYNTHESIS => Some((Piece::new(&scratch.synthesis), part.context)),
+                SYNTHESIS => Some((Piece::new(scratch.made.first()), part.context)),
                 address => Some((Piece::new(self.store.record(address)?), part.context)),
             })
             .collect();

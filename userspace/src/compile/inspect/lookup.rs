@@ -62,7 +62,7 @@ pub struct PieceView {
     pub records: [usize; 2],
     /// Octets that are sent without DO, and with it.
     pub octets: [usize; 2],
-    /// When the first of its signatures expires, in seconds since 1970; none if it has none.
+    /// Until when one of its signatures holds, in seconds since 1970; none if it has none.
     pub not_after: Option<u32>,
     /// Where its record is, in units of eight octets.
     pub address: Address,

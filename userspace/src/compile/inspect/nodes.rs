@@ -34,6 +34,8 @@ pub enum NodeFault {
     Flags(u16),
     #[error("it has more types than a node can have, or one of them twice")]
     Types,
+    #[error("it has more types than are held: who asks for it is answered SERVFAIL")]
+    TooManyTypes,
     #[error("unused octets are not zero")]
     Unused,
 }
@@ -71,7 +73,8 @@ impl NodeRecord {
         let node = Node::new(window(memory, address).ok_or_else(|| outside.clone())?);
         let type_count = node.type_count();
         if type_count > node::MAX_TYPES {
-            return Err(NodeFault::Types);
+            let is_known = type_count == node::TOO_MANY_TYPES;
+            return Err(if is_known { NodeFault::TooManyTypes } else { NodeFault::Types });
         }
         let name_at = node.name_at();
         let octets = name_at + node.name_len().next_multiple_of(UNIT);

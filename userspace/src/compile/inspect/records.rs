@@ -5,7 +5,7 @@ use std::fmt;
 
 use xdp_common::checksum;
 use xdp_common::image::piece::{
-    FIXUP_START, MAX_FIXUPS, NEVER, OWNER_INSIDE, Piece, QUESTION_POINTER, at, body_at,
+    FIXUP_START, MAX_FIXUPS, NEVER, OWNER_INSIDE, Piece, QUESTION_POINTER, TOO_LARGE, at, body_at,
 };
 use xdp_common::image::{Address, UNIT, WINDOW, Window};
 use xdp_common::maps::CHUNK_LEN;
@@ -34,8 +34,12 @@ pub enum PieceFault {
     CutShort,
     #[error("it holds {found} records and counts {counted}")]
     Count { found: usize, counted: usize },
-    #[error("it is said to expire at {stored}, and its first signature does at {is}")]
+    #[error("it is said to be held until {stored}, and its signatures hold it until {is}")]
     NotAfter { stored: u32, is: u32 },
+    #[error("it is said to be held until {0}, when none of its signatures ends")]
+    NoEnd(u32),
+    #[error("no message has room for it: who asks for it is answered SERVFAIL")]
+    TooLarge,
 }
 
 /// One record of a piece, its names in full.
@@ -90,6 +94,9 @@ impl<'a> Read<'a> {
         let outside = PieceFault::Outside(address);
         let head = record(memory, address, at::FIXUP_LIST).ok_or_else(|| outside.clone())?;
         let piece = Piece::new(window(memory, address).ok_or_else(|| outside.clone())?);
+        if piece.len(1) == TOO_LARGE {
+            return Err(PieceFault::TooLarge);
+        }
         let fixups = piece.fixups(1);
         let start = body_at(fixups);
         let whole = record(memory, address, start + piece.len(1)).ok_or(outside)?;
@@ -167,15 +174,15 @@ impl<'a> Read<'a> {
             let octets = record.rdata.get(8..12).and_then(|octets| octets.try_into().ok());
             octets.map(u32::from_be_bytes).ok_or(PieceFault::CutShort)
         });
-        let mut is = NEVER;
-        for time in times {
-            let time = time?;
-            if is == NEVER || (time.wrapping_sub(is) as i32) < 0 {
-                is = time;
-            }
-        }
         let stored = self.piece.not_after();
-        if stored == is { Ok(()) } else { Err(PieceFault::NotAfter { stored, is }) }
+        let (mut is_signed, mut ends_then) = (false, false);
+        for time in times {
+            is_signed = true;
+            ends_then |= time?.min(NEVER - 1) == stored;
+        }
+        // Which of them it must be takes to know the zone.
+        let is_right = if is_signed { ends_then } else { stored == NEVER };
+        if is_right { Ok(()) } else { Err(PieceFault::NoEnd(stored)) }
     }
 }
 

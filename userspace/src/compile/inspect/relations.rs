@@ -10,7 +10,7 @@ use super::super::memory::ENTRY_LEN;
 use super::nodes::NodeRecord;
 use super::records::{Read, record};
 use super::verify::{Survey, place_of};
-use crate::dnssec::denial::{Hash, nsec3_hash, read_hash_owner};
+use crate::dnssec::denial::{Hash, read_hash_owner};
 use crate::zone::name::{self, canonical_order, is_at_or_below, wire_name_len};
 use crate::zone::{Rtype, name::MAX_NAME_LEN};
 
@@ -36,9 +36,16 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
         // That it is a referral was checked.
         flag::CUT => node.otherwise,
         flag::CNAME => node.piece(Rtype::CNAME.0),
+        // A wildcard's own is another than that which redirects the names below it.
+        flag::DNAME if node.wire.starts_with(b"\x01*") => node.otherwise,
         flag::DNAME => node.piece(Rtype::DNAME.0),
         _ => 0,
     };
+    let redirects = !node.is(flag::DNAME) || is_redirecting(survey, &node);
+    let mut wrong = |part: &str, problem: &str| survey.problem(&node.wire, part, problem);
+    if !redirects {
+        wrong("DNAME", "names below it are redirected by another record");
+    }
     if node.otherwise != otherwise {
         wrong("node", "what it says for other types is not its CNAME, DNAME or referral");
     }
@@ -73,6 +80,20 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
         denial::NSEC3 => check_nsec3(survey, place, &node),
         _ => check_unsigned(survey, &node),
     }
+}
+
+/// Whether what redirects names below a DNAME is the record itself, with its owner's name.
+fn is_redirecting(survey: &Survey<'_>, node: &NodeRecord) -> bool {
+    let below = [b"\x03www\x01x", &*node.wire].concat();
+    let read = |piece, context: &[u8]| {
+        let records = Read::new(survey.memory, piece).and_then(|read| read.records(context));
+        records.unwrap_or_default()
+    };
+    let own = read(node.piece(Rtype::DNAME.0), &node.wire);
+    // The longest names have none below them.
+    let is_longest = below.len() > MAX_NAME_LEN;
+    let redirecting = read(node.otherwise, if is_longest { &node.wire } else { &below });
+    !own.is_empty() && own == redirecting
 }
 
 /// Where a CNAME or DNAME leads.
@@ -275,6 +296,11 @@ pub fn hashed(survey: &mut Survey<'_>, place: usize) {
     survey.hashes.push((hash, address));
 }
 
+/// The hash of a name with the parameters that the index has.
+fn hash_with(survey: &Survey<'_>, wire: &[u8]) -> Hash {
+    survey.parameters().hash(wire)
+}
+
 fn matching(survey: &Survey<'_>, hash: &Hash) -> Option<Address> {
     let found = survey.hashes.binary_search_by(|(has, _)| has.cmp(hash)).ok()?;
     Some(survey.hashes[found].1)
@@ -291,19 +317,19 @@ fn check_nsec3(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
     let (mut provable, mut next_closer) = (place, None);
     let matched = loop {
         let wire = &survey.names[provable].wire;
-        if let Some(matched) = matching(survey, &nsec3_hash(wire, 0, &[])) {
+        if let Some(matched) = matching(survey, &hash_with(survey, wire)) {
             break matched;
         }
         let Some(above) = survey.families[provable].above else { break 0 };
         next_closer = Some(provable);
         provable = above;
     };
-    let hash_of = |place: usize| nsec3_hash(&survey.names[place].wire, 0, &[]);
+    let hash_of = |place: usize| hash_with(survey, &survey.names[place].wire);
     let cover = next_closer.map_or(0, |below| covering(survey, &hash_of(below)));
     let encloser = &survey.names[provable];
     let star = [b"\x01*", &*encloser.wire].concat();
     let wildcard = match star.len() <= MAX_NAME_LEN && !encloser.is(flag::CUT) {
-        true => covering(survey, &nsec3_hash(&star, 0, &[])),
+        true => covering(survey, &hash_with(survey, &star)),
         false => 0,
     };
     let is_right = node.proofs == [matched, if cover == matched { 0 } else { cover }]
@@ -325,17 +351,14 @@ fn check_nsec3(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
 pub fn check_zone(survey: &mut Survey<'_>) {
     let apex = survey.apex.as_wire().to_vec();
     let at_apex = |rtype: Rtype| survey.names.first().is_some_and(|node| node.piece(rtype.0) != 0);
-    let denial = if survey.is_hot() {
-        // A part of a zone denies nothing.
-        denial::NONE
-    } else if at_apex(Rtype::NSEC) {
-        denial::NSEC
-    } else if at_apex(Rtype::NSEC3PARAM) {
-        denial::NSEC3
-    } else {
-        denial::NONE
+    // While a zone is moved from one to the other it has both; a part of a zone denies nothing.
+    let is_right = match survey.denial {
+        denial::NONE => survey.is_hot() || !(at_apex(Rtype::NSEC) || at_apex(Rtype::NSEC3PARAM)),
+        denial::NSEC => !survey.is_hot() && at_apex(Rtype::NSEC),
+        denial::NSEC3 => !survey.is_hot() && at_apex(Rtype::NSEC3PARAM),
+        _ => false,
     };
-    if survey.denial != denial {
+    if !is_right {
         survey.problem(&apex, "zone", "its record does not say how the zone is signed");
     }
     if !survey.hashes.is_sorted_by(|a, b| a.0 < b.0) {

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use xdp_common::image::node::{TYPE_LEN, at};
 use xdp_common::image::{Address, Bucket, TOMBSTONE, UNIT};
 use xdp_common::maps::CHUNK_LEN;
 
 use super::super::tests::{NOW, name, signed_for_any, zone};
 use super::super::{Image, Memory, Reader};
 use super::lookup::lookup;
+use super::nodes::NodeRecord;
 use super::verify::{Findings, Listing, Problem, verify, verify_table};
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::policy::{Any, Denial};
@@ -17,7 +19,7 @@ use crate::zone::{Rtype, Zone};
 /// Every kind of name: cuts with and without DS and with glue, a wildcard, a wildcard CNAME, a DNAME, CNAMEs that
 /// lead into the zone, out of it, in a circle and nowhere, empty non-terminals.
 const RECORDS: &str = "a A 192.0.2.1\na TXT text\na MX 10 b\n*.w A 192.0.2.2\n*.v CNAME a\n\
-    d DNAME w\ni CNAME a\no CNAME a.example.net.\nx CNAME y\ny CNAME x\nn CNAME m.n.w\n\
+    d DNAME w\n*.r DNAME w\ni CNAME a\no CNAME a.example.net.\nx CNAME y\ny CNAME x\nn CNAME m.n.w\n\
     e.m.p.t.y TXT deep\nsec NS ns.sec\nsec DS 1 13 2 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n\
     ns.sec A 192.0.2.3\nins NS ns.ins\nins NS ns.sec\nns.ins AAAA 2001:db8::1";
 
@@ -180,6 +182,25 @@ fn a_wrong_signature_with_a_right_sum_is_found() {
         let said: Vec<_> = problems.iter().map(|one| (&*one.name, &*one.part)).collect();
         assert_eq!(said, [("a.example.org.", "TXT")], "{problems:?}");
         assert!(problems[0].problem.contains("does not match the records"), "{problems:?}");
+    }
+}
+
+/// A piece of the wildcard's own name where one of the question's must be: sent, its owner would be a pointer into
+/// the middle of a label, or to a name that was not asked for.
+#[test]
+fn a_wildcard_whose_records_keep_their_owner_is_found() {
+    for held in zones() {
+        let found = lookup(&held.reader, &name("*.r.example.org."), None).nodes.remove(0);
+        let node =
+            NodeRecord::read(&*held.memory, found.address, held.reader.key()).expect("whole");
+        let place = node.types.iter().position(|(rtype, _)| Rtype(*rtype) == Rtype::DNAME);
+        let at = found.address as usize * UNIT + at::TYPES + place.expect("a DNAME") * TYPE_LEN + 4;
+        let mask = (node.piece(Rtype::DNAME.0) ^ node.otherwise).to_le_bytes();
+        let changes: Vec<_> = (at..).zip(mask).collect();
+        assert_ne!(mask, [0; 4]);
+        let problems = held.damaged(&changes);
+        let is_it = |one: &Problem| (&*one.name, &*one.part) == ("*.r.example.org.", "DNAME");
+        assert!(problems.iter().any(is_it), "{problems:?}");
     }
 }
 

@@ -13,17 +13,20 @@ use std::sync::{Arc, PoisonError};
 use serde::Serialize;
 use xdp_common::engine::find::CUT_BESIDE_APEX;
 use xdp_common::image::node::flag;
+use xdp_common::image::piece::Piece;
 use xdp_common::image::zone::{self as zone_record, Chain, chain_at, denial};
 use xdp_common::image::{Address, TOMBSTONE, UNIT};
 
 use super::super::memory::{ENTRY_LEN, Memory, window};
 use super::super::{Reader, table};
 use super::nodes::NodeRecord;
-use super::records::{Read, Record, record};
+use super::records::{PieceFault, Read, Record, record};
 use super::relations;
 use crate::dnssec::any::HINFO_RDATA;
+use crate::dnssec::denial::{Parameters, SHA1};
+use crate::dnssec::lasting::Signers;
 use crate::dnssec::verify::verify as verify_zone;
-use crate::zone::name::{canonical_order, write_name};
+use crate::zone::name::{self, canonical_order, write_name};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
 
 /// Names or entries that are looked at while the publisher waits: under a millisecond.
@@ -195,6 +198,8 @@ pub(super) struct Survey<'a> {
     /// What is said to ANY and stands beside the zone.
     beside: ZoneBuilder,
     has_beside: bool,
+    /// Until when RRsets are said to be held: owner name, type and time.
+    ends: Vec<(Vec<u8>, Rtype, u32)>,
     findings: Findings,
 }
 
@@ -216,6 +221,7 @@ impl<'a> Survey<'a> {
             builder: ZoneBuilder::new(apex.clone()),
             beside: ZoneBuilder::new(apex.clone()),
             has_beside: false,
+            ends: Vec::new(),
             findings: Findings::default(),
         }
     }
@@ -236,6 +242,34 @@ impl<'a> Survey<'a> {
         let (at, chain) = self.chain()?;
         let at = at.checked_add((chain_at::ENTRIES / UNIT) as Address)?;
         record(self.memory, at, (chain.count() as usize).checked_mul(ENTRY_LEN)?)
+    }
+
+    /// What the NSEC3 index is hashed with, as far as it says.
+    pub fn parameters(&self) -> Parameters<'a> {
+        let Some((_, chain)) = self.chain() else { return Parameters::default() };
+        let salt = record(self.memory, chain.salt(), chain.salt_len()).unwrap_or_default();
+        Parameters { iterations: chain.iterations() as u16, salt }
+    }
+
+    /// Whether an NSEC3PARAM record at the apex says the same.
+    fn has_parameters(&self) -> bool {
+        let Parameters { iterations, salt } = self.parameters();
+        let is_whole = self.chain().is_some_and(|(_, chain)| {
+            chain.salt_len() == salt.len() && (chain.salt() == 0) == salt.is_empty()
+        });
+        let address = self.names.first().map_or(0, |apex| apex.piece(Rtype::NSEC3PARAM.0));
+        let context = self.apex.as_wire();
+        let read = Read::new(self.memory, address).and_then(|read| read.records(context));
+        let expected =
+            [&[SHA1, 0][..], &iterations.to_be_bytes(), &[salt.len() as u8], salt].concat();
+        let is_it = |one: &Record| one.rtype == Rtype::NSEC3PARAM && one.rdata == expected;
+        is_whole && read.is_ok_and(|records| records.iter().any(is_it))
+    }
+
+    /// Whether the zone is signed. Of a part of it, too, the apex says so.
+    fn proves(&self) -> bool {
+        let has = |rtype: Rtype| self.names.first().is_some_and(|apex| apex.piece(rtype.0) != 0);
+        has(Rtype::NSEC) || has(Rtype::NSEC3PARAM)
     }
 
     /// Whether only some names of the zone are held.
@@ -281,6 +315,9 @@ impl<'a> Survey<'a> {
         }
         if node.any != 0 {
             self.any(&node);
+        }
+        if node.wire.starts_with(b"\x01*") {
+            self.expanded(&node);
         }
         if node.is(flag::CUT) {
             self.referral(&node);
@@ -330,11 +367,37 @@ impl<'a> Survey<'a> {
     /// The piece of one type: its RRset and the signatures of it, which go into the copy of the zone.
     fn rrset(&mut self, wire: &[u8], rtype: Rtype, address: Address) {
         let records = self.piece(wire, &rtype.to_string(), address, wire);
-        self.copy(wire, rtype, &records);
+        self.copy(wire, rtype, address, &records);
+    }
+
+    /// What a wildcard answers with is the question's own (RFC 4592 section 3.3.3), of which only the end is known:
+    /// the name above. So in its context all records must be of that name, and no pointer may need more.
+    fn expanded(&mut self, node: &NodeRecord) {
+        let above = name::parent(&node.wire).unwrap_or_default();
+        let pieces = node.types.iter().map(|&(rtype, piece)| (Rtype(rtype).to_string(), piece));
+        let any = Some(("ANY".to_owned(), node.any)).filter(|(_, piece)| *piece != 0);
+        for (part, address) in pieces.chain(any) {
+            let read = Read::new(self.memory, address).and_then(|read| read.records(above));
+            match read {
+                Err(fault) => {
+                    self.problem(&node.wire, part, format!("as another name's, {fault}"));
+                }
+                Ok(records) if records.iter().any(|record| record.owner != above) => {
+                    let problem = "it does not become the record of the name that is asked for";
+                    self.problem(&node.wire, part, problem);
+                }
+                Ok(_) => {}
+            }
+        }
     }
 
     /// Copies an RRset into the zone that is checked as a validator would.
-    fn copy(&mut self, owner: &[u8], rtype: Rtype, records: &[Record]) {
+    fn copy(&mut self, owner: &[u8], rtype: Rtype, address: Address, records: &[Record]) {
+        if records.iter().any(|record| record.rtype == Rtype::RRSIG)
+            && let Some(piece) = window(self.memory, address).map(Piece::new)
+        {
+            self.ends.push((owner.to_vec(), rtype, piece.not_after()));
+        }
         for record in records {
             let is_signature = record.rtype == Rtype::RRSIG;
             let covers = record.rdata.get(..2) == Some(&rtype.0.to_be_bytes()[..]);
@@ -380,7 +443,7 @@ impl<'a> Survey<'a> {
         if servers.is_empty() {
             self.problem(wire, "referral", "it names no server");
         }
-        self.copy(wire, Rtype::NS, &servers);
+        self.copy(wire, Rtype::NS, node.otherwise, &servers);
         let ds = node.piece(Rtype::DS.0);
         let in_node = match ds {
             0 => Vec::new(),
@@ -389,7 +452,10 @@ impl<'a> Survey<'a> {
         let is_same = |(a, b): (&Record, &Record)| {
             (&a.owner, a.rtype, a.ttl, &a.rdata) == (&b.owner, b.rtype, b.ttl, &b.rdata)
         };
-        if in_node.len() != secure.len() || !in_node.iter().zip(&secure).all(is_same) {
+        // Who proves nothing has nothing to say of a DS.
+        let is_whole = in_node.len() == secure.len() && in_node.iter().zip(&secure).all(is_same);
+        let is_right = if self.proves() { is_whole } else { secure.is_empty() };
+        if !is_right {
             self.problem(wire, "referral", "its DS and their signatures are not the name's");
         }
         for (part, address, is_below) in
@@ -400,7 +466,7 @@ impl<'a> Survey<'a> {
             }
             for record in self.piece(wire, part, address, wire) {
                 let is_address = matches!(record.rtype, Rtype::A | Rtype::AAAA);
-                let below = crate::zone::name::is_at_or_below(&record.owner, wire);
+                let below = name::is_at_or_below(&record.owner, wire);
                 if !is_address || record.needs_dnssec || below != is_below {
                     self.problem(wire, part, format!("it holds {record:?}"));
                 }
@@ -435,7 +501,7 @@ impl<'a> Survey<'a> {
             signatures: signatures.collect(),
         };
         if rtype == Rtype::NSEC3 {
-            self.copy(&first.owner, rtype, &records);
+            self.copy(&first.owner, rtype, address, &records);
         }
         self.denials.insert(address, denial);
     }
@@ -486,9 +552,7 @@ impl<'a> Survey<'a> {
         let is_there = match has_index {
             true => {
                 let head = record(self.memory, zone.chain(), chain_at::ENTRIES);
-                let reserved = head.map(|head| &head[chain_at::SHIFT + 1..]);
-                let is_blank = |octets: &[u8]| octets.iter().all(|octet| *octet == 0);
-                reserved.is_some_and(is_blank) && self.entries().is_some()
+                head.is_some() && self.entries().is_some() && self.has_parameters()
             }
             false => zone.chain() == 0,
         };
@@ -534,8 +598,26 @@ impl<'a> Survey<'a> {
         if self.denial != denial::NONE {
             self.validate(&zone, now);
         }
+        self.check_ends(&zone, now);
         self.findings.problems.sort();
         self.findings
+    }
+
+    /// Whether pieces are sent until as long as their signatures hold, and no longer.
+    fn check_ends(&mut self, zone: &Zone, now: u32) {
+        let signers = Signers::of(zone);
+        for (owner, rtype, said) in std::mem::take(&mut self.ends) {
+            let held = |zone: &Zone| {
+                let at = zone.find(&owner)?;
+                signers.until(&at, &at.rrset(rtype)?, now)
+            };
+            let is = held(zone).or_else(|| zone.beside().and_then(held));
+            // Of what has ended another signature may have begun since it was published.
+            let is_sent = (said.wrapping_sub(now) as i32) >= 0;
+            if let Some(is) = is.filter(|is| is_sent && *is != said) {
+                self.problem(&owner, rtype, PieceFault::NotAfter { stored: said, is });
+            }
+        }
     }
 
     fn validate(&mut self, zone: &Zone, now: u32) {
