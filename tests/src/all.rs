@@ -1,5 +1,6 @@
 //! The one test binary: every test by name.
 
+mod accepted;
 mod again;
 mod cache;
 mod crossing;
@@ -38,6 +39,9 @@ macro_rules! tests {
 }
 
 const TESTS: &[Test] = tests![
+    accepted::what_is_accepted_is_served,
+    accepted::a_wildcard_dname_is_the_question_s,
+    accepted::ended_signatures_beside_others_do_no_harm,
     datapath::xdp_is_attached_counts_and_goes,
     datapath::a_program_of_another_is_not_replaced,
     datapath::generic_mode_is_the_second_choice,
@@ -52,6 +56,7 @@ const TESTS: &[Test] = tests![
     kernel::the_object_loads,
     kernel::a_foreign_frame_passes,
     kernel::xdp_answers_as_the_daemon_does,
+    kernel::xdp_hashes_salts_and_leaves_iterations,
     kernel::each_outcome_has_its_frame,
     kernel::signatures_expire_without_a_daemon,
     matrix::every_frame_is_answered_or_left_as_it_came,
@@ -129,6 +134,12 @@ const TESTS: &[Test] = tests![
     oracle::the_daemon_answers_as_nsd_does,
     oracle::zones_made_by_chance_are_answered_as_knotd_does,
     oracle::zones_made_by_chance_are_answered_as_nsd_does,
+    oracle::chains_are_followed_as_knotd_does,
+    oracle::chains_are_followed_as_nsd_does,
+    oracle::salts_and_iterations_are_served_as_knotd_does,
+    oracle::salts_and_iterations_are_served_as_nsd_does,
+    oracle::a_validator_accepts_salts_and_iterations,
+    oracle::an_unsigned_zone_refers_as_others_do,
     oracle::a_validator_accepts_what_the_daemon_answers,
 ];
 

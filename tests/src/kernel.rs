@@ -21,12 +21,13 @@ use tests::{
     dns::{Edns, Query},
     frames::Frame,
     harness::Verdict,
-    oracle::questions::questions,
+    oracle::{questions::questions, salted},
     prog_test_run::{self, Action, Run},
     servers::{CORNER, DEMO, DENIALS, signed},
 };
 use xdp_common::{
     Outcome,
+    image::bounds,
     maps::{self, Config, Manners},
 };
 
@@ -224,6 +225,36 @@ pub fn xdp_answers_as_the_daemon_does() -> Result<Verdict> {
                 .with_context(|| format!("{} signed with {kind}", zone.apex()))?;
             println!("  {} signed with {kind}: {told}", zone.apex());
         }
+    }
+    Ok(Verdict::Passed)
+}
+
+/// NSEC3 with a salt: as long as XDP hashes it, it answers as the daemon does, and what is longer or iterated is the
+/// daemon's, under a name of its own.
+pub fn xdp_hashes_salts_and_leaves_iterations() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    for tool in ["dnssec-signzone", "ldns-signzone", "dnssec-keygen"] {
+        if tests::net::find_program(tool).is_none() {
+            return Ok(Verdict::Skipped(format!("{tool} is not installed: `cargo xtask setup`")));
+        }
+    }
+    let directory = tempfile::tempdir()?;
+    for way in salted::ways() {
+        let zone = salted::signed(way, directory.path())?;
+        let is_left = way.iterations > 0 || way.salt > bounds::MAX_SALT;
+        let (mut rig, mut left) = (Rig::new(&zone)?, 0);
+        for (index, query) in questions(&zone, []).iter().enumerate() {
+            let asked = framed(query.message(index as u16), index % 2, TAGS[index % TAGS.len()])?;
+            let outcome =
+                compare_one(&mut rig, &asked).with_context(|| format!("{way:?}: {query:?}"))?;
+            let is_by_rule = matches!(outcome, Outcome::MetaType | Outcome::NotOurs)
+                || (is_left && outcome == Outcome::Hashing);
+            ensure!(outcome.is_answered() || is_by_rule, "{way:?}: {query:?}: {outcome:?}");
+            left += usize::from(outcome == Outcome::Hashing);
+        }
+        ensure!((left > 0) == is_left, "{way:?}: {left} were left to the daemon");
     }
     Ok(Verdict::Passed)
 }

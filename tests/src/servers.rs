@@ -98,6 +98,11 @@ pub fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
+fn is_signed(zone: &Zone) -> bool {
+    let apex = zone.find(zone.apex().as_wire());
+    apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some())
+}
+
 impl Server {
     /// Runs sealdns over signed zones in `directory`, where their files are written.
     pub fn sealdns(directory: &Path, zones: &[&Zone]) -> Result<Self> {
@@ -112,8 +117,9 @@ impl Server {
             zone_file::write_zone(&directory.join(&file), zone)?;
             write!(
                 config,
-                "[[zone]]\nname = \"{}\"\nfile = \"{file}\"\ndnssec = \"presigned\"\n",
-                zone.apex()
+                "[[zone]]\nname = \"{}\"\nfile = \"{file}\"\ndnssec = \"{}\"\n",
+                zone.apex(),
+                if is_signed(zone) { "presigned" } else { "off" }
             )?;
         }
         let path = directory.join("sealdns.toml");

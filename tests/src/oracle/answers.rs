@@ -13,9 +13,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use sealdns::dnssec::policy::Denial;
 use sealdns::zone::{Rtype, Zone, name};
 
+use super::chains;
 use super::chance::{self, Chance};
 use super::legal::{self, LEGAL, Pair, Peer};
 use super::questions::{PAYLOAD, questions};
+use super::salted;
 use crate::dns::{Message, Query};
 use crate::harness::Verdict;
 use crate::net;
@@ -58,6 +60,70 @@ pub fn zones_made_by_chance_are_answered_as_nsd_does() -> Result<Verdict> {
     compare_all(Peer::Nsd, by_chance)
 }
 
+/// Chains of CNAMEs, DNAMEs and wildcards in all orders before knotd.
+pub fn chains_are_followed_as_knotd_does() -> Result<Verdict> {
+    compare_all(Peer::Knotd, chains::chains_of)
+}
+
+/// The same before nsd.
+pub fn chains_are_followed_as_nsd_does() -> Result<Verdict> {
+    compare_all(Peer::Nsd, chains::chains_of)
+}
+
+/// NSEC3 with every salt and with iterations, signed by others, before knotd.
+pub fn salts_and_iterations_are_served_as_knotd_does() -> Result<Verdict> {
+    salted_before(Peer::Knotd)
+}
+
+/// The same before nsd.
+pub fn salts_and_iterations_are_served_as_nsd_does() -> Result<Verdict> {
+    salted_before(Peer::Nsd)
+}
+
+fn salted_before(peer: Peer) -> Result<Verdict> {
+    let program = if peer == Peer::Nsd { "nsd" } else { "knotd" };
+    for tool in [program, "dnssec-signzone", "ldns-signzone"] {
+        if let Some(obstacle) = obstacle(tool) {
+            return Ok(obstacle);
+        }
+    }
+    let made = salted::ways().into_iter().map(|way| {
+        let zones = move |directory: &Path| Ok(vec![salted::asked(way, directory)?]);
+        (format!("{way:?}"), Box::new(zones) as MakeZones)
+    });
+    compare_each(peer, made)
+}
+
+/// And unbound finds it secure: as many iterations as it accepts.
+pub fn a_validator_accepts_salts_and_iterations() -> Result<Verdict> {
+    for tool in ["unbound", "delv", "dnssec-signzone", "ldns-signzone"] {
+        if let Some(obstacle) = obstacle(tool) {
+            return Ok(obstacle);
+        }
+    }
+    for way in salted::ways() {
+        let directory = tempfile::tempdir()?;
+        let asked = salted::asked(way, directory.path())?;
+        let ours = Server::sealdns(directory.path(), &[&asked.zone])?;
+        let validator = Server::unbound(directory.path(), &[&asked.zone], ours.address)?;
+        let validated = validate(&asked, &ours, &validator, directory.path())
+            .with_context(|| format!("{way:?}"))?;
+        println!("  {way:?}: {validated}");
+    }
+    Ok(Verdict::Passed)
+}
+
+/// Delegations with DS in a zone that is not signed, before all.
+pub fn an_unsigned_zone_refers_as_others_do() -> Result<Verdict> {
+    for peer in [Peer::Knotd, Peer::Nsd] {
+        match compare_all(peer, chains::unsigned_with_ds)? {
+            Verdict::Passed => {}
+            other => return Ok(other),
+        }
+    }
+    Ok(Verdict::Passed)
+}
+
 /// What unbound gets from the daemon it finds secure, or else delv does.
 pub fn a_validator_accepts_what_the_daemon_answers() -> Result<Verdict> {
     if let Some(obstacle) = obstacle("unbound").or_else(|| obstacle("delv")) {
@@ -92,9 +158,9 @@ fn obstacle(tool: &str) -> Option<Verdict> {
 //----------- Zones ----------------------------------------------------------------------------------
 
 /// A zone and what it is asked for.
-struct Asked {
-    zone: Zone,
-    queries: Vec<Query>,
+pub(super) struct Asked {
+    pub zone: Zone,
+    pub queries: Vec<Query>,
 }
 
 fn fixed(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
@@ -143,11 +209,26 @@ fn compare_all(peer: Peer, zones: fn(Denial, &Path) -> Result<Vec<Asked>>) -> Re
     if let Some(obstacle) = obstacle(program) {
         return Ok(obstacle);
     }
+    let made = DENIALS.map(|(name, denial)| {
+        let zones = move |directory: &Path| zones(denial, directory);
+        (name.to_owned(), Box::new(zones) as MakeZones)
+    });
+    compare_each(peer, made)
+}
+
+/// Makes zones with their keys in a folder.
+type MakeZones = Box<dyn Fn(&Path) -> Result<Vec<Asked>>>;
+
+/// Compares the answers for these zones, each set served by servers of its own.
+fn compare_each(
+    peer: Peer,
+    made: impl IntoIterator<Item = (String, MakeZones)>,
+) -> Result<Verdict> {
     let mut legal = vec![0; LEGAL.len()];
     let mut faults = Vec::new();
-    for (denial_name, denial) in DENIALS {
+    for (denial_name, zones) in made {
         let directory = tempfile::tempdir()?;
-        let all = zones(denial, directory.path())?;
+        let all = zones(directory.path())?;
         let zones: Vec<&Zone> = all.iter().map(|asked| &asked.zone).collect();
         let ours = Server::sealdns(directory.path(), &zones)?;
         let theirs = match peer {
