@@ -1,7 +1,7 @@
 //! sealdns: an authoritative DNS edge whose answers leave from XDP.
 //!
 //! Arrows only point down: `main` -> [`cli`] -> [`daemon`] -> {[`datapath`], [`server`],
-//! [`control`], [`transfer`]} -> [`compile`] -> [`dnssec`] -> [`zone`].
+//! [`control`], [`transfer`]} -> [`compile`], [`check`] -> [`dnssec`] -> [`zone`].
 //! From [`compile`] downwards there is no tokio, no aya, no clock and no file, but for
 //! [`zone::text::files`], which opens master files, and [`dnssec::keys::store`], which keeps keys.
 //! [`files`] is how everybody writes them.
@@ -14,6 +14,7 @@ pub mod datapath;
 pub mod server;
 pub mod transfer;
 
+pub mod check;
 pub mod compile;
 pub mod dnssec;
 pub mod files;

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 const SEALDNS: &str = env!("CARGO_BIN_EXE_sealdns");
 
-/// A ZONEMD record that is right for the zone before it is signed (RFC 8976).
+/// A ZONEMD record that is right for the zone before it is signed (RFC 8976), as dnspython computes it.
 const WITH_DIGEST: &str = "@ 300 IN SOA ns1 host 1 7200 3600 1209600 300\n@ 300 IN NS ns1\n\
     ns1 300 IN A 192.0.2.1\n\
-    @ 300 IN ZONEMD 1 1 1 FEBE3D4CE2EC2FFA4BA99D46CD69D6D29711E55217057BEE7EB1A7B641A47BA7FED2DD5B97AE499FAFA4F22C6BD647DE\n";
+    @ 300 IN ZONEMD 1 1 1 5716A67A4BCEAB7509D0D6614E385F91FE258E0FB84BE93A974F35179318B522717D73EB64A7E11F121A45FF3230DB71\n";
 
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program).current_dir(folder).args(arguments).output();
@@ -190,4 +190,47 @@ fn run_prints_only_json_where_it_is_asked_for() {
     for line in text(&output.stderr).lines() {
         serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
     }
+}
+
+#[test]
+fn all_faults_of_a_zone_are_a_list_with_their_places() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let zone = "@ 300 SOA ns host 1 7200 3600 1209600 300\n@ 300 NS ns\nns 300 A 192.0.2.300\n\
+                $INCLUDE more\nb 300 TXT fine\nc 300 MX 10\n";
+    std::fs::write(folder.join("zone"), zone).expect("the zone");
+    std::fs::write(folder.join("more"), "a 300 AA ::1\n\n  300 TXT fine\n").expect("a file");
+    let check = || {
+        let output = run(folder, SEALDNS, &["zone", "check", "--json", "--zone", "a.test", "zone"]);
+        let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let places: Vec<String> = said["findings"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| {
+                let [file, severity, code] =
+                    ["file", "severity", "code"].map(|field| one[field].as_str().expect("a word"));
+                assert!(one["message"].is_string());
+                format!("{file}:{}:{} {severity} {code}", one["line"], one["column"])
+            })
+            .collect();
+        (output.status.code(), places, said)
+    };
+    let (code, places, said) = check();
+    let expected = ["more:1:7 error syntax", "zone:3:10 error syntax", "zone:6:12 error syntax"];
+    assert_eq!((code, &places[..]), (Some(3), &expected.map(str::to_owned)[..]), "{said}");
+    assert_eq!(said["ok"], false);
+    // What is a zone is looked at as a whole; warnings alone leave it right.
+    std::fs::write(folder.join("more"), "a 300 AAAA ::1\n").expect("a file");
+    let right = zone.replace("192.0.2.300", "192.0.2.3").replace("MX 10\n", "MX 10 mail\n");
+    std::fs::write(folder.join("zone"), right.replace("NS ns", "NS a")).expect("the zone");
+    let (code, places, said) = check();
+    assert_eq!(
+        (code, &places[..]),
+        (Some(0), &["zone:6:1 warning mx-without-address".to_owned()][..])
+    );
+    assert_eq!((&said["ok"], &said["records"]), (&Value::Bool(true), &Value::from(6)));
+    std::fs::write(folder.join("zone"), right.replace("NS ns", "NS none")).expect("the zone");
+    let (code, places, _) = check();
+    assert_eq!((code, &places[0][..]), (Some(3), "zone:2:1 error ns-without-address"));
 }

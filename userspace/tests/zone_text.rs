@@ -2,6 +2,8 @@
 
 #[path = "../../tests/src/oracle/owners.rs"]
 mod owners;
+#[path = "../../tests/src/oracle/zone_faults.rs"]
+mod zone_faults;
 #[path = "../../tests/src/oracle/zone_text.rs"]
 mod zone_text;
 
@@ -28,4 +30,14 @@ fn signed_zones_pass_the_checkers() -> anyhow::Result<()> {
 #[test]
 fn sequences_leave_the_owner_that_they_do_in_named() -> anyhow::Result<()> {
     owners::sequences_leave_the_owner_that_they_do_in_named()
+}
+
+#[test]
+fn zones_of_one_fault_are_judged_as_by_others() -> anyhow::Result<()> {
+    zone_faults::zones_of_one_fault_are_judged_as_by_others()
+}
+
+#[test]
+fn all_faults_of_a_text_are_found() -> anyhow::Result<()> {
+    zone_faults::all_faults_of_a_text_are_found()
 }

@@ -8,4 +8,5 @@ pub mod owners;
 pub mod questions;
 pub mod salted;
 pub mod signing;
+pub mod zone_faults;
 pub mod zone_text;

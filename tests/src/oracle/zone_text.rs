@@ -64,7 +64,7 @@ pub(super) fn apex() -> Name {
 }
 
 /// The zone files of a folder, in the order of their names.
-fn files(folder: &str) -> Result<Vec<(String, PathBuf)>> {
+pub(super) fn files(folder: &str) -> Result<Vec<(String, PathBuf)>> {
     let folder = zones().join(folder);
     let mut found = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {

@@ -114,23 +114,33 @@ fn check(file: &Path, zone: Option<&str>, output: &Output) -> CommandResult {
         })?,
     };
     let report = prepare::check(file, &apex, now());
-    let is_ok = report.problems.is_empty();
+    let is_ok = report.is_ok();
+    let findings = report.findings.iter().map(|finding| {
+        json!({
+            "file": finding.place.file,
+            // Of the file as a whole there is no line.
+            "line": (finding.place.line > 0).then_some(finding.place.line),
+            "column": (finding.place.line > 0).then_some(finding.place.column),
+            "severity": finding.severity.word(),
+            "code": finding.code,
+            "message": finding.message,
+        })
+    });
     let data = json!({
         "ok": is_ok,
         "zone": apex.to_string(),
         "serial": report.serial,
         "records": report.records,
         "signed": report.is_signed,
-        "problems": report.problems,
-        "warnings": report.warnings,
+        "findings": findings.collect::<Vec<_>>(),
+        "more": report.has_more,
     });
     output.data(data, |_| {
-        let mut text: String = report
-            .problems
-            .iter()
-            .map(|problem| format!("{problem}\n"))
-            .chain(report.warnings.iter().map(|warning| format!("warning: {warning}\n")))
-            .collect();
+        let findings = report.findings.iter().map(|finding| format!("{}\n", finding.text));
+        let mut text: String = findings.collect();
+        if report.has_more {
+            text.push_str("and there may be more\n");
+        }
         if let (true, Some(serial), Some(records)) = (is_ok, report.serial, report.records) {
             let signed = if report.is_signed { "signed and verified" } else { "not signed" };
             text.push_str(&format!("{apex} serial {serial}: {records} records, {signed}\n"));

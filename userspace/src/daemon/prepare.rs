@@ -7,13 +7,15 @@ use xdp_common::image::bounds::MAX_SALT;
 
 use super::signing::Signing;
 use super::state::{Before, Prepare, Prepared};
+use crate::check::{self, Severity};
 use crate::compile::{self, Blame};
 use crate::config::{self, Config};
 use crate::dnssec::any;
 use crate::dnssec::denial::Parameters;
 use crate::dnssec::origin::Origin;
 use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
-use crate::zone::text::{self, Options};
+use crate::dnssec::zonemd;
+use crate::zone::text::{self, Options, Place, Places};
 use crate::zone::{Name, Rtype, Zone};
 
 /// Faults of a zone that are told in one message; more are only counted.
@@ -102,6 +104,9 @@ pub(super) fn told(faults: &[Fault]) -> anyhow::Error {
     anyhow::Error::msg(text)
 }
 
+/// The most faults of a file's text that `zone check` tells.
+const CHECKED_FAULTS: usize = 100;
+
 /// What `zone check` finds in a master file.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -111,29 +116,96 @@ pub struct Report {
     pub records: Option<usize>,
     /// Whether the zone is signed.
     pub is_signed: bool,
-    /// What keeps it from being served.
-    pub problems: Vec<String>,
-    /// What does not, but is likely a mistake.
-    pub warnings: Vec<String>,
+    /// All that is wrong: errors before warnings, each in the order of the text.
+    pub findings: Vec<Finding>,
+    /// Whether there may be more.
+    pub has_more: bool,
 }
 
-/// Reads the zone `apex` from `file` and, if it is signed, verifies it at the time `now`.
+/// Something that is wrong with a master file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub place: Place,
+    /// How bad it is.
+    pub severity: Severity,
+    /// What it is, in a word.
+    pub code: &'static str,
+    /// What it is, in a sentence.
+    pub message: String,
+    /// The same for people, with its place, and the line where that helps.
+    pub text: String,
+}
+
+impl Finding {
+    fn new(place: Place, severity: Severity, code: &'static str, message: String) -> Finding {
+        let text = match severity {
+            Severity::Error => format!("{place}: {message}"),
+            Severity::Warning => format!("warning: {place}: {message}"),
+        };
+        Finding { place, severity, code, message, text }
+    }
+}
+
+impl Report {
+    /// Whether others would take the zone, and it would be served whole.
+    pub fn is_ok(&self) -> bool {
+        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+    }
+}
+
+/// Reads the zone `apex` from `file`, looks at it as a whole and, if it is signed, verifies it at the time `now`.
 pub fn check(file: &Path, apex: &Name, now: u32) -> Report {
-    let read = match text::load(file, apex, Options::default()) {
-        Ok(read) => read,
-        Err(error) => return Report { problems: vec![error.to_string()], ..Report::default() },
+    let read = text::check_file(file, apex, Options::default(), CHECKED_FAULTS);
+    let mut report = Report { has_more: read.has_more, ..Report::default() };
+    for error in read.faults {
+        let text = error.to_string();
+        let finding = Finding::new(error.place, Severity::Error, error.code, error.message);
+        report.findings.push(Finding { text, ..finding });
+    }
+    for warning in read.warnings {
+        let text::Warning { place, message, code } = warning;
+        report.findings.push(Finding::new(place, Severity::Warning, code, message));
+    }
+    if let Some(zone) = &read.zone {
+        check_zone(zone, &read.places, now, &mut report);
+    }
+    // Stable: what stands at one place stays in the order in which it was found.
+    let order = |finding: &Finding| (finding.severity, finding.place.line == 0);
+    report.findings.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.place.cmp(&b.place)));
+    report
+}
+
+fn check_zone(zone: &Zone, places: &Places, now: u32, report: &mut Report) {
+    let apex = zone.find(zone.apex().as_wire());
+    report.serial = Some(zone.serial());
+    report.records = Some(zone.record_count());
+    report.is_signed = apex.is_some_and(|owner| owner.rrset(Rtype::DNSKEY).is_some());
+    let place = |owner: &Name, rtype| {
+        let owner = zone.find(owner.as_wire());
+        owner.and_then(|owner| places.of_rrset(&owner, rtype)).unwrap_or_else(|| places.of_file())
     };
-    let apex_owner = read.zone.find(apex.as_wire());
-    let is_signed = apex_owner.is_some_and(|owner| owner.rrset(Rtype::DNSKEY).is_some());
-    let verified = if is_signed { verify(&read.zone, now).err() } else { None };
-    let faults = unserved(&read.zone, verified.unwrap_or_default(), now);
-    let warnings = read.warnings.iter().map(ToString::to_string);
-    Report {
-        serial: Some(read.zone.serial()),
-        records: Some(read.zone.record_count()),
-        is_signed,
-        problems: placed(file, apex, &faults),
-        warnings: warnings.chain(advice(&read.zone)).collect(),
+    for found in check::check(zone) {
+        let at = places.of_rrset(&zone.owner(found.owner), found.rtype);
+        let at = at.unwrap_or_else(|| places.of_file());
+        report.findings.push(Finding::new(at, found.severity, found.code, found.message));
+    }
+    if let Some(Err(mismatch)) = zonemd::check(zone) {
+        let at = place(zone.apex(), Rtype::ZONEMD);
+        let message = format!("{} {}: {mismatch}", zone.apex(), Rtype::ZONEMD);
+        report.findings.push(Finding::new(at, Severity::Error, "zonemd", message));
+    }
+    if let Some(advice) = advice(zone) {
+        let at = place(zone.apex(), Rtype::NSEC3PARAM);
+        report.findings.push(Finding::new(at, Severity::Warning, "nsec3-parameters", advice));
+    }
+    let verified = if report.is_signed { verify(zone, now).err() } else { None };
+    let verified = verified.unwrap_or_default();
+    let count = verified.len();
+    for (number, (blame, message)) in unserved(zone, verified, now).into_iter().enumerate() {
+        let at = place(&blame.owner, blame.rtype.unwrap_or(Rtype::SOA));
+        let code = if number < count { "dnssec" } else { "not-served" };
+        report.findings.push(Finding::new(at, Severity::Error, code, message));
     }
 }
 

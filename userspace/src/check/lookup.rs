@@ -1,0 +1,98 @@
+//! What a zone says of a name (RFC 1034 section 4.3.2).
+
+use crate::dnssec::authority::{Place, places};
+use crate::zone::name::{canonical_order, is_at_or_below, parent};
+use crate::zone::{Owner, Rtype, Zone};
+
+/// What was found.
+pub(super) enum Found<'z> {
+    /// The name is of another zone.
+    Outside,
+    /// A cut is at or above the name.
+    Delegated,
+    /// A DNAME is above it.
+    Redirected(Owner<'z>),
+    /// It has records, or a wildcard's.
+    Data(Owner<'z>),
+    /// It has none, and may not exist.
+    Nothing,
+}
+
+/// A zone whose names are looked up.
+pub(super) struct Lookup<'z> {
+    pub zone: &'z Zone,
+    /// Of each owner, in canonical order.
+    pub places: Vec<Place>,
+}
+
+impl<'z> Lookup<'z> {
+    pub fn new(zone: &'z Zone) -> Lookup<'z> {
+        Lookup { zone, places: places(zone) }
+    }
+
+    /// Looks up a lower-case name.
+    pub fn find(&self, name: &[u8]) -> Found<'z> {
+        let apex = self.zone.apex().as_wire();
+        if !is_at_or_below(name, apex) {
+            return Found::Outside;
+        }
+        if let Some(owner) = self.zone.find(name) {
+            match self.places[owner.index()] {
+                Place::Authoritative => return Found::Data(owner),
+                Place::Cut => return Found::Delegated,
+                Place::Occluded | Place::Hash => {}
+            }
+        }
+        // The highest owner above it that is no plain data decides; else the closest encloser, for its wildcard.
+        let mut closest: Option<&[u8]> = None;
+        let mut above = None;
+        let mut ancestor = parent(name);
+        while let Some(here) = ancestor.filter(|here| is_at_or_below(here, apex)) {
+            if closest.is_none() && self.exists(here) {
+                closest = Some(here);
+            }
+            if let Some(owner) = self.zone.find(here) {
+                match self.places[owner.index()] {
+                    Place::Cut => above = Some(Found::Delegated),
+                    Place::Authoritative if owner.rrset(Rtype::DNAME).is_some() => {
+                        above = Some(Found::Redirected(owner));
+                    }
+                    _ => {}
+                }
+            }
+            ancestor = parent(here);
+        }
+        if let Some(above) = above {
+            return above;
+        }
+        // An empty non-terminal has nothing of a wildcard's.
+        let wildcard = closest.filter(|_| !self.exists(name)).and_then(|closest| {
+            let wildcard = [b"\x01*", closest].concat();
+            self.zone.find(&wildcard)
+        });
+        match wildcard {
+            Some(owner) if self.places[owner.index()] == Place::Authoritative => Found::Data(owner),
+            _ => Found::Nothing,
+        }
+    }
+}
+
+impl Lookup<'_> {
+    /// Whether a name at or below the apex exists: it has records, or another below it has (RFC 4592 section 2.2.2).
+    pub fn exists(&self, name: &[u8]) -> bool {
+        let (mut low, mut high) = (0, self.zone.owners().len());
+        while low < high {
+            let middle = (low + high) / 2;
+            match canonical_order(self.zone.owner(middle).name(), name).is_lt() {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        low < self.zone.owners().len() && is_at_or_below(self.zone.owner(low).name(), name)
+    }
+}
+
+/// Whether a name has addresses.
+pub(super) fn has_addresses(owner: &Owner<'_>) -> bool {
+    owner.rrset(Rtype::A).is_some() || owner.rrset(Rtype::AAAA).is_some()
+}

@@ -1,0 +1,48 @@
+//! The SOA: its timers in proportion (RFC 1912 section 2.2), negative caching (RFC 2308 section 5), names.
+
+use super::Findings;
+use crate::zone::name::labels;
+use crate::zone::{Rtype, Zone};
+
+/// The most that negative answers should be kept, in seconds (RFC 2308 section 5: more than a day is a problem).
+const MOST_NEGATIVE: u32 = 86_400;
+
+pub(super) fn check(zone: &Zone, findings: &mut Findings) {
+    let Some(owner) = zone.find(zone.apex().as_wire()) else { return };
+    let Some(soa) = owner.rrset(Rtype::SOA) else { return };
+    for rdata in soa.rdatas() {
+        let Some((names, numbers)) = rdata.split_last_chunk::<20>() else { continue };
+        let number = |at: usize| {
+            numbers[at * 4..][..4].iter().fold(0, |n, octet| n << 8 | u32::from(*octet))
+        };
+        let [serial, refresh, retry, expire, minimum] = [0, 1, 2, 3, 4].map(number);
+        let mut warn = |code, message: String| findings.warn(&owner, Rtype::SOA, code, message);
+        if serial == 0 {
+            warn("soa-serial", "the serial 0 means \"none\" to some secondaries".into());
+        }
+        if refresh == 0 || retry == 0 {
+            warn(
+                "soa-refresh",
+                "a refresh or retry of 0 seconds has secondaries ask all the time".into(),
+            );
+        }
+        if retry >= refresh {
+            let message = format!("retry, {retry}, is not less than refresh, {refresh}");
+            warn("soa-retry", message);
+        }
+        if u64::from(expire) <= u64::from(refresh) + u64::from(retry) {
+            let message = format!("expire, {expire}, is not more than refresh and retry together");
+            warn("soa-expire", message);
+        }
+        if minimum > MOST_NEGATIVE {
+            let message = format!("negative answers are kept for {minimum} seconds, over a day");
+            warn("soa-minimum", message);
+        }
+        // MNAME, then RNAME, whose first label is the part before the at sign.
+        let mailbox = crate::zone::name::wire_name_len(names).and_then(|len| names.get(len..));
+        if mailbox.and_then(|name| labels(name).next()).is_some_and(|label| label.contains(&b'@')) {
+            let message = "the mailbox is written with a dot in the place of the at sign".into();
+            warn("soa-rname", message);
+        }
+    }
+}
