@@ -9,7 +9,7 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
 
 use super::interface::{Interface, InterfaceError};
 use super::link::{Hook, Link};
-use super::load::{LoadError, Loaded};
+use super::load::{LoadError, Loaded, Programs};
 use super::loader::request::{Kind, Refused};
 use super::pins::Links;
 use super::probe::findings::lacks_room;
@@ -244,6 +244,12 @@ impl Attachment {
             TcxMode::On => true,
             TcxMode::Off => false,
         }
+    }
+
+    /// The hooks that its programs stand on.
+    pub fn hooks(&self) -> impl Iterator<Item = Programs> + use<> {
+        let hooks = [(Programs::Xdp, self.link.is_some()), (Programs::Tcx, self.tcx.is_some())];
+        hooks.into_iter().filter(|(_, is_there)| *is_there).map(|(hook, _)| hook)
     }
 
     /// Whether a program stands on TCX.

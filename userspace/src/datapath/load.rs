@@ -9,7 +9,7 @@ use aya::maps::{Array, Map, MapData, MapError, PerCpuArray, ProgramArray};
 use aya::programs::{
     Program, ProgramError, ProgramFd, SchedClassifier, TestRun as _, TestRunOptions, Xdp,
 };
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use aya::{Ebpf, EbpfError, EbpfLoader, VerifierLogLevel};
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{self, Clock, Verdicts};
@@ -26,8 +26,8 @@ pub type HookCounters = [Counters; maps::COUNTERS_COUNT as usize];
 const STATS_WORDS: usize = size_of::<maps::Stats>() / size_of::<u64>();
 const META_WORDS: usize = size_of::<maps::Meta>() / size_of::<u64>();
 
-/// Lines of the verifier's log that are shown: the last ones say what it refused.
-const LOG_LINES: usize = 6;
+/// Lines of the verifier's reason that are shown: the access, and what it knows of the register.
+const REASON_LINES: usize = 3;
 
 /// Octets of the largest frame that goes back: two VLAN tags, IPv6, UDP, and the largest payload.
 const LARGEST_REPLY: usize = 2048;
@@ -76,8 +76,8 @@ pub enum LoadError {
     },
     /// The verifier refused a program.
     #[error(
-        "the verifier of kernel {release} refuses the program \"{program}\" ({source}); please report \
-         this with the kernel's version. It said:\n{log}"
+        "the verifier of kernel {release} refuses the program \"{program}\": {reason} ({source}); please \
+         report this with the kernel's version"
     )]
     Refused {
         /// The program's name.
@@ -86,8 +86,8 @@ pub enum LoadError {
         release: String,
         /// What the system said.
         source: io::Error,
-        /// The end of its log.
-        log: String,
+        /// What it refused, in its own words.
+        reason: String,
     },
     /// The object is not the one this binary was made for.
     #[error("the eBPF object has no {0}: build it again with `cargo xtask build`")]
@@ -105,10 +105,31 @@ pub enum LoadError {
     Object(#[source] EbpfError),
 }
 
+/// Where packets come to programs: each hook has programs of its own, which are verified when they are asked
+/// for first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Programs {
+    /// XDP.
+    Xdp,
+    /// TCX.
+    Tcx,
+}
+
+impl Programs {
+    /// The place of its counters in [`maps::STATS`].
+    pub fn counters(self) -> u32 {
+        match self {
+            Programs::Xdp => maps::XDP_COUNTERS,
+            Programs::Tcx => maps::TCX_COUNTERS,
+        }
+    }
+}
+
 /// The object, loaded: programs that may be attached, and the maps they share with us.
 pub struct Loaded {
     // It keeps the maps open: the kernel empties a program array that is neither open nor pinned.
     ebpf: Ebpf,
+    has_xdp: bool,
     has_tcx: bool,
     memory: Arc<Mapping>,
     /// What the programs are told.
@@ -118,17 +139,24 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Makes the maps and verifies the programs.
+    /// Makes the maps. Programs are verified when they are asked for, those of a hook together: a device that
+    /// TCX alone answers needs none for XDP, and a kernel without TCX none for that.
     pub fn new(size: Size) -> Result<Loaded, LoadError> {
-        let object = object()?;
+        Loaded::of(object()?, size)
+    }
+
+    /// As [`Loaded::new`], of this object.
+    pub fn of(object: &[u8], size: Size) -> Result<Loaded, LoadError> {
         check_kernel(&release())?;
         let chunks = u32::try_from(size.slab / maps::CHUNK_LEN);
         let (Ok(chunks), Ok(buckets)) = (chunks, u32::try_from(size.buckets)) else {
             return Err(LoadError::NoMemory { octets: size.octets().unwrap_or(usize::MAX) });
         };
-        let mut ebpf = EbpfLoader::new()
+        let ebpf = EbpfLoader::new()
             .map_max_entries(maps::SLAB, chunks)
             .map_max_entries(maps::TABLE, buckets)
+            // Of a refusal the reason is left, and not each instruction: those overflow the buffer.
+            .verifier_log_level(VerifierLogLevel::STATS)
             .load(object)
             .map_err(|error| explain(error, size))?;
         let (slab, table) = (array(&ebpf, maps::SLAB)?, array(&ebpf, maps::TABLE)?);
@@ -138,9 +166,8 @@ impl Loaded {
             .map_err(|source| LoadError::Mapping { map: maps::CONFIG, source })?;
         let manners = MannersMap::new(array(&ebpf, maps::MANNERS)?.fd())
             .map_err(|source| LoadError::Mapping { map: maps::MANNERS, source })?;
-        load_all::<Xdp>(&mut ebpf, maps::PROGRAMS, "")?;
         let memory = Arc::new(memory);
-        let mut loaded = Loaded { ebpf, has_tcx: false, memory, config, manners };
+        let mut loaded = Loaded { ebpf, has_xdp: false, has_tcx: false, memory, config, manners };
         loaded.carry(&[[0; _]; _]).map_err(other)?;
         Ok(loaded)
     }
@@ -150,13 +177,18 @@ impl Loaded {
         Arc::clone(&self.memory)
     }
 
-    /// The program that packets come to first.
+    /// The program that packets come to first. It and those it calls are verified when they are asked for
+    /// first.
     pub fn entry(&mut self) -> Result<&mut Xdp, LoadError> {
+        if !self.has_xdp {
+            load_all::<Xdp>(&mut self.ebpf, maps::PROGRAMS, "")?;
+            self.has_xdp = true;
+        }
         program(&mut self.ebpf, maps::ENTRY_PROGRAM)
     }
 
     /// The program that socket buffers come to first. It and those it calls are verified when they are
-    /// asked for first: few devices need them.
+    /// asked for first.
     pub fn tcx_entry(&mut self) -> Result<&mut SchedClassifier, LoadError> {
         if !self.has_tcx {
             let (array, prefix) = (maps::TCX_PROGRAMS, maps::TCX_PREFIX);
@@ -166,8 +198,30 @@ impl Loaded {
         program(&mut self.ebpf, maps::TCX_ENTRY_PROGRAM)
     }
 
-    /// Runs the programs on a frame in the kernel, without a device: gives the verdict and the frame as they left
-    /// it. It has room behind it as on a device with page-sized buffers.
+    /// Whether the programs of a hook are verified.
+    pub fn has(&self, hook: Programs) -> bool {
+        match hook {
+            Programs::Xdp => self.has_xdp,
+            Programs::Tcx => self.has_tcx,
+        }
+    }
+
+    /// Has the programs of a hook verified.
+    pub fn verify(&mut self, hook: Programs) -> Result<(), LoadError> {
+        match hook {
+            Programs::Xdp => self.entry().map(drop),
+            Programs::Tcx => self.tcx_entry().map(drop),
+        }
+    }
+
+    /// The hook that a frame is tried on: XDP if its programs are there.
+    pub fn tried_hook(&self) -> Programs {
+        if self.has_tcx && !self.has_xdp { Programs::Tcx } else { Programs::Xdp }
+    }
+
+    /// Runs the programs of [`Loaded::tried_hook`] on a frame in the kernel, without a device: gives the verdict
+    /// (`enum xdp_action`) and the frame as they left it. It has room behind it as on a device with page-sized
+    /// buffers.
     pub fn test_run(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>), ProgramError> {
         let mut left = vec![0; 2 * frame.len() + LARGEST_REPLY];
         let options = TestRunOptions {
@@ -176,13 +230,17 @@ impl Loaded {
             repeat: 1,
             ..TestRunOptions::new()
         };
-        let entry: &mut Xdp = match program(&mut self.ebpf, maps::ENTRY_PROGRAM) {
-            Ok(entry) => entry,
-            Err(_) => return Err(ProgramError::NotLoaded),
+        let not_loaded = |_: LoadError| ProgramError::NotLoaded;
+        let result = match self.tried_hook() {
+            Programs::Xdp => self.entry().map_err(not_loaded)?.test_run(options)?,
+            Programs::Tcx => self.tcx_entry().map_err(not_loaded)?.test_run(options)?,
         };
-        let result = entry.test_run(options)?;
         left.truncate(result.data_size_out as usize);
-        Ok((result.return_value, left))
+        let action = match self.tried_hook() {
+            Programs::Xdp => result.return_value,
+            Programs::Tcx => action_of(result.return_value),
+        };
+        Ok((action, left))
     }
 
     /// A map by its name, to be written.
@@ -384,24 +442,59 @@ where
                 return Err(LoadError::Permission);
             }
             let (program, release) = (name.to_owned(), release());
-            Err(LoadError::Refused { program, release, source: io_error, log: end_of(&log) })
+            Err(LoadError::Refused { program, release, source: io_error, reason: reason_in(&log) })
         }
         Err(error) => Err(other(error)),
     }
 }
 
-/// The last lines of a verifier's log, without its statistics.
-fn end_of(log: &str) -> String {
-    let is_telling = |line: &&str| {
-        let line = line.trim();
-        !line.is_empty()
-            && !["processed ", "verification time", "stack depth"]
-                .iter()
-                .any(|start| line.starts_with(start))
-    };
-    let mut lines: Vec<&str> = log.lines().rev().filter(is_telling).take(LOG_LINES).collect();
+/// What an action of TCX (`TC_ACT_…` of linux/pkt_cls.h) would be in XDP.
+fn action_of(action: u32) -> u32 {
+    const SHOT: u32 = 2;
+    const REDIRECT: u32 = 7;
+    let [dropped, passed, sent] = [1, 2, 3];
+    match action {
+        SHOT => dropped,
+        REDIRECT => sent,
+        _ => passed,
+    }
+}
+
+/// What a verifier's log gives as the reason: its last lines, without statistics, and without the instructions,
+/// states of registers and source lines that it tells of on the way there.
+fn reason_in(log: &str) -> String {
+    let is_telling = |line: &&str| !line.is_empty() && !is_on_the_way(line);
+    let lines = log.lines().rev().map(str::trim).filter(is_telling);
+    let mut lines: Vec<&str> = lines.take(REASON_LINES).collect();
     lines.reverse();
-    lines.join("\n")
+    match lines.as_slice() {
+        [] => "it gave no reason".into(),
+        lines => lines.join("; "),
+    }
+}
+
+fn is_on_the_way(line: &str) -> bool {
+    const STARTS: [&str; 13] = [
+        "processed ",
+        "verification time",
+        "stack depth",
+        ";",
+        "from ",
+        "frame",
+        "func#",
+        "last_idx",
+        "regs=",
+        "parent ",
+        "mark_precise",
+        "propagating",
+        "Validating ",
+    ];
+    let is_numbered = line.split_once(": ").is_some_and(|(number, _)| {
+        number.bytes().all(|octet| octet.is_ascii_digit()) && !number.is_empty()
+    });
+    // "R1=ctx() R10=fp0": a state, where a reason has words.
+    let is_state = line.split(' ').all(|word| word.contains('='));
+    is_numbered || is_state || STARTS.iter().any(|start| line.starts_with(start))
 }
 
 fn explain(error: EbpfError, size: Size) -> LoadError {
@@ -478,13 +571,42 @@ mod tests {
     }
 
     #[test]
-    fn of_the_verifier_s_log_the_end_is_shown() {
-        let log = "0: R1=ctx()\n1: r0 = 1\n2: r0 = *(u8 *)(r3 +0)\n\
-                   invalid access to packet, off=0 size=1, R3(id=2,off=0,r=0)\n\
-                   R3 offset is outside of the packet\nverification time 9 usec\nstack depth 0\n\
-                   processed 3 insns (limit 1000000) max_states_per_insn 0\n\n";
-        let shown = end_of(log);
-        assert!(shown.ends_with("R3 offset is outside of the packet"), "{shown}");
-        assert_eq!(shown.lines().count(), 5);
+    fn of_the_verifier_s_log_the_reason_is_shown() {
+        let statistics = "verification time 9 usec\nstack depth 0\n\
+                          processed 3 insns (limit 1000000) max_states_per_insn 0\n\n";
+        for (log, reason) in [
+            // As kernels say it that are asked for statistics only.
+            (
+                "invalid access to map value, value_size=456 off=456 size=8\n\
+                 R1 max value is outside of the allowed memory range\n",
+                "invalid access to map value, value_size=456 off=456 size=8; \
+                 R1 max value is outside of the allowed memory range",
+            ),
+            (
+                "R2 unbounded memory access, make sure to bounds check any such access\n",
+                "R2 unbounded memory access, make sure to bounds check any such access",
+            ),
+            ("BPF_STX uses reserved fields\n", "BPF_STX uses reserved fields"),
+            // And those that tell how they came there.
+            (
+                "func#0 @0\n0: R1=ctx() R10=fp0\n; let a = 1; @ serve.rs:12\n1: (79) r0 = *(u8 *)(r3 +0)\n\
+                 R3 !read_ok\n",
+                "R3 !read_ok",
+            ),
+            (
+                "from 4 to 7: safe\n7: (bf) r1 = r2\nR1=scalar() R2=inv(id=0)\n\
+                 invalid access to packet, off=0 size=1, R3(id=2,off=0,r=0)\n",
+                "invalid access to packet, off=0 size=1, R3(id=2,off=0,r=0)",
+            ),
+            ("", "it gave no reason"),
+        ] {
+            assert_eq!(reason_in(&format!("{log}{statistics}")), reason);
+        }
+    }
+
+    #[test]
+    fn actions_of_tcx_are_told_as_those_of_xdp() {
+        // TC_ACT_UNSPEC (-1), TC_ACT_OK, TC_ACT_SHOT, TC_ACT_REDIRECT.
+        assert_eq!([u32::MAX, 0, 2, 7].map(action_of), [2, 2, 1, 3]);
     }
 }

@@ -37,7 +37,7 @@ use super::device::Device;
 use super::hot::{self, Counting, Held, Misses};
 use super::interface::Interface;
 use super::limiting::{self, Written};
-use super::load::{self, Counters, HookCounters, Loaded};
+use super::load::{self, Counters, HookCounters, Loaded, Programs};
 use super::loader::Loader;
 use super::memory::{Mapping, Size, wait_for_programs};
 use super::pins::Pins;
@@ -238,7 +238,13 @@ impl Plane {
             // Larger than before, or all that follows would be for nothing.
             let size = fitting(want, least, self.limit).filter(|size| Some(*size) != before);
             let size = size.ok_or_else(|| too_large(least, self.limit))?;
-            let loaded = Loaded::new(size)?;
+            let mut loaded = Loaded::new(size)?;
+            // What is attached is to go on, or all that follows would be for nothing.
+            for hook in [Programs::Xdp, Programs::Tcx] {
+                if self.loaded.as_ref().is_some_and(|old| old.has(hook)) {
+                    loaded.verify(hook)?;
+                }
+            }
             match self.image.move_to(loaded.memory()) {
                 Ok(()) => break (size, loaded),
                 Err(PublishError::Full { slab_needed, buckets_needed }) => {
@@ -480,10 +486,12 @@ impl DataPlane for Plane {
             None => Attachment::new(loaded, interface, self.mode, links),
         };
         let attached = attached.map(|mut attachment| {
-            if attachment.adopted().is_some() && attachment.has_tcx() {
+            if attachment.adopted().is_some() {
                 // Once privileges are given up it is too late.
-                if let Err(error) = loaded.tcx_entry() {
-                    tracing::warn!("no program for TCX: {error}");
+                for hook in attachment.hooks() {
+                    if let Err(error) = loaded.verify(hook) {
+                        tracing::warn!("no program to replace what was taken over: {error}");
+                    }
                 }
             } else if attachment.wants_tcx(self.tcx) {
                 add_tcx(&mut attachment, loaded);
@@ -720,9 +728,10 @@ fn warn_of(interface: &Interface) {
 }
 
 fn try_frame(loaded: &mut Loaded, frame: &[u8]) -> anyhow::Result<Tried> {
-    let before = loaded.counters(maps::XDP_COUNTERS)?;
+    let hook = loaded.tried_hook().counters();
+    let before = loaded.counters(hook)?;
     let (action, frame) = loaded.test_run(frame).context("BPF_PROG_TEST_RUN")?;
-    let after = loaded.counters(maps::XDP_COUNTERS)?;
+    let after = loaded.counters(hook)?;
     let moved = |outcome: &Outcome| before[outcome.index()] != after[outcome.index()];
     Ok(Tried { action, frame, counted: Outcome::ALL.into_iter().filter(moved).collect() })
 }

@@ -16,7 +16,7 @@ use xdp_common::maps::{self, CHUNK_LEN, Probed};
 use crate::config::XdpMode;
 use crate::datapath::attach::reason;
 use crate::datapath::interface::Interface;
-use crate::datapath::load::{LoadError, Loaded};
+use crate::datapath::load::{LoadError, Loaded, Programs};
 use crate::datapath::memory::Size;
 use crate::datapath::object::object;
 
@@ -61,9 +61,11 @@ impl Trial {
     /// came of it.
     pub fn new() -> Result<(Trial, Vec<Tried>), LoadError> {
         let mut loaded = Loaded::new(SIZE)?;
-        let mut tried = vec![Tried { what: "programs for XDP", error: None }];
-        let tcx = loaded.tcx_entry().err().map(|error| error.to_string());
-        tried.push(Tried { what: "programs for TCX", error: tcx });
+        let hooks = [("programs for XDP", Programs::Xdp), ("programs for TCX", Programs::Tcx)];
+        let mut tried = Vec::from(hooks.map(|(what, hook)| {
+            let error = loaded.verify(hook).err().map(|error| error.to_string());
+            Tried { what, error }
+        }));
         let ebpf = EbpfLoader::new().load(object()?).map_err(LoadError::Object)?;
         let mut trial = Trial { ebpf };
         let [xdp, tcx] =
