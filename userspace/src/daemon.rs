@@ -735,6 +735,7 @@ impl Daemon {
             Request::XdpStatus => Ok(json!({
                 "attachments": self.plane_status().attachments,
                 "missing": self.plane_status().missing,
+                "faults": self.plane_status().faults,
                 "counters": *self.plane_counters(),
             })),
             Request::XdpAttach { interface } => self.plane_soon().and_then(|mut plane| {

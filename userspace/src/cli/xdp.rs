@@ -46,7 +46,7 @@ pub enum XdpCommand {
 /// [`XdpMode`] on the command line.
 #[derive(ValueEnum, Clone, Copy, Debug)]
 pub enum Mode {
-    /// Native if the driver can, else generic, said aloud
+    /// What `sealdns xdp probe` recommends
     Auto,
     /// In the driver, or not at all
     Native,
@@ -89,11 +89,14 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
                     format!("not attached: {}: {}\n", cell(&one["interface"]), cell(&one["why"]))
                 });
                 let missing: String = missing.collect();
-                if attached.is_empty() {
-                    format!("XDP is not attached\n{missing}{counted}")
-                } else {
-                    format!("{attached}{missing}{counted}")
-                }
+                let columns = ["interface", "what", "fix"];
+                let faults: String = rows(&status["faults"], &columns)
+                    .into_iter()
+                    .map(|row| format!("{}: {}\n  {}\n", row[0], row[1], row[2]))
+                    .collect();
+                let attached =
+                    if attached.is_empty() { "XDP is not attached\n".into() } else { attached };
+                format!("{attached}{missing}{faults}{counted}")
             });
         }
         XdpCommand::Probe(args) => return probe::run(args, output),

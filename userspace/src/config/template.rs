@@ -51,11 +51,15 @@ shutdown-timeout = "5s"
 [xdp]
 # Interfaces whose queries XDP answers, for example ["eth0"]. Empty: no XDP.
 interfaces = []
-# "native": in the driver, or fail. "generic": works on every device, slower. "auto": native where
-# the driver can, else generic, with a warning. "tcx": no XDP; a program on TCX (Linux 6.6) answers alone,
-# behind whatever XDP program of others there is. That is the quickest where all packets come from
-# sockets of this host (veth, containers): XDP would be given a copy of each.
+# "auto": the path that `sealdns xdp probe` recommends for each device: in the driver where it can and answers
+# leave, else TCX alone, else (before Linux 6.6) generic mode. "native": in the driver. "generic": works on every
+# device, slower. "tcx": no XDP; a program on TCX (Linux 6.6) answers alone, behind whatever XDP program of others
+# there is. That is the quickest where all packets come from sockets of this host (veth, containers): XDP would
+# be given a copy of each. What is known to lose all answers is refused, with the command that mends it.
 mode = "auto"
+# Whether the daemon ends, with exit code 1, if it cannot load or attach what `mode` asks for. `false`: it says why,
+# serves by its sockets, and `sealdns health` exits 3.
+required = false
 # Some devices hand XDP packets with no room for an answer: veth and other virtual devices, and generic
 # mode. There a program on TCX (Linux 6.6) answers on the socket buffer behind XDP. "auto": on such
 # devices. "on": on all. "off": the daemon's sockets answer what XDP has no room for. `sealdns xdp probe`

@@ -14,6 +14,8 @@ pub struct Xdp {
     pub interfaces: Vec<String>,
     /// In which way to attach.
     pub mode: XdpMode,
+    /// Whether the daemon ends if it cannot be attached to an interface.
+    pub required: bool,
     /// Where a program on TCX stands behind XDP.
     pub tcx: TcxMode,
     /// UDP ports answered.
@@ -35,6 +37,7 @@ impl Default for Xdp {
         Xdp {
             interfaces: Vec::new(),
             mode: XdpMode::Auto,
+            required: false,
             tcx: TcxMode::Auto,
             ports: vec![53],
             addresses: Vec::new(),
@@ -47,10 +50,11 @@ impl Default for Xdp {
 }
 
 /// In which way packets come to the programs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum XdpMode {
-    /// Native if the driver can, else generic, said aloud.
+    /// What `sealdns xdp probe` recommends for the device.
+    #[default]
     Auto,
     /// In the driver, or not at all.
     Native,

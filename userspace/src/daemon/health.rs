@@ -64,8 +64,14 @@ pub struct Seen<'a> {
 type Finder = fn(&Seen<'_>, &mut Vec<Problem>);
 
 /// All kinds of problems, in the order in which they are said.
-const FINDERS: [Finder; 5] =
-    [zones_not_loaded, signatures_expired, interfaces_without_xdp, loader_lost, zones_not_kept];
+const FINDERS: [Finder; 6] = [
+    zones_not_loaded,
+    signatures_expired,
+    interfaces_without_xdp,
+    loader_lost,
+    zones_not_kept,
+    answers_that_do_not_leave,
+];
 
 /// All problems, the kinds in the order of [`FINDERS`].
 pub fn problems(seen: &Seen<'_>) -> Vec<Problem> {
@@ -141,7 +147,10 @@ fn interfaces_without_xdp(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     let configured = &seen.config.xdp.interfaces;
     let missing = seen.plane.missing.iter().map(|one| &one.interface);
     let by_command = missing.filter(|name| !configured.contains(name));
-    for name in configured.iter().chain(by_command).filter(|name| !is_attached(name)) {
+    // What the daemon started without is told of below, with the reason.
+    let is_known = |name: &String| seen.plane.faults.iter().any(|one| one.interface == *name);
+    let wanted = configured.iter().chain(by_command);
+    for name in wanted.filter(|name| !is_attached(name) && !is_known(name)) {
         let missing = seen.plane.missing.iter().find(|one| one.interface == *name);
         let what = match missing {
             Some(missing) => format!("XDP is meant for it and not attached: {}", missing.why),
@@ -159,6 +168,18 @@ fn zones_not_kept(seen: &Seen<'_>, found: &mut Vec<Problem>) {
         let what =
             format!("its serial or its signatures could not be kept for the next start: {error}");
         found.push(Problem::new(Severity::Warning, zone(name), what));
+    }
+}
+
+/// Interfaces whose answers are lost, or that XDP does not answer on, with what the data plane knows of it.
+fn answers_that_do_not_leave(seen: &Seen<'_>, found: &mut Vec<Problem>) {
+    for fault in &seen.plane.faults {
+        let subject = format!("interface {}", fault.interface);
+        let problem = Problem::new(Severity::Error, subject, &fault.what);
+        found.push(match &fault.fix {
+            Some(fix) => problem.with_fix(fix),
+            None => problem,
+        });
     }
 }
 

@@ -9,10 +9,11 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
 
 use super::interface::{Interface, InterfaceError};
 use super::link::{Hook, Link};
-use super::load::{LoadError, Loaded, Programs};
+use super::load::{self, LoadError, Loaded, Programs};
 use super::loader::request::{Kind, Refused};
+use super::path::Path;
 use super::pins::Links;
-use super::probe::findings::lacks_room;
+use super::probe::findings::{Finding, lacks_room};
 use crate::config::{TcxMode, XdpMode};
 
 /// A program attached to an interface; detached when dropped, or when the process ends, however, unless it
@@ -74,8 +75,29 @@ pub enum AttachError {
         hint: &'static str,
     },
     /// The kernel has no TCX.
-    #[error("the kernel cannot attach to TCX on {0}: that came with Linux 6.6")]
+    #[error(
+        "{0}: mode = \"tcx\" needs TCX, which came with Linux 6.6 and this kernel ({release}) lacks: use another \
+         mode in [xdp]",
+        release = load::release()
+    )]
     NoTcx(String),
+    /// Answers would leave and never arrive.
+    #[error("{interface}: no XDP in {mode} mode: {what}; {fix}")]
+    Lost {
+        /// The interface's name.
+        interface: String,
+        /// The mode that was asked for.
+        mode: &'static str,
+        /// Why.
+        what: String,
+        /// What to do.
+        fix: String,
+    },
+    /// Nothing works here.
+    #[error(
+        "{0}: neither XDP nor TCX can answer here (`sealdns xdp probe {0}` says why, and what would mend it)"
+    )]
+    NoPath(String),
     /// It could not be pinned, or what is pinned cannot be used.
     #[error("what is pinned for {interface}: {source}")]
     Pins {
@@ -94,8 +116,18 @@ pub enum AttachError {
     },
 }
 
+/// What is known to lose all answers is not attached.
+pub fn lost(interface: &str, mode: XdpMode, finding: Finding) -> AttachError {
+    let Finding { what, fix, .. } = finding;
+    let fix = fix.map_or_else(
+        || "use mode = \"auto\" in [xdp]".into(),
+        |fix| format!("mend that with `{fix}`, or use mode = \"auto\" in [xdp]"),
+    );
+    AttachError::Lost { interface: interface.to_owned(), mode: word(mode), what, fix }
+}
+
 /// The word for a mode in messages.
-fn word(mode: XdpMode) -> &'static str {
+pub fn word(mode: XdpMode) -> &'static str {
     match mode {
         XdpMode::Auto => "auto",
         XdpMode::Native => "native",
@@ -105,9 +137,25 @@ fn word(mode: XdpMode) -> &'static str {
 }
 
 impl Attachment {
-    /// Attaches what is loaded, and pins its link if there is a place to. [`XdpMode::Auto`] tries
-    /// natively first and says aloud if it comes to generic mode.
+    /// Attaches programs, and pins their link if there is a place to. [`XdpMode::Auto`] is what [`Path`] says.
     pub fn new(
+        loaded: &mut Loaded,
+        interface: Interface,
+        mode: XdpMode,
+        tcx: TcxMode,
+        links: Links,
+    ) -> Result<Attachment, AttachError> {
+        let mut path = Path::new(&interface, mode, tcx)?;
+        loop {
+            match Attachment::by(loaded, interface.clone(), path.mode(), links.clone()) {
+                Ok(attachment) => return Ok(attachment),
+                Err(error) => path = path.next(error)?,
+            }
+        }
+    }
+
+    /// Attaches in this mode, which is not [`XdpMode::Auto`].
+    fn by(
         loaded: &mut Loaded,
         interface: Interface,
         mode: XdpMode,
@@ -128,23 +176,7 @@ impl Attachment {
             return Ok(alone);
         }
         check_free(&interface, mode)?;
-        let program = loaded.entry()?;
-        let (mode, link) = match mode {
-            XdpMode::Auto => match link(program, &interface, XdpMode::Native, &links) {
-                Ok(link) => (XdpMode::Native, link),
-                Err(AttachError::Unsupported { source, .. }) => {
-                    let link = link(program, &interface, XdpMode::Generic, &links)?;
-                    tracing::warn!(
-                        interface = interface.name,
-                        "XDP runs in generic mode, which is slower: natively the driver refuses \
-                         ({source}). Set mode = \"generic\" in [xdp] if that is meant, or \"tcx\""
-                    );
-                    (XdpMode::Generic, link)
-                }
-                Err(error) => return Err(error),
-            },
-            named => (named, link(program, &interface, named, &links)?),
-        };
+        let link = link(loaded.entry()?, &interface, mode, &links)?;
         tracing::info!(interface = interface.name, mode = word(mode), "XDP is attached");
         Ok(Attachment {
             interface,

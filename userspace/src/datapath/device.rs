@@ -11,7 +11,9 @@ use super::netlink::{ask_family, attribute, attributes, nest, text, word};
 
 /// Requests and attributes of the family "ethtool" (linux/ethtool_netlink.h).
 const FEATURES_GET: u8 = 11;
+const FLAGS_GET: u8 = 13;
 const CHANNELS_GET: u8 = 17;
+const FLAGS: u16 = 2;
 const HEADER: u16 = 1;
 const HEADER_INDEX: u16 = 1;
 const FEATURES_CHANGEABLE: u16 = 2;
@@ -49,6 +51,11 @@ pub struct Device {
     pub fragments: Option<bool>,
     /// Receive queues now and at most; `None` if it has no such thing.
     pub queues: Option<(u32, u32)>,
+    /// Whether the driver receives in the older way, without room in front of a packet (the private flag
+    /// "legacy-rx" of Intel's drivers).
+    pub legacy_rx: bool,
+    /// The VLAN devices on it, and bridges that keep VLANs apart that it is a port of.
+    pub vlans: Vec<String>,
     /// The offloads that are on, by the names that `ethtool -k` knows them by in the kernel.
     #[serde(skip)]
     pub offloads: BTreeSet<String>,
@@ -69,6 +76,7 @@ impl Device {
         // What a kernel or driver does not tell is not known, and no error.
         let xdp = xdp_features(index).ok();
         let (offloads, fixed) = offloads(index).unwrap_or_default();
+        let links = interface::links().unwrap_or_default();
         Ok(Device {
             kind: link.kind,
             driver,
@@ -77,11 +85,15 @@ impl Device {
             native: xdp.map(|features| features & XDP_BASIC != 0),
             fragments: xdp.map(|features| features & XDP_FRAGMENTS != 0),
             queues: queues(index).ok().flatten(),
+            legacy_rx: flags(index).unwrap_or_default().contains(LEGACY_RX),
+            vlans: interface::taggers(index, &links),
             offloads,
             fixed,
         })
     }
 }
+
+const LEGACY_RX: &str = "legacy-rx";
 
 /// The driver of hardware on a bus. These folders of /sys are the same in all network namespaces.
 fn driver(bus: &str, parent: &str) -> Option<String> {
@@ -121,12 +133,20 @@ fn offloads(index: u32) -> io::Result<(BTreeSet<String>, BTreeSet<String>)> {
     let active: BTreeSet<String> =
         bits(&reply, FEATURES_ACTIVE).map(|bit| text(inside(bit, BIT_NAME))).collect();
     // This set names all that there are, and marks those that it holds.
-    let changeable: BTreeSet<String> = bits(&reply, FEATURES_CHANGEABLE)
-        .filter(|bit| attributes(bit).any(|(attribute, _)| attribute == BIT_VALUE))
-        .map(|bit| text(inside(bit, BIT_NAME)))
-        .collect();
+    let changeable = marked(&reply, FEATURES_CHANGEABLE);
     let fixed = active.difference(&changeable).cloned().collect();
     Ok((active, fixed))
+}
+
+/// The flags of the driver's own that are on.
+fn flags(index: u32) -> io::Result<BTreeSet<String>> {
+    Ok(marked(&ask_ethtool(FLAGS_GET, index)?, FLAGS))
+}
+
+/// The names of the bits that a set holds, of those that it names.
+fn marked(reply: &[u8], set: u16) -> BTreeSet<String> {
+    let is_marked = |bit: &&[u8]| attributes(bit).any(|(attribute, _)| attribute == BIT_VALUE);
+    bits(reply, set).filter(is_marked).map(|bit| text(inside(bit, BIT_NAME))).collect()
 }
 
 /// What is said of each bit that a set names.
@@ -143,6 +163,25 @@ fn inside(octets: &[u8], kind: u16) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flags_that_are_on_are_told_from_those_that_there_are() {
+        // What ethtool_netlink.h says of ETHTOOL_A_BITSET_BITS with a mask: each bit has its number and name,
+        // and is marked if it is on.
+        let bit = |number: u32, name: &str, is_on: bool| {
+            let mut bit = attribute(1, &number.to_ne_bytes());
+            bit.extend(attribute(BIT_NAME, &[name.as_bytes(), b"\0"].concat()));
+            bit.extend(is_on.then(|| attribute(BIT_VALUE, &[])).unwrap_or_default());
+            nest(1, &bit)
+        };
+        let reply = |is_on| {
+            let bits = [bit(0, "legacy-rx", is_on), bit(1, "other", true)].concat();
+            [nest(HEADER, &[]), nest(FLAGS, &nest(BITSET_BITS, &bits))].concat()
+        };
+        assert!(marked(&reply(true), FLAGS).contains(LEGACY_RX));
+        assert!(!marked(&reply(false), FLAGS).contains(LEGACY_RX));
+        assert!(marked(&reply(false), FLAGS).contains("other"));
+    }
 
     #[test]
     fn the_loopback_is_described() {

@@ -11,9 +11,8 @@ use super::load::Loaded;
 use super::loader::Loader;
 use super::memory::Size;
 use super::pins::Links;
-use super::{attach, plane};
-use crate::config::XdpMode;
-use xdp_common::maps;
+use super::plane;
+use crate::config::{TcxMode, XdpMode};
 
 /// Room for no zone.
 const SIZE: Size = Size { slab: xdp_common::maps::CHUNK_LEN, buckets: 64 };
@@ -29,15 +28,14 @@ pub fn attach(
     attached: impl FnOnce(&Attachment),
 ) -> anyhow::Result<BTreeMap<String, u64>> {
     let interface = Interface::find(interface)?;
-    attach::check_free(&interface, mode)?;
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block().context("waiting for signals")?;
     let mut loaded = Loaded::new(SIZE)?;
     let links = Links::of(&Loader::here(None), interface.index, false);
-    let attachment = Attachment::new(&mut loaded, interface, mode, links)?;
+    let attachment = Attachment::new(&mut loaded, interface, mode, TcxMode::Auto, links)?;
     attached(&attachment);
     signals.wait().context("waiting for signals")?;
+    let hook = loaded.tried_hook().counters();
     drop(attachment);
-    let hook = if mode == XdpMode::Tcx { maps::TCX_COUNTERS } else { maps::XDP_COUNTERS };
     Ok(plane::named(&loaded.counters(hook)?, ""))
 }

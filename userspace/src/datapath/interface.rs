@@ -104,9 +104,14 @@ const LINK: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_STATS64: u16 = 23;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
@@ -116,6 +121,18 @@ const IFLA_PARENT_DEV_BUS_NAME: u16 = 57;
 /// Asks for one link (RTM_GETLINK).
 pub(super) fn link(index: u32) -> io::Result<Link> {
     read(&ask(index)?).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, CUT_OFF))
+}
+
+/// Packets that a device has received and sent.
+pub(super) fn packets(index: u32) -> io::Result<[u64; 2]> {
+    link(index).map(|link| link.packets)
+}
+
+/// Asks for all links of this network namespace.
+pub(super) fn links() -> io::Result<Vec<Link>> {
+    let (ask, told) = (libc::RTM_GETLINK, libc::RTM_NEWLINK);
+    let links = netlink::ask_all(SockProtocol::NetlinkRoute, ask, told, &[0; LINK])?;
+    Ok(links.iter().filter_map(|link| read(link)).collect())
 }
 
 const CUT_OFF: &str = "an answer that is cut off";
@@ -131,11 +148,13 @@ fn ask(index: u32) -> io::Result<Vec<u8>> {
 }
 
 /// What a message says of a link.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Link {
+    /// The kernel's number for it.
+    pub(super) index: u32,
     /// Its hardware type (linux/if_arp.h).
     hardware: u16,
-    name: String,
+    pub(super) name: String,
     pub(super) kind: String,
     mac: Option<[u8; 6]>,
     xdp: Option<Attached>,
@@ -143,6 +162,13 @@ pub(super) struct Link {
     pub(super) mtu: u32,
     /// The number of the bridge or bond that it is a port of.
     pub(super) master: Option<u32>,
+    /// The number of the device that a VLAN device lies on, if that is in the same network namespace; of a veth,
+    /// its peer.
+    pub(super) lower: Option<u32>,
+    /// Whether it is a bridge that keeps VLANs apart.
+    pub(super) filters_vlans: bool,
+    /// Packets received and sent, as all drivers count them.
+    pub(super) packets: [u64; 2],
     /// The bus that its hardware is on, and its name there.
     pub(super) bus: String,
     pub(super) parent: String,
@@ -152,18 +178,30 @@ pub(super) struct Link {
 fn read(message: &[u8]) -> Option<Link> {
     let header = message.get(..LINK)?;
     let hardware = u16::from_ne_bytes([header[2], header[3]]);
-    let mut link = Link { hardware, ..Link::default() };
+    let index = word(header, 4)?;
+    let mut link = Link { index, hardware, ..Link::default() };
+    let mut is_lower_elsewhere = false;
     for (attribute, value) in attributes(&message[LINK..]) {
         match attribute {
             IFLA_ADDRESS => link.mac = value.try_into().ok(),
             IFLA_IFNAME => link.name = text(value),
             IFLA_MTU => link.mtu = word(value, 0)?,
             IFLA_MASTER => link.master = word(value, 0),
+            IFLA_LINK => link.lower = word(value, 0),
+            IFLA_LINK_NETNSID => is_lower_elsewhere = true,
+            // struct rtnl_link_stats64 begins with these two.
+            IFLA_STATS64 => link.packets = [long(value, 0), long(value, 8)],
             IFLA_PARENT_DEV_NAME => link.parent = text(value),
             IFLA_PARENT_DEV_BUS_NAME => link.bus = text(value),
             IFLA_LINKINFO => {
                 let found = attributes(value).find(|(attribute, _)| *attribute == IFLA_INFO_KIND);
                 link.kind = found.map(|(_, value)| text(value)).unwrap_or_default();
+                let data = attributes(value).find(|(attribute, _)| *attribute == IFLA_INFO_DATA);
+                let data = data.map(|(_, value)| value).unwrap_or_default();
+                link.filters_vlans = link.kind == "bridge"
+                    && attributes(data).any(|(attribute, value)| {
+                        attribute == IFLA_BR_VLAN_FILTERING && value == [1]
+                    });
             }
             IFLA_XDP => {
                 let (mut mode, mut id) = (None, 0);
@@ -186,7 +224,34 @@ fn read(message: &[u8]) -> Option<Link> {
             _ => {}
         }
     }
+    if is_lower_elsewhere {
+        link.lower = None;
+    }
     Some(link)
+}
+
+/// 64 bits at an offset; 0 if they are not there.
+fn long(octets: &[u8], at: usize) -> u64 {
+    let found = octets.get(at..).and_then(|octets| octets.first_chunk().copied());
+    found.map_or(0, u64::from_ne_bytes)
+}
+
+/// The names of the devices on which packets with VLAN tags come that a device receives: VLAN devices on it or on
+/// a bridge or bond that it is a port of, and such bridges that keep VLANs apart. Those in other network
+/// namespaces are not seen.
+pub(super) fn taggers(index: u32, links: &[Link]) -> Vec<String> {
+    let mut carriers = vec![index];
+    while let Some(master) = links
+        .iter()
+        .find(|link| Some(&link.index) == carriers.last())
+        .and_then(|link| link.master.filter(|master| !carriers.contains(master)))
+    {
+        carriers.push(master);
+    }
+    let lies_on_one = |link: &&Link| link.lower.is_some_and(|lower| carriers.contains(&lower));
+    let vlans = links.iter().filter(|link| link.kind == "vlan").filter(lies_on_one);
+    let bridges = links.iter().filter(|link| link.filters_vlans && carriers.contains(&link.index));
+    vlans.chain(bridges).map(|link| link.name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -205,6 +270,43 @@ mod tests {
     fn the_loopback_is_no_ethernet() {
         let error = Interface::find("lo").unwrap_err().to_string();
         assert_eq!(error, "lo is not an Ethernet interface: XDP answers only Ethernet frames");
+    }
+
+    #[test]
+    fn all_links_are_told_of() {
+        let links = links().unwrap();
+        let names: Vec<&str> = links.iter().map(|link| link.name.as_str()).collect();
+        let known = if_nameindex().unwrap();
+        let known: Vec<_> = known.iter().map(|one| one.name().to_str().unwrap()).collect();
+        assert_eq!(names, known);
+    }
+
+    #[test]
+    fn vlans_are_found_on_a_device_and_on_what_it_is_a_port_of() {
+        let link = |index, name: &str, kind: &str| Link {
+            index,
+            name: name.into(),
+            kind: kind.into(),
+            ..Link::default()
+        };
+        let on = |lower, link: Link| Link { lower: Some(lower), ..link };
+        let port = |master, link: Link| Link { master: Some(master), ..link };
+        let links = [
+            port(3, link(1, "eth0", "")),
+            link(2, "eth1", ""),
+            Link { filters_vlans: true, ..link(3, "bridge", "bridge") },
+            on(1, link(4, "eth0.5", "vlan")),
+            on(3, link(5, "bridge.6", "vlan")),
+            // Another's VLAN; a device on this one that is no VLAN; one whose lower device is elsewhere.
+            on(2, link(6, "eth1.5", "vlan")),
+            on(1, link(7, "macvlan0", "macvlan")),
+            link(8, "far.5", "vlan"),
+        ];
+        assert_eq!(taggers(1, &links), ["eth0.5", "bridge.6", "bridge"]);
+        assert_eq!(taggers(2, &links), ["eth1.5"]);
+        assert_eq!(taggers(9, &links), [""; 0]);
+        // Ports of each other, which the kernel does not make.
+        assert_eq!(taggers(1, &[port(2, link(1, "a", "")), port(1, link(2, "b", ""))]), [""; 0]);
     }
 
     #[test]

@@ -76,8 +76,7 @@ pub enum LoadError {
     },
     /// The verifier refused a program.
     #[error(
-        "the verifier of kernel {release} refuses the program \"{program}\": {reason} ({source}); please \
-         report this with the kernel's version"
+        "the verifier of kernel {release} refuses the program \"{program}\", which is worth a report: {reason}"
     )]
     Refused {
         /// The program's name.
@@ -525,7 +524,7 @@ fn lacks(what: &str, name: &str) -> LoadError {
 }
 
 /// The kernel's version in its own words.
-fn release() -> String {
+pub fn release() -> String {
     let release = nix::sys::utsname::uname();
     release.map_or_else(|_| "unknown".into(), |name| name.release().to_string_lossy().into_owned())
 }

@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "mapped memory is read and written through pointers")]
 
 pub mod bpf;
+pub mod driver;
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;

@@ -1,7 +1,7 @@
-//! Questions to the kernel over netlink(7): one request, one answer.
+//! Questions to the kernel over netlink(7): one request, and one answer or a list of them.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
@@ -33,15 +33,60 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Sends a request, and receives the message that answers it.
-pub fn ask(protocol: SockProtocol, kind: u16, body: &[u8]) -> io::Result<Reply> {
+/// Sends a request, whose answers come on the socket that is returned.
+fn send(protocol: SockProtocol, kind: u16, flags: i32, body: &[u8]) -> io::Result<OwnedFd> {
     let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
     let mut request = vec![0; HEADER];
     request[..4].copy_from_slice(&((HEADER + body.len()) as u32).to_ne_bytes());
     request[4..6].copy_from_slice(&kind.to_ne_bytes());
-    request[6..8].copy_from_slice(&(libc::NLM_F_REQUEST as u16).to_ne_bytes());
+    request[6..8].copy_from_slice(&((libc::NLM_F_REQUEST | flags) as u16).to_ne_bytes());
     request.extend(body);
     sendto(socket.as_raw_fd(), &request, &NetlinkAddr::new(0, 0), MsgFlags::empty())?;
+    Ok(socket)
+}
+
+/// Asks for all that there are of a kind: the bodies of the messages of type `answer`.
+pub fn ask_all(
+    protocol: SockProtocol,
+    kind: u16,
+    answer: u16,
+    body: &[u8],
+) -> io::Result<Vec<Vec<u8>>> {
+    let socket = send(protocol, kind, libc::NLM_F_DUMP, body)?;
+    let (mut bodies, mut room) = (Vec::new(), vec![0; LARGEST]);
+    loop {
+        let len = recv(socket.as_raw_fd(), &mut room, MsgFlags::empty())?;
+        let mut rest = &room[..len];
+        while let Some((kind, body, after)) = message(rest) {
+            match kind {
+                kind if kind == libc::NLMSG_DONE as u16 => return Ok(bodies),
+                kind if kind == libc::NLMSG_ERROR as u16 => {
+                    let errno = word(body, 0).map_or(0, |errno| (errno as i32).wrapping_neg());
+                    return Err(io::Error::from_raw_os_error(errno));
+                }
+                kind if kind == answer => bodies.push(body.to_vec()),
+                _ => {}
+            }
+            rest = after;
+        }
+        if rest.len() == len {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "an answer that is cut off"));
+        }
+    }
+}
+
+/// The first message of several: its type, its body, and what comes behind it.
+fn message(octets: &[u8]) -> Option<(u16, &[u8], &[u8])> {
+    let header = octets.get(..HEADER)?;
+    let len = word(header, 0)? as usize;
+    let kind = u16::from_ne_bytes([header[4], header[5]]);
+    let body = octets.get(HEADER..len)?;
+    Some((kind, body, octets.get(len.next_multiple_of(4)..).unwrap_or_default()))
+}
+
+/// Sends a request, and receives the message that answers it.
+pub fn ask(protocol: SockProtocol, kind: u16, body: &[u8]) -> io::Result<Reply> {
+    let socket = send(protocol, kind, 0, body)?;
     let mut reply = vec![0; LARGEST];
     let len = recv(socket.as_raw_fd(), &mut reply, MsgFlags::empty())?;
     reply.truncate(len);
@@ -105,4 +150,29 @@ pub fn attributes(mut octets: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
         octets = octets.get(len.next_multiple_of(4)..).unwrap_or_default();
         Some((attribute, value))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_messages_each_is_read_once() {
+        let of = |kind: u16, body: &[u8]| {
+            let len = ((HEADER + body.len()) as u32).to_ne_bytes();
+            let mut octets = [&len[..], &kind.to_ne_bytes(), &[0; 10], body].concat();
+            octets.resize(octets.len().next_multiple_of(4), 0);
+            octets
+        };
+        let octets = [of(16, b"abcde"), of(3, b"")].concat();
+        let (kind, body, rest) = message(&octets).unwrap();
+        assert_eq!((kind, body), (16, &b"abcde"[..]));
+        assert_eq!(message(rest), Some((3, &b""[..], &b""[..])));
+        // One that is cut off, or says that it is shorter than its header, is none.
+        for len in 0..HEADER + 5 {
+            assert_eq!(message(&octets[..len]), None, "{len}");
+        }
+        assert_eq!(message(&[1; HEADER]), None);
+        assert_eq!(message(&[4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+    }
 }

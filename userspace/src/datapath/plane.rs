@@ -11,6 +11,7 @@
 
 mod takeover;
 mod watch;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
@@ -40,6 +41,7 @@ use super::limiting::{self, Written};
 use super::load::{self, Counters, HookCounters, Loaded, Programs};
 use super::loader::Loader;
 use super::memory::{Mapping, Size, wait_for_programs};
+use super::path::{Path as AnswerPath, has_tcx};
 use super::pins::Pins;
 use super::probe::findings::{self, Severity};
 use super::seam::{
@@ -53,6 +55,7 @@ use crate::server::{Engine, now};
 use crate::zone::{Name, Zone};
 use takeover::Previous;
 use watch::Wanted;
+use watching::Watching;
 
 /// The least memory that is made: some 40,000 typical names.
 const FLOOR: Size = Size { slab: 16 << 20, buckets: 8192 };
@@ -127,6 +130,8 @@ pub struct Plane {
     on_exit: OnExit,
     /// What an earlier daemon pinned, while its programs run.
     previous: Option<Previous>,
+    /// What is wrong where they are attached.
+    watching: Watching,
     /// Whether the programs that are attached have anything to answer.
     is_settled: bool,
     limits: Arc<Limits>,
@@ -168,6 +173,7 @@ impl Plane {
             on_exit: config.xdp.on_exit,
             wanted: Wanted::default(),
             previous: None,
+            watching: Watching::default(),
             is_settled: false,
             limits: Arc::default(),
             written: Written::default(),
@@ -181,9 +187,7 @@ impl Plane {
         if plane.pin_folder.as_deref().is_some_and(Path::exists) {
             plane.open_pins()?;
         }
-        for interface in &config.xdp.interfaces {
-            plane.attach(interface)?;
-        }
+        plane.attach_all(config)?;
         plane.unpin_others();
         Ok(plane)
     }
@@ -312,7 +316,7 @@ impl Plane {
                 tracing::error!(interface = name, "XDP is detached: {error}");
             }
             if attachment.has_tcx_behind() && attachment.wants_tcx(self.tcx) {
-                add_tcx(attachment, loaded);
+                add_tcx(attachment, loaded, self.tcx);
             } else if attachment.has_tcx_behind() {
                 attachment.remove_tcx();
             }
@@ -464,17 +468,17 @@ impl DataPlane for Plane {
         }
         let mut interface = Interface::find(interface)?;
         self.open_pins()?;
-        let adopted = self.adopt(&interface)?;
+        let mode = AnswerPath::new(&interface, self.mode, self.tcx)?.mode();
+        let adopted = self.adopt(&interface, mode)?;
         if adopted.is_none() {
             // What did not fit is detached now.
             interface = Interface::find(&interface.name)?;
-            attach::check_free(&interface, self.mode)?;
+            attach::check_free(&interface, mode)?;
         }
         if self.loaded.is_none() {
             self.load()?;
         }
         self.pin(false)?;
-        let interface_at = interface.clone();
         // Known before the first packet comes.
         self.config.macs[self.attachments.len()] = mac_word(interface.mac);
         broadcasts::tell(&mut self.config, &[&interface.name]);
@@ -483,7 +487,7 @@ impl DataPlane for Plane {
         let loaded = self.loaded.as_mut().context(NOT_LOADED)?;
         let attached = match adopted {
             Some(adopted) => Ok(adopted),
-            None => Attachment::new(loaded, interface, self.mode, links),
+            None => Attachment::new(loaded, interface, self.mode, self.tcx, links),
         };
         let attached = attached.map(|mut attachment| {
             if attachment.adopted().is_some() {
@@ -494,16 +498,19 @@ impl DataPlane for Plane {
                     }
                 }
             } else if attachment.wants_tcx(self.tcx) {
-                add_tcx(&mut attachment, loaded);
+                add_tcx(&mut attachment, loaded, self.tcx);
             }
-            self.wanted.attached(&interface_at.name, interface_at.index);
+            // What stands in the way of XDP does not in that of TCX.
+            if attachment.mode() != XdpMode::Tcx {
+                warn_of(attachment.interface());
+            }
+            let interface = attachment.interface();
+            self.wanted.attached(&interface.name, interface.index);
+            self.watching.attached(&interface.name);
             self.attachments.push(attachment);
         });
         self.tell_macs();
         self.pin(false)?;
-        if attached.is_ok() {
-            warn_of(&interface_at);
-        }
         Ok(attached?)
     }
 
@@ -610,6 +617,7 @@ impl DataPlane for Plane {
             attachments: attachments.collect(),
             missing: self.missing(),
             loader_lost: self.loader.lost(),
+            faults: self.faults(),
             maps: maps.into_iter().filter(|_| self.loaded.is_some()).collect(),
         }
     }
@@ -706,6 +714,7 @@ impl DataPlane for Plane {
         }
         self.attach_missing();
         self.release();
+        self.watch();
         self.ticks += 1;
         if self.ticks.is_multiple_of(hot::CHOICE_TICKS) {
             self.choose_hot();
@@ -923,7 +932,15 @@ struct TooLarge {
 }
 
 /// Attaches to TCX too. Without it the sockets answer what XDP has no room for.
-fn add_tcx(attachment: &mut Attachment, loaded: &mut Loaded) {
+fn add_tcx(attachment: &mut Attachment, loaded: &mut Loaded, mode: TcxMode) {
+    let name = &attachment.interface().name;
+    if mode == TcxMode::Auto && !has_tcx(name) {
+        tracing::info!(
+            interface = name,
+            "this kernel has no TCX (Linux 6.6): the sockets answer what XDP has no room for"
+        );
+        return;
+    }
     let added = match loaded.tcx_entry() {
         Ok(program) => attachment.add_tcx(program).map_err(anyhow::Error::from),
         Err(error) => Err(error.into()),

@@ -9,6 +9,7 @@ use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
 use xdp_common::{Outcome, maps};
 
+use super::fault::Fault;
 use crate::compile::Reader;
 use crate::compile::inspect::verify::Listing;
 use crate::config::XdpMode;
@@ -131,6 +132,8 @@ pub struct PlaneStatus {
     pub missing: Vec<Missing>,
     /// Why nothing can be attached or pinned any more, if that is so.
     pub loader_lost: Option<String>,
+    /// What keeps answers from being given or from leaving there, or where it should be attached.
+    pub faults: Vec<Fault>,
     /// How full the maps are.
     pub maps: Vec<MapStatus>,
     /// What the zones take.

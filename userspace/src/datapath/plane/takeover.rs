@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use super::{HOOKS, Plane};
+use crate::config::XdpMode;
 use crate::datapath::attach::Attachment;
 use crate::datapath::interface::Interface;
 use crate::datapath::load::{self, Counters, Loaded, PinnedCounters};
@@ -38,10 +39,17 @@ impl Plane {
     }
 
     /// Takes over what an earlier daemon pinned for this interface, if there is anything that fits.
-    pub(super) fn adopt(&mut self, interface: &Interface) -> Result<Option<Attachment>> {
+    /// [`XdpMode::Auto`] takes XDP however it is attached, unless TCX is to answer alone: `mode` is the first that
+    /// would be tried.
+    pub(super) fn adopt(
+        &mut self,
+        interface: &Interface,
+        mode: XdpMode,
+    ) -> Result<Option<Attachment>> {
         let Some(pins) = &self.pins else { return Ok(None) };
         let links = self.links_of(interface.index);
-        let Some(adopted) = Attachment::adopt(interface, self.mode, links)? else {
+        let mode = if mode == XdpMode::Tcx { mode } else { self.mode };
+        let Some(adopted) = Attachment::adopt(interface, mode, links)? else {
             return Ok(None);
         };
         let set = adopted.adopted().and_then(|program| pins.set_of(program));

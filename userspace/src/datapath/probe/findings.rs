@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::lost;
+
 use crate::config::XdpMode;
 use crate::datapath::device::Device;
 
@@ -67,6 +69,7 @@ pub fn of(name: &str, device: &Device, cpus: u32) -> Vec<Finding> {
     let parts = [
         of_kind(name, device),
         of_settings(name, device),
+        of_losses(name, device),
         of_queues(name, device, cpus),
         of_driver(device),
     ];
@@ -92,15 +95,26 @@ fn of_kind(name: &str, device: &Device) -> Vec<Finding> {
         }
         "veth" => Finding::note(
             "answers of XDP cross a veth pair only if its other end has an XDP program too (one that \
-             passes everything will do)",
+             passes everything will do), which is not seen from here: TCX answers without",
         ),
         _ if device.native == Some(false) => {
-            Finding::problem("the driver runs no XDP: it is generic mode, which is slower")
-                .fix("mode = \"tcx\" in [xdp], or \"generic\" before Linux 6.6")
+            Finding::note("the driver runs no XDP: TCX answers, or before Linux 6.6 generic mode")
         }
         _ => return Vec::new(),
     };
     vec![finding]
+}
+
+/// What loses every answer of XDP in the driver, or else of generic mode.
+fn of_losses(name: &str, device: &Device) -> Vec<Finding> {
+    let modes = [XdpMode::Native, XdpMode::Generic].into_iter();
+    modes.filter_map(|mode| lost::with(name, device, mode)).take(1).collect()
+}
+
+/// Whether the driver is known to refuse XDP as the device is: virtio that cannot tell its host to stop joining
+/// packets. Generic mode then makes the kernel complain, which tries the same.
+pub fn refuses(device: &Device) -> bool {
+    device.driver == "virtio_net" && device.fixed.contains("rx-gro-hw")
 }
 
 fn of_settings(name: &str, device: &Device) -> Vec<Finding> {
@@ -125,7 +139,11 @@ fn of_settings(name: &str, device: &Device) -> Vec<Finding> {
             .source("linux virtio_net: commit 9861ce039c2a"),
         );
     }
-    if is_card && is_on("rx-gro-hw") {
+    if is_card && is_on("rx-gro-hw") && device.driver == "virtio_net" && !refuses(device) {
+        findings.push(Finding::note(
+            "virtio stops joining packets (hardware GRO) while a program of XDP is attached",
+        ));
+    } else if is_card && is_on("rx-gro-hw") {
         let fix = if device.fixed.contains("rx-gro-hw") {
             HOST_OFFLOADS.to_owned()
         } else {
@@ -137,12 +155,13 @@ fn of_settings(name: &str, device: &Device) -> Vec<Finding> {
                 .source("linux virtio_net: commit 9861ce039c2a"),
         );
     }
-    if is_card && is_on("rx-vlan-hw-parse") {
+    if is_card && is_on("rx-vlan-hw-parse") && device.vlans.is_empty() {
         findings.push(
             Finding::note(
-                "the card takes VLAN tags off, so that XDP cannot put them back: if there are any",
+                "the card takes VLAN tags off (rx-vlan-offload), which XDP cannot put back: before there are \
+                 VLANs here",
             )
-            .fix(format!("ethtool -K {name} rxvlan off txvlan off"))
+            .fix(format!("ethtool -K {name} rxvlan off"))
             .source("p4c-xdp #38"),
         );
     }
@@ -257,17 +276,27 @@ mod tests {
         let fixed = Device { fixed: ["rx-gro-hw".to_owned()].into(), ..with("rx-gro-hw") };
         assert_eq!(problems(&fixed), [HOST_OFFLOADS]);
         assert_eq!(problems(&with("rx-gro")), [""; 0]);
+        // What the driver mends by itself is none, unless it cannot.
+        let virtio = Device { driver: "virtio_net".into(), ..with("rx-gro-hw") };
+        assert_eq!(problems(&virtio), [""; 0]);
+        assert!(!refuses(&virtio));
+        let fixed = Device { fixed: ["rx-gro-hw".to_owned()].into(), ..virtio };
+        assert_eq!(problems(&fixed), [HOST_OFFLOADS]);
+        assert!(refuses(&fixed));
+        // Tags that are taken off matter where there are any, and once.
+        assert_eq!(problems(&with("rx-vlan-hw-parse")), [""; 0]);
+        let tagged = Device { vlans: vec!["eth0.5".into()], ..with("rx-vlan-hw-parse") };
+        assert_eq!(problems(&tagged), ["ethtool -K eth0 rxvlan off"]);
+        let legacy = Device { legacy_rx: true, ..card("igb") };
+        assert_eq!(problems(&legacy), ["ethtool --set-priv-flags eth0 legacy-rx off"]);
         let long = Device { mtu: 9000, ..card("other") };
         assert_eq!(problems(&long), ["ip link set dev eth0 mtu 3498"]);
         let queues = |driver, now, most| Device { queues: Some((now, most)), ..card(driver) };
         assert_eq!(problems(&queues("ena", 8, 8)), ["ethtool -L eth0 combined 2"]);
         assert_eq!(problems(&queues("ixgbe", 63, 64)), ["ethtool -L eth0 combined 61"]);
         assert_eq!(problems(&queues("i40e", 96, 128)), ["ethtool -L eth0 combined 64"]);
-        let generic = Device { native: Some(false), ..card("other") };
-        assert_eq!(
-            problems(&generic),
-            ["mode = \"tcx\" in [xdp], or \"generic\" before Linux 6.6"]
-        );
+        // Nothing mends this, and TCX does without.
+        assert_eq!(problems(&Device { native: Some(false), ..card("other") }), [""; 0]);
     }
 
     #[test]

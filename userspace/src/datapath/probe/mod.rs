@@ -5,6 +5,7 @@
 //! their queues anew for it and lose packets. No frame is ever sent.
 
 pub mod findings;
+pub mod lost;
 pub mod trial;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use super::device::Device;
 use super::interface::{Interface, InterfaceError};
+use super::path::{Facts, Way, has_tcx};
 use crate::config::XdpMode;
 use findings::{Finding, Severity, lacks_room};
 use trial::{Room, Trial, Tried};
@@ -40,39 +42,6 @@ pub struct Probe {
     pub path: Way,
     /// All that is to be known.
     pub findings: Vec<Finding>,
-}
-
-/// A path for answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Way {
-    /// XDP in the driver.
-    Native,
-    /// XDP in the driver, and TCX behind it.
-    NativeAndTcx,
-    /// TCX alone.
-    Tcx,
-    /// XDP in generic mode, and the daemon's sockets.
-    Generic,
-    /// The daemon's sockets only.
-    Sockets,
-}
-
-impl Way {
-    /// In words, with the settings that give it.
-    pub fn words(self) -> &'static str {
-        match self {
-            Way::Native => "XDP in the driver (mode = \"native\", tcx = \"off\")",
-            Way::NativeAndTcx => {
-                "XDP in the driver, TCX behind it (mode = \"native\", tcx = \"on\")"
-            }
-            Way::Tcx => "TCX alone (mode = \"tcx\")",
-            Way::Generic => {
-                "XDP in generic mode, the rest from sockets (mode = \"generic\", tcx = \"off\")"
-            }
-            Way::Sockets => "sockets only: XDP cannot be used here",
-        }
-    }
 }
 
 impl Probe {
@@ -117,7 +86,7 @@ pub fn run(name: &str, attach: Option<Duration>) -> anyhow::Result<Probe> {
     probe.test_run = probe.note("test run", trial.test_run());
     probe.tcx = probe.note("TCX on this device", trial.tcx(&interface));
     let native = probe.try_attach(&mut trial, &interface, attach, device.native);
-    probe.path = probe.way(&device, native);
+    probe.path = probe.way(name, &device, native);
     probe.judge(&interface);
     probe.device = Some(device);
     Ok(probe)
@@ -158,26 +127,28 @@ impl Probe {
         false
     }
 
-    fn way(&self, device: &Device, native: bool) -> Way {
-        let mode = if native { XdpMode::Native } else { XdpMode::Generic };
-        let lacks_room = match self.received {
-            Some(room) if room.packets > 0 => room.at_tail < room.packets,
-            _ => lacks_room(&device.kind, mode),
+    /// As `mode = "auto"` decides, which looks at no packets.
+    fn way(&self, name: &str, device: &Device, native: bool) -> Way {
+        let has = |what| self.tried.iter().any(|one| one.what == what && one.error.is_none());
+        let tcx = self.tcx.is_some_and(|room| room.at_tail > 0) && has(trial::TCX_PROGRAMS);
+        let facts = Facts::of(name, device, tcx);
+        let (native, generic) = match has(trial::XDP_PROGRAMS) {
+            true => (facts.native && native, facts.generic),
+            false => (false, false),
         };
-        // Such packets are copied for XDP, and those with larger answers passed on.
-        let is_in_vain = self.received.is_some_and(|room| room.packets > 0 && room.at_tail == 0);
-        let has_tcx = self.tcx.is_some_and(|room| room.at_tail > 0);
-        match (native, has_tcx) {
-            (false, true) => Way::Tcx,
-            (true, true) if is_in_vain => Way::Tcx,
-            (true, true) if lacks_room => Way::NativeAndTcx,
-            (true, _) => Way::Native,
-            (false, false) => Way::Generic,
-        }
+        Facts { native, generic, room: self.received, ..facts }.way()
     }
 
     /// What follows from what was tried.
     fn judge(&mut self, interface: &Interface) {
+        // Without TCX its programs are of no use either.
+        let has_tcx = has_tcx(&interface.name);
+        let refused = self.tried.iter().filter(|one| {
+            one.what == trial::XDP_PROGRAMS || one.what == trial::TCX_PROGRAMS && has_tcx
+        });
+        let refused: Vec<Finding> =
+            refused.filter_map(|one| Some(Finding::problem(one.error.as_ref()?))).collect();
+        self.findings.extend(refused);
         if let Some(room) = self.received.filter(|room| room.at_tail < room.packets) {
             self.findings.push(Finding::note(format!(
                 "of {} packets received {} had no room for the largest answer",
@@ -196,12 +167,12 @@ impl Probe {
             );
         }
         if self.tried.iter().any(|tried| tried.what == "native XDP" && tried.error.is_some())
+            && self.path == Way::Generic
             && !self.has_problems()
         {
-            self.findings.push(
-                Finding::problem("the driver refuses XDP: it is generic mode, which is slower")
-                    .fix("mode = \"tcx\" in [xdp], or \"generic\" before Linux 6.6"),
-            );
+            let what = "the driver refuses XDP: it is generic mode, which is slower";
+            self.findings
+                .push(Finding::problem(what).fix("a kernel of Linux 6.6 or later, for TCX"));
         }
     }
 }

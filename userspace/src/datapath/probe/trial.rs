@@ -31,6 +31,11 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 const PROBED_WORDS: usize = size_of::<Probed>() / size_of::<u64>();
 
+/// What programs are called in [`Tried`].
+pub const XDP_PROGRAMS: &str = "programs for XDP";
+/// The same for TCX.
+pub const TCX_PROGRAMS: &str = "programs for TCX";
+
 /// Something tried: it works, or why it does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Tried {
@@ -61,7 +66,7 @@ impl Trial {
     /// came of it.
     pub fn new() -> Result<(Trial, Vec<Tried>), LoadError> {
         let mut loaded = Loaded::new(SIZE)?;
-        let hooks = [("programs for XDP", Programs::Xdp), ("programs for TCX", Programs::Tcx)];
+        let hooks = [(XDP_PROGRAMS, Programs::Xdp), (TCX_PROGRAMS, Programs::Tcx)];
         let mut tried = Vec::from(hooks.map(|(what, hook)| {
             let error = loaded.verify(hook).err().map(|error| error.to_string());
             Tried { what, error }
