@@ -12,6 +12,7 @@ mod kernel;
 mod limiting;
 mod matrix;
 mod options;
+mod paths;
 mod pieces;
 mod pinned;
 mod probe;
@@ -44,7 +45,7 @@ const TESTS: &[Test] = tests![
     accepted::ended_signatures_beside_others_do_no_harm,
     datapath::xdp_is_attached_counts_and_goes,
     datapath::a_program_of_another_is_not_replaced,
-    datapath::generic_mode_is_the_second_choice,
+    datapath::each_device_takes_the_path_that_it_needs,
     datapath::programs_are_replaced_and_no_packet_is_lost,
     datapath::answers_come_from_xdp_while_maps_grow,
     datapath::old_versions_are_freed,
@@ -99,6 +100,11 @@ const TESTS: &[Test] = tests![
     slow_tcp::slow_clients_are_ended_and_keep_nobody_waiting,
     slow_tcp::too_few_descriptors_mean_fewer_connections,
     slow_tcp::descriptors_that_run_out_end_idle_connections,
+    paths::auto_answers_where_nothing_stands_at_the_other_end,
+    paths::tags_are_kept,
+    paths::answers_that_do_not_leave_are_said,
+    paths::what_does_not_load_is_said_and_may_be_required,
+    paths::who_may_not_load_serves_by_sockets,
     pinned::a_crash_goes_unnoticed,
     pinned::a_crash_goes_unnoticed_on_tcx,
     pinned::what_is_pinned_goes_without_a_trace,

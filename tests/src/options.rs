@@ -36,7 +36,7 @@ fn cookies(more: &str) -> String {
 /// A stage whose daemon has an identifier and a secret. With the client there is a program at its end, without
 /// which veth does not deliver what XDP sends back.
 fn stage(test: &str, sections: &str) -> Result<(Client, Stage)> {
-    let settings = Settings { server: "nsid = \"node-1\"\n", sections, ..Settings::default() };
+    let settings = Settings { server: "nsid = \"node-1\"\n", sections, ..Settings::NATIVE };
     let stage = Stage::with(&settings, test, &ZONES)?;
     Ok((Client::new(&stage.pair)?, stage))
 }
@@ -133,7 +133,8 @@ pub fn names_of_no_zone_are_refused_where_it_is_told() -> Result<Verdict> {
         ("refuse = \"on\"\n", &ZONES[..], true),
         ("refuse = \"on\"\n", &[ZONES[0], broken][..], false),
     ] {
-        let stage = Stage::with(&Settings { xdp, ..Settings::default() }, "refuse", zones)?;
+        let lines = format!("mode = \"native\"\n{xdp}");
+        let stage = Stage::with(&Settings { xdp: &lines, ..Settings::default() }, "refuse", zones)?;
         let client = Client::new(&stage.pair)?;
         let before = sent(&stage)?;
         let asked = serving::query("www.example.net", A, WITH_DNSSEC);

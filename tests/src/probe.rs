@@ -52,7 +52,7 @@ pub fn each_device_gets_its_path() -> Result<Verdict> {
     }
     let pair = Pair::new("probe")?;
     let (code, veth) = found(&pair.server, &["server"])?;
-    ensure!(code == Some(0) && veth["path"] == "native-and-tcx", "{code:?} {veth}");
+    ensure!(code == Some(0) && veth["path"] == "tcx", "{code:?} {veth}");
     ensure!(veth["device"]["driver"] == "veth" && veth["device"]["mtu"] == 1500, "{veth}");
     for room in ["test_run", "tcx"] {
         ensure!(veth[room]["packets"] == 1 && veth[room]["at_tail"] == 1, "{room}: {veth}");
@@ -84,7 +84,7 @@ pub fn each_device_gets_its_path() -> Result<Verdict> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.code() == Some(3), "{said}");
     ensure!(said.lines().any(|line| line.trim() == "ip link set dev server mtu 3498"), "{said}");
-    ensure!(said.contains("path       XDP in the driver, TCX behind it"), "{said}");
+    ensure!(said.contains("path       TCX alone"), "{said}");
     // The line does what it says.
     pair.client.ip("link set client mtu 3498")?;
     pair.server.ip("link set dev server mtu 3498")?;

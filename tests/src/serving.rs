@@ -116,6 +116,19 @@ impl Stage {
         Ok(Self { server: Server { address: server(0)?, process }, binary, pair, folder })
     }
 
+    /// As [`Stage::with`], by another program than the one that was built.
+    pub fn by(
+        binary: PathBuf,
+        settings: &Settings<'_>,
+        test: &str,
+        zones: &[Section<'_>],
+    ) -> Result<Self> {
+        let (pair, folder) = (Pair::new(test)?, tempfile::tempdir()?);
+        configure(folder.path(), settings, zones)?;
+        let process = start(&binary, &pair, folder.path(), PATIENCE)?;
+        Ok(Self { server: Server { address: server(0)?, process }, binary, pair, folder })
+    }
+
     /// Runs the daemon again, after it has ended.
     pub fn restart(&mut self) -> Result<()> {
         self.server.process = start(&self.binary, &self.pair, self.folder.path(), PATIENCE)?;
@@ -564,7 +577,8 @@ pub fn an_interface_that_is_not_there_is_said() -> Result<Verdict> {
         &path,
         format!(
             "version = \"v1\"\n[server]\nlisten = [\"{}\"]\ncontrol = \"control.sock\"\n\
-             state-dir = \"state\"\n[xdp]\ninterfaces = [\"server\", \"servre\"]\n",
+             state-dir = \"state\"\n[xdp]\ninterfaces = [\"server\", \"servre\"]\n\
+             required = true\n",
             server(0)?
         ),
     )?;
