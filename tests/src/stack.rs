@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use anyhow::{Context as _, Result, ensure};
 use xdp_common::{
     Outcome,
-    maps::{Config, address_words, broadcast_word, mac_word},
+    maps::{Config, MAX_BROADCASTS, address_words, broadcast_word, mac_word},
 };
 
 use crate::frames::Frame;
@@ -32,9 +32,11 @@ impl Host {
             *place = address_words(*address);
         }
         config.address_count = self.addresses.len() as u32;
-        for (place, address) in config.broadcasts.iter_mut().zip(&self.broadcasts) {
+        let mut broadcasts = [0; MAX_BROADCASTS];
+        for (place, address) in broadcasts.iter_mut().zip(&self.broadcasts) {
             *place = broadcast_word(*address);
         }
+        config.set_broadcasts(broadcasts);
     }
 
     /// Who is told so: the MAC addresses and addresses of a configuration, and no broadcast address.

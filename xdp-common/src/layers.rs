@@ -110,7 +110,9 @@ pub const MAPPED: u64 = 0x0000_0000_ffff_0000;
 #[inline(always)]
 pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Result<(), Outcome> {
     let mut ip_at = ETHERNET_LEN;
-    let mut ethertype = be16(frame, 12).ok_or(Outcome::NotIp)?;
+    // The source MAC address, and the ethertype above it.
+    let source_mac_and_type = le64(frame, 6).ok_or(Outcome::NotIp)?;
+    let mut ethertype = u16::from_be((source_mac_and_type >> 48) as u16);
     let mut tags = 0;
     while tags < 2 && (ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_QINQ) {
         ethertype = be16(frame, ip_at + 2).ok_or(Outcome::NotIp)?;
@@ -173,6 +175,9 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
                 le64(frame, ip_at + 24).ok_or(Outcome::NotIp)?,
                 le64(frame, ip_at + 32).ok_or(Outcome::NotIp)?,
             ];
+            if is_mapped(source) || is_mapped(destination) {
+                return Err(Outcome::MappedAddress);
+            }
             scratch.layers.ipv6 = 1;
             let sum = add_u64(add_u64(0, source[0]), source[1]);
             scratch.layers.address_sum = add_u64(add_u64(sum, destination[0]), destination[1]);
@@ -190,7 +195,7 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
     if !is_served(config, udp >> 16 & 0xffff, &mut scratch.slots[5]) {
         return Err(Outcome::NotOurPort);
     }
-    check_macs(frame, config, scratch)?;
+    check_macs(frame, source_mac_and_type & MAC, config, scratch)?;
     check_addresses(config, &addresses, scratch)?;
     // An IP packet that is to be shorter than a UDP header, down to where `room` is below zero, or longer
     // than what the frame holds of it.
@@ -230,15 +235,20 @@ fn is_served(config: &Config, port: u64, slot: &mut u64) -> bool {
     forget(slot, served) != 0
 }
 
+/// What of a word that starts with a MAC address is it.
+const MAC: u64 = 0xffff_ffff_ffff;
 /// The bit of a MAC address, as it lies in memory, by which it is a group's (IEEE 802).
 const GROUP: u64 = 1;
 
 /// Checks that the frame is to one of our MAC addresses, and from one that another station can have.
 #[inline(always)]
-fn check_macs<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Result<(), Outcome> {
-    const MAC: u64 = 0xffff_ffff_ffff;
+fn check_macs<F: Frame>(
+    frame: &F,
+    source: u64,
+    config: &Config,
+    scratch: &mut Scratch,
+) -> Result<(), Outcome> {
     let destination = le64(frame, 0).ok_or(Outcome::NotIp)? & MAC;
-    let source = le64(frame, 6).ok_or(Outcome::NotIp)? & MAC;
     let (mut foreign, mut foul, mut index) = (1u64, is_zero(source) | source & GROUP, 0);
     while index < MAX_MACS {
         let known = config.macs[index];
@@ -264,11 +274,6 @@ fn check_addresses(
     addresses: &Addresses,
     scratch: &mut Scratch,
 ) -> Result<(), Outcome> {
-    let ipv6 = recall(&scratch.layers.ipv6) as u64;
-    let mapped = is_mapped(addresses.source) | is_mapped(addresses.destination);
-    if ipv6 & mapped != 0 {
-        return Err(Outcome::MappedAddress);
-    }
     let (mut ours, mut own_source, mut index) = (0u64, 0u64, 0);
     while index < MAX_ADDRESSES {
         if index >= config.address_count as usize {
@@ -287,7 +292,11 @@ fn check_addresses(
         return Err(Outcome::BadSource);
     }
     // No IPv6 address is one: above 32 bits they differ.
-    let source = addresses.source[1] >> 32 | ipv6 << 32;
+    let source = addresses.source[1] >> 32 | (recall(&scratch.layers.ipv6) as u64) << 32;
+    // Hardly any client has what all of them have in common, and no other is looked up.
+    if (source ^ config.broadcast_bits) & config.broadcast_mask != 0 {
+        return Ok(());
+    }
     let (mut broadcast, mut index) = (0u64, 0);
     while index < MAX_BROADCASTS {
         let known = config.broadcasts[index];
@@ -303,12 +312,10 @@ fn check_addresses(
     Ok(())
 }
 
-/// 1 if an address is IPv4-mapped, else 0.
+/// Whether an address is IPv4-mapped. The first question decides it for nearly all.
 #[inline(always)]
-fn is_mapped([high, low]: [u64; 2]) -> u64 {
-    let differs = low as u32 as u64 ^ MAPPED;
-    // Without a branch, and with the topmost bit free.
-    is_zero((high >> 32 | high | differs) & 0xffff_ffff)
+fn is_mapped([high, low]: [u64; 2]) -> bool {
+    high == 0 && low & 0xffff_ffff == MAPPED
 }
 
 /// 0 if two addresses are the same.
@@ -324,7 +331,7 @@ fn difference(one: &[u64; 2], other: &[u64; 2]) -> u64 {
 #[inline(always)]
 fn is_honest_source(address: [u64; 2]) -> bool {
     let [high, low] = address;
-    if high == 0 && low & 0xffff_ffff == MAPPED {
+    if is_mapped(address) {
         let first = (low >> 32) as u8;
         return first != 0 && first != 127 && first < 224;
     }

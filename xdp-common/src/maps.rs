@@ -169,6 +169,10 @@ pub struct Config {
     pub addresses: [[u64; 2]; MAX_ADDRESSES],
     /// Broadcast addresses of our IPv4 subnets, as they lie in memory, upper 32 bits zero; 0 ends them.
     pub broadcasts: [u64; MAX_BROADCASTS],
+    /// The bits of a word that are the same in all of `broadcasts`: all, if there is one.
+    pub broadcast_mask: u64,
+    /// What those bits are.
+    pub broadcast_bits: u64,
     /// UDP ports that are answered, as they lie in memory (network order); 0 ends them.
     pub ports: [u16; MAX_PORTS],
     /// How many of `addresses` count.
@@ -216,6 +220,8 @@ impl Config {
             macs: [0; MAX_MACS],
             addresses: [[0; 2]; MAX_ADDRESSES],
             broadcasts: [0; MAX_BROADCASTS],
+            broadcast_mask: 0,
+            broadcast_bits: 0,
             ports: [0; MAX_PORTS],
             address_count: 0,
             bucket_mask: 0,
@@ -227,6 +233,20 @@ impl Config {
             name_depths: 0,
             reserved: 0,
         }
+    }
+
+    /// Fills in broadcast addresses, as [`broadcast_word`] makes them and 0 ends them, and what they have in
+    /// common.
+    pub fn set_broadcasts(&mut self, words: [u64; MAX_BROADCASTS]) {
+        // If there is none: what no address is, whose bits above 32 are not all set.
+        let (mut always, mut ever) = (u64::MAX, if words[0] == 0 { u64::MAX } else { 0 });
+        for word in words.into_iter().take_while(|word| *word != 0) {
+            always &= word;
+            ever |= word;
+        }
+        self.broadcasts = words;
+        self.broadcast_mask = !(always ^ ever);
+        self.broadcast_bits = always;
     }
 }
 
@@ -257,7 +277,7 @@ impl Default for Config {
 }
 
 const _: () = {
-    let lists = 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 * MAX_BROADCASTS + 8;
+    let lists = 8 * MAX_MACS + 16 * MAX_ADDRESSES + 8 * (MAX_BROADCASTS + 2) + 8;
     assert!(size_of::<Config>() == 16 + lists + 40);
 };
 

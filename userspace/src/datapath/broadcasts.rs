@@ -15,7 +15,7 @@ pub fn tell(config: &mut Config, interfaces: &[&str]) {
     match Broadcasts::known(interfaces) {
         Ok(known) if known.words == config.broadcasts => {}
         Ok(known) => {
-            config.broadcasts = known.words;
+            config.set_broadcasts(known.words);
             if known.left_out > 0 {
                 tracing::warn!(
                     "this machine is in more than {MAX_BROADCASTS} IPv4 subnets: queries that claim to come from \

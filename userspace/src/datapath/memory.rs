@@ -314,7 +314,7 @@ impl ConfigMap {
             )*};
         }
         store!(seed bucket_mask max_labels payload_limit ports macs addresses address_count);
-        store!(broadcasts booted_at_s);
+        store!(broadcasts broadcast_mask broadcast_bits booted_at_s);
         store!(tick_ns name_depths policies_at limits);
     }
 }
