@@ -5,6 +5,7 @@
 
 mod edns;
 mod error;
+mod health;
 mod pin;
 mod policy;
 pub mod ratelimit;
@@ -28,6 +29,7 @@ use crate::zone::Name;
 pub use edns::{CookieSecret, Cookies, Derive, Nsid};
 pub use error::ConfigError;
 use error::{explain, invalid};
+pub use health::Health;
 pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
 pub use policy::{Algorithm, Any, Denial, KeyLayout, Policy};
 use ratelimit::{RateLimit, ZoneRateLimit};
@@ -63,6 +65,9 @@ pub struct Config {
     /// The section `[ratelimit]`.
     #[serde(default)]
     pub ratelimit: RateLimit,
+    /// The section `[health]`.
+    #[serde(default)]
+    pub health: Health,
     /// The sections `[[zone]]`, in the order of the file.
     #[serde(default, rename = "zone")]
     zones: Vec<Spanned<Zone>>,
@@ -156,6 +161,8 @@ pub struct Zone {
     pub allow_transfer: Vec<AddressPrefix>,
     /// The section `[zone.ratelimit]`.
     pub ratelimit: Option<ZoneRateLimit>,
+    /// How long before the earliest expiration `health` warns; none: as `[health]` says.
+    pub warn_before: Option<Period>,
     /// Whether signatures of a file that is signed already are verified before it is served.
     #[serde(default = "yes")]
     pub verify: bool,
@@ -265,6 +272,17 @@ impl Config {
     /// The signing policy of a zone of this configuration.
     pub fn policy(&self, zone: &Zone) -> Policy {
         self.policies.get(&zone.policy).cloned().unwrap_or_default()
+    }
+
+    /// How long before the earliest expiration of a zone's signatures `health` warns, in seconds. Of a zone
+    /// that sealdns signs no more than half the time that is left when it signs again: in between signing
+    /// has failed for as long, and else short signatures would be warned of all the time.
+    pub fn warns_before(&self, zone: &Zone, policy: &Policy) -> u32 {
+        let told = zone.warn_before.unwrap_or(self.health.warn_before).seconds();
+        match zone.dnssec {
+            Dnssec::Sign => told.min(policy.refresh.seconds() / 2),
+            Dnssec::Presigned | Dnssec::Off => told,
+        }
     }
 
     /// Whether queries for names of no zone are refused in XDP.

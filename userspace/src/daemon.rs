@@ -1,7 +1,7 @@
 //! The daemon: zones from files to what is served, and everything that changes it at run time.
 //!
-//! Start: sockets are bound and XDP is attached while we may; privileges are given up; zones are
-//! loaded; sockets are served; "ready". From then on signals, the control socket and the clock
+//! Start: the state directory is locked, sockets are bound and XDP is attached while we may; privileges are
+//! given up; sockets are served and zones are loaded; "ready". From then on signals, the control socket and the clock
 //! bring zones up to date, one change at a time, and a zone that cannot be loaded leaves its older
 //! version serving.
 
@@ -15,18 +15,22 @@ pub mod prepare;
 pub mod privileges;
 pub mod ratelimit;
 pub mod serials;
+mod serving;
 pub mod signed;
 pub mod signing;
+pub mod startup;
 pub mod state;
 pub mod store;
+mod supervise;
 
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -36,9 +40,7 @@ use anyhow::Context;
 use nix::unistd::User;
 use sd_notify::NotifyState;
 use serde_json::{Value, json};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
+use tokio::sync::Notify;
 use xdp_common::cookie::Secret;
 use xdp_common::maps;
 
@@ -56,8 +58,10 @@ use cookies::Secrets;
 use glance::{GLANCE, Watched};
 use locks::{Lock, Rank};
 use ratelimit::RateLimits;
+pub use serving::{hold_hangup, let_hangup_come};
 use state::{Before, Loaded, Prepare, Prepared, Stamp, ZoneState};
 use store::{Kept, Store};
+use supervise::Pulse;
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -97,7 +101,9 @@ pub fn run(
     let source = Source { path: path.to_owned(), control: control.map(Path::to_owned), ready };
     let mut config = source.load()?;
     descriptors::secure(&mut config);
+    supervise::log_panics();
     let user = privileges::target(&config.server.user)?;
+    let _state = startup::take_state(&config, user.as_ref())?;
     let sockets = Sockets::bind(&config, user.as_ref())?;
     let plane = open_plane(&config)?;
     match &user {
@@ -157,28 +163,9 @@ struct DnsSockets {
     tcp: Vec<TcpListener>,
 }
 
-/// The signals that the daemon follows. They are heard before zones are loaded, which may take a
-/// while: an early SIGHUP must not end the daemon.
-struct Signals {
-    hangup: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn hear() -> std::io::Result<Signals> {
-        Ok(Signals {
-            hangup: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-}
-
 impl Sockets {
     fn bind(config: &Config, user: Option<&User>) -> anyhow::Result<Sockets> {
         let server = &config.server;
-        privileges::make_folder(&server.state_dir, 0o700, user)?;
         if let Some(folder) = server.control.parent() {
             privileges::make_folder(folder, 0o755, user)?;
         }
@@ -188,6 +175,7 @@ impl Sockets {
         let mut dns = DnsSockets::default();
         for listen in &server.listen {
             let address = listen.0;
+            startup::warn_if_elsewhere(address);
             let bound = udp::bind(address, workers.min(MAX_UDP_WORKERS));
             dns.udp.extend(bound.with_context(|| cannot_listen("UDP", address))?);
             dns.tcp.push(tcp::bind(address).with_context(|| cannot_listen("TCP", address))?);
@@ -198,8 +186,8 @@ impl Sockets {
 
 fn cannot_listen(transport: &str, address: SocketAddr) -> String {
     format!(
-        "listening on {address} over {transport} (is the address this host's, is another server \
-         using it, and may we use ports below 1024?)"
+        "listening on {address} over {transport} (is another server using it, and may we use ports \
+         below 1024?)"
     )
 }
 
@@ -221,6 +209,10 @@ pub struct Daemon {
     limits: Lock<RateLimits>,
     change: Lock<()>,
     stop: Notify,
+    /// Zones that are loaded and that the sockets do not follow yet.
+    unfollowed: Lock<Vec<Name>>,
+    /// Beaten by each tick.
+    pulse: Pulse,
     started: Instant,
     ticks: AtomicU64,
 }
@@ -303,6 +295,8 @@ impl Daemon {
             config: Lock::new(Rank::Config, Arc::new(config)),
             change: Lock::new(Rank::Change, ()),
             stop: Notify::new(),
+            unfollowed: Lock::new(Rank::Unfollowed, Vec::new()),
+            pulse: Pulse::new(),
             started: Instant::now(),
             ticks: AtomicU64::new(0),
         }
@@ -326,12 +320,15 @@ impl Daemon {
     /// Loads every zone of the configuration; those that fail are said in the log.
     pub fn load_all(&self) {
         let _change = self.change.hold();
-        let names: Vec<Name> = self.zones.hold().keys().cloned().collect();
+        let mut names: Vec<Name> = self.zones.hold().keys().cloned().collect();
+        // What a zone says of names below another zone's apex must not be heard while that other zone is
+        // only on its way.
+        names.sort_by_key(|name| Reverse(name.label_count()));
         self.load_each(names, Why::Told, Daemon::refresh_served);
     }
 
-    /// Brings zones up to date. The sockets follow at least every [`REFRESH`], and not after each
-    /// zone: with many zones that would be most of the work. `finish` lets them follow at the end; it is given
+    /// Brings zones up to date. The sockets follow at least every [`REFRESH`] and with each tick, and not after
+    /// each zone: with many zones that would be most of the work. `finish` lets them follow at the end; it is given
     /// what they do not follow yet. The caller holds `change`.
     fn load_each(
         &self,
@@ -343,15 +340,18 @@ impl Daemon {
         let mut changes: Vec<(Name, Change)> = Vec::with_capacity(names.len());
         let mut told = 0;
         for name in names {
-            let change = self.load(&name, why);
+            let change = self.load_or_say_fault(&name, why);
+            self.unfollowed.hold().push(name.clone());
             changes.push((name, change));
             if refreshed.elapsed() >= REFRESH {
+                self.unfollowed.hold().clear();
                 self.refresh_served(&changes[told..]);
                 told = changes.len();
                 refreshed = Instant::now();
             }
         }
         self.settle();
+        self.unfollowed.hold().clear();
         finish(self, &changes[told..]);
         let loaded =
             |name: &Name| self.zones.hold().get(name)?.loaded.as_ref().map(|one| one.zone.clone());
@@ -374,109 +374,16 @@ impl Daemon {
         }
     }
 
-    /// Loads the zones and serves until told to stop, then gives open connections `drain` to
-    /// finish.
-    async fn serve(self: &Arc<Daemon>, sockets: Sockets, drain: Duration) -> anyhow::Result<()> {
-        let signals = Signals::hear()?;
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
-        let daemon = Arc::clone(self);
-        let handler: socket::Handler = Arc::new(move |request| daemon.handle(request));
-        tasks.spawn(socket::serve(sockets.control, handler, stopped.clone()));
-        let result = self.until_told(sockets.dns, signals, &mut tasks, stopped).await;
-
-        notify(&[NotifyState::Stopping]);
-        tracing::info!("stopping");
-        // First XDP, so that from here on whoever still asks is answered by the sockets or by
-        // another server of the address. A change that is being published holds the data plane;
-        // what is attached and not pinned when the process ends is detached by the kernel.
-        let daemon = Arc::clone(self);
-        let end = tokio::task::spawn_blocking(move || daemon.plane.hold().end());
-        match tokio::time::timeout(drain, end).await {
-            Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::error!("detaching XDP: {error:#}"),
-            Ok(Err(error)) => tracing::error!("detaching XDP: {error}"),
-            Err(_) => tracing::warn!("XDP is detached when the process ends: it is being changed"),
-        }
-        stop.send_replace(true);
-        let finished =
-            tokio::time::timeout(drain, async { while tasks.join_next().await.is_some() {} });
-        if finished.await.is_err() {
-            tracing::warn!("connections were cut off: shutdown-timeout is over");
-        }
-        result
-    }
-
-    /// Loads the zones, serves the sockets, and follows signals and the clock, until told to stop.
-    async fn until_told(
-        self: &Arc<Daemon>,
-        sockets: DnsSockets,
-        signals: Signals,
-        tasks: &mut JoinSet<std::io::Result<()>>,
-        stopped: watch::Receiver<bool>,
-    ) -> anyhow::Result<()> {
-        let Signals { mut hangup, mut terminate, mut interrupt } = signals;
-        let daemon = Arc::clone(self);
-        tokio::select! {
-            loaded = tokio::task::spawn_blocking(move || daemon.load_all()) => loaded?,
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            () = self.stop.notified() => return Ok(()),
-        }
-        for socket in sockets.udp {
-            let (shared, stats) = (Arc::clone(&self.shared), Arc::clone(&self.stats));
-            tasks.spawn(udp::serve(socket, shared, stats, stopped.clone()));
-        }
-        let limits = limits(&self.config.hold().server);
-        let context = tcp::Context::new(Arc::clone(&self.shared), Arc::clone(&self.stats), limits);
-        let context = Arc::new(context);
-        for listener in sockets.tcp {
-            tasks.spawn(tcp::serve(listener, Arc::clone(&context), stopped.clone()));
-        }
-
-        notify(&[NotifyState::Ready]);
-        let _ = writeln!(std::io::stderr(), "{}", self.source.ready);
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut ticking = None;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                () = self.stop.notified() => return Ok(()),
-                // A socket that nobody serves any more would swallow queries: better to end, and
-                // be started again.
-                Some(ended) = tasks.join_next() => {
-                    let why = match ended {
-                        Ok(Ok(())) => "its task ended".to_owned(),
-                        Ok(Err(error)) => error.to_string(),
-                        Err(error) => error.to_string(),
-                    };
-                    anyhow::bail!("a socket is not served any more: {why}");
-                }
-                _ = hangup.recv() => {
-                    let daemon = Arc::clone(self);
-                    tokio::task::spawn_blocking(move || daemon.reload_on_signal());
-                }
-                _ = ticks.tick() => {
-                    let idle = ticking.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
-                    if idle {
-                        let daemon = Arc::clone(self);
-                        ticking = Some(tokio::task::spawn_blocking(move || daemon.tick()));
-                    }
-                }
-            }
-        }
-    }
-
+    /// What is done each second. Never waits for a change: the watchdog takes a tick that does not end for
+    /// a daemon that hangs.
     fn tick(&self) {
         // While a zone is published XDP keeps the time that it was told before.
         if let Some(mut plane) = self.plane.hold_for(GLANCE) {
             plane.tick();
             self.watched.look(&**plane);
+            self.follow(&mut **plane);
         }
         self.tick_limits(Instant::now());
-        let (now, tick) = (now(), Instant::now());
         if self.ticks.fetch_add(1, Relaxed) % REST_TICKS == REST_TICKS - 1 {
             let zones = self.zones.hold();
             let loaded = zones.values().filter_map(|state| state.loaded.as_ref());
@@ -485,6 +392,12 @@ impl Daemon {
         if matches!(*self.secrets.hold(), Secrets::Derived(..)) {
             self.exchange_secrets();
         }
+        self.pulse.beat();
+    }
+
+    /// Signs the zones again for which it is the time; waits for other changes.
+    fn renew(&self) {
+        let (now, tick) = (now(), Instant::now());
         let due: Vec<Name> = self
             .zones
             .hold()
@@ -576,6 +489,19 @@ impl Daemon {
         limited.map(|()| changes)
     }
 
+    /// As [`Daemon::load`]; a zone that makes it panic fails alone.
+    fn load_or_say_fault(&self, name: &Name, why: Why) -> Change {
+        catch_unwind(AssertUnwindSafe(|| self.load(name, why))).unwrap_or_else(|_| {
+            let message = "a fault of this program, which the log has".to_owned();
+            if let Some(state) = self.zones.hold().get_mut(name) {
+                state.error = Some(message.clone());
+                state.retry_at =
+                    Some(Instant::now() + Duration::from_secs(RESIGN_RETRY_SECONDS.into()));
+            }
+            Change::Failed(message)
+        })
+    }
+
     /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
     fn load(&self, name: &Name, why: Why) -> Change {
         let Some((section, policy, served)) = self.zones.hold().get(name).map(|state| {
@@ -600,7 +526,14 @@ impl Daemon {
             // Before publishing, which takes most memory.
             let Kept { zone, files } = self.store.keep(ready.zone);
             let zone = Arc::new(zone);
-            let published = self.plane.hold().publish(&zone).context("publishing the zone")?;
+            let mut plane = self.plane.hold();
+            if zone.owners().len() >= LARGE_ZONE {
+                // Publishing it holds the data plane for long.
+                self.follow(&mut **plane);
+            }
+            let published = plane.publish(&zone).context("publishing the zone");
+            drop(plane);
+            let published = published?;
             files.iter().for_each(FileMap::rest);
             let unkept = ready.unkept.or_else(|| {
                 let origin = ready.origin.as_ref()?;
@@ -690,31 +623,53 @@ impl Daemon {
 
     /// Lets the sockets follow the zones that changed, and XDP with what options of responses say.
     fn refresh_served(&self, changes: &[(Name, Change)]) {
-        self.refresh(|_, zones, plane, said| {
-            let changed = changes.iter().filter_map(|(name, _)| zones.get_key_value(name));
-            let changed = changed.map(|(name, state)| served_zone(name, state));
-            self.shared.get().with(plane.engine(), changed, said)
+        let names: Vec<&Name> = changes.iter().map(|(name, _)| name).collect();
+        self.refresh(&mut **self.plane.hold(), |_, zones, plane, said| {
+            self.served_with(zones, plane, said, &names)
         });
     }
 
     /// Lets the sockets follow the configuration and all zones.
     fn refresh_all(&self) {
-        self.refresh(served);
+        self.refresh(&mut **self.plane.hold(), served);
     }
 
-    /// Tells XDP what options of responses say, and the sockets that and what `serve` makes of it.
+    /// Lets the sockets follow the zones that were loaded meanwhile: the next one may take long.
+    fn follow(&self, plane: &mut dyn DataPlane) {
+        let names = std::mem::take(&mut *self.unfollowed.hold());
+        if !names.is_empty() {
+            self.refresh(plane, |_, zones, plane, said| {
+                self.served_with(zones, plane, said, &names.iter().collect::<Vec<_>>())
+            });
+        }
+    }
+
+    fn served_with(
+        &self,
+        zones: &BTreeMap<Name, ZoneState>,
+        plane: &dyn DataPlane,
+        said: maps::Manners,
+        names: &[&Name],
+    ) -> Served {
+        let changed = names.iter().filter_map(|name| zones.get_key_value(*name));
+        let changed = changed.map(|(name, state)| served_zone(name, state));
+        self.shared.get().with(plane.engine(), changed, said)
+    }
+
+    /// Tells XDP what options of responses say, and the sockets that and what `serve` makes of it. Who holds
+    /// the data plane is the only one who changes what the sockets serve.
     fn refresh(
         &self,
+        plane: &mut dyn DataPlane,
         serve: impl FnOnce(&Config, &BTreeMap<Name, ZoneState>, &dyn DataPlane, maps::Manners) -> Served,
     ) {
         let config = self.config.hold().clone();
         let served = {
-            let mut plane = self.plane.hold();
             let zones = self.zones.hold();
             let said = manners(&config, &zones, &self.secrets.hold());
             plane.set_manners(&said);
-            self.watched.look(&**plane);
-            serve(&config, &zones, &**plane, said)
+            self.watched.look(plane);
+            serve(&config, &zones, plane, said)
         };
         self.shared.set(served);
     }
@@ -805,6 +760,7 @@ impl Daemon {
             "xdp": plane.attachments,
             "zones": zones.len(),
             "zones_not_served": unserved,
+            "zones_loading": zones.values().filter(|state| state.is_loading()).count(),
             "zones_failed": failed,
             "zones_expired": expired,
             "problems": health::problems(&seen),
@@ -951,7 +907,8 @@ fn brief(name: &Name, state: &ZoneState) -> Value {
         "state": match (&state.loaded, &state.error) {
             (Some(_), None) => "serving",
             (Some(_), Some(_)) => "serving-old",
-            (None, _) => "not-served",
+            (None, Some(_)) => "failed",
+            (None, None) => "loading",
         },
         "dnssec": state.section.dnssec,
         "serial": state.loaded.as_ref().map(|loaded| loaded.zone.serial()),

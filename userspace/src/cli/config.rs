@@ -1,22 +1,21 @@
 //! `sealdns config`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{CliError, CommandResult, Exit, Output};
 use crate::config::{Config, TEMPLATE};
-use crate::daemon::cookies::Secrets;
-use crate::daemon::privileges;
+use crate::daemon::startup;
 
 /// What to do with configurations.
 #[derive(Subcommand, Debug)]
 pub enum ConfigCommand {
     /// Print a configuration with every setting, its default and the reason
     Template,
-    /// Check a configuration, and that the files, the interfaces and the user it names exist (exit
-    /// 3 if not)
+    /// Check a configuration, that the interfaces and the user it names exist, and that this user may use the
+    /// files (exit 3 if not)
     Check {
         /// The configuration file
         #[arg(value_name = "FILE")]
@@ -34,7 +33,7 @@ pub fn run(command: &ConfigCommand, output: &Output) -> CommandResult {
         ConfigCommand::Check { file } => {
             let config = Config::load(file)
                 .map_err(|error| CliError { exit: Exit::Problems, ..error.into() })?;
-            let problems = problems(&config);
+            let problems = problems(&config, file);
             let zones = config.zones().count();
             let is_ok = problems.is_empty();
             output.data(json!({ "ok": is_ok, "zones": zones, "problems": problems }), |_| {
@@ -49,12 +48,9 @@ pub fn run(command: &ConfigCommand, output: &Output) -> CommandResult {
     }
 }
 
-/// What this host lacks that the configuration needs.
-fn problems(config: &Config) -> Vec<String> {
-    let mut problems = Vec::new();
-    if let Err(error) = privileges::target(&config.server.user) {
-        problems.push(format!("{error:#}"));
-    }
+/// What this host lacks that the configuration needs, and what the user that the daemon becomes may not use.
+fn problems(config: &Config, path: &Path) -> Vec<String> {
+    let mut problems = startup::problems(config, path);
     for interface in &config.xdp.interfaces {
         if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
             let known = nix::net::if_::if_nameindex();
@@ -65,21 +61,11 @@ fn problems(config: &Config) -> Vec<String> {
             problems.push(format!("there is no interface {interface}; this host has: {known}"));
         }
     }
-    if let Err(error) = Secrets::load(&config.cookies, [0; 2]) {
-        problems.push(format!("the secret of DNS cookies: {error:#}"));
-    }
-    for zone in config.zones() {
-        if let Err(error) = std::fs::File::open(&zone.file) {
-            problems.push(format!("zone {}: {}: {error}", zone.name, zone.file.display()));
-        }
-    }
     problems
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
 
     #[test]
@@ -87,10 +73,16 @@ mod tests {
         let text = "version = \"v1\"\n[server]\nuser = \"no-such-user-here\"\n\
                     [xdp]\ninterfaces = [\"lo\", \"no-such-if\"]\n\
                     [[zone]]\nname = \"a\"\nfile = \"/no/such/file\"\n";
-        let problems = problems(&Config::parse(text, Path::new("")).unwrap());
-        assert_eq!(problems.len(), 3, "{problems:?}");
+        let said = |text: &str| {
+            problems(&Config::parse(text, Path::new("")).unwrap(), Path::new("/dev/null"))
+        };
+        let problems = said(text);
+        assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("no-such-user-here"));
         assert!(problems[1].contains("no-such-if") && problems[1].contains("lo"));
-        assert!(problems[2].contains("/no/such/file"));
+        // Of files it is said who cannot use them, and that takes a user.
+        let problems = said(&text.replace("no-such-user-here", ""));
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert!(problems[0].contains("/no/such/file"));
     }
 }

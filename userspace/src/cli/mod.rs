@@ -33,6 +33,7 @@ use serde_json::Value;
 use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
 use crate::control::client;
 use crate::control::protocol::{Failure, Request};
+use crate::daemon;
 use crate::datapath::loader::process as loader;
 use output::{CliError, Exit, Output};
 
@@ -92,7 +93,7 @@ enum Command {
     RateLimit(ratelimit::RateLimitCommand),
     /// Counters of XDP and of the daemon's sockets
     Stats(stats::StatsArgs),
-    /// Whether the daemon serves all its zones (exit 3 if not, 4 if it does not answer)
+    /// What is wrong with the daemon, its zones and XDP (exit 3 if anything is, 4 if it does not answer)
     Health,
     /// Configuration: template, check
     #[command(subcommand)]
@@ -135,6 +136,9 @@ fn no_core_dumps() -> nix::Result<()> {
 impl Cli {
     fn dispatch(self, output: &Output) -> Result<ExitCode, CliError> {
         let global = &self.global;
+        if !matches!(self.command, Command::Run) {
+            daemon::let_hangup_come();
+        }
         let result = match self.command {
             Command::Sign(mut args) => {
                 args.json |= global.json;

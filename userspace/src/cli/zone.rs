@@ -60,7 +60,10 @@ pub fn run(command: &ZoneCommand, global: &Global, output: &Output) -> CommandRe
                         row
                     }),
                 );
-                if shown.is_empty() { "no zone is configured\n".into() } else { shown }
+                if shown.is_empty() {
+                    return "no zone is configured\n".into();
+                }
+                format!("{shown}{}", progress(&data["zones"]))
             });
             Ok(Exit::Ok)
         }
@@ -87,6 +90,16 @@ pub fn run(command: &ZoneCommand, global: &Global, output: &Output) -> CommandRe
             Ok(if failed { Exit::Failed } else { Exit::Ok })
         }
         ZoneCommand::Check { file, zone } => check(file, zone.as_deref(), output),
+    }
+}
+
+/// How far loading is, while it is not done.
+fn progress(zones: &Value) -> String {
+    let zones = zones.as_array().map_or(&[][..], Vec::as_slice);
+    let loading = zones.iter().filter(|zone| zone["state"] == "loading").count();
+    match loading {
+        0 => String::new(),
+        _ => format!("loading: {} of {} zones were tried\n", zones.len() - loading, zones.len()),
     }
 }
 

@@ -12,12 +12,15 @@ version = "v1"
 # UDP and TCP sockets: the addresses clients ask, for example ["192.0.2.1:53", "[2001:db8::1]:53"].
 # Wildcards are refused: an answer must leave from the address that was asked, and XDP answers only
 # on addresses it knows. Empty: no sockets; another name server on this host serves what XDP does
-# not.
+# not. An address that the host does not have yet is listened on all the same, with a warning: who gives it
+# to the host (a routing daemon, keepalived) may wait until `sealdns health` exits 0.
 listen = []
-# The socket that the other sealdns commands talk to. Mode 0600: whoever may open it may control.
+# The socket that the other sealdns commands talk to. Mode 0600: whoever may open it may control. What is
+# asked for by it is in the log, with who asked. A file there that is no socket of sealdns is left alone.
 control = "/run/sealdns/control.sock"
 # Keys and state: of each zone its last serial and what was served last, signed, for the next start; and without
 # a name the records of large zones. Made with mode 0700. Of all this only `keys` cannot be made again: back it up.
+# One daemon has it at a time, and `user` must be able to use what is in it.
 state-dir = "/var/lib/sealdns"
 # The user to become once sockets are bound and XDP is attached, so that no code that reads the
 # network runs as root. Empty: stay who started the daemon.
@@ -170,6 +173,12 @@ exempt = []
 # A file with more of them, one a line; large lists are welcome. Empty: none.
 exempt-file = ""
 
+[health]
+# `sealdns health` (exit 3 if anything is wrong) warns when this little is left of a zone's earliest
+# signature; of a zone that sealdns signs half of `refresh`, if that is less: by then signing again has failed
+# for as long. No official reference: a weekend, and a day to mend it.
+warn-before = "3d"
+
 [policy.default]
 # The algorithm of new keys, "ECDSAP256SHA256", "ECDSAP384SHA384" or "ED25519". The default is
 # small, fast, and validated everywhere (RFC 9904).
@@ -208,6 +217,8 @@ refresh = "1w"
 # # takes most of the time (a million signatures: 30 seconds of a core); false is for files whose maker
 # # has verified them. What did not change since the version before is never verified again.
 # verify = true
+# # When `health` warns of its signatures, if not as [health] says.
+# warn-before = "3d"
 # # What the zone does otherwise than [ratelimit]; at most 31 zones. Here stand mode, rate and the rates of
 # # classes, burst, window, slip, leak, prefixes, qps-scale, cost. The rest is the same for all zones: it
 # # counts before it is known which zone it is.

@@ -30,6 +30,7 @@ fn the_template_s_zone_section_is_valid_and_says_the_defaults() {
     let least = "version = \"v1\"\n[[zone]]\nname = \"example.com\"\nfile = \"example.com.zone\"";
     let mut zones: Vec<Zone> = config.zones().cloned().collect();
     assert_eq!(zones[0].ratelimit.take(), Some(ZoneRateLimit::default()));
+    assert_eq!(zones[0].warn_before.take(), Some(config.health.warn_before));
     assert_eq!(zones, parse(least).unwrap().zones().cloned().collect::<Vec<_>>());
 }
 
@@ -41,6 +42,7 @@ fn the_template_has_every_setting() {
         ("[xdp]", "[xdp]\nqq = 1"),
         ("[cookies]", "[cookies]\nqq = 1"),
         ("[ratelimit]", "[ratelimit]\nqq = 1"),
+        ("[health]", "[health]\nqq = 1"),
         ("[policy.default]", "[policy.default]\nqq = 1"),
         ("[[zone]]", "[[zone]]\nqq = 1"),
     ];

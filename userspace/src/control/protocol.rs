@@ -69,6 +69,45 @@ pub enum Request {
     Stop,
 }
 
+impl Request {
+    /// What the request changes, as the command that asks for it; none if it only asks.
+    pub fn action(&self) -> Option<String> {
+        match self {
+            Request::ZoneReload { zone: Some(zone) } => {
+                Some(format!("zone reload {}", zone.escape_debug()))
+            }
+            Request::ZoneReload { zone: None } => Some("zone reload".to_owned()),
+            Request::XdpAttach { interface } => {
+                Some(format!("xdp attach {}", interface.escape_debug()))
+            }
+            Request::XdpDetach { interface: Some(interface) } => {
+                Some(format!("xdp detach {}", interface.escape_debug()))
+            }
+            Request::XdpDetach { interface: None } => Some("xdp detach --all".to_owned()),
+            Request::RateLimit { request } => request.action(),
+            Request::Stop => Some("stop".to_owned()),
+            Request::Status
+            | Request::ZoneList
+            | Request::ZoneStatus { .. }
+            | Request::XdpStatus
+            | Request::CacheStatus
+            | Request::CacheLookup { .. }
+            | Request::CacheExplain(_)
+            | Request::CacheVerify { .. }
+            | Request::Stats => None,
+        }
+    }
+
+    /// Whether the answer may take as long as a zone takes to load.
+    pub fn may_wait(&self) -> bool {
+        let reads_image = matches!(
+            self,
+            Request::CacheLookup { .. } | Request::CacheExplain(_) | Request::CacheVerify { .. }
+        );
+        reads_image || (self.action().is_some() && *self != Request::Stop)
+    }
+}
+
 /// A query to be explained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {

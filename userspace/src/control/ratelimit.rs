@@ -59,3 +59,46 @@ pub enum RateLimitAction {
         prefix: String,
     },
 }
+
+/// Targets that are told in one line; more are only counted.
+const TOLD: usize = 10;
+
+impl RateLimitAction {
+    /// What is changed, as the command that asks for it; none if it only asks.
+    pub fn action(&self) -> Option<String> {
+        let (words, save) = match self {
+            RateLimitAction::Set { settings, save } => {
+                let set: Vec<String> =
+                    settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                (format!("set {}", told(&set)), save)
+            }
+            RateLimitAction::Reset { save } => ("reset".to_owned(), save),
+            RateLimitAction::Exempt { prefixes, add, save } => {
+                (format!("exempt {} {}", if *add { "add" } else { "del" }, told(prefixes)), save)
+            }
+            RateLimitAction::BlockAdd { targets, seconds, dry_run, save } => {
+                let time = seconds.map_or_else(String::new, |seconds| format!(" --for {seconds}s"));
+                let dry_run = if *dry_run { " --dry-run" } else { "" };
+                (format!("block add {}{time}{dry_run}", told(targets)), save)
+            }
+            RateLimitAction::BlockDel { targets, save } => {
+                (format!("block del {}", told(targets)), save)
+            }
+            RateLimitAction::Show
+            | RateLimitAction::ExemptList
+            | RateLimitAction::BlockList
+            | RateLimitAction::Top
+            | RateLimitAction::Explain { .. } => return None,
+        };
+        Some(format!("ratelimit {words}{}", if *save { " --save" } else { "" }))
+    }
+}
+
+/// What a client lists, for a line of the log.
+fn told(list: &[String]) -> String {
+    let more = list.len().saturating_sub(TOLD);
+    let first = list[..list.len() - more].join(" ");
+    // What a client sends may not make a line of its own in the log.
+    let first = first.escape_debug();
+    if more == 0 { first.to_string() } else { format!("{first} and {more} more") }
+}

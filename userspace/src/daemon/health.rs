@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::state::{ZoneState, is_before};
-use crate::config::Config;
+use crate::config::{Config, Dnssec};
 use crate::datapath::seam::PlaneStatus;
 use crate::zone::Name;
 
@@ -64,9 +64,10 @@ pub struct Seen<'a> {
 type Finder = fn(&Seen<'_>, &mut Vec<Problem>);
 
 /// All kinds of problems, in the order in which they are said.
-const FINDERS: [Finder; 6] = [
+const FINDERS: [Finder; 7] = [
+    zones_loading,
     zones_not_loaded,
-    signatures_expired,
+    signatures_that_end,
     interfaces_without_xdp,
     loader_lost,
     zones_not_kept,
@@ -103,6 +104,15 @@ impl std::fmt::Display for Problem {
     }
 }
 
+/// Zones that are not served yet. One problem for all: there may be a hundred thousand.
+fn zones_loading(seen: &Seen<'_>, found: &mut Vec<Problem>) {
+    let loading = seen.zones.values().filter(|state| state.is_loading()).count();
+    if loading > 0 {
+        let what = format!("{loading} of {} are not loaded yet", seen.zones.len());
+        found.push(Problem::new(Severity::Error, "zones", what).with_fix("sealdns zone list"));
+    }
+}
+
 /// Zones whose last version could not be loaded: an older one stays, or none is served.
 fn zones_not_loaded(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     for (name, state) in seen.zones {
@@ -119,15 +129,38 @@ fn zones_not_loaded(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     }
 }
 
-/// Zones with a signature that ended, whose RRset is SERVFAIL therefore.
-fn signatures_expired(seen: &Seen<'_>, found: &mut Vec<Problem>) {
+/// Zones with a signature that ended, whose RRset is SERVFAIL therefore, or that will end soon.
+fn signatures_that_end(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     for (name, state) in seen.zones {
-        let expiration = state.loaded.as_ref().and_then(|loaded| loaded.expiration);
-        if expiration.is_some_and(|expiration| is_before(expiration, seen.now)) {
+        let Some(expiration) = state.loaded.as_ref().and_then(|loaded| loaded.expiration) else {
+            continue;
+        };
+        let warns_before = seen.config.warns_before(&state.section, &state.policy);
+        let (severity, what) = if is_before(expiration, seen.now) {
             let what = "it has expired signatures, and what they cover is not answered";
-            let problem = Problem::new(Severity::Error, zone(name), what);
-            found.push(problem.with_fix(format!("sealdns zone reload {name}")));
-        }
+            (Severity::Error, what.to_owned())
+        } else if is_before(expiration, seen.now.wrapping_add(warns_before)) {
+            let left = time(expiration.wrapping_sub(seen.now));
+            (Severity::Warning, format!("its first signature expires in {left}"))
+        } else {
+            continue;
+        };
+        let problem = Problem::new(severity, zone(name), what);
+        found.push(match state.section.dnssec {
+            Dnssec::Sign => problem.with_fix(format!("sealdns zone reload {name}")),
+            // Who signs it must; a reload takes what they signed.
+            Dnssec::Presigned | Dnssec::Off => problem,
+        });
+    }
+}
+
+/// A time in the unit that says most with one number.
+fn time(seconds: u32) -> String {
+    match seconds {
+        0..120 => format!("{seconds} seconds"),
+        120..7200 => format!("{} minutes", seconds / 60),
+        7200..172_800 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86400),
     }
 }
 
@@ -199,15 +232,54 @@ mod tests {
 
     const NOW: u32 = 1_800_000_000;
 
+    #[test]
+    fn of_all_times_until_a_signature_ends_health_says_how_it_is() {
+        use Severity::{Error, Warning};
+        const DAY: i64 = 86400;
+        // Zones' settings, how long before the end they are warned of, at every hour around it.
+        for (zone, warned_s) in [
+            ("dnssec = \"presigned\"\n", 3 * DAY),
+            ("dnssec = \"presigned\"\nwarn-before = \"10d\"\n", 10 * DAY),
+            ("", 3 * DAY),
+            // Half of `refresh`, a week.
+            ("warn-before = \"10d\"\n", 7 * DAY / 2),
+            ("warn-before = \"1d\"\n", DAY),
+        ] {
+            for left_s in (-2 * DAY..12 * DAY).step_by(3600) {
+                let expected = match left_s {
+                    ..0 => vec![Error],
+                    _ if left_s < warned_s => vec![Warning],
+                    _ => vec![],
+                };
+                let said = found_of(zone, None, Some(left_s), &["eth7"]);
+                let said: Vec<Severity> = said.into_iter().map(|(severity, ..)| severity).collect();
+                assert_eq!(said, expected, "{zone}, {left_s} s left");
+            }
+        }
+        let (_, _, what) = &found(None, Some(7200), &["eth7"])[0];
+        assert_eq!(what, "its first signature expires in 2 hours");
+    }
+
     /// The problems of a daemon with one zone and one interface, of which these are the facts.
     fn found(
         error: Option<&str>,
         expires_in: Option<i64>,
         attached: &[&str],
     ) -> Vec<(Severity, String, String)> {
+        found_of("", error, expires_in, attached)
+    }
+
+    /// The same with more settings of the zone.
+    fn found_of(
+        settings: &str,
+        error: Option<&str>,
+        expires_in: Option<i64>,
+        attached: &[&str],
+    ) -> Vec<(Severity, String, String)> {
         let text = "version = \"v1\"\n[xdp]\ninterfaces = [\"eth7\"]\n\
                     [[zone]]\nname = \"example\"\nfile = \"zone\"\n";
-        let config = Config::parse(text, Path::new("")).expect("a configuration");
+        let text = format!("{text}{settings}");
+        let config = Config::parse(&text, Path::new("")).expect("a configuration");
         let section = config.zones().next().expect("a zone").clone();
         let mut state = ZoneState::new(section.clone(), config.policy(&section));
         state.error = error.map(str::to_owned);
@@ -239,7 +311,7 @@ mod tests {
 
     #[test]
     fn each_problem_is_said_once_and_nothing_is_said_of_what_is_well() {
-        assert_eq!(found(None, Some(86400), &["eth7"]), []);
+        assert_eq!(found(None, Some(10 * 86400), &["eth7"]), []);
         let (zone, interface) = ("zone example.".to_owned(), "interface eth7".to_owned());
         let said = found(Some("no such file"), Some(-1), &["eth8"]);
         let whats: Vec<&str> = said.iter().map(|(.., what)| what.as_str()).collect();
@@ -255,6 +327,8 @@ mod tests {
         assert_eq!(subjects, [&zone, &zone, &interface]);
         let (_, _, what) = &found(Some("no such file"), None, &["eth7"])[0];
         assert_eq!(what, "it is not served: no such file");
+        let (_, subject, what) = &found(None, None, &["eth7"])[0];
+        assert_eq!((subject.as_str(), what.as_str()), ("zones", "1 of 1 are not loaded yet"));
     }
 
     #[test]

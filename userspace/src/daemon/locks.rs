@@ -33,6 +33,8 @@ pub enum Rank {
     Secrets,
     /// The configuration in effect.
     Config,
+    /// The zones that the sockets do not follow yet.
+    Unfollowed,
     /// What the data plane said last. Nothing is taken behind it.
     Watched,
 }
@@ -131,7 +133,7 @@ mod tests {
 
     use super::*;
 
-    const RANKS_IN_ORDER: [Rank; 8] = [
+    const RANKS_IN_ORDER: [Rank; 9] = [
         Rank::Change,
         Rank::Limits,
         Rank::Plane,
@@ -139,6 +141,7 @@ mod tests {
         Rank::Random,
         Rank::Secrets,
         Rank::Config,
+        Rank::Unfollowed,
         Rank::Watched,
     ];
 

@@ -138,6 +138,11 @@ impl ZoneState {
         ZoneState { section, policy, loaded: None, error: None, unkept: None, retry_at: None }
     }
 
+    /// Whether it has not been tried yet.
+    pub fn is_loading(&self) -> bool {
+        self.loaded.is_none() && self.error.is_none()
+    }
+
     /// Whether what is served is not what the configuration and the files say.
     pub fn is_stale(&self, section: &config::Zone, policy: &config::Policy) -> bool {
         let same = |loaded: &Loaded| loaded.stamps.iter().all(Stamp::holds);

@@ -14,10 +14,12 @@ use tokio::sync::watch;
 
 use super::state::{Before, Prepare, Prepared};
 use super::*;
+use crate::compile::Asked;
 use crate::config::{Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::MAX_REQUEST;
 use crate::control::ratelimit::RateLimitAction;
+use xdp_common::Outcome;
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
@@ -41,6 +43,9 @@ pub(super) struct Told {
     pub(super) limits: Arc<Limits>,
     pub(super) qps: u64,
     pub(super) counters: BTreeMap<String, u64>,
+    /// How many ticks there were, and how many of the next ones panic.
+    ticks: usize,
+    panics: usize,
     /// Makes the next publication last until it is let go.
     gate: Option<Gate>,
 }
@@ -63,6 +68,16 @@ impl Gate {
 /// What a test and its daemon share.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An engine that panics at queries for names below `panic.`
+struct Brittle(testing::Plain);
+
+impl Engine for Brittle {
+    fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
+        assert!(!query.windows(7).any(|part| part == b"\x05panic\x00"), "injected");
+        self.0.respond(query, asked, response)
+    }
 }
 
 struct FakePlane(Arc<Mutex<Told>>);
@@ -93,10 +108,11 @@ impl DataPlane for FakePlane {
     }
 
     fn engine(&self) -> Arc<dyn Engine> {
-        Arc::new(testing::Plain(None))
+        Arc::new(Brittle(testing::Plain(None)))
     }
 
     fn attach(&mut self, interface: &str) -> anyhow::Result<()> {
+        assert_ne!(interface, "panic", "injected");
         lock(&self.0).interfaces.push(interface.to_owned());
         Ok(())
     }
@@ -152,7 +168,14 @@ impl DataPlane for FakePlane {
         Vec::new()
     }
 
-    fn tick(&mut self) {}
+    fn tick(&mut self) {
+        let told = &mut lock(&self.0);
+        told.ticks += 1;
+        if let Some(fewer) = told.panics.checked_sub(1) {
+            told.panics = fewer;
+            panic!("injected");
+        }
+    }
 }
 
 /// A file "zone" is a serial, for how many seconds its signatures are still valid, and a number of hosts, if it
@@ -175,6 +198,7 @@ impl Prepare for FakePrepare {
         if section.file.ends_with("slow") {
             std::thread::sleep(REFRESH);
         }
+        assert_ne!(text.trim(), "panic", "injected");
         let (serial, rest) = text.trim().split_once(' ').context("the zone is broken")?;
         let (valid, hosts) = rest.split_once(' ').unwrap_or((rest, "0"));
         let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, hosts.parse()?));
@@ -514,18 +538,18 @@ fn zones_are_signed_again_in_time() {
     assert_eq!(stage.status()["resign_at"], loaded_at + WEEK);
     assert!(!due(loaded_at) && !due(loaded_at + WEEK - 1));
     assert!(due(loaded_at + WEEK) && due(loaded_at + 3 * WEEK));
-    stage.daemon.tick();
+    stage.daemon.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), 1);
 
     // Signatures of five seconds are due at once, and again at the next tick.
     stage.write("zone", "2 5");
     stage.reload();
-    stage.daemon.tick();
+    stage.daemon.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), 3);
     // A failure is not repeated every second.
     stage.write("zone", "broken");
-    stage.daemon.tick();
-    stage.daemon.tick();
+    stage.daemon.renew();
+    stage.daemon.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), 4);
     assert_eq!(stage.status()["state"], "serving-old");
 }
@@ -537,7 +561,7 @@ fn zones_that_others_signed_are_not_signed_again() {
     stage.write("sealdns.toml", &format!("{ONE_ZONE}dnssec = \"presigned\"\n"));
     stage.reload();
     let calls = stage.prepare.calls.load(Relaxed);
-    stage.daemon.tick();
+    stage.daemon.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), calls);
     assert_eq!(stage.status()["resign_at"], Value::Null);
 }
@@ -660,4 +684,81 @@ fn derived_secrets_follow_the_clock() {
     stage.daemon.tick();
     assert_ne!(said().secrets[0], before.secrets[0]);
     assert_eq!(lock(&stage.told).manners, said());
+}
+
+// --- what goes on ---------------------------------------------------------------------------------
+
+/// A query for the SOA of a name of one label.
+fn query(label: &str) -> Vec<u8> {
+    let name = [&[label.len() as u8], label.as_bytes(), &[0]].concat();
+    [&[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], &name[..], &[0, 6, 0, 1]].concat()
+}
+
+/// What a server says over TCP to one query; nothing if it closes instead.
+fn ask_over_tcp(server: SocketAddr, query: &[u8]) -> Vec<u8> {
+    let mut stream = std::net::TcpStream::connect(server).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let message = [&(query.len() as u16).to_be_bytes(), query].concat();
+    stream.write_all(&message).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut response = Vec::new();
+    // A connection may be reset as well as closed.
+    let _ = stream.read_to_end(&mut response);
+    response
+}
+
+#[test]
+fn a_panic_costs_what_panicked_and_nothing_else() {
+    let stage = Stage::new();
+    let control = stage.folder.path().join("control.sock");
+    let loopback = "127.0.0.1:0".parse().unwrap();
+    let (udp, tcp) = (udp::bind(loopback, 1).unwrap(), tcp::bind(loopback).unwrap());
+    let (over_udp, over_tcp) = (udp[0].local_addr().unwrap(), tcp.local_addr().unwrap());
+    let dns = DnsSockets { udp, tcp: vec![tcp] };
+    let sockets = Sockets { dns, control: socket::bind(&control).unwrap() };
+    let daemon = Arc::clone(&stage.daemon);
+    let serving = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        let served = runtime.block_on(daemon.serve(sockets, PATIENCE));
+        runtime.shutdown_background();
+        served
+    });
+
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    for _ in 0..3 {
+        // No response to the one, and at once one to the other.
+        client.send_to(&query("panic"), over_udp).unwrap();
+        client.send_to(&query("example"), over_udp).unwrap();
+        assert!(client.recv_from(&mut [0; 512]).unwrap().0 > 12);
+        assert!(ask_over_tcp(over_tcp, &query("panic")).is_empty());
+        assert!(ask_over_tcp(over_tcp, &query("example")).len() > 12);
+
+        let attach = Request::XdpAttach { interface: "panic".into() };
+        let refused = call(&control, &attach, PATIENCE).unwrap_err();
+        assert!(matches!(refused, CallError::Refused(failure) if failure.code == "internal"));
+        assert!(call(&control, &Request::Status, PATIENCE).is_ok());
+    }
+    let stats = call(&control, &Request::Stats, PATIENCE).unwrap();
+    assert_eq!(stats["server"]["udp.fault"], 3);
+
+    // A zone that panics fails alone, and the older version stays.
+    stage.write("zone", "panic");
+    let reload = Request::ZoneReload { zone: None };
+    let change = call(&control, &reload, PATIENCE).unwrap();
+    assert_eq!(change[0]["error"], "a fault of this program, which the log has");
+    assert_eq!(stage.status()["state"], "serving-old");
+
+    let before = {
+        let mut told = lock(&stage.told);
+        told.panics = 2;
+        told.ticks
+    };
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while lock(&stage.told).ticks < before + 4 {
+        assert!(Instant::now() < deadline, "the clock stands still");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(call(&control, &Request::Stop, PATIENCE).is_ok());
+    serving.join().unwrap().unwrap();
 }

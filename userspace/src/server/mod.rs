@@ -25,10 +25,12 @@ pub mod testing;
 mod tests;
 
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ipnet::IpNet;
+use socket2::Socket;
 use xdp_common::limit::account::Account;
 use xdp_common::{Outcome, maps};
 
@@ -183,6 +185,15 @@ impl Shared {
     /// Serves `served` from the next message on.
     pub fn set(&self, served: Served) {
         *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+    }
+}
+
+/// Lets a socket be bound to an address that this host does not have yet (IP_FREEBIND in ip(7)): a routing
+/// daemon may give it to the host once this server is healthy.
+fn bind_before_it_is_here(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Stats {
     amplified: Seconds,
     /// UDP responses that the system did not take.
     pub udp_send_failed: AtomicU64,
+    /// Queries over UDP at which this program failed: faults of it, each in the log.
+    pub udp_faults: AtomicU64,
     /// Open TCP connections.
     pub tcp_connections: AtomicU64,
     /// TCP connections taken.
@@ -143,6 +145,7 @@ impl Stats {
             ("udp.octets-in", &self.udp_octets[0]),
             ("udp.octets-out", &self.udp_octets[1]),
             ("udp.send-failed", &self.udp_send_failed),
+            ("udp.fault", &self.udp_faults),
             ("tcp.connections", &self.tcp_connections),
             ("tcp.accepted", &self.tcp_accepted),
             ("tcp.refused", &self.tcp_refused),

@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::responder::{Reply, Transfer, respond};
 use super::stats::{Stats, Transport};
-use super::{Shared, now};
+use super::{Shared, bind_before_it_is_here, now};
 use crate::transfer::axfr;
 use pool::{Admitted, Bounds, Pool, Seat, idle_time};
 
@@ -205,6 +205,7 @@ pub fn bind(address: SocketAddr) -> io::Result<StdTcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    bind_before_it_is_here(&socket, address)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket as StdUdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -20,7 +21,7 @@ use super::options::{Cookie, cookie_for};
 use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
 use super::told::Response;
-use super::{Shared, now};
+use super::{Shared, bind_before_it_is_here, now};
 use crate::compile::PAYLOAD;
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
@@ -44,6 +45,7 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdUdpSocket>> 
             socket.set_only_v6(true)?;
         }
         socket.set_reuse_port(true)?;
+        bind_before_it_is_here(&socket, address)?;
         // Root may have more than net.core.rmem_max.
         if setsockopt(&socket, sockopt::RcvBufForce, &SOCKET_BUFFER).is_err() {
             socket.set_recv_buffer_size(SOCKET_BUFFER)?;
@@ -84,7 +86,13 @@ pub async fn serve(
                 continue;
             }
         };
-        let is_sent = answer(&shared, &stats, &message[..len], client, &mut response);
+        // A query that makes us panic costs its answer: not the other queries that wait here.
+        let query = &message[..len];
+        let answered = || answer(&shared, &stats, query, client, &mut response);
+        let is_sent = catch_unwind(AssertUnwindSafe(answered)).unwrap_or_else(|_| {
+            stats.udp_faults.fetch_add(1, Relaxed);
+            false
+        });
         if !is_sent {
             continue;
         }

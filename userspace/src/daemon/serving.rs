@@ -1,0 +1,249 @@
+//! The daemon from its first answer to its end: tasks that serve sockets, jobs that change zones, signals.
+//!
+//! Sockets are served before zones are loaded, so that each zone is served as soon as it is there; what is
+//! configured and not loaded yet is SERVFAIL with the extended error 14, "Not Ready" (RFC 8914 section
+//! 4.15), and never REFUSED, for which a resolver would look elsewhere. "ready" is said once, when every zone
+//! has been tried: who waits for it sends traffic here.
+
+use std::future::pending;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal as SignalNumber};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, interval_at};
+
+use super::supervise::{Pulse, Watchdog, keep_running};
+use super::{Daemon, DnsSockets, Sockets, TICK, limits, notify};
+use crate::control::socket;
+use crate::server::{tcp, udp};
+
+/// How much longer the service manager is asked to wait, at each tick, while zones are loaded.
+const MORE_TIME: Duration = Duration::from_secs(30);
+
+/// The signals that the daemon follows.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// Keeps SIGHUP until somebody can follow it: by default it would end a daemon that is starting. To be
+/// called first of all.
+pub fn hold_hangup() {
+    let _ = hangup().thread_block();
+}
+
+/// Lets SIGHUP come, one that came meanwhile first.
+pub fn let_hangup_come() {
+    let _ = hangup().thread_unblock();
+}
+
+fn hangup() -> SigSet {
+    SigSet::from(SignalNumber::SIGHUP)
+}
+
+impl Signals {
+    fn hear() -> std::io::Result<Signals> {
+        let signals = Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        };
+        let_hangup_come();
+        Ok(signals)
+    }
+}
+
+/// Work that blocks, of which there is one at a time.
+#[derive(Default)]
+struct Job(Option<JoinHandle<()>>);
+
+impl Job {
+    fn is_idle(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn start(&mut self, daemon: &Arc<Daemon>, work: fn(&Daemon)) {
+        let daemon = Arc::clone(daemon);
+        self.0 = Some(tokio::task::spawn_blocking(move || work(&daemon)));
+    }
+
+    /// Waits until the work is done; for ever if there is none. A panic was said where it happened, and
+    /// leaves the job free for its next turn.
+    async fn ended(&mut self) {
+        match &mut self.0 {
+            Some(running) => {
+                let _ = running.await;
+                self.0 = None;
+            }
+            None => pending().await,
+        }
+    }
+}
+
+impl Daemon {
+    /// Serves and loads the zones until told to stop, then gives open connections `drain` to finish.
+    pub(super) async fn serve(
+        self: &Arc<Daemon>,
+        sockets: Sockets,
+        drain: Duration,
+    ) -> anyhow::Result<()> {
+        let signals = Signals::hear()?;
+        let (stop, stopped) = watch::channel(false);
+        let mut tasks = JoinSet::new();
+        let mut pulses = self.serve_control(sockets.control, &mut tasks, &stopped);
+        pulses.extend(self.serve_dns(sockets.dns, &mut tasks, &stopped));
+        self.until_told(signals, pulses).await;
+
+        notify(&[NotifyState::Stopping]);
+        tracing::info!("stopping");
+        // First XDP, so that from here on whoever still asks is answered by the sockets or by
+        // another server of the address. A change that is being published holds the data plane;
+        // what is attached and not pinned when the process ends is detached by the kernel.
+        let daemon = Arc::clone(self);
+        let end = tokio::task::spawn_blocking(move || daemon.plane.hold().end());
+        match tokio::time::timeout(drain, end).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::error!("detaching XDP: {error:#}"),
+            Ok(Err(error)) => tracing::error!("detaching XDP: {error}"),
+            Err(_) => tracing::warn!("XDP is detached when the process ends: it is being changed"),
+        }
+        stop.send_replace(true);
+        let finished =
+            tokio::time::timeout(drain, async { while tasks.join_next().await.is_some() {} });
+        if finished.await.is_err() {
+            tracing::warn!("connections were cut off: shutdown-timeout is over");
+        }
+        Ok(())
+    }
+
+    fn serve_control(
+        self: &Arc<Daemon>,
+        listener: std::os::unix::net::UnixListener,
+        tasks: &mut JoinSet<()>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Vec<Pulse> {
+        let daemon = Arc::clone(self);
+        let handler: socket::Handler = Arc::new(move |request| daemon.handle(request));
+        let (pulse, told) = (Pulse::new(), stopped.clone());
+        // A task that is started again needs the socket once more: it is given a copy of the descriptor.
+        let make =
+            move || Ok(socket::serve(listener.try_clone()?, Arc::clone(&handler), told.clone()));
+        let what = "the control socket".to_owned();
+        tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
+        vec![pulse]
+    }
+
+    fn serve_dns(
+        self: &Arc<Daemon>,
+        sockets: DnsSockets,
+        tasks: &mut JoinSet<()>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Vec<Pulse> {
+        let mut pulses = Vec::new();
+        for socket in sockets.udp {
+            let (shared, stats) = (Arc::clone(&self.shared), Arc::clone(&self.stats));
+            let (pulse, told) = (Pulse::new(), stopped.clone());
+            let make = move || {
+                let (shared, stats) = (Arc::clone(&shared), Arc::clone(&stats));
+                Ok(udp::serve(socket.try_clone()?, shared, stats, told.clone()))
+            };
+            let what = "a UDP socket".to_owned();
+            tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
+            pulses.push(pulse);
+        }
+        let limits = limits(&self.config.hold().server);
+        let context = tcp::Context::new(Arc::clone(&self.shared), Arc::clone(&self.stats), limits);
+        let context = Arc::new(context);
+        for listener in sockets.tcp {
+            let (context, pulse, told) = (Arc::clone(&context), Pulse::new(), stopped.clone());
+            let make =
+                move || Ok(tcp::serve(listener.try_clone()?, Arc::clone(&context), told.clone()));
+            let what = "a TCP socket".to_owned();
+            tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
+            pulses.push(pulse);
+        }
+        pulses
+    }
+
+    /// Loads the zones, and follows signals and the clock, until told to stop.
+    async fn until_told(self: &Arc<Daemon>, signals: Signals, mut pulses: Vec<Pulse>) {
+        let Signals { mut hangup, mut terminate, mut interrupt } = signals;
+        self.pulse.beat();
+        pulses.push(self.pulse.clone());
+        let watchdog = Watchdog::new(pulses);
+        let mut ticks = interval_at((Instant::now() + TICK).into(), TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut pings = interval(watchdog.interval());
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let [mut loading, mut reloading, mut ticking, mut renewing] = <[Job; 4]>::default();
+        loading.start(self, Daemon::load_all);
+        let mut wants_reload = false;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                () = self.stop.notified() => return,
+                // However often it comes: one reload goes on, and one follows it.
+                _ = hangup.recv() => wants_reload = true,
+                () = loading.ended() => self.say_ready(),
+                () = reloading.ended() => {}
+                () = ticking.ended() => {}
+                () = renewing.ended() => {}
+                _ = pings.tick() => watchdog.ping(),
+                _ = ticks.tick() => {
+                    if ticking.is_idle() {
+                        ticking.start(self, Daemon::tick);
+                    }
+                    if !loading.is_idle() {
+                        self.say_progress();
+                    } else if renewing.is_idle() {
+                        renewing.start(self, Daemon::renew);
+                    }
+                }
+            }
+            if wants_reload && loading.is_idle() && reloading.is_idle() {
+                wants_reload = false;
+                reloading.start(self, Daemon::reload_on_signal);
+            }
+        }
+    }
+
+    /// Every zone has been tried.
+    fn say_ready(&self) {
+        let (total, lacking) = {
+            let zones = self.zones.hold();
+            (zones.len(), zones.values().filter(|zone| zone.loaded.is_none()).count())
+        };
+        let status = match lacking {
+            0 => format!("zones: {total}"),
+            _ => format!("zones: {total}, not served: {lacking}"),
+        };
+        tracing::info!("every zone has been tried; {status}");
+        notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        let _ = writeln!(std::io::stderr(), "{}", self.source.ready);
+    }
+
+    /// Zones are being loaded.
+    fn say_progress(&self) {
+        let (tried, total) = {
+            let zones = self.zones.hold();
+            (zones.values().filter(|zone| !zone.is_loading()).count(), zones.len())
+        };
+        let status = format!("loading zones: {tried} of {total}");
+        if self.ticks.load(Relaxed) % PROGRESS_TICKS == 0 {
+            tracing::info!("{status}");
+        }
+        let more = NotifyState::ExtendTimeoutUsec(MORE_TIME.as_micros() as u32);
+        notify(&[NotifyState::Status(&status), more]);
+    }
+}
+
+/// Ticks between two lines of the log that say how far loading is.
+const PROGRESS_TICKS: u64 = 10;
