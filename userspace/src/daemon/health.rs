@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::{ZoneState, is_before};
 use crate::config::{Config, Dnssec};
+use crate::datapath::fault::Kind;
 use crate::datapath::seam::PlaneStatus;
 use crate::zone::Name;
 
@@ -208,7 +209,11 @@ fn zones_not_kept(seen: &Seen<'_>, found: &mut Vec<Problem>) {
 fn answers_that_do_not_leave(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     for fault in &seen.plane.faults {
         let subject = format!("interface {}", fault.interface);
-        let problem = Problem::new(Severity::Error, subject, &fault.what);
+        let severity = match fault.kind {
+            Kind::PacketsUnseen => Severity::Warning,
+            Kind::NotAttached | Kind::Obstacle | Kind::AnswersLost => Severity::Error,
+        };
+        let problem = Problem::new(severity, subject, &fault.what);
         found.push(match &fault.fix {
             Some(fix) => problem.with_fix(fix),
             None => problem,
@@ -227,6 +232,7 @@ mod tests {
     use super::*;
     use crate::config::XdpMode;
     use crate::daemon::state::Loaded;
+    use crate::datapath::fault::Fault;
     use crate::datapath::seam::Attachment;
     use crate::server::testing;
 
@@ -329,6 +335,34 @@ mod tests {
         assert_eq!(what, "it is not served: no such file");
         let (_, subject, what) = &found(None, None, &["eth7"])[0];
         assert_eq!((subject.as_str(), what.as_str()), ("zones", "1 of 1 are not loaded yet"));
+    }
+
+    #[test]
+    fn what_the_data_plane_knows_of_an_interface_is_said_instead_of_that_it_is_missing() {
+        let text = "version = \"v1\"\n[xdp]\ninterfaces = [\"eth7\"]\n";
+        let config = Config::parse(text, Path::new("")).expect("a configuration");
+        let zones = BTreeMap::new();
+        let said = |faults: Vec<Fault>| {
+            let plane = PlaneStatus { faults, ..PlaneStatus::default() };
+            let seen = Seen { config: &config, zones: &zones, plane: &plane, now: NOW };
+            problems(&seen).iter().map(Problem::to_string).collect::<Vec<_>>()
+        };
+        let fault = |kind| Fault {
+            interface: "eth7".into(),
+            kind,
+            what: "it is ill".into(),
+            fix: Some("cure eth7".into()),
+        };
+        assert_eq!(said(Vec::new()).len(), 1);
+        assert_eq!(
+            said(vec![fault(Kind::NotAttached)]),
+            ["error: interface eth7: it is ill; try: cure eth7"]
+        );
+        // Answers come, from the sockets.
+        assert_eq!(
+            said(vec![fault(Kind::PacketsUnseen)]),
+            ["warning: interface eth7: it is ill; try: cure eth7"]
+        );
     }
 
     #[test]

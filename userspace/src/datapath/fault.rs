@@ -29,10 +29,3 @@ pub enum Kind {
     /// Packets that the device receives are not shown to the programs.
     PacketsUnseen,
 }
-
-impl Kind {
-    /// Whether clients are left without an answer.
-    pub fn loses_answers(self) -> bool {
-        matches!(self, Kind::Obstacle | Kind::AnswersLost)
-    }
-}

@@ -73,11 +73,7 @@ impl Plane {
 
     /// All that is wrong now.
     pub(super) fn faults(&self) -> Vec<Fault> {
-        let is_attached = |fault: &&Fault| {
-            self.attachments.iter().any(|one| one.interface().name == fault.interface)
-        };
-        let unattached = self.watching.unattached.iter().filter(|fault| !is_attached(fault));
-        unattached.chain(&self.watching.found).cloned().collect()
+        self.watching.unattached.iter().chain(&self.watching.found).cloned().collect()
     }
 
     /// Looks whether answers leave, every few ticks.
