@@ -46,8 +46,8 @@ fn obstacle(programs: &[&str]) -> Option<Verdict> {
         let missing = "no sealdns beside this test: `cargo xtask build`";
         return Some(Verdict::Skipped(missing.into()));
     }
-    let needed = ["dig", "dnssec-verify"].into_iter().chain(programs.iter().copied());
-    let missing = needed.filter(|name| net::find_program(name).is_none()).next()?;
+    let mut needed = ["dig", "dnssec-verify"].into_iter().chain(programs.iter().copied());
+    let missing = needed.find(|name| net::find_program(name).is_none())?;
     Some(Verdict::Skipped(format!("no {missing}: `cargo xtask setup`")))
 }
 

@@ -211,14 +211,12 @@ pub fn slow_clients_are_ended_and_keep_nobody_waiting() -> Result<Verdict> {
             + stage.counter("tcp.slow")?
             + stage.counter("tcp.gave-way")?)
     };
-    let mut asked = 0;
-    for octet in &query {
+    for (asked, octet) in (0..).zip(&query) {
         for stream in &mut trickling {
             // It is closed after some octets.
             let _ = stream.write_all(&[*octet]);
         }
         stage.asks(client(200 + asked % 50))?;
-        asked += 1;
         if slow(&stage)? == 3 * u64::from(EACH) {
             break;
         }

@@ -74,7 +74,7 @@ pub fn a_command_that_ends_leaves_all_keys_or_none() -> Result<Verdict> {
             let mut list = Command::new(&binary);
             list.args(["key", "list", APEX, "--json", "--keys"]).arg(&keys);
             let listed = net::output_within(&mut list, PATIENCE)?;
-            ensure!(listed.status.success() == !before.is_empty(), "{call} {nth}: {listed:?}");
+            ensure!(listed.status.success() != before.is_empty(), "{call} {nth}: {listed:?}");
             is_whole(&keys, &before).with_context(|| format!("{call} {nth}"))?;
             if output.status.success() {
                 ensure!(before.len() == 2, "made without being there");

@@ -276,7 +276,7 @@ pub fn broken_zones_are_refused_where_the_fault_is() -> Result<()> {
                 .lines()
                 .find(|line| line.trim_start_matches(' ').starts_with("| "))
                 .is_some_and(|line| line.ends_with('^'));
-            if !caret || !shown.contains(&error.source_line) {
+            if !caret || !shown.contains(&*error.source_line) {
                 writeln!(complaints, "{name}: no caret under the column in\n{shown}")?;
             }
         }

@@ -214,7 +214,8 @@ mod tests {
     fn nothing_is_removed_that_no_daemon_has_left() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
-        let makers: [(&str, fn(&Path)); 5] = [
+        type Make = fn(&Path);
+        let makers: [(&str, Make); 5] = [
             ("no socket", |path| std::fs::write(path, "precious").unwrap()),
             ("no socket", |path| std::fs::create_dir(path).unwrap()),
             // Whatever it points to.

@@ -237,7 +237,7 @@ impl Daemon {
             (zones.values().filter(|zone| !zone.is_loading()).count(), zones.len())
         };
         let status = format!("loading zones: {tried} of {total}");
-        if self.ticks.load(Relaxed) % PROGRESS_TICKS == 0 {
+        if self.ticks.load(Relaxed).is_multiple_of(PROGRESS_TICKS) {
             tracing::info!("{status}");
         }
         let more = NotifyState::ExtendTimeoutUsec(MORE_TIME.as_micros() as u32);

@@ -171,7 +171,9 @@ mod tests {
         let bit = |number: u32, name: &str, is_on: bool| {
             let mut bit = attribute(1, &number.to_ne_bytes());
             bit.extend(attribute(BIT_NAME, &[name.as_bytes(), b"\0"].concat()));
-            bit.extend(is_on.then(|| attribute(BIT_VALUE, &[])).unwrap_or_default());
+            if is_on {
+                bit.extend(attribute(BIT_VALUE, &[]));
+            }
             nest(1, &bit)
         };
         let reply = |is_on| {

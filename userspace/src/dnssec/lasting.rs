@@ -133,7 +133,7 @@ mod tests {
             let start = (NOW..20).find(|time| holds(*time));
             let expected = match start {
                 Some(start) => (start..20).take_while(|time| holds(*time)).last(),
-                None => (0..NOW).filter(|time| holds(*time)).last(),
+                None => (0..NOW).rfind(|time| holds(*time)),
             };
             // The same anywhere on the circle of serial numbers.
             for offset in [0, u32::MAX - 6, 1 << 31] {

@@ -26,9 +26,12 @@ fn over_tcp(reader: &Reader, qname: &str, rtype: Rtype) -> (Outcome, Vec<u8>) {
     (outcome, response)
 }
 
-/// Owner, type and RDATA of every record of a message, names in full, by a walk of the test's own that takes
+/// Owner, type and RDATA.
+type Record = (Vec<u8>, u16, Vec<u8>);
+
+/// Every record of a message, names in full, by a walk of the test's own that takes
 /// pointers to what lies before them only; and the offsets that pointers lead to.
-fn taken_apart(message: &[u8]) -> (Vec<(Vec<u8>, u16, Vec<u8>)>, Vec<usize>) {
+fn taken_apart(message: &[u8]) -> (Vec<Record>, Vec<usize>) {
     let mut pointers = Vec::new();
     let mut at = 12;
     let mut read_name = |at: &mut usize| {

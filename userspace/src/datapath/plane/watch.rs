@@ -59,10 +59,12 @@ impl Wanted {
         self.0.is_empty()
     }
 
-    /// Forgets one by its name; says whether it was wanted.
+    /// Forgets one by its name, or all; says which were wanted.
     pub(super) fn forget_name(&mut self, name: Option<&str>) -> Vec<String> {
-        let is_meant = |one: &String| name.is_none_or(|name| one == name);
-        self.0.extract_if(.., |one, _| is_meant(one)).map(|(name, _)| name).collect()
+        let is_meant = |one: &&String| name.is_none_or(|name| *one == name);
+        let gone: Vec<String> = self.0.keys().filter(is_meant).cloned().collect();
+        gone.iter().for_each(|name| drop(self.0.remove(name)));
+        gone
     }
 }
 

@@ -50,11 +50,11 @@ pub struct ReadError {
     /// Where: a file as a whole if it cannot be read or lacks something.
     pub place: Place,
     /// The line at fault, control characters replaced; long lines are cut around the column.
-    pub source_line: String,
+    pub source_line: Box<str>,
     /// How many characters of `source_line` stand before the column.
     pub caret: usize,
     /// The `$INCLUDE` lines that led here, the innermost first.
-    pub included_from: Vec<Place>,
+    pub included_from: Box<[Place]>,
 }
 
 impl ReadError {
@@ -64,9 +64,9 @@ impl ReadError {
             message: message.into(),
             code: "file",
             place: Place { file: file.to_owned(), line: 0, column: 0 },
-            source_line: String::new(),
+            source_line: Box::default(),
             caret: 0,
-            included_from: Vec::new(),
+            included_from: Box::default(),
         }
     }
 }

@@ -100,6 +100,13 @@ impl Places {
             included_from.push(self.place(source, at as usize));
             parent = self.sources[source].parent;
         }
-        ReadError { message: fault.message, code, place, source_line, caret, included_from }
+        ReadError {
+            message: fault.message,
+            code,
+            place,
+            source_line: source_line.into(),
+            caret,
+            included_from: included_from.into(),
+        }
     }
 }
