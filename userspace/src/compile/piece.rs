@@ -82,7 +82,9 @@ impl<'a> PieceBuilder<'a> {
             OwnerName::Spelled(wire) => {
                 self.owner = OWNER_INSIDE;
                 match &self.spelled {
-                    Some((before, place)) if **before == *wire => {
+                    Some((before, place))
+                        if **before == *wire && self.fixups.len() < MAX_FIXUPS =>
+                    {
                         self.pointer(FIXUP_START | place);
                     }
                     _ => {
@@ -93,7 +95,10 @@ impl<'a> PieceBuilder<'a> {
                     }
                 }
             }
-            OwnerName::First => self.pointer(FIXUP_START),
+            OwnerName::First => match &self.spelled {
+                Some((first, _)) if self.fixups.len() >= MAX_FIXUPS => self.body.extend(first),
+                _ => self.pointer(FIXUP_START),
+            },
         }
         self.body.extend(rtype.0.to_be_bytes());
         self.body.extend([0, 1]);
