@@ -369,6 +369,8 @@ pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
     configure(stage.folder.path(), &xdp(&pins.lines("on-exit = \"keep\"")), &zone)?;
     let file = stage.folder.path().join("example.org.zone");
     fs::write(&file, "broken")?;
+    fs::remove_dir_all(stage.folder.path().join("state/signed"))
+        .context("removing what is kept of the zone")?;
     stage.restart()?;
     ensure!(attached(&stage)? == programs, "programs with no zone answer");
     ask(&client, &stage.pair, &www)?;

@@ -184,7 +184,9 @@ impl Plane {
             // A daemon without privileges cannot make larger maps later.
             plane.floor = largest(plane.limit);
         }
-        if plane.pin_folder.as_deref().is_some_and(Path::exists) {
+        // A folder of pins that others could change is no matter of `required`: nothing starts beside it.
+        let has_pins = plane.pin_folder.as_deref().is_some_and(Path::exists);
+        if has_pins || !config.xdp.interfaces.is_empty() {
             plane.open_pins()?;
         }
         plane.attach_all(config)?;

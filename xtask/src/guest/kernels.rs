@@ -54,11 +54,13 @@ pub fn fetch(suite: &str) -> Result<Kernel> {
 }
 
 fn download(suite: &str, folder: &Path) -> Result<()> {
-    let (mirror, keys) = mirror()?;
+    let mirror = mirror()?;
     for below in ["lists/partial", "cache/archives/partial", "packages"] {
         fs::create_dir_all(folder.join(below))?;
     }
-    let signed = if keys.is_empty() { String::new() } else { format!("[signed-by={keys}] ") };
+    // Debian's own keys where they are a file; else those that apt trusts.
+    let signed =
+        if Path::new(KEYS).exists() { format!("[signed-by={KEYS}] ") } else { String::new() };
     fs::write(folder.join("sources.list"), format!("deb {signed}{mirror} {suite} main\n"))?;
     let path = |below: &str| folder.join(below).display().to_string();
     let config = format!(
@@ -95,19 +97,22 @@ fn download(suite: &str, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where this machine's own packages of Debian come from, and the keys that sign them.
-fn mirror() -> Result<(String, String)> {
+/// The keys that sign Debian's suites (package debian-archive-keyring). That of bookworm has trixie's, too.
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Where this machine's own packages of Debian come from.
+fn mirror() -> Result<String> {
     let targets = shell::output_of(Command::new("apt-get").args([
         "indextargets",
         "--format",
-        "$(LABEL)|$(REPO_URI)|$(SIGNED_BY)",
+        "$(LABEL)|$(REPO_URI)",
         "Created-By: Packages",
     ]))?;
     let debian = targets.lines().find_map(|line| line.strip_prefix("Debian|"));
-    let (mirror, keys) = debian.and_then(|rest| rest.split_once('|')).context(
+    let mirror = debian.context(
         "apt knows no mirror of Debian here: `apt-get update`, or add one to its sources",
     )?;
-    Ok((mirror.to_owned(), keys.to_owned()))
+    Ok(mirror.to_owned())
 }
 
 /// The packages of kernels that the first paragraph of what `apt-cache show` says depends on.
