@@ -25,7 +25,7 @@ const ENTRIES: [&str; 9] = [
 /// The length of sequences: what one entry leaves, what a second makes of it, and who takes it.
 const LENGTH: usize = 3;
 
-/// Every sequence of [`ENTRIES`], then a record with a blank owner, reads as in named-compilezone; what that refuses
+/// Every sequence of `ENTRIES`, then a record with a blank owner, reads as in named-compilezone; what that refuses
 /// (it does no such thing here), so do we.
 pub fn sequences_leave_the_owner_that_they_do_in_named() -> Result<()> {
     let folder = tempfile::tempdir()?;

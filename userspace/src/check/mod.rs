@@ -3,10 +3,10 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | delegations, glue, what lies below them | [`delegations`] |
-//! | names that records lead to | [`targets`] |
-//! | the SOA | [`soa`] |
-//! | CDS, CDNSKEY and other records of the apex | [`keys`] |
+//! | delegations, glue, what lies below them | `delegations` |
+//! | names that records lead to | `targets` |
+//! | the SOA | `soa` |
+//! | CDS, CDNSKEY and other records of the apex | `keys` |
 
 mod delegations;
 mod keys;

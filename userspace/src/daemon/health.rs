@@ -6,7 +6,7 @@
 //! 1. Let whoever knows it say the fact as a value: the data plane in
 //!    [`PlaneStatus`], the loading and signing of a zone in [`ZoneState`]. A fact, not a sentence: what
 //!    operators read is written here, in one place.
-//! 2. Write a finder below, a function from [`Seen`] to problems, and add it to [`FINDERS`]. A finder
+//! 2. Write a finder below, a function from [`Seen`] to problems, and add it to `FINDERS`. A finder
 //!    looks at what it is handed and at nothing else, takes no lock and asks no kernel: `health` must
 //!    answer while all else is busy. `Seen` is made anew for each question; what the data plane says in
 //!    it is at most some seconds old.
@@ -75,7 +75,7 @@ const FINDERS: [Finder; 7] = [
     answers_that_do_not_leave,
 ];
 
-/// All problems, the kinds in the order of [`FINDERS`].
+/// All problems, the kinds in the order of `FINDERS`.
 pub fn problems(seen: &Seen<'_>) -> Vec<Problem> {
     let mut found = Vec::new();
     FINDERS.iter().for_each(|find| find(seen, &mut found));

@@ -24,7 +24,7 @@ const BUFFER: usize = 1 << 20;
 
 /// Where a signed zone is kept.
 ///
-/// The file: [`MAGIC`], both digests of the [`Origin`], the DNSKEY records in it (TTL, how many, and each with
+/// The file: `MAGIC`, both digests of the [`Origin`], the DNSKEY records in it (TTL, how many, and each with
 /// its length), the zone, a 1 and what stands beside it or a 0, and the SHA-256 digest of all before.
 pub struct SignedFile(PathBuf);
 

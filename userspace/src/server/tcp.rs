@@ -1,5 +1,5 @@
 //! DNS over TCP (RFC 7766, RFC 9210): messages behind two octets of length, pipelined, answered in
-//! the order they came. [`pool`] decides which connections are kept while there are not enough for all.
+//! the order they came. `pool` decides which connections are kept while there are not enough for all.
 
 mod pool;
 
@@ -103,17 +103,17 @@ impl Context {
         result
     }
 
-    /// Takes a place for a connection; `None` if there is none, nor another's to take.
-    fn admit(self: &Arc<Context>, client: IpAddr) -> Option<Place> {
+    /// Takes a place for a connection, and says whose it was; `None` if there is none, nor another's to take.
+    fn admit(self: &Arc<Context>, client: IpAddr) -> Option<(Place, Option<Arc<Seat>>)> {
         let now_ms = self.now_ms();
         let Admitted { seat, ended } =
             self.with_pool(|pool| pool.admit(client_key(client), now_ms))?;
-        self.end(ended);
-        Some(Place { context: Arc::clone(self), seat })
+        self.end(ended.as_ref());
+        Some((Place { context: Arc::clone(self), seat }, ended))
     }
 
     /// Tells a connection that another has its place.
-    fn end(&self, ended: Option<Arc<Seat>>) {
+    fn end(&self, ended: Option<&Arc<Seat>>) {
         if let Some(seat) = ended {
             self.stats.tcp_gave_way.fetch_add(1, Relaxed);
             seat.end.notify_one();
@@ -131,13 +131,16 @@ impl Context {
         self.idle_time() < self.limits.idle_timeout
     }
 
-    /// Ends the connections that have waited too long for as full as the pool is now.
-    fn sweep(&self) {
+    /// Ends the connections that have waited too long for as full as the pool is now, and waits until they are closed.
+    async fn sweep(&self) {
         let (idle, now_ms) = (self.idle_time(), self.now_ms());
         let overdue = self.with_pool(|pool| pool.end_overdue(idle, now_ms));
-        for seat in overdue {
+        for seat in &overdue {
             self.stats.tcp_idle.fetch_add(1, Relaxed);
             seat.end.notify_one();
+        }
+        for seat in overdue {
+            seat.closed.notified().await;
         }
     }
 
@@ -145,7 +148,7 @@ impl Context {
     fn accept_failed(&self, error: &io::Error) {
         self.stats.tcp_accept_failed.fetch_add(1, Relaxed);
         if matches!(errno(error), Errno::EMFILE | Errno::ENFILE) {
-            self.end(self.with_pool(Pool::end_one));
+            self.end(self.with_pool(Pool::end_one).as_ref());
         }
         let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
         if complained.is_none_or(|when| when.elapsed() >= ACCEPT_COMPLAINT) {
@@ -164,6 +167,7 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.context.with_pool(|pool| pool.leave(&self.seat));
+        self.seat.closed.notify_one();
     }
 }
 
@@ -230,11 +234,12 @@ pub async fn serve(
                 report(ended);
                 continue;
             }
-            _ = sweep.tick(), if context.is_pressed() => {
-                context.sweep();
-                continue;
-            }
-            accepted = listener.accept() => accepted,
+            _ = sweep.tick(), if context.is_pressed() => None,
+            accepted = listener.accept() => Some(accepted),
+        };
+        let Some(accepted) = accepted else {
+            context.sweep().await;
+            continue;
         };
         let (stream, client) = match accepted {
             Ok(accepted) => accepted,
@@ -245,7 +250,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let Some(place) = context.admit(client.ip()) else {
+        let Some((place, ended)) = context.admit(client.ip()) else {
             context.stats.tcp_refused.fetch_add(1, Relaxed);
             continue;
         };
@@ -259,6 +264,11 @@ pub async fn serve(
                 _ = connection(stream, client, &place, stop) => {}
             }
         });
+        // Its descriptor is free before the next connection takes one: a crowd of clients must not be faster than
+        // the connections that make room for it.
+        if let Some(ended) = ended {
+            ended.closed.notified().await;
+        }
     }
     drop(listener);
     while let Some(ended) = connections.join_next().await {

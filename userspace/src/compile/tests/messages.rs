@@ -178,8 +178,9 @@ fn glue_behind_the_reach_of_pointers_is_whole() {
         for denial in [DENIALS[0], DENIALS[1]] {
             let zone = versions(&[&plain], denial).remove(0);
             let (outcome, message) = over_tcp(&reader_of(&zone), "x.sub.large.example.", Rtype::A);
-            if servers == 2000 {
-                assert_eq!(outcome, Outcome::Oversize);
+            // A piece has so many pointers; names beyond that are written out, and then no message has room.
+            if servers >= 575 {
+                assert_eq!(outcome, Outcome::Oversize, "{servers}");
                 continue;
             }
             assert_eq!(outcome, Outcome::Referral, "{servers}");

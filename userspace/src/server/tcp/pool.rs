@@ -35,6 +35,8 @@ pub(super) struct Seat {
     since: AtomicU64,
     /// Tells the connection that another has its seat.
     pub end: Notify,
+    /// Tells whoever waits for its descriptor that the connection is closed.
+    pub closed: Notify,
 }
 
 impl Seat {
@@ -108,6 +110,7 @@ impl Pool {
             client,
             since: AtomicU64::new(now_ms << 1),
             end: Notify::new(),
+            closed: Notify::new(),
         });
         self.next_id += 1;
         self.seats.insert(seat.id, Arc::clone(&seat));
