@@ -56,7 +56,7 @@ pub fn strip(context: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     }
     // SAFETY: the context is the one the kernel passed in.
-    let _ = unsafe { NEXT.tail_call(&context, 0) };
+    unsafe { NEXT.tail_call(&context, 0) };
     xdp_action::XDP_ABORTED
 }
 
