@@ -1,0 +1,156 @@
+//! Transfers: AXFR (RFC 5936) and IXFR (RFC 1995), to who may have them, whole, and to a server of another make.
+
+use super::*;
+
+#[test]
+fn transfers_are_for_those_who_may() {
+    for (rtype, zone) in [(252, "example"), (251, "example"), (252, "other"), (252, "www.example")]
+    {
+        let (reply, out) = reply_to(&ask(zone, rtype).wire(), STRANGER, Transport::Tcp);
+        assert!(matches!(reply, Reply::Response));
+        assert_eq!(out[3] & 15, 5, "{zone}");
+    }
+    let (_, out) = reply_to(&ask("example", 252).wire(), CLIENT, Transport::Udp);
+    assert_eq!(out[3] & 15, 4);
+    let (reply, _) = reply_to(&ask("Example", 252).wire(), CLIENT, Transport::Tcp);
+    assert!(matches!(reply, Reply::Transfer(_)));
+}
+
+#[test]
+fn ixfr_is_the_soa_over_udp_or_when_there_is_nothing_newer() {
+    // The serial of the client's SOA stands in the authority section.
+    let ixfr = |serial: u32| {
+        let mut soa = b"\xc0\x0c\x00\x06\x00\x01\x00\x00\x00\x00\x00\x16\x00\x00".to_vec();
+        soa.extend_from_slice(&serial.to_be_bytes());
+        soa.extend_from_slice(&[0; 16]);
+        Ask { authority: vec![soa], ..ask("example", 251) }
+    };
+    for (serial, transport) in
+        [(7, Transport::Tcp), (9, Transport::Tcp), (7, Transport::Udp), (1, Transport::Udp)]
+    {
+        let (reply, out) = reply_to(&ixfr(serial).wire(), CLIENT, transport);
+        assert!(matches!(reply, Reply::Response));
+        is_soa_answer(&read(&out));
+    }
+    for serial in [6, 7u32.wrapping_sub(1 << 30)] {
+        let (reply, _) = reply_to(&ixfr(serial).wire(), CLIENT, Transport::Tcp);
+        assert!(matches!(reply, Reply::Transfer(_)), "{serial}");
+    }
+}
+
+#[test]
+fn a_transfer_has_every_record_once_between_two_soa_records() {
+    let zone = testing::zone(7, 3000);
+    let (stats, mut out) = (Stats::default(), Vec::new());
+    let query = ask("eXample", 252).with(opt(0, 0, &[])).wire();
+    let served = served(&zone);
+    let reply = respond(&served, &stats, &query, CLIENT, Transport::Tcp, 0, &mut out);
+    let Reply::Transfer(transfer) = reply else { panic!("no transfer") };
+    let mut messages = axfr::messages(&transfer.zone, &transfer.heading);
+    let mut records = Vec::new();
+    let mut count = 0;
+    while messages.next_message(&mut out).unwrap() {
+        assert!(out.len() <= 16 * 1024);
+        let message = read(&out);
+        assert_eq!(message.queries[0].name().to_ascii(), "eXample.");
+        assert!(message.metadata.authoritative && message.edns.is_some());
+        records.extend(message.answers);
+        count += 1;
+    }
+    assert!(count > 1);
+    assert_eq!(records.len(), zone.record_count() + 1);
+    assert_eq!(records[0], records[records.len() - 1]);
+    assert!(records[1..records.len() - 1].iter().all(|r| r.record_type() != RecordType::SOA));
+    let sent: std::collections::HashSet<String> =
+        records.iter().map(|record| record.to_string().to_lowercase()).collect();
+    assert_eq!(sent.len(), zone.record_count());
+    let host: Name = "host2999.example.".parse().unwrap();
+    let host = records.iter().find(|record| record.name == host).expect("the last host");
+    assert_eq!((host.ttl, host.record_type()), (300, RecordType::A));
+}
+
+#[test]
+fn tcp_transfers_a_zone_and_goes_on() {
+    let server = Running::start(Ipv4Addr::LOCALHOST.into(), 3000, QUICK);
+    let mut stream = server.connect();
+    stream.write_all(&framed(&ask("example", 252).wire())).unwrap();
+    stream.write_all(&framed(&ask("www.example", 1).wire())).unwrap();
+    let (mut soas, mut records) = (0, 0);
+    while soas < 2 {
+        for record in read(&receive(&mut stream).expect("a message")).answers {
+            soas += usize::from(record.record_type() == RecordType::SOA);
+            records += 1;
+        }
+    }
+    assert_eq!(records, testing::zone(7, 3000).record_count() + 1);
+    let message = read(&receive(&mut stream).expect("the next response"));
+    assert_eq!(message.answers[0].record_type(), RecordType::A);
+    assert_eq!(server.stats.transfers.load(Relaxed), 1);
+}
+
+#[test]
+fn a_secondary_of_another_make_takes_the_zone() {
+    use std::process::{Child, Command, Stdio};
+
+    struct Knot(Child);
+    impl Drop for Knot {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    let limits = tcp::Limits { idle_timeout: Duration::from_secs(10), ..QUICK };
+    let ip = Ipv4Addr::LOCALHOST.into();
+    let zone = testing::zone(7, 3000);
+    // Knot asks for the SOA and transfers from one address and port: TCP and UDP must share it.
+    let server = (0..20)
+        .map(|_| Running::start(ip, 3000, limits))
+        .map(|server| (UdpSocket::bind(server.tcp), server))
+        .find_map(|(free, server)| free.is_ok().then_some(server))
+        .expect("a port that is free for UDP as well");
+    let shared = Arc::new(Shared::new(served(&zone)));
+    let runtime = server.runtime.as_ref().unwrap();
+    for socket in udp::bind(server.tcp, 1).unwrap() {
+        let (stats, stop) = (Arc::clone(&server.stats), server.stop.subscribe());
+        runtime.spawn(udp::serve(socket, Arc::clone(&shared), stats, stop));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    let listen = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!(
+        "server:\n  rundir: {path}\n  listen: {}@{}\ndatabase:\n  storage: {path}\n\
+         remote:\n  - id: primary\n    address: {}@{}\n\
+         zone:\n  - domain: example.\n    storage: {path}\n    master: primary\n",
+        listen.ip(),
+        listen.port(),
+        server.tcp.ip(),
+        server.tcp.port(),
+    );
+    let config_path = folder.path().join("knot.conf");
+    std::fs::write(&config_path, config).unwrap();
+    let knot = Command::new("knotd")
+        .arg("-c")
+        .arg(&config_path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("knotd is installed");
+    let _knot = Knot(knot);
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let last_host = loop {
+        assert!(Instant::now() < deadline, "knotd has not taken the zone");
+        client.send_to(&ask("host2999.example", 1).wire(), listen).unwrap();
+        let mut buffer = [0; 512];
+        let Ok(len) = client.recv(&mut buffer) else { continue };
+        let message = read(&buffer[..len]);
+        if message.metadata.response_code == ResponseCode::NoError {
+            break message;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(last_host.answers.len(), 1);
+    assert_eq!(server.stats.transfers.load(Relaxed), 1);
+}
