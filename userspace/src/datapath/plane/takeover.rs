@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::{HOOKS, Plane};
+use super::Plane;
+use super::programs::HOOKS;
 use crate::config::XdpMode;
 use crate::datapath::attach::Attachment;
 use crate::datapath::interface::Interface;

@@ -5,7 +5,9 @@ use anyhow::{Context, Result};
 use xdp_common::Outcome;
 use xdp_common::maps;
 
-use super::{FLOOR, HOOKS, Plane, load};
+use super::programs::HOOKS;
+use super::size::FLOOR;
+use super::{Plane, load};
 use crate::config::{Config, XdpMode};
 use crate::datapath::attach::Attachment;
 use crate::datapath::device::Device;
