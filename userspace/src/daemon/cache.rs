@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use xdp_common::Outcome;
 use xdp_common::maps::{self, MAX_MACS, address_words};
 
-use super::{Daemon, known_name, unknown_zone};
+use super::Daemon;
+use super::requests::{known_name, unknown_zone};
 use crate::compile::inspect::asking::Asking;
 use crate::compile::inspect::explain::{Explanation, explain};
 use crate::compile::inspect::lookup::lookup;

@@ -8,7 +8,7 @@ use std::num::NonZeroUsize;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::MAX_UDP_WORKERS;
+use super::run::MAX_UDP_WORKERS;
 use crate::config::Config;
 use crate::control::socket;
 

@@ -18,10 +18,16 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
-use super::supervise::{Pulse, Watchdog, keep_running};
-use super::{Daemon, DnsSockets, Sockets, TICK, limits, notify};
+use super::Daemon;
+use super::run::{DnsSockets, Sockets};
+use super::supervise::{Pulse, Watchdog, keep_running, notify};
+use super::zones::Change;
+use crate::config;
 use crate::control::socket;
 use crate::server::{tcp, udp};
+
+/// How often the clock is looked at, for signing again and for XDP's idea of the time.
+const TICK: Duration = Duration::from_secs(1);
 
 /// How much longer the service manager is asked to wait, at each tick, while zones are loaded.
 const MORE_TIME: Duration = Duration::from_secs(30);
@@ -242,6 +248,31 @@ impl Daemon {
         }
         let more = NotifyState::ExtendTimeoutUsec(MORE_TIME.as_micros() as u32);
         notify(&[NotifyState::Status(&status), more]);
+    }
+
+    fn reload_on_signal(&self) {
+        let micros = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
+            .map_or(0, |time| {
+                i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_nsec()) / 1000
+            });
+        notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
+        match self.reload() {
+            Ok(changes) => {
+                let failed = changes.values().filter(|change| matches!(change, Change::Failed(_)));
+                tracing::info!(zones = changes.len(), failed = failed.count(), "reloaded");
+            }
+            Err(failure) => tracing::error!("not reloaded: {failure}"),
+        }
+        notify(&[NotifyState::Ready]);
+    }
+}
+
+fn limits(server: &config::Server) -> tcp::Limits {
+    tcp::Limits {
+        idle_timeout: server.tcp_idle_timeout.duration(),
+        write_timeout: server.tcp_write_timeout.duration(),
+        connections: server.tcp_connections.get(),
+        connections_per_client: server.tcp_connections_per_client.get(),
     }
 }
 

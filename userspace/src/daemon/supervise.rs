@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -163,13 +164,20 @@ impl Watchdog {
     pub fn ping(&self) {
         let Some(period) = self.period else { return };
         if self.is_well(period) {
-            super::notify(&[sd_notify::NotifyState::Watchdog]);
+            notify(&[sd_notify::NotifyState::Watchdog]);
         }
     }
 
     /// Whether every task was seen within `period`, or within the few beats that a shorter one has no room for.
     fn is_well(&self, period: Duration) -> bool {
         self.pulses.iter().all(|pulse| pulse.age() < period.max(3 * BEAT))
+    }
+}
+
+/// Tells the service manager.
+pub fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(false, state) {
+        tracing::warn!(%error, "telling the service manager failed");
     }
 }
 

@@ -2,23 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::cookies::Secrets;
+use super::run::{DnsSockets, Sockets};
 use super::state::{Before, Prepare, Prepared};
-use super::*;
+use super::zones::REFRESH;
+use super::{Daemon, Source};
 use crate::compile::Asked;
-use crate::config::{Policy, XdpMode};
+use crate::config::{self, Config, Policy, XdpMode};
 use crate::control::client::{CallError, call};
-use crate::control::protocol::MAX_REQUEST;
+use crate::control::protocol::{Failure, MAX_REQUEST, Request, Response};
 use crate::control::ratelimit::RateLimitAction;
+use crate::control::socket;
 use xdp_common::Outcome;
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
@@ -26,7 +32,8 @@ use xdp_common::maps::{Manners, Verdicts};
 
 use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus, Published};
 use crate::server::limits::Limits;
-use crate::server::{Engine, testing};
+use crate::server::{Engine, tcp, testing, udp};
+use crate::zone::Name;
 
 const WEEK: u32 = 7 * 86400;
 

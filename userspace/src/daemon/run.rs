@@ -1,0 +1,125 @@
+//! From the command line to a daemon that serves: what is done while it may do everything, and privileges given
+//! up.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use nix::unistd::User;
+
+use super::{Daemon, descriptors, prepare, privileges, startup, supervise};
+use crate::config::{Config, ConfigError};
+use crate::control::file::SocketFile;
+use crate::control::socket;
+use crate::datapath::seam::DataPlane;
+use crate::server::{tcp, udp};
+
+/// UDP sockets per address at most: one per core, and no more than this many.
+pub(super) const MAX_UDP_WORKERS: usize = 16;
+
+/// Opens the data plane: loads XDP and attaches it where the configuration says.
+pub type OpenPlane = fn(&Config) -> anyhow::Result<Box<dyn DataPlane>>;
+
+/// Runs the daemon with the configuration at `path` until it is told to stop. `control` is the
+/// control socket's path, if not the configured one.
+/// `ready` is the line that is printed to stderr when all is served.
+pub fn run(
+    path: &Path,
+    control: Option<&Path>,
+    ready: &'static str,
+    open_plane: OpenPlane,
+) -> anyhow::Result<()> {
+    let source = Source { path: path.to_owned(), control: control.map(Path::to_owned), ready };
+    let mut config = source.load()?;
+    descriptors::secure(&mut config);
+    supervise::log_panics();
+    let user = privileges::target(&config.server.user)?;
+    let _state = startup::take_state(&config, user.as_ref())?;
+    let sockets = Sockets::bind(&config, user.as_ref())?;
+    let plane = open_plane(&config)?;
+    match &user {
+        Some(user) => privileges::drop_to(user)?,
+        None if nix::unistd::Uid::effective().is_root() => {
+            privileges::stay_root()?;
+        }
+        None => {}
+    }
+    let control = SocketFile::at(&config.server.control);
+    let prepare = Arc::new(prepare::FromFiles::new(&config));
+    let drain = config.server.shutdown_timeout.duration();
+    let section = config.cookies.clone();
+    let daemon = Arc::new(Daemon::new(source, config, plane, prepare));
+    daemon.load_secrets(&section).context("the secret of DNS cookies")?;
+    daemon.enforce(&mut daemon.limits.hold())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(daemon.serve(sockets, drain));
+    // Whatever still runs was given its time.
+    runtime.shutdown_background();
+    if let Ok(control) = control {
+        control.remove();
+    }
+    result
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// The control socket that the command line names instead of the file's.
+    pub control: Option<PathBuf>,
+    /// What is printed when all is served.
+    pub ready: &'static str,
+}
+
+impl Source {
+    pub(super) fn load(&self) -> Result<Config, ConfigError> {
+        let mut config = Config::load(&self.path)?;
+        if let Some(control) = &self.control {
+            config.server.control = control.clone();
+        }
+        Ok(config)
+    }
+}
+
+/// Everything bound before privileges are given up.
+pub(super) struct Sockets {
+    pub(super) dns: DnsSockets,
+    pub(super) control: UnixListener,
+}
+
+#[derive(Default)]
+pub(super) struct DnsSockets {
+    pub(super) udp: Vec<UdpSocket>,
+    pub(super) tcp: Vec<TcpListener>,
+}
+
+impl Sockets {
+    fn bind(config: &Config, user: Option<&User>) -> anyhow::Result<Sockets> {
+        let server = &config.server;
+        if let Some(folder) = server.control.parent() {
+            privileges::make_folder(folder, 0o755, user)?;
+        }
+        let control = privileges::bind(&server.control, user, socket::bind)
+            .with_context(|| format!("the control socket {}", server.control.display()))?;
+        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let mut dns = DnsSockets::default();
+        for listen in &server.listen {
+            let address = listen.0;
+            startup::warn_if_elsewhere(address);
+            let bound = udp::bind(address, workers.min(MAX_UDP_WORKERS));
+            dns.udp.extend(bound.with_context(|| cannot_listen("UDP", address))?);
+            dns.tcp.push(tcp::bind(address).with_context(|| cannot_listen("TCP", address))?);
+        }
+        Ok(Sockets { dns, control })
+    }
+}
+
+fn cannot_listen(transport: &str, address: SocketAddr) -> String {
+    format!(
+        "listening on {address} over {transport} (is another server using it, and may we use ports \
+         below 1024?)"
+    )
+}

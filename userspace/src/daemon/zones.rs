@@ -1,0 +1,344 @@
+//! Zones of the configuration, brought up to date: loaded, reloaded, signed again when that is due.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::Daemon;
+use super::state::{Before, Loaded, Prepared, Stamp, ZoneState};
+use super::store::Kept;
+use crate::control::protocol::Failure;
+use crate::datapath::memory::{FileMap, trim_heap};
+use crate::datapath::seam::Published;
+use crate::dnssec::origin::Origin;
+use crate::server::now;
+use crate::zone::{Name, Rtype};
+
+/// How long to wait after a failure to sign again, at most: seldom enough not to fill the log. It
+/// is also no more than this part of the refresh time, so that many attempts are made before
+/// signatures expire.
+const RESIGN_RETRY_SECONDS: u32 = 3600;
+const RESIGN_ATTEMPTS: u32 = 16;
+
+/// How long the sockets may be behind the data plane while many zones are loaded.
+pub(super) const REFRESH: Duration = Duration::from_secs(1);
+
+/// Owner names from which on reading a zone leaves so much free memory behind that it is worth some
+/// milliseconds to give it back.
+const LARGE_ZONE: usize = 50_000;
+
+/// Why a zone is brought up to date.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// It is to be what the configuration and its files say.
+    Told,
+    /// Its signatures must be made anew, whatever else there is.
+    Due,
+}
+
+/// The version of a zone that is served while the next one is made.
+struct ServedVersion {
+    zone: Arc<crate::zone::Zone>,
+    is_verified: bool,
+    origin: Option<Origin>,
+    stamps: Vec<Stamp>,
+}
+
+impl ServedVersion {
+    fn of(loaded: &Loaded) -> ServedVersion {
+        ServedVersion {
+            zone: Arc::clone(&loaded.zone),
+            is_verified: loaded.is_verified,
+            origin: loaded.origin.clone(),
+            stamps: loaded.stamps.clone(),
+        }
+    }
+
+    fn before(&self, why: Why) -> Before<'_> {
+        let apex = self.zone.find(self.zone.apex().as_wire());
+        Before {
+            serial: Some(self.zone.serial()),
+            verified: self.is_verified.then_some(&*self.zone),
+            origin: self.origin.as_ref(),
+            is_signed: apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some()),
+            is_unchanged: why == Why::Due
+                && !self.stamps.is_empty()
+                && self.stamps.iter().all(Stamp::holds),
+        }
+    }
+}
+
+/// What became of one zone in a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Change {
+    Unchanged,
+    Loaded,
+    Removed,
+    Failed(String),
+}
+
+impl Daemon {
+    /// Loads every zone of the configuration; those that fail are said in the log.
+    pub fn load_all(&self) {
+        let _change = self.change.hold();
+        let mut names: Vec<Name> = self.zones.hold().keys().cloned().collect();
+        // What a zone says of names below another zone's apex must not be heard while that other zone is
+        // only on its way.
+        names.sort_by_key(|name| Reverse(name.label_count()));
+        self.load_each(names, Why::Told, Daemon::refresh_served);
+    }
+
+    /// Brings zones up to date. The sockets follow at least every [`REFRESH`] and with each tick, and not after
+    /// each zone: with many zones that would be most of the work. `finish` lets them follow at the end; it is given
+    /// what they do not follow yet. The caller holds `change`.
+    pub(super) fn load_each(
+        &self,
+        names: Vec<Name>,
+        why: Why,
+        finish: impl FnOnce(&Daemon, &[(Name, Change)]),
+    ) -> Vec<(Name, Change)> {
+        let mut refreshed = Instant::now();
+        let mut changes: Vec<(Name, Change)> = Vec::with_capacity(names.len());
+        let mut told = 0;
+        for name in names {
+            let change = self.load_or_say_fault(&name, why);
+            self.unfollowed.hold().push(name.clone());
+            changes.push((name, change));
+            if refreshed.elapsed() >= REFRESH {
+                self.unfollowed.hold().clear();
+                self.refresh_served(&changes[told..]);
+                told = changes.len();
+                refreshed = Instant::now();
+            }
+        }
+        self.settle();
+        self.unfollowed.hold().clear();
+        finish(self, &changes[told..]);
+        let loaded =
+            |name: &Name| self.zones.hold().get(name)?.loaded.as_ref().map(|one| one.zone.clone());
+        let loaded = changes.iter().filter_map(|(name, _)| loaded(name));
+        if loaded.map(|zone| zone.owners().len()).max() >= Some(LARGE_ZONE) {
+            trim_heap();
+        }
+        changes
+    }
+
+    /// Replaces the programs of an earlier daemon, unless there is nothing to answer in their place: then
+    /// what they answer is better than nothing.
+    fn settle(&self) {
+        let has_zone = {
+            let zones = self.zones.hold();
+            zones.is_empty() || zones.values().any(|zone| zone.loaded.is_some())
+        };
+        if has_zone && let Err(error) = self.plane.hold().settle() {
+            tracing::error!("replacing the programs of an earlier daemon: {error:#}");
+        }
+    }
+
+    /// Signs the zones again for which it is the time; waits for other changes.
+    pub(super) fn renew(&self) {
+        let (now, tick) = (now(), Instant::now());
+        let due: Vec<Name> = self
+            .zones
+            .hold()
+            .iter()
+            .filter(|(_, zone)| zone.is_due(now, tick))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        let _change = self.change.hold();
+        for name in &due {
+            tracing::info!(zone = %name, "signing again: signatures reach their refresh time");
+        }
+        self.load_each(due, Why::Due, Daemon::refresh_served);
+    }
+
+    /// Reads the configuration again, and loads the zones whose section, policy or files changed.
+    pub(super) fn reload(&self) -> Result<BTreeMap<Name, Change>, Failure> {
+        let _change = self.change.hold();
+        let mut config = self.source.load().map_err(|error| Failure {
+            code: "config".into(),
+            message: error.to_string(),
+            hint: error.hint().map(str::to_owned),
+        })?;
+        let mut changes = BTreeMap::new();
+        let old = self.config.hold().clone();
+        if old.server != config.server || old.xdp != config.xdp {
+            tracing::warn!(
+                "changes in [server] and [xdp] take effect when the daemon is restarted"
+            );
+        }
+        // Sockets and XDP stay as they were started; only zones and policies follow the file.
+        (config.server, config.xdp) = (old.server.clone(), old.xdp.clone());
+        let (mut stale, mut gone) = (Vec::new(), Vec::new());
+        {
+            let mut zones = self.zones.hold();
+            for name in zones.keys() {
+                if !config.zones().any(|zone| zone.name == *name) {
+                    gone.push(name.clone());
+                }
+            }
+            for section in config.zones() {
+                let policy = config.policy(section);
+                let state = zones
+                    .entry(section.name.clone())
+                    .or_insert_with(|| ZoneState::new(section.clone(), policy.clone()));
+                if state.is_stale(section, &policy) {
+                    stale.push(section.name.clone());
+                } else {
+                    changes.insert(section.name.clone(), Change::Unchanged);
+                }
+                state.section = section.clone();
+                state.policy = policy;
+            }
+            for name in &gone {
+                zones.remove(name);
+            }
+        }
+        if let Err(error) = self.load_secrets(&config.cookies) {
+            tracing::error!("the secrets of DNS cookies stay as they were: {error:#}");
+        }
+        let limited = self.follow_limits(&config);
+        *self.config.hold() = Arc::new(config);
+        for name in gone {
+            if let Err(error) = self.plane.hold().remove(&name) {
+                tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
+            }
+            changes.insert(name, Change::Removed);
+        }
+        // The configuration may have changed what is said of zones that are not loaded again.
+        changes.extend(self.load_each(stale, Why::Told, |daemon, _| daemon.refresh_all()));
+        limited.map(|()| changes)
+    }
+
+    /// As [`Daemon::load`]; a zone that makes it panic fails alone.
+    fn load_or_say_fault(&self, name: &Name, why: Why) -> Change {
+        catch_unwind(AssertUnwindSafe(|| self.load(name, why))).unwrap_or_else(|_| {
+            let message = "a fault of this program, which the log has".to_owned();
+            if let Some(state) = self.zones.hold().get_mut(name) {
+                state.error = Some(message.clone());
+                state.retry_at =
+                    Some(Instant::now() + Duration::from_secs(RESIGN_RETRY_SECONDS.into()));
+            }
+            Change::Failed(message)
+        })
+    }
+
+    /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
+    fn load(&self, name: &Name, why: Why) -> Change {
+        let Some((section, policy, served)) = self.zones.hold().get(name).map(|state| {
+            let served = state.loaded.as_ref().map(ServedVersion::of);
+            (state.section.clone(), state.policy.clone(), served)
+        }) else {
+            return Change::Removed;
+        };
+        let now = now();
+        // A file that changes while it is read looks changed afterwards.
+        let stamp = Stamp::of(&section.file);
+        let ready = {
+            let before = served.as_ref().map(|served| served.before(why)).unwrap_or_default();
+            self.prepare.prepare(&section, &policy, before, now)
+        };
+        let ready = match ready {
+            Ok(ready) if ready.is_served => return self.leave(name, ready, &section.file, stamp),
+            ready => ready,
+        };
+        let stamps = served.map(|served| served.stamps);
+        let loaded = ready.and_then(|ready| {
+            // Before publishing, which takes most memory.
+            let Kept { zone, files } = self.store.keep(ready.zone);
+            let zone = Arc::new(zone);
+            let mut plane = self.plane.hold();
+            if zone.owners().len() >= LARGE_ZONE {
+                // Publishing it holds the data plane for long.
+                self.follow(&mut **plane);
+            }
+            let published = plane.publish(&zone).context("publishing the zone");
+            drop(plane);
+            let published = published?;
+            files.iter().for_each(FileMap::rest);
+            let unkept = ready.unkept.or_else(|| {
+                let origin = ready.origin.as_ref()?;
+                self.prepare.keep(&zone, origin).err()
+            });
+            let stamps = match ready.files {
+                Some(files) => stamps_of(stamp, &files, &section.file),
+                // Of a file that could not be read nothing is known.
+                None => stamps.unwrap_or_default(),
+            };
+            let loaded = Loaded {
+                zone,
+                kept_in: files,
+                loaded_at: now,
+                expiration: ready.expiration,
+                inception: ready.inception,
+                is_verified: ready.is_verified,
+                origin: ready.origin,
+                published,
+                stamps,
+            };
+            Ok((loaded, ready.fault, unkept))
+        });
+        let mut zones = self.zones.hold();
+        let Some(state) = zones.get_mut(name) else { return Change::Removed };
+        match loaded {
+            Ok((loaded, fault, unkept)) => {
+                let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
+                let Published { written, kept, .. } = loaded.published;
+                tracing::info!(zone = %name, serial, records, written, kept, "zone loaded");
+                state.loaded = Some(loaded);
+                state.retry_at = None;
+                state.unkept = unkept.map(|error| format!("{error:#}"));
+                if let Some(error) = &state.unkept {
+                    tracing::warn!("zone {name}: at the next start it is not known: {error}");
+                }
+                state.error = fault.map(|error| format!("{error:#}"));
+                let Some(error) = &state.error else { return Change::Loaded };
+                tracing::error!("zone {name}: its records stay, serial {serial}: {error}");
+                Change::Failed(error.clone())
+            }
+            Err(error) => {
+                let message = format!("{error:#}");
+                let served = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
+                match served {
+                    Some(serial) => tracing::error!(
+                        "zone {name}: the older version, serial {serial}, stays: {message}"
+                    ),
+                    None => tracing::error!("zone {name} is not served: {message}"),
+                }
+                state.error = Some(message.clone());
+                if why == Why::Due {
+                    let wait = policy.refresh.seconds() / RESIGN_ATTEMPTS;
+                    let wait = Duration::from_secs(wait.min(RESIGN_RETRY_SECONDS).into());
+                    state.retry_at = Some(Instant::now() + wait);
+                }
+                Change::Failed(message)
+            }
+        }
+    }
+
+    /// Leaves a zone as it is, which is what its files say.
+    fn leave(&self, name: &Name, ready: Prepared, file: &Path, stamp: Option<Stamp>) -> Change {
+        let mut zones = self.zones.hold();
+        let Some(state) = zones.get_mut(name) else { return Change::Removed };
+        state.error = None;
+        state.retry_at = None;
+        if let (Some(loaded), Some(files)) = (&mut state.loaded, ready.files) {
+            loaded.stamps = stamps_of(stamp, &files, file);
+        }
+        Change::Unchanged
+    }
+}
+
+/// What a zone's files looked like: `stamp` is of `file`, which was looked at before it was read.
+fn stamps_of(stamp: Option<Stamp>, files: &[PathBuf], file: &Path) -> Vec<Stamp> {
+    let others = files.iter().filter(|other| *other != file);
+    stamp.into_iter().chain(others.filter_map(|other| Stamp::of(other))).collect()
+}
