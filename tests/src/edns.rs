@@ -30,6 +30,7 @@ use xdp_common::{
     frame::{Frame as _, SliceFrame},
     image::Store as _,
     maps::{self, address_words},
+    state::Step,
 };
 
 use super::{
@@ -283,9 +284,7 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
     dns_query::decode(&frame, 0, query.len(), store.seed(), &mut scratch).map_err(failed)?;
     scratch.plan.clear();
     let found = find::question(&store, &mut scratch).context("damaged")?;
-    let exact::Step::At(found, context) = exact::first(&mut scratch, found) else {
-        bail!("absent")
-    };
+    let Step::At(found, context) = exact::first(&mut scratch, found) else { bail!("absent") };
     exact::run(&store, &mut scratch, found, context).map_err(failed)?;
     scratch.layers.source = client;
     options::answer(&store, &mut scratch, &manners, NOW).map_err(failed)?;

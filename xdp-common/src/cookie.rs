@@ -3,7 +3,7 @@
 //!
 //! A client that sends a valid one has got it here a short while ago: its address is not spoofed.
 
-use crate::layers::MAPPED;
+use crate::address::MAPPED;
 
 /// Octets of a client cookie.
 pub const CLIENT_LEN: usize = 8;
@@ -40,7 +40,7 @@ pub struct ServerCookie {
 
 impl ServerCookie {
     /// A cookie of the time `now_s`; `client` is the client's cookie, `address` its address as
-    /// [`address_words`](crate::maps::address_words) has it.
+    /// [`address_words`](crate::address::address_words) has it.
     #[inline(always)]
     pub fn new(secret: &Secret, client: u64, address: [u64; 2], now_s: u32) -> ServerCookie {
         let head = VERSION | (now_s.to_be() as u64) << 32;
@@ -146,7 +146,7 @@ impl SipHash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maps::address_words;
+    use crate::address::address_words;
     use core::net::IpAddr;
     use proptest::prelude::*;
 

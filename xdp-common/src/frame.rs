@@ -4,7 +4,7 @@ use crate::Outcome;
 use crate::bytes::{self, SLACK};
 use crate::checksum;
 use crate::image::Window;
-use crate::scratch::{MAX_QUERY, QuestionRoom};
+use crate::state::scratch::{MAX_QUERY, QuestionRoom};
 
 /// Octets with a beginning and an end, which can be made longer at the end.
 pub trait Frame {

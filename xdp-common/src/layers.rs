@@ -4,13 +4,14 @@
 //! one is passed up, where the kernel judges it; dropped is only what can have no honest sender.
 
 use crate::Outcome;
+use crate::address::{MAPPED, is_mapped};
 use crate::bytes::is_zero;
 use crate::checksum::{add_u64, fold};
 use crate::dns::HEADER_LEN;
 use crate::frame::{Frame, be16, le16, le32, le64};
 use crate::launder::{forget, recall};
-use crate::maps::{Config, MAX_ADDRESSES, MAX_BROADCASTS, MAX_MACS, MAX_PORTS};
-use crate::scratch::Scratch;
+use crate::state::config::{MAX_ADDRESSES, MAX_BROADCASTS, MAX_MACS, MAX_PORTS};
+use crate::state::{Config, Scratch};
 use network_types::eth::EthHdr;
 use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 use network_types::udp::UdpHdr;
@@ -39,72 +40,11 @@ const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
 const ROUTING: u8 = IpProto::Ipv6Route as u8;
 const DESTINATION: u8 = IpProto::Ipv6Opts as u8;
 
-/// Where the headers are and what the reply needs of them.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Layers {
-    /// The client's address as IPv6 (IPv4 mapped), as it lies in memory.
-    pub source: [u64; 2],
-    /// One's-complement sum of both addresses.
-    pub address_sum: u64,
-    /// One's-complement sum of the UDP header as sent.
-    pub udp_sum: u64,
-    /// Octets before the IP header: 14, 18 or 22.
-    pub ip_at: u32,
-    /// Octets before the UDP header.
-    pub udp_at: u32,
-    /// 1 for IPv6.
-    pub ipv6: u32,
-    /// The UDP length field, in octets.
-    pub udp_len: u32,
-    /// 1 if the UDP checksum is only the sum of the pseudo-header, which a device was to complete.
-    pub partial: u32,
-    _zero: u32,
-}
-
-impl Layers {
-    /// No headers.
-    pub const fn new() -> Layers {
-        Layers {
-            source: [0; 2],
-            address_sum: 0,
-            udp_sum: 0,
-            ip_at: 0,
-            udp_at: 0,
-            ipv6: 0,
-            udp_len: 0,
-            partial: 0,
-            _zero: 0,
-        }
-    }
-
-    /// Octets before the DNS message.
-    #[inline(always)]
-    pub fn message_at(&self) -> usize {
-        (recall(&self.udp_at) as usize & 0x7f) + UDP_LEN
-    }
-
-    /// Octets of DNS message that the UDP header announces.
-    #[inline(always)]
-    pub fn message_len(&self) -> usize {
-        (recall(&self.udp_len) as usize & 0xffff).wrapping_sub(UDP_LEN) & 0xffff
-    }
-}
-
-impl Default for Layers {
-    fn default() -> Layers {
-        Layers::new()
-    }
-}
-
 /// Both addresses as IPv6 (IPv4 mapped, RFC 4291 section 2.5.5.2), as they lie in memory.
 struct Addresses {
     source: [u64; 2],
     destination: [u64; 2],
 }
-
-/// The lower word of an IPv4-mapped address, without the IPv4 address in its upper half.
-pub const MAPPED: u64 = 0x0000_0000_ffff_0000;
 
 /// Reads the headers into [`Scratch::layers`].
 #[inline(always)]
@@ -310,12 +250,6 @@ fn check_addresses(
         return Err(Outcome::BroadcastSource);
     }
     Ok(())
-}
-
-/// Whether an address is IPv4-mapped. The first question decides it for nearly all.
-#[inline(always)]
-fn is_mapped([high, low]: [u64; 2]) -> bool {
-    high == 0 && low & 0xffff_ffff == MAPPED
 }
 
 /// 0 if two addresses are the same.

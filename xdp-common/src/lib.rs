@@ -9,6 +9,7 @@
 //! | read the headers of a frame, turn them round | [`layers`] |
 //! | read a query | [`dns::query`] |
 //! | find names, choose what to say, compose it | [`engine`] |
+//! | know what an answer is made of while it is made | [`state`] |
 //! | know how zones lie in memory | [`image`] |
 //! | limit the rate of responses | [`limit`] |
 //! | name what became of a packet | [`Outcome`] |
@@ -17,6 +18,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("the image and the checksums are laid out for little-endian machines");
 
+pub mod address;
 pub mod bytes;
 pub mod checksum;
 pub mod cookie;
@@ -30,8 +32,8 @@ pub mod layers;
 pub mod limit;
 pub mod maps;
 pub mod outcome;
-pub mod scratch;
 pub mod sha1;
+pub mod state;
 
 pub use outcome::Outcome;
-pub use scratch::Scratch;
+pub use state::Scratch;

@@ -7,7 +7,8 @@ use crate::bytes::{get, put, u64_at};
 use crate::image::Window;
 use crate::image::bounds::MAX_SALT;
 use crate::launder::{forget, recall};
-use crate::scratch::{NameRoom, Scratch};
+use crate::state::scratch::NameRoom;
+use crate::state::{HashState, Scratch};
 
 /// Blocks of 64 octets for the longest name and the longest salt of [`MAX_SALT`]: 255 and 55 octets, one of padding,
 /// eight of length.
@@ -18,32 +19,6 @@ const HASH_LEN: usize = 20;
 
 /// Octets of a block.
 const BLOCK_LEN: usize = 64;
-
-/// The hash state and the schedule of a block.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct State {
-    hash: [u32; 5],
-    _zero: u32,
-    schedule: [u32; 80],
-}
-
-impl State {
-    /// No block hashed yet.
-    pub const fn new() -> State {
-        State {
-            hash: [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0],
-            _zero: 0,
-            schedule: [0; 80],
-        }
-    }
-}
-
-impl Default for State {
-    fn default() -> State {
-        State::new()
-    }
-}
 
 /// Hashes the suffix of [`Scratch::name`] from `at` on, `len` octets, and a salt behind it, the first `salt_len`
 /// octets of a record, at most [`MAX_SALT`]. Returns the first twelve octets of the hash as numbers. The zeros behind the name are overwritten by padding and restored
@@ -66,7 +41,7 @@ pub fn hash_name(
     let len = len + salt_len;
     pad(&mut scratch.name, at + len);
     let blocks = (len + 9 + 63) >> 6;
-    scratch.sha1.hash = State::new().hash;
+    scratch.sha1.hash = HashState::new().hash;
     let mut block = 0;
     while block < MAX_BLOCKS {
         if block >= blocks {
@@ -91,7 +66,7 @@ pub fn hash_name(
 
 /// The first twelve octets of the hash.
 #[inline(always)]
-fn first_of(state: &State) -> (u64, u32) {
+fn first_of(state: &HashState) -> (u64, u32) {
     let hash = &state.hash;
     ((hash[0] as u64) << 32 | hash[1] as u64, hash[2])
 }
@@ -118,8 +93,8 @@ pub fn hash_iterated(
 }
 
 /// Hashes two runs of octets, one behind the other.
-fn digest(state: &mut State, first: &[u8], second: &[u8]) {
-    state.hash = State::new().hash;
+fn digest(state: &mut HashState, first: &[u8], second: &[u8]) {
+    state.hash = HashState::new().hash;
     let len = first.len() + second.len();
     let mut octets = first.iter().chain(second).copied().chain([0x80]);
     let blocks = (len + 9).div_ceil(BLOCK_LEN);
@@ -149,7 +124,7 @@ fn pad(name: &mut NameRoom, end: usize) {
 
 /// One block (FIPS 180-4 section 6.1.2).
 #[inline(always)]
-fn compress(state: &mut State) {
+fn compress(state: &mut HashState) {
     let schedule = &mut state.schedule;
     let before = state.hash;
     let after = twenty(schedule, before, 0, 0x5a82_7999, |b, c, d| d ^ (b & (c ^ d)));

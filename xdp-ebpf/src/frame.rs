@@ -16,7 +16,7 @@ use xdp_common::image::Window;
 use xdp_common::image::bounds;
 use xdp_common::image::piece::{self, PART};
 use xdp_common::launder::forget;
-use xdp_common::scratch::{MAX_QUERY, QuestionRoom};
+use xdp_common::state::scratch::{MAX_QUERY, QuestionRoom};
 
 use crate::count;
 use crate::hook::Hook;

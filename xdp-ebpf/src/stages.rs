@@ -5,8 +5,7 @@
 #![expect(clippy::redundant_closure, reason = "each program has its own copy of its stage")]
 
 use xdp_common::dns::query;
-use xdp_common::engine::exact::{self, Step};
-use xdp_common::engine::{compose, deny, find, options, plan};
+use xdp_common::engine::{alias, compose, deny, exact, find, gap, options, plan, proofs};
 use xdp_common::frame::Frame;
 use xdp_common::launder::{forget, recall};
 use xdp_common::limit::Verdict;
@@ -15,6 +14,7 @@ use xdp_common::limit::decide::{self, Count, Limiter, Said};
 use xdp_common::limit::list::flag;
 use xdp_common::limit::table::WEIGHT_ONE;
 use xdp_common::maps::{Config, limits};
+use xdp_common::state::Step;
 use xdp_common::{Outcome, Scratch, layers, maps};
 
 use crate::count;
@@ -70,7 +70,7 @@ pub fn deny<H: Hook>(context: &H) -> H::Verdict {
 /// Finds the NSEC3 that proves that the next closer name does not exist.
 #[inline(always)]
 pub fn hash<H: Hook>(context: &H) -> H::Verdict {
-    stage::<_, false, true>(context, |maps, scratch| deny::hash(maps, scratch))
+    stage::<_, false, true>(context, |maps, scratch| gap::hash(maps, scratch))
 }
 
 /// Finds the NSEC that does, and plans the wildcard's answer or NXDOMAIN.
@@ -82,13 +82,13 @@ pub fn conclude<H: Hook>(context: &H) -> H::Verdict {
 /// Goes where a CNAME leads that the image has not resolved, or that a wildcard has.
 #[inline(always)]
 pub fn follow<H: Hook>(context: &H) -> H::Verdict {
-    stage::<_, true, true>(context, |maps, scratch| deny::follow(maps, scratch))
+    stage::<_, true, true>(context, |maps, scratch| alias::follow(maps, scratch))
 }
 
 /// Makes a CNAME from a DNAME.
 #[inline(always)]
 pub fn redirect<H: Hook>(context: &H) -> H::Verdict {
-    stage::<_, false, true>(context, |maps, scratch| deny::redirect(maps, scratch))
+    stage::<_, false, true>(context, |maps, scratch| alias::redirect(maps, scratch))
 }
 
 /// What the limiter is asked for once it is known what will be said.
@@ -127,7 +127,7 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
             let finished = if CONCLUDES && maps.changes() != Some(recall(&scratch.changes)) {
                 Err(Outcome::Miss)
             } else {
-                deny::finish::<Maps>(scratch, outcome)
+                proofs::finish::<Maps>(scratch, outcome)
             };
             match finished {
                 Ok(outcome) => scratch.plan.outcome = outcome.index() as u32,

@@ -12,7 +12,9 @@ use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::limit::account::{self, Account};
 use xdp_common::maps::{Manners, address_words};
-use xdp_common::scratch::MAX_QUERY;
+use xdp_common::state::made::MAX_MADE;
+use xdp_common::state::plan::PLAN_LEN;
+use xdp_common::state::scratch::MAX_QUERY;
 use xdp_common::{Outcome, Scratch};
 
 use super::signatures::{self, Found};
@@ -227,10 +229,10 @@ impl Deref for Copied {
 }
 
 impl Store for Reader {
-    const MAX_PIECES: usize = engine::plan::PLAN_LEN;
+    const MAX_PIECES: usize = PLAN_LEN;
     const MAX_TYPES: usize = xdp_common::image::node::MAX_TYPES;
-    const MAX_MADE: usize = engine::made::MAX_MADE;
-    const MAX_CHAIN: usize = engine::made::MAX_MADE - 2;
+    const MAX_MADE: usize = MAX_MADE;
+    const MAX_CHAIN: usize = MAX_MADE - 2;
     const MAX_ENCLOSER_STEPS: usize = 9 + MAX_LABELS;
     const MAX_PARTS: usize = MAX_TCP_MESSAGE / xdp_common::image::piece::PART + 1;
     const MAX_FIXUPS: usize = xdp_common::image::piece::MAX_FIXUPS;

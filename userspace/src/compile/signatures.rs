@@ -6,14 +6,13 @@
 
 use xdp_common::Outcome;
 use xdp_common::dns::query;
-use xdp_common::engine::exact::{self, Step};
-use xdp_common::engine::plan::section;
-use xdp_common::engine::{self, Limits, deny, find};
+use xdp_common::engine::{self, Limits, exact, find, sequence};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::node::{Node, flag};
 use xdp_common::image::piece::{NEVER, Piece, QUESTION_POINTER, RDATA_AT, TOO_LARGE};
 use xdp_common::image::{Address, Store, UNIT, WINDOW};
-use xdp_common::scratch::Scratch;
+use xdp_common::state::plan::section;
+use xdp_common::state::{Context, Scratch, Step};
 
 use crate::dnssec::any::preferred_among;
 use crate::zone::Rtype;
@@ -59,7 +58,7 @@ fn answer<S: Store>(
     if let Some((address, outcome)) = source
         && let Some(piece) = signed_piece(store, address)?
     {
-        let context = engine::plan::Context { from: 0, len: scratch.query.name_len };
+        let context = Context { from: 0, len: scratch.query.name_len };
         scratch.plan.add(piece, section::ANSWER, context);
         scratch.plan.outcome = outcome.index() as u32;
         let records = write(store, piece, limits.now_s, signatures)?;
@@ -92,7 +91,7 @@ fn source<S: Store>(
                 (address, Outcome::Positive)
             }
             Step::Absent(..) => {
-                match deny::take(store, scratch, step) {
+                match sequence::take(store, scratch, step) {
                     Ok(next) => step = next,
                     Err(outcome) => return Ok((Err(outcome), None)),
                 }

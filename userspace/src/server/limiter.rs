@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use xdp_common::Outcome;
-use xdp_common::limit::decide::{self, Client, Count, Sighting, State};
+use xdp_common::limit::decide::{self, Client, Count, Sighting};
 use xdp_common::limit::table::{SLOTS, Table, UNIT_NS};
 use xdp_common::limit::{Limited, ListEntry, Rules, Verdict};
 use xdp_common::maps::{LIMITED_COUNT, Verdicts, address_words};
+use xdp_common::state::LimitState;
 
 use super::limits::Limits;
 pub use super::told::Response;
@@ -41,7 +42,7 @@ pub struct Limiter {
 }
 
 thread_local! {
-    static STATE: RefCell<State> = const { RefCell::new(State::new()) };
+    static STATE: RefCell<LimitState> = const { RefCell::new(LimitState::new()) };
 }
 
 impl Limiter {

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use xdp_common::Outcome;
 use xdp_common::limit::account::{Account, Listed};
-use xdp_common::limit::decide::{self, Client, Count, Limiter, Said, State, weight};
+use xdp_common::limit::decide::{self, Client, Count, Limiter, Said, weight};
 use xdp_common::limit::list::flag;
 use xdp_common::limit::policy::Circumstances;
 use xdp_common::limit::{ListEntry, Policy, Rules, Verdict};
 use xdp_common::maps::limits;
+use xdp_common::state::LimitState;
 
 use super::limits::{Block, Limits, Prefixes, longest};
 use crate::zone::{Name, name};
@@ -95,7 +96,7 @@ impl Told {
         limiter: &impl Limiter,
         client: &Client,
         response: &Response<'_>,
-        state: &mut State,
+        state: &mut LimitState,
     ) -> Result<Verdict, Outcome> {
         let listed = self.listed(response.qname, limiter.now_s());
         // Blocks count whoever asks, as in XDP.

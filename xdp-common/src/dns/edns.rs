@@ -1,7 +1,7 @@
 //! The OPT record of a query and of a response (RFC 6891).
 
 use crate::frame::Frame;
-use crate::scratch::Scratch;
+use crate::state::Scratch;
 
 /// Octets of an OPT record without options.
 pub const OPT_LEN: usize = 11;

@@ -3,7 +3,8 @@
 use crate::bytes::{low_octets, put, u8_at, u64_at};
 use crate::checksum::Sum;
 use crate::launder::forget;
-use crate::scratch::{NameRoom, Offsets, Scratch};
+use crate::state::Scratch;
+use crate::state::scratch::{NameRoom, Offsets};
 
 /// The most labels a name can have, the root not counted (255 octets, two for each).
 pub const MAX_LABELS: usize = 127;

@@ -5,8 +5,9 @@ use crate::bytes::u8_at;
 use crate::checksum::add_u64;
 use crate::dns::{HEADER_LEN, MIN_PAYLOAD, QUESTION_TAIL_LEN, edns, name, rtype};
 use crate::frame::{Frame, le32, le64};
-use crate::launder::{forget, recall};
-use crate::scratch::{MAX_QUERY, Scratch};
+use crate::launder::forget;
+use crate::state::scratch::MAX_QUERY;
+use crate::state::{Query, Scratch};
 
 /// The header bits of the second 16-bit word, as they lie in a little-endian load.
 mod flags {
@@ -19,85 +20,7 @@ mod flags {
 /// The class IN as it lies in memory.
 const CLASS_IN: u32 = 0x0100;
 
-/// What a query asks. All numbers are in the machine's order.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Query {
-    /// One's-complement sum of the question as sent.
-    pub question_sum: u64,
-    /// The hash of the name.
-    pub hash: u64,
-    /// The message identifier as it lies in memory, and RD and CD in their places above it.
-    pub id_and_flags: u32,
-    /// Octets of the name on the wire.
-    pub name_len: u32,
-    /// Labels of the name, the root not counted.
-    pub labels: u32,
-    /// QTYPE.
-    pub qtype: u32,
-    /// 1 if there is an OPT record.
-    pub edns: u32,
-    /// The EDNS version.
-    pub version: u32,
-    /// 1 if the DO bit is set.
-    pub dnssec_ok: u32,
-    /// The client's payload size in octets as sent; [`Query::payload_limit`] is what it means.
-    pub payload: u32,
-    /// Where the options start in [`Scratch::question`].
-    pub options_at: u32,
-    /// Octets of options that are to be looked at.
-    pub options_len: u32,
-    /// Where the value of the first COOKIE option starts in [`Scratch::question`]; 0 if there is none.
-    pub cookie_at: u32,
-    /// Octets of it.
-    pub cookie_len: u32,
-    /// 1 if NSID is asked for.
-    pub nsid: u32,
-    /// 1 if ZONEVERSION is asked for.
-    pub zone_version: u32,
-    /// 1 if the client has sent a cookie of a right length, to a server that has cookies.
-    pub has_cookie: u32,
-    /// 1 if that cookie is one that this server has given it: its address is its own.
-    pub has_valid_cookie: u32,
-}
-
 impl Query {
-    /// No query.
-    pub const fn new() -> Query {
-        Query {
-            question_sum: 0,
-            hash: 0,
-            id_and_flags: 0,
-            name_len: 0,
-            labels: 0,
-            qtype: 0,
-            edns: 0,
-            version: 0,
-            dnssec_ok: 0,
-            payload: 0,
-            options_at: 0,
-            options_len: 0,
-            cookie_at: 0,
-            cookie_len: 0,
-            nsid: 0,
-            zone_version: 0,
-            has_cookie: 0,
-            has_valid_cookie: 0,
-        }
-    }
-
-    /// 1 if DNSSEC records are wanted, as a number that the verifier does not know.
-    #[inline(always)]
-    pub fn dnssec(&self) -> usize {
-        recall(&self.dnssec_ok) as usize & 1
-    }
-
-    /// 1 if the response has an OPT record.
-    #[inline(always)]
-    pub fn opt(&self) -> usize {
-        recall(&self.edns) as usize & 1
-    }
-
     /// The largest response over UDP in octets: 512 without EDNS, else the client's payload size but
     /// not below 512, and never above the server's `limit`.
     #[inline(always)]
@@ -105,12 +28,6 @@ impl Query {
         let asked = if self.edns != 0 { self.payload as usize } else { 0 };
         let asked = if asked < MIN_PAYLOAD { MIN_PAYLOAD } else { asked };
         if asked < limit { asked } else { limit }
-    }
-}
-
-impl Default for Query {
-    fn default() -> Query {
-        Query::new()
     }
 }
 

@@ -4,13 +4,13 @@
 
 use crate::checksum::{self, add_u64};
 use crate::dns::{HEADER_LEN, QUESTION_TAIL_LEN, edns};
-use crate::engine::made;
-use crate::engine::plan::{self, PLAN_LEN, piece_of};
+use crate::engine::plan::{self, piece_of};
 use crate::frame::Frame;
 use crate::image::piece::{FIXUP_START, OWNER_INSIDE, PART, Piece, QUESTION_POINTER};
 use crate::image::{Address, Store, UNIT};
 use crate::launder::{forget, recall};
-use crate::scratch::Scratch;
+use crate::state::plan::PLAN_LEN;
+use crate::state::{Scratch, made};
 
 /// The greatest offset that a compression pointer reaches (RFC 1035 section 4.1.4).
 pub const MAX_POINTER: usize = 0x3fff;
@@ -70,8 +70,9 @@ pub(super) fn opt<F: Frame>(
     let opt_at = total.wrapping_sub(edns::OPT_LEN + options_len) & 0xffff;
     let mut sum = 0;
     if options_len != 0 {
-        let (octets, from) = scratch.options.record();
-        frame.copy_in(at + opt_at, octets, from, edns::OPT_LEN + options_len)?;
+        let (octets, start) = scratch.options.room();
+        // With the head, which is written below: so what is copied is never shorter than what frames copy at a time.
+        frame.copy_in(at + opt_at, octets, start - edns::OPT_LEN, edns::OPT_LEN + options_len)?;
         sum = checksum::at(opt_at + edns::OPT_LEN, scratch.options.sum());
     }
     let extended = (recall(&scratch.plan.rcode) >> 4) as u8;

@@ -3,32 +3,13 @@
 use crate::Outcome;
 use crate::bytes::is_zero;
 use crate::dns::rtype;
-use crate::engine::deny;
-use crate::engine::plan::{Context, QUESTION, section};
+use crate::engine::proofs::{proofs, settle};
 use crate::image::node::{Node, flag};
 use crate::image::zone::Zone;
 use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
-use crate::scratch::Scratch;
-
-/// Where planning goes on.
-pub enum Step {
-    /// The plan is complete.
-    Done(Outcome),
-    /// At this node, for the context's name.
-    At(Address, Context),
-    /// At the context's name, which must be looked up: it stands in the RDATA of the last part.
-    Chase(Context),
-    /// At the context's name, which stands in [`Scratch::name`] with this many labels and does not
-    /// exist.
-    Absent(usize, Context),
-    /// At the closest encloser, which owns a DNAME.
-    Redirect,
-    /// At the next closer name, whose hash is wanted.
-    Hash,
-    /// At the closest encloser, below which all is known to be absent that must be.
-    Conclude,
-}
+use crate::state::plan::{PLAN_LEN, QUESTION, section};
+use crate::state::{Context, Scratch, Step};
 
 /// Starts to plan the answer to the question at the node of its name; `found` is 0 if it has none.
 #[inline(always)]
@@ -54,7 +35,7 @@ pub fn run<S: Store>(
     let (mut address, mut context) = (first, context);
     let mut hop = 0;
     while hop <= S::MAX_CHAIN {
-        if deny::is_full::<S>(scratch) {
+        if is_full::<S>(scratch) {
             break;
         }
         match at_node(store, scratch, address, context)? {
@@ -66,7 +47,20 @@ pub fn run<S: Store>(
         }
         hop += 1;
     }
-    deny::end_of_chain::<S>()
+    end_of_chain::<S>()
+}
+
+/// Whether a plan may lack room for what one more name adds. Where chains are bounded it never does.
+#[inline(always)]
+pub(super) fn is_full<S: Store>(scratch: &Scratch) -> bool {
+    let parts = scratch.plan.count + scratch.absence.waiting;
+    S::UNBOUNDED && parts as usize >= PLAN_LEN - 6
+}
+
+/// A longer chain is the host's, and past its bound the resolver's: what was found is true.
+#[inline(always)]
+pub(super) fn end_of_chain<S: Store>() -> Result<Step, Outcome> {
+    if S::UNBOUNDED { Ok(Step::Done(Outcome::Positive)) } else { Err(Outcome::Miss) }
 }
 
 /// One step at a node.
@@ -177,7 +171,7 @@ pub(super) fn referral<S: Store>(
         proofs(scratch, node, context);
     }
     if context.from != QUESTION {
-        deny::settle::<S>(scratch);
+        settle::<S>(scratch);
     }
     if node.glue() != 0 {
         scratch.plan.add(node.glue(), section::ADDITIONAL, context);
@@ -187,19 +181,4 @@ pub(super) fn referral<S: Store>(
         scratch.plan.last_is_optional = 1;
     }
     Ok(())
-}
-
-/// Both proofs of a node, if the client wants them.
-#[inline(always)]
-fn proofs(scratch: &mut Scratch, node: Node<'_>, context: Context) {
-    if recall(&scratch.query.dnssec_ok) == 0 {
-        return;
-    }
-    let [first, second] = node.proofs();
-    if first != 0 {
-        scratch.plan.add(first, section::AUTHORITY, context);
-    }
-    if second != 0 {
-        scratch.plan.add(second, section::AUTHORITY, context);
-    }
 }

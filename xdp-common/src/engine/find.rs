@@ -6,7 +6,7 @@ use crate::dns::name::{self, MAX_NAME_WORDS};
 use crate::image::node::{Node, flag};
 use crate::image::{Address, MAX_PROBES, Store, Window};
 use crate::launder::{forget, recall};
-use crate::scratch::Scratch;
+use crate::state::Scratch;
 
 /// Mixed into the hash of a zone cut's name where the name is also the apex of a zone that is
 /// served: the cut's node must not hide the apex, but questions for DS are its to answer

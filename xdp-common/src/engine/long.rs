@@ -7,12 +7,12 @@
 use crate::Outcome;
 use crate::dns::{HEADER_LEN, QUESTION_TAIL_LEN, edns};
 use crate::engine::compose::{self, MAX_POINTER};
-use crate::engine::made;
-use crate::engine::plan::{PLAN_LEN, Part, context_of, piece_of};
+use crate::engine::plan::{context_of, piece_of};
 use crate::frame::Frame;
 use crate::image::piece::{FIXUP_START, OWNER_INSIDE, PART, Piece, RDATA_AT};
 use crate::image::{Address, Store, UNIT, Window};
-use crate::scratch::Scratch;
+use crate::state::plan::{PLAN_LEN, Part};
+use crate::state::{Scratch, made};
 
 /// The most labels and pointers of one name.
 const MAX_STEPS: usize = 256;

@@ -4,29 +4,34 @@
 //! |---|---|
 //! | find nodes by name and the closest encloser | [`find`] |
 //! | plan the answer at a name that exists | [`exact`] |
-//! | plan the answer at a name that does not, and take all steps | [`deny`] |
+//! | plan the answer at a name that does not | [`deny`] |
+//! | find the proof that it does not | [`gap`] |
+//! | follow CNAMEs, make them from DNAMEs | [`alias`] |
+//! | put proofs into a plan | [`proofs`] |
+//! | take these steps one after the other | [`sequence`] |
 //! | read the query's options, make the response's | [`options`] |
-//! | what a plan is, how large it gets | [`plan`] |
+//! | know how large the planned answer gets | [`plan`] |
 //! | write it | [`compose`]; more than pointers reach over, [`long`] |
-//! | CNAMEs made from DNAMEs | [`made`] |
 //!
 //! [`respond`] runs all of them over one message, as the host does.
 
+pub mod alias;
 pub mod compose;
 pub mod deny;
 pub mod exact;
 pub mod find;
+pub mod gap;
 pub mod long;
-pub mod made;
 pub mod options;
 pub mod plan;
+pub mod proofs;
+pub mod sequence;
 
 use crate::Outcome;
 use crate::dns::query;
 use crate::frame::Frame;
 use crate::image::Store;
-use crate::maps::Manners;
-use crate::scratch::Scratch;
+use crate::state::{Manners, Scratch, Step};
 
 /// What the server allows.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +44,7 @@ pub struct Limits<'a> {
     pub now_s: u32,
     /// The payload size that responses announce, in octets.
     pub payload: u16,
-    /// The client's address as [`address_words`](crate::maps::address_words) has it.
+    /// The client's address as [`address_words`](crate::address::address_words) has it.
     pub client: [u64; 2],
     /// What options of responses say, and whether names of no zone are refused.
     pub manners: &'a Manners,
@@ -131,12 +136,12 @@ pub fn plan_from<S: Store>(
     store: &S,
     manners: &Manners,
     scratch: &mut Scratch,
-    step: Result<exact::Step, Outcome>,
+    step: Result<Step, Outcome>,
 ) -> Result<Outcome, Outcome> {
-    match step.and_then(|step| deny::run(store, scratch, step)) {
+    match step.and_then(|step| sequence::run(store, scratch, step)) {
         Err(Outcome::NotOurs) if manners.refuse != 0 => {
             let refusal = options::refuse(scratch);
-            deny::run(store, scratch, refusal)
+            sequence::run(store, scratch, refusal)
         }
         planned => planned,
     }

@@ -4,122 +4,21 @@
 //! It comes between the plan and its writing, and only where there is an option to read or to say.
 
 use crate::Outcome;
-use crate::bytes::{is_zero, put, u32_at, u64_at};
-use crate::checksum;
+use crate::bytes::{is_zero, u32_at, u64_at};
 use crate::cookie::{self, MAX_SECRETS, ServerCookie};
 use crate::dns::{MIN_PAYLOAD, edns, extended_error, option, rcode};
-use crate::engine::exact::Step;
+use crate::image::Store;
 use crate::image::zone::Zone;
-use crate::image::{Store, Window};
 use crate::launder::{forget, recall};
-use crate::maps::{MAX_NSID, Manners};
-use crate::scratch::Scratch;
+use crate::state::config::MAX_NSID;
+use crate::state::options::{HEAD_LEN, MAX_LEN};
+use crate::state::{Manners, Scratch, Step};
 
-/// Octets of an option's code and length.
-const HEAD_LEN: usize = 4;
-
-/// Where the options start in [`Options`]: at a whole word, with room for the rest of the record before it.
-const START: usize = 16;
-
-/// Octets of the option with a client's cookie and a server's.
-const COOKIE_LEN: usize = HEAD_LEN + cookie::CLIENT_LEN + cookie::SERVER_LEN;
-const _: () = assert!(COOKIE_LEN == 28);
-
-/// The most octets of options of a response.
-const MAX_LEN: usize = COOKIE_LEN + (HEAD_LEN + 2) + (HEAD_LEN + 6) + (HEAD_LEN + MAX_NSID);
-const _: () = assert!(MAX_LEN <= 0xff);
 // A truncated response with the longest name holds them.
 const _: () = assert!(12 + 255 + 4 + edns::OPT_LEN + MAX_LEN <= MIN_PAYLOAD);
 
 /// The type of version that is a SOA's serial (RFC 9660, IANA registry "ZONEVERSION TYPE Values").
 const SOA_SERIAL: u8 = 0;
-
-/// The options of a response, finished, with room for the head of the OPT record before them.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// One's-complement sum of the options.
-    sum: u64,
-    /// Octets of options.
-    len: u32,
-    _zero: u32,
-    octets: Window,
-}
-
-impl Options {
-    /// None.
-    pub const fn new() -> Options {
-        Options { sum: 0, len: 0, _zero: 0, octets: [0; _] }
-    }
-
-    /// Forgets them.
-    #[inline(always)]
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
-
-    /// How many octets there are of them, as a number that the verifier does not know.
-    #[inline(always)]
-    pub fn len(&self) -> usize {
-        recall(&self.len) as usize & 0xff
-    }
-
-    /// Whether there are none.
-    #[inline(always)]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Their folded sum, as if they started at an even place.
-    #[inline(always)]
-    pub fn sum(&self) -> u16 {
-        checksum::fold(recall(&self.sum))
-    }
-
-    /// Leaves the cookie, which is the first of them.
-    #[inline(always)]
-    fn keep_cookie(&mut self) {
-        self.len = COOKIE_LEN as u32;
-        let words = [0, 8, 16].map(|at| u64_at(&self.octets, START + at));
-        let sum = u32_at(&self.octets, START + 24) as u64;
-        self.sum = words.into_iter().fold(sum, checksum::add_u64);
-    }
-
-    /// The record, its head to be written yet, and where it starts: so it is never shorter than what frames
-    /// copy at a time.
-    #[inline(always)]
-    pub fn record(&self) -> (&Window, usize) {
-        (&self.octets, START - edns::OPT_LEN)
-    }
-
-    /// The options.
-    pub fn octets(&self) -> &[u8] {
-        &self.octets[START..START + self.len()]
-    }
-
-    /// Adds octets, which must be an even number except for the last.
-    #[inline(always)]
-    fn add(&mut self, word: u64, len: usize) {
-        let at = self.len();
-        put(&mut self.octets, START + at, word.to_le_bytes());
-        self.sum = checksum::add_u64(recall(&self.sum), word);
-        self.len = (at + len) as u32;
-    }
-
-    /// Adds an option's code, the octets of its value, and the first four of them.
-    #[inline(always)]
-    fn begin(&mut self, code: u16, len: usize, first: [u8; 4], first_len: usize) {
-        let ([a, b], [c, d]) = (code.to_be_bytes(), (len as u16).to_be_bytes());
-        let [e, f, g, h] = first;
-        self.add(u64::from_le_bytes([a, b, c, d, e, f, g, h]), HEAD_LEN + first_len);
-    }
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options::new()
-    }
-}
 
 /// Whether there is an option to read or to say: else nothing here has to be called.
 #[inline(always)]
@@ -145,7 +44,7 @@ pub fn bad_version(scratch: &mut Scratch) -> Step {
 
 /// Plans BADCOOKIE in place of an answer, with the server cookie that was made for the client (RFC 7873
 /// section 5.2.3), and no other option: an honest one asks again with it. It may only follow [`answer`], for a
-/// client [that sent a cookie](crate::dns::query::Query::has_cookie).
+/// client [that sent a cookie](crate::state::Query::has_cookie).
 #[inline(always)]
 pub fn bad_cookie(scratch: &mut Scratch) {
     error(scratch, rcode::BADCOOKIE);
@@ -161,7 +60,7 @@ fn error(scratch: &mut Scratch, rcode: u32) {
 }
 
 /// Reads the options of the query and makes those of the response that is planned; plans FORMERR in its place
-/// if the cookie is malformed. Says in [`Plan::outcome`](crate::engine::plan::Plan::outcome) what the plan is
+/// if the cookie is malformed. Says in [`Plan::outcome`](crate::state::Plan::outcome) what the plan is
 /// called then.
 #[inline(always)]
 pub fn answer<S: Store>(
@@ -342,7 +241,8 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::maps::address_words;
+    use crate::address::address_words;
+    use crate::checksum;
     use proptest::prelude::*;
 
     const NOW: u32 = 1_700_000_000;

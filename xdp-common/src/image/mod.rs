@@ -55,7 +55,7 @@ pub trait Store {
     const MAX_PIECES: usize = bounds::MAX_PIECES;
     /// The most types at a name, at most [`node::MAX_TYPES`].
     const MAX_TYPES: usize = bounds::MAX_TYPES;
-    /// The most CNAMEs that are made from DNAMEs, at most [`made::MAX_MADE`](crate::engine::made::MAX_MADE).
+    /// The most CNAMEs that are made from DNAMEs, at most [`made::MAX_MADE`](crate::state::made::MAX_MADE).
     const MAX_MADE: usize = bounds::MAX_MADE;
     /// The most CNAMEs that are followed.
     const MAX_CHAIN: usize = bounds::MAX_CHAIN;

@@ -6,11 +6,11 @@ use crate::Outcome;
 use crate::bytes::u8_at;
 use crate::dns::name::{self, mix};
 use crate::dns::rtype;
-use crate::engine::plan::section;
 use crate::image::node::Node;
 use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
-use crate::scratch::Scratch;
+use crate::state::Scratch;
+use crate::state::plan::section;
 
 /// What of a response is counted together.
 #[repr(C, align(8))]

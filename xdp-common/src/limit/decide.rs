@@ -8,10 +8,11 @@ use super::list::{ListEntry, flag};
 use super::netblock::masked;
 use super::policy::{IPV6_LEVELS, LEVEL_PLACES, Mode, Rate, Rules};
 use super::table::{Charge, Table, WEIGHT_ONE, charge, key};
-use super::verdict::{Class, Hit, Limited, Verdict};
+use super::verdict::{Class, Hit, Limited, PASSED, Verdict};
 use crate::Outcome;
 use crate::launder::{forget, recall};
-use crate::maps::{PASSED, limits};
+use crate::state::LimitState;
+use crate::state::config::limits;
 
 /// Where accounts, policies and lists are, what time it is, and who counts.
 pub trait Limiter: Table {
@@ -98,58 +99,6 @@ pub struct Said {
 /// Prefix lengths at which a query is counted, at the most.
 const LEVELS: usize = IPV6_LEVELS;
 
-/// Turns to slip that are told apart.
-const TURNS: usize = 64;
-
-/// What the limiter remembers between its decisions on one query; and, from one query to the next, whose turn
-/// it is to be slipped.
-#[repr(C, align(8))]
-#[derive(Clone, Copy, Debug)]
-pub struct State {
-    /// 0, or one more than the [`Hit::number`] of the total that the query is over.
-    pub over: u32,
-    /// 1 if it is to be slipped for that, 0 if it is to be dropped.
-    pub slips: u32,
-    /// Responses over a limit since the last one that was slipped or leaked, by the account's hash.
-    turns: [u8; TURNS],
-    /// What a response costs that is sent, beyond the one that its query has: sixteenths, as [`Said::weight`].
-    owed: u64,
-    /// The accounts of the query's netblocks.
-    hashes: [u64; LEVEL_PLACES],
-    /// Places to launder values in.
-    slots: [u64; 4],
-}
-
-impl State {
-    /// Nothing is known.
-    pub const fn new() -> State {
-        State {
-            over: 0,
-            slips: 0,
-            turns: [0; TURNS],
-            owed: 0,
-            hashes: [0; LEVEL_PLACES],
-            slots: [0; 4],
-        }
-    }
-
-    /// Whether it is the turn of a response over its limit, if every `every`-th has one; 0 for none.
-    #[inline(always)]
-    fn is_turn(&mut self, every: u32, hash: u64) -> bool {
-        let turn = &mut self.turns[(hash >> 32) as usize % TURNS];
-        let count = recall(turn) as u32 + 1;
-        let is_turn = every != 0 && count >= every;
-        *turn = if is_turn { 0 } else { (count & 0xff) as u8 };
-        is_turn
-    }
-}
-
-impl Default for State {
-    fn default() -> State {
-        State::new()
-    }
-}
-
 /// What accounts are for, so that those of a netblock are told apart.
 mod purpose {
     pub(super) const TOTAL: u64 = 0x746f_7461_6c00_0000;
@@ -174,7 +123,7 @@ pub fn arrive<L: Limiter>(
     limiter: &L,
     client: &Client,
     may_vouch: impl Fn() -> bool,
-    state: &mut State,
+    state: &mut LimitState,
 ) -> Result<(), Outcome> {
     state.over = 0;
     if limiter.limits() & limits::BLOCK != 0
@@ -253,7 +202,7 @@ pub fn respond<L: Limiter>(
     limiter: &L,
     client: &Client,
     said: &Said,
-    state: &mut State,
+    state: &mut LimitState,
 ) -> Verdict {
     let Some(rules) = limiter.rules(said.policy) else { return Verdict::Answer };
     let class = if said.class <= PASSED { said.class } else { PASSED };
@@ -316,7 +265,7 @@ pub fn respond<L: Limiter>(
 /// Called after [`respond`]: takes from the totals what the response costs beyond the one that was taken when its
 /// query came. It was not known then, and is not asked for now: who is over for it is so from the next query on.
 #[inline(always)]
-pub fn settle<L: Limiter>(limiter: &L, client: &Client, state: &mut State) {
+pub fn settle<L: Limiter>(limiter: &L, client: &Client, state: &mut LimitState) {
     const BOTH: u32 = limits::TOTALS | limits::AMPLIFICATION;
     let weight = recall(&state.owed);
     if limiter.limits() & BOTH != BOTH || weight == 0 {
@@ -342,7 +291,7 @@ fn take<L: Limiter>(
     weight: u64,
     window: u64,
     now: u64,
-    state: &mut State,
+    state: &mut LimitState,
 ) -> u64 {
     if rate.interval == 0 {
         return 0;

@@ -46,7 +46,7 @@ pub const fn masked(address: [u64; 2], mask: [u64; 2]) -> [u64; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maps::address_words;
+    use crate::address::address_words;
 
     #[test]
     fn bits_behind_the_prefix_are_zero() {

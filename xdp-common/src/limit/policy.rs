@@ -3,6 +3,7 @@
 use super::netblock::{MAPPED_BITS, mask};
 use super::table::UNIT_NS;
 use super::verdict::Class;
+pub use crate::state::limit::LEVEL_PLACES;
 
 /// Whether limits are enforced.
 #[repr(u32)]
@@ -44,9 +45,6 @@ pub struct Level {
 pub const IPV4_LEVELS: usize = 4;
 /// How many there are for IPv6.
 pub const IPV6_LEVELS: usize = 5;
-/// Places for levels, a power of two: the last ones are empty. What the limiter masks with one less is a place to
-/// every verifier; that of Linux 6.1 forgets what a comparison with five said.
-pub const LEVEL_PLACES: usize = 8;
 const _: () = assert!(IPV4_LEVELS <= IPV6_LEVELS && IPV6_LEVELS <= LEVEL_PLACES);
 
 /// The most policies: the default one at place 0, and those of names.

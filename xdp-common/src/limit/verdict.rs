@@ -54,6 +54,9 @@ impl Class {
     }
 }
 
+/// The place of what is passed up to the daemon, behind those of the classes.
+pub const PASSED: usize = Class::COUNT;
+
 /// What becomes of a response.
 #[repr(u8)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

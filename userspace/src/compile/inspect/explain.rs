@@ -7,14 +7,15 @@ use std::sync::PoisonError;
 
 use serde::Serialize;
 use xdp_common::dns::{query, rtype};
-use xdp_common::engine::exact::{self, Step};
-use xdp_common::engine::plan::{self, SYNTHESIS, section};
-use xdp_common::engine::{compose, deny, find, options};
+use xdp_common::engine::{compose, exact, find, options, plan, proofs, sequence};
 use xdp_common::frame::{Frame as _, SliceFrame};
 use xdp_common::image::node::Node;
 use xdp_common::image::piece::{OWNER_INSIDE, PART, Piece};
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window, bounds};
 use xdp_common::maps::{CHUNK_LEN, Config, Manners};
+use xdp_common::state::Step;
+use xdp_common::state::made::SYNTHESIS;
+use xdp_common::state::plan::{PLAN_LEN, QUESTION, section};
 use xdp_common::{Outcome, Scratch, layers};
 
 use super::super::Reader;
@@ -307,7 +308,7 @@ impl Recorder<'_, '_, '_> {
         loop {
             let stage = match step {
                 Step::Done(outcome) => {
-                    let finished = deny::finish::<AsKernel<'_>>(&mut self.scratch, outcome);
+                    let finished = proofs::finish::<AsKernel<'_>>(&mut self.scratch, outcome);
                     if finished.is_err() {
                         self.note("finish", format!("{} pieces", self.scratch.plan.count));
                     }
@@ -319,7 +320,7 @@ impl Recorder<'_, '_, '_> {
                 Step::Hash => "hash",
                 Step::Conclude => "conclude",
             };
-            let next = match deny::take(self.store, &mut self.scratch, step) {
+            let next = match sequence::take(self.store, &mut self.scratch, step) {
                 Err(Outcome::NotOurs) if self.manners.refuse != 0 => {
                     Ok(options::refuse(&mut self.scratch))
                 }
@@ -354,7 +355,7 @@ impl Recorder<'_, '_, '_> {
             _ => {}
         }
         let count = self.scratch.plan.count as usize;
-        for place in self.planned..count.min(plan::PLAN_LEN) {
+        for place in self.planned..count.min(PLAN_LEN) {
             let piece = self.piece(place);
             found
                 .push(format!("{}: {} of {}", piece.section, piece.piece.types, piece.piece.owner));
@@ -452,7 +453,7 @@ impl Recorder<'_, '_, '_> {
     }
 
     fn pieces(&self) -> Vec<AnswerPiece> {
-        (0..(self.scratch.plan.count as usize).min(plan::PLAN_LEN))
+        (0..(self.scratch.plan.count as usize).min(PLAN_LEN))
             .map(|place| self.piece(place))
             .collect()
     }
@@ -461,7 +462,7 @@ impl Recorder<'_, '_, '_> {
     fn bounds(&self) -> Vec<Bound> {
         let scratch = &self.scratch;
         let dnssec = scratch.query.dnssec_ok as usize & 1;
-        let parts = &scratch.plan.parts[..(scratch.plan.count as usize).min(plan::PLAN_LEN)];
+        let parts = &scratch.plan.parts[..(scratch.plan.count as usize).min(PLAN_LEN)];
         let pieces: Vec<(Piece<'_>, u32)> = parts
             .iter()
             .filter_map(|part| match part.address {
@@ -473,7 +474,7 @@ impl Recorder<'_, '_, '_> {
             |of: &dyn Fn(&(Piece<'_>, u32)) -> usize| pieces.iter().map(of).max().unwrap_or(0);
         let owners = most(&|(piece, context)| {
             let stays =
-                piece.owner() == OWNER_INSIDE || (piece.owner() == 0 && *context == plan::QUESTION);
+                piece.owner() == OWNER_INSIDE || (piece.owner() == 0 && *context == QUESTION);
             if stays { 0 } else { piece.count(dnssec) }
         });
         let is_cname = |piece: Piece<'_>| {

@@ -6,12 +6,13 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use xdp_common::Outcome;
-use xdp_common::limit::decide::{self, Client, Count, Sighting, State};
+use xdp_common::limit::decide::{self, Client, Count, Sighting};
 use xdp_common::limit::list::ListEntry;
 use xdp_common::limit::netblock::masked;
 use xdp_common::limit::table::{SLOTS, Table, UNIT_NS};
 use xdp_common::limit::{Hit, Rules, Verdict};
 use xdp_common::maps::{RATE_BUCKETS, address_words};
+use xdp_common::state::LimitState;
 
 use super::response::Counted;
 use crate::server::limits::{Limits, net};
@@ -56,7 +57,7 @@ pub struct Limiter {
     accounts: Accounts,
     /// The names that policies are of, by place; the default policy's has none.
     zones: Vec<String>,
-    state: State,
+    state: LimitState,
     start_ns: Option<u64>,
     /// Queries of the second that is going on, for qps-scale.
     second: u64,
@@ -89,7 +90,7 @@ impl Limiter {
                 not_listed: Cell::new(0),
             },
             zones: limits.overrides.keys().map(ToString::to_string).collect(),
-            state: State::new(),
+            state: LimitState::new(),
             start_ns: None,
             second: 0,
             queries: 0,

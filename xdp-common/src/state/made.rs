@@ -16,7 +16,7 @@ const ROOM: usize = (body_at(0) + RDATA_AT + 256 + 16).next_multiple_of(8);
 
 /// The address of the first piece that is made. Those of the others are lower by one each: no record lies there,
 /// since a slab is smaller than the 32 GiB that addresses reach.
-const FIRST: Address = Address::MAX;
+pub const SYNTHESIS: Address = Address::MAX;
 
 /// The pieces.
 #[repr(C, align(8))]
@@ -70,12 +70,12 @@ impl Default for Made {
 /// The address of one by its number.
 #[inline(always)]
 pub const fn address(number: usize) -> Address {
-    FIRST - number as Address
+    SYNTHESIS - number as Address
 }
 
 /// The number of the piece with this address, if it is one that is made.
 pub const fn number(address: Address) -> Option<usize> {
-    let number = (FIRST - address) as usize;
+    let number = (SYNTHESIS - address) as usize;
     if number < MAX_MADE { Some(number) } else { None }
 }
 

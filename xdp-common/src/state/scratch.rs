@@ -3,12 +3,8 @@
 //! It is too large for the kernel's stack of 512 octets, it carries state from one program to the
 //! next, and it is where values go that the verifier should forget.
 
+use super::{Absence, HashState, Layers, LimitState, Made, Options, Plan, Query};
 use crate::bytes::SLACK;
-use crate::dns::query::Query;
-use crate::engine::deny::Absence;
-use crate::engine::options::Options;
-use crate::engine::plan::Plan;
-use crate::layers::Layers;
 
 /// The longest query that the engine reads, in octets of DNS message: what fits a datagram that no
 /// path fragments (DNS flag day 2020).
@@ -34,7 +30,7 @@ pub struct Scratch {
     /// Where each label of `name` starts; the root's octet comes last.
     pub offsets: Offsets,
     /// The block of NSEC3's hash that is worked on, and its state.
-    pub sha1: crate::sha1::State,
+    pub sha1: HashState,
     /// How often the table had changed when the name was looked up.
     pub changes: u64,
     /// Places to launder values in.
@@ -48,11 +44,11 @@ pub struct Scratch {
     /// What is known of a name that does not exist.
     pub absence: Absence,
     /// What the limiter knows of it.
-    pub limit: crate::limit::decide::State,
+    pub limit: LimitState,
     /// The options of the response.
     pub options: Options,
     /// CNAMEs made from DNAMEs, in the format of pieces.
-    pub made: crate::engine::made::Made,
+    pub made: Made,
 }
 
 impl Scratch {
@@ -62,16 +58,16 @@ impl Scratch {
             question: [0; 2048 + SLACK],
             name: [0; 512 + SLACK],
             offsets: [0; 128],
-            sha1: crate::sha1::State::new(),
+            sha1: HashState::new(),
             changes: 0,
             slots: [0; 16],
             layers: Layers::new(),
             query: Query::new(),
             plan: Plan::new(),
             absence: Absence::new(),
-            limit: crate::limit::decide::State::new(),
+            limit: LimitState::new(),
             options: Options::new(),
-            made: crate::engine::made::Made::new(),
+            made: Made::new(),
         }
     }
 }

@@ -1,0 +1,204 @@
+//! The gap in which a name lies that does not exist: the NSEC (RFC 4034) or the NSEC3 (RFC 5155) that covers the next
+//! closer name.
+//!
+//! Only the next closer name is ever looked up in a gap index: what depends on the closest encloser
+//! alone was compiled into its node.
+
+use crate::Outcome;
+use crate::bytes::u8_at;
+use crate::dns::name;
+use crate::engine::find;
+use crate::image::bounds::MAX_SALT;
+use crate::image::node::Node;
+use crate::image::zone::{Chain, Zone, chain_at};
+use crate::image::{Address, Entry, MAX_SCAN, MAX_SEARCH_STEPS, Store, UNIT};
+use crate::launder::{forget, recall};
+use crate::sha1;
+use crate::state::{Scratch, Step};
+
+/// Cache lines of an NSEC3 with one signature over P-256.
+const PROOF_LINES: usize = 5;
+
+/// Finds the NSEC3 that covers the hash of the next closer name: the last one not after it, or the last
+/// of all (RFC 5155 section 7.1).
+#[inline(always)]
+pub fn hash<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
+    let at = recall(&scratch.absence.next_closer) as usize & 0xff;
+    let len = (scratch.absence.context().len as usize).wrapping_sub(at) & 0xff;
+    let encloser = recall(&scratch.absence.encloser);
+    let encloser = Node::new(store.record(encloser).ok_or(Outcome::Broken)?);
+    let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
+    scratch.absence.chain = zone.chain();
+    let window = store.record(zone.chain()).ok_or(Outcome::Broken)?;
+    let (high, low) = hash_next_closer(store, scratch, Chain::new(window), at, len)?;
+    let cover = nsec3_cover(store, scratch, high, low)?;
+    scratch.absence.cover = cover;
+    // It arrives while the rest is planned.
+    find::fetch::<PROOF_LINES>(store.record(cover).ok_or(Outcome::Broken)?);
+    Ok(Step::Conclude)
+}
+
+/// The first octets of the hash of the next closer name, which stands in [`Scratch::name`]. Where its work is
+/// bounded, additional iterations and long salts are the host's.
+#[inline(always)]
+fn hash_next_closer<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    chain: Chain<'_>,
+    at: usize,
+    len: usize,
+) -> Result<(u64, u32), Outcome> {
+    let (salt_len, iterations) = (chain.salt_len(), chain.iterations());
+    // Without a salt any record will do.
+    let salt = if salt_len != 0 { chain.salt() } else { recall(&scratch.absence.chain) };
+    let salt = store.record(salt).ok_or(Outcome::Broken)?;
+    if S::UNBOUNDED {
+        return Ok(sha1::hash_iterated(scratch, at, len, &salt[..salt_len], iterations));
+    }
+    if iterations != 0 || salt_len > MAX_SALT {
+        return Err(Outcome::Hashing);
+    }
+    Ok(sha1::hash_name(scratch, at, len, salt, salt_len))
+}
+
+/// The NSEC that covers the next closer name: that of the last name at or below the sibling before
+/// it, or the encloser's own if there is no such sibling.
+#[inline(always)]
+pub(super) fn nsec_cover<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    encloser: Node<'_>,
+) -> Result<Address, Outcome> {
+    let at = recall(&scratch.absence.next_closer) as usize & 0xff;
+    let (key_high, key_low) = name::label_key(&scratch.name, at);
+    let (index, count) = encloser.children();
+    // slots 10 to 12: least place that may be after, how many places may be, child before
+    scratch.slots[10] = 0;
+    scratch.slots[11] = count as u64;
+    scratch.slots[12] = 0;
+    let mut step = 0;
+    while step <= MAX_SEARCH_STEPS {
+        let low = recall(&scratch.slots[10]) as u32;
+        let size = recall(&scratch.slots[11]) as u32;
+        if size == 0 {
+            break;
+        }
+        let middle = low + (size >> 1);
+        let entry = store.entry(entry_address(index, middle)).ok_or(Outcome::Broken)?;
+        let (high, low_part, child) = key_of(entry);
+        scratch.slots[13] = ((high, low_part) < (key_high, key_low)) as u64;
+        if high == key_high && low_part == key_low {
+            let child = Node::new(store.record(child).ok_or(Outcome::Broken)?);
+            label_sorts_before(child, scratch, at);
+        }
+        if recall(&scratch.slots[13]) != 0 {
+            scratch.slots[12] = child as u64;
+            scratch.slots[10] = middle as u64 + 1;
+            scratch.slots[11] = (size - (size >> 1) - 1) as u64;
+        } else {
+            scratch.slots[11] = (size >> 1) as u64;
+        }
+        step += 1;
+    }
+    let child = recall(&scratch.slots[12]) as Address;
+    if child == 0 {
+        return Ok(encloser.first_cover());
+    }
+    let child = store.record(child).ok_or(Outcome::Broken)?;
+    // The last name at or below most children is the child itself, and its NSEC right behind it.
+    find::fetch::<{ find::NODE_LINES }>(child);
+    Ok(Node::new(child).last_cover())
+}
+
+/// Says in slot 13 whether the first label of a child sorts before the label at `at`: octets, then
+/// lengths (RFC 4034 section 6.1).
+#[inline(always)]
+fn label_sorts_before(child: Node<'_>, scratch: &mut Scratch, at: usize) {
+    let name_at = child.name_at();
+    let child_len = child.name_word(name_at, 0) as u8 as usize & 63;
+    let len = u8_at(&scratch.name, at) as usize & 63;
+    scratch.slots[13] = (child_len < len) as u64;
+    let common = if child_len < len { child_len } else { len };
+    let common = forget(&mut scratch.slots[9], common as u64) as usize;
+    let mut place = 0;
+    while place < 63 {
+        if place >= common {
+            break;
+        }
+        let a = child.name_word(name_at, 1 + place) as u8;
+        let b = u8_at(&scratch.name, at + 1 + place);
+        if a != b {
+            scratch.slots[13] = (a < b) as u64;
+            break;
+        }
+        place += 1;
+    }
+    forget(&mut scratch.slots[9], place as u64);
+}
+
+/// The NSEC3 with the last hash that is not after this one.
+#[inline(always)]
+fn nsec3_cover<S: Store>(
+    store: &S,
+    scratch: &mut Scratch,
+    high: u64,
+    low: u32,
+) -> Result<Address, Outcome> {
+    let chain = recall(&scratch.absence.chain);
+    let index = chain.wrapping_add((chain_at::ENTRIES / UNIT) as Address);
+    let chain = Chain::new(store.record(chain).ok_or(Outcome::Broken)?);
+    let count = chain.count();
+    let start = start_of(store, chain, (high >> chain.shift()) as u32).ok_or(Outcome::Broken)?;
+    scratch.slots[10] = start as u64;
+    scratch.slots[12] = 0;
+    let mut step = 0;
+    while step < MAX_SCAN {
+        let place = recall(&scratch.slots[10]) as u32;
+        if place >= count {
+            break;
+        }
+        let entry = store.entry(entry_address(index, place)).ok_or(Outcome::Broken)?;
+        let (entry_high, entry_low, piece) = key_of(entry);
+        if (entry_high, entry_low) > (high, low) {
+            break;
+        }
+        scratch.slots[12] = piece as u64;
+        scratch.slots[10] = place as u64 + 1;
+        step += 1;
+    }
+    if forget(&mut scratch.slots[13], step as u64) >= MAX_SCAN as u64 {
+        return Err(Outcome::Broken);
+    }
+    let found = recall(&scratch.slots[12]) as Address;
+    if found != 0 {
+        return Ok(found);
+    }
+    let previous = if start == 0 { count.wrapping_sub(1) } else { start - 1 };
+    Ok(key_of(store.entry(entry_address(index, previous)).ok_or(Outcome::Broken)?).2)
+}
+
+/// The first entry of the NSEC3 index that shares these top bits.
+#[inline(always)]
+fn start_of<S: Store>(store: &S, chain: Chain<'_>, bits: u32) -> Option<u32> {
+    const STARTS: u32 = (size_of::<Entry>() / size_of::<u32>()) as u32;
+    let four = store.entry(entry_address(chain.directory(), bits / STARTS))?;
+    Some(word(four, (bits % STARTS) as usize * size_of::<u32>()))
+}
+
+/// The address of an entry of an index.
+#[inline(always)]
+fn entry_address(index: Address, place: u32) -> Address {
+    index.wrapping_add(place.wrapping_mul((size_of::<Entry>() / UNIT) as u32))
+}
+
+/// The key of an entry in two parts, and its address.
+#[inline(always)]
+fn key_of(entry: &Entry) -> (u64, u32, Address) {
+    let [a, b, c, d, e, f, g, h, ..] = *entry;
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]), word(entry, 8), word(entry, 12))
+}
+
+#[inline(always)]
+fn word(entry: &Entry, at: usize) -> u32 {
+    u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]])
+}

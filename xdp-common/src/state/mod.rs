@@ -1,0 +1,38 @@
+//! The state of an answer while it is made: plain values, and nothing of what is done with them. All rooms above
+//! import it; it imports none of them.
+//!
+//! | value | what it says | filled in by |
+//! |---|---|---|
+//! | [`Layers`] | where the headers of the frame are | [`layers`](crate::layers) |
+//! | [`Query`] | what the query asks | [`dns::query`](crate::dns::query) |
+//! | [`Plan`] | what will be said | [`engine`](crate::engine) |
+//! | [`Step`], [`Absence`] | where planning goes on; what is known of a name that does not exist | [`engine`](crate::engine) |
+//! | [`Options`] | the options of the response | [`engine::options`](crate::engine::options) |
+//! | [`Made`] | CNAMEs made from DNAMEs | [`engine`](crate::engine) |
+//! | [`HashState`], [`LimitState`] | what hashing and limiting remember | [`sha1`](crate::sha1), [`limit`](crate::limit) |
+//! | [`Scratch`] | all of them | |
+//! | [`Config`], [`Manners`] | what the daemon tells the programs | the daemon |
+
+pub mod absence;
+pub mod config;
+pub mod hash;
+pub mod layers;
+pub mod limit;
+pub mod made;
+pub mod options;
+pub mod plan;
+pub mod query;
+pub mod scratch;
+pub mod step;
+
+pub use absence::Absence;
+pub use config::{Config, Manners};
+pub use hash::HashState;
+pub use layers::Layers;
+pub use limit::LimitState;
+pub use made::Made;
+pub use options::Options;
+pub use plan::{Context, Plan};
+pub use query::Query;
+pub use scratch::Scratch;
+pub use step::Step;
