@@ -283,13 +283,17 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
     let failed = |outcome: Outcome| anyhow!("{outcome:?}");
     dns_query::decode(&frame, 0, query.len(), store.seed(), &mut scratch).map_err(failed)?;
     scratch.plan.clear();
-    let found = find::question(&store, &mut scratch).context("damaged")?;
-    let Step::At(found, context) = exact::first(&mut scratch, found) else { bail!("absent") };
-    exact::run(&store, &mut scratch, found, context).map_err(failed)?;
+    let Scratch { query, plan, absence, name, cells, .. } = &mut *scratch;
+    let found = find::question(&store, query, name, cells).context("damaged")?;
+    let Step::At(found, context) = exact::first(query, plan, absence, found) else {
+        bail!("absent")
+    };
+    exact::run(&store, query, plan, absence, cells, found, context).map_err(failed)?;
     scratch.layers.source = client;
     options::answer(&store, &mut scratch, &manners, NOW).map_err(failed)?;
     ensure!((scratch.query.has_cookie, scratch.query.has_valid_cookie) == (1, 0));
-    options::bad_cookie(&mut scratch);
+    let Scratch { plan, absence, options, .. } = &mut *scratch;
+    options::bad_cookie(plan, absence, options);
     let total = plan::measure(&store, &mut scratch, 1232, NOW).map_err(failed)?;
     let keep = compose::records_at(scratch.query.name_len as usize);
     frame.resize(total, keep).map_err(failed)?;

@@ -67,7 +67,8 @@ impl Bench {
         let decoded = layers::decode(
             &SliceFrame::new(&mut octets, frame.len()),
             &self.rig.config,
-            &mut self.scratch,
+            &mut self.scratch.layers,
+            &mut self.scratch.cells.forgotten,
         );
         ensure!(decoded.err() == fault, "{decoded:?} on the host, {fault:?} to be: {frame:02x?}");
         let reply = match fault {

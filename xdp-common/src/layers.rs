@@ -11,7 +11,7 @@ use crate::dns::HEADER_LEN;
 use crate::frame::{Frame, be16, le16, le32, le64};
 use crate::launder::{forget, recall};
 use crate::state::config::{MAX_ADDRESSES, MAX_BROADCASTS, MAX_MACS, MAX_PORTS};
-use crate::state::{Config, Scratch};
+use crate::state::{Config, Layers};
 use network_types::eth::EthHdr;
 use network_types::ip::{IpProto, Ipv4Hdr, Ipv6Hdr};
 use network_types::udp::UdpHdr;
@@ -46,9 +46,14 @@ struct Addresses {
     destination: [u64; 2],
 }
 
-/// Reads the headers into [`Scratch::layers`].
+/// Reads the headers into `layers`; `forgotten` is a cell for values that are read back at once.
 #[inline(always)]
-pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Result<(), Outcome> {
+pub fn decode<F: Frame>(
+    frame: &F,
+    config: &Config,
+    layers: &mut Layers,
+    forgotten: &mut u64,
+) -> Result<(), Outcome> {
     let mut ip_at = ETHERNET_LEN;
     // The source MAC address, and the ethertype above it.
     let source_mac_and_type = le64(frame, 6).ok_or(Outcome::NotIp)?;
@@ -59,8 +64,8 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
         ip_at += VLAN_LEN;
         tags += 1;
     }
-    let ip_at = forget(&mut scratch.slots[0], ip_at as u64) as usize & 0x1f;
-    scratch.layers.ip_at = ip_at as u32;
+    let ip_at = forget(forgotten, ip_at as u64) as usize & 0x1f;
+    layers.ip_at = ip_at as u32;
 
     let addresses;
     let (udp_at, room);
@@ -85,8 +90,8 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
                 return Err(Outcome::BadChecksum);
             }
             let source = second >> 32;
-            scratch.layers.ipv6 = 0;
-            scratch.layers.address_sum = source + third;
+            layers.ipv6 = 0;
+            layers.address_sum = source + third;
             addresses = Addresses {
                 source: [0, MAPPED | source << 32],
                 destination: [0, MAPPED | third << 32],
@@ -118,25 +123,25 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
             if is_mapped(source) || is_mapped(destination) {
                 return Err(Outcome::MappedAddress);
             }
-            scratch.layers.ipv6 = 1;
+            layers.ipv6 = 1;
             let sum = add_u64(add_u64(0, source[0]), source[1]);
-            scratch.layers.address_sum = add_u64(add_u64(sum, destination[0]), destination[1]);
+            layers.address_sum = add_u64(add_u64(sum, destination[0]), destination[1]);
             addresses = Addresses { source, destination };
             udp_at = ip_at + IPV6_LEN;
             room = u16::from_be_bytes([len_high, len_low]) as usize;
         }
         _ => return Err(Outcome::NotIp),
     }
-    let udp_at = forget(&mut scratch.slots[1], udp_at as u64) as usize & 0x7f;
-    scratch.layers.udp_at = udp_at as u32;
-    scratch.layers.source = addresses.source;
+    let udp_at = forget(forgotten, udp_at as u64) as usize & 0x7f;
+    layers.udp_at = udp_at as u32;
+    layers.source = addresses.source;
 
     let udp = le64(frame, udp_at).ok_or(Outcome::NotUdp)?;
-    if !is_served(config, udp >> 16 & 0xffff, &mut scratch.slots[5]) {
+    if !is_served(config, udp >> 16 & 0xffff, forgotten) {
         return Err(Outcome::NotOurPort);
     }
-    check_macs(frame, source_mac_and_type & MAC, config, scratch)?;
-    check_addresses(config, &addresses, scratch)?;
+    check_macs(frame, source_mac_and_type & MAC, config, forgotten)?;
+    check_addresses(config, &addresses, layers, forgotten)?;
     // An IP packet that is to be shorter than a UDP header, down to where `room` is below zero, or longer
     // than what the frame holds of it.
     let held = frame.len().wrapping_sub(udp_at);
@@ -155,8 +160,8 @@ pub fn decode<F: Frame>(frame: &F, config: &Config, scratch: &mut Scratch) -> Re
     if udp_len < UDP_LEN + HEADER_LEN {
         return Err(Outcome::Malformed);
     }
-    scratch.layers.udp_len = udp_len as u32;
-    scratch.layers.udp_sum = udp;
+    layers.udp_len = udp_len as u32;
+    layers.udp_sum = udp;
     Ok(())
 }
 
@@ -186,7 +191,7 @@ fn check_macs<F: Frame>(
     frame: &F,
     source: u64,
     config: &Config,
-    scratch: &mut Scratch,
+    forgotten: &mut u64,
 ) -> Result<(), Outcome> {
     let destination = le64(frame, 0).ok_or(Outcome::NotIp)? & MAC;
     let (mut foreign, mut foul, mut index) = (1u64, is_zero(source) | source & GROUP, 0);
@@ -200,7 +205,7 @@ fn check_macs<F: Frame>(
         index += 1;
     }
     // One branch where all is well.
-    match forget(&mut scratch.slots[2], foreign | foul << 1) {
+    match forget(forgotten, foreign | foul << 1) {
         0 => Ok(()),
         faults if faults & 1 != 0 => Err(Outcome::NotOurAddress),
         _ => Err(Outcome::SourceMac),
@@ -212,7 +217,8 @@ fn check_macs<F: Frame>(
 fn check_addresses(
     config: &Config,
     addresses: &Addresses,
-    scratch: &mut Scratch,
+    layers: &Layers,
+    forgotten: &mut u64,
 ) -> Result<(), Outcome> {
     let (mut ours, mut own_source, mut index) = (0u64, 0u64, 0);
     while index < MAX_ADDRESSES {
@@ -224,15 +230,15 @@ fn check_addresses(
         own_source |= is_zero(difference(address, &addresses.source));
         index += 1;
     }
-    let ours = forget(&mut scratch.slots[3], ours);
+    let ours = forget(forgotten, ours);
     if ours == 0 {
         return Err(Outcome::NotOurAddress);
     }
-    if forget(&mut scratch.slots[4], own_source) != 0 || !is_honest_source(addresses.source) {
+    if forget(forgotten, own_source) != 0 || !is_honest_source(addresses.source) {
         return Err(Outcome::BadSource);
     }
     // No IPv6 address is one: above 32 bits they differ.
-    let source = addresses.source[1] >> 32 | (recall(&scratch.layers.ipv6) as u64) << 32;
+    let source = addresses.source[1] >> 32 | (recall(&layers.ipv6) as u64) << 32;
     // Hardly any client has what all of them have in common, and no other is looked up.
     if (source ^ config.broadcast_bits) & config.broadcast_mask != 0 {
         return Ok(());
@@ -246,7 +252,7 @@ fn check_addresses(
         broadcast |= is_zero(known ^ source);
         index += 1;
     }
-    if forget(&mut scratch.slots[2], broadcast) != 0 {
+    if forget(forgotten, broadcast) != 0 {
         return Err(Outcome::BroadcastSource);
     }
     Ok(())
@@ -276,8 +282,7 @@ fn is_honest_source(address: [u64; 2]) -> bool {
 /// Whether the UDP checksum is right, given the sum of the DNS message: none on IPv4, a full one,
 /// or the bare sum of the pseudo-header as veth and virtio leave it for the device to complete.
 #[inline(always)]
-pub fn checksum_holds(scratch: &mut Scratch, message_sum: u64) -> bool {
-    let layers = &mut scratch.layers;
+pub fn checksum_holds(layers: &mut Layers, message_sum: u64) -> bool {
     let sent = (layers.udp_sum >> 48) as u16;
     let length = layers.udp_sum >> 32 & 0xffff;
     let pseudo = layers.address_sum + ((UDP as u64) << 8) + length;
@@ -293,7 +298,7 @@ pub fn checksum_holds(scratch: &mut Scratch, message_sum: u64) -> bool {
 #[inline(always)]
 pub fn reply<F: Frame>(
     frame: &mut F,
-    scratch: &mut Scratch,
+    layers: &Layers,
     message_len: usize,
     message_sum: u64,
 ) -> Option<()> {
@@ -302,10 +307,10 @@ pub fn reply<F: Frame>(
     frame.put(0, source)?;
     frame.put(6, destination)?;
 
-    let ip_at = recall(&scratch.layers.ip_at) as usize & 0x1f;
-    let udp_at = recall(&scratch.layers.udp_at) as usize & 0x7f;
+    let ip_at = recall(&layers.ip_at) as usize & 0x1f;
+    let udp_at = recall(&layers.udp_at) as usize & 0x7f;
     let udp_len = (UDP_LEN + message_len) as u16;
-    if recall(&scratch.layers.ipv6) == 0 {
+    if recall(&layers.ipv6) == 0 {
         let [source, destination] = [le32(frame, ip_at + 12)?, le32(frame, ip_at + 16)?];
         let total_len = IPV4_LEN as u16 + udp_len;
         let [len_high, len_low] = total_len.to_be_bytes();
@@ -330,8 +335,8 @@ pub fn reply<F: Frame>(
     }
     let ports = [le16(frame, udp_at)?, le16(frame, udp_at + 2)?];
     let length = udp_len.to_be() as u64;
-    let pseudo = recall(&scratch.layers.address_sum) + ((UDP as u64) << 8) + length;
-    let checksum = if F::COMPLETES_CHECKSUMS && recall(&scratch.layers.partial) != 0 {
+    let pseudo = recall(&layers.address_sum) + ((UDP as u64) << 8) + length;
+    let checksum = if F::COMPLETES_CHECKSUMS && recall(&layers.partial) != 0 {
         fold(pseudo)
     } else {
         // The length counts twice: in the pseudo-header and in the header (RFC 768).

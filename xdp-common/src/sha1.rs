@@ -7,8 +7,8 @@ use crate::bytes::{get, put, u64_at};
 use crate::image::Window;
 use crate::image::bounds::MAX_SALT;
 use crate::launder::{forget, recall};
-use crate::state::scratch::NameRoom;
-use crate::state::{HashState, Scratch};
+use crate::state::HashState;
+use crate::state::name::NameRoom;
 
 /// Blocks of 64 octets for the longest name and the longest salt of [`MAX_SALT`]: 255 and 55 octets, one of padding,
 /// eight of length.
@@ -20,13 +20,14 @@ const HASH_LEN: usize = 20;
 /// Octets of a block.
 const BLOCK_LEN: usize = 64;
 
-/// Hashes the suffix of [`Scratch::name`] from `at` on, `len` octets, and a salt behind it, the first `salt_len`
-/// octets of a record, at most [`MAX_SALT`]. Returns the first twelve octets of the hash as numbers. The zeros behind the name are overwritten by padding and restored
-/// only as far as later words need them: no name is looked up after it is hashed without being
-/// lower-cased anew.
+/// Hashes the suffix of `name` from `at` on, `len` octets, and a salt behind it, the first `salt_len` octets of a
+/// record, at most [`MAX_SALT`]. Returns the first twelve octets of the hash as numbers. The zeros behind the name are
+/// overwritten by padding and restored only as far as later words need them: no name is looked up after it is hashed
+/// without being lower-cased anew.
 #[inline(always)]
 pub fn hash_name(
-    scratch: &mut Scratch,
+    name: &mut NameRoom,
+    state: &mut HashState,
     at: usize,
     len: usize,
     salt: &Window,
@@ -35,13 +36,13 @@ pub fn hash_name(
     // Whole words, as many as the longest salt has: what is too much becomes padding.
     let mut place = 0;
     while place < MAX_SALT {
-        put(&mut scratch.name, at + len + place, u64_at(salt, place).to_le_bytes());
+        put(name, at + len + place, u64_at(salt, place).to_le_bytes());
         place += 8;
     }
     let len = len + salt_len;
-    pad(&mut scratch.name, at + len);
+    pad(name, at + len);
     let blocks = (len + 9 + 63) >> 6;
-    scratch.sha1.hash = HashState::new().hash;
+    state.hash = HashState::new().hash;
     let mut block = 0;
     while block < MAX_BLOCKS {
         if block >= blocks {
@@ -49,19 +50,19 @@ pub fn hash_name(
         }
         let mut word = 0;
         while word < 16 {
-            let octets: [u8; 4] = get(&scratch.name, at + block * 64 + word * 4);
-            scratch.sha1.schedule[word] = u32::from_be_bytes(octets);
+            let octets: [u8; 4] = get(name, at + block * 64 + word * 4);
+            state.schedule[word] = u32::from_be_bytes(octets);
             word += 1;
         }
         if block + 1 == blocks {
-            scratch.sha1.schedule[14] = 0;
-            scratch.sha1.schedule[15] = (len * 8) as u32;
+            state.schedule[14] = 0;
+            state.schedule[15] = (len * 8) as u32;
         }
-        compress(&mut scratch.sha1);
+        compress(state);
         block += 1;
     }
-    forget(&mut scratch.slots[9], block as u64);
-    first_of(&scratch.sha1)
+    forget(&mut state.forgotten, block as u64);
+    first_of(state)
 }
 
 /// The first twelve octets of the hash.
@@ -73,23 +74,20 @@ fn first_of(state: &HashState) -> (u64, u32) {
 
 /// The same with any salt and additional iterations (RFC 5155 section 5), for the host.
 pub fn hash_iterated(
-    scratch: &mut Scratch,
-    at: usize,
-    len: usize,
+    name: &[u8],
+    state: &mut HashState,
     salt: &[u8],
     iterations: usize,
 ) -> (u64, u32) {
-    let Scratch { name, sha1, .. } = scratch;
-    let name = name.get(at..at + len).unwrap_or_default();
-    digest(sha1, name, salt);
+    digest(state, name, salt);
     for _ in 0..iterations {
         let mut last = [0; HASH_LEN];
-        for (octets, word) in last.chunks_exact_mut(4).zip(sha1.hash) {
+        for (octets, word) in last.chunks_exact_mut(4).zip(state.hash) {
             octets.copy_from_slice(&word.to_be_bytes());
         }
-        digest(sha1, &last, salt);
+        digest(state, &last, salt);
     }
-    first_of(sha1)
+    first_of(state)
 }
 
 /// Hashes two runs of octets, one behind the other.
@@ -190,10 +188,10 @@ mod tests {
     use crate::image::WINDOW;
 
     fn hashed(octets: &[u8]) -> (u64, u32) {
-        let mut scratch = Scratch::new();
-        scratch.name.fill(0xee);
-        scratch.name[..octets.len()].copy_from_slice(octets);
-        hash_name(&mut scratch, 0, octets.len(), &[0xee; WINDOW + SLACK], 0)
+        let mut name = [0xee; 512 + SLACK];
+        name[..octets.len()].copy_from_slice(octets);
+        let salt = [0xee; WINDOW + SLACK];
+        hash_name(&mut name, &mut HashState::new(), 0, octets.len(), &salt, 0)
     }
 
     #[test]
@@ -216,22 +214,20 @@ mod tests {
     /// Where the name ends and where the salt begins is all the same to the hash.
     #[test]
     fn every_salt_is_hashed_behind_every_name() {
-        let mut scratch = Scratch::new();
+        let mut state = HashState::new();
         let mut salt = [0xee; WINDOW + SLACK];
         for name_len in (1..=255).step_by(3) {
             for salt_len in 0..=255 {
                 let all = [b'a'; 510];
                 salt[..salt_len].fill(b'a');
-                scratch.name.fill(0xee);
-                scratch.name[..name_len].fill(b'a');
-                let expected = {
-                    digest(&mut scratch.sha1, &all[..name_len + salt_len], &[]);
-                    first_of(&scratch.sha1)
-                };
-                let by_host = hash_iterated(&mut scratch, 0, name_len, &all[..salt_len], 0);
+                let mut name = [0xee; 512 + SLACK];
+                name[..name_len].fill(b'a');
+                digest(&mut state, &all[..name_len + salt_len], &[]);
+                let expected = first_of(&state);
+                let by_host = hash_iterated(&name[..name_len], &mut state, &all[..salt_len], 0);
                 assert_eq!(by_host, expected);
                 if salt_len <= MAX_SALT {
-                    let said = hash_name(&mut scratch, 0, name_len, &salt, salt_len);
+                    let said = hash_name(&mut name, &mut state, 0, name_len, &salt, salt_len);
                     assert_eq!(said, expected, "{name_len}, {salt_len}");
                 }
                 salt[..salt_len].fill(0xee);
@@ -241,9 +237,8 @@ mod tests {
 
     #[test]
     fn the_iterations_of_rfc_5155_appendix_a() {
-        let mut scratch = Scratch::new();
-        scratch.name[..9].copy_from_slice(b"\x07example\0");
-        let hash = hash_iterated(&mut scratch, 0, 9, b"\xaa\xbb\xcc\xdd", 12);
+        let salt = b"\xaa\xbb\xcc\xdd";
+        let hash = hash_iterated(b"\x07example\0", &mut HashState::new(), salt, 12);
         // 0p9mhaveqvm6t7vbl5lop2u3t2rp3tom, in base32hex.
         assert_eq!(hash, (0x0653_68ab_eed7_ec6e, 0x9feb_a96b));
     }

@@ -102,7 +102,9 @@ pub fn listed(config: &'static Config, scratch: &mut Scratch) -> Listed {
         // SAFETY: the entry is copied at once; the daemon replaces entries, it does not change them.
         unsafe { NAMES.get(hash).copied() }
     };
-    account::listed(scratch, config.seed, config.name_depths, store::now_s(config).into(), look)
+    let Scratch { question, name, cells, .. } = scratch;
+    let now_s = store::now_s(config).into();
+    account::listed(question, name, cells, config.seed, config.name_depths, now_s, look)
 }
 
 impl<H: Hook> Table for Limits<H> {

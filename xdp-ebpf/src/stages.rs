@@ -34,24 +34,26 @@ pub fn serve<H: Hook>(context: &H) -> H::Verdict {
 fn served<H: Hook>(context: &H, maps: &Maps, scratch: &mut Scratch) -> Result<Step, Outcome> {
     let packet = Packet::new(context).ok_or(Outcome::Broken)?;
 
-    layers::decode(&packet, maps.config(), scratch)?;
+    let forgotten = &mut scratch.cells.forgotten;
+    layers::decode(&packet, maps.config(), &mut scratch.layers, forgotten)?;
     if maps.config().limits != 0 {
         limiter::arrive(&packet, maps.config(), scratch)?;
     }
     let message_at = scratch.layers.message_at();
     let query_len = scratch.layers.message_len();
     let sum = query::decode(&packet, message_at, query_len, maps.config().seed, scratch)?;
-    if !layers::checksum_holds(scratch, sum) {
+    if !layers::checksum_holds(&mut scratch.layers, sum) {
         return Err(Outcome::BadChecksum);
     }
     scratch.plan.clear();
     if scratch.query.version != 0 {
-        return Ok(options::bad_version(scratch));
+        return Ok(options::bad_version(&mut scratch.plan, &mut scratch.absence));
     }
     scratch.changes = maps.changes().ok_or(Outcome::Broken)?;
-    let found = find::question(maps, scratch).ok_or(Outcome::Broken)?;
-    match exact::first(scratch, found) {
-        Step::At(found, context) => exact::run(maps, scratch, found, context),
+    let Scratch { query, plan, absence, name, cells, .. } = scratch;
+    let found = find::question(maps, query, name, cells).ok_or(Outcome::Broken)?;
+    match exact::first(query, plan, absence, found) {
+        Step::At(found, context) => exact::run(maps, query, plan, absence, cells, found, context),
         step => Ok(step),
     }
 }
@@ -61,7 +63,7 @@ fn served<H: Hook>(context: &H, maps: &Maps, scratch: &mut Scratch) -> Result<St
 pub fn deny<H: Hook>(context: &H) -> H::Verdict {
     stage::<_, false, true>(context, |maps, scratch| match deny::enclose(maps, scratch) {
         Err(Outcome::NotOurs) if store::manners().is_some_and(|manners| manners.refuse != 0) => {
-            Ok(options::refuse(scratch))
+            Ok(options::refuse(&mut scratch.plan, &mut scratch.absence))
         }
         step => step,
     })
@@ -127,13 +129,14 @@ fn step<H: Hook, const MADE: bool, const CONCLUDES: bool>(
             let finished = if CONCLUDES && maps.changes() != Some(recall(&scratch.changes)) {
                 Err(Outcome::Miss)
             } else {
-                proofs::finish::<Maps>(scratch, outcome)
+                let Scratch { plan, absence, cells, .. } = &mut *scratch;
+                proofs::finish::<Maps>(plan, absence, cells, outcome)
             };
             match finished {
                 Ok(outcome) => scratch.plan.outcome = outcome.index() as u32,
                 Err(outcome) => return Err(passed_up(context, maps.config(), scratch, outcome)),
             }
-            if options::are_due(scratch) {
+            if options::are_due(&scratch.query, &scratch.plan) {
                 context.tail_call::<{ maps::OPTIONS }>();
             } else {
                 depart(context, maps.config(), scratch);
@@ -201,27 +204,31 @@ fn limited<H: Hook>(context: &H) -> Result<(), Unsent> {
     let (class, name) = if is_passed {
         (maps::PASSED, 0)
     } else {
-        let class = account::class(scratch, outcome);
-        let Some(name) = account::name(&maps, scratch, class) else { return Err(broken) };
+        let Scratch { query, plan, absence, cells, .. } = &mut *scratch;
+        let class = account::class(query, plan, cells, outcome);
+        let Some(name) = account::name(&maps, query, absence, class) else { return Err(broken) };
         (class, name)
     };
-    let class = forget(&mut scratch.slots[0], class as u64) as usize;
-    let name = forget(&mut scratch.slots[1], name);
+    let class = forget(&mut scratch.cells.forgotten, class as u64) as usize;
+    let name = forget(&mut scratch.cells.forgotten, name);
     let policy = recall(&listed.policy);
     let weight = if maps.config().limits & limits::AMPLIFICATION != 0 && !is_passed {
         let limit = scratch.query.payload_limit(maps.config().payload_limit as usize);
-        let response = plan::octets(&maps, scratch, limit);
+        let Scratch { query, plan, options, made, cells, .. } = &mut *scratch;
+        let opt_len = plan::opt_len(query, options);
+        let response = plan::octets(&maps, query, plan, made, cells, opt_len, limit);
         decide::weight(response, scratch.layers.message_len())
     } else {
         WEIGHT_ONE
     };
-    let weight = forget(&mut scratch.slots[2], weight);
+    let weight = forget(&mut scratch.cells.forgotten, weight);
     let said = Said { class, name, weight, policy };
     match decide::respond(&limiter, &client, &said, &mut scratch.limit) {
         Verdict::Answer | Verdict::Leak if is_passed => return Err(Unsent::Passed(outcome)),
         Verdict::Answer | Verdict::Leak => {}
         Verdict::Slip if recall(&scratch.query.has_cookie) != 0 => {
-            options::bad_cookie(scratch);
+            let Scratch { plan, absence, options, .. } = &mut *scratch;
+            options::bad_cookie(plan, absence, options);
             scratch.plan.slipped = 1;
         }
         Verdict::Slip => {
@@ -270,7 +277,7 @@ fn passed_up<H: Hook>(
     outcome: Outcome,
 ) -> Outcome {
     if recall(&config.limits) & ASKED != 0 && outcome.is_ours() {
-        scratch.plan.outcome = forget(&mut scratch.slots[0], outcome.index() as u64) as u32;
+        scratch.plan.outcome = forget(&mut scratch.cells.forgotten, outcome.index() as u64) as u32;
         context.tail_call::<{ maps::LIMIT }>();
     }
     outcome
@@ -341,7 +348,7 @@ fn sent<H: Hook, const MADE: bool>(context: &H, maps: Option<Maps<MADE>>) -> Res
     let sum = compose::write(&maps, &mut packet, message_at, payload as u16, scratch)
         .ok_or(Outcome::Torn)?;
     let total = recall(&scratch.plan.total) as usize & 0xffff;
-    layers::reply(&mut packet, scratch, total, sum).ok_or(Outcome::Torn)?;
+    layers::reply(&mut packet, &scratch.layers, total, sum).ok_or(Outcome::Torn)?;
     let outcome = scratch.plan.said();
     count::answer::<H>(outcome, scratch.layers.message_len(), total);
     store::sent(maps.config(), scratch.layers.message_len(), total);

@@ -101,15 +101,16 @@ fn serve(compiled: &Compiled, frame: &mut SliceFrame<'_>) -> Result<(), Outcome>
     let store = &*compiled.reader;
     let mut scratch = Box::<Scratch>::default();
     let scratch = &mut *scratch;
-    layers::decode(frame, &config(compiled.max_labels, store.seed()), scratch)?;
+    let config = config(compiled.max_labels, store.seed());
+    layers::decode(frame, &config, &mut scratch.layers, &mut scratch.cells.forgotten)?;
     let (at, len) = (scratch.layers.message_at(), scratch.layers.message_len());
     let sum = query::decode(frame, at, len, store.seed(), scratch)?;
-    if !layers::checksum_holds(scratch, sum) {
+    if !layers::checksum_holds(&mut scratch.layers, sum) {
         return Err(Outcome::BadChecksum);
     }
     scratch.plan.clear();
     engine::plan_answer(store, &MANNERS, scratch)?;
-    if options::are_due(scratch) {
+    if options::are_due(&scratch.query, &scratch.plan) {
         options::answer(store, scratch, &MANNERS, *NOW)?;
     }
     let limit = scratch.query.payload_limit(LIMIT);
@@ -117,7 +118,7 @@ fn serve(compiled: &Compiled, frame: &mut SliceFrame<'_>) -> Result<(), Outcome>
     let keep = at + compose::records_at(scratch.query.name_len as usize);
     frame.resize(at + total, keep)?;
     let sum = compose::write(store, frame, at, LIMIT as u16, scratch).ok_or(Outcome::Torn)?;
-    layers::reply(frame, scratch, total, sum).ok_or(Outcome::Torn)
+    layers::reply(frame, &scratch.layers, total, sum).ok_or(Outcome::Torn)
 }
 
 fn check(compiled: &Compiled, asked: &[u8], replied: &[u8]) {

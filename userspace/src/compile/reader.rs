@@ -211,8 +211,9 @@ impl Reader {
 
     /// What of the answer that was planned is counted together.
     fn account_of(&self, scratch: &mut Scratch) -> Account {
-        let class = account::class(scratch, scratch.plan.outcome as usize);
-        let name = account::name(self, scratch, class).unwrap_or_default();
+        let Scratch { query, plan, absence, cells, .. } = scratch;
+        let class = account::class(query, plan, cells, plan.outcome as usize);
+        let name = account::name(self, query, absence, class).unwrap_or_default();
         Account { class: class as u32, name }
     }
 }

@@ -52,8 +52,9 @@ fn answer<S: Store>(
 ) -> Result<Found, Outcome> {
     query::decode(frame, 0, len, store.seed(), scratch)?;
     scratch.plan.clear();
-    let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
-    let first = exact::first(scratch, found);
+    let Scratch { query, plan, absence, name, cells, .. } = &mut *scratch;
+    let found = find::question(store, query, name, cells).ok_or(Outcome::Broken)?;
+    let first = exact::first(query, plan, absence, found);
     let (step, source) = source(store, scratch, first)?;
     if let Some((address, outcome)) = source
         && let Some(piece) = signed_piece(store, address)?

@@ -142,7 +142,7 @@ fn hash_of(name: &Name, seed: u64) -> anyhow::Result<u64> {
         bail!("{name} has more than {MAX_DEPTH} labels, which is the most of a name in a list");
     }
     let wire = name.as_wire();
-    let mut room = [0; size_of::<xdp_common::state::scratch::NameRoom>()];
+    let mut room = [0; size_of::<xdp_common::state::name::NameRoom>()];
     room[..wire.len()].copy_from_slice(wire);
     Ok(hash(&room, 0, wire.len(), seed))
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 
 use xdp_common::dns::option;
-use xdp_common::engine::options;
+use xdp_common::engine::options::{self, Circumstances};
 use xdp_common::maps::{Manners, address_words};
 use xdp_common::{Scratch, cookie};
 
@@ -25,10 +25,7 @@ pub fn of_response(
 ) -> Vec<u8> {
     SCRATCH.with_borrow_mut(|scratch| {
         read(asked, scratch);
-        scratch.layers.source = address_words(client);
-        scratch.plan.clear();
-        scratch.plan.extended_error = error.map_or(0, |error| error.0.into());
-        options::of_error(scratch, manners, now);
+        make(scratch, client, manners, now, error);
         scratch.options.octets().to_vec()
     })
 }
@@ -48,13 +45,13 @@ pub struct Cookie {
 pub fn cookie_for(asked: &[u8], client: IpAddr, manners: &Manners, now: u32) -> Option<Cookie> {
     SCRATCH.with_borrow_mut(|scratch| {
         read(asked, scratch);
-        scratch.layers.source = address_words(client);
         (scratch.query.has_cookie, scratch.query.has_valid_cookie) = (0, 0);
-        options::of_error(scratch, manners, now);
+        make(scratch, client, manners, now, None);
         let is_valid = scratch.query.has_valid_cookie != 0;
         (scratch.query.has_cookie != 0).then(|| {
             let has_server_part = scratch.query.cookie_len as usize > cookie::CLIENT_LEN;
-            options::bad_cookie(scratch);
+            let Scratch { plan, absence, options, .. } = &mut **scratch;
+            options::bad_cookie(plan, absence, options);
             Cookie { is_valid, has_server_part, option: scratch.options.octets().to_vec() }
         })
     })
@@ -64,7 +61,7 @@ pub fn cookie_for(asked: &[u8], client: IpAddr, manners: &Manners, now: u32) -> 
 pub fn has_malformed_cookie(asked: &[u8], manners: &Manners) -> bool {
     SCRATCH.with_borrow_mut(|scratch| {
         read(asked, scratch);
-        options::is_cookie_malformed(scratch, manners)
+        options::is_cookie_malformed(&scratch.query, manners)
     })
 }
 
@@ -99,8 +96,24 @@ fn read(asked: &[u8], scratch: &mut Scratch) {
     let asked = answered(asked);
     scratch.question[..asked.len()].copy_from_slice(&asked);
     (scratch.query.options_at, scratch.query.options_len) = (0, asked.len() as u32);
-    let read = options::read(scratch, MAX_ANSWERED);
+    let Scratch { question, query, cells, .. } = scratch;
+    let read = options::read(question, query, cells, MAX_ANSWERED);
     debug_assert!(read.is_ok(), "{read:?}");
+}
+
+/// Has the engine make those of the response.
+fn make(
+    scratch: &mut Scratch,
+    client: IpAddr,
+    manners: &Manners,
+    now_s: u32,
+    error: Option<ExtendedError>,
+) {
+    let extended_error = error.map_or(0, |error| error.0.into());
+    let client = address_words(client);
+    let circumstances = Circumstances { manners, client, now_s, extended_error };
+    let Scratch { question, query, options, cells, .. } = scratch;
+    options::of_error(question, query, options, cells, &circumstances);
 }
 
 /// More than [`answered`] leaves.

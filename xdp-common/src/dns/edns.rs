@@ -1,7 +1,7 @@
 //! The OPT record of a query and of a response (RFC 6891).
 
 use crate::frame::Frame;
-use crate::state::Scratch;
+use crate::state::Query;
 
 /// Octets of an OPT record without options.
 pub const OPT_LEN: usize = 11;
@@ -17,7 +17,7 @@ pub fn decode<F: Frame>(
     question_at: usize,
     at: usize,
     len: usize,
-    scratch: &mut Scratch,
+    query: &mut Query,
 ) -> Option<()> {
     if at + OPT_LEN > len {
         return None;
@@ -29,16 +29,16 @@ pub fn decode<F: Frame>(
     if first[0] != 0 || first[1] != 0 || first[2] != crate::dns::rtype::OPT as u8 {
         return None;
     }
-    scratch.query.payload = u16::from_be_bytes([first[3], first[4]]) as u32;
-    scratch.query.version = first[6] as u32;
-    scratch.query.dnssec_ok = (first[7] >> 7) as u32;
-    scratch.query.edns = 1;
+    query.payload = u16::from_be_bytes([first[3], first[4]]) as u32;
+    query.version = first[6] as u32;
+    query.dnssec_ok = (first[7] >> 7) as u32;
+    query.edns = 1;
     let options_len = u16::from_be_bytes([last[6], last[7]]) as usize;
     if at + OPT_LEN + options_len != len {
         return None;
     }
-    scratch.query.options_at = (at + OPT_LEN) as u32;
-    scratch.query.options_len = if first[6] == 0 { options_len as u32 } else { 0 };
+    query.options_at = (at + OPT_LEN) as u32;
+    query.options_len = if first[6] == 0 { options_len as u32 } else { 0 };
     Some(())
 }
 

@@ -3,8 +3,8 @@
 use crate::bytes::{low_octets, put, u8_at, u64_at};
 use crate::checksum::Sum;
 use crate::launder::forget;
-use crate::state::Scratch;
-use crate::state::scratch::{NameRoom, Offsets};
+use crate::state::name::{NameRoom, Offsets};
+use crate::state::scratch::QuestionRoom;
 
 /// The most labels a name can have, the root not counted (255 octets, two for each).
 pub const MAX_LABELS: usize = 127;
@@ -62,7 +62,7 @@ pub fn hash(room: &NameRoom, at: usize, len: usize, seed: u64) -> u64 {
 pub fn walk(
     read: impl Fn(usize) -> u8,
     offsets: &mut Offsets,
-    slots: &mut [u64; 16],
+    forgotten: &mut u64,
 ) -> Option<(usize, usize)> {
     let (mut at, mut labels, mut ended) = (0usize, 0usize, 0u64);
     while labels < MAX_LABELS {
@@ -86,15 +86,21 @@ pub fn walk(
         offsets[127] = 254;
         ended = 1;
     }
-    let at = forget(&mut slots[0], at as u64) as usize & 0xff;
-    let labels = forget(&mut slots[1], labels as u64) as usize & 0x7f;
-    if forget(&mut slots[2], ended) == 0 { None } else { Some((at + 1, labels)) }
+    let at = forget(forgotten, at as u64) as usize & 0xff;
+    let labels = forget(forgotten, labels as u64) as usize & 0x7f;
+    if forget(forgotten, ended) == 0 { None } else { Some((at + 1, labels)) }
 }
 
-/// Copies the question's name of `len` octets to [`Scratch::name`] in lower case, with zeros after
-/// it. Returns its hash and the one's-complement sum of the name as sent.
+/// Copies the question's name of `len` octets to `name` in lower case, with zeros after it. Returns its hash and the
+/// one's-complement sum of the name as sent.
 #[inline(always)]
-pub fn lowercase(scratch: &mut Scratch, len: usize, seed: u64) -> (u64, u64) {
+pub fn lowercase(
+    question: &QuestionRoom,
+    name: &mut NameRoom,
+    len: usize,
+    seed: u64,
+    forgotten: &mut u64,
+) -> (u64, u64) {
     let (mut hash, mut sum) = (seed ^ len as u64, Sum::new());
     let words = len >> 3;
     let mut word = 0;
@@ -102,23 +108,23 @@ pub fn lowercase(scratch: &mut Scratch, len: usize, seed: u64) -> (u64, u64) {
         if word >= words {
             break;
         }
-        let sent = u64_at(&scratch.question, word * 8);
+        let sent = u64_at(question, word * 8);
         sum.add(sent);
         let lower = lowercase8(sent);
-        put(&mut scratch.name, word * 8, lower.to_le_bytes());
+        put(name, word * 8, lower.to_le_bytes());
         hash = mix(hash, lower);
         word += 1;
     }
     let tail = len & !7;
-    let sent = low_octets(u64_at(&scratch.question, tail), len);
+    let sent = low_octets(u64_at(question, tail), len);
     sum.add(sent);
     let lower = lowercase8(sent);
-    put(&mut scratch.name, tail, lower.to_le_bytes());
-    put(&mut scratch.name, tail + 8, [0; 16]);
+    put(name, tail, lower.to_le_bytes());
+    put(name, tail + 8, [0; 16]);
     if len & 7 != 0 {
         hash = mix(hash, lower);
     }
-    (forget(&mut scratch.slots[3], finish(hash)), forget(&mut scratch.slots[4], sum.total()))
+    (forget(forgotten, finish(hash)), forget(forgotten, sum.total()))
 }
 
 /// The twelve octets of a label that indexes are sorted by: its first octets, zeros after its end.
@@ -134,13 +140,14 @@ pub fn label_key(room: &NameRoom, at: usize) -> (u64, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bytes::SLACK;
     use crate::checksum::{fold, of};
     use proptest::prelude::*;
 
     fn walked(wire: &[u8]) -> Option<(usize, usize)> {
         let mut room = [0u8; 600];
         room[..wire.len()].copy_from_slice(wire);
-        walk(|at| room[at], &mut [0; 128], &mut [0; 16])
+        walk(|at| room[at], &mut [0; 128], &mut 0)
     }
 
     #[test]
@@ -174,21 +181,20 @@ mod tests {
         fn the_hash_of_a_question_is_that_of_the_name(
             labels in proptest::collection::vec("[A-Za-z0-9]{1,20}", 0..8), seed: u64,
         ) {
-            let mut scratch = Scratch::new();
-            scratch.name.fill(0xee);
+            let (mut question, mut name) = ([0; 2048 + SLACK], [0xee; 512 + SLACK]);
             let mut at = 0;
             for label in &labels {
-                scratch.question[at] = label.len() as u8;
-                scratch.question[at + 1..at + 1 + label.len()].copy_from_slice(label.as_bytes());
+                question[at] = label.len() as u8;
+                question[at + 1..at + 1 + label.len()].copy_from_slice(label.as_bytes());
                 at += 1 + label.len();
             }
             let len = at + 1;
-            scratch.question[at + 1..at + 5].copy_from_slice(b"\x00\x01\x00\x01");
-            let (hash_of_question, sum) = lowercase(&mut scratch, len, seed);
+            question[at + 1..at + 5].copy_from_slice(b"\x00\x01\x00\x01");
+            let (hash_of_question, sum) = lowercase(&question, &mut name, len, seed, &mut 0);
             let mut room = [0; 544];
-            room[..len].copy_from_slice(&scratch.name[..len].to_ascii_lowercase());
+            room[..len].copy_from_slice(&name[..len].to_ascii_lowercase());
             prop_assert_eq!(hash_of_question, hash(&room, 0, len, seed));
-            let sent = &scratch.question[..len];
+            let sent = &question[..len];
             prop_assert_eq!(fold(sum) % 0xffff, of(sent) % 0xffff);
         }
     }

@@ -32,7 +32,7 @@ impl Query {
 }
 
 /// Reads the message of `len` octets at `at`: checks it and fills [`Scratch::query`],
-/// [`Scratch::question`], [`Scratch::name`] and [`Scratch::offsets`]. Returns the one's-complement
+/// [`Scratch::question`] and [`Scratch::name`]. Returns the one's-complement
 /// sum of the whole message.
 #[inline(always)]
 pub fn decode<F: Frame>(
@@ -65,16 +65,16 @@ pub fn decode<F: Frame>(
     let at = at + HEADER_LEN;
     let sum = frame.copy_out(at, len - HEADER_LEN, &mut scratch.question);
     let sum = add_u64(sum.ok_or(Outcome::BadLength)? + counts as u64, header);
-    let sum = forget(&mut scratch.slots[6], sum);
+    let sum = forget(&mut scratch.cells.forgotten, sum);
     // The copying loop has compared the length with its counter: each exit knows it differently.
-    let len = forget(&mut scratch.slots[7], (len - HEADER_LEN) as u64) as usize & 0x7ff;
+    let len = forget(&mut scratch.cells.forgotten, (len - HEADER_LEN) as u64) as usize & 0x7ff;
     scratch.query.id_and_flags =
         ((header & 0xffff) | ((second & (flags::RD | flags::CD)) << 16)) as u32;
 
     let question = &scratch.question;
     let read = |place: usize| u8_at(question, place);
-    let Some((name_len, labels)) = name::walk(read, &mut scratch.offsets, &mut scratch.slots)
-    else {
+    let forgotten = &mut scratch.cells.forgotten;
+    let Some((name_len, labels)) = name::walk(read, &mut scratch.name.offsets, forgotten) else {
         return Err(Outcome::Malformed);
     };
     let question_end = name_len + QUESTION_TAIL_LEN;
@@ -103,11 +103,13 @@ pub fn decode<F: Frame>(
         if question_end != len {
             return Err(Outcome::Malformed);
         }
-    } else if edns::decode(frame, at, question_end, len, scratch).is_none() {
+    } else if edns::decode(frame, at, question_end, len, &mut scratch.query).is_none() {
         return Err(Outcome::Malformed);
     }
 
-    let (hash, name_sum) = name::lowercase(scratch, name_len, seed);
+    let Scratch { question, name, cells, .. } = &mut *scratch;
+    let (hash, name_sum) =
+        name::lowercase(question, &mut name.octets, name_len, seed, &mut cells.forgotten);
     scratch.query.hash = hash;
     let tail_sum = crate::checksum::fold(tail as u64);
     scratch.query.question_sum = name_sum + crate::checksum::at(name_len, tail_sum);

@@ -21,7 +21,7 @@ use crate::state::{Context, Scratch, Step};
 #[inline(always)]
 pub fn follow<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
     let hops = recall(&scratch.absence.hops) as usize;
-    if hops > S::MAX_CHAIN || is_full::<S>(scratch) {
+    if hops > S::MAX_CHAIN || is_full::<S>(&scratch.plan, &scratch.absence) {
         return end_of_chain::<S>();
     }
     scratch.absence.hops = hops as u32 + 1;
@@ -36,10 +36,14 @@ pub fn follow<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcom
                 return Ok(Step::Done(Outcome::Positive));
             }
         }
-        return exact::run(store, scratch, target, context);
+        let Scratch { query, plan, absence, cells, .. } = scratch;
+        return exact::run(store, query, plan, absence, cells, target, context);
     }
     match chase(store, scratch, context)? {
-        Step::At(found, context) => exact::run(store, scratch, found, context),
+        Step::At(found, context) => {
+            let Scratch { query, plan, absence, cells, .. } = scratch;
+            exact::run(store, query, plan, absence, cells, found, context)
+        }
         step => Ok(step),
     }
 }
@@ -48,34 +52,37 @@ pub fn follow<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcom
 #[inline(always)]
 fn chase<S: Store>(store: &S, scratch: &mut Scratch, context: Context) -> Result<Step, Outcome> {
     let cname = scratch.plan.parts[(context.from as usize).wrapping_sub(1) & (PLAN_LEN - 1)];
-    let Scratch { name, offsets, slots, made, .. } = &mut *scratch;
+    let Scratch { name, cells, made, .. } = &mut *scratch;
     let piece = piece_of(store, made, cname.address).ok_or(Outcome::Broken)?;
     let window = piece.window();
     let at = piece.body_at() + RDATA_AT;
     let read = |place: usize| u8_at(window, at + place);
-    let (len, labels) = name::walk(read, offsets, slots).ok_or(Outcome::Broken)?;
-    slots[15] = len as u64;
+    let (len, labels) =
+        name::walk(read, &mut name.offsets, &mut cells.forgotten).ok_or(Outcome::Broken)?;
+    cells.name_len = len as u64;
     let mut word = 0;
     while word < MAX_NAME_WORDS {
         let octets = name::lowercase8(u64_at(window, at + word * 8));
-        put(name, word * 8, octets.to_le_bytes());
+        put(&mut name.octets, word * 8, octets.to_le_bytes());
         word += 1;
     }
-    let len = recall(&slots[15]) as usize & 0xff;
+    let len = recall(&cells.name_len) as usize & 0xff;
     let mut after = 0;
     while after < 16 {
-        put(name, len + after, [0; 8]);
+        put(&mut name.octets, len + after, [0; 8]);
         after += 8;
     }
     let context = Context { from: context.from, len: len as u32 };
     // Where steps are bounded, a circle ends with them.
-    if S::UNBOUNDED && is_followed(store, scratch, context, &scratch.name[..len]) {
+    if S::UNBOUNDED && is_followed(store, scratch, context, &scratch.name.octets[..len]) {
         return Ok(Step::Done(Outcome::Positive));
     }
-    let hash = name::hash(&scratch.name, 0, len, store.seed());
-    let hash = forget(&mut scratch.slots[13], hash);
-    let len = recall(&scratch.slots[15]) as usize & 0xff;
-    let found = find::suffix(store, scratch, 0, len, hash, hash).ok_or(Outcome::Broken)?;
+    let hash = name::hash(&scratch.name.octets, 0, len, store.seed());
+    let hash = forget(&mut scratch.cells.forgotten, hash);
+    let len = recall(&scratch.cells.name_len) as usize & 0xff;
+    let Scratch { name, cells, .. } = scratch;
+    let found =
+        find::suffix(store, &name.octets, cells, 0, len, hash, hash).ok_or(Outcome::Broken)?;
     Ok(if found != 0 { Step::At(found, context) } else { Step::Absent(labels, context) })
 }
 
@@ -101,7 +108,7 @@ fn is_followed<S: Store>(store: &S, scratch: &Scratch, context: Context, name: &
 #[inline(always)]
 pub fn redirect<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
     let made = recall(&scratch.absence.made) as usize;
-    if made >= S::MAX_MADE || is_full::<S>(scratch) {
+    if made >= S::MAX_MADE || is_full::<S>(&scratch.plan, &scratch.absence) {
         return end_of_chain::<S>();
     }
     let context = scratch.absence.context();
@@ -138,7 +145,7 @@ fn synthesise<S: Store>(
     number: usize,
 ) {
     let is_question = scratch.absence.context().from == QUESTION;
-    let Scratch { made, question, name, slots, .. } = scratch;
+    let Scratch { made, question, name, cells, .. } = scratch;
     let synthesis = if S::UNBOUNDED { made.get_mut(number) } else { made.first_mut() };
     let (window, body) = (dname.window(), dname.body_at());
     let at = piece::body_at(0);
@@ -148,19 +155,20 @@ fn synthesise<S: Store>(
     put(synthesis, at + 6, ttl);
     put(synthesis, at + 10, ((prefix_len + target_len) as u16).to_be_bytes());
     // Loops narrow what they compare with: what is needed behind them goes through memory.
-    slots[13] = prefix_len as u64;
-    slots[14] = (RDATA_AT + prefix_len + target_len) as u64;
+    cells.prefix_len = prefix_len as u64;
+    cells.cname_len = (RDATA_AT + prefix_len + target_len) as u64;
     let mut word = 0;
     while word < MAX_NAME_WORDS {
         if word * 8 >= prefix_len {
             break;
         }
         // As the client wrote it; but a followed name stands only in lower case.
-        let octets = if is_question { get(question, word * 8) } else { get(name, word * 8) };
+        let octets =
+            if is_question { get(question, word * 8) } else { get(&name.octets, word * 8) };
         put::<_, 8>(synthesis, at + RDATA_AT + word * 8, octets);
         word += 1;
     }
-    let target_at = at + RDATA_AT + (recall(&slots[13]) as usize & 0xff);
+    let target_at = at + RDATA_AT + (recall(&cells.prefix_len) as usize & 0xff);
     let mut word = 0;
     while word < MAX_NAME_WORDS {
         if word * 8 >= target_len {
@@ -170,7 +178,7 @@ fn synthesise<S: Store>(
         put(synthesis, target_at + word * 8, octets);
         word += 1;
     }
-    let len = recall(&slots[14]) as usize & 0x1ff;
+    let len = recall(&cells.cname_len) as usize & 0x1ff;
     put(synthesis, at + len, [0; 8]);
     let (mut sum, mut word) = (0, 0);
     while word < MAX_NAME_WORDS + RDATA_AT.div_ceil(8) {
@@ -180,8 +188,8 @@ fn synthesise<S: Store>(
         sum = checksum::add_u64(sum, u64_at(synthesis, at + word * 8));
         word += 1;
     }
-    let sum = checksum::fold(forget(&mut slots[13], sum));
-    let len = recall(&slots[14]) as u16;
+    let sum = checksum::fold(forget(&mut cells.forgotten, sum));
+    let len = recall(&cells.cname_len) as u16;
     for (field, value) in [
         (piece::at::LEN, len),
         (piece::at::SIGNED_LEN, len),

@@ -10,7 +10,7 @@ use crate::image::piece::{FIXUP_START, OWNER_INSIDE, PART, Piece, QUESTION_POINT
 use crate::image::{Address, Store, UNIT};
 use crate::launder::{forget, recall};
 use crate::state::plan::PLAN_LEN;
-use crate::state::{Scratch, made};
+use crate::state::{Options, Plan, Query, Scratch, made};
 
 /// The greatest offset that a compression pointer reaches (RFC 1035 section 4.1.4).
 pub const MAX_POINTER: usize = 0x3fff;
@@ -33,11 +33,11 @@ pub fn write<S: Store, F: Frame>(
     payload: u16,
     scratch: &mut Scratch,
 ) -> Option<u64> {
-    let mut sum = header(frame, at, scratch)?;
+    let mut sum = header(frame, at, &scratch.query, &scratch.plan)?;
     sum += recall(&scratch.query.question_sum);
-    let sum = forget(&mut scratch.slots[6], sum);
+    let sum = forget(&mut scratch.cells.message_sum, sum);
 
-    scratch.slots[6] = sum;
+    scratch.cells.message_sum = sum;
     let mut index = 0;
     while index < S::MAX_PIECES {
         // Read each time, as other counts here: if the compiler makes one bound of the two, Linux 6.1 follows paths
@@ -46,13 +46,13 @@ pub fn write<S: Store, F: Frame>(
             break;
         }
         let added = part(store, frame, at, index, scratch)?;
-        scratch.slots[6] += added;
+        scratch.cells.message_sum += added;
         index += 1;
     }
-    let mut sum = recall(&scratch.slots[6]);
+    let mut sum = recall(&scratch.cells.message_sum);
 
     if scratch.query.opt() != 0 {
-        sum += opt(frame, at, payload, scratch)?;
+        sum += opt(frame, at, payload, &scratch.query, &scratch.plan, &scratch.options)?;
     }
     Some(sum)
 }
@@ -63,20 +63,22 @@ pub(super) fn opt<F: Frame>(
     frame: &mut F,
     at: usize,
     payload: u16,
-    scratch: &Scratch,
+    query: &Query,
+    plan: &Plan,
+    options: &Options,
 ) -> Option<u64> {
-    let options_len = scratch.options.len();
-    let total = recall(&scratch.plan.total) as usize;
+    let options_len = options.len();
+    let total = recall(&plan.total) as usize;
     let opt_at = total.wrapping_sub(edns::OPT_LEN + options_len) & 0xffff;
     let mut sum = 0;
     if options_len != 0 {
-        let (octets, start) = scratch.options.room();
+        let (octets, start) = options.room();
         // With the head, which is written below: so what is copied is never shorter than what frames copy at a time.
         frame.copy_in(at + opt_at, octets, start - edns::OPT_LEN, edns::OPT_LEN + options_len)?;
-        sum = checksum::at(opt_at + edns::OPT_LEN, scratch.options.sum());
+        sum = checksum::at(opt_at + edns::OPT_LEN, options.sum());
     }
-    let extended = (recall(&scratch.plan.rcode) >> 4) as u8;
-    let dnssec_ok = scratch.query.dnssec() as u8;
+    let extended = (recall(&plan.rcode) >> 4) as u8;
+    let dnssec_ok = query.dnssec() as u8;
     let (first, rest) = edns::response(payload, extended, dnssec_ok, options_len as u16);
     frame.put(at + opt_at, first.to_le_bytes())?;
     let [a, b, c, _] = rest.to_le_bytes();
@@ -86,16 +88,20 @@ pub(super) fn opt<F: Frame>(
 
 /// Writes the header and returns its sum.
 #[inline(always)]
-pub(super) fn header<F: Frame>(frame: &mut F, at: usize, scratch: &Scratch) -> Option<u64> {
-    let plan = &scratch.plan;
-    let mut first = recall(&scratch.query.id_and_flags) | flags::QR;
+pub(super) fn header<F: Frame>(
+    frame: &mut F,
+    at: usize,
+    query: &Query,
+    plan: &Plan,
+) -> Option<u64> {
+    let mut first = recall(&query.id_and_flags) | flags::QR;
     first |= (recall(&plan.rcode) & 0xf) << 24;
     first |= (recall(&plan.authoritative) & 1) * flags::AA;
     first |= (recall(&plan.truncated) & 1) * flags::TC;
     let counts = recall(&plan.counts);
     let answers = (counts as u16).to_be() as u32;
     let authorities = ((counts >> 16) as u16).to_be() as u32;
-    let additionals = ((counts >> 32) as u16 + scratch.query.opt() as u16).to_be() as u32;
+    let additionals = ((counts >> 32) as u16 + query.opt() as u16).to_be() as u32;
     // QDCOUNT is 1.
     let words = first as u64 | ((0x0100 | (answers << 16)) as u64) << 32;
     let second = authorities | (additionals << 16);
@@ -116,7 +122,7 @@ fn part<S: Store, F: Frame>(
     let part = scratch.plan.parts[index & (PLAN_LEN - 1)];
     let dnssec = scratch.query.dnssec();
     let len = part.len as usize & 0xffff;
-    let place = forget(&mut scratch.slots[0], part.at as u64) as usize & 0xffff;
+    let place = forget(&mut scratch.cells.forgotten, part.at as u64) as usize & 0xffff;
     let piece = piece_of(store, &scratch.made, part.address)?;
     let body = piece.body_at();
     copy(store, frame, message_at + place, piece, part.address, len)?;
@@ -164,13 +170,13 @@ fn part<S: Store, F: Frame>(
     // Taking the pointer to the question out and putting this one in.
     let stored = u16::from_le_bytes(QUESTION_POINTER.to_be_bytes());
     let change = checksum::fold(u16::from_le_bytes(octets) as u64 + !stored as u64);
-    scratch.slots[1] = 0;
+    scratch.cells.record_at = 0;
     let mut record = 0;
     while record < S::MAX_OWNERS {
         if record >= records {
             break;
         }
-        let offset = recall(&scratch.slots[1]) as usize & 0xffff;
+        let offset = recall(&scratch.cells.record_at) as usize & 0xffff;
         frame.put(message_at + place + offset, octets)?;
         sum += checksum::at(place + offset, change);
         // The next record starts behind this one's RDATA.
@@ -184,7 +190,7 @@ fn part<S: Store, F: Frame>(
             };
             crate::frame::window_be16(window, body + offset % UNIT + 10)
         };
-        scratch.slots[1] = (offset + 12 + rdata_len as usize) as u64;
+        scratch.cells.record_at = (offset + 12 + rdata_len as usize) as u64;
         record += 1;
     }
     Some(sum)

@@ -11,15 +11,16 @@ use crate::image::zone::{Zone, denial};
 use crate::launder::recall;
 use crate::state::absence::{MAX_WAITING, Waiting};
 use crate::state::plan::{QUESTION, section};
-use crate::state::{Context, Scratch, Step};
+use crate::state::{Absence, Cells, Context, Plan, Query, Scratch, Step};
 
 /// Finds the closest encloser of a name that does not exist and stands in [`Scratch::name`]. What is
 /// decided by the encloser alone is planned: the referral, the DNAME.
 #[inline(always)]
 pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
-    let context = scratch.absence.context();
-    let labels = recall(&scratch.absence.labels) as usize & 0x7f;
-    let (address, depth) = find::encloser(store, scratch, context.len as usize & 0xff, labels)?;
+    let Scratch { query, plan, absence, cells, name, .. } = scratch;
+    let context = absence.context();
+    let labels = recall(&absence.labels) as usize & 0x7f;
+    let (address, depth) = find::encloser(store, name, cells, context.len as usize & 0xff, labels)?;
     if address == 0 {
         // Followed names that left all zones are the resolver's.
         return if context.from == QUESTION {
@@ -29,12 +30,12 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
         };
     }
     let node = Node::new(store.record(address).ok_or(Outcome::Broken)?);
-    scratch.absence.encloser = address;
+    absence.encloser = address;
     if context.from == QUESTION {
-        scratch.plan.zone = node.zone();
+        plan.zone = node.zone();
     }
     if node.is(flag::CUT) {
-        exact::referral::<S>(scratch, node, context)?;
+        exact::referral::<S>(query, plan, absence, cells, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
     if node.is(flag::HOT) {
@@ -43,17 +44,17 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
     if node.is(flag::DNAME) {
         return Ok(Step::Redirect);
     }
-    let labels = recall(&scratch.absence.labels) as usize;
-    scratch.absence.next_closer = scratch.offsets[labels.wrapping_sub(depth + 1) & 127] as u32;
-    scratch.absence.cover = 0;
-    scratch.absence.is_sought = 0;
-    if recall(&scratch.query.dnssec_ok) == 0 {
+    let labels = recall(&absence.labels) as usize;
+    absence.next_closer = name.offsets[labels.wrapping_sub(depth + 1) & 127] as u32;
+    absence.cover = 0;
+    absence.is_sought = 0;
+    if recall(&query.dnssec_ok) == 0 {
         return Ok(Step::Conclude);
     }
     let zone = Zone::new(store.record(node.zone()).ok_or(Outcome::Broken)?);
     match zone.denial() {
-        denial::NSEC => scratch.absence.is_sought = 1,
-        denial::NSEC3 if node.is(flag::NO_NSEC3) => scratch.absence.cover = node.first_cover(),
+        denial::NSEC => absence.is_sought = 1,
+        denial::NSEC3 if node.is(flag::NO_NSEC3) => absence.cover = node.first_cover(),
         denial::NSEC3 => return Ok(Step::Hash),
         _ => {}
     }
@@ -63,22 +64,24 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
 /// Plans what is said below the closest encloser: the wildcard's answer, or NXDOMAIN with its proof.
 #[inline(always)]
 pub fn conclude<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
-    let encloser = recall(&scratch.absence.encloser);
+    let Scratch { query, plan, absence, cells, name, .. } = scratch;
+    let encloser = recall(&absence.encloser);
     let encloser = Node::new(store.record(encloser).ok_or(Outcome::Broken)?);
-    if recall(&scratch.absence.is_sought) != 0 {
-        scratch.absence.cover = gap::nsec_cover(store, scratch, encloser)?;
+    if recall(&absence.is_sought) != 0 {
+        let at = recall(&absence.next_closer) as usize & 0xff;
+        absence.cover = gap::nsec_cover(store, &name.octets, cells, at, encloser)?;
     }
-    let context = scratch.absence.context();
+    let context = absence.context();
     if encloser.wildcard() != 0 {
-        return wildcard(store, scratch, encloser, context);
+        return wildcard(store, query, plan, absence, cells, encloser, context);
     }
     let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
-    scratch.plan.rcode = rcode::NXDOMAIN;
-    scratch.plan.add(zone.soa(), section::AUTHORITY, context);
-    if recall(&scratch.query.dnssec_ok) != 0 {
-        add_proof::<S>(scratch, recall(&scratch.absence.cover), context);
-        add_proof::<S>(scratch, encloser.encloser_match(), context);
-        add_proof::<S>(scratch, encloser.wildcard_cover(), context);
+    plan.rcode = rcode::NXDOMAIN;
+    plan.add(zone.soa(), section::AUTHORITY, context);
+    if recall(&query.dnssec_ok) != 0 {
+        add_proof::<S>(plan, cells, recall(&absence.cover), context);
+        add_proof::<S>(plan, cells, encloser.encloser_match(), context);
+        add_proof::<S>(plan, cells, encloser.wildcard_cover(), context);
     }
     Ok(Step::Done(Outcome::Nxdomain))
 }
@@ -89,33 +92,36 @@ pub fn conclude<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outc
 #[inline(always)]
 fn wildcard<S: Store>(
     store: &S,
-    scratch: &mut Scratch,
+    query: &Query,
+    plan: &mut Plan,
+    absence: &mut Absence,
+    cells: &mut Cells,
     encloser: Node<'_>,
     context: Context,
 ) -> Result<Step, Outcome> {
     let source = Node::new(store.record(encloser.wildcard()).ok_or(Outcome::Broken)?);
-    let qtype = recall(&scratch.query.qtype) as u16;
-    let piece = exact::type_piece::<S>(source, qtype, scratch)?;
+    let qtype = recall(&query.qtype) as u16;
+    let piece = exact::type_piece::<S>(source, qtype, cells)?;
     if piece != 0 {
-        scratch.plan.add(piece, section::ANSWER, context);
-        add_proof::<S>(scratch, recall(&scratch.absence.cover), context);
+        plan.add(piece, section::ANSWER, context);
+        add_proof::<S>(plan, cells, recall(&absence.cover), context);
         return Ok(Step::Done(Outcome::Wildcard));
     }
     if source.is(flag::CNAME) {
-        let index = scratch.absence.waiting as usize & (MAX_WAITING - 1);
-        let address = recall(&scratch.absence.cover);
-        scratch.absence.covers[index] = Waiting { address, context };
-        scratch.absence.waiting = index as u32 + 1;
-        return exact::cname(store, scratch, source, context, Outcome::Wildcard);
+        let index = absence.waiting as usize & (MAX_WAITING - 1);
+        let address = recall(&absence.cover);
+        absence.covers[index] = Waiting { address, context };
+        absence.waiting = index as u32 + 1;
+        return exact::cname(store, plan, source, context, Outcome::Wildcard);
     }
     let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
-    scratch.plan.add(zone.soa(), section::AUTHORITY, context);
-    if recall(&scratch.query.dnssec_ok) != 0 {
+    plan.add(zone.soa(), section::AUTHORITY, context);
+    if recall(&query.dnssec_ok) != 0 {
         let [first, second] = source.proofs();
-        add_proof::<S>(scratch, recall(&scratch.absence.cover), context);
-        add_proof::<S>(scratch, encloser.encloser_match(), context);
-        add_proof::<S>(scratch, first, context);
-        add_proof::<S>(scratch, second, context);
+        add_proof::<S>(plan, cells, recall(&absence.cover), context);
+        add_proof::<S>(plan, cells, encloser.encloser_match(), context);
+        add_proof::<S>(plan, cells, first, context);
+        add_proof::<S>(plan, cells, second, context);
     }
     Ok(Step::Done(Outcome::Wildcard))
 }

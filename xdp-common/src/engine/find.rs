@@ -6,7 +6,8 @@ use crate::dns::name::{self, MAX_NAME_WORDS};
 use crate::image::node::{Node, flag};
 use crate::image::{Address, MAX_PROBES, Store, Window};
 use crate::launder::{forget, recall};
-use crate::state::Scratch;
+use crate::state::name::NameRoom;
+use crate::state::{Cells, LowerName, Query};
 
 /// Mixed into the hash of a zone cut's name where the name is also the apex of a zone that is
 /// served: the cut's node must not hide the apex, but questions for DS are its to answer
@@ -15,25 +16,31 @@ pub const CUT_BESIDE_APEX: u64 = 0xd5d5_d5d5_d5d5_d5d5;
 
 /// The node of the question's name; 0 if there is none. `None` if the image is damaged.
 #[inline(always)]
-pub fn question<S: Store>(store: &S, scratch: &mut Scratch) -> Option<Address> {
-    let len = recall(&scratch.query.name_len) as usize & 0xff;
-    let hash = scratch.query.hash;
-    if scratch.query.qtype == crate::dns::rtype::DS as u32 {
-        let cut = suffix(store, scratch, 0, len, hash ^ CUT_BESIDE_APEX, hash)?;
+pub fn question<S: Store>(
+    store: &S,
+    query: &Query,
+    name: &LowerName,
+    cells: &mut Cells,
+) -> Option<Address> {
+    let len = recall(&query.name_len) as usize & 0xff;
+    let hash = query.hash;
+    if query.qtype == crate::dns::rtype::DS as u32 {
+        let cut = suffix(store, &name.octets, cells, 0, len, hash ^ CUT_BESIDE_APEX, hash)?;
         if cut != 0 {
             return Some(cut);
         }
     }
-    suffix(store, scratch, 0, len, hash, hash)
+    suffix(store, &name.octets, cells, 0, len, hash, hash)
 }
 
-/// The node whose name is the suffix of [`Scratch::name`] that starts at `at` and has `len` octets.
+/// The node whose name is the suffix of `name` that starts at `at` and has `len` octets.
 /// `place` says where in the table to look, `hash` is what the node must carry. 0 if there is none;
 /// `None` if the image is damaged.
 #[inline(always)]
 pub fn suffix<S: Store>(
     store: &S,
-    scratch: &mut Scratch,
+    name: &NameRoom,
+    cells: &mut Cells,
     at: usize,
     len: usize,
     place: u64,
@@ -41,10 +48,10 @@ pub fn suffix<S: Store>(
 ) -> Option<Address> {
     let tag = place >> 32;
     // Loops narrow what they compare with: the length is taken from memory for each.
-    scratch.slots[15] = len as u64;
+    cells.name_len = len as u64;
     let mut probe = 0;
     while probe < MAX_PROBES {
-        let len = recall(&scratch.slots[15]) as usize & 0xff;
+        let len = recall(&cells.name_len) as usize & 0xff;
         let bucket = store.bucket(place, probe)?;
         let (mut candidate, mut slot) = (0u64, 0);
         while slot < 8 {
@@ -53,12 +60,13 @@ pub fn suffix<S: Store>(
             candidate |= differs & 0u64.wrapping_sub(is_zero(differs >> 32));
             slot += 1;
         }
-        let candidate = forget(&mut scratch.slots[7], candidate) as Address;
+        let candidate = forget(&mut cells.forgotten, candidate) as Address;
         if candidate != 0 {
             let window = store.record(candidate)?;
             fetch::<NODE_LINES>(window);
             let node = Node::new(window);
-            if node.hash() == hash && node.name_len() == len && is_named(node, scratch, at, len) {
+            if node.hash() == hash && node.name_len() == len && is_named(node, name, cells, at, len)
+            {
                 return Some(candidate);
             }
         }
@@ -67,7 +75,7 @@ pub fn suffix<S: Store>(
         }
         probe += 1;
     }
-    forget(&mut scratch.slots[7], probe as u64);
+    forget(&mut cells.forgotten, probe as u64);
     Some(0)
 }
 
@@ -88,20 +96,20 @@ pub(super) fn fetch<const LINES: usize>(window: &Window) {
 
 /// Whether the node's name is that suffix: all octets are compared, a hash alone never decides.
 #[inline(always)]
-fn is_named(node: Node<'_>, scratch: &mut Scratch, at: usize, len: usize) -> bool {
+fn is_named(node: Node<'_>, name: &NameRoom, cells: &mut Cells, at: usize, len: usize) -> bool {
     let name_at = node.name_at();
     let (mut difference, mut word) = (0u64, 0);
     while word < MAX_NAME_WORDS {
         if word * 8 >= len {
             break;
         }
-        difference |= node.name_word(name_at, word * 8) ^ u64_at(&scratch.name, at + word * 8);
+        difference |= node.name_word(name_at, word * 8) ^ u64_at(name, at + word * 8);
         word += 1;
     }
-    forget(&mut scratch.slots[8], difference) == 0
+    forget(&mut cells.forgotten, difference) == 0
 }
 
-/// The node of the closest encloser of [`Scratch::name`] and how many labels it has, given that the
+/// The node of the closest encloser of `name` and how many labels it has, given that the
 /// name itself does not exist; address 0 if no zone encloses the name.
 ///
 /// Existence of suffixes is monotonic: empty non-terminals and the names above every apex are in the
@@ -110,20 +118,20 @@ fn is_named(node: Node<'_>, scratch: &mut Scratch, at: usize, len: usize) -> boo
 #[inline(always)]
 pub fn encloser<S: Store>(
     store: &S,
-    scratch: &mut Scratch,
+    name: &LowerName,
+    cells: &mut Cells,
     name_len: usize,
     labels: usize,
 ) -> Result<(Address, usize), Outcome> {
-    // slots 10 to 12: greatest depth that exists, least that does not, node of the first
-    scratch.slots[10] = 0;
-    scratch.slots[11] =
+    cells.encloser.exists = 0;
+    cells.encloser.absent =
         if labels <= store.max_labels() { labels } else { store.max_labels() + 1 } as u64;
-    scratch.slots[12] = 0;
+    cells.encloser.node = 0;
     let mut step = 0;
     while step < S::MAX_ENCLOSER_STEPS {
-        let low = recall(&scratch.slots[10]) as usize;
-        let high = recall(&scratch.slots[11]) as usize;
-        let known = recall(&scratch.slots[12]) as Address;
+        let low = recall(&cells.encloser.exists) as usize;
+        let high = recall(&cells.encloser.absent) as usize;
+        let known = recall(&cells.encloser.node) as Address;
         let depth = if high > low + 1 {
             if step == 0 { high - 1 } else { (low + high) >> 1 }
         } else if known == 0 {
@@ -135,37 +143,38 @@ pub fn encloser<S: Store>(
             return Ok((0, 0));
         } else {
             // What stands above an apex belongs to no zone: a zone further up may enclose the name.
-            scratch.slots[11] = low as u64;
+            cells.encloser.absent = low as u64;
             low - 1
         };
-        let found = at_depth(store, scratch, name_len, labels, depth).ok_or(Outcome::Broken)?;
+        let found = at_depth(store, name, cells, name_len, labels, depth).ok_or(Outcome::Broken)?;
         if found != 0 {
-            scratch.slots[10] = depth as u64;
-            scratch.slots[12] = found as u64;
+            cells.encloser.exists = depth as u64;
+            cells.encloser.node = found as u64;
         } else if depth == 0 {
             return Ok((0, 0));
         } else {
-            scratch.slots[11] = depth as u64;
+            cells.encloser.absent = depth as u64;
         }
         step += 1;
     }
     Err(Outcome::Miss)
 }
 
-/// The node of the last `depth` labels of [`Scratch::name`]; 0 if there is none.
+/// The node of the last `depth` labels of `name`; 0 if there is none.
 #[inline(always)]
 fn at_depth<S: Store>(
     store: &S,
-    scratch: &mut Scratch,
+    name: &LowerName,
+    cells: &mut Cells,
     name_len: usize,
     labels: usize,
     depth: usize,
 ) -> Option<Address> {
-    let at = scratch.offsets[labels.wrapping_sub(depth) & 127] as usize;
+    let at = name.offsets[labels.wrapping_sub(depth) & 127] as usize;
     let len = name_len.wrapping_sub(at) & 0xff;
-    let hash = name::hash(&scratch.name, at, len, store.seed());
-    let hash = forget(&mut scratch.slots[13], hash);
-    let at = recall(&scratch.offsets[labels.wrapping_sub(depth) & 127]) as usize;
+    let hash = name::hash(&name.octets, at, len, store.seed());
+    let hash = forget(&mut cells.forgotten, hash);
+    let at = recall(&name.offsets[labels.wrapping_sub(depth) & 127]) as usize;
     let len = name_len.wrapping_sub(at) & 0xff;
-    suffix(store, scratch, at, len, hash, hash)
+    suffix(store, &name.octets, cells, at, len, hash, hash)
 }

@@ -14,7 +14,8 @@ use crate::image::zone::{Chain, Zone, chain_at};
 use crate::image::{Address, Entry, MAX_SCAN, MAX_SEARCH_STEPS, Store, UNIT};
 use crate::launder::{forget, recall};
 use crate::sha1;
-use crate::state::{Scratch, Step};
+use crate::state::name::NameRoom;
+use crate::state::{Absence, Cells, HashState, Scratch, Step};
 
 /// Cache lines of an NSEC3 with one signature over P-256.
 const PROOF_LINES: usize = 5;
@@ -23,84 +24,89 @@ const PROOF_LINES: usize = 5;
 /// of all (RFC 5155 section 7.1).
 #[inline(always)]
 pub fn hash<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
-    let at = recall(&scratch.absence.next_closer) as usize & 0xff;
-    let len = (scratch.absence.context().len as usize).wrapping_sub(at) & 0xff;
-    let encloser = recall(&scratch.absence.encloser);
+    let Scratch { absence, cells, name, sha1, .. } = scratch;
+    let at = recall(&absence.next_closer) as usize & 0xff;
+    let len = (absence.context().len as usize).wrapping_sub(at) & 0xff;
+    let encloser = recall(&absence.encloser);
     let encloser = Node::new(store.record(encloser).ok_or(Outcome::Broken)?);
     let zone = Zone::new(store.record(encloser.zone()).ok_or(Outcome::Broken)?);
-    scratch.absence.chain = zone.chain();
+    absence.chain = zone.chain();
     let window = store.record(zone.chain()).ok_or(Outcome::Broken)?;
-    let (high, low) = hash_next_closer(store, scratch, Chain::new(window), at, len)?;
-    let cover = nsec3_cover(store, scratch, high, low)?;
-    scratch.absence.cover = cover;
+    let (high, low) =
+        hash_next_closer(store, &mut name.octets, sha1, Chain::new(window), absence, at, len)?;
+    let cover = nsec3_cover(store, absence, cells, high, low)?;
+    absence.cover = cover;
     // It arrives while the rest is planned.
     find::fetch::<PROOF_LINES>(store.record(cover).ok_or(Outcome::Broken)?);
     Ok(Step::Conclude)
 }
 
-/// The first octets of the hash of the next closer name, which stands in [`Scratch::name`]. Where its work is
+/// The first octets of the hash of the next closer name, `len` octets of `name` from `at` on. Where its work is
 /// bounded, additional iterations and long salts are the host's.
 #[inline(always)]
 fn hash_next_closer<S: Store>(
     store: &S,
-    scratch: &mut Scratch,
+    name: &mut NameRoom,
+    state: &mut HashState,
     chain: Chain<'_>,
+    absence: &Absence,
     at: usize,
     len: usize,
 ) -> Result<(u64, u32), Outcome> {
     let (salt_len, iterations) = (chain.salt_len(), chain.iterations());
     // Without a salt any record will do.
-    let salt = if salt_len != 0 { chain.salt() } else { recall(&scratch.absence.chain) };
+    let salt = if salt_len != 0 { chain.salt() } else { recall(&absence.chain) };
     let salt = store.record(salt).ok_or(Outcome::Broken)?;
     if S::UNBOUNDED {
-        return Ok(sha1::hash_iterated(scratch, at, len, &salt[..salt_len], iterations));
+        let name = name.get(at..at + len).unwrap_or_default();
+        return Ok(sha1::hash_iterated(name, state, &salt[..salt_len], iterations));
     }
     if iterations != 0 || salt_len > MAX_SALT {
         return Err(Outcome::Hashing);
     }
-    Ok(sha1::hash_name(scratch, at, len, salt, salt_len))
+    Ok(sha1::hash_name(name, state, at, len, salt, salt_len))
 }
 
-/// The NSEC that covers the next closer name: that of the last name at or below the sibling before
+/// The NSEC that covers the next closer name, which starts at `at` of `name`: that of the last name at or below the sibling before
 /// it, or the encloser's own if there is no such sibling.
 #[inline(always)]
 pub(super) fn nsec_cover<S: Store>(
     store: &S,
-    scratch: &mut Scratch,
+    name: &NameRoom,
+    cells: &mut Cells,
+    at: usize,
     encloser: Node<'_>,
 ) -> Result<Address, Outcome> {
-    let at = recall(&scratch.absence.next_closer) as usize & 0xff;
-    let (key_high, key_low) = name::label_key(&scratch.name, at);
+    let (key_high, key_low) = name::label_key(name, at);
     let (index, count) = encloser.children();
-    // slots 10 to 12: least place that may be after, how many places may be, child before
-    scratch.slots[10] = 0;
-    scratch.slots[11] = count as u64;
-    scratch.slots[12] = 0;
+    cells.gap.place = 0;
+    cells.gap.count = count as u64;
+    cells.gap.before = 0;
     let mut step = 0;
     while step <= MAX_SEARCH_STEPS {
-        let low = recall(&scratch.slots[10]) as u32;
-        let size = recall(&scratch.slots[11]) as u32;
+        let low = recall(&cells.gap.place) as u32;
+        let size = recall(&cells.gap.count) as u32;
         if size == 0 {
             break;
         }
         let middle = low + (size >> 1);
         let entry = store.entry(entry_address(index, middle)).ok_or(Outcome::Broken)?;
         let (high, low_part, child) = key_of(entry);
-        scratch.slots[13] = ((high, low_part) < (key_high, key_low)) as u64;
+        cells.gap.is_before = ((high, low_part) < (key_high, key_low)) as u64;
         if high == key_high && low_part == key_low {
             let child = Node::new(store.record(child).ok_or(Outcome::Broken)?);
-            label_sorts_before(child, scratch, at);
+            note_label_order(child, name, cells, at);
         }
-        if recall(&scratch.slots[13]) != 0 {
-            scratch.slots[12] = child as u64;
-            scratch.slots[10] = middle as u64 + 1;
-            scratch.slots[11] = (size - (size >> 1) - 1) as u64;
+        if recall(&cells.gap.is_before) != 0 {
+            cells.gap.before = child as u64;
+            cells.gap.place = middle as u64 + 1;
+            cells.gap.count = (size - (size >> 1) - 1) as u64;
         } else {
-            scratch.slots[11] = (size >> 1) as u64;
+            cells.gap.count = (size >> 1) as u64;
         }
         step += 1;
     }
-    let child = recall(&scratch.slots[12]) as Address;
+    let child = recall(&cells.gap.before) as Address;
     if child == 0 {
         return Ok(encloser.first_cover());
     }
@@ -110,50 +116,51 @@ pub(super) fn nsec_cover<S: Store>(
     Ok(Node::new(child).last_cover())
 }
 
-/// Says in slot 13 whether the first label of a child sorts before the label at `at`: octets, then
+/// Notes in [`is_before`](crate::state::cells::GapSearch::is_before) whether the first label of a child sorts before the label at `at`: octets, then
 /// lengths (RFC 4034 section 6.1).
 #[inline(always)]
-fn label_sorts_before(child: Node<'_>, scratch: &mut Scratch, at: usize) {
+fn note_label_order(child: Node<'_>, name: &NameRoom, cells: &mut Cells, at: usize) {
     let name_at = child.name_at();
     let child_len = child.name_word(name_at, 0) as u8 as usize & 63;
-    let len = u8_at(&scratch.name, at) as usize & 63;
-    scratch.slots[13] = (child_len < len) as u64;
+    let len = u8_at(name, at) as usize & 63;
+    cells.gap.is_before = (child_len < len) as u64;
     let common = if child_len < len { child_len } else { len };
-    let common = forget(&mut scratch.slots[9], common as u64) as usize;
+    let common = forget(&mut cells.forgotten, common as u64) as usize;
     let mut place = 0;
     while place < 63 {
         if place >= common {
             break;
         }
         let a = child.name_word(name_at, 1 + place) as u8;
-        let b = u8_at(&scratch.name, at + 1 + place);
+        let b = u8_at(name, at + 1 + place);
         if a != b {
-            scratch.slots[13] = (a < b) as u64;
+            cells.gap.is_before = (a < b) as u64;
             break;
         }
         place += 1;
     }
-    forget(&mut scratch.slots[9], place as u64);
+    forget(&mut cells.forgotten, place as u64);
 }
 
 /// The NSEC3 with the last hash that is not after this one.
 #[inline(always)]
 fn nsec3_cover<S: Store>(
     store: &S,
-    scratch: &mut Scratch,
+    absence: &Absence,
+    cells: &mut Cells,
     high: u64,
     low: u32,
 ) -> Result<Address, Outcome> {
-    let chain = recall(&scratch.absence.chain);
+    let chain = recall(&absence.chain);
     let index = chain.wrapping_add((chain_at::ENTRIES / UNIT) as Address);
     let chain = Chain::new(store.record(chain).ok_or(Outcome::Broken)?);
     let count = chain.count();
     let start = start_of(store, chain, (high >> chain.shift()) as u32).ok_or(Outcome::Broken)?;
-    scratch.slots[10] = start as u64;
-    scratch.slots[12] = 0;
+    cells.gap.place = start as u64;
+    cells.gap.before = 0;
     let mut step = 0;
     while step < MAX_SCAN {
-        let place = recall(&scratch.slots[10]) as u32;
+        let place = recall(&cells.gap.place) as u32;
         if place >= count {
             break;
         }
@@ -162,14 +169,14 @@ fn nsec3_cover<S: Store>(
         if (entry_high, entry_low) > (high, low) {
             break;
         }
-        scratch.slots[12] = piece as u64;
-        scratch.slots[10] = place as u64 + 1;
+        cells.gap.before = piece as u64;
+        cells.gap.place = place as u64 + 1;
         step += 1;
     }
-    if forget(&mut scratch.slots[13], step as u64) >= MAX_SCAN as u64 {
+    if forget(&mut cells.forgotten, step as u64) >= MAX_SCAN as u64 {
         return Err(Outcome::Broken);
     }
-    let found = recall(&scratch.slots[12]) as Address;
+    let found = recall(&cells.gap.before) as Address;
     if found != 0 {
         return Ok(found);
     }

@@ -5,9 +5,9 @@
 //! can be written, what it points to lies where it would if all could be.
 
 use crate::Outcome;
-use crate::dns::{HEADER_LEN, QUESTION_TAIL_LEN, edns};
+use crate::dns::{HEADER_LEN, QUESTION_TAIL_LEN};
 use crate::engine::compose::{self, MAX_POINTER};
-use crate::engine::plan::{context_of, piece_of};
+use crate::engine::plan::{context_of, opt_len, piece_of};
 use crate::frame::Frame;
 use crate::image::piece::{FIXUP_START, OWNER_INSIDE, PART, Piece, RDATA_AT};
 use crate::image::{Address, Store, UNIT, Window};
@@ -27,7 +27,7 @@ pub fn write<S: Store, F: Frame>(
     scratch: &mut Scratch,
 ) -> Result<(), Outcome> {
     let head = HEADER_LEN + scratch.query.name_len as usize + QUESTION_TAIL_LEN;
-    let opt_len = scratch.query.opt() * (edns::OPT_LEN + scratch.options.len());
+    let opt_len = opt_len(&scratch.query, &scratch.options);
     loop {
         frame.resize(limit, head)?;
         let written = parts(store, frame, head, limit.saturating_sub(opt_len), scratch);
@@ -47,10 +47,11 @@ pub fn write<S: Store, F: Frame>(
             Err(Unwritten::NoRoom) => return Err(Outcome::Oversize),
         };
         scratch.plan.total = total as u32;
-        compose::header(frame, 0, scratch).ok_or(Outcome::Broken)?;
+        compose::header(frame, 0, &scratch.query, &scratch.plan).ok_or(Outcome::Broken)?;
         frame.resize(total, total)?;
         if scratch.query.opt() != 0 {
-            compose::opt(frame, 0, payload, scratch).ok_or(Outcome::Broken)?;
+            let Scratch { query, plan, options, .. } = scratch;
+            compose::opt(frame, 0, payload, query, plan, options).ok_or(Outcome::Broken)?;
         }
         return Ok(());
     }

@@ -86,7 +86,7 @@ pub fn send<S: Store, F: Frame>(
     outcome: Outcome,
 ) -> Result<Outcome, Outcome> {
     scratch.plan.outcome = outcome.index() as u32;
-    if options::are_due(scratch) {
+    if options::are_due(&scratch.query, &scratch.plan) {
         scratch.layers.source = limits.client;
         options::answer(store, scratch, limits.manners, limits.now_s)?;
     }
@@ -123,10 +123,11 @@ pub fn plan_answer<S: Store>(
     scratch: &mut Scratch,
 ) -> Result<Outcome, Outcome> {
     let first = if scratch.query.version != 0 {
-        options::bad_version(scratch)
+        options::bad_version(&mut scratch.plan, &mut scratch.absence)
     } else {
-        let found = find::question(store, scratch).ok_or(Outcome::Broken)?;
-        exact::first(scratch, found)
+        let Scratch { query, plan, absence, name, cells, .. } = &mut *scratch;
+        let found = find::question(store, query, name, cells).ok_or(Outcome::Broken)?;
+        exact::first(query, plan, absence, found)
     };
     plan_from(store, manners, scratch, Ok(first))
 }
@@ -140,7 +141,7 @@ pub fn plan_from<S: Store>(
 ) -> Result<Outcome, Outcome> {
     match step.and_then(|step| sequence::run(store, scratch, step)) {
         Err(Outcome::NotOurs) if manners.refuse != 0 => {
-            let refusal = options::refuse(scratch);
+            let refusal = options::refuse(&mut scratch.plan, &mut scratch.absence);
             sequence::run(store, scratch, refusal)
         }
         planned => planned,

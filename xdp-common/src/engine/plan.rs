@@ -7,7 +7,7 @@ use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
 use crate::state::made::{self, Made, SYNTHESIS};
 use crate::state::plan::{PLAN_LEN, Part, QUESTION};
-use crate::state::{Plan, Scratch};
+use crate::state::{Cells, Options, Plan, Query, Scratch};
 
 /// Where the context's name of a part starts in the message and where it ends.
 #[inline(always)]
@@ -46,7 +46,7 @@ pub fn measure<S: Store>(
 ) -> Result<usize, Outcome> {
     let dnssec = scratch.query.dnssec();
     let name_len = recall(&scratch.query.name_len) as usize & 0xff;
-    let opt_len = scratch.query.opt() * (edns::OPT_LEN + scratch.options.len());
+    let opt_len = opt_len(&scratch.query, &scratch.options);
     let head_len = HEADER_LEN + name_len + QUESTION_TAIL_LEN;
     let count = recall(&scratch.plan.count) as usize;
     if count > S::MAX_PIECES {
@@ -78,56 +78,69 @@ pub fn measure<S: Store>(
         counts += (piece.count(dnssec) as u64) << ((part.section & 3) * 16);
         index += 1;
     }
-    let mut total = forget(&mut scratch.slots[0], total as u64) as usize & 0xf_ffff;
-    let mut counts = forget(&mut scratch.slots[1], counts);
-    scratch.slots[3] = too_much;
-    if forget(&mut scratch.slots[2], expired) != 0 {
+    let mut total = forget(&mut scratch.cells.forgotten, total as u64) as usize & 0xf_ffff;
+    let mut counts = forget(&mut scratch.cells.forgotten, counts);
+    scratch.cells.is_exceeded = too_much;
+    if forget(&mut scratch.cells.forgotten, expired) != 0 {
         return Err(Outcome::Expired);
     }
     if total + opt_len > limit && recall(&scratch.plan.last_is_optional) != 0 && count > 0 {
-        total = forget(&mut scratch.slots[0], total_before_last as u64) as usize & 0xf_ffff;
-        counts = forget(&mut scratch.slots[1], counts_before_last);
-        scratch.slots[3] = too_much_before_last;
+        total = forget(&mut scratch.cells.forgotten, total_before_last as u64) as usize & 0xf_ffff;
+        counts = forget(&mut scratch.cells.forgotten, counts_before_last);
+        scratch.cells.is_exceeded = too_much_before_last;
         scratch.plan.count = count as u32 - 1;
     }
     if total + opt_len > limit {
         total = head_len;
         counts = 0;
-        scratch.slots[3] = 0;
+        scratch.cells.is_exceeded = 0;
         scratch.plan.count = 0;
         scratch.plan.truncated = 1;
     }
     // Only what is sent has to be written.
-    if recall(&scratch.slots[3]) != 0 {
+    if recall(&scratch.cells.is_exceeded) != 0 {
         return Err(S::EXCEEDED);
     }
-    let total = forget(&mut scratch.slots[0], (total + opt_len) as u64) as usize & 0xf_ffff;
+    let total = forget(&mut scratch.cells.forgotten, (total + opt_len) as u64) as usize & 0xf_ffff;
     scratch.plan.total = total as u32;
     scratch.plan.counts = counts;
     Ok(total)
 }
 
-/// Octets of the planned message, or of its question alone if it is larger than `limit`: what a response costs, before
-/// [`measure`] gives every piece its place.
+/// Octets of the OPT record of a response, its options included; 0 if it has none.
 #[inline(always)]
-pub fn octets<S: Store>(store: &S, scratch: &mut Scratch, limit: usize) -> usize {
-    let dnssec = scratch.query.dnssec();
-    let name_len = recall(&scratch.query.name_len) as usize & 0xff;
-    let opt_len = scratch.query.opt() * (edns::OPT_LEN + scratch.options.len());
+pub fn opt_len(query: &Query, options: &Options) -> usize {
+    query.opt() * (edns::OPT_LEN + options.len())
+}
+
+/// Octets of the planned message, or of its question alone if it is larger than `limit`: what a response costs, before
+/// [`measure`] gives every piece its place. `opt_len` is what [`opt_len`] says.
+#[inline(always)]
+pub fn octets<S: Store>(
+    store: &S,
+    query: &Query,
+    plan: &Plan,
+    made: &Made,
+    cells: &mut Cells,
+    opt_len: usize,
+    limit: usize,
+) -> usize {
+    let dnssec = query.dnssec();
+    let name_len = recall(&query.name_len) as usize & 0xff;
     let head = HEADER_LEN + name_len + QUESTION_TAIL_LEN + opt_len;
-    let count = recall(&scratch.plan.count) as usize;
+    let count = recall(&plan.count) as usize;
     let (mut total, mut index) = (head, 0);
     while index < S::MAX_PIECES {
         if index >= count {
             break;
         }
-        let address = scratch.plan.parts[index].address;
-        if let Some(piece) = piece_of(store, &scratch.made, address) {
+        let address = plan.parts[index].address;
+        if let Some(piece) = piece_of(store, made, address) {
             total += piece.len(dnssec);
         }
         index += 1;
     }
-    let total = forget(&mut scratch.slots[0], total as u64) as usize & 0xf_ffff;
+    let total = forget(&mut cells.forgotten, total as u64) as usize & 0xf_ffff;
     if total > limit { head } else { total }
 }
 

@@ -10,7 +10,8 @@ pub fn run<S: Store>(store: &S, scratch: &mut Scratch, first: Step) -> Result<Ou
     let mut step = first;
     loop {
         if let Step::Done(outcome) = step {
-            return proofs::finish::<S>(scratch, outcome);
+            let Scratch { plan, absence, cells, .. } = scratch;
+            return proofs::finish::<S>(plan, absence, cells, outcome);
         }
         step = take(store, scratch, step)?;
     }

@@ -165,7 +165,7 @@ pub fn arrive<L: Limiter>(
         }
         level += 1;
     }
-    let over = forget(&mut state.slots[1], over);
+    let over = forget(&mut state.forgotten, over);
     if over == 0 {
         return Ok(());
     }
@@ -234,8 +234,8 @@ pub fn respond<L: Limiter>(
         tolerance = rules.passed_total.tolerance as u64;
         hit = PASSED as u32 + 1;
     }
-    let ahead = forget(&mut state.slots[2], ahead);
-    let tolerance = forget(&mut state.slots[3], tolerance);
+    let ahead = forget(&mut state.forgotten, ahead);
+    let tolerance = forget(&mut state.forgotten, tolerance);
     let verdict = if ahead <= tolerance {
         Verdict::Answer
     } else if is_exempt(limiter, client) {
@@ -297,8 +297,8 @@ fn take<L: Limiter>(
         return 0;
     }
     let what = Charge { hash, rate, weight, window };
-    let ahead = charge(limiter, &what, now, &mut state.slots[0]);
-    forget(&mut state.slots[2], ahead)
+    let ahead = charge(limiter, &what, now, &mut state.forgotten);
+    forget(&mut state.forgotten, ahead)
 }
 
 /// Whether a client is exempt; asked only when it would be refused.

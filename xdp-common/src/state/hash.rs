@@ -9,6 +9,8 @@ pub struct HashState {
     _zero: u32,
     /// The words of the block and those made of them.
     pub schedule: [u32; 80],
+    /// A value that is read back at once.
+    pub forgotten: u64,
 }
 
 impl HashState {
@@ -18,6 +20,7 @@ impl HashState {
             hash: [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0],
             _zero: 0,
             schedule: [0; 80],
+            forgotten: 0,
         }
     }
 }

@@ -24,8 +24,8 @@ pub struct LimitState {
     pub owed: u64,
     /// The accounts of the query's netblocks.
     pub hashes: [u64; LEVEL_PLACES],
-    /// Places to launder values in.
-    pub slots: [u64; 4],
+    /// A value that is read back at once.
+    pub forgotten: u64,
 }
 
 impl LimitState {
@@ -37,7 +37,7 @@ impl LimitState {
             turns: [0; TURNS],
             owed: 0,
             hashes: [0; LEVEL_PLACES],
-            slots: [0; 4],
+            forgotten: 0,
         }
     }
 

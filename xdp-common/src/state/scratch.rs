@@ -3,7 +3,7 @@
 //! It is too large for the kernel's stack of 512 octets, it carries state from one program to the
 //! next, and it is where values go that the verifier should forget.
 
-use super::{Absence, HashState, Layers, LimitState, Made, Options, Plan, Query};
+use super::{Absence, Cells, HashState, Layers, LimitState, LowerName, Made, Options, Plan, Query};
 use crate::bytes::SLACK;
 
 /// The longest query that the engine reads, in octets of DNS message: what fits a datagram that no
@@ -13,28 +13,20 @@ pub const MAX_QUERY: usize = 1232;
 /// Room for a query as it was sent, from its question on.
 pub type QuestionRoom = [u8; 2048 + SLACK];
 
-/// Room for a name in lower case, followed by zeros.
-pub type NameRoom = [u8; 512 + SLACK];
-
-/// Offsets of labels; a name has at most 127 labels and the root (RFC 1035 section 3.1).
-pub type Offsets = [u8; 128];
-
 /// Working memory. All zeros is a valid state, and no call relies on what an earlier packet left, but for the
 /// turns that the limiter counts.
 #[repr(C, align(8))]
 pub struct Scratch {
     /// The query as sent, from its question on: so the name lies in whole words.
     pub question: QuestionRoom,
-    /// The name that is looked up: lower case, wire format, at least 16 zeros after it.
-    pub name: NameRoom,
-    /// Where each label of `name` starts; the root's octet comes last.
-    pub offsets: Offsets,
+    /// The name that is looked up.
+    pub name: LowerName,
     /// The block of NSEC3's hash that is worked on, and its state.
     pub sha1: HashState,
     /// How often the table had changed when the name was looked up.
     pub changes: u64,
-    /// Places to launder values in.
-    pub slots: [u64; 16],
+    /// Values that the verifier should not know.
+    pub cells: Cells,
     /// What the frame's headers say.
     pub layers: Layers,
     /// What the query asks.
@@ -56,11 +48,10 @@ impl Scratch {
     pub const fn new() -> Scratch {
         Scratch {
             question: [0; 2048 + SLACK],
-            name: [0; 512 + SLACK],
-            offsets: [0; 128],
+            name: LowerName::new(),
             sha1: HashState::new(),
             changes: 0,
-            slots: [0; 16],
+            cells: Cells::new(),
             layers: Layers::new(),
             query: Query::new(),
             plan: Plan::new(),

@@ -225,14 +225,14 @@ impl Recorder<'_, '_, '_> {
         let (frame, scratch) = (&mut self.frame, &mut self.scratch);
         let sum = compose::write(self.store, frame, message_at, payload, scratch);
         let sum = sum.ok_or(Outcome::Torn)?;
-        layers::reply(frame, scratch, total, sum).ok_or(Outcome::Torn)?;
+        layers::reply(frame, &scratch.layers, total, sum).ok_or(Outcome::Torn)?;
         self.note("send", format!("a frame of {} octets", message_at + total));
         Ok(Outcome::ALL[self.scratch.plan.said()])
     }
 
     /// Reads the options of the query and makes those of the response.
     fn options(&mut self, now: u32) -> Result<(), Outcome> {
-        if !options::are_due(&self.scratch) {
+        if !options::are_due(&self.scratch.query, &self.scratch.plan) {
             return Ok(());
         }
         let made = options::answer(self.store, &mut self.scratch, self.manners, now);
@@ -249,10 +249,11 @@ impl Recorder<'_, '_, '_> {
 
     fn decode(&mut self, config: &Config) -> Result<(), Outcome> {
         let scratch = &mut *self.scratch;
-        let decoded = layers::decode(&self.frame, config, scratch).and_then(|()| {
+        let (layers, forgotten) = (&mut scratch.layers, &mut scratch.cells.forgotten);
+        let decoded = layers::decode(&self.frame, config, layers, forgotten).and_then(|()| {
             let (at, len) = (scratch.layers.message_at(), scratch.layers.message_len());
             let sum = query::decode(&self.frame, at, len, config.seed, scratch)?;
-            match layers::checksum_holds(scratch, sum) {
+            match layers::checksum_holds(&mut scratch.layers, sum) {
                 true => Ok(()),
                 false => Err(Outcome::BadChecksum),
             }
@@ -286,21 +287,25 @@ impl Recorder<'_, '_, '_> {
         self.scratch.options.clear();
         if self.scratch.query.version != 0 {
             self.note("find", "an EDNS version that is not known".to_owned());
-            return Ok(options::bad_version(&mut self.scratch));
+            let Scratch { plan, absence, .. } = &mut *self.scratch;
+            return Ok(options::bad_version(plan, absence));
         }
-        let found = find::question(self.store, &mut self.scratch).ok_or(Outcome::Broken)?;
+        let Scratch { query, name, cells, .. } = &mut *self.scratch;
+        let found = find::question(self.store, query, name, cells).ok_or(Outcome::Broken)?;
         let text = match found {
             0 => "the name has no node".to_owned(),
             found => self.looked_through(found),
         };
         self.note("find", text);
-        Ok(exact::first(&mut self.scratch, found))
+        let Scratch { query, plan, absence, .. } = &mut *self.scratch;
+        Ok(exact::first(query, plan, absence, found))
     }
 
     fn plan(&mut self, first: Step) -> Result<Outcome, Outcome> {
         let mut step = match first {
             Step::At(found, context) => {
-                let next = exact::run(self.store, &mut self.scratch, found, context);
+                let Scratch { query, plan, absence, cells, .. } = &mut *self.scratch;
+                let next = exact::run(self.store, query, plan, absence, cells, found, context);
                 self.step("answer", next)?
             }
             step => step,
@@ -308,7 +313,8 @@ impl Recorder<'_, '_, '_> {
         loop {
             let stage = match step {
                 Step::Done(outcome) => {
-                    let finished = proofs::finish::<AsKernel<'_>>(&mut self.scratch, outcome);
+                    let Scratch { plan, absence, cells, .. } = &mut *self.scratch;
+                    let finished = proofs::finish::<AsKernel<'_>>(plan, absence, cells, outcome);
                     if finished.is_err() {
                         self.note("finish", format!("{} pieces", self.scratch.plan.count));
                     }
@@ -322,7 +328,8 @@ impl Recorder<'_, '_, '_> {
             };
             let next = match sequence::take(self.store, &mut self.scratch, step) {
                 Err(Outcome::NotOurs) if self.manners.refuse != 0 => {
-                    Ok(options::refuse(&mut self.scratch))
+                    let Scratch { plan, absence, .. } = &mut *self.scratch;
+                    Ok(options::refuse(plan, absence))
                 }
                 next => next,
             };
@@ -343,7 +350,7 @@ impl Recorder<'_, '_, '_> {
             }
             "hash" => {
                 let at = absence.next_closer();
-                let name = self.scratch.name.get(at..absence.context().len as usize);
+                let name = self.scratch.name.octets.get(at..absence.context().len as usize);
                 found.push(format!("next closer name {}", shown(name.unwrap_or_default())));
             }
             "conclude" => {
@@ -403,7 +410,7 @@ impl Recorder<'_, '_, '_> {
 
     /// The first octets of the name that is looked up.
     fn name(&self, len: usize) -> String {
-        shown(self.scratch.name.get(..len).unwrap_or_default())
+        shown(self.scratch.name.octets.get(..len).unwrap_or_default())
     }
 
     fn piece(&self, place: usize) -> AnswerPiece {
