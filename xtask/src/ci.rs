@@ -7,7 +7,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::Result;
 
-use crate::{build, demo, fuzz, matrix, setup, shell, test, verify};
+use crate::{build, demo, fuzz, imports, matrix, setup, shell, test, verify};
 
 /// Arguments of `ci`.
 #[derive(clap::Args)]
@@ -22,6 +22,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     setup::ensure(setup::Purpose::Ci)?;
     shell::step("format", format)?;
+    shell::step("imports", imports::check)?;
     // Before the linters, for they too look at `sealdns` with the object embedded.
     build::run(&build::Arguments { ebpf_only: true })?;
     shell::step("lint", lint)?;

@@ -7,6 +7,7 @@ mod compiler;
 mod demo;
 mod fuzz;
 mod guest;
+mod imports;
 mod matrix;
 mod setup;
 mod shell;

@@ -1,9 +1,11 @@
 //! What is allowed: as an operator says it, and as the limiter reads it.
 
 use super::netblock::{MAPPED_BITS, mask};
-use super::table::UNIT_NS;
 use super::verdict::Class;
 pub use crate::state::limit::LEVEL_PLACES;
+
+/// Nanoseconds in a unit of the table's clock. A time has 48 bits: nine years.
+pub const UNIT_NS: u64 = 1 << 10;
 
 /// Whether limits are enforced.
 #[repr(u32)]

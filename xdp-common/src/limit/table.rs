@@ -26,12 +26,10 @@
 //! moment, since a tick came in between; later look-ups find only one of them.
 
 use super::policy::Rate;
+pub use super::policy::UNIT_NS;
 use crate::bytes::is_zero;
 use crate::dns::name::{finish, mix};
 use crate::launder::forget;
-
-/// Nanoseconds in a unit of the table's clock. A time has 48 bits: nine years.
-pub const UNIT_NS: u64 = 1 << 10;
 
 /// Slots in a bucket: one cache line.
 pub const SLOTS: usize = 8;
