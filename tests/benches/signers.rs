@@ -22,9 +22,9 @@ use sealdns::{
     zone::{Name, Rtype},
 };
 use serde_json::{Value, json};
+use testbed::net::{self, output_within};
 use tests::{
     measure::{self, figures::Figures, zones},
-    net::{self, output_within},
     servers,
 };
 

@@ -24,8 +24,8 @@ use sealdns::{
     zone::{Rtype, Zone},
 };
 use serde_json::{Value, json};
+use testbed::frames::Frame;
 use tests::{
-    frames::Frame,
     measure::{
         self,
         figures::Figures,

@@ -13,10 +13,10 @@ use sealdns::{
     dnssec::policy::Denial,
     zone::{Rtype, Zone, ZoneBuilder, text},
 };
+use testbed::net::{self, Process};
 use tests::{
     dns::{Edns, Message, Query},
     harness::Verdict,
-    net::{self, Process},
     oracle::salted::{self, Signer, Way},
     servers::{self, Server, free_address, signed},
 };

@@ -8,7 +8,8 @@ use sealdns::datapath::{
         request::{Entry, Kind},
     },
 };
-use tests::{dns::Message, harness::Verdict, net, servers::DEMO};
+use testbed::net;
+use tests::{dns::Message, harness::Verdict, servers::DEMO};
 
 use super::{
     pinned::{Pins, attached},

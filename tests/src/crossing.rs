@@ -21,7 +21,8 @@ use sealdns::{
     datapath::memory::{Mapping, Size},
 };
 use serde_json::Value;
-use tests::{frames::Frame, harness::Verdict, inject::Injector, net, prog_test_run::lab};
+use testbed::{frames::Frame, inject::Injector, net};
+use tests::{harness::Verdict, prog_test_run::lab};
 use xdp_common::Outcome;
 
 use super::{

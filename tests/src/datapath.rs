@@ -19,10 +19,8 @@ use sealdns::{
     datapath::{Plane, interface::Interface, load::Loaded, memory::Size, seam::DataPlane},
     zone::{Zone, text},
 };
-use tests::{
-    harness::Verdict,
-    net::{self, End, Namespace},
-};
+use testbed::net::{self, End, Namespace};
+use tests::harness::Verdict;
 
 use super::kernel::obstacle;
 

@@ -14,9 +14,9 @@ use sealdns::{
     },
     zone::Zone,
 };
+use testbed::frames::Frame;
 use tests::{
     dns::{Edns, Message, Query},
-    frames::Frame,
     harness::Verdict,
     oracle::{chance::Chance, questions::questions},
     prog_test_run::Action,

@@ -19,11 +19,8 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tests::{
-    harness::Verdict,
-    net::{self, Process},
-    servers,
-};
+use testbed::net::{self, Process};
+use tests::{harness::Verdict, servers};
 
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);

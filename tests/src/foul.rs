@@ -6,12 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use anyhow::{Context as _, Result, ensure};
 use sealdns::dnssec::policy::Denial;
 use serde_json::Value;
+use testbed::{frames::Frame, inject::Injector, net};
 use tests::{
     dns::{Edns, Query},
-    frames::Frame,
     harness::Verdict,
-    inject::Injector,
-    net,
     prog_test_run::{self, Action, LARGEST, lab},
     servers::DEMO,
     stack::{Host, ip_at, repaired},

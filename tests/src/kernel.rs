@@ -17,9 +17,9 @@ use sealdns::{
     dnssec::policy::Denial,
     zone::{Rtype, Zone, name},
 };
+use testbed::frames::Frame;
 use tests::{
     dns::{Edns, Query},
-    frames::Frame,
     harness::Verdict,
     oracle::{questions::questions, salted},
     prog_test_run::{self, Action, Run},
@@ -236,7 +236,7 @@ pub fn xdp_hashes_salts_and_leaves_iterations() -> Result<Verdict> {
         return Ok(obstacle);
     }
     for tool in ["dnssec-signzone", "ldns-signzone", "dnssec-keygen"] {
-        if tests::net::find_program(tool).is_none() {
+        if testbed::net::find_program(tool).is_none() {
             return Ok(Verdict::Skipped(format!("{tool} is not installed: `cargo xtask setup`")));
         }
     }

@@ -10,8 +10,8 @@ use sealdns::{
     dnssec::policy::Denial,
     server::limits::{Block, Limits},
 };
+use testbed::frames::Frame;
 use tests::{
-    frames::Frame,
     harness::Verdict as Ended,
     measure::{pin_to_core, programs},
     prog_test_run::{self, Action},

@@ -14,8 +14,8 @@ use aya::{
     programs::{SchedClassifier, Xdp},
 };
 use sealdns::zone::Zone;
+use testbed::frames::Frame;
 use tests::{
-    frames::Frame,
     harness::Verdict,
     prog_test_run::{self, Action, LARGEST, lab},
 };

@@ -14,12 +14,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use tests::{
-    dns::Message,
-    harness::Verdict,
-    net::{self, Process},
-    servers::DEMO,
-};
+use testbed::net::{self, Process};
+use tests::{dns::Message, harness::Verdict, servers::DEMO};
 use xdp_common::{cookie::ServerCookie, maps::address_words};
 
 use super::{

@@ -13,11 +13,13 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use sealdns::datapath::object;
 use serde_json::Value;
-use tests::{
+use testbed::{
     frames::Frame,
-    harness::Verdict,
     inject::Injector,
     net::{self, Process},
+};
+use tests::{
+    harness::Verdict,
     prog_test_run::lab,
     servers::{self},
 };

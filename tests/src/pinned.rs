@@ -20,7 +20,8 @@ use nix::{
 };
 use sealdns::datapath::pins;
 use serde_json::Value;
-use tests::{dns::Message, harness::Verdict, net, servers::DEMO};
+use testbed::net;
+use tests::{dns::Message, harness::Verdict, servers::DEMO};
 use xdp_common::{
     Outcome,
     maps::{self, Meta},

@@ -11,11 +11,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use serde_json::Value;
-use tests::{
-    harness::Verdict,
-    net::{self, Namespace},
-    servers,
-};
+use testbed::net::{self, Namespace};
+use tests::{harness::Verdict, servers};
 
 use super::{
     datapath::link,

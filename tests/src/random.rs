@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, env, thread};
 use anyhow::{Context as _, Result, bail, ensure};
 use hickory_proto::{op, serialize::binary::BinDecodable as _};
 use sealdns::dnssec::policy::Denial;
+use testbed::frames::Frame;
 use tests::{
     dns::{Edns, Message, Query},
-    frames::Frame,
     harness::Verdict,
     oracle::{chance::Chance, questions::questions},
     prog_test_run::{Action, LARGEST},

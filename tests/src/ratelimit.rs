@@ -9,13 +9,11 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tests::{
-    harness::Verdict,
+use testbed::{
     inject::Injector,
     net::{self, End, Namespace},
-    prog_test_run::lab,
-    servers::DEMO,
 };
+use tests::{harness::Verdict, prog_test_run::lab, servers::DEMO};
 
 use super::serving::{Stage, WITH_DNSSEC, client, obstacle, query, server};
 

@@ -14,10 +14,10 @@ use nix::{
     sys::signal::Signal,
     unistd::{Pid, User},
 };
+use testbed::net;
 use tests::{
     dns::Message,
     harness::Verdict,
-    net,
     servers::{self, DEMO},
 };
 

@@ -25,10 +25,10 @@ use sealdns::{
     zone::{Rtype, Zone, ZoneBuilder},
 };
 use serde_json::Value;
+use testbed::net::{self, Process};
 use tests::{
     harness::Verdict,
     measure::zones,
-    net::{self, Process},
     servers::{DEMO, free_address},
 };
 

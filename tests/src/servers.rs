@@ -20,9 +20,9 @@ use sealdns::{
     },
     zone::{Rtype, Zone, name::write_name, text::write_record},
 };
+use testbed::net::{self, Process};
 
 use crate::dns::Query;
-use crate::net::{self, Process};
 
 /// How long a server has to start.
 const START: Duration = Duration::from_secs(10);

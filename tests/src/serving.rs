@@ -27,13 +27,15 @@ use sealdns::{
     dnssec::policy::Denial,
     zone::Rtype,
 };
+use testbed::{
+    frames::Frame,
+    inject::{Injector, exchange, exchange_by},
+    net::{self, Process},
+};
 use tests::{
     dns::{Edns, Message, Query},
-    frames::Frame,
     harness::Verdict,
-    inject::{Injector, exchange, exchange_by},
     measure::zones,
-    net::{self, Process},
     prog_test_run::lab,
     servers::{self, DEMO, Server, signed},
 };

@@ -17,10 +17,10 @@ use nix::{
 use sealdns::cli::zone_file;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
+use testbed::net::{self, Process};
 use tests::{
     dns::{Message, Query},
     harness::Verdict,
-    net::{self, Process},
     servers,
 };
 

@@ -4,12 +4,11 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context as _, Result, ensure};
+use testbed::frames::Frame;
 use xdp_common::{
     Outcome,
     maps::{Config, MAX_BROADCASTS, address_words, broadcast_word, mac_word},
 };
-
-use crate::frames::Frame;
 
 /// A machine that frames come to.
 #[derive(Clone, Debug)]

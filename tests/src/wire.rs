@@ -8,11 +8,13 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{Xdp, xdp::XdpMode};
-use tests::{
+use testbed::{
     frames::Frame,
-    harness::Verdict,
     inject::{Injector, Relay, Route},
     net::{self, End, Namespace},
+};
+use tests::{
+    harness::Verdict,
     prog_test_run::{self, lab},
 };
 

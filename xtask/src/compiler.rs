@@ -11,7 +11,9 @@ use std::{
     process::Command,
 };
 
-use crate::{net::find_program, shell};
+use testbed::net::find_program;
+
+use crate::shell;
 
 /// The target: eBPF, little endian, as all machines are that sealdns runs on.
 pub const TARGET: &str = "bpfel-unknown-none";

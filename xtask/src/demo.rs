@@ -19,13 +19,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
-
-use crate::{
-    build,
+use testbed::{
     inject::{Relay, Route},
     net::{self, End, Namespace, Process},
-    setup, shell,
 };
+
+use crate::{build, setup, shell};
 
 /// Arguments of `demo`.
 #[derive(clap::Args, Default)]

@@ -14,18 +14,6 @@ mod shell;
 mod test;
 mod verify;
 
-// The tests' own means, compiled into this program from their files: to depend on the package would
-// be to compile all of sealdns before the first task can run.
-#[path = "../../tests/src/frames.rs"]
-#[allow(dead_code, reason = "what the tests need besides")]
-mod frames;
-#[path = "../../tests/src/inject.rs"]
-#[allow(dead_code, reason = "what the tests need besides")]
-mod inject;
-#[path = "../../tests/src/net.rs"]
-#[allow(dead_code, reason = "what the tests need besides")]
-mod net;
-
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};

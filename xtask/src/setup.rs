@@ -13,10 +13,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use testbed::net::find_program;
 
 use crate::{
     compiler::{self, BPF_LINKER, Compiler},
-    net::find_program,
     shell,
 };
 

@@ -24,10 +24,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
-use tests::{
-    measure::{self, zones},
-    net,
-};
+use testbed::net;
+use tests::measure::{self, zones};
 use xdp_common::lab::counter;
 
 use generator::Generator;

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use sealdns::zone::Rtype;
+use testbed::frames::Frame;
 use tests::{
     dns::{Edns, HEADER_LEN, Query},
-    frames::Frame,
     measure::{
         programs::{Names, template_of},
         zones::{DIGITS_AT, host, wire},

@@ -6,7 +6,7 @@
 use std::{process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
-use tests::net::output_within;
+use testbed::net::output_within;
 
 /// The core of the generator and of its end of the wire.
 pub const GENERATOR_CORE: u32 = 0;

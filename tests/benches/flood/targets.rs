@@ -10,9 +10,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use aya::{Ebpf, programs::xdp::XdpMode};
+use testbed::net::{self, Process, output_within};
 use tests::{
     measure::programs::{self, xdp},
-    net::{self, Process, output_within},
     servers,
 };
 

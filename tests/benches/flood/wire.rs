@@ -6,7 +6,7 @@
 use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use tests::net::{self, End, Namespace, output_within};
+use testbed::net::{self, End, Namespace, output_within};
 
 use super::schedule::{self, GENERATOR_CORE, NAPI, SERVE, SERVER_CORE};
 

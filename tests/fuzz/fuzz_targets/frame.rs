@@ -10,9 +10,9 @@ use std::{
 use libfuzzer_sys::fuzz_target;
 use sealdns::compile::Asked;
 use sealdns_fuzz::{COMPILED, Compiled, LIMIT, MANNERS, NOW};
+use testbed::frames::Frame;
 use tests::{
     dns::Message,
-    frames::Frame,
     prog_test_run::served,
     stack::{Host, repaired},
 };

@@ -4,9 +4,10 @@ use std::{fs, net::Ipv4Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, EbpfLoader, maps::Array, programs::Xdp};
+use testbed::frames::Frame;
 use xdp_common::lab::{MAX_FRAME, MAX_TEMPLATES, Template, control, template};
 
-use crate::{frames::Frame, prog_test_run};
+use crate::prog_test_run;
 
 /// Where the checksum of the IPv4 header stands in a frame without tags.
 const HEADER_CHECKSUM_AT: usize = 14 + 10;

@@ -12,6 +12,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail, ensure};
 use sealdns::dnssec::policy::Denial;
 use sealdns::zone::{Rtype, Zone, name};
+use testbed::net;
 
 use super::chains;
 use super::chance::{self, Chance};
@@ -20,7 +21,6 @@ use super::questions::{PAYLOAD, questions};
 use super::salted;
 use crate::dns::{Message, Query};
 use crate::harness::Verdict;
-use crate::net;
 use crate::servers::{DENIALS, FIXED, Server, sealdns, signed};
 
 /// Differences that are shown of each zone.

@@ -8,10 +8,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use sealdns::cli::zone_file::{parse_name, parse_zone};
 use sealdns::zone::Zone;
+use testbed::net;
 
 use super::answers::Asked;
 use super::questions::questions;
-use crate::net;
 use crate::servers::DEMO;
 
 /// Octets of salts: none, as most have it, around the ends of SHA-1's first block and of what XDP hashes, and the

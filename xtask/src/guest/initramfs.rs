@@ -8,8 +8,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use testbed::net::find_program;
 
-use crate::{net::find_program, shell};
+use crate::shell;
 
 /// Where shared libraries lie in the guest.
 const LIBRARIES: &str = "lib";

@@ -14,8 +14,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use testbed::net::{find_program, output_within};
 
-use crate::net::{find_program, output_within};
 use initramfs::Initramfs;
 use kernels::Kernel;
 

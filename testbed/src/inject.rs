@@ -24,7 +24,7 @@ use aya::{
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, xdp::XdpMode},
 };
 
-use super::{
+use crate::{
     frames::Frame,
     net::{self, Namespace},
 };
