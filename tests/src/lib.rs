@@ -1,11 +1,12 @@
 //! What the tests stand on besides the crate `testbed`: programs that are run without a device,
 //! programs of others as oracles, and a list of tests that says what it could not run.
 
+pub mod chance;
 pub mod dns;
 pub mod harness;
 pub mod measure;
-pub mod oracle;
 pub mod prog_test_run;
+pub mod questions;
 #[cfg(test)]
 mod rfc;
 pub mod servers;

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::Instant;
 
 use super::*;
-use tests::oracle::chance::Chance;
+use tests::chance::Chance;
 
 /// The system calls that change files, or end a change. strace passes over those that this processor lacks.
 const CALLS: [&str; 9] =

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use tests::oracle::chance::Chance;
+use tests::chance::Chance;
 
 /// Where Debian puts the library that tells a program another time.
 const FAKETIME: &str = "/usr/lib/*/faketime/libfaketimeMT.so.1";

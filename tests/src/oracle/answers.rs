@@ -15,13 +15,13 @@ use sealdns::zone::{Rtype, Zone, name};
 use testbed::net;
 
 use super::chains;
-use super::chance::{self, Chance};
 use super::legal::{self, LEGAL, Pair, Peer};
-use super::questions::{PAYLOAD, questions};
 use super::salted;
-use crate::dns::{Message, Query};
-use crate::harness::Verdict;
-use crate::servers::{DENIALS, FIXED, Server, sealdns, signed};
+use tests::chance::{self, Chance};
+use tests::dns::{Message, Query};
+use tests::harness::Verdict;
+use tests::questions::{PAYLOAD, questions};
+use tests::servers::{DENIALS, FIXED, Server, sealdns, signed};
 
 /// Differences that are shown of each zone.
 const SHOWN: usize = 20;
@@ -384,7 +384,7 @@ fn validate(
 /// Whether a resolver that knows this zone comes to the end that the response has: not by a
 /// referral, nor to other names, nor round a circle, nor along a chain that is too long for it.
 fn is_for_validation(query: &Query, response: &Message, zone: &Zone) -> bool {
-    let is = |rtype: Rtype| move |record: &&crate::dns::Record| record.rtype == rtype.0;
+    let is = |rtype: Rtype| move |record: &&tests::dns::Record| record.rtype == rtype.0;
     let targets: Vec<&[u8]> = response
         .answer
         .iter()

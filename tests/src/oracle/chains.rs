@@ -12,9 +12,9 @@ use sealdns::dnssec::policy::Denial;
 use sealdns::zone::{Rtype, Zone, name};
 
 use super::answers::Asked;
-use super::questions::PAYLOAD;
-use crate::dns::{Edns, Query};
-use crate::servers::signed;
+use tests::dns::{Edns, Query};
+use tests::questions::PAYLOAD;
+use tests::servers::signed;
 
 /// The steps whose orders are all tried.
 const MAX_STEPS: u32 = 4;
@@ -119,7 +119,7 @@ pub(super) fn unsigned_with_ds(_: Denial, _: &Path) -> Result<Vec<Asked>> {
         "$TTL 300\n@ SOA ns host 1 4h 1h 2w 60\n@ NS ns\nns A 192.0.2.1\nsub NS ns.sub\nns.sub A 192.0.2.2\n\
          sub DS 1 13 2 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\nother NS ns.example.net.\n",
     )?;
-    let queries = super::questions::questions(&zone, []);
+    let queries = tests::questions::questions(&zone, []);
     Ok(vec![Asked { zone, queries }])
 }
 

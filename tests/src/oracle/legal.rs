@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sealdns::dnssec::authority::is_hash;
 use sealdns::zone::{Rtype, Zone, name};
 
-use crate::dns::{Message, Query, Record};
+use tests::dns::{Message, Query, Record};
 
 const YXDOMAIN: u16 = 6;
 

@@ -1,11 +1,10 @@
-//! Other people's tools on what this program makes.
+//! Other people's programs on what this program makes and says.
 
+pub mod accepted;
 pub mod answers;
 pub mod chains;
-pub mod chance;
 mod legal;
 pub mod owners;
-pub mod questions;
 pub mod salted;
 pub mod signing;
 pub mod zone_faults;

@@ -11,8 +11,8 @@ use sealdns::zone::Zone;
 use testbed::net;
 
 use super::answers::Asked;
-use super::questions::questions;
-use crate::servers::DEMO;
+use tests::questions::questions;
+use tests::servers::DEMO;
 
 /// Octets of salts: none, as most have it, around the ends of SHA-1's first block and of what XDP hashes, and the
 /// longest.

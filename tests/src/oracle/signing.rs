@@ -252,23 +252,3 @@ fn output(dir: &Path, tool: &str, args: &[&str]) -> anyhow::Result<Output> {
         .output()
         .with_context(|| format!("{tool} cannot be run; `cargo xtask setup` installs it"))
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn signed_zones_are_accepted_by_all() {
-        for (name, test) in [
-            ("nsec_with_ksk_and_zsk", super::nsec_with_ksk_and_zsk as fn() -> _),
-            ("nsec_with_csk", super::nsec_with_csk),
-            ("nsec3_with_ksk_and_zsk", super::nsec3_with_ksk_and_zsk),
-            ("nsec3_with_csk", super::nsec3_with_csk),
-            ("nsec3_opt_out", super::nsec3_opt_out),
-            ("other_algorithms", super::other_algorithms),
-            ("zones_thrown_together", super::zones_thrown_together),
-            ("broken_zones_are_refused_by_all", super::broken_zones_are_refused_by_all),
-            ("keys_and_zones_of_others", super::keys_and_zones_of_others),
-        ] {
-            test().unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        }
-    }
-}

@@ -16,9 +16,9 @@ use tests::{
 };
 use xdp_common::{Outcome, Scratch, frame::SliceFrame, layers};
 
-use super::{
+use crate::{
     kernel::{Rig, TAGS, framed, obstacle},
-    serving::{self, Stage},
+    wire::serving::{self, Stage},
 };
 
 /// Verdicts of TCX (linux/pkt_cls.h).

@@ -16,10 +16,11 @@ use sealdns::{
 };
 use testbed::frames::Frame;
 use tests::{
+    chance::Chance,
     dns::{Edns, Message, Query},
     harness::Verdict,
-    oracle::{chance::Chance, questions::questions},
     prog_test_run::Action,
+    questions::questions,
     servers::{DEMO, signed},
 };
 use xdp_common::{
@@ -33,27 +34,27 @@ use xdp_common::{
     state::Step,
 };
 
-use super::{
+use crate::{
     kernel::{self, Rig, TAGS, framed},
-    serving::{self, WITH_DNSSEC},
+    wire::serving::{self, WITH_DNSSEC},
 };
 
 const NSID: u16 = 3;
-pub(super) const COOKIE: u16 = 10;
+pub const COOKIE: u16 = 10;
 const ZONEVERSION: u16 = 19;
-pub(super) const A: u16 = 1;
+pub const A: u16 = 1;
 
-pub(super) const SECRET: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";
-pub(super) const OTHER_SECRET: &str = "445536bcd2513298075a5d379663c962";
-pub(super) const CLIENT_COOKIE: u64 = 0x57c9_10cf_abc4_6424;
+pub const SECRET: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";
+pub const OTHER_SECRET: &str = "445536bcd2513298075a5d379663c962";
+pub const CLIENT_COOKIE: u64 = 0x57c9_10cf_abc4_6424;
 
 /// An option.
-pub(super) fn option(code: u16, value: &[u8]) -> Vec<u8> {
+pub fn option(code: u16, value: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes(), &(value.len() as u16).to_be_bytes(), value].concat()
 }
 
 /// A query with an OPT record becomes one with these options in it.
-pub(super) fn with_options(mut query: Vec<u8>, options: &[u8]) -> Vec<u8> {
+pub fn with_options(mut query: Vec<u8>, options: &[u8]) -> Vec<u8> {
     let len_at = query.len() - 2;
     query[len_at..].copy_from_slice(&(options.len() as u16).to_be_bytes());
     query.extend(options);
@@ -62,7 +63,7 @@ pub(super) fn with_options(mut query: Vec<u8>, options: &[u8]) -> Vec<u8> {
 
 /// The options of a response, whose OPT record comes last and is the only record in its section whose owner
 /// is the root.
-pub(super) fn options_of(response: &[u8]) -> Result<BTreeMap<u16, Vec<u8>>> {
+pub fn options_of(response: &[u8]) -> Result<BTreeMap<u16, Vec<u8>>> {
     Message::read(response)?;
     for at in (12..response.len().saturating_sub(10)).rev() {
         let [0, 0, 41, ..] = response[at..] else { continue };
@@ -84,7 +85,7 @@ pub(super) fn options_of(response: &[u8]) -> Result<BTreeMap<u16, Vec<u8>>> {
     bail!("no OPT record at the end")
 }
 
-pub(super) fn secret(hex: &str) -> [u64; 2] {
+pub fn secret(hex: &str) -> [u64; 2] {
     [0, 16].map(|at| u64::from_str_radix(&hex[at..at + 16], 16).unwrap_or_default().swap_bytes())
 }
 

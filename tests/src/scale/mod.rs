@@ -32,7 +32,7 @@ use tests::{
     servers::{DEMO, free_address},
 };
 
-use super::serving::{self, Client, Load, Settings, Stage, WITH_DNSSEC, query};
+use crate::wire::serving::{self, Client, Load, Settings, Stage, WITH_DNSSEC, query};
 
 /// Names, delegations and zones, in a run of all tests and in a heavy one.
 const NAMES: [usize; 2] = [20_000, 1_000_000];

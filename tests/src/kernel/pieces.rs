@@ -13,7 +13,7 @@ use tests::{
 };
 use xdp_common::Outcome;
 
-use super::kernel::{Rig, TAGS, compare_one, framed, obstacle, unsigned};
+use crate::kernel::{Rig, TAGS, compare_one, framed, obstacle, unsigned};
 
 const TXT: u16 = 16;
 

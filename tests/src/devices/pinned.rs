@@ -27,9 +27,9 @@ use xdp_common::{
     maps::{self, Meta},
 };
 
-use super::{
-    datapath::link,
-    serving::{
+use crate::{
+    devices::attach::link,
+    wire::serving::{
         A, Client, Load, PATIENCE, Settings, Stage, Versions, WITH_DNSSEC, configure, obstacle,
         presigned, query,
     },
@@ -338,7 +338,7 @@ pub fn pins_that_do_not_fit_are_replaced() -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-fn ask(client: &Client, pair: &super::wire::Pair, query: &[u8]) -> Result<()> {
+fn ask(client: &Client, pair: &crate::wire::Pair, query: &[u8]) -> Result<()> {
     let answer = pair.client.enter(|| client.send(0, query))??;
     ensure!(!Message::read(&answer)?.answer.is_empty(), "{answer:02x?}");
     Ok(())

@@ -24,10 +24,12 @@ use tests::{
     servers::{self},
 };
 
-use super::{
-    datapath::link,
-    serving::{A, PATIENCE, Section, Settings, Stage, client, configure, obstacle, query, server},
+use crate::{
+    devices::attach::link,
     wire::Pair,
+    wire::serving::{
+        A, PATIENCE, Section, Settings, Stage, client, configure, obstacle, query, server,
+    },
 };
 
 const ZONE: Section<'_> = (

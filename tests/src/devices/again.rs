@@ -11,10 +11,10 @@ use sealdns::datapath::{
 use testbed::net;
 use tests::{dns::Message, harness::Verdict, servers::DEMO};
 
-use super::{
-    pinned::{Pins, attached},
-    rights::{as_nobody, stage},
-    serving::{A, Client, PATIENCE, Settings, Stage, WITH_DNSSEC, obstacle, query},
+use crate::{
+    daemon::rights::{as_nobody, stage},
+    devices::pinned::{Pins, attached},
+    wire::serving::{A, Client, PATIENCE, Settings, Stage, WITH_DNSSEC, obstacle, query},
 };
 
 /// What `sealdns` says, and its exit code.

@@ -17,9 +17,10 @@ use testbed::net::{self, Process};
 use tests::{
     dns::{Edns, Message, Query},
     harness::Verdict,
-    oracle::salted::{self, Signer, Way},
     servers::{self, Server, free_address, signed},
 };
+
+use super::salted::{self, Signer, Way};
 
 /// How long a command or a daemon's start may take.
 const PATIENCE: Duration = Duration::from_secs(20);

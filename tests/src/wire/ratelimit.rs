@@ -15,7 +15,7 @@ use testbed::{
 };
 use tests::{harness::Verdict, prog_test_run::lab, servers::DEMO};
 
-use super::serving::{Stage, WITH_DNSSEC, client, obstacle, query, server};
+use crate::wire::serving::{Stage, WITH_DNSSEC, client, obstacle, query, server};
 
 const A: u16 = 1;
 

@@ -14,9 +14,9 @@ use serde_json::Value;
 use testbed::net::{self, Namespace};
 use tests::{harness::Verdict, servers};
 
-use super::{
-    datapath::link,
-    serving::obstacle,
+use crate::{
+    devices::attach::link,
+    wire::serving::obstacle,
     wire::{CLIENTS, Pair, SERVERS},
 };
 

@@ -25,10 +25,10 @@ use testbed::{frames::Frame, inject::Injector, net};
 use tests::{harness::Verdict, prog_test_run::lab};
 use xdp_common::Outcome;
 
-use super::{
+use crate::{
+    kernel::room::{FIRST_TYPE, Filler, GROWTHS, LENGTHS, LIMIT, message, zone_text},
     kernel::{TAGS, unsigned},
-    matrix::{FIRST_TYPE, Filler, GROWTHS, LENGTHS, LIMIT, message, zone_text},
-    serving::{self, Client, Stage, client as client_at, server},
+    wire::serving::{self, Client, Stage, client as client_at, server},
 };
 
 const APEX: &str = ".";

@@ -18,6 +18,12 @@ use tests::{
     prog_test_run::{self, lab},
 };
 
+pub mod crossing;
+pub mod options;
+pub mod ratelimit;
+pub mod serving;
+pub mod slow_tcp;
+
 /// The addresses of both ends, IPv4 and IPv6.
 pub(super) const CLIENTS: [&str; 2] = [CLIENT, "2001:db8::1/64"];
 pub(super) const SERVERS: [&str; 2] = [SERVER, "2001:db8::2/64"];
@@ -54,7 +60,7 @@ impl Pair {
 }
 
 pub(super) fn obstacle() -> Option<Verdict> {
-    super::kernel::obstacle().or_else(|| {
+    crate::kernel::obstacle().or_else(|| {
         (!lab().is_file()).then(|| Verdict::Skipped("no lab programs: `cargo xtask build`".into()))
     })
 }

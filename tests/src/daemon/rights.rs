@@ -21,9 +21,11 @@ use tests::{
     servers::{self, DEMO},
 };
 
-use super::{
-    pinned::{Pins, attached},
-    serving::{A, Client, PATIENCE, Settings, Stage, WITH_DNSSEC, configure, obstacle, query},
+use crate::{
+    devices::pinned::{Pins, attached},
+    wire::serving::{
+        A, Client, PATIENCE, Settings, Stage, WITH_DNSSEC, configure, obstacle, query,
+    },
 };
 
 /// Who the daemon becomes.

@@ -43,8 +43,8 @@ use tests::{
 use serde_json::Value;
 use xdp_common::Outcome;
 
-use super::{
-    datapath::link,
+use crate::{
+    devices::attach::link,
     wire::{self, CLIENTS, Pair, SERVERS},
 };
 
@@ -168,7 +168,7 @@ impl Stage {
     }
 
     /// As [`Stage::command`], but without reading the configuration, which may have many zones.
-    pub(super) fn command_by_socket(&self, arguments: &[&str]) -> Result<Output> {
+    pub fn command_by_socket(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("--control").arg(self.folder.path().join("control.sock"));
         self.pair.server.output(&mut command, PATIENCE)

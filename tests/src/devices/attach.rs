@@ -22,7 +22,7 @@ use sealdns::{
 use testbed::net::{self, End, Namespace};
 use tests::harness::Verdict;
 
-use super::kernel::obstacle;
+use crate::kernel::obstacle;
 
 const CLIENT: &str = "198.51.100.1/24";
 const SERVER: &str = "198.51.100.2/24";
@@ -88,7 +88,7 @@ fn zone(hosts: u32) -> Result<Arc<Zone>> {
 }
 
 /// What `ip` says of the server's device; it names any XDP program.
-pub(super) fn link(server: &Namespace) -> Result<String> {
+pub fn link(server: &Namespace) -> Result<String> {
     let mut show = Command::new("ip");
     show.args(["-d", "link", "show", "dev", "server"]);
     let output = server.output(&mut show, Duration::from_secs(5))?;

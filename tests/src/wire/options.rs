@@ -18,11 +18,11 @@ use testbed::net::{self, Process};
 use tests::{dns::Message, harness::Verdict, servers::DEMO};
 use xdp_common::{cookie::ServerCookie, maps::address_words};
 
-use super::{
-    edns::{
+use crate::{
+    kernel::edns::{
         A, CLIENT_COOKIE, COOKIE, OTHER_SECRET, SECRET, option, options_of, secret, with_options,
     },
-    serving::{self, Client, PATIENCE, Settings, Stage, WITH_DNSSEC},
+    wire::serving::{self, Client, PATIENCE, Settings, Stage, WITH_DNSSEC},
 };
 
 fn cookies(more: &str) -> String {

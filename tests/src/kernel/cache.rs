@@ -11,15 +11,15 @@ use sealdns::{
 use serde_json::Value;
 use tests::{
     harness::Verdict,
-    oracle::questions::questions,
     prog_test_run::Action,
+    questions::questions,
     servers::{CORNER, DEMO, DENIALS, signed, signed_as},
 };
 use xdp_common::{Outcome, maps::Manners};
 
-use super::{
+use crate::{
     kernel::{self, Rig, SHORT, TAGS, at_the_limits, framed, unsigned},
-    serving::{self, Stage},
+    wire::serving::{self, Stage},
 };
 
 /// Every question, at the bounds and beyond them: the stages end as the programs do, with the frame that they

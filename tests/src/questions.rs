@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sealdns::dnssec::authority::is_hash;
 use sealdns::zone::{Rtype, Zone, name};
 
-use super::chance::Chance;
+use crate::chance::Chance;
 use crate::dns::{Edns, Query};
 
 /// The payload size of servers and clients.

@@ -21,8 +21,8 @@ use testbed::frames::Frame;
 use tests::{
     dns::{Edns, Query},
     harness::Verdict,
-    oracle::{questions::questions, salted},
     prog_test_run::{self, Action, Run},
+    questions::questions,
     servers::{CORNER, DEMO, DENIALS, signed},
 };
 use xdp_common::{
@@ -30,6 +30,16 @@ use xdp_common::{
     image::bounds,
     maps::{self, Config, Manners},
 };
+
+use crate::oracle::salted;
+
+pub mod cache;
+pub mod edns;
+pub mod foul;
+pub mod limiting;
+pub mod pieces;
+pub mod random;
+pub mod room;
 
 /// Why a test that needs the kernel cannot run, if it cannot.
 pub fn obstacle() -> Option<Verdict> {

@@ -21,7 +21,7 @@ use tests::{
 };
 use xdp_common::{Outcome, maps};
 
-use super::{
+use crate::{
     kernel::{Rig, TAGS, framed, unsigned},
     wire,
 };

@@ -7,16 +7,17 @@ use hickory_proto::{op, serialize::binary::BinDecodable as _};
 use sealdns::dnssec::policy::Denial;
 use testbed::frames::Frame;
 use tests::{
+    chance::Chance,
     dns::{Edns, Message, Query},
     harness::Verdict,
-    oracle::{chance::Chance, questions::questions},
     prog_test_run::{Action, LARGEST},
+    questions::questions,
     servers::{CORNER, DEMO, DENIALS, signed},
     stack::{Host, repaired, udp_len},
 };
 use xdp_common::Outcome;
 
-use super::kernel::{self, Rig, TAGS, framed};
+use crate::kernel::{self, Rig, TAGS, framed};
 
 /// How many frames: the variable, and what is enough at every run.
 const COUNT: (&str, u64) = ("SEALDNS_RANDOM_FRAMES", 20_000);

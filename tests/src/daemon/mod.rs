@@ -1,0 +1,3 @@
+//! The life of the daemon's process.
+
+pub mod rights;
