@@ -1,3 +1,5 @@
 //! The life of the daemon's process.
 
+pub mod cache;
+pub mod ending;
 pub mod rights;

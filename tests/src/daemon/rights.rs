@@ -23,8 +23,9 @@ use tests::{
 
 use crate::{
     devices::pinned::{Pins, attached},
-    wire::serving::{
-        A, Client, PATIENCE, Settings, Stage, WITH_DNSSEC, configure, obstacle, query,
+    wire::{
+        client::{A, Client, WITH_DNSSEC, query},
+        stage::{PATIENCE, Settings, Stage, configure, obstacle},
     },
 };
 

@@ -14,7 +14,10 @@ use tests::{dns::Message, harness::Verdict, servers::DEMO};
 use crate::{
     daemon::rights::{as_nobody, stage},
     devices::pinned::{Pins, attached},
-    wire::serving::{A, Client, PATIENCE, Settings, Stage, WITH_DNSSEC, obstacle, query},
+    wire::{
+        client::{A, Client, WITH_DNSSEC, query},
+        stage::{PATIENCE, Settings, Stage, obstacle},
+    },
 };
 
 /// What `sealdns` says, and its exit code.

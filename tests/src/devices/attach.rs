@@ -3,7 +3,6 @@
 use std::{
     net::{SocketAddr, UdpSocket},
     path::Path,
-    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -22,7 +21,7 @@ use sealdns::{
 use testbed::net::{self, End, Namespace};
 use tests::harness::Verdict;
 
-use crate::kernel::obstacle;
+use crate::{kernel::obstacle, wire::pair::link};
 
 const CLIENT: &str = "198.51.100.1/24";
 const SERVER: &str = "198.51.100.2/24";
@@ -85,14 +84,6 @@ fn zone(hosts: u32) -> Result<Arc<Zone>> {
     let apex = name_from_text("example").context("a name")?;
     let none = &mut |_: &str| Err(std::io::ErrorKind::NotFound.into());
     Ok(Arc::new(text::parse(text.into(), "zone", &apex, text::Options::default(), none)?.zone))
-}
-
-/// What `ip` says of the server's device; it names any XDP program.
-pub fn link(server: &Namespace) -> Result<String> {
-    let mut show = Command::new("ip");
-    show.args(["-d", "link", "show", "dev", "server"]);
-    let output = server.output(&mut show, Duration::from_secs(5))?;
-    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// From opening to detaching, natively; the kernel's own tool sees the same.

@@ -24,12 +24,10 @@ use tests::{
     servers::{self},
 };
 
-use crate::{
-    devices::attach::link,
-    wire::Pair,
-    wire::serving::{
-        A, PATIENCE, Section, Settings, Stage, client, configure, obstacle, query, server,
-    },
+use crate::wire::{
+    client::{A, client, query, server},
+    pair::{Pair, link},
+    stage::{PATIENCE, Section, Settings, Stage, configure, obstacle},
 };
 
 const ZONE: Section<'_> = (

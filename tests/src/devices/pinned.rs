@@ -27,12 +27,11 @@ use xdp_common::{
     maps::{self, Meta},
 };
 
-use crate::{
-    devices::attach::link,
-    wire::serving::{
-        A, Client, Load, PATIENCE, Settings, Stage, Versions, WITH_DNSSEC, configure, obstacle,
-        presigned, query,
-    },
+use crate::wire::{
+    client::{A, Client, WITH_DNSSEC, query},
+    pair::{Pair, link},
+    reload::{Load, Versions, presigned},
+    stage::{PATIENCE, Settings, Stage, configure, obstacle},
 };
 
 /// Settings with these lines in `[xdp]`.
@@ -338,7 +337,7 @@ pub fn pins_that_do_not_fit_are_replaced() -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-fn ask(client: &Client, pair: &crate::wire::Pair, query: &[u8]) -> Result<()> {
+fn ask(client: &Client, pair: &Pair, query: &[u8]) -> Result<()> {
     let answer = pair.client.enter(|| client.send(0, query))??;
     ensure!(!Message::read(&answer)?.answer.is_empty(), "{answer:02x?}");
     Ok(())

@@ -14,10 +14,9 @@ use serde_json::Value;
 use testbed::net::{self, Namespace};
 use tests::{harness::Verdict, servers};
 
-use crate::{
-    devices::attach::link,
-    wire::serving::obstacle,
-    wire::{CLIENTS, Pair, SERVERS},
+use crate::wire::{
+    pair::{CLIENTS, Pair, SERVERS, link},
+    stage::obstacle,
 };
 
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -36,7 +36,7 @@ use xdp_common::{
 
 use crate::{
     kernel::{self, Rig, TAGS, framed},
-    wire::serving::{self, WITH_DNSSEC},
+    wire::client::{self, WITH_DNSSEC},
 };
 
 const NSID: u16 = 3;
@@ -276,7 +276,7 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
         maps::Manners { secrets: [secret(SECRET); 2], secret_count: 1, ..maps::Manners::new() };
 
     let cookie = option(COOKIE, &CLIENT_COOKIE.to_le_bytes());
-    let query = with_options(serving::query("www.example.org", A, WITH_DNSSEC), &cookie);
+    let query = with_options(client::query("www.example.org", A, WITH_DNSSEC), &cookie);
     let mut room = [0; 4096];
     room[..query.len()].copy_from_slice(&query);
     let mut frame = SliceFrame::new(&mut room, query.len());

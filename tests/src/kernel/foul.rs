@@ -18,7 +18,10 @@ use xdp_common::{Outcome, Scratch, frame::SliceFrame, layers};
 
 use crate::{
     kernel::{Rig, TAGS, framed, obstacle},
-    wire::serving::{self, Stage},
+    wire::{
+        client,
+        stage::{self, Stage},
+    },
 };
 
 /// Verdicts of TCX (linux/pkt_cls.h).
@@ -241,7 +244,7 @@ fn addresses_of_ipv6(bench: &mut Bench) -> Result<()> {
 
 /// The daemon knows the broadcast addresses of its interfaces, and of addresses that they are given later.
 pub fn the_daemon_tells_the_broadcast_addresses() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     let stage = Stage::new("broadcasts", &[(DEMO.0, DEMO.1, "")])?;
@@ -258,25 +261,25 @@ pub fn the_daemon_tells_the_broadcast_addresses() -> Result<Verdict> {
             destination_mac: stage.pair.server_mac,
             tags: Vec::new(),
             source: (source.parse::<IpAddr>()?, 5353).into(),
-            destination: serving::server(0)?,
+            destination: client::server(0)?,
             ttl: 64,
             payload: query(),
         };
         stage.pair.client.enter(|| injector.send(&frame.encode()?))?
     };
     sends("198.51.100.255")?;
-    net::wait_until("a broadcast address is counted", serving::PATIENCE, || {
+    net::wait_until("a broadcast address is counted", stage::PATIENCE, || {
         counted("broadcast-source").is_ok_and(|count| count == 1)
     })?;
     stage.pair.server.ip("address add 203.0.113.1/28 dev server")?;
     // The daemon looks once a second: until then the frame is answered.
-    net::wait_until("one that came later is counted", serving::PATIENCE, || {
+    net::wait_until("one that came later is counted", stage::PATIENCE, || {
         sends("203.0.113.15").is_ok() && counted("broadcast-source").is_ok_and(|count| count > 1)
     })?;
     let before = counted("broadcast-source")?;
     let answered = counted("positive")?;
     sends("203.0.113.14")?;
-    net::wait_until("a host of that subnet is answered", serving::PATIENCE, || {
+    net::wait_until("a host of that subnet is answered", stage::PATIENCE, || {
         counted("positive").is_ok_and(|count| count == answered + 1)
     })?;
     ensure!(counted("broadcast-source")? == before, "a host was taken for the broadcast address");

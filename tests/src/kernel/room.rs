@@ -23,7 +23,7 @@ use xdp_common::{Outcome, maps};
 
 use crate::{
     kernel::{Rig, TAGS, framed, unsigned},
-    wire,
+    wire::pair,
 };
 
 /// Lengths of queries, in octets of DNS message: the header alone, and more than a question of the longest name
@@ -253,7 +253,7 @@ fn whole_page(lab: &Ebpf) -> Result<usize> {
 /// room behind the frame are there together, once for each way; and all of the first four with all lengths of
 /// answers.
 pub fn every_frame_is_answered_or_left_as_it_came() -> Result<Verdict> {
-    if let Some(obstacle) = wire::obstacle() {
+    if let Some(obstacle) = pair::obstacle() {
         return Ok(obstacle);
     }
     let mut bench = Bench::new()?;

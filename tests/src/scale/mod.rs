@@ -32,7 +32,11 @@ use tests::{
     servers::{DEMO, free_address},
 };
 
-use crate::wire::serving::{self, Client, Load, Settings, Stage, WITH_DNSSEC, query};
+use crate::wire::{
+    client::{Client, WITH_DNSSEC, query},
+    reload::Load,
+    stage::{self, Settings, Stage},
+};
 
 /// Names, delegations and zones, in a run of all tests and in a heavy one.
 const NAMES: [usize; 2] = [20_000, 1_000_000];
@@ -180,7 +184,7 @@ fn inject(client: &Client, query: &[u8]) -> Result<Vec<u8>> {
 /// While one name in a hundred of a large zone changes, all that is asked is answered, octet for octet as
 /// the version before or the one after has it; and only what changed is written.
 pub fn an_update_goes_unnoticed() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     let names = size(NAMES);
@@ -253,7 +257,7 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
 /// A zone that `memory` has no room for is answered whole, by the daemon; the names that are asked for
 /// often come from XDP after a while, nothing is concluded from absence there, and other zones stay.
 pub fn a_zone_that_does_not_fit_is_held_hot() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     let names = size(HOT_NAMES);
@@ -335,7 +339,7 @@ pub fn a_zone_that_does_not_fit_is_held_hot() -> Result<Verdict> {
 
 /// Many small zones are loaded and served, and one of them is loaded again in no time.
 pub fn many_zones_are_served() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     let count = size(ZONES);
@@ -394,7 +398,7 @@ pub fn many_zones_are_served() -> Result<Verdict> {
 
 /// A zone of delegations, signed with opt-out, loaded by sealdns and by knotd from the same file.
 pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     let Some(knotd) = net::find_program("knotd") else {

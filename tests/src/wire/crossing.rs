@@ -28,7 +28,10 @@ use xdp_common::Outcome;
 use crate::{
     kernel::room::{FIRST_TYPE, Filler, GROWTHS, LENGTHS, LIMIT, message, zone_text},
     kernel::{TAGS, unsigned},
-    wire::serving::{self, Client, Stage, client as client_at, server},
+    wire::{
+        client::{Client, client as client_at, server},
+        stage::{self, Stage},
+    },
 };
 
 const APEX: &str = ".";
@@ -60,7 +63,7 @@ fn exchanges(reader: &Reader) -> Vec<Exchange> {
 
 /// XDP or TCX answers all, whatever the room, and what they answer arrives.
 pub fn every_query_over_veth_is_answered() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     let text = zone_text();

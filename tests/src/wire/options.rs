@@ -22,7 +22,10 @@ use crate::{
     kernel::edns::{
         A, CLIENT_COOKIE, COOKIE, OTHER_SECRET, SECRET, option, options_of, secret, with_options,
     },
-    wire::serving::{self, Client, PATIENCE, Settings, Stage, WITH_DNSSEC},
+    wire::{
+        client::{self, Client, WITH_DNSSEC},
+        stage::{self, PATIENCE, Settings, Stage},
+    },
 };
 
 fn cookies(more: &str) -> String {
@@ -37,7 +40,7 @@ fn stage(test: &str, sections: &str) -> Result<(Client, Stage)> {
     Ok((Client::new(&stage.pair)?, stage))
 }
 
-const ZONES: [serving::Section<'_>; 1] = [(DEMO.0, DEMO.1, "")];
+const ZONES: [stage::Section<'_>; 1] = [(DEMO.0, DEMO.1, "")];
 
 /// Answers sent without the daemon.
 fn sent(stage: &Stage) -> Result<u64> {
@@ -49,8 +52,8 @@ fn sent(stage: &Stage) -> Result<u64> {
 fn dig(stage: &Stage, program: &str, family: usize, arguments: &str) -> Result<(String, bool)> {
     let before = sent(stage)?;
     let mut command = Command::new(program);
-    command.args(["-b", &serving::client(family)?.to_string()]);
-    command.arg(format!("@{}", serving::server(family)?.ip()));
+    command.args(["-b", &client::client(family)?.to_string()]);
+    command.arg(format!("@{}", client::server(family)?.ip()));
     command.args(arguments.split_whitespace());
     let output = stage.pair.client.output(&mut command, PATIENCE)?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -65,7 +68,7 @@ fn printed_cookie(said: &str) -> Result<&str> {
 
 /// What clients see: each option as dig understands it, and never the daemon's answer.
 pub fn dig_gets_its_options_without_the_daemon() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     let (_client, stage) = stage("options", &cookies(&format!("secret = \"{SECRET}\"")))?;
@@ -119,7 +122,7 @@ pub fn dig_gets_its_options_without_the_daemon() -> Result<Verdict> {
 /// Names of no zone: refused in XDP, unless it is told to pass them on, and not while one of the daemon's
 /// zones is missing.
 pub fn names_of_no_zone_are_refused_where_it_is_told() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     let broken = ("broken.example", "no zone\n", "");
@@ -133,7 +136,7 @@ pub fn names_of_no_zone_are_refused_where_it_is_told() -> Result<Verdict> {
         let stage = Stage::with(&Settings { xdp: &lines, ..Settings::default() }, "refuse", zones)?;
         let client = Client::new(&stage.pair)?;
         let before = sent(&stage)?;
-        let asked = serving::query("www.example.net", A, WITH_DNSSEC);
+        let asked = client::query("www.example.net", A, WITH_DNSSEC);
         let refused = stage.pair.client.enter(|| client.send(0, &asked))??;
         let over_tcp = stage
             .pair
@@ -144,7 +147,7 @@ pub fn names_of_no_zone_are_refused_where_it_is_told() -> Result<Verdict> {
         ensure!(refused[2..] == over_tcp[0][2..], "{refused:02x?} {over_tcp:02x?}");
         ensure!(sent(&stage)? - before == u64::from(from_xdp), "{xdp} {}", zones.len());
         if zones.len() > 1 {
-            let asked = serving::query("www.broken.example", A, WITH_DNSSEC);
+            let asked = client::query("www.broken.example", A, WITH_DNSSEC);
             let failed = stage.pair.client.enter(|| client.send(0, &asked))??;
             ensure!(Message::read(&failed)?.rcode == 2, "{failed:02x?}");
         }
@@ -154,10 +157,10 @@ pub fn names_of_no_zone_are_refused_where_it_is_told() -> Result<Verdict> {
 
 /// Asks from the client's end, for the demo's `www` with these options.
 fn ask(stage: &Stage, to: SocketAddr, options: &[u8]) -> Result<(u16, BTreeMap<u16, Vec<u8>>)> {
-    let query = with_options(serving::query("www.example.org", A, WITH_DNSSEC), options);
+    let query = with_options(client::query("www.example.org", A, WITH_DNSSEC), options);
     let response = stage.pair.client.enter(|| -> Result<Vec<u8>> {
         let family = usize::from(to.is_ipv6());
-        let socket = UdpSocket::bind(SocketAddr::new(serving::client(family)?, 0))?;
+        let socket = UdpSocket::bind(SocketAddr::new(client::client(family)?, 0))?;
         socket.set_read_timeout(Some(Duration::from_secs(3)))?;
         socket.connect(to)?;
         socket.send(&query)?;
@@ -178,7 +181,7 @@ fn exchange(stage: &Stage, to: SocketAddr, cookie: &[u8]) -> Result<(u16, Vec<u8
 /// Servers of one address accept each other's cookies (RFC 9018): BIND's and Knot's that want one, with the
 /// secret of ours; and not with another.
 pub fn cookies_are_those_of_named_and_knotd() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     const NOERROR: u16 = 0;
@@ -194,7 +197,7 @@ pub fn cookies_are_those_of_named_and_knotd() -> Result<Verdict> {
     for family in 0..2 {
         for (peer, port, is_of_our_secret) in &peers {
             let what = || format!("port {port}, family {family}: {}", peer.said());
-            let ours = serving::server(family)?;
+            let ours = client::server(family)?;
             let theirs = SocketAddr::new(ours.ip(), *port);
             let client = CLIENT_COOKIE.to_le_bytes();
             let before = sent(&stage)?;
@@ -219,7 +222,7 @@ pub fn cookies_are_those_of_named_and_knotd() -> Result<Verdict> {
 fn named(stage: &Stage, zone: &Path, secret: &str, port: u16) -> Result<Process> {
     let here = stage.folder.path().join(format!("named-{port}"));
     fs::create_dir(&here)?;
-    let addresses = [serving::server(0)?.ip(), serving::server(1)?.ip()];
+    let addresses = [client::server(0)?.ip(), client::server(1)?.ip()];
     let mut config = format!(
         "options {{\n  directory \"{0}\";\n  pid-file none;\n  session-keyfile none;\n  recursion no;\n  \
          listen-on port {port} {{ {1}; }};\n  listen-on-v6 port {port} {{ {2}; }};\n  \
@@ -244,7 +247,7 @@ fn named(stage: &Stage, zone: &Path, secret: &str, port: u16) -> Result<Process>
 fn knotd(stage: &Stage, zone: &Path, secret: &str, port: u16) -> Result<Process> {
     let here = stage.folder.path().join(format!("knotd-{port}"));
     fs::create_dir(&here)?;
-    let addresses = [serving::server(0)?.ip(), serving::server(1)?.ip()];
+    let addresses = [client::server(0)?.ip(), client::server(1)?.ip()];
     let here_text = here.display();
     let config = format!(
         "server:\n  listen: [ {}@{port}, {}@{port} ]\n  rundir: {here_text}\n  pidfile: {here_text}/pid\n  \
@@ -270,7 +273,7 @@ fn knotd(stage: &Stage, zone: &Path, secret: &str, port: u16) -> Result<Process>
 /// SIGHUP reads the file of secrets again: the new one makes cookies, the old one's stay good; a file that
 /// others may read changes nothing.
 pub fn secrets_are_exchanged_by_reloads() -> Result<Verdict> {
-    if let Some(obstacle) = serving::obstacle() {
+    if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
     let folder = tempfile::tempdir()?;
@@ -282,8 +285,8 @@ pub fn secrets_are_exchanged_by_reloads() -> Result<Verdict> {
     write(&format!("{SECRET}\n"), 0o600)?;
     let (_client, mut stage) =
         stage("secrets", &cookies(&format!("secret-file = \"{}\"", file.display())))?;
-    let ours = serving::server(0)?;
-    let client = address_words(serving::client(0)?);
+    let ours = client::server(0)?;
+    let client = address_words(client::client(0)?);
     let is_of = |cookie: &[u8], secret_text: &str| -> Result<bool> {
         let word = |at: usize| cookie[at..at + 8].try_into().map(u64::from_le_bytes);
         let server = ServerCookie { head: word(8)?, hash: word(16)? };
@@ -308,7 +311,7 @@ pub fn secrets_are_exchanged_by_reloads() -> Result<Verdict> {
     ensure!(again == new, "{again:02x?}");
     // Over TCP it is the daemon that says so.
     let query =
-        with_options(serving::query("www.example.org", A, WITH_DNSSEC), &option(COOKIE, &new));
+        with_options(client::query("www.example.org", A, WITH_DNSSEC), &option(COOKIE, &new));
     let over_tcp = stage.pair.client.enter(|| stage.server.ask_all_over_tcp(&[query]))??;
     ensure!(options_of(&over_tcp[0])?.get(&COOKIE) == Some(&new), "{over_tcp:02x?}");
 

@@ -15,7 +15,10 @@ use testbed::{
 };
 use tests::{harness::Verdict, prog_test_run::lab, servers::DEMO};
 
-use crate::wire::serving::{Stage, WITH_DNSSEC, client, obstacle, query, server};
+use crate::wire::{
+    client::{WITH_DNSSEC, client, query, server},
+    stage::{Stage, obstacle},
+};
 
 const A: u16 = 1;
 
