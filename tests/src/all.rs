@@ -5,12 +5,13 @@ mod devices;
 mod faults;
 mod kernel;
 mod oracle;
+mod runner;
 mod scale;
 mod wire;
 
 use std::process::ExitCode;
 
-use tests::harness::{Test, Verdict, main as run};
+use tests::harness::{Test, Verdict};
 
 /// Tests by the path of what they run, which is their name.
 macro_rules! tests {
@@ -20,6 +21,8 @@ macro_rules! tests {
 }
 
 const TESTS: &[Test] = tests![
+    runner::each_filter_finds_a_test,
+    runner::what_is_skipped_is_named,
     kernel::programs::the_object_loads,
     kernel::programs::a_foreign_frame_passes,
     kernel::programs::xdp_answers_as_the_daemon_does,
@@ -123,6 +126,9 @@ const TESTS: &[Test] = tests![
     oracle::accepted::what_is_accepted_is_served,
     oracle::accepted::a_wildcard_dname_is_the_question_s,
     oracle::accepted::ended_signatures_beside_others_do_no_harm,
+    oracle::rfc::rfc_4035_appendix_b,
+    oracle::rfc::rfc_5155_appendix_b,
+    oracle::rfc::rfc_4592_section_2_2_1,
     oracle::signing::nsec_with_ksk_and_zsk,
     oracle::signing::nsec_with_csk,
     oracle::signing::nsec3_with_ksk_and_zsk,
@@ -146,5 +152,5 @@ const TESTS: &[Test] = tests![
 ];
 
 fn main() -> ExitCode {
-    run(TESTS)
+    runner::main(TESTS)
 }

@@ -7,7 +7,5 @@ pub mod harness;
 pub mod measure;
 pub mod prog_test_run;
 pub mod questions;
-#[cfg(test)]
-mod rfc;
 pub mod servers;
 pub mod stack;

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that proves it.
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Result, ensure};
 
 use crate::{build, matrix, setup, shell};
 
@@ -51,11 +53,31 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     if !filters.is_empty() {
-        command.arg("--").args(&filters);
+        command.env("SEALDNS_SHARED_FILTERS", "1").arg("--").args(&filters);
+        all_find_a_test(&filters, &command)?;
     }
     shell::step("tests", || shell::run(&mut command))?;
     if arguments.heavy && arguments.filters.is_empty() {
         matrix::run(&matrix::Arguments::default())?;
     }
+    Ok(())
+}
+
+/// Fails if one of the filters is in the name of no test. Each test binary is given all filters, and has no test for
+/// most of them: only over all binaries together can be seen that there is none.
+fn all_find_a_test(filters: &[String], command: &Command) -> Result<()> {
+    let mut list = shell::cargo();
+    list.args(command.get_args()).arg("--list").env("SEALDNS_SHARED_FILTERS", "1");
+    let names = shell::output_of(&mut list)?;
+    let names: Vec<&str> = names.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+    // What follows the first option may be its value.
+    for filter in filters.iter().take_while(|filter| !filter.starts_with('-')) {
+        let is_found = names.iter().any(|name| name.contains(filter.as_str()));
+        ensure!(
+            is_found,
+            "no test has a name with \"{filter}\"; `cargo xtask test --list` lists all"
+        );
+    }
+    ensure!(!names.is_empty(), "no test has a name with {filters:?}");
     Ok(())
 }

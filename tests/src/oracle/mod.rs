@@ -5,6 +5,7 @@ pub mod answers;
 pub mod chains;
 mod legal;
 pub mod owners;
+pub mod rfc;
 pub mod salted;
 pub mod signing;
 pub mod zone_faults;

@@ -19,7 +19,7 @@ use sealdns::{
     zone::{Rtype, Zone, text::write_record},
 };
 
-use crate::{
+use tests::{
     dns::{Edns, Message, Query, Record},
     servers::signed,
 };
@@ -206,66 +206,62 @@ fn check_hashes_of_the_rfc(proofs: &[(String, bool, String)]) -> Result<()> {
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+//----------- Tests ----------------------------------------------------------------------------------
 
-    fn zone(text: &'static str, denial: Option<Denial>) -> Zone {
-        let directory = tempfile::tempdir().expect("a directory");
-        match denial {
-            Some(denial) => signed(("example.", text), denial, directory.path()).expect("signed"),
-            None => {
-                let apex = zone_file::parse_name("example.").expect("a name");
-                zone_file::parse_zone(text.as_bytes(), &apex).expect("a zone")
-            }
+fn zone(text: &'static str, denial: Option<Denial>) -> Result<Zone> {
+    match denial {
+        Some(denial) => signed(("example.", text), denial, tempfile::tempdir()?.path()),
+        None => {
+            let apex = zone_file::parse_name("example.").map_err(anyhow::Error::msg)?;
+            zone_file::parse_zone(text.as_bytes(), &apex)
         }
     }
+}
 
-    #[test]
-    fn rfc_4035_appendix_b() {
-        let zone = zone(include_str!("../zones/rfc4035.zone"), Some(Denial::Nsec));
-        let reader = reader(&zone).expect("published");
-        let examples = Example::read(include_str!("../zones/rfc4035.responses")).expect("examples");
-        assert_eq!(examples.len(), 8);
+/// DNSSEC with NSEC.
+pub fn rfc_4035_appendix_b() -> Result<()> {
+    let zone = zone(include_str!("../../zones/rfc4035.zone"), Some(Denial::Nsec))?;
+    let reader = reader(&zone)?;
+    let examples = Example::read(include_str!("../../zones/rfc4035.responses"))?;
+    ensure!(examples.len() == 8, "{} examples", examples.len());
+    for example in examples {
+        let what = format!("{} {}", example.name, example.rtype);
+        compare(&reader, example, true).context(what)?;
+    }
+    Ok(())
+}
+
+/// NSEC3.
+pub fn rfc_5155_appendix_b() -> Result<()> {
+    let denial = Denial::Nsec3 { opt_out: true };
+    let zone = zone(include_str!("../../zones/rfc5155.zone"), Some(denial))?;
+    let reader = reader(&zone)?;
+    let examples = Example::read(include_str!("../../zones/rfc5155.responses"))?;
+    ensure!(examples.len() == 7, "{} examples", examples.len());
+    for example in examples {
+        let what = format!("{} {}", example.name, example.rtype);
+        let proofs = example.proofs.clone();
+        ensure!(!proofs.is_empty(), "{what}");
+        check_hashes_of_the_rfc(&proofs)
+            .and_then(|()| compare(&reader, example, true))
+            .and_then(|said| compare_proofs(&said, &proofs))
+            .context(what)?;
+    }
+    Ok(())
+}
+
+/// Wildcards.
+pub fn rfc_4592_section_2_2_1() -> Result<()> {
+    for denial in [None, Some(Denial::Nsec), Some(Denial::Nsec3 { opt_out: false })] {
+        let zone = zone(include_str!("../../zones/rfc4592.zone"), denial)?;
+        let reader = reader(&zone)?;
+        let examples = Example::read(include_str!("../../zones/rfc4592.responses"))?;
+        ensure!(examples.len() == 8, "{} examples", examples.len());
         for example in examples {
-            let what = format!("{} {}", example.name, example.rtype);
-            compare(&reader, example, true).unwrap_or_else(|error| panic!("{what}: {error:#}"));
+            // RFC 4592 knows no DNSSEC records.
+            let what = format!("{} {} {denial:?}", example.name, example.rtype);
+            compare(&reader, example, false).context(what)?;
         }
     }
-
-    #[test]
-    fn rfc_5155_appendix_b() {
-        let denial = Denial::Nsec3 { opt_out: true };
-        let zone = zone(include_str!("../zones/rfc5155.zone"), Some(denial));
-        let reader = reader(&zone).expect("published");
-        let examples = Example::read(include_str!("../zones/rfc5155.responses")).expect("examples");
-        assert_eq!(examples.len(), 7);
-        for example in examples {
-            let what = format!("{} {}", example.name, example.rtype);
-            let proofs = example.proofs.clone();
-            assert!(!proofs.is_empty(), "{what}");
-            check_hashes_of_the_rfc(&proofs)
-                .and_then(|()| compare(&reader, example, true))
-                .and_then(|said| compare_proofs(&said, &proofs))
-                .unwrap_or_else(|error| panic!("{what}: {error:#}"));
-        }
-    }
-
-    #[test]
-    fn rfc_4592_section_2_2_1() {
-        let denials = [None, Some(Denial::Nsec), Some(Denial::Nsec3 { opt_out: false })];
-        for denial in denials {
-            let zone = zone(include_str!("../zones/rfc4592.zone"), denial);
-            let reader = reader(&zone).expect("published");
-            let examples =
-                Example::read(include_str!("../zones/rfc4592.responses")).expect("examples");
-            assert_eq!(examples.len(), 8);
-            for example in examples {
-                // RFC 4592 knows no DNSSEC records.
-                let what = format!("{} {} {denial:?}", example.name, example.rtype);
-                compare(&reader, example, false)
-                    .unwrap_or_else(|error| panic!("{what}: {error:#}"));
-            }
-        }
-    }
+    Ok(())
 }
