@@ -23,6 +23,10 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, xdp::XdpMode},
 };
+use nix::sys::{
+    socket::{setsockopt, sockopt::ReceiveTimeout},
+    time::{TimeVal, TimeValLike as _},
+};
 
 use crate::{
     frames::Frame,
@@ -31,6 +35,9 @@ use crate::{
 
 /// How long a client waits for an answer before it gives the query up.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a thread that waits for queries looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// The largest DNS message over UDP that is relayed.
 const LARGEST: usize = 4096;
@@ -173,7 +180,7 @@ impl Relay {
         route: &Route,
     ) -> Result<()> {
         let asked = UdpSocket::bind(route.listen)?;
-        asked.set_read_timeout(Some(Duration::from_millis(50)))?;
+        asked.set_read_timeout(Some(LOOK))?;
         let answers = UdpSocket::bind(SocketAddr::new(route.client, 0))?;
         let template = Frame {
             source_mac,
@@ -193,14 +200,13 @@ impl Relay {
             }
         }));
         let listener = TcpListener::bind(route.listen)?;
-        listener.set_nonblocking(true)?;
+        setsockopt(&listener, ReceiveTimeout, &TimeVal::milliseconds(LOOK.as_millis() as i64))?;
         let (over, server) = (Arc::clone(&self.over), route.server);
         self.threads.push(thread::spawn(move || {
             while !over.load(Ordering::Relaxed) {
-                match listener.accept() {
-                    Ok((client, _)) => drop(thread::spawn(move || splice(client, server))),
-                    Err(_) => thread::sleep(Duration::from_millis(20)),
-                }
+                // Nobody came meanwhile, or who came is gone.
+                let Ok((client, _)) = listener.accept() else { continue };
+                thread::spawn(move || splice(client, server));
             }
         }));
         Ok(())
@@ -285,7 +291,8 @@ fn is_timeout(error: &io::Error) -> bool {
 fn splice(client: TcpStream, server: SocketAddr) {
     let Ok(upstream) = TcpStream::connect_timeout(&server, PATIENCE) else { return };
     let (Ok(mut from), Ok(mut to)) = (client.try_clone(), upstream.try_clone()) else { return };
-    let _ = client.set_nonblocking(false);
+    // That of the listener it has inherited.
+    let _ = client.set_read_timeout(None);
     let forth = thread::spawn(move || {
         let _ = copy(&mut from, &mut to);
     });

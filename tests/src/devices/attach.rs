@@ -1,11 +1,12 @@
 //! The daemon's data plane with the real object on real devices: attaching, counting, growing.
 
 use std::{
+    collections::BTreeMap,
     net::{SocketAddr, UdpSocket},
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::Duration,
@@ -21,7 +22,10 @@ use sealdns::{
 use testbed::net::{self, End, Namespace};
 use tests::harness::Verdict;
 
-use crate::{kernel::obstacle, wire::pair::link};
+use crate::{
+    kernel::obstacle,
+    wire::{pair::link, stage::PATIENCE},
+};
 
 const CLIENT: &str = "198.51.100.1/24";
 const SERVER: &str = "198.51.100.2/24";
@@ -68,6 +72,21 @@ impl Stage {
     }
 }
 
+/// Waits until the plane's counters are as they are to be; the error shows them.
+fn wait_for_counters(
+    plane: &Plane,
+    are_right: impl Fn(&BTreeMap<String, u64>) -> bool,
+) -> Result<()> {
+    net::wait_until("the counters to be right", PATIENCE, || are_right(&plane.counters()))
+        .with_context(|| format!("{:?}", plane.counters()))
+}
+
+/// Waits until a count has grown by a hundred.
+fn wait_for_more(count: &AtomicU64) -> Result<()> {
+    let before = count.load(Relaxed);
+    net::wait_until("packets to go on", PATIENCE, || count.load(Relaxed) >= before + 100)
+}
+
 /// A configuration that ends with its section `[xdp]`. A mode that is not named is native: what is tested is XDP.
 fn config(more: &str) -> Result<Config> {
     let mode = if more.contains("mode =") { "" } else { "mode = \"native\"\n" };
@@ -106,11 +125,11 @@ pub fn xdp_is_attached_counts_and_goes() -> Result<Verdict> {
         stage.send(&foreign, b"not for port 53");
     }
     stage.send(&served, QUERY);
-    thread::sleep(Duration::from_millis(50));
-    let counters = plane.counters();
-    ensure!(counters["not-our-port"] >= 5, "{counters:?}");
     // The image is empty: port and addresses were ours, the name is nobody's.
-    ensure!(counters["miss"] + counters["not-ours"] >= 1, "{counters:?}");
+    wait_for_counters(&plane, |counters| {
+        counters["not-our-port"] >= 5 && counters["miss"] + counters["not-ours"] >= 1
+    })?;
+    let counters = plane.counters();
     ensure!(counters["not-our-address"] == 0, "{counters:?}");
     ensure!(counters["octets_out"] == 0, "{counters:?}");
 
@@ -207,31 +226,30 @@ pub fn programs_are_replaced_and_no_packet_is_lost() -> Result<Verdict> {
     // Somebody must listen, or refusals come back and sending fails.
     let server = SocketAddr::new(net::address_of(SERVER)?, 4242);
     let _listener = stage.server.enter(|| UdpSocket::bind(server))??;
-    let stop = AtomicBool::new(false);
+    let (stop, sent) = (AtomicBool::new(false), AtomicU64::new(0));
     let sent = thread::scope(|scope| {
         let sender = scope.spawn(|| {
-            let mut sent = 0u64;
             while !stop.load(Relaxed) {
-                sent += u64::from(socket.send(b"not for port 53").is_ok());
-                // Not so fast that the device drops.
+                sent.fetch_add(u64::from(socket.send(b"not for port 53").is_ok()), Relaxed);
+                // The rate is what the test gives: not so fast that the device drops.
                 thread::sleep(Duration::from_micros(100));
             }
-            sent
         });
         let grown = [2_000, 40_000].map(|hosts| -> Result<_> {
             plane.publish(&zone(hosts)?)?;
             Ok((id()?, capacity(&plane)))
         });
-        thread::sleep(Duration::from_millis(50));
+        let more = wait_for_more(&sent);
         stop.store(true, Relaxed);
-        let sent = sender.join().ok().context("the sender panicked")?;
+        sender.join().ok().context("the sender panicked")?;
+        more?;
         let [second, third] = grown;
         let (second, third) = (second?, third?);
         ensure!(second.0 != first_id && third.0 != second.0, "{first_id:?} {second:?} {third:?}");
         ensure!(second.1 > first_capacity && third.1 > second.1, "{second:?} {third:?}");
-        Ok(sent)
+        anyhow::Ok(sent.load(Relaxed))
     })?;
-    thread::sleep(Duration::from_millis(50));
+    wait_for_counters(&plane, |counters| counters["not-our-port"] >= sent)?;
     let counters = plane.counters();
     ensure!(sent > 100, "{sent} packets prove nothing");
     ensure!(counters["not-our-port"] == sent, "{sent} sent, {counters:?}");
@@ -258,7 +276,7 @@ pub fn answers_come_from_xdp_while_maps_grow() -> Result<Verdict> {
 
     let socket = stage.socket(53)?;
     socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-    let stop = AtomicBool::new(false);
+    let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
     let asked = thread::scope(|scope| {
         let asker = scope.spawn(|| -> Result<u64> {
             let (mut asked, mut room) = (0u16, [0; 512]);
@@ -271,14 +289,18 @@ pub fn answers_come_from_xdp_while_maps_grow() -> Result<Verdict> {
                 let answer = &room[..len];
                 ensure!(answer.starts_with(&id) && answer[2..4] == [0x84, 0], "{answer:02x?}");
                 ensure!(answer.ends_with(b"\0\x0c\x0bone-of-many"), "{answer:02x?}");
+                answered.fetch_add(1, Relaxed);
+                // The rate is what the test gives: query numbers are not to come round.
                 thread::sleep(Duration::from_micros(500));
             }
             Ok(u64::from(asked))
         });
         let published = [1, 2_000, 2_000, 20_000].map(|hosts| plane.publish(&zone(hosts)?));
-        thread::sleep(Duration::from_millis(50));
+        // If the asker has failed, its error says more than that of the wait.
+        let more = wait_for_more(&answered);
         stop.store(true, Relaxed);
         let asked = asker.join().ok().context("the client panicked")?;
+        let asked = asked.and_then(|asked| more.map(|()| asked));
         published.into_iter().collect::<Result<Vec<_>>>()?;
         asked
     })?;
@@ -411,14 +433,13 @@ pub fn a_device_may_change_and_go() -> Result<Verdict> {
     stage.server.ip("link set server address 02:00:00:00:00:99")?;
     stage.client.ip("neigh replace 198.51.100.2 lladdr 02:00:00:00:00:99 dev client")?;
     stage.send(&socket, QUERY);
-    thread::sleep(Duration::from_millis(50));
+    wait_for_counters(&plane, |counters| counters["not-our-address"] >= 1)?;
     let before = plane.counters();
-    ensure!(before["not-our-address"] >= 1, "{before:?}");
     stage.server.enter(|| plane.tick())?;
     stage.send(&socket, QUERY);
-    thread::sleep(Duration::from_millis(50));
-    let after = plane.counters();
-    ensure!(after["miss"] + after["not-ours"] > before["miss"] + before["not-ours"], "{after:?}");
+    wait_for_counters(&plane, |after| {
+        after["miss"] + after["not-ours"] > before["miss"] + before["not-ours"]
+    })?;
 
     stage.server.ip("link set server down")?;
     stage.server.ip("link set server name renamed")?;

@@ -148,18 +148,18 @@ pub fn a_crash_goes_unnoticed() -> Result<Verdict> {
     let zone = presigned(&files[0])?;
     let mut stage = Stage::with(&xdp(&pins.lines("")), "crash", &[zone])?;
     let client = Client::new(&stage.pair)?;
-    let load = Load::new(&queries, &expected);
+    let load = Load::new(&queries, &expected, 2);
     let namespace = stage.pair.client.name().to_owned();
     // The kernel makes a pool of pages for each frame and has numbers for 65,534 in all namespaces, which
-    // it takes back seconds later. Sockets ask without pause.
+    // it takes back seconds later: the rate is what the test gives. Sockets ask without pause.
     let inject = |query: &[u8]| {
         thread::sleep(Duration::from_millis(2));
         client.inject(0, query)
     };
     let asked = thread::scope(|scope| -> Result<[u64; 2]> {
-        let by_frame = scope.spawn(|| net::within(&namespace, || load.ask(inject))?);
+        let by_frame = scope.spawn(|| net::within(&namespace, || load.ask(0, inject))?);
         let by_socket =
-            scope.spawn(|| net::within(&namespace, || load.ask(|query| client.send(1, query)))?);
+            scope.spawn(|| net::within(&namespace, || load.ask(1, |query| client.send(1, query)))?);
         let restarted = restart_often(&mut stage, &files, &load, 2);
         load.over.store(true, SeqCst);
         let [by_frame, by_socket] =
@@ -193,12 +193,12 @@ pub fn a_crash_goes_unnoticed_on_tcx() -> Result<Verdict> {
     ensure!(alone.len() == 1 && ![native, behind].contains(&alone[0]), "{alone:?}");
 
     let client = Client::new(&stage.pair)?;
-    let load = Load::new(&queries, &expected);
+    let load = Load::new(&queries, &expected, 1);
     let namespace = stage.pair.client.name().to_owned();
     let before = answered(&stage)?;
     let asked = thread::scope(|scope| -> Result<u64> {
         let asker =
-            scope.spawn(|| net::within(&namespace, || load.ask(|query| client.send(1, query)))?);
+            scope.spawn(|| net::within(&namespace, || load.ask(0, |query| client.send(1, query)))?);
         let restarted = restart_often(&mut stage, &files, &load, 1);
         load.over.store(true, SeqCst);
         let asked = asker.join().map_err(|_| anyhow!("a panic"))?;
@@ -217,6 +217,9 @@ pub fn a_crash_goes_unnoticed_on_tcx() -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
+/// Queries that each client asks before the daemon is killed, and before it is started again.
+const ASKED: u64 = 100;
+
 /// Each time `count` programs are attached.
 fn restart_often(
     stage: &mut Stage,
@@ -226,12 +229,12 @@ fn restart_often(
 ) -> Result<()> {
     let file = stage.folder.path().join("example.org.zone");
     for (place, version) in files.iter().enumerate().skip(1) {
-        thread::sleep(Duration::from_millis(300));
+        load.wait_for_more(ASKED)?;
         let (counted, programs) = (answered(stage)?, attached(stage)?);
         ensure!(programs.len() == count, "{programs:?} are attached");
         crash(stage)?;
         ensure!(attached(stage)? == programs, "the programs went with the daemon");
-        thread::sleep(Duration::from_millis(300));
+        load.wait_for_more(ASKED)?;
         load.told.store(place, SeqCst);
         fs::write(&file, version)?;
         stage.restart()?;
@@ -241,8 +244,7 @@ fn restart_often(
         let again = answered(stage)?;
         ensure!(again > counted, "{counted} answers, and {again} later");
     }
-    thread::sleep(Duration::from_millis(300));
-    Ok(())
+    load.wait_for_more(ASKED)
 }
 
 /// What is pinned is the owner's alone, is shown, and goes without a trace; a daemon's is not taken away.

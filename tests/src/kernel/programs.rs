@@ -1,6 +1,6 @@
 //! What the programs answer, and what becomes of each kind of frame.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::Xdp;
@@ -9,7 +9,7 @@ use sealdns::{
     dnssec::policy::Denial,
     zone::{Rtype, Zone},
 };
-use testbed::frames::Frame;
+use testbed::{frames::Frame, net};
 use tests::{
     dns::{Edns, Query},
     harness::Verdict,
@@ -23,7 +23,7 @@ use super::{
     CLIENTS, Rig, SERVERS, SHORT, TAGS, at_the_limits, compare_one, framed, obstacle, question,
     unsigned,
 };
-use crate::oracle::salted;
+use crate::{oracle::salted, wire::stage::PATIENCE};
 
 /// Where the headers of an untagged IPv4 frame start.
 const IP: usize = 14;
@@ -300,7 +300,8 @@ pub fn signatures_expire_without_a_daemon() -> Result<Verdict> {
     rig.config.booted_at_s = booted_at_s(u64::from(valid - 1));
     rig.loaded.config.write(&rig.config);
     ensure!(rig.run_counted(&signed)?.1 == Outcome::Positive);
-    thread::sleep(Duration::from_secs(4));
+    let late = || rig.times().is_ok_and(|[_, at_least]| at_least > valid);
+    net::wait_until("the time to pass", PATIENCE, late)?;
     ensure!(rig.run_counted(&signed)?.1 == Outcome::Expired);
     ensure!(rig.run_counted(&plain)?.1 == Outcome::Positive);
     rig.config.booted_at_s = 0;

@@ -50,6 +50,9 @@ const MAX_OCTETS_PER_RECORD: u64 = 168;
 /// How long a daemon has to load what is large.
 const LOADING: Duration = Duration::from_secs(1800);
 
+/// Queries that each client asks before a zone changes, and after.
+const ASKED: u64 = 300;
+
 /// Of a hundred names of a zone one is changed, and in each three hundred one goes and one comes.
 const CHANGED: usize = 300;
 
@@ -174,6 +177,7 @@ fn inject(client: &Client, query: &[u8]) -> Result<Vec<u8>> {
                 if format!("{error:#}").contains("No space left on device")
                     && Instant::now() < deadline =>
             {
+                // The device says nothing when its queue is shorter again.
                 thread::sleep(Duration::from_millis(1));
             }
             said => return said,
@@ -210,14 +214,14 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
     tell("daemon's memory, MiB", memory_of(&stage.server.process)? >> 20);
     tell("cache status", json(&stage, &["cache", "status", "--json"])?);
     let client = Client::new(&stage.pair)?;
-    let load = Load::new(&queries, &expected);
+    let load = Load::new(&queries, &expected, 2);
     let before = stage.sent_by_xdp()?;
     let asked = stage.pair.client.enter(|| -> Result<[u64; 2]> {
         thread::scope(|scope| {
-            let by_frame = scope.spawn(|| load.ask(|query| inject(&client, query)));
-            let by_socket = scope.spawn(|| load.ask(|query| client.send(1, query)));
+            let by_frame = scope.spawn(|| load.ask(0, |query| inject(&client, query)));
+            let by_socket = scope.spawn(|| load.ask(1, |query| client.send(1, query)));
             let reloaded = (|| -> Result<()> {
-                thread::sleep(Duration::from_millis(300));
+                load.wait_for_more(ASKED)?;
                 fs::rename(&next, &file)?;
                 load.told.store(1, SeqCst);
                 let started = Instant::now();
@@ -227,8 +231,7 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
                     .with_context(|| stage.server.process.said())?;
                 load.served.store(1, SeqCst);
                 tell("reloading, s", started.elapsed().as_secs_f64());
-                thread::sleep(Duration::from_millis(300));
-                Ok(())
+                load.wait_for_more(ASKED)
             })();
             load.over.store(true, SeqCst);
             let asked = [by_frame, by_socket]
@@ -481,6 +484,7 @@ fn first_answer(socket: &UdpSocket, query: &[u8]) -> Result<Vec<u8>> {
         let received = socket.send(query).and_then(|_| socket.recv(&mut buffer));
         match received {
             Ok(len) if buffer[3] & 15 == 0 => return Ok(buffer[..len].to_vec()),
+            // Nobody listens yet, which the socket says at once.
             _ => thread::sleep(Duration::from_millis(5)),
         }
     }

@@ -67,6 +67,7 @@ fn flood_from(stage: &Stage, client: IpAddr, query: &[u8], count: u32) -> Result
             let sender = scope.spawn(|| -> Result<Duration> {
                 for number in 0..count {
                     let at = Duration::from_secs(1) * number / PER_SECOND;
+                    // The rate is what the test gives.
                     thread::sleep(at.saturating_sub(start.elapsed()));
                     socket.send(query)?;
                 }
@@ -448,11 +449,13 @@ impl Scene {
             socket.connect(server(0)?)?;
             let start = Instant::now();
             for number in 0..FORGED {
+                // The rate is what the test gives.
                 thread::sleep((ATTACK * number / FORGED).saturating_sub(start.elapsed()));
                 socket.send(&query(number))?;
             }
             Ok(())
         })??;
+        // Nothing tells that no more comes.
         thread::sleep(REST);
         let headers = 14 + 20 + 8;
         let sent = (query(0).len() as u64 + headers) * u64::from(FORGED);
@@ -472,7 +475,7 @@ pub fn a_victim_receives_less_than_the_attacker_sends() -> Result<Verdict> {
     ratelimit(&stage, "mode on")?;
     let (_, with) = scene.attack()?;
     ratelimit(&stage, "set slip=0")?;
-    // What the attacks before have taken is paid back.
+    // What the attacks before have taken is paid back with time, which the test gives.
     thread::sleep(Duration::from_secs(2));
     let (_, silent) = scene.attack()?;
     let factor = |received: u64| received as f64 / sent as f64;

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
@@ -73,6 +73,9 @@ pub fn a_broken_zone_leaves_the_old_one_serving() -> Result<Verdict> {
 
 /// Versions that are served one after the other.
 const VERSIONS: usize = 6;
+
+/// Queries that each client asks between one version and the next.
+const ASKED: u64 = 400;
 
 /// One version of a zone: every record says which, and names come and go.
 fn version(number: usize) -> String {
@@ -154,16 +157,16 @@ pub fn reloads_go_unnoticed() -> Result<Verdict> {
     let Versions { queries, files, expected } = Versions::new()?;
     let stage = Stage::new("reload", &[presigned(&files[0])?])?;
     let client = Client::new(&stage.pair)?;
-    let load = Load::new(&queries, &expected);
+    let load = Load::new(&queries, &expected, 3);
     let before = stage.sent_by_xdp()?;
     let asked = stage.pair.client.enter(|| -> Result<[u64; 3]> {
         thread::scope(|scope| {
-            let by_frame = scope.spawn(|| load.ask(|query| client.inject(0, query)));
-            let by_socket = scope.spawn(|| load.ask(|query| client.send(1, query)));
+            let by_frame = scope.spawn(|| load.ask(0, |query| client.inject(0, query)));
+            let by_socket = scope.spawn(|| load.ask(1, |query| client.send(1, query)));
             let over_tcp = scope.spawn(|| {
                 let mut stream = TcpStream::connect(server(0)?)?;
                 stream.set_read_timeout(Some(Duration::from_secs(3)))?;
-                load.ask(|query| ask_over_tcp(&mut stream, query))
+                load.ask(2, |query| ask_over_tcp(&mut stream, query))
             });
             let reloaded = reload(&stage, &files, &load);
             load.over.store(true, SeqCst);
@@ -185,7 +188,7 @@ fn reload(stage: &Stage, files: &[Vec<u8>], load: &Load<'_>) -> Result<()> {
     let file = stage.folder.path().join("example.org.zone");
     let process: &Process = &stage.server.process;
     for (place, text) in files.iter().enumerate().skip(1) {
-        thread::sleep(Duration::from_millis(200));
+        load.wait_for_more(ASKED)?;
         let new = file.with_extension("new");
         fs::write(&new, text)?;
         fs::rename(&new, &file)?;
@@ -196,8 +199,7 @@ fn reload(stage: &Stage, files: &[Vec<u8>], load: &Load<'_>) -> Result<()> {
             .with_context(|| process.said())?;
         load.served.store(place, SeqCst);
     }
-    thread::sleep(Duration::from_millis(200));
-    Ok(())
+    load.wait_for_more(ASKED)
 }
 
 /// What clients ask while zones are reloaded.
@@ -210,22 +212,51 @@ pub struct Load<'a> {
     /// The newest version that may be served.
     pub told: AtomicUsize,
     pub over: AtomicBool,
+    /// The queries that each client has asked.
+    asked: Vec<AtomicU64>,
 }
 
 impl<'a> Load<'a> {
-    /// Nothing was asked yet, and the first version is served.
-    pub fn new(queries: &'a [Vec<u8>], expected: &'a [Vec<Vec<u8>>]) -> Self {
+    /// Nothing was asked yet by so many clients, and the first version is served.
+    pub fn new(queries: &'a [Vec<u8>], expected: &'a [Vec<Vec<u8>>], clients: usize) -> Self {
         Self {
             queries,
             expected,
             served: AtomicUsize::new(0),
             told: AtomicUsize::new(0),
             over: AtomicBool::new(false),
+            asked: (0..clients).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// Asks one query after the other until it is over; says how many.
-    pub fn ask(&self, mut exchange: impl FnMut(&[u8]) -> Result<Vec<u8>>) -> Result<u64> {
+    /// Waits until each client has asked so many queries more. When one has failed there is nothing to wait for: its
+    /// own result says why.
+    pub fn wait_for_more(&self, count: u64) -> Result<()> {
+        let before: Vec<u64> = self.asked.iter().map(|asked| asked.load(SeqCst)).collect();
+        let has_more = |(asked, before): (&AtomicU64, &u64)| asked.load(SeqCst) >= before + count;
+        net::wait_until("each client to go on", PATIENCE, || {
+            self.over.load(SeqCst) || self.asked.iter().zip(&before).all(has_more)
+        })
+    }
+
+    /// Asks one query after the other until it is over, as the client of this number; says how many.
+    pub fn ask(
+        &self,
+        client: usize,
+        exchange: impl FnMut(&[u8]) -> Result<Vec<u8>>,
+    ) -> Result<u64> {
+        let asked = self.ask_until_over(&self.asked[client], exchange);
+        if asked.is_err() {
+            self.over.store(true, SeqCst);
+        }
+        asked
+    }
+
+    fn ask_until_over(
+        &self,
+        count: &AtomicU64,
+        mut exchange: impl FnMut(&[u8]) -> Result<Vec<u8>>,
+    ) -> Result<u64> {
         let started = Instant::now();
         let mut asked = 0u64;
         while !self.over.load(SeqCst) {
@@ -245,6 +276,7 @@ impl<'a> Load<'a> {
                 bail!("versions {oldest} to {newest}: {said:?}\nold {old:?}\nnew {new:?}");
             }
             asked += 1;
+            count.store(asked, SeqCst);
         }
         Ok(asked)
     }

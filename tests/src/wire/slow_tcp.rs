@@ -220,6 +220,7 @@ pub fn slow_clients_are_ended_and_keep_nobody_waiting() -> Result<Verdict> {
         if slow(&stage)? == 3 * u64::from(EACH) {
             break;
         }
+        // How slow they are is what the test gives.
         std::thread::sleep(Duration::from_millis(200));
     }
     net::wait_until("the slow ones to be ended", PATIENCE, || {
