@@ -12,13 +12,23 @@
 //! | keep a zone as octets | [`stored`] |
 //! | look at a zone | [`Zone::owners`], [`Zone::find`], [`Owner::rrset`] |
 
+mod builder;
+mod canonical;
+mod error;
+mod faults;
 pub mod name;
+mod record;
 pub mod rtype;
 pub mod serial;
 pub mod stored;
 pub mod text;
 pub mod tree;
+mod writer;
 
+pub use builder::ZoneBuilder;
+pub use error::ZoneError;
+pub use faults::{ZoneFault, ZoneFaultKind};
 pub use name::{Name, canonical_order};
 pub use rtype::Rtype;
-pub use tree::{Owner, Rrset, Zone, ZoneBuilder, ZoneError, ZoneFault, ZoneFaultKind, ZoneWriter};
+pub use tree::{Owner, Rrset, Zone};
+pub use writer::ZoneWriter;

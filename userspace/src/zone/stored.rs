@@ -11,8 +11,10 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 
-use super::name::{is_at_or_below, wire_name_len};
-use super::{Name, Rtype, Zone, ZoneWriter};
+use super::name::{Name, is_at_or_below, wire_name_len};
+use super::rtype::Rtype;
+use super::tree::Zone;
+use super::writer::ZoneWriter;
 
 /// Writes a zone without what stands beside it.
 pub fn write(zone: &Zone, out: &mut impl Write) -> io::Result<()> {

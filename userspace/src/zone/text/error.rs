@@ -96,6 +96,15 @@ impl fmt::Display for ReadError {
     }
 }
 
+/// A token for people: in quotes, cut if it is long.
+pub(super) fn shown(raw: &[u8]) -> String {
+    const SHOWN: usize = 40;
+    let text = String::from_utf8_lossy(&raw[..raw.len().min(SHOWN)]);
+    let dots = if raw.len() > SHOWN { "…" } else { "" };
+    let text: String = text.chars().filter(|character| !character.is_control()).collect();
+    format!("\"{text}{dots}\"")
+}
+
 /// Where the lines of a text start.
 pub(super) fn line_starts(text: &[u8]) -> Vec<u32> {
     let ends = text.iter().enumerate().filter(|(_, octet)| **octet == b'\n');

@@ -1,6 +1,8 @@
 //! The only place of the zone rooms that opens files.
 
-use super::{Checked, Loaded, Options, Places, ReadError, check, parse};
+use super::error::ReadError;
+use super::places::Places;
+use super::reader::{Checked, Loaded, Options, check, parse};
 use crate::zone::{Name, Zone};
 use std::path::Path;
 

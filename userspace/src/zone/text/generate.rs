@@ -33,7 +33,7 @@ pub(super) fn range(raw: &[u8]) -> Option<Range> {
     let text = str::from_utf8(raw).ok()?;
     let (bounds, step) = text.split_once('/').unwrap_or((text, "1"));
     let (start, stop) = bounds.split_once('-')?;
-    let number = |text: &str| super::fields::decimal(text.as_bytes(), MAX_NUMBER).map(|n| n as u32);
+    let number = |text: &str| super::codecs::decimal(text.as_bytes(), MAX_NUMBER).map(|n| n as u32);
     let range = Range { start: number(start)?, stop: number(stop)?, step: number(step)? };
     (range.start <= range.stop && range.step > 0).then_some(range)
 }
@@ -78,7 +78,7 @@ fn modified(modifier: &[u8], value: u32, out: &mut Vec<u8>) -> Option<()> {
     let mut parts = str::from_utf8(modifier).ok()?.split(',');
     let offset: i64 = parts.next()?.trim_ascii().parse().ok()?;
     let width = match parts.next() {
-        Some(width) => super::fields::decimal(width.trim_ascii().as_bytes(), MAX_WIDTH)? as usize,
+        Some(width) => super::codecs::decimal(width.trim_ascii().as_bytes(), MAX_WIDTH)? as usize,
         None => 0,
     };
     let base = parts.next().unwrap_or("d");

@@ -13,27 +13,34 @@
 //!
 //! Only [`files`] opens files; all else here works on what it is handed.
 
+mod codecs;
+mod cursor;
 mod error;
 mod fields;
 pub mod files;
 mod generate;
+mod head;
 mod lexer;
+mod names;
 mod places;
 mod rare;
 mod reader;
 mod scanner;
 mod show;
 mod svcb;
+mod table;
+mod well_formed;
 mod writer;
+mod zone_faults;
 
 pub use error::{Place, ReadError, Warning};
 pub use files::{check_file, load, read};
 pub use places::Places;
 pub use reader::{
-    Checked, Loaded, Loader, MAX_GENERATED, MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_WARNINGS, Options,
-    check, parse,
+    Checked, Loaded, Loader, MAX_GENERATED, MAX_INCLUDE_DEPTH, MAX_INCLUDES, Options, check, parse,
 };
 pub use writer::{write, write_record};
+pub use zone_faults::MAX_WARNINGS;
 
 #[cfg(test)]
 mod tests;

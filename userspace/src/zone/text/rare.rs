@@ -1,7 +1,8 @@
 //! RDATA that is no row of plain fields: LOC, APL, HIP, WKS, A6, ATMA, NSAP, AMTRELAY.
 
+use super::codecs::{decimal, hex_digit};
+use super::cursor::Fields;
 use super::error::Fault;
-use super::fields::{Fields, decimal, hex_digit};
 use crate::zone::name::wire_name_len;
 use std::net::{Ipv4Addr, Ipv6Addr};
 

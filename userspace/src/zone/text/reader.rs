@@ -1,12 +1,14 @@
 //! Entries of master files become records of a zone (RFC 1035 section 5, RFC 2308 section 4).
 
-use super::error::{Fault, Place, ReadError, Warning};
-use super::fields::{Fields, duration, push_name, shown};
+use super::cursor::Fields;
+use super::error::{Fault, ReadError, Warning, shown};
 use super::generate;
+use super::head::{Head, MAX_TTL, head, ttl};
 use super::lexer::{Entry, Lexer, Token};
+use super::names::push_name;
 use super::places::{Places, Source};
-use crate::zone::tree::{ZoneFault, ZoneFaultKind};
-use crate::zone::{Name, Rtype, Zone, ZoneBuilder, ZoneError};
+use super::zone_faults::ZoneFaults;
+use crate::zone::{Name, Rtype, Zone, ZoneBuilder, ZoneError, ZoneFault};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -21,12 +23,6 @@ pub const MAX_INCLUDES: usize = 10_000;
 /// How many records `$GENERATE` may make in one zone: PTR records for an IPv4 /10.
 pub const MAX_GENERATED: u32 = 1 << 22;
 
-/// How many warnings are kept; more are only counted.
-pub const MAX_WARNINGS: usize = 1_000;
-
-/// The highest TTL (RFC 2181 section 8).
-const MAX_TTL: u32 = i32::MAX as u32;
-
 /// How a master file is read.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options {
@@ -40,7 +36,7 @@ pub struct Options {
 pub struct Loaded {
     /// The zone.
     pub zone: Zone,
-    /// Up to [`MAX_WARNINGS`] warnings in the order of their places.
+    /// Up to [`MAX_WARNINGS`](super::MAX_WARNINGS) warnings in the order of their places.
     pub warnings: Vec<Warning>,
     /// How many warnings there were in all.
     pub warning_count: usize,
@@ -60,7 +56,7 @@ pub type Loader<'l> = &'l mut dyn FnMut(&str) -> io::Result<Vec<u8>>;
 ///
 /// # Errors
 /// The first one found: in the text, else the first record in the order of the text that a zone
-/// cannot hold (see [`ZoneFaultKind`]), else what the zone lacks.
+/// cannot hold (see [`ZoneFaultKind`](crate::zone::ZoneFaultKind)), else what the zone lacks.
 pub fn parse(
     text: Vec<u8>,
     file: &str,
@@ -127,14 +123,6 @@ struct Reader<'l> {
     rdata: Vec<u8>,
     types: Vec<u16>,
     loader: Loader<'l>,
-}
-
-/// What stands before the RDATA besides the owner.
-pub(super) struct Head {
-    ttl: Option<u32>,
-    rtype: Rtype,
-    /// How many tokens it took.
-    tokens: usize,
 }
 
 impl<'l> Reader<'l> {
@@ -564,51 +552,6 @@ impl<'l> Reader<'l> {
     }
 }
 
-/// What is wrong or odd about a zone as a whole, to be said where it stands.
-struct ZoneFaults {
-    found: Vec<ZoneFault>,
-    soa_at: Option<usize>,
-}
-
-impl ZoneFaults {
-    fn warnings(&self, places: &Places) -> Vec<Warning> {
-        let of_first = self.found.iter().filter(|fault| !fault.kind.is_error()).take(MAX_WARNINGS);
-        let warning = |fault: &ZoneFault| {
-            let place = places.of_record(fault.record.unwrap_or(0))?;
-            Some(Warning { place, message: message(places, fault), code: fault.kind.code() })
-        };
-        of_first.filter_map(warning).collect()
-    }
-
-    fn error(&self, places: &Places, fault: &ZoneFault) -> ReadError {
-        let message = message(places, fault);
-        // What is lacking is shown at the SOA, where one adds it; else it is the file's fault.
-        match fault.record.or(self.soa_at).and_then(|record| places.source_of(record)) {
-            Some((source, at)) => places.error(source, Fault::new(at, message), fault.kind.code()),
-            None => ReadError {
-                code: fault.kind.code(),
-                ..ReadError::of_file(&places.sources[0].name, message)
-            },
-        }
-    }
-}
-
-/// The fault in words, with the place of the other record that it takes.
-fn message(places: &Places, fault: &ZoneFault) -> String {
-    let other = fault.other.and_then(|record| {
-        let place = places.of_record(record)?;
-        Some(match (fault.record.and_then(|record| places.of_record(record)), place) {
-            (Some(this), other) if this.file == other.file => format!("line {}", other.line),
-            (_, Place { file, line, .. }) => format!("{file}:{line}"),
-        })
-    });
-    match (&fault.kind, other) {
-        (kind @ ZoneFaultKind::SoaAway, _) => format!("{}: {kind}", fault.owner),
-        (kind, Some(other)) => format!("{}: {kind} (the other is on {other})", fault.owner),
-        (kind, None) => format!("{}: {kind}", fault.owner),
-    }
-}
-
 /// A token that is all of a text.
 fn whole_token(text: &[u8]) -> Token {
     Token {
@@ -628,73 +571,4 @@ fn beside(file: &str, path: &str) -> String {
         }
         _ => path.to_owned(),
     }
-}
-
-/// TTL and class in either order, each or none, then the type (RFC 1035 section 5.1).
-fn head(text: &[u8], tokens: &[Token], end: u32) -> Result<Head, Fault> {
-    let (mut own_ttl, mut has_class) = (None, false);
-    for (index, &token) in tokens.iter().enumerate() {
-        let raw = token.raw(text);
-        let fault = |message: String| Err(Fault::new(token.at(), message));
-        if token.quoted {
-            return fault(format!("{} is in quotes where a type is expected", shown(raw)));
-        }
-        if own_ttl.is_none() && raw.first().is_some_and(u8::is_ascii_digit) {
-            own_ttl = Some(ttl(token, text)?);
-            continue;
-        }
-        if !has_class {
-            match class(raw) {
-                Some(1) => {
-                    has_class = true;
-                    continue;
-                }
-                Some(_) => {
-                    return fault(format!("class {} is not served: only IN is", shown(raw)));
-                }
-                None => {}
-            }
-        }
-        return match Rtype::from_mnemonic(raw) {
-            Some(rtype) if rtype.is_meta() => {
-                fault(format!("{rtype} stands in messages only, not in zones"))
-            }
-            Some(rtype) => Ok(Head { ttl: own_ttl, rtype, tokens: index + 1 }),
-            None => fault(format!(
-                "{} is not an RR type{} (unknown types are written as TYPE and their number)",
-                shown(raw),
-                if own_ttl.is_none() && !has_class { ", a class or a TTL" } else { "" },
-            )),
-        };
-    }
-    Err(Fault::new(end as usize, "the record ends too early: an RR type is missing"))
-}
-
-/// A class by mnemonic or as `CLASSnnn` (RFC 3597 section 5).
-fn class(raw: &[u8]) -> Option<u16> {
-    match raw {
-        b"IN" | b"in" => Some(1),
-        _ if raw.len() == 2 && raw.eq_ignore_ascii_case(b"IN") => Some(1),
-        _ if raw.len() == 2 && raw.eq_ignore_ascii_case(b"CH") => Some(3),
-        _ if raw.len() == 2 && raw.eq_ignore_ascii_case(b"HS") => Some(4),
-        _ => {
-            let (prefix, digits) = raw.split_at_checked(5)?;
-            if !prefix.eq_ignore_ascii_case(b"CLASS") {
-                return None;
-            }
-            super::fields::decimal(digits, u16::MAX.into()).map(|class| class as u16)
-        }
-    }
-}
-
-/// A TTL in seconds or with units (RFC 2181 section 8: 31 bits).
-fn ttl(token: Token, text: &[u8]) -> Result<u32, Fault> {
-    let raw = token.raw(text);
-    let fault = |message: String| Fault::new(token.at(), message);
-    let seconds = duration(raw)
-        .ok_or_else(|| fault(format!("{} is not a TTL: seconds, or as in 1h30m", shown(raw))))?;
-    u32::try_from(seconds)
-        .ok()
-        .filter(|&seconds| seconds <= MAX_TTL)
-        .ok_or_else(|| fault(format!("the TTL {} is above {MAX_TTL} seconds", shown(raw))))
 }

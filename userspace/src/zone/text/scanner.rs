@@ -1,9 +1,10 @@
-//! The tokens of an entry as a `domain` scanner: for the types that the table of [`super::fields`]
+//! The tokens of an entry as a `domain` scanner: for the types that the table of [`super::table`]
 //! leaves to it (IPSECKEY, and any that `domain` learns later).
 
+use super::cursor::Fields;
 use super::error::Fault;
-use super::fields::{Fields, push_name};
 use super::lexer::unescape;
+use super::names::push_name;
 use crate::zone::Rtype;
 use domain::base::Name;
 use domain::base::charstr::CharStr;

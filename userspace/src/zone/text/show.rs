@@ -2,8 +2,8 @@
 //! every server reads it, by the same table of field kinds. Only types that BIND, ldns and Knot all know
 //! by name are written so.
 
-use super::fields::{Field, layout};
 use super::rare::Kind;
+use super::table::{Field, layout};
 use crate::zone::Rtype;
 use crate::zone::name::{wire_name_len, write_name};
 use std::fmt::Write as _;

@@ -3,8 +3,9 @@
 //! Read and written here and not by `domain` 0.12.3: that takes `z` and `9` for characters no key
 //! has, so it refuses `key65399`, and writes `no-default-alpn` as `nodefaultalpn`.
 
-use super::error::Fault;
-use super::fields::{Fields, decimal, shown};
+use super::codecs::{decimal, decode_base64};
+use super::cursor::Fields;
+use super::error::{Fault, shown};
 use super::lexer::Token;
 use super::show;
 use crate::zone::name::{wire_name_len, write_name};
@@ -281,7 +282,7 @@ fn value_to_wire(token: Token, key: u16, has_value: bool, value: &[u8]) -> Resul
             .map(|addresses| addresses.concat()),
         ECH => {
             let mut wire = Vec::new();
-            super::fields::decode_base64(value, &mut wire).map(|()| wire)
+            decode_base64(value, &mut wire).map(|()| wire)
         }
         _ => Some(value.to_vec()),
     };

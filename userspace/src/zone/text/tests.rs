@@ -1,6 +1,6 @@
 //! Tests of reading and writing: what errors look like, includes, and properties.
 
-use super::fields::well_formed;
+use super::well_formed::well_formed;
 use super::{Loaded, Options, ReadError, parse, write};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
 use proptest::prelude::*;

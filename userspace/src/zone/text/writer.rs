@@ -1,7 +1,8 @@
 //! Zones in presentation format: absolute names, one record per line, canonical order.
 
-use super::fields::{Fields, well_formed};
+use super::cursor::Fields;
 use super::lexer::Lexer;
+use super::well_formed::well_formed;
 use super::{scanner, show, svcb};
 use crate::zone::name::write_name;
 use crate::zone::{Owner, Rtype, Zone};
