@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
+use super::findings::{Findings, shown};
 use super::lookup::{Found, Lookup, has_addresses};
-use super::{Findings, shown};
 use crate::dnssec::authority::Place;
 use crate::zone::name::is_at_or_below;
 use crate::zone::{Owner, Rtype};

@@ -3,7 +3,7 @@
 
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, digest};
 
-use super::Findings;
+use super::findings::Findings;
 use crate::dnssec::keys::parse_dnskey;
 use crate::zone::{Owner, Rtype, Zone};
 

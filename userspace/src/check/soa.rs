@@ -1,6 +1,6 @@
 //! The SOA: its timers in proportion (RFC 1912 section 2.2), negative caching (RFC 2308 section 5), names.
 
-use super::Findings;
+use super::findings::Findings;
 use crate::zone::name::labels;
 use crate::zone::{Rtype, Zone};
 

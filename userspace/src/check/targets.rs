@@ -1,7 +1,7 @@
 //! Names that records lead to, and addresses: RFC 2181 section 10.3, RFC 2782, RFC 6698 section 3, RFC 7505.
 
+use super::findings::{Findings, shown};
 use super::lookup::{Found, Lookup, has_addresses};
-use super::{Findings, shown};
 use crate::dnssec::authority::Place;
 use crate::zone::name::{labels, parent};
 use crate::zone::{Owner, Rtype};

@@ -1,6 +1,7 @@
 //! What stands in no fault's way: a zone with all that is allowed has no findings.
 
 use super::*;
+use crate::zone::Name;
 use crate::zone::text::{Options, parse};
 
 fn findings(text: &str) -> Vec<(&'static str, Severity, String)> {
