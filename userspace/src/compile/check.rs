@@ -3,92 +3,13 @@
 //! What keeps a zone from being served as a whole is a [`CompileError`]. What no message can carry takes nothing
 //! but itself away: questions that come to it are answered SERVFAIL, and all others as ever.
 
-use std::fmt;
-
-use xdp_common::image::node::MAX_TYPES;
 use xdp_common::image::{Bucket, WINDOW, Window};
 
 use super::build::compile;
+use super::faults::{Blame, CompileError, Unsendable};
 use super::memory::Memory;
 use super::slab::Slab;
-use super::{CompileError, MAX_TCP_MESSAGE};
-use crate::zone::{Name, Rtype, Zone};
-
-/// Something in a zone that no message can carry.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Unsendable {
-    /// The owner name.
-    pub owner: Name,
-    /// What it is.
-    pub what: What,
-}
-
-/// What no message can carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
-    /// The RRset of a type, with its signatures, is too large.
-    Rrset(Rtype),
-    /// So are the NS records of a delegation with its DS, or the addresses of its name servers.
-    Referral,
-    /// The name has more types than are held.
-    Types,
-}
-
-impl fmt::Display for Unsendable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let owner = &self.owner;
-        match self.what {
-            What::Rrset(rtype) => write!(
-                f,
-                "{owner} {rtype}: the RRset, its signatures included, is larger than a DNS message \
-                 ({MAX_TCP_MESSAGE} octets); who asks for it is answered SERVFAIL"
-            ),
-            What::Referral => write!(
-                f,
-                "{owner} NS: the referral with its DS, or the addresses of the name servers, is larger than a DNS \
-                 message ({MAX_TCP_MESSAGE} octets); who asks at or below it is answered SERVFAIL"
-            ),
-            What::Types => write!(
-                f,
-                "{owner} has records of more than {MAX_TYPES} types; who asks for it is answered SERVFAIL"
-            ),
-        }
-    }
-}
-
-/// The record to blame, where a fault has one: owner and type, or any type of the name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blame {
-    /// The owner name.
-    pub owner: Name,
-    /// The type.
-    pub rtype: Option<Rtype>,
-}
-
-impl Unsendable {
-    /// Where it begins.
-    pub fn blame(&self) -> Blame {
-        let rtype = match self.what {
-            What::Rrset(rtype) => Some(rtype),
-            What::Referral => Some(Rtype::NS),
-            What::Types => None,
-        };
-        Blame { owner: self.owner.clone(), rtype }
-    }
-}
-
-impl CompileError {
-    /// The record of a zone that is to blame: what lacks is lacking at the apex.
-    pub fn blame(&self, apex: &Name) -> Blame {
-        let rtype = match self {
-            CompileError::NoApex | CompileError::Full { .. } => Rtype::SOA,
-            CompileError::Nsec3Parameters(_)
-            | CompileError::NoNsec3
-            | CompileError::CrowdedHashes => Rtype::NSEC3PARAM,
-        };
-        Blame { owner: apex.clone(), rtype: Some(rtype) }
-    }
-}
+use crate::zone::Zone;
 
 /// Compiles a zone and throws the result away. Returns what of it cannot be sent; an error if none of it could be.
 /// Room is none of its matters: that is what the daemon's memory has.

@@ -22,11 +22,13 @@ use xdp_common::image::zone as zone_record;
 use xdp_common::image::{Address, UNIT, Window};
 use xdp_common::maps::CHUNK_LEN;
 
-use super::build::{Compiled, CompiledZone, compile, node_head};
-use super::inspect::verify::Listing;
+use super::build::{compile, node_head};
+use super::faults::{CompileError, Unsendable};
 use super::memory::{self, Memory};
+use super::reader::Reader;
 use super::slab::{Extent, Slab};
-use super::{CompileError, Reader, Unsendable, node_hash, table};
+use super::table::{self, node_hash};
+use super::version::{Compiled, CompiledZone, Listing};
 use crate::zone::{Name, Zone, name};
 
 /// The part of what a zone takes that is made for changes besides: one name in a hundred and more may change

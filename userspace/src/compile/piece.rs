@@ -8,8 +8,10 @@ use xdp_common::image::piece::{
     self, FIXUP_START, MAX_FIXUPS, NEVER, OWNER_INSIDE, QUESTION_POINTER, TOO_LARGE, at, body_at,
 };
 
-use super::MAX_TCP_MESSAGE;
 use crate::zone::{Rtype, name};
+
+/// The largest DNS message over TCP in octets (RFC 1035 section 4.2.2).
+pub const MAX_TCP_MESSAGE: usize = 65535;
 
 /// Whose a record is, and how its owner name is written.
 #[derive(Clone, Copy)]

@@ -17,8 +17,9 @@ use xdp_common::state::plan::PLAN_LEN;
 use xdp_common::state::scratch::MAX_QUERY;
 use xdp_common::{Outcome, Scratch};
 
+use super::memory::{self, Memory};
+use super::piece::MAX_TCP_MESSAGE;
 use super::signatures::{self, Found};
-use super::{MAX_TCP_MESSAGE, Memory, memory};
 
 /// The payload size that responses announce, in octets (DNS flag day 2020).
 pub const PAYLOAD: u16 = 1232;

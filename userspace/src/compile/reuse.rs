@@ -9,8 +9,8 @@ use xdp_common::image::node::{Node, flag};
 use xdp_common::image::zone::{self as zone_record, Chain, chain_at};
 use xdp_common::image::{Address, UNIT, Window};
 
-use super::build::CompiledZone;
 use super::memory::{ENTRY_LEN, Memory, window};
+use super::version::CompiledZone;
 use crate::zone::canonical_order;
 
 /// The most records that a zone has: each is stored to at every change.

@@ -25,6 +25,13 @@ pub fn buckets_for(entries: usize) -> usize {
     buckets
 }
 
+/// The hash by which the engine finds a name.
+pub fn node_hash(wire: &[u8], seed: u64) -> u64 {
+    let mut room = [0; 544];
+    room[..wire.len()].copy_from_slice(wire);
+    xdp_common::dns::name::hash(&room, 0, wire.len(), seed)
+}
+
 /// No slot was free in the buckets that a look-up visits, or another name's tag stood in its way.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NoSlot;

@@ -40,8 +40,7 @@ use super::pins::Pins;
 use super::seam::{
     self, DataPlane, Inspection, MapStatus, PlaneStatus, Published, Tried, ZoneStatus,
 };
-use crate::compile::inspect::verify::Listing;
-use crate::compile::{Image, Retired, buckets_for};
+use crate::compile::{Image, Listing, Retired, buckets_for};
 use crate::config::{Config, OnExit, TcxMode, XdpMode};
 use crate::server::Engine;
 use crate::server::limits::Limits;

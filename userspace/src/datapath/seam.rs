@@ -10,8 +10,8 @@ use xdp_common::maps::{Manners, Verdicts};
 use xdp_common::{Outcome, maps};
 
 use super::fault::Fault;
+use crate::compile::Listing;
 use crate::compile::Reader;
-use crate::compile::inspect::verify::Listing;
 use crate::config::XdpMode;
 use crate::server::Engine;
 use crate::server::limits::Limits;

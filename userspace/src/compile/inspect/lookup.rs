@@ -9,7 +9,8 @@ use xdp_common::image::piece::NEVER;
 use xdp_common::image::{Address, zone as zone_record};
 
 use super::super::memory::{Memory, window};
-use super::super::{Reader, node_hash, table};
+use super::super::reader::Reader;
+use super::super::table::{self, node_hash};
 use super::nodes::NodeRecord;
 use super::records::{Read, Record};
 use super::verify::shown;

@@ -15,6 +15,7 @@ pub mod lookup;
 pub mod nodes;
 pub mod records;
 mod relations;
+mod survey;
 pub mod verify;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use xdp_common::image::node::{self, Node, at, flag};
 use xdp_common::image::{Address, UNIT};
 
 use super::super::memory::{Memory, window};
-use super::super::node_hash;
+use super::super::table::node_hash;
 use super::records::record;
 use crate::zone::name;
 

@@ -9,7 +9,7 @@ use xdp_common::image::{Address, UNIT};
 use super::super::memory::ENTRY_LEN;
 use super::nodes::NodeRecord;
 use super::records::{Read, record};
-use super::verify::{Survey, place_of};
+use super::survey::{Family, Survey, place_of};
 use crate::dnssec::denial::{Hash, read_hash_owner};
 use crate::zone::name::{self, canonical_order, is_at_or_below, wire_name_len};
 use crate::zone::{Rtype, name::MAX_NAME_LEN};
@@ -159,19 +159,6 @@ pub fn check_child(survey: &mut Survey<'_>, place: usize) {
         let wire = child.wire.clone();
         survey.problem(&wire, "node", "the index of the name above does not lead to it");
     }
-}
-
-/// Where a name stands among those around it.
-#[derive(Clone, Copy, Default)]
-pub struct Family {
-    /// The place of the name above it.
-    above: Option<usize>,
-    /// How many names one label longer than that come before it.
-    ordinal: u32,
-    /// How many names are one label longer than itself.
-    children: u32,
-    /// The place after the last name at or below it.
-    end: usize,
 }
 
 /// The families of names in canonical order.

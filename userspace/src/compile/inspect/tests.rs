@@ -8,10 +8,10 @@ use xdp_common::image::{Address, Bucket, TOMBSTONE, UNIT};
 use xdp_common::maps::CHUNK_LEN;
 
 use super::super::tests::{NOW, name, signed_for_any, zone};
-use super::super::{Image, Memory, Reader};
+use super::super::{Image, Listing, Memory, Reader};
 use super::lookup::lookup;
 use super::nodes::NodeRecord;
-use super::verify::{Findings, Listing, Problem, verify, verify_table};
+use super::verify::{Findings, Problem, verify, verify_table};
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::policy::{Any, Denial};
 use crate::zone::{Rtype, Zone};
@@ -213,7 +213,7 @@ fn problems_are_said_of_their_names() {
     let problems = held.damaged(&[(body, 0x10)]);
     assert!(problems.iter().any(|one| (&*one.name, &*one.part) == ("a.example.org.", "MX")));
     // Without its entry a name is not found, though all its records are right.
-    let place = super::super::node_hash(name("a.example.org.").as_wire(), held.reader.key());
+    let place = super::super::table::node_hash(name("a.example.org.").as_wire(), held.reader.key());
     assert!(super::super::table::remove(&*held.memory, place, found.address));
     let problems = held.verify().problems;
     let said: Vec<_> = problems.iter().map(|one| (&*one.name, &*one.part)).collect();

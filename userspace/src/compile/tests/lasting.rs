@@ -2,7 +2,7 @@
 
 use xdp_common::Outcome;
 
-use super::{NOW, image, name, query, zone};
+use super::{NOW, image, name, query, signed, small_image, zone};
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, KeyLayout};
 use crate::dnssec::policy::{Denial, SigningPolicy};
@@ -123,4 +123,19 @@ fn an_rrset_is_sent_as_long_as_one_signature_holds() {
             assert_eq!(first_expiration(&zone, NOW), Some(expected), "{owner} {rtype} {chosen:?}");
         }
     }
+}
+
+#[test]
+fn expired_signatures_are_not_sent() {
+    let mut image = small_image();
+    let signed = signed(&zone("example.org.", 1, "a A 192.0.2.1"), Denial::Nsec);
+    drop(image.publish(&signed).expect("published"));
+    let mut response = Vec::new();
+    let mut at = |now: u32| {
+        let query = query(name("a.example.org.").as_wire(), Rtype::A);
+        image.reader().answer(&query, false, 1232, now, &mut response)
+    };
+    let end = NOW + 14 * 86400;
+    assert_eq!(at(end), Outcome::Positive);
+    assert_eq!(at(end + 1), Outcome::Expired);
 }

@@ -5,8 +5,9 @@ use hickory_proto::serialize::binary::BinDecodable;
 use xdp_common::Outcome;
 
 use super::super::{CompileError, Reader, Unsendable, What, check, faults};
-use super::{DENIALS, NOW, image, name, query, versions, zone};
+use super::{DENIALS, NOW, ask, image, name, query, signed, versions, zone};
 use crate::dnssec::denial::ParametersError;
+use crate::dnssec::policy::Denial;
 use crate::zone::{Rtype, Zone};
 
 /// The greatest offset that a compression pointer reaches (RFC 1035 section 4.1.4).
@@ -319,4 +320,22 @@ fn what_is_not_served_is_told_as_the_daemon_tells_it() {
             assert!(!found.is_empty());
         }
     }
+}
+
+#[test]
+fn a_large_rrset_is_truncated_over_udp_and_whole_over_tcp() {
+    let records: String = (0..300).map(|n| format!("big TXT \"{:0200}\"\n", n)).collect();
+    let mut image = image(64 << 16, 64);
+    drop(
+        image
+            .publish(&signed(&zone("example.org.", 1, &records), Denial::Nsec))
+            .expect("published"),
+    );
+    let reader = image.reader();
+    assert_eq!(ask(&reader, "big.example.org.", Rtype::TXT).outcome, Outcome::Truncated);
+    let mut response = Vec::new();
+    let query = query(name("big.example.org.").as_wire(), Rtype::TXT);
+    assert_eq!(reader.answer(&query, true, 65535, NOW, &mut response), Outcome::Positive);
+    assert!(response.len() > 300 * 200);
+    assert_eq!(Message::from_bytes(&response).expect("a message").answers.len(), 301);
 }

@@ -1,0 +1,184 @@
+//! A zone compiled: its nodes, pieces and gap indexes written into the slab.
+//!
+//! Nothing refers to what lies outside the zone's own records, so that a version of a zone is whole in
+//! itself: an answer that starts at one of its nodes is right for its serial. What it has in common with
+//! the version before lies where it lay, and is of both.
+
+mod changed;
+mod drafts;
+mod nsec;
+mod nsec3;
+mod pieces;
+mod records;
+mod state;
+mod targets;
+mod writer;
+
+use std::collections::BTreeSet;
+
+use xdp_common::image::node;
+use xdp_common::image::zone::{self as zone_record, denial};
+use xdp_common::image::{Address, UNIT};
+
+use super::faults::{CompileError, Unsendable};
+use super::memory::Memory;
+use super::names;
+use super::reuse::Older;
+use super::slab::{Extent, Slab};
+use super::version::{Compiled, CompiledZone};
+use crate::zone::{Name, Zone, name};
+pub use records::node_head;
+use records::put32;
+use state::Build;
+use writer::Writer;
+
+/// How many addresses of zone records are gathered before those that are the same are dropped.
+const GATHERED_RECORDS: usize = 1 << 16;
+
+/// Writes a zone into the slab, but for what is there already of the version before. On an error the
+/// caller takes the slab back to what it was; if there is no room, [`CompileError::Full`] says how much
+/// there must be.
+///
+/// With `part` only these names are in it, and the apex, as nodes from which nothing follows but what they
+/// say themselves ([`flag::HOT`]).
+///
+/// What no message can carry is added to `unsendable`. `now` is seconds since 1970 truncated to 32 bits: of
+/// signatures that hold at different times it says which.
+#[expect(clippy::too_many_arguments, reason = "two callers, and each is another thing")]
+pub fn compile(
+    zone: &Zone,
+    part: Option<&BTreeSet<Name>>,
+    older: Option<&CompiledZone>,
+    seed: u64,
+    now: u32,
+    slab: &mut Slab,
+    memory: &dyn Memory,
+    unsendable: &mut Vec<Unsendable>,
+) -> Result<Compiled, CompileError> {
+    let mut writer = Writer { slab, memory, extents: Vec::new(), full: false };
+    let older_walk = Older::new(older, memory);
+    let build = Build::new(zone, part, older_walk, seed, now, &mut writer);
+    let result = build.and_then(|mut build| {
+        let built = build.run()?;
+        unsendable.append(&mut build.unsendable.into_inner());
+        unsendable.sort();
+        unsendable.dedup();
+        Ok(built)
+    });
+    let Writer { mut extents, full, slab, .. } = writer;
+    let failed = match result {
+        Ok((compiled, _)) if full => {
+            let (slab_end, names) = (slab.high_water(), compiled.zone.nodes.len());
+            CompileError::Full { slab_end, names }
+        }
+        Ok((mut compiled, mut used)) => {
+            extents.sort_unstable_by_key(|extent| extent.address);
+            used.sort_unstable();
+            let is_used = |extent: &Extent| used.binary_search(&extent.address).is_ok();
+            let before = older.map_or(&[][..], |older| &older.extents);
+            let (kept, retired) = before.iter().partition(|extent| is_used(extent));
+            compiled.retired = retired;
+            compiled.zone.extents = kept;
+            let (new, needless): (Vec<Extent>, _) = extents.iter().partition(|one| is_used(one));
+            compiled.fresh = new.len();
+            compiled.zone.extents.extend(new);
+            compiled.retired.extend::<Vec<Extent>>(needless);
+            compiled.zone.extents.sort_unstable_by_key(|extent| extent.address);
+            compiled.zone.extents.shrink_to_fit();
+            let octets = compiled.zone.extents.iter().map(|extent| extent.len as usize);
+            compiled.zone.octets = octets.map(|octets| octets.next_multiple_of(UNIT)).sum();
+            compiled.zone.is_part = part.is_some();
+            compiled.taken = extents;
+            return Ok(compiled);
+        }
+        Err(error) => error,
+    };
+    Err(failed)
+}
+
+impl Build<'_, '_, '_> {
+    /// The version, and the addresses of all that it uses.
+    fn run(&mut self) -> Result<(Compiled, Vec<Address>), CompileError> {
+        if self.denial == denial::NSEC3 {
+            self.hashed_names()?;
+        }
+        for place in 0..self.names.len() {
+            self.node(place);
+        }
+        self.older.finish();
+        self.resolve_targets();
+        match self.denial {
+            denial::NSEC => self.nsec_proofs(),
+            denial::NSEC3 => self.nsec3_proofs(),
+            _ => {}
+        }
+        self.wildcards();
+        self.take_nodes();
+        self.children();
+        let zone = self.writer.take(zone_record::LEN);
+        let soa = self.negative_soa()?;
+        let chain = self.hash_index()?;
+        let mut record = [0u8; zone_record::LEN];
+        put32(&mut record, zone_record::at::SOA, soa);
+        put32(&mut record, zone_record::at::CHAIN, chain);
+        record[zone_record::at::DENIAL] = self.denial_said();
+        record[zone_record::at::APEX_LEN] = self.apex.len() as u8;
+        record[zone_record::at::LABELS] = name::labels(self.apex).count() as u8;
+        put32(&mut record, zone_record::at::SERIAL, self.zone.serial());
+        self.writer.write(zone, &record);
+
+        let mut compiled = Compiled {
+            heading: (u64::from(soa) | u64::from(chain) << 32, self.zone.serial()),
+            max_labels: names::max_labels(&self.names),
+            gone: std::mem::take(&mut self.older.gone),
+            ..Compiled::default()
+        };
+        let mut records = Vec::new();
+        for place in 0..self.nodes.len() {
+            let node = &self.nodes[place];
+            let (address, older) = (node.address, node.older);
+            if address == older {
+                records.extend(self.older.node(older).map(|(node, _)| node.zone()));
+            } else {
+                let record = self.record_of(place, zone);
+                self.writer.write(address, &record);
+                compiled.written.push(address);
+                records.push(zone);
+                compiled.replaced.extend(Some(older).filter(|&older| older != 0));
+            }
+            compiled.zone.nodes.push(address);
+            if records.len() > GATHERED_RECORDS {
+                records.sort_unstable();
+                records.dedup();
+            }
+        }
+        records.sort_unstable();
+        records.dedup();
+        // With NSEC what is said of a name that is gone is its encloser's, which was written anew. Else
+        // the zone record must say that it is gone before it goes.
+        if self.denial_said() != denial::NSEC && records.iter().any(|&record| record != zone) {
+            compiled.farewell = self.farewell(&compiled.gone);
+        }
+        self.used.extend(&compiled.zone.nodes);
+        self.used.extend(&records);
+        compiled.zone.records = records;
+        Ok((compiled, std::mem::take(&mut self.used)))
+    }
+
+    /// Writes copies of nodes of the version before, with a zone record that stays as it is.
+    fn farewell(&mut self, gone: &[Address]) -> Vec<Address> {
+        let Some(record) = self.older.zone_octets().filter(|_| !gone.is_empty()) else {
+            return Vec::new();
+        };
+        let zone = self.writer.place(record);
+        let mut copies = Vec::with_capacity(gone.len());
+        for &address in gone {
+            let Some((node, window)) = self.older.node(address) else { continue };
+            let name_end = node.name_at() + node.name_len().next_multiple_of(UNIT);
+            let mut copy = window[..name_end].to_vec();
+            put32(&mut copy, node::at::ZONE, zone);
+            copies.push(self.writer.place(&copy));
+        }
+        copies
+    }
+}

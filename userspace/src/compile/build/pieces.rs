@@ -1,0 +1,148 @@
+//! The pieces of a zone: RRsets, referrals and proofs as answers carry them.
+
+use xdp_common::image::Address;
+use xdp_common::image::zone::denial;
+
+use super::state::Build;
+use crate::compile::faults::{CompileError, What};
+use crate::compile::piece::{OwnerName, PieceBuilder};
+use crate::dnssec::any::preferred_type;
+use crate::zone::{Owner, Rrset, Rtype, name};
+
+impl<'a> Build<'a, '_, '_> {
+    /// The record of a piece about a name, or in its place one that says that no message has room for it.
+    pub(super) fn finished(&self, piece: PieceBuilder<'_>, wire: &[u8], what: What) -> Vec<u8> {
+        let finished = piece.finish(wire.len());
+        if finished.is_too_large {
+            self.cannot_send(wire, what);
+        }
+        finished.record
+    }
+
+    /// Adds an RRset, and its signatures behind what is sent without DNSSEC records.
+    pub(super) fn add_rrset(
+        &self,
+        piece: &mut PieceBuilder<'_>,
+        owner: &Owner<'a>,
+        rrset: Rrset<'a>,
+        ttl: u32,
+        [first, others]: [OwnerName<'_>; 2],
+    ) {
+        let mut named = first;
+        for rdata in rrset.rdatas() {
+            piece.record(named, rrset.rtype(), ttl, rdata);
+            named = others;
+        }
+        piece.dnssec_follows();
+        for rdata in owner.signatures(rrset.rtype()) {
+            piece.record(named, Rtype::RRSIG, ttl, rdata);
+        }
+        if let Some(time) = self.signers.until(owner, &rrset, self.now) {
+            piece.holds_until(time);
+        }
+    }
+
+    /// An RRset and its signatures.
+    pub(super) fn rrset_piece(
+        &self,
+        owner: &Owner<'a>,
+        rrset: Rrset<'a>,
+        named: OwnerName<'_>,
+    ) -> Vec<u8> {
+        let mut piece = PieceBuilder::new(self.apex);
+        self.add_rrset(&mut piece, owner, rrset, rrset.ttl(), [named, named]);
+        self.finished(piece, owner.name(), What::Rrset(rrset.rtype()))
+    }
+
+    /// What stands beside the zone to be said to ANY (RFC 8482 section 4.2).
+    pub(super) fn any_beside(&self, owner: &Owner<'a>) -> Option<Vec<u8>> {
+        let beside = self.zone.beside().and_then(|beside| beside.find(owner.name()));
+        let hinfo = beside.and_then(|at| Some((at, at.rrset(Rtype::HINFO)?)));
+        hinfo.map(|(at, hinfo)| self.rrset_piece(&at, hinfo, OwnerName::Context))
+    }
+
+    /// An NSEC or NSEC3 with its signatures, its owner name spelled out.
+    pub(super) fn denial_piece(&self, owner: &Owner<'a>, rrset: Rrset<'a>) -> Vec<u8> {
+        let mut piece = PieceBuilder::new(self.apex);
+        let named = [OwnerName::Spelled(owner.name()), OwnerName::First];
+        self.add_rrset(&mut piece, owner, rrset, rrset.ttl(), named);
+        self.finished(piece, owner.name(), What::Rrset(rrset.rtype()))
+    }
+
+    /// The SOA as negative answers carry it: with their TTL (RFC 2308 section 3).
+    pub(super) fn negative_soa(&mut self) -> Result<Address, CompileError> {
+        let owner = self.zone.find(self.apex).ok_or(CompileError::NoApex)?;
+        let soa = owner.rrset(Rtype::SOA).ok_or(CompileError::NoApex)?;
+        let mut piece = PieceBuilder::new(self.apex);
+        let named = OwnerName::Suffix(self.apex.len());
+        self.add_rrset(&mut piece, &owner, soa, self.zone.negative_ttl(), [named, named]);
+        let piece = self.finished(piece, self.apex, What::Rrset(Rtype::SOA));
+        Ok(self.place(&piece, self.older.soa()))
+    }
+
+    /// The NS RRset of a cut, and with DNSSEC records its DS.
+    pub(super) fn referral_piece(&self, owner: &Owner<'a>) -> Vec<u8> {
+        let mut piece = PieceBuilder::new(owner.name());
+        let named = OwnerName::Suffix(owner.name().len());
+        if let Some(servers) = owner.rrset(Rtype::NS) {
+            for rdata in servers.rdatas() {
+                piece.record(named, Rtype::NS, servers.ttl(), rdata);
+            }
+        }
+        piece.dnssec_follows();
+        // Without a signature and in a zone that proves nothing, a DS is of use to nobody.
+        let ds = owner.rrset(Rtype::DS).filter(|_| self.denial != denial::NONE);
+        if let Some(ds) = ds {
+            self.add_rrset(&mut piece, owner, ds, ds.ttl(), [named, named]);
+        }
+        self.finished(piece, owner.name(), What::Referral)
+    }
+
+    /// The addresses of a cut's name servers: of those at or below the cut, without which it cannot be
+    /// reached, and of those below other cuts of the zone (RFC 9471 sections 2 and 3).
+    pub(super) fn glue_pieces(&self, cut: &Owner<'a>) -> [Option<Vec<u8>>; 2] {
+        let mut needed = PieceBuilder::new(cut.name());
+        let mut optional = PieceBuilder::new(cut.name());
+        let servers = cut.rrset(Rtype::NS);
+        for server in servers.iter().flat_map(|servers| servers.rdatas()) {
+            let piece = if name::is_at_or_below(server, cut.name()) {
+                &mut needed
+            } else if self.is_below_a_cut(server) {
+                &mut optional
+            } else {
+                continue;
+            };
+            let Some(host) = self.zone.find(server) else { continue };
+            for rtype in [Rtype::A, Rtype::AAAA] {
+                if let Some(addresses) = host.rrset(rtype) {
+                    for rdata in addresses.rdatas() {
+                        piece.record(OwnerName::Spelled(server), rtype, addresses.ttl(), rdata);
+                    }
+                }
+            }
+        }
+        let finished = |piece: PieceBuilder<'_>| {
+            (!piece.is_empty()).then(|| self.finished(piece, cut.name(), What::Referral))
+        };
+        [finished(needed), finished(optional)]
+    }
+
+    /// Whether a name of the zone lies at or below one of its cuts.
+    pub(super) fn is_below_a_cut(&self, wire: &[u8]) -> bool {
+        let mut up = Some(wire);
+        while let Some(ancestor) = up.filter(|ancestor| ancestor.len() > self.apex.len()) {
+            if self.zone.find(ancestor).is_some_and(|owner| owner.rrset(Rtype::NS).is_some()) {
+                return name::is_at_or_below(wire, self.apex);
+            }
+            up = name::parent(ancestor);
+        }
+        false
+    }
+}
+
+/// The RRset of a name that is most likely wanted by who asks for ANY (RFC 8482 section 4.1); 0 if it has none.
+pub(super) fn any_of(owner: &Owner<'_>, types: &[(u16, Address)]) -> Address {
+    let preferred = preferred_type(owner);
+    let piece = types.iter().find(|(rtype, _)| preferred == Some(Rtype(*rtype)));
+    piece.map_or(0, |(_, piece)| *piece)
+}

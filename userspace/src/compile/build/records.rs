@@ -1,0 +1,82 @@
+//! Nodes and entries of indexes as the slab has them. The layout is `xdp_common::image`'s.
+
+use xdp_common::image::node::{self, flag};
+use xdp_common::image::{Address, UNIT};
+
+use super::state::Build;
+use crate::compile::table::node_hash;
+use crate::zone::name;
+
+impl Build<'_, '_, '_> {
+    pub(super) fn record_of(&self, place: usize, zone: Address) -> Vec<u8> {
+        let wire = self.names[place].wire;
+        let node = &self.nodes[place];
+        let address_of = |place: Option<usize>| place.map_or(0, |place| self.nodes[place].address);
+        let hash = node_hash(wire, self.seed);
+        let mut record = node_head(wire, hash, node.flags, node.types.len());
+        let is_cname = node.flags & flag::CNAME != 0;
+        for (at, address) in [
+            (node::at::ZONE, zone),
+            (node::at::OTHERWISE, node.otherwise),
+            (node::at::PROOFS, node.proofs[0]),
+            (node::at::PROOFS + 4, node.proofs[1]),
+            (node::at::GLUE, if is_cname { address_of(node.target) } else { node.glue }),
+            (node::at::OPTIONAL_GLUE, node.optional_glue),
+            (node::at::WILDCARD, address_of(node.wildcard)),
+            (node::at::ENCLOSER_MATCH, node.encloser_match),
+            (node::at::WILDCARD_COVER, node.wildcard_cover),
+            (node::at::FIRST_COVER, node.first_cover),
+            (node::at::CHILDREN, node.children.0),
+            (node::at::CHILD_COUNT, node.children.1),
+            (node::at::LAST_COVER, node.last_cover),
+            (node::at::ANY, node.any),
+        ] {
+            put32(&mut record, at, address);
+        }
+        for (index, &(rtype, piece)) in node.types.iter().enumerate() {
+            let at = node::at::TYPES + index * node::TYPE_LEN;
+            record[at..at + 2].copy_from_slice(&rtype.to_le_bytes());
+            put32(&mut record, at + 4, piece);
+        }
+        record
+    }
+}
+
+/// Octets of a node's record.
+pub(super) fn node_len(wire: &[u8], types: usize) -> usize {
+    node::at::TYPES + types * node::TYPE_LEN + wire.len().next_multiple_of(UNIT)
+}
+
+/// A node's record with nothing in it but its name.
+pub fn node_head(wire: &[u8], hash: u64, flags: u16, types: usize) -> Vec<u8> {
+    let mut record = vec![0; node_len(wire, types)];
+    record[node::at::HASH..node::at::HASH + 8].copy_from_slice(&hash.to_le_bytes());
+    record[node::at::NAME_LEN] = wire.len() as u8;
+    record[node::at::LABELS] = name::labels(wire).count() as u8;
+    record[node::at::FLAGS..node::at::FLAGS + 2].copy_from_slice(&flags.to_le_bytes());
+    let types_at = node::at::TYPE_COUNT;
+    record[types_at..types_at + 2].copy_from_slice(&(types as u16).to_le_bytes());
+    let name_at = node::at::TYPES + types * node::TYPE_LEN;
+    record[name_at..name_at + wire.len()].copy_from_slice(wire);
+    record
+}
+
+/// Adds an entry to a gap index.
+pub(super) fn push_entry(index: &mut Vec<u8>, (high, low): (u64, u32), address: Address) {
+    index.extend(high.to_le_bytes());
+    index.extend(low.to_le_bytes());
+    index.extend(address.to_le_bytes());
+}
+
+pub(super) fn put32(record: &mut [u8], at: usize, value: u32) {
+    record[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+pub(super) fn first_label(wire: &[u8]) -> &[u8] {
+    name::labels(wire).next().unwrap_or_default()
+}
+
+pub(super) fn key_of(octets: &[u8; 12]) -> (u64, u32) {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *octets;
+    (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l]))
+}

@@ -1,0 +1,47 @@
+//! Where CNAMEs and DNAMEs lead.
+
+use xdp_common::image::node::flag;
+
+use super::state::Build;
+use crate::compile::names;
+use crate::zone::{Rtype, name};
+
+impl<'a> Build<'a, '_, '_> {
+    /// Looks up what CNAMEs and DNAMEs point to. CNAMEs of a circle are the host's to follow: it knows which
+    /// names it has left already.
+    pub(super) fn resolve_targets(&mut self) {
+        for place in 0..self.names.len() {
+            if let Some(target) = self.target_of(place, Rtype::DNAME)
+                && name::is_at_or_below(target, self.apex)
+            {
+                self.nodes[place].flags |= flag::CHASE;
+            }
+            let Some(target) = self.target_of(place, Rtype::CNAME) else { continue };
+            match names::find(&self.names, target) {
+                Some(found) => self.nodes[place].target = Some(found),
+                // Below a cut, at a wildcard, or nowhere: the host looks.
+                None if name::is_at_or_below(target, self.apex) => {
+                    self.nodes[place].flags |= flag::CHASE;
+                }
+                None => {}
+            }
+        }
+        // Every name is visited once; what a walk comes back to is where its circle closes.
+        let mut walked_from = vec![None; self.names.len()];
+        for start in 0..self.names.len() {
+            let mut at = Some(start);
+            while let Some(place) = at.filter(|&place| walked_from[place].is_none()) {
+                walked_from[place] = Some(start);
+                at = self.nodes[place].target;
+            }
+            while let Some(place) = at.filter(|&place| walked_from[place] == Some(start)) {
+                self.nodes[place].flags |= flag::CHASE;
+                at = self.nodes[place].target.take();
+            }
+        }
+    }
+
+    pub(super) fn target_of(&self, place: usize, rtype: Rtype) -> Option<&'a [u8]> {
+        self.names[place].owner?.rrset(rtype)?.rdatas().next()
+    }
+}

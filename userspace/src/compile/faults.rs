@@ -1,0 +1,110 @@
+//! What of a zone cannot be compiled, or not sent.
+
+use std::fmt;
+
+use xdp_common::image::node::MAX_TYPES;
+
+use super::piece::MAX_TCP_MESSAGE;
+use crate::dnssec::denial::ParametersError;
+use crate::zone::{Name, Rtype};
+
+/// Why a zone cannot be compiled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// There is no SOA at the apex.
+    #[error("the zone has no SOA at its apex")]
+    NoApex,
+    /// NSEC3 with too many iterations, or none that is known.
+    #[error(transparent)]
+    Nsec3Parameters(#[from] ParametersError),
+    /// NSEC3PARAM, but no NSEC3 of that chain.
+    #[error("the zone has an NSEC3PARAM record, but no NSEC3 records of that chain")]
+    NoNsec3,
+    /// More hashes alike than chance explains.
+    #[error("more than {} NSEC3 hashes of the zone start alike", xdp_common::image::MAX_SCAN)]
+    CrowdedHashes,
+    /// There is no room in the slab.
+    #[error("the zone needs {slab_end} octets of slab, those in use included")]
+    Full {
+        /// Where the zone's last record would end.
+        slab_end: usize,
+        /// Names that it has.
+        names: usize,
+    },
+}
+
+/// Something in a zone that no message can carry.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Unsendable {
+    /// The owner name.
+    pub owner: Name,
+    /// What it is.
+    pub what: What,
+}
+
+/// What no message can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum What {
+    /// The RRset of a type, with its signatures, is too large.
+    Rrset(Rtype),
+    /// So are the NS records of a delegation with its DS, or the addresses of its name servers.
+    Referral,
+    /// The name has more types than are held.
+    Types,
+}
+
+impl fmt::Display for Unsendable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owner = &self.owner;
+        match self.what {
+            What::Rrset(rtype) => write!(
+                f,
+                "{owner} {rtype}: the RRset, its signatures included, is larger than a DNS message \
+                 ({MAX_TCP_MESSAGE} octets); who asks for it is answered SERVFAIL"
+            ),
+            What::Referral => write!(
+                f,
+                "{owner} NS: the referral with its DS, or the addresses of the name servers, is larger than a DNS \
+                 message ({MAX_TCP_MESSAGE} octets); who asks at or below it is answered SERVFAIL"
+            ),
+            What::Types => write!(
+                f,
+                "{owner} has records of more than {MAX_TYPES} types; who asks for it is answered SERVFAIL"
+            ),
+        }
+    }
+}
+
+/// The record to blame, where a fault has one: owner and type, or any type of the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blame {
+    /// The owner name.
+    pub owner: Name,
+    /// The type.
+    pub rtype: Option<Rtype>,
+}
+
+impl Unsendable {
+    /// Where it begins.
+    pub fn blame(&self) -> Blame {
+        let rtype = match self.what {
+            What::Rrset(rtype) => Some(rtype),
+            What::Referral => Some(Rtype::NS),
+            What::Types => None,
+        };
+        Blame { owner: self.owner.clone(), rtype }
+    }
+}
+
+impl CompileError {
+    /// The record of a zone that is to blame: what lacks is lacking at the apex.
+    pub fn blame(&self, apex: &Name) -> Blame {
+        let rtype = match self {
+            CompileError::NoApex | CompileError::Full { .. } => Rtype::SOA,
+            CompileError::Nsec3Parameters(_)
+            | CompileError::NoNsec3
+            | CompileError::CrowdedHashes => Rtype::NSEC3PARAM,
+        };
+        Blame { owner: apex.clone(), rtype: Some(rtype) }
+    }
+}

@@ -1,0 +1,63 @@
+//! A version of a zone in the slab: what is kept of it, and what sets it apart from the one before.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use xdp_common::image::Address;
+
+use super::faults::Unsendable;
+use super::slab::Extent;
+
+/// A zone in the slab.
+#[derive(Default)]
+pub struct CompiledZone {
+    /// Its nodes, in canonical order of their names.
+    pub nodes: Vec<Address>,
+    /// All that it occupies, sorted by address.
+    pub extents: Vec<Extent>,
+    /// The zone records that its nodes refer to. They say the same.
+    pub records: Vec<Address>,
+    /// Octets of all that it occupies.
+    pub octets: usize,
+    /// Whether it is a part of the zone's names only.
+    pub is_part: bool,
+    /// What of it no message can carry.
+    pub unsendable: Vec<Unsendable>,
+    /// Whether another version takes its place, or none: then what is its own may be freed.
+    pub is_gone: Arc<AtomicBool>,
+}
+
+/// A version of a zone in the slab, and what sets it apart from the version before.
+#[derive(Default)]
+pub struct Compiled {
+    /// The version.
+    pub zone: CompiledZone,
+    /// Its nodes that were written, in canonical order.
+    pub written: Vec<Address>,
+    /// The nodes of the version before in whose place those were written.
+    pub replaced: Vec<Address>,
+    /// The nodes of the version before whose names it does not have, in canonical order.
+    pub gone: Vec<Address>,
+    /// Copies of these, if they must stay until the zone records have changed, which theirs does not.
+    pub farewell: Vec<Address>,
+    /// What was taken for it.
+    pub taken: Vec<Extent>,
+    /// How many records it has that the version before has not.
+    pub fresh: usize,
+    /// What is not in use any more once it is published.
+    pub retired: Vec<Extent>,
+    /// The two words that the older zone records must say, and its serial.
+    pub heading: (u64, u32),
+    /// The most labels of any of its names.
+    pub max_labels: u32,
+}
+
+/// A version of a zone.
+#[derive(Debug, Clone, Default)]
+pub struct Listing {
+    /// Its nodes with the hashes of their names, the apex first.
+    pub nodes: Vec<(u64, Address)>,
+    /// Whether another version has taken its place or begins to. Until then nothing of it is freed, and
+    /// afterwards not before readers are gone.
+    pub is_gone: Arc<AtomicBool>,
+}
