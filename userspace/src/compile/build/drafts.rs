@@ -1,49 +1,69 @@
 //! Nodes with their pieces: made first, then placed unless the version before has them.
+//!
+//! Until a node is placed its pieces have numbers ([`DraftPiece`]) and no addresses. The two are different types, and
+//! [`Build::place_node`] alone makes one of the other.
 
 use xdp_common::image::Address;
 use xdp_common::image::node::{self, flag};
 
-use super::pieces::any_of;
 use super::records::{first_label, node_len};
-use super::state::{Build, NodeRecord};
+use super::state::{Build, PlacedNode};
 use crate::compile::faults::What;
 use crate::compile::piece::OwnerName;
+use crate::dnssec::any::preferred_type;
 use crate::zone::{Owner, Rtype};
 
 /// Octets of a name from which on an NSEC with its owner name and the next one may not fit the 512
 /// octets of a client without EDNS (RFC 1035 section 4.2.1), if the question has the name too.
 const LONG_NAME: usize = 128;
 
-/// Records of a node before they are placed, by number; the first is 1.
-type Drafts = Vec<Vec<u8>>;
+/// The number of a piece among those of its node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct DraftPiece(usize);
+
+/// A node whose pieces are made and not placed.
+#[derive(Default)]
+struct DraftNode {
+    /// The records of its pieces.
+    pieces: Vec<Vec<u8>>,
+    flags: u16,
+    types: Vec<(u16, Option<DraftPiece>)>,
+    otherwise: Option<DraftPiece>,
+    /// The NSEC of the name itself.
+    proof: Option<DraftPiece>,
+    glue: Option<DraftPiece>,
+    optional_glue: Option<DraftPiece>,
+    any: Option<DraftPiece>,
+}
+
+impl DraftNode {
+    fn add(&mut self, piece: Vec<u8>) -> DraftPiece {
+        self.pieces.push(piece);
+        DraftPiece(self.pieces.len() - 1)
+    }
+}
 
 impl<'a> Build<'a, '_, '_> {
     /// Makes a node's pieces, and places them behind it unless the version before has them.
     pub(super) fn node(&mut self, place: usize) {
         let existing = &self.names[place];
         let (wire, owner, is_cut) = (existing.wire, existing.owner, existing.is_cut);
-        let mut record = NodeRecord { older: self.older.node_of(wire), ..NodeRecord::default() };
+        let older = self.older.node_of(wire);
+        let mut draft = DraftNode::default();
         if place == 0 {
-            record.flags |= flag::APEX;
+            draft.flags |= flag::APEX;
         }
         if self.is_part {
-            record.flags |= flag::HOT;
+            draft.flags |= flag::HOT;
         }
-        let mut drafts = Drafts::new();
         if let Some(owner) = owner {
-            self.draft(&owner, is_cut, &mut record, &mut drafts);
+            self.draft(&owner, is_cut, &mut draft);
         }
-        self.settle(wire, record, &drafts, place);
+        self.nodes[place] = self.place_node(wire, &draft, older);
     }
 
-    /// Makes the pieces of an owner. Where their addresses belong, `record` has their numbers.
-    pub(super) fn draft(
-        &self,
-        owner: &Owner<'a>,
-        is_cut: bool,
-        record: &mut NodeRecord,
-        drafts: &mut Drafts,
-    ) {
+    /// Makes the pieces of an owner.
+    fn draft(&self, owner: &Owner<'a>, is_cut: bool, draft: &mut DraftNode) {
         let wire = owner.name();
         let rtypes: Vec<Rtype> = owner
             .rrsets()
@@ -55,97 +75,103 @@ impl<'a> Build<'a, '_, '_> {
         if is_crowded {
             self.cannot_send(wire, What::Types);
         }
-        let mut add = |piece: Vec<u8>| {
-            drafts.push(piece);
-            drafts.len() as Address
-        };
         for rtype in rtypes {
-            let Some(rrset) = owner.rrset(rtype) else { continue };
             // What other names need of it is there all the same.
             if is_crowded && !matches!(rtype, Rtype::NSEC | Rtype::DNAME) {
                 continue;
             }
-            let piece = match rtype {
-                // One piece serves as the answer to a question for it and as a proof, but what a
-                // wildcard answers with is the question's own, and a long name is not said twice.
-                Rtype::NSEC => {
-                    record.proofs[0] = add(self.denial_piece(owner, rrset));
-                    if first_label(wire) == b"*" || wire.len() > LONG_NAME {
-                        add(self.rrset_piece(owner, rrset, OwnerName::Context))
-                    } else {
-                        record.proofs[0]
-                    }
-                }
-                // Names below a DNAME are redirected by a record that is its owner's. What a wildcard
-                // answers with when it is asked for is the question's (RFC 6672 section 3.2 step 3.C).
-                Rtype::DNAME => {
-                    record.flags |= flag::DNAME;
-                    let redirecting = OwnerName::Suffix(wire.len());
-                    record.otherwise = add(self.rrset_piece(owner, rrset, redirecting));
-                    match first_label(wire) {
-                        b"*" => add(self.rrset_piece(owner, rrset, OwnerName::Context)),
-                        _ => record.otherwise,
-                    }
-                }
-                _ => add(self.rrset_piece(owner, rrset, OwnerName::Context)),
-            };
-            if rtype == Rtype::CNAME {
-                record.flags |= flag::CNAME;
-                record.otherwise = piece;
-            }
-            record.types.push((rtype.0, piece));
+            self.draft_type(owner, rtype, draft);
         }
-        record.any = match self.any_beside(owner) {
-            Some(hinfo) => add(hinfo),
-            None => any_of(owner, &record.types),
+        draft.any = match self.any_beside(owner) {
+            Some(hinfo) => Some(draft.add(hinfo)),
+            None => preferred_piece(owner, &draft.types),
         };
         if is_crowded {
-            record.types = vec![(0, 0); node::TOO_MANY_TYPES];
-            record.any = 0;
+            draft.types = vec![(0, None); node::TOO_MANY_TYPES];
+            draft.any = None;
         }
         if is_cut {
-            record.flags |= flag::CUT;
-            record.otherwise = add(self.referral_piece(owner));
+            draft.flags |= flag::CUT;
+            draft.otherwise = Some(draft.add(self.referral_piece(owner)));
             let [needed, optional] = self.glue_pieces(owner);
-            record.glue = needed.map_or(0, &mut add);
-            record.optional_glue = optional.map_or(0, &mut add);
+            draft.glue = needed.map(|piece| draft.add(piece));
+            draft.optional_glue = optional.map(|piece| draft.add(piece));
         }
+    }
+
+    /// Makes the pieces of one type.
+    fn draft_type(&self, owner: &Owner<'a>, rtype: Rtype, draft: &mut DraftNode) {
+        let wire = owner.name();
+        let Some(rrset) = owner.rrset(rtype) else { return };
+        let own_piece = || self.rrset_piece(owner, rrset, OwnerName::Context);
+        let piece = match rtype {
+            // One piece serves as the answer to a question for it and as a proof, but what a
+            // wildcard answers with is the question's own, and a long name is not said twice.
+            Rtype::NSEC => {
+                let proof = draft.add(self.denial_piece(owner, rrset));
+                draft.proof = Some(proof);
+                if first_label(wire) == b"*" || wire.len() > LONG_NAME {
+                    draft.add(own_piece())
+                } else {
+                    proof
+                }
+            }
+            // Names below a DNAME are redirected by a record that is its owner's. What a wildcard
+            // answers with when it is asked for is the question's (RFC 6672 section 3.2 step 3.C).
+            Rtype::DNAME => {
+                draft.flags |= flag::DNAME;
+                let redirecting = OwnerName::Suffix(wire.len());
+                let redirecting = draft.add(self.rrset_piece(owner, rrset, redirecting));
+                draft.otherwise = Some(redirecting);
+                match first_label(wire) {
+                    b"*" => draft.add(own_piece()),
+                    _ => redirecting,
+                }
+            }
+            _ => draft.add(own_piece()),
+        };
+        if rtype == Rtype::CNAME {
+            draft.flags |= flag::CNAME;
+            draft.otherwise = Some(piece);
+        }
+        draft.types.push((rtype.0, Some(piece)));
     }
 
     /// Gives a node's pieces their addresses: those of the version before where they are the same. If one
     /// is not, the node is written anew, too, and the new pieces lie right behind it.
-    pub(super) fn settle(
-        &mut self,
-        wire: &[u8],
-        mut record: NodeRecord,
-        drafts: &Drafts,
-        place: usize,
-    ) {
-        let candidates = self.older.pieces_of(record.older);
+    fn place_node(&mut self, wire: &[u8], draft: &DraftNode, older: Address) -> PlacedNode {
+        let candidates = self.older.pieces_of(older);
         let held = |piece: &Vec<u8>| {
             candidates.iter().copied().find(|&address| self.older.holds(address, piece))
         };
-        let mut addresses: Vec<Option<Address>> = drafts.iter().map(held).collect();
-        if record.older == 0 || addresses.contains(&None) {
-            record.address = self.writer.take(node_len(wire, record.types.len()));
+        let held: Vec<Option<Address>> = draft.pieces.iter().map(held).collect();
+        let is_written = older == 0 || held.contains(&None);
+        let address =
+            if is_written { self.writer.take(node_len(wire, draft.types.len())) } else { 0 };
+        let mut addresses = Vec::with_capacity(held.len());
+        for (held, piece) in held.into_iter().zip(&draft.pieces) {
+            addresses.push(held.unwrap_or_else(|| self.writer.place(piece)));
         }
-        for (address, piece) in addresses.iter_mut().zip(drafts) {
-            let address = *address.get_or_insert_with(|| self.writer.place(piece));
-            self.used.push(address);
+        self.used.extend(&addresses);
+        let address_of = |piece: Option<DraftPiece>| piece.map_or(0, |piece| addresses[piece.0]);
+        let types = draft.types.iter().map(|&(rtype, piece)| (rtype, address_of(piece)));
+        PlacedNode {
+            address,
+            older,
+            flags: draft.flags,
+            types: types.collect(),
+            otherwise: address_of(draft.otherwise),
+            proofs: [address_of(draft.proof), 0],
+            glue: address_of(draft.glue),
+            optional_glue: address_of(draft.optional_glue),
+            any: address_of(draft.any),
+            ..PlacedNode::default()
         }
-        let placed = |number: &mut Address| {
-            if let Some(Some(address)) =
-                number.checked_sub(1).and_then(|number| addresses.get(number as usize))
-            {
-                *number = *address;
-            }
-        };
-        record.types.iter_mut().for_each(|(_, piece)| placed(piece));
-        placed(&mut record.otherwise);
-        placed(&mut record.proofs[0]);
-        placed(&mut record.glue);
-        placed(&mut record.optional_glue);
-        placed(&mut record.any);
-        self.nodes[place] = record;
     }
+}
+
+/// The piece of the RRset of a name that is most likely wanted by who asks for ANY (RFC 8482 section 4.1).
+fn preferred_piece(owner: &Owner<'_>, types: &[(u16, Option<DraftPiece>)]) -> Option<DraftPiece> {
+    let preferred = preferred_type(owner)?;
+    types.iter().find(|(rtype, _)| *rtype == preferred.0).and_then(|(_, piece)| *piece)
 }

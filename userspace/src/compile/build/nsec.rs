@@ -1,7 +1,7 @@
 //! Proofs with NSEC (RFC 4034 section 4), and the indexes of children in which they are searched.
 
 use super::records::{first_label, key_of, push_entry};
-use super::state::{Build, NodeRecord};
+use super::state::{Build, PlacedNode};
 use crate::compile::memory::ENTRY_LEN;
 use xdp_common::image::zone::denial;
 
@@ -44,7 +44,7 @@ impl Build<'_, '_, '_> {
             if children.is_empty() {
                 continue;
             }
-            let NodeRecord { address, older, .. } = self.nodes[place];
+            let PlacedNode { address, older, .. } = self.nodes[place];
             let known = self.older.node(older).filter(|_| older != 0);
             let known = known.map_or(0, |(node, _)| node.children().0);
             let count = children.len() as u32;

@@ -6,7 +6,6 @@ use xdp_common::image::zone::denial;
 use super::state::Build;
 use crate::compile::faults::{CompileError, What};
 use crate::compile::piece::{OwnerName, PieceBuilder};
-use crate::dnssec::any::preferred_type;
 use crate::zone::{Owner, Rrset, Rtype, name};
 
 impl<'a> Build<'a, '_, '_> {
@@ -138,11 +137,4 @@ impl<'a> Build<'a, '_, '_> {
         }
         false
     }
-}
-
-/// The RRset of a name that is most likely wanted by who asks for ANY (RFC 8482 section 4.1); 0 if it has none.
-pub(super) fn any_of(owner: &Owner<'_>, types: &[(u16, Address)]) -> Address {
-    let preferred = preferred_type(owner);
-    let piece = types.iter().find(|(rtype, _)| preferred == Some(Rtype(*rtype)));
-    piece.map_or(0, |(_, piece)| *piece)
 }

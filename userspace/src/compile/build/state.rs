@@ -14,9 +14,9 @@ use crate::dnssec::denial::{Hash, Parameters};
 use crate::dnssec::lasting::Signers;
 use crate::zone::{Name, Rtype, Zone};
 
-/// What is known of a node before it is written.
+/// A node whose pieces have addresses, before it is written itself.
 #[derive(Clone, Default)]
-pub(super) struct NodeRecord {
+pub(super) struct PlacedNode {
     /// 0 as long as it seems that the node of the version before can stay.
     pub(super) address: Address,
     /// That of the version before; 0 if it has none.
@@ -57,7 +57,7 @@ pub(super) struct Build<'a, 'w, 'm> {
     pub(super) unsendable: RefCell<Vec<Unsendable>>,
     pub(super) is_part: bool,
     pub(super) names: Vec<ExistingName<'a>>,
-    pub(super) nodes: Vec<NodeRecord>,
+    pub(super) nodes: Vec<PlacedNode>,
     pub(super) hashed: Vec<HashedName>,
     pub(super) older: Older<'m>,
     /// The addresses of all records that the version refers to.
@@ -88,7 +88,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             None => names::existing(zone),
         };
         let is_part = part.is_some();
-        let nodes = vec![NodeRecord::default(); names.len()];
+        let nodes = vec![PlacedNode::default(); names.len()];
         let (hashed, used) = (Vec::new(), Vec::new());
         Ok(Build {
             zone,
