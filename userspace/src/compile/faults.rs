@@ -47,8 +47,10 @@ pub struct Unsendable {
 pub enum What {
     /// The RRset of a type, with its signatures, is too large.
     Rrset(Rtype),
-    /// So are the NS records of a delegation with its DS, or the addresses of its name servers.
+    /// So are the NS records of a delegation with its DS.
     Referral,
+    /// So are these with the addresses of those name servers that are at or below the delegation.
+    Glue,
     /// The name has more types than are held.
     Types,
 }
@@ -64,8 +66,13 @@ impl fmt::Display for Unsendable {
             ),
             What::Referral => write!(
                 f,
-                "{owner} NS: the referral with its DS, or the addresses of the name servers, is larger than a DNS \
-                 message ({MAX_TCP_MESSAGE} octets); who asks at or below it is answered SERVFAIL"
+                "{owner} NS: the referral with its DS is larger than a DNS message ({MAX_TCP_MESSAGE} octets); who \
+                 asks at or below it is answered SERVFAIL"
+            ),
+            What::Glue => write!(
+                f,
+                "{owner} NS: the referral with the addresses of its name servers is larger than a DNS message \
+                 ({MAX_TCP_MESSAGE} octets); addresses are left out, and TC says so"
             ),
             What::Types => write!(
                 f,
@@ -89,7 +96,7 @@ impl Unsendable {
     pub fn blame(&self) -> Blame {
         let rtype = match self.what {
             What::Rrset(rtype) => Some(rtype),
-            What::Referral => Some(Rtype::NS),
+            What::Referral | What::Glue => Some(Rtype::NS),
             What::Types => None,
         };
         Blame { owner: self.owner.clone(), rtype }

@@ -1,11 +1,15 @@
 //! Pieces built: records written one after the other, with the places that must be fixed when the
 //! piece is put into a message. The layout is `xdp_common::image::piece`'s.
 
+use std::collections::HashMap;
+
 use xdp_common::checksum;
 use xdp_common::dns::edns::OPT_LEN;
 use xdp_common::dns::{HEADER_LEN, QUESTION_TAIL_LEN};
+use xdp_common::engine::compose::MAX_POINTER;
 use xdp_common::image::piece::{
-    self, FIXUP_START, MAX_FIXUPS, NEVER, OWNER_INSIDE, QUESTION_POINTER, TOO_LARGE, at, body_at,
+    self, FIXUP_START, MARKED, MAX_FIXUPS, MAX_MARKED_PLACE, NEVER, OWNER_INSIDE, PART,
+    QUESTION_POINTER, TOO_LARGE, at, body_at, mark, marked, names_in,
 };
 
 use crate::zone::{Rtype, name};
@@ -39,9 +43,21 @@ pub struct Finished {
 /// the kernel's bound on fix-ups is kept for those that must be.
 const MAX_SAVING_FIXUPS: usize = 20;
 
+/// Octets of a body from which on it is marked, if that makes it shorter: no answer over UDP is as long.
+const LONG: usize = 4096;
+
 /// A piece in the making.
 pub struct PieceBuilder<'a> {
     shared: &'a [u8],
+    /// Whether pointers are marks in the names, and there may be any number of them.
+    is_marked: bool,
+    /// Of a marked piece, where each record ends.
+    ends: Vec<usize>,
+    /// Of a marked piece, the names that are pointers to earlier ones: where those stand, and how many octets longer
+    /// they are than a pointer.
+    saved: Vec<(u16, usize)>,
+    /// Of a marked piece, where in the body names stand that others may end in.
+    known: HashMap<Vec<u8>, u16>,
     /// The last owner name that was spelled out, and where in the body.
     spelled: Option<(Vec<u8>, u16)>,
     body: Vec<u8>,
@@ -58,6 +74,10 @@ impl<'a> PieceBuilder<'a> {
     pub fn new(shared: &'a [u8]) -> PieceBuilder<'a> {
         PieceBuilder {
             shared,
+            is_marked: false,
+            ends: Vec::new(),
+            saved: Vec::new(),
+            known: HashMap::new(),
             spelled: None,
             body: Vec::new(),
             fixups: Vec::new(),
@@ -65,6 +85,33 @@ impl<'a> PieceBuilder<'a> {
             plain: None,
             count: 0,
             not_after: NEVER,
+        }
+    }
+
+    /// A piece with what `add` adds to it, in the form in which most of it fits a message.
+    pub fn with(shared: &'a [u8], add: impl Fn(&mut PieceBuilder<'a>)) -> PieceBuilder<'a> {
+        let mut piece = PieceBuilder::new(shared);
+        add(&mut piece);
+        if piece.body.len() <= LONG {
+            return piece;
+        }
+        let mut marked = PieceBuilder { is_marked: true, ..PieceBuilder::new(shared) };
+        add(&mut marked);
+        // What is not larger than a part is written as it is (`engine::long::is_long`).
+        if (PART + 1..piece.body.len()).contains(&marked.body.len()) { marked } else { piece }
+    }
+
+    /// Octets that it takes behind the first `before` octets of a message: pointers do not reach everywhere.
+    pub fn len_behind(&self, before: usize) -> usize {
+        let far = self.saved.iter().filter(|(place, _)| before + usize::from(*place) > MAX_POINTER);
+        self.body.len() + far.map(|(_, octets)| octets).sum::<usize>()
+    }
+
+    /// Leaves out the last records if otherwise no message about a name of `name_len` octets has room.
+    pub fn cut_off(&mut self, name_len: usize) {
+        while self.body.len() > room(name_len) && self.ends.pop().is_some() {
+            self.body.truncate(self.ends.last().copied().unwrap_or(0));
+            self.count -= 1;
         }
     }
 
@@ -85,7 +132,7 @@ impl<'a> PieceBuilder<'a> {
                 self.owner = OWNER_INSIDE;
                 match &self.spelled {
                     Some((before, place))
-                        if **before == *wire && self.fixups.len() < MAX_FIXUPS =>
+                        if **before == *wire && self.has_pointers_left(MAX_FIXUPS) =>
                     {
                         self.pointer(FIXUP_START | place);
                     }
@@ -93,12 +140,13 @@ impl<'a> PieceBuilder<'a> {
                         let place = self.body.len() as u16;
                         self.name(wire, true);
                         // Only so far does the place fit beside the mark.
-                        self.spelled = (place < FIXUP_START).then(|| (wire.to_vec(), place));
+                        let fits = place < FIXUP_START && !self.is_marked;
+                        self.spelled = fits.then(|| (wire.to_vec(), place));
                     }
                 }
             }
             OwnerName::First => match &self.spelled {
-                Some((first, _)) if self.fixups.len() >= MAX_FIXUPS => self.body.extend(first),
+                Some((first, _)) if !self.has_pointers_left(MAX_FIXUPS) => self.body.extend(first),
                 _ => self.pointer(FIXUP_START),
             },
         }
@@ -111,6 +159,9 @@ impl<'a> PieceBuilder<'a> {
         let len = (self.body.len() - len_at - 2) as u16;
         self.body[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
         self.count += 1;
+        if self.is_marked {
+            self.ends.push(self.body.len());
+        }
     }
 
     /// Says until when the signatures hold that were added; [`NEVER`] if not called.
@@ -130,8 +181,7 @@ impl<'a> PieceBuilder<'a> {
     pub fn finish(mut self, name_len: usize) -> Finished {
         let mut whole = (self.body.len(), self.fixups.len(), self.count);
         let mut plain = self.plain.unwrap_or(whole);
-        // A message has a header, a question and OPT, too.
-        let room = MAX_TCP_MESSAGE - HEADER_LEN - name_len - QUESTION_TAIL_LEN - OPT_LEN;
+        let room = room(name_len);
         let is_too_large = self.body.len() > room;
         let mut lens = [plain.0, whole.0];
         if is_too_large {
@@ -145,7 +195,11 @@ impl<'a> PieceBuilder<'a> {
             self.body.truncate(plain.0);
             self.fixups.truncate(plain.1);
         }
-        let body_at = body_at(self.fixups.len());
+        let fixups = match self.is_marked {
+            true => [MARKED; 2],
+            false => [plain.1, whole.1],
+        };
+        let body_at = body_at(fixups[1]);
         let mut record = vec![0u8; body_at];
         let mut put = |at: usize, octets: &[u8]| {
             record[at..at + octets.len()].copy_from_slice(octets);
@@ -158,7 +212,7 @@ impl<'a> PieceBuilder<'a> {
             put(at::COUNT + shift, &(count as u16).to_le_bytes());
         }
         put(at::NOT_AFTER, &self.not_after.to_le_bytes());
-        put(at::FIXUPS, &[plain.1 as u8, whole.1 as u8]);
+        put(at::FIXUPS, &fixups.map(|count| count as u8));
         put(at::OWNER, &[self.owner]);
         for (index, &(place, what)) in self.fixups.iter().enumerate() {
             let fixup_at = at::FIXUP_LIST + index * piece::FIXUP_LEN;
@@ -172,14 +226,39 @@ impl<'a> PieceBuilder<'a> {
     /// Writes a name: its labels and a pointer to what it shares with every context, or all of it if no
     /// pointer would save anything or none is left.
     fn name(&mut self, wire: &[u8], needed: bool) {
+        if self.is_marked {
+            return self.marked_name(wire);
+        }
         let room = if needed { MAX_FIXUPS } else { MAX_SAVING_FIXUPS };
         let shared = self.shared_len(wire);
-        if shared > 2 && self.fixups.len() < room {
+        if shared > 2 && self.has_pointers_left(room) {
             self.body.extend(&wire[..wire.len() - shared]);
             self.pointer(shared as u16);
         } else {
             self.body.extend(wire);
         }
+    }
+
+    /// Writes a name of a marked piece: labels up to what it shares with every context, or with a name before it.
+    fn marked_name(&mut self, wire: &[u8]) {
+        let shared = self.shared_len(wire);
+        let mut rest = wire;
+        while let Some((&label, _)) = rest.split_first().filter(|(label, _)| **label != 0) {
+            // A pointer is no longer than what it saves.
+            if rest.len() == shared && shared > 2 {
+                return self.pointer(shared as u16);
+            }
+            if let Some(&place) = self.known.get(rest).filter(|_| rest.len() > 2) {
+                return self.pointer(FIXUP_START | place);
+            }
+            if self.body.len() <= MAX_MARKED_PLACE {
+                self.known.insert(rest.to_vec(), self.body.len() as u16);
+            }
+            let (labels, after) = rest.split_at(1 + usize::from(label));
+            self.body.extend(labels);
+            rest = after;
+        }
+        self.body.push(0);
     }
 
     /// Octets of the longest suffix that a name shares with every context.
@@ -194,14 +273,44 @@ impl<'a> PieceBuilder<'a> {
         0
     }
 
+    fn has_pointers_left(&self, most: usize) -> bool {
+        self.is_marked || self.fixups.len() < most
+    }
+
     fn pointer(&mut self, what: u16) {
-        self.fixups.push((self.body.len() as u16, what));
-        self.body.extend([0, 0]);
+        if !self.is_marked {
+            self.fixups.push((self.body.len() as u16, what));
+            self.body.extend([0, 0]);
+            return;
+        }
+        if what & FIXUP_START != 0 {
+            let place = what & !FIXUP_START;
+            self.saved.push((place, self.octets_at(usize::from(place)) - 2));
+        }
+        self.body.extend(mark(what));
+    }
+
+    /// Octets of the name that stands in the body of a marked piece, written out up to what it shares with every
+    /// context.
+    fn octets_at(&self, place: usize) -> usize {
+        let (mut at, mut len) = (place, 0);
+        let octet = |at: usize| self.body.get(at).copied().unwrap_or(0);
+        loop {
+            match (octet(at), marked([octet(at), octet(at + 1)])) {
+                (0, _) => return len + 1,
+                (label, None) => {
+                    len += usize::from(label) + 1;
+                    at += usize::from(label) + 1;
+                }
+                (_, Some(what)) if what & FIXUP_START == 0 => return len + 2,
+                (_, Some(what)) => at = usize::from(what & !FIXUP_START),
+            }
+        }
     }
 
     /// Writes RDATA, the names in it shortened where they may be.
     fn rdata(&mut self, rtype: Rtype, rdata: &[u8]) {
-        let (before, names) = names_in(rtype).unwrap_or((rdata.len(), 0));
+        let (before, names) = names_in(rtype.0).unwrap_or((rdata.len(), 0));
         let (head, mut rest) = rdata.split_at(before.min(rdata.len()));
         self.body.extend(head);
         for _ in 0..names {
@@ -214,14 +323,7 @@ impl<'a> PieceBuilder<'a> {
     }
 }
 
-/// How many octets stand before the names that are shortened in RDATA, and how many names there are. They are
-/// in the types of RFC 1035 only, as RFC 3597 section 4 has it, and not in CNAME, whose target must stand whole
-/// for what follows it.
-pub(super) fn names_in(rtype: Rtype) -> Option<(usize, usize)> {
-    match rtype {
-        Rtype::NS | Rtype::PTR => Some((0, 1)),
-        Rtype::MX => Some((2, 1)),
-        Rtype::SOA => Some((0, 2)),
-        _ => None,
-    }
+/// Octets of the largest message about a name of this length less its header, question and OPT.
+pub fn room(name_len: usize) -> usize {
+    MAX_TCP_MESSAGE - HEADER_LEN - name_len - QUESTION_TAIL_LEN - OPT_LEN
 }

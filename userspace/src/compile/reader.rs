@@ -237,8 +237,8 @@ impl Store for Reader {
     const MAX_CHAIN: usize = MAX_MADE - 2;
     const MAX_ENCLOSER_STEPS: usize = 9 + MAX_LABELS;
     const MAX_PARTS: usize = MAX_TCP_MESSAGE / xdp_common::image::piece::PART + 1;
-    const MAX_FIXUPS: usize = xdp_common::image::piece::MAX_FIXUPS;
-    const MAX_FIXUPS_BEFORE: usize = xdp_common::image::piece::MAX_FIXUPS;
+    const MAX_FIXUPS: usize = xdp_common::image::piece::MARKED;
+    const MAX_FIXUPS_BEFORE: usize = xdp_common::image::piece::MARKED;
     // The shortest record is an owner pointer, ten octets and no RDATA.
     const MAX_OWNERS: usize = MAX_TCP_MESSAGE / 12;
     // The shortest option has no value.

@@ -17,7 +17,11 @@ pub const MIN_PAYLOAD: usize = 512;
 /// RR types that the engine treats apart (IANA registry "Resource Record (RR) TYPEs").
 pub mod rtype {
     #![allow(missing_docs, reason = "the mnemonics are the registry's own")]
+    pub const NS: u16 = 2;
     pub const CNAME: u16 = 5;
+    pub const SOA: u16 = 6;
+    pub const PTR: u16 = 12;
+    pub const MX: u16 = 15;
     pub const OPT: u16 = 41;
     pub const DS: u16 = 43;
     pub const RRSIG: u16 = 46;

@@ -1,5 +1,7 @@
-//! Answers behind octet 16,383, where compression pointers do not reach (RFC 1035 section 4.1.4): names there
-//! are written out. Over TCP only, and so the host's alone.
+//! Long answers: those with a [`MARKED`] piece, and those behind octet 16,383, where compression pointers do not reach
+//! (RFC 1035 section 4.1.4) and names are written out. Over TCP only, and so the host's alone.
+//!
+//! Of glue that has no room what does not fit is left out, and TC says so (RFC 9471 section 3.1).
 //!
 //! What a pointer reaches lies before it, and so does all that was written before that. So wherever a pointer
 //! can be written, what it points to lies where it would if all could be.
@@ -9,16 +11,30 @@ use crate::dns::{HEADER_LEN, QUESTION_TAIL_LEN};
 use crate::engine::compose::{self, MAX_POINTER};
 use crate::engine::plan::{context_of, opt_len, piece_of};
 use crate::frame::Frame;
-use crate::image::piece::{FIXUP_START, OWNER_INSIDE, PART, Piece, RDATA_AT};
+use crate::image::piece::{
+    FIXUP_START, MARKED, OWNER_INSIDE, PART, Piece, RDATA_AT, TOO_LARGE, marked, names_in,
+};
 use crate::image::{Address, Store, UNIT, Window};
-use crate::state::plan::{PLAN_LEN, Part};
+use crate::state::plan::{PLAN_LEN, Part, section};
 use crate::state::{Scratch, made};
 
 /// The most labels and pointers of one name.
 const MAX_STEPS: usize = 256;
 
-/// Writes the planned answer into `frame`, which holds its query at its start, in at most `limit` octets; what
-/// does not fit is left out as [`plan::measure`](super::plan::measure) does.
+/// Whether the planned answer of `total` octets is written here.
+pub fn is_long<S: Store>(store: &S, scratch: &Scratch, total: usize) -> bool {
+    // No marked piece is as small as a part: it would not be marked.
+    total > compose::MAX_POINTER + 1 || (total > PART && has_marked(store, scratch))
+}
+
+fn has_marked<S: Store>(store: &S, scratch: &Scratch) -> bool {
+    scratch.plan.parts[..(scratch.plan.count as usize).min(PLAN_LEN)].iter().any(|part| {
+        piece_of(store, &scratch.made, part.address).is_some_and(|piece| piece.fixups(1) == MARKED)
+    })
+}
+
+/// Writes the planned answer into `frame`, which holds its query at its start, in at most `limit` octets. If there is
+/// no room for all of it, glue is left out; if that is not enough, everything, and TC is set.
 pub fn write<S: Store, F: Frame>(
     store: &S,
     frame: &mut F,
@@ -37,11 +53,9 @@ pub fn write<S: Store, F: Frame>(
                 end + opt_len
             }
             Err(Unwritten::Damaged) => return Err(Outcome::Broken),
-            // What is optional goes first.
             Err(Unwritten::NoRoom) if scratch.plan.count > 0 => {
-                let is_optional = core::mem::take(&mut scratch.plan.last_is_optional) != 0;
-                scratch.plan.count = if is_optional { scratch.plan.count - 1 } else { 0 };
-                scratch.plan.truncated = !is_optional as u32;
+                scratch.plan.count = 0;
+                scratch.plan.truncated = 1;
                 continue;
             }
             Err(Unwritten::NoRoom) => return Err(Outcome::Oversize),
@@ -65,8 +79,8 @@ enum Unwritten {
     Damaged,
 }
 
-/// Writes all pieces from `at` on and up to `limit`; returns where they end, and how many records are in which
-/// section.
+/// Writes all pieces from `at` on and up to `limit`, of glue as many records as fit; returns where they end, and how
+/// many records are in which section.
 fn parts<S: Store, F: Frame>(
     store: &S,
     frame: &mut F,
@@ -76,7 +90,8 @@ fn parts<S: Store, F: Frame>(
 ) -> Result<(usize, u64), Unwritten> {
     let dnssec = scratch.query.dnssec();
     let (mut at, mut counts) = (at, 0u64);
-    for index in 0..(scratch.plan.count as usize).min(PLAN_LEN) {
+    let count = (scratch.plan.count as usize).min(PLAN_LEN);
+    for index in 0..count {
         scratch.plan.parts[index].at = at as u32;
         let part = scratch.plan.parts[index];
         let piece = piece_of(store, &scratch.made, part.address).ok_or(Unwritten::Damaged)?;
@@ -91,12 +106,27 @@ fn parts<S: Store, F: Frame>(
             end,
             at,
             limit,
+            is_marked: piece.fixups(1) == MARKED,
             fixups: piece.fixups(dnssec),
             next_fixup: 0,
+            whole: (at, 0),
         };
-        let first_rdata = writer.records(piece.len(dnssec))?;
-        at = writer.at;
-        counts += (piece.count(dnssec) as u64) << ((part.section & 3) * 16);
+        let written = writer.records(piece.len(dnssec));
+        let (whole_end, whole_records) = writer.whole;
+        let first_rdata = match written {
+            Err(Unwritten::NoRoom) if part.section == section::ADDITIONAL => {
+                // What is optional is left out whole, so that no RRset is there in part (RFC 2181 section 9).
+                if index + 1 < count || scratch.plan.last_is_optional == 0 {
+                    scratch.plan.truncated = 1;
+                    at = whole_end;
+                    counts += whole_records << (section::ADDITIONAL * 16);
+                }
+                break;
+            }
+            written => written?,
+        };
+        at = whole_end;
+        counts += whole_records << ((part.section & 3) * 16);
         // Where the target of a CNAME stands is reckoned from an owner name of two octets.
         scratch.plan.parts[index].at = (first_rdata.saturating_sub(RDATA_AT)) as u32;
     }
@@ -117,25 +147,34 @@ struct Writer<'a, S, F> {
     /// Where the next octet goes.
     at: usize,
     limit: usize,
+    /// Whether names end in marks, and there are no fix-ups.
+    is_marked: bool,
     fixups: usize,
     next_fixup: usize,
+    /// Where the last record that was written whole ends, and how many there are.
+    whole: (usize, u64),
 }
 
 impl<'a, S: Store, F: Frame> Writer<'a, S, F> {
     /// Writes the records in the first `len` octets of the body; returns where the first one's RDATA starts.
     fn records(&mut self, len: usize) -> Result<usize, Unwritten> {
+        if len == TOO_LARGE {
+            return Err(Unwritten::NoRoom);
+        }
         let (mut from, mut first) = (0, None);
         while from < len {
             from = self.owner(from)?;
+            let rtype = u16::from_be_bytes([self.octet(from)?, self.octet(from + 1)?]);
             self.copy(from, 8)?;
             let rdata_len =
                 u16::from_be_bytes([self.octet(from + 8)?, self.octet(from + 9)?]) as usize;
             let len_at = self.at;
             self.copy(from + 8, 2)?;
             first.get_or_insert(self.at);
-            from = self.rdata(from + 10, from + 10 + rdata_len)?;
+            from = self.rdata(rtype, from + 10, from + 10 + rdata_len)?;
             let written = (self.at - len_at - 2) as u16;
             self.frame.put(len_at, written.to_be_bytes()).ok_or(Unwritten::NoRoom)?;
+            self.whole = (self.at, self.whole.1 + 1);
         }
         Ok(first.unwrap_or(self.at))
     }
@@ -143,22 +182,7 @@ impl<'a, S: Store, F: Frame> Writer<'a, S, F> {
     /// Writes an owner name; returns where it ends in the body.
     fn owner(&mut self, from: usize) -> Result<usize, Unwritten> {
         match self.piece.owner() {
-            OWNER_INSIDE => {
-                let mut from = from;
-                for _ in 0..MAX_STEPS {
-                    if let Some(what) = self.fixup_at(from) {
-                        self.pointer(what)?;
-                        return Ok(from + 2);
-                    }
-                    let label = self.octet(from)? as usize & 63;
-                    self.copy(from, label + 1)?;
-                    from += label + 1;
-                    if label == 0 {
-                        return Ok(from);
-                    }
-                }
-                Err(Unwritten::Damaged)
-            }
+            OWNER_INSIDE => self.name(from),
             owner => {
                 let suffix = if owner == 0 { self.end - self.start } else { owner as usize };
                 self.suffix(suffix)?;
@@ -167,10 +191,36 @@ impl<'a, S: Store, F: Frame> Writer<'a, S, F> {
         }
     }
 
-    /// Writes the RDATA between two places of the body; returns where it ends.
-    fn rdata(&mut self, from: usize, end: usize) -> Result<usize, Unwritten> {
+    /// Writes a name that is spelled out, as far as it is; returns where it ends in the body.
+    fn name(&mut self, from: usize) -> Result<usize, Unwritten> {
         let mut from = from;
-        while self.next_fixup < self.fixups {
+        for _ in 0..MAX_STEPS {
+            if let Some(what) = self.fixup_at(from)? {
+                self.pointer(what)?;
+                return Ok(from + 2);
+            }
+            let label = self.octet(from)? as usize & 63;
+            self.copy(from, label + 1)?;
+            from += label + 1;
+            if label == 0 {
+                return Ok(from);
+            }
+        }
+        Err(Unwritten::Damaged)
+    }
+
+    /// Writes the RDATA between two places of the body; returns where it ends.
+    fn rdata(&mut self, rtype: u16, from: usize, end: usize) -> Result<usize, Unwritten> {
+        let mut from = from;
+        if self.is_marked {
+            let (before, names) = names_in(rtype).unwrap_or((0, 0));
+            self.copy(from, before)?;
+            from += before;
+            for _ in 0..names {
+                from = self.name(from)?;
+            }
+        }
+        while !self.is_marked && self.next_fixup < self.fixups {
             let (place, what) = self.piece.fixup(self.next_fixup);
             if place >= end {
                 break;
@@ -185,13 +235,26 @@ impl<'a, S: Store, F: Frame> Writer<'a, S, F> {
     }
 
     /// What to write at a place of the body, if that is the next one with a pointer.
-    fn fixup_at(&mut self, place: usize) -> Option<u16> {
+    fn fixup_at(&mut self, place: usize) -> Result<Option<u16>, Unwritten> {
+        if self.is_marked {
+            return self.what_at(place);
+        }
         let is_there = self.next_fixup < self.fixups;
-        let (at, what) = is_there.then(|| self.piece.fixup(self.next_fixup))?;
-        (at == place).then(|| {
-            self.next_fixup += 1;
-            what
-        })
+        let next = is_there.then(|| self.piece.fixup(self.next_fixup));
+        let what = next.filter(|(at, _)| *at == place).map(|(_, what)| what);
+        self.next_fixup += what.is_some() as usize;
+        Ok(what)
+    }
+
+    /// What to write at any place of the body, if a pointer goes there.
+    fn what_at(&self, place: usize) -> Result<Option<u16>, Unwritten> {
+        if self.is_marked {
+            // The root is one octet, and may be the last one.
+            let first = self.octet(place)?;
+            return Ok(if first > 63 { marked([first, self.octet(place + 1)?]) } else { None });
+        }
+        let mut known = (0..self.fixups).map(|index| self.piece.fixup(index));
+        Ok(known.find(|(at, _)| *at == place).map(|(_, what)| what))
     }
 
     /// Writes a pointer, or the name in its place.
@@ -205,10 +268,9 @@ impl<'a, S: Store, F: Frame> Writer<'a, S, F> {
         }
         let mut from = distance;
         for _ in 0..MAX_STEPS {
-            let known = (0..self.fixups).map(|index| self.piece.fixup(index));
-            match known.into_iter().find(|(place, _)| *place == from) {
-                Some((_, what)) if what & FIXUP_START == 0 => return self.suffix(what as usize),
-                Some((_, what)) => from = (what & !FIXUP_START) as usize,
+            match self.what_at(from)? {
+                Some(what) if what & FIXUP_START == 0 => return self.suffix(what as usize),
+                Some(what) => from = (what & !FIXUP_START) as usize,
                 None => {
                     let label = self.octet(from)? as usize & 63;
                     self.copy(from, label + 1)?;

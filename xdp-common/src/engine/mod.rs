@@ -95,8 +95,15 @@ pub fn send<S: Store, F: Frame>(
     } else {
         limits.response
     };
+    let planned = scratch.plan.count;
     let total = plan::measure(store, scratch, limit, limits.now_s)?;
-    if total > compose::MAX_POINTER + 1 {
+    let is_too_large = !limits.over_udp && scratch.plan.truncated != 0;
+    if is_too_large {
+        // Nobody can be told to come again: all is sent but the glue that there is no room for.
+        scratch.plan.count = planned;
+        scratch.plan.truncated = 0;
+    }
+    if is_too_large || long::is_long(store, scratch, total) {
         long::write(store, frame, limit, limits.payload, scratch)?;
         return said(limits, scratch);
     }
@@ -107,12 +114,13 @@ pub fn send<S: Store, F: Frame>(
     said(limits, scratch)
 }
 
-/// What became of a response that was written. Over TCP nobody can be told to come again over TCP.
+/// What became of a response that was written. Over TCP nobody can be told to come again over TCP: there TC says that
+/// glue was left out, and what has nothing in it is no answer.
 fn said(limits: &Limits<'_>, scratch: &Scratch) -> Result<Outcome, Outcome> {
     match (scratch.plan.truncated != 0, limits.over_udp) {
-        (false, _) => Ok(Outcome::ALL[scratch.plan.outcome as usize]),
         (true, true) => Ok(Outcome::Truncated),
-        (true, false) => Err(Outcome::Oversize),
+        (true, false) if scratch.plan.count == 0 => Err(Outcome::Oversize),
+        _ => Ok(Outcome::ALL[scratch.plan.outcome as usize]),
     }
 }
 

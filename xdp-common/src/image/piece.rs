@@ -7,6 +7,7 @@
 
 use super::Window;
 use crate::bytes::{u8_at, u16_at, u32_at};
+use crate::dns::rtype;
 
 /// Offsets of a piece's fields, in octets.
 pub mod at {
@@ -33,6 +34,13 @@ pub const MAX_FIXUPS: usize = 190;
 /// Set in a fix-up: the pointer is to a place in the piece itself. Clear: it is to the suffix of
 /// this length of the context's name.
 pub const FIXUP_START: u16 = 0x8000;
+
+/// [`Piece::fixups`] of a piece that has more pointers than that: its names themselves say where they lead, each by a
+/// [`mark`] at its end. Only the host sends one, as [`long`](crate::engine::long) writes it.
+pub const MARKED: usize = 255;
+
+/// The most octets before a place that a [`mark`] can lead to.
+pub const MAX_MARKED_PLACE: usize = 0x3fff;
 
 /// [`Piece::owner`] of a piece whose owner names are spelled out or fixed one by one.
 pub const OWNER_INSIDE: u8 = 255;
@@ -102,7 +110,7 @@ impl<'a> Piece<'a> {
         u32_at(self.window, at::NOT_AFTER)
     }
 
-    /// How many pointers to fix.
+    /// How many pointers to fix, or [`MARKED`].
     #[inline(always)]
     pub fn fixups(self, dnssec: usize) -> usize {
         u8_at(self.window, at::FIXUPS + (dnssec & 1)) as usize
@@ -132,6 +140,36 @@ impl<'a> Piece<'a> {
     #[inline(always)]
     pub fn window(self) -> &'a Window {
         self.window
+    }
+}
+
+/// The octets that stand in a [`MARKED`] piece where a pointer is to be written; `what` is as in a fix-up. They begin
+/// like no label: of the first two bits a label has both clear and a pointer both set (RFC 1035 section 4.1.4).
+pub const fn mark(what: u16) -> [u8; 2] {
+    let is_inside = what & FIXUP_START != 0;
+    let marked = if is_inside { 0x4000 | (what & 0x3fff) } else { 0x8000 | what };
+    marked.to_be_bytes()
+}
+
+/// What is to be written for these two octets of a name in a [`MARKED`] piece, if they are a [`mark`].
+pub const fn marked(octets: [u8; 2]) -> Option<u16> {
+    let said = u16::from_be_bytes(octets) & 0x3fff;
+    match octets[0] >> 6 {
+        0b01 => Some(FIXUP_START | said),
+        0b10 => Some(said),
+        _ => None,
+    }
+}
+
+/// How many octets stand before the names in RDATA that are shortened, and how many names there are. They are
+/// in the types of RFC 1035 only, as RFC 3597 section 4 has it, and not in CNAME, whose target must stand whole
+/// for what follows it.
+pub const fn names_in(rtype: u16) -> Option<(usize, usize)> {
+    match rtype {
+        rtype::NS | rtype::PTR => Some((0, 1)),
+        rtype::MX => Some((2, 1)),
+        rtype::SOA => Some((0, 2)),
+        _ => None,
     }
 }
 

@@ -47,7 +47,7 @@ pub struct Plan {
     pub rcode: u32,
     /// 1 if the answer is authoritative.
     pub authoritative: u32,
-    /// 1 if TC is set and no piece is sent.
+    /// 1 if TC is set: no piece is sent, or over TCP not all the glue.
     pub truncated: u32,
     /// 1 if the last part may be left out.
     pub last_is_optional: u32,

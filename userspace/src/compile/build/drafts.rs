@@ -92,8 +92,10 @@ impl<'a> Build<'a, '_, '_> {
         }
         if is_cut {
             draft.flags |= flag::CUT;
-            draft.otherwise = Some(draft.add(self.referral_piece(owner)));
-            let [needed, optional] = self.glue_pieces(owner);
+            let referral = self.referral_piece(owner);
+            let [needed, optional] = self.glue_pieces(owner, referral.len_behind(0));
+            let referral = self.finished(referral, owner.name(), What::Referral);
+            draft.otherwise = Some(draft.add(referral));
             draft.glue = needed.map(|piece| draft.add(piece));
             draft.optional_glue = optional.map(|piece| draft.add(piece));
         }

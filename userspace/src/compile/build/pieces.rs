@@ -1,11 +1,12 @@
 //! The pieces of a zone: RRsets, referrals and proofs as answers carry them.
 
+use xdp_common::dns::edns::OPT_LEN;
 use xdp_common::image::Address;
 use xdp_common::image::zone::denial;
 
 use super::state::Build;
 use crate::compile::faults::{CompileError, What};
-use crate::compile::piece::{OwnerName, PieceBuilder};
+use crate::compile::piece::{self, MAX_TCP_MESSAGE, OwnerName, PieceBuilder};
 use crate::zone::{Owner, Rrset, Rtype, name};
 
 impl<'a> Build<'a, '_, '_> {
@@ -48,8 +49,9 @@ impl<'a> Build<'a, '_, '_> {
         rrset: Rrset<'a>,
         named: OwnerName<'_>,
     ) -> Vec<u8> {
-        let mut piece = PieceBuilder::new(self.apex);
-        self.add_rrset(&mut piece, owner, rrset, rrset.ttl(), [named, named]);
+        let piece = PieceBuilder::with(self.apex, |piece| {
+            self.add_rrset(piece, owner, rrset, rrset.ttl(), [named, named]);
+        });
         self.finished(piece, owner.name(), What::Rrset(rrset.rtype()))
     }
 
@@ -80,50 +82,67 @@ impl<'a> Build<'a, '_, '_> {
     }
 
     /// The NS RRset of a cut, and with DNSSEC records its DS.
-    pub(super) fn referral_piece(&self, owner: &Owner<'a>) -> Vec<u8> {
-        let mut piece = PieceBuilder::new(owner.name());
+    pub(super) fn referral_piece<'n>(&self, owner: &Owner<'n>) -> PieceBuilder<'n>
+    where
+        'a: 'n,
+    {
         let named = OwnerName::Suffix(owner.name().len());
-        if let Some(servers) = owner.rrset(Rtype::NS) {
-            for rdata in servers.rdatas() {
-                piece.record(named, Rtype::NS, servers.ttl(), rdata);
+        PieceBuilder::with(owner.name(), |piece| {
+            if let Some(servers) = owner.rrset(Rtype::NS) {
+                for rdata in servers.rdatas() {
+                    piece.record(named, Rtype::NS, servers.ttl(), rdata);
+                }
             }
-        }
-        piece.dnssec_follows();
-        // Without a signature and in a zone that proves nothing, a DS is of use to nobody.
-        let ds = owner.rrset(Rtype::DS).filter(|_| self.denial != denial::NONE);
-        if let Some(ds) = ds {
-            self.add_rrset(&mut piece, owner, ds, ds.ttl(), [named, named]);
-        }
-        self.finished(piece, owner.name(), What::Referral)
+            piece.dnssec_follows();
+            // Without a signature and in a zone that proves nothing, a DS is of use to nobody.
+            let ds = owner.rrset(Rtype::DS).filter(|_| self.denial != denial::NONE);
+            if let Some(ds) = ds {
+                self.add_rrset(piece, owner, ds, ds.ttl(), [named, named]);
+            }
+        })
     }
 
     /// The addresses of a cut's name servers: of those at or below the cut, without which it cannot be
-    /// reached, and of those below other cuts of the zone (RFC 9471 sections 2 and 3).
-    pub(super) fn glue_pieces(&self, cut: &Owner<'a>) -> [Option<Vec<u8>>; 2] {
-        let mut needed = PieceBuilder::new(cut.name());
-        let mut optional = PieceBuilder::new(cut.name());
-        let servers = cut.rrset(Rtype::NS);
-        for server in servers.iter().flat_map(|servers| servers.rdatas()) {
-            let piece = if name::is_at_or_below(server, cut.name()) {
-                &mut needed
-            } else if self.is_below_a_cut(server) {
-                &mut optional
-            } else {
-                continue;
-            };
-            let Some(host) = self.zone.find(server) else { continue };
-            for rtype in [Rtype::A, Rtype::AAAA] {
-                if let Some(addresses) = host.rrset(rtype) {
-                    for rdata in addresses.rdatas() {
-                        piece.record(OwnerName::Spelled(server), rtype, addresses.ttl(), rdata);
-                    }
-                }
+    /// reached, and of those below other cuts of the zone (RFC 9471 sections 2 and 3). They come behind a referral of
+    /// `referral_len` octets; of the former no more than a message holds.
+    pub(super) fn glue_pieces(&self, cut: &Owner<'a>, referral_len: usize) -> [Option<Vec<u8>>; 2] {
+        let glue = |is_glue: &dyn Fn(&[u8]) -> bool| {
+            PieceBuilder::with(cut.name(), |piece| {
+                let servers = cut.rrset(Rtype::NS);
+                let servers = servers.iter().flat_map(|servers| servers.rdatas());
+                servers
+                    .filter(|server| is_glue(server))
+                    .for_each(|at| self.add_addresses(piece, at));
+            })
+        };
+        let is_needed = |server: &[u8]| name::is_at_or_below(server, cut.name());
+        let mut needed = glue(&is_needed);
+        let optional = glue(&|server| !is_needed(server) && self.is_below_a_cut(server));
+        let room = piece::room(cut.name().len());
+        let before = MAX_TCP_MESSAGE - room - OPT_LEN + referral_len;
+        if referral_len <= room
+            && referral_len + needed.len_behind(before) > room
+            && !needed.is_empty()
+        {
+            self.cannot_send(cut.name(), What::Glue);
+        }
+        needed.cut_off(cut.name().len());
+        let finished =
+            |piece: PieceBuilder<'_>| (!piece.is_empty()).then(|| piece.finish(cut.name().len()));
+        [finished(needed), finished(optional).filter(|piece| !piece.is_too_large)]
+            .map(|finished| finished.map(|piece| piece.record))
+    }
+
+    /// Adds the addresses of a name server.
+    fn add_addresses(&self, piece: &mut PieceBuilder<'_>, server: &[u8]) {
+        let Some(host) = self.zone.find(server) else { return };
+        for rtype in [Rtype::A, Rtype::AAAA] {
+            let addresses = host.rrset(rtype);
+            for rdata in addresses.iter().flat_map(|addresses| addresses.rdatas()) {
+                let ttl = addresses.map_or(0, |addresses| addresses.ttl());
+                piece.record(OwnerName::Spelled(server), rtype, ttl, rdata);
             }
         }
-        let finished = |piece: PieceBuilder<'_>| {
-            (!piece.is_empty()).then(|| self.finished(piece, cut.name(), What::Referral))
-        };
-        [finished(needed), finished(optional)]
     }
 
     /// Whether a name of the zone lies at or below one of its cuts.

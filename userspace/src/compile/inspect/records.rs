@@ -4,14 +4,15 @@
 use std::fmt;
 
 use xdp_common::checksum;
+use xdp_common::dns::name::MAX_LABELS;
 use xdp_common::image::piece::{
-    FIXUP_START, MAX_FIXUPS, NEVER, OWNER_INSIDE, Piece, QUESTION_POINTER, TOO_LARGE, at, body_at,
+    FIXUP_START, MARKED, MAX_FIXUPS, NEVER, OWNER_INSIDE, Piece, QUESTION_POINTER, TOO_LARGE, at,
+    marked, names_in,
 };
 use xdp_common::image::{Address, UNIT, WINDOW, Window};
 use xdp_common::maps::CHUNK_LEN;
 
 use super::super::memory::{Memory, window};
-use super::super::piece::names_in;
 use crate::zone::{Rtype, name};
 
 /// The most pointers of one name that lead on to another: an owner name of the piece, whose end is in the
@@ -70,6 +71,7 @@ pub struct Read<'a> {
     /// As the engine reads it.
     pub piece: Piece<'a>,
     body: &'a [u8],
+    /// How many there are; none if it is [`MARKED`].
     fixups: usize,
 }
 
@@ -97,15 +99,20 @@ impl<'a> Read<'a> {
         if piece.len(1) == TOO_LARGE {
             return Err(PieceFault::TooLarge);
         }
-        let fixups = piece.fixups(1);
-        let start = body_at(fixups);
+        let is_marked = piece.fixups(1) == MARKED;
+        let fixups = if is_marked { 0 } else { piece.fixups(1) };
+        let start = piece.body_at();
         let whole = record(memory, address, start + piece.len(1)).ok_or(outside)?;
         let read = Read { piece, body: &whole[start..], fixups };
         let list_end = at::FIXUP_LIST + fixups * 4;
         for (holds, what) in [
             (piece.len(0) <= piece.len(1), "it is longer without DNSSEC records than with them"),
             (piece.count(0) <= piece.count(1), "it counts more records without DNSSEC than with"),
-            (piece.fixups(0) <= fixups, "it has more pointers without DNSSEC records than with"),
+            (
+                piece.fixups(0) <= piece.fixups(1),
+                "it has more pointers without DNSSEC records than with",
+            ),
+            (!is_marked || piece.fixups(0) == MARKED, "it is marked in part"),
             (fixups <= MAX_FIXUPS, "it has more pointers than any piece"),
             (head[at::OWNER + 1..at::FIXUP_LIST] == [0; 5], "unused octets are not zero"),
             (whole[list_end..start].iter().all(|octet| *octet == 0), "unused octets are not zero"),
@@ -119,7 +126,7 @@ impl<'a> Read<'a> {
 
     /// Octets of its record.
     pub fn octets(&self) -> usize {
-        body_at(self.fixups) + self.body.len()
+        self.piece.body_at() + self.body.len()
     }
 
     /// Its records in the context of a name, if sums, pointers, counts and time are right.
@@ -217,7 +224,7 @@ impl<'r> Reader<'r, '_> {
         let len = usize::from(self.u16()?);
         let end = self.at + len;
         let mut rdata = Vec::with_capacity(len);
-        if let Some((before, names)) = names_in(rtype) {
+        if let Some((before, names)) = names_in(rtype.0) {
             rdata.extend(self.take(before)?);
             for _ in 0..names {
                 let name = self.name()?;
@@ -250,21 +257,29 @@ impl<'r> Reader<'r, '_> {
         if name::is_at_or_below(self.context, suffix) { Ok(suffix) } else { Err(fault) }
     }
 
+    /// The pointer that is to be written at a place, if one is; `is_end` if a name ends with it.
+    fn pointer(&mut self, at: usize, is_end: bool) -> Result<Option<u16>, PieceFault> {
+        let octets: Option<[u8; 2]> =
+            self.read.body.get(at..at + 2).and_then(|two| two.try_into().ok());
+        if self.read.piece.fixups(1) == MARKED {
+            return Ok(octets.and_then(marked));
+        }
+        let fixup = (0..self.read.fixups).find(|&index| self.read.piece.fixup(index).0 == at);
+        let Some(index) = fixup else { return Ok(None) };
+        if octets != Some([0, 0]) {
+            return Err(PieceFault::Fixup(at, "its place is not empty"));
+        }
+        self.used[index] = self.used[index].saturating_add(u8::from(is_end));
+        Ok(Some(self.read.piece.fixup(index).1))
+    }
+
     /// A name that is spelled out, as far as it is.
     fn name(&mut self) -> Result<Vec<u8>, PieceFault> {
         let mut wire = Vec::new();
         let (mut at, mut after, mut pointers) = (self.at, None, 0);
         loop {
             let body = self.read.body;
-            let fixup = (0..self.read.fixups).find(|&index| self.read.piece.fixup(index).0 == at);
-            if let Some(index) = fixup {
-                let (_, what) = self.read.piece.fixup(index);
-                if body.get(at..at + 2) != Some(&[0, 0]) {
-                    return Err(PieceFault::Fixup(at, "its place is not empty"));
-                }
-                if after.is_none() {
-                    self.used[index] = self.used[index].saturating_add(1);
-                }
+            if let Some(what) = self.pointer(at, after.is_none())? {
                 after.get_or_insert(at + 2);
                 pointers += 1;
                 if what & FIXUP_START == 0 {
@@ -272,7 +287,9 @@ impl<'r> Reader<'r, '_> {
                     break;
                 }
                 let target = usize::from(what & !FIXUP_START);
-                if target >= at || pointers > MAX_POINTERS {
+                let most =
+                    if self.read.piece.fixups(1) == MARKED { MAX_LABELS } else { MAX_POINTERS };
+                if target >= at || pointers > most {
                     return Err(PieceFault::Fixup(at, "it leads to no name before it"));
                 }
                 at = target;
