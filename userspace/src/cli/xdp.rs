@@ -128,7 +128,11 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
                 }
                 data => data?,
             };
-            output.data(data, |data| format!("detached: {}\n", cell(&data["detached"])));
+            output.data(data, |data| {
+                let told = [("detached", "detached"), ("forgotten", "not waited for any longer")];
+                let told = told.into_iter().filter(|(key, _)| data[key] != json!([]));
+                told.map(|(key, words)| format!("{words}: {}\n", cell(&data[key]))).collect()
+            });
         }
     }
     Ok(Exit::Ok)

@@ -38,7 +38,7 @@ use super::memory::{Mapping, Size};
 use super::path::Path as AnswerPath;
 use super::pins::Pins;
 use super::seam::{
-    self, DataPlane, Inspection, MapStatus, PlaneStatus, Published, Tried, ZoneStatus,
+    self, DataPlane, Detached, Inspection, MapStatus, PlaneStatus, Published, Tried, ZoneStatus,
 };
 use crate::compile::{Image, Listing, Retired, buckets_for};
 use crate::config::{Config, OnExit, TcxMode, XdpMode};
@@ -299,7 +299,7 @@ impl DataPlane for Plane {
         Ok(())
     }
 
-    fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Vec<String>> {
+    fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Detached> {
         let is_meant =
             |one: &Attachment| interface.is_none_or(|interface| one.interface().name == interface);
         let gone: Vec<Attachment> = self.attachments.extract_if(.., |one| is_meant(one)).collect();
@@ -314,7 +314,7 @@ impl DataPlane for Plane {
                 names => bail!("XDP is not attached to {interface}, but to {}", names.join(", ")),
             }
         }
-        let names = gone.iter().map(|one| one.interface().name.clone()).collect();
+        let names: Vec<String> = gone.iter().map(|one| one.interface().name.clone()).collect();
         gone.into_iter().for_each(Attachment::detach);
         if self.previous.is_some() && self.attachments.iter().all(|one| one.adopted().is_none()) {
             self.inherit();
@@ -326,7 +326,7 @@ impl DataPlane for Plane {
             pins.remove();
         }
         self.tell_macs();
-        Ok(names)
+        Ok(Detached { forgotten: waited_for, detached: names })
     }
 
     fn end(&mut self) -> anyhow::Result<()> {

@@ -37,8 +37,8 @@ pub trait DataPlane: Send {
     /// Attaches XDP to one more interface.
     fn attach(&mut self, interface: &str) -> anyhow::Result<()>;
 
-    /// Detaches XDP from one interface, or from all; says which those were.
-    fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Vec<String>>;
+    /// Detaches XDP from one interface, or from all, and waits for none of that name; says which those were.
+    fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Detached>;
 
     /// Where XDP is attached, and how full the maps are.
     fn status(&self) -> PlaneStatus;
@@ -85,6 +85,15 @@ pub trait DataPlane: Send {
 
     /// Called about once a second, so that XDP's idea of wall-clock time stays right.
     fn tick(&mut self);
+}
+
+/// Where XDP is no more, and is not to be.
+#[derive(Debug, Default)]
+pub struct Detached {
+    /// The interfaces that it was on.
+    pub detached: Vec<String>,
+    /// Those that it was to be on as soon as they would be there.
+    pub forgotten: Vec<String>,
 }
 
 /// What is published, and what the programs are told of it.

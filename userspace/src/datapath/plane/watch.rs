@@ -1,5 +1,6 @@
-//! Where XDP is to be, compared with where it is, once a tick: a device that went and came again under its name,
-//! and one whose programs another has detached, get their programs back.
+//! Where XDP is to be, compared with where it is, once a tick: a device that was not there when the daemon started
+//! gets its programs when it comes; one that went and came again under its name, and one whose programs another has
+//! detached, get them back.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,9 +26,9 @@ pub(super) struct Wanted(BTreeMap<String, State>);
 
 #[derive(Debug)]
 struct State {
-    /// The device that had this name when XDP was attached.
+    /// The device that had this name when XDP was attached; none if it never was.
     index: Option<u32>,
-    /// Why it is not there, since it was.
+    /// Why it is not there.
     why: Option<String>,
     /// Not to be tried before.
     retry_at: Instant,
@@ -47,6 +48,21 @@ impl Wanted {
             attached_at: now,
         });
         (state.index, state.why, state.attached_at) = (Some(index), None, now);
+    }
+
+    /// XDP is to be on the device that gets this name, as soon as there is one.
+    pub(super) fn waits_for(&mut self, name: &str, why: String) {
+        let now = Instant::now();
+        self.0.insert(
+            name.to_owned(),
+            State {
+                index: None,
+                why: Some(why),
+                retry_at: now,
+                wait: FIRST_WAIT,
+                attached_at: now,
+            },
+        );
     }
 
     /// It is not to be on a device any more, whatever that is called now.
@@ -130,7 +146,7 @@ impl Plane {
             }
             self.leave_renamed(&name);
             match self.attach(&name) {
-                Ok(()) => tracing::info!(interface = name, "attached again"),
+                Ok(()) => tracing::info!(interface = name, "attached"),
                 Err(error) => self.say_missing(&name, format!("{error:#}")),
             }
         }

@@ -2,6 +2,7 @@
 //! whoever asks in between.
 
 use anyhow::{Context, Result};
+use nix::net::if_::if_nametoindex;
 use xdp_common::Outcome;
 use xdp_common::maps;
 
@@ -41,8 +42,9 @@ impl Watching {
 
 impl Plane {
     /// Attaches to all interfaces of the configuration. One that cannot be attached to is said, and the sockets
-    /// serve, unless it is `required` or there are none.
+    /// serve, unless it is `required` or there are none. One that is not there is waited for.
     pub(super) fn attach_all(&mut self, config: &Config) -> Result<()> {
+        let gives_up = !config.server.user.is_empty();
         for interface in &config.xdp.interfaces {
             let Err(error) = self.attach(interface) else { continue };
             if config.xdp.required {
@@ -57,6 +59,13 @@ impl Plane {
                 );
             }
             tracing::error!(interface, "no XDP, the sockets answer: {error:#}");
+            if if_nametoindex(interface.as_str()).is_err() {
+                self.wanted.waits_for(interface, format!("{error:#}"));
+                if gives_up {
+                    self.load_for_later();
+                }
+                continue;
+            }
             self.watching.unattached.push(Fault {
                 interface: interface.clone(),
                 kind: Kind::NotAttached,
@@ -64,13 +73,28 @@ impl Plane {
                 fix: Some(format!("sealdns xdp attach {interface}")),
             });
         }
-        if self.attachments.is_empty() && self.loaded.is_some() {
+        let is_for_later = gives_up && !self.wanted.is_empty();
+        if self.attachments.is_empty() && self.loaded.is_some() && !is_for_later {
             // Maps that no program reads have a limit that memory has not.
             let memory = Mapping::anonymous(FLOOR).context("making memory for zones")?;
             self.image.move_to(std::sync::Arc::new(memory))?;
             (self.size, self.loaded) = (FLOOR, None);
         }
         Ok(())
+    }
+
+    /// Makes maps and loads programs for an interface that comes when this process may do so no more.
+    fn load_for_later(&mut self) {
+        let is_loaded = self.loaded.is_some();
+        if let Some(Err(error)) = (!is_loaded).then(|| self.load()) {
+            tracing::error!("what comes later cannot be attached to: {error:#}");
+        }
+        let Some(loaded) = &mut self.loaded else { return };
+        for hook in [load::Programs::Xdp, load::Programs::Tcx] {
+            if let Err(error) = loaded.verify(hook) {
+                tracing::warn!("no program for what comes later: {error}");
+            }
+        }
     }
 
     /// All that is wrong now.
