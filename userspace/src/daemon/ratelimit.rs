@@ -294,9 +294,6 @@ impl Daemon {
                 let set = settings.iter().map(|(key, value)| setting(key, value));
                 let set: Table = set.collect::<Result<_, _>>().map_err(failure)?;
                 self.change_limits(&mut limits, save, |changes| changes.set.extend(set.clone()))?;
-                for (key, value) in &set {
-                    tracing::info!(save, "rate limits: {key} = {value}");
-                }
                 Ok(json!({ "set": set, "saved": save }))
             }
             RateLimitAction::Reset { save } => {
@@ -305,7 +302,6 @@ impl Daemon {
                     limits.saved = Changes::default();
                 }
                 self.enforce_or_undo(&mut limits, before, save)?;
-                tracing::info!(save, "rate limits: back to the configuration");
                 Ok(json!({ "reset": true, "saved": save }))
             }
             RateLimitAction::Exempt { prefixes, add, save } => {
@@ -320,10 +316,6 @@ impl Daemon {
                 self.change_limits(&mut limits, save, |changes| {
                     changes.exempt.extend(prefixes.iter().map(|prefix| (*prefix, add)));
                 })?;
-                for prefix in &prefixes {
-                    let now = if add { "exempt" } else { "not exempt any longer" };
-                    tracing::info!(%prefix, save, "rate limits: {now}");
-                }
                 Ok(json!({ if add { "added" } else { "deleted" }: prefixes, "saved": save }))
             }
             RateLimitAction::BlockAdd { targets, seconds, dry_run, save } => {
@@ -333,9 +325,6 @@ impl Daemon {
                 self.change_limits(&mut limits, save, |changes| {
                     changes.block.extend(targets.iter().map(|target| (target.clone(), block)));
                 })?;
-                for target in &targets {
-                    tracing::info!(%target, until, dry_run, save, "blocked");
-                }
                 Ok(json!({ "added": words(&targets), "until": until, "saved": save }))
             }
             RateLimitAction::BlockDel { targets, save } => {
@@ -348,9 +337,6 @@ impl Daemon {
                 self.change_limits(&mut limits, save, |changes| {
                     changes.block.extend(targets.iter().map(|target| (target.clone(), None)));
                 })?;
-                for target in &targets {
-                    tracing::info!(%target, save, "not blocked any longer");
-                }
                 Ok(json!({ "deleted": words(&targets), "saved": save }))
             }
         }
