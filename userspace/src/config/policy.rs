@@ -16,6 +16,8 @@ pub struct Policy {
     pub denial: Denial,
     /// What is said to ANY.
     pub any: Any,
+    /// Whether zones have a digest of themselves (ZONEMD, RFC 8976).
+    pub zonemd: bool,
     /// From a signature's making to its expiration.
     pub signature_validity: Period,
     /// Zones are re-signed when this little is left of their earliest signature.
@@ -29,6 +31,7 @@ impl Default for Policy {
             keys: KeyLayout::KskZsk,
             denial: Denial::Nsec,
             any: Any::Rrset,
+            zonemd: false,
             signature_validity: Period(14 * 86400),
             refresh: Period(7 * 86400),
         }

@@ -194,6 +194,9 @@ denial = "nsec"
 # transfer and no zone file. Names with a CNAME or with HINFO records of their own say one RRset, and so do
 # zones that are presigned, for which there is no key.
 any = "rrset"
+# Whether zones have a digest of themselves (ZONEMD, RFC 8976: scheme SIMPLE, SHA-384), by which who was sent a zone sees
+# that it is whole. It is made anew whenever the zone is signed again, from all of its records.
+zonemd = false
 # From signing to expiration: two weeks leave time to repair a broken signer.
 signature-validity = "2w"
 # Zones are signed again when this little is left of their earliest signature: half the validity.

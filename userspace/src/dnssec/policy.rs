@@ -96,6 +96,8 @@ pub struct SigningPolicy {
     pub dnskey_ttl: u32,
     /// What is said to ANY.
     pub any: Any,
+    /// Whether the zone has a digest of itself (ZONEMD, RFC 8976).
+    pub zonemd: bool,
 }
 
 impl Default for SigningPolicy {
@@ -112,6 +114,7 @@ impl Default for SigningPolicy {
             // Short enough for key rolls, which wait for it; the default of BIND's policies.
             dnskey_ttl: 3600,
             any: Any::Rrset,
+            zonemd: false,
         }
     }
 }

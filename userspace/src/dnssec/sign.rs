@@ -16,6 +16,7 @@ use super::kept::Before;
 use super::keys::{Algorithm, Key, SigningFailed};
 use super::policy::{Any, Denial, SigningPolicy};
 use super::rrsig::{RrsigFields, label_count};
+use super::zonemd;
 use crate::zone::name::MAX_NAME_LEN;
 use crate::zone::{Name, Owner, Rtype, Zone, ZoneError, ZoneWriter, canonical_order};
 
@@ -100,8 +101,8 @@ pub enum SignError {
 /// Signs a zone.
 ///
 /// Existing RRSIG, NSEC, NSEC3 and NSEC3PARAM records are replaced; DNSKEY records that are not
-/// among `keys` stay. ZONEMD records at the apex are left out: they are of the zone as it was before, and who checks
-/// them would refuse the signed one (RFC 8976 section 4). `now` is seconds since 1970, truncated to 32 bits. Runs in the current
+/// among `keys` stay. ZONEMD records at the apex are left out, or replaced if the policy wants one: they are of the
+/// zone as it was before, and who checks them would refuse the signed one (RFC 8976 section 4). `now` is seconds since 1970, truncated to 32 bits. Runs in the current
 /// rayon pool. All signatures of an owner are one RRset here, whose TTL is the lowest among the
 /// RRsets covered; each signature's own is its Original TTL.
 pub fn sign(
@@ -151,7 +152,7 @@ pub fn sign_again(
     let apex_owner = zone.find(zone.apex().as_wire());
     let digests = apex_owner.and_then(|owner| owner.rrset(Rtype::ZONEMD));
     let mut statistics = SignStatistics {
-        dropped_digests: digests.map_or(0, |digests| digests.len()),
+        dropped_digests: digests.filter(|_| !policy.zonemd).map_or(0, |digests| digests.len()),
         ..SignStatistics::default()
     };
     let mut writer = ZoneWriter::with_capacity(base.apex().clone(), 0);
@@ -175,6 +176,7 @@ pub fn sign_again(
     }
     write(ready.0, &ready.1)?;
     let signed = writer.finish()?;
+    let signed = if policy.zonemd { signing.with_digest(signed)? } else { signed };
     let signed = match policy.any {
         Any::Rrset => signed,
         Any::Hinfo => {
@@ -239,6 +241,10 @@ fn prepare(zone: &Zone, keys: &[Key], policy: &SigningPolicy, now: u32) -> Resul
             if policy.denial != Denial::Nsec {
                 let rdata = denial::NSEC3PARAM.to_vec();
                 rrsets.insert(Rtype::NSEC3PARAM, (zone.negative_ttl(), vec![rdata]));
+            }
+            if policy.zonemd {
+                let ttl = zone.soa().map_or(0, |soa| soa.ttl());
+                rrsets.insert(Rtype::ZONEMD, (ttl, vec![zonemd::placeholder(serial)]));
             }
             writer.owner(owner.name())?;
             for (rtype, (ttl, rdatas)) in &rrsets {
@@ -384,6 +390,30 @@ impl Signing<'_> {
         }
         added.signatures.sort_unstable();
         Ok(added)
+    }
+
+    /// The signed zone with its digest in the place of the zeros, and the signatures of that in the place of theirs
+    /// (RFC 8976 section 3.1).
+    fn with_digest(&self, signed: Zone) -> Result<Zone, SignError> {
+        let (name, digest) = (signed.apex().as_wire().to_vec(), zonemd::of(&signed));
+        let Some(apex) = signed.find(&name) else { return Ok(signed) };
+        let Some(rrset) = apex.rrset(Rtype::ZONEMD) else { return Ok(signed) };
+        let mut added = Added::default();
+        let rdatas = std::iter::once(&digest[..]);
+        let what = (Rtype::ZONEMD, rrset.ttl());
+        self.sign_rrset_again(&name, what, rdatas, None, &mut added, &mut Vec::new())?;
+        added.signatures.sort_unstable();
+        let index = apex.index();
+        // By the same keys with the same times, and so in the same order.
+        let before: Vec<Vec<u8>> = apex.signatures(Rtype::ZONEMD).map(<[u8]>::to_vec).collect();
+        let zeros: Vec<Vec<u8>> = rrset.rdatas().map(<[u8]>::to_vec).collect();
+        let digests = zeros.iter().zip([&digest]).map(|(old, new)| (Rtype::ZONEMD, old, new));
+        let signatures = before.iter().zip(&added.signatures);
+        let signatures = signatures.map(|(old, new)| (Rtype::RRSIG, old, new));
+        let all: Vec<_> = digests.chain(signatures).collect();
+        Ok(all
+            .into_iter()
+            .fold(signed, |signed, (rtype, old, new)| signed.replaced(index, rtype, old, new)))
     }
 
     /// For each owner name the signatures of what it says to ANY, if that is synthesised.

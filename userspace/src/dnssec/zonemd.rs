@@ -1,11 +1,14 @@
-//! Digests over whole zones (RFC 8976): ZONEMD records of presigned and unsigned zones are checked, never made.
+//! Digests over whole zones (RFC 8976): ZONEMD records are checked, and made for zones that are signed here.
 
-use ring::digest::{Context, SHA384, SHA512};
+use ring::digest::{Context, SHA384, SHA384_OUTPUT_LEN, SHA512};
 
 use crate::zone::{Owner, Rtype, Zone};
 
 /// The scheme SIMPLE (RFC 8976 section 2.2.2).
 const SIMPLE: u8 = 1;
+
+/// The hash algorithm SHA-384 (RFC 8976 section 2.2.3), which everyone who checks must know.
+const SHA384_NUMBER: u8 = 1;
 
 /// Serial, scheme, hash algorithm: what stands before the digest.
 const HEAD: usize = 6;
@@ -32,6 +35,22 @@ pub enum Mismatch {
     Several,
 }
 
+/// RDATA with zeros for the digest, as it stands in the zone until that is known (RFC 8976 section 3.1).
+pub fn placeholder(serial: u32) -> Vec<u8> {
+    let mut rdata = serial.to_be_bytes().to_vec();
+    rdata.extend([SIMPLE, SHA384_NUMBER]);
+    rdata.resize(HEAD + SHA384_OUTPUT_LEN, 0);
+    rdata
+}
+
+/// RDATA with the digest of a zone: scheme SIMPLE, SHA-384. Neither the ZONEMD records that it has nor their signatures
+/// count.
+pub fn of(zone: &Zone) -> Vec<u8> {
+    let mut rdata = placeholder(zone.serial());
+    rdata[HEAD..].copy_from_slice(&of_zone(zone, Context::new(&SHA384)));
+    rdata
+}
+
 /// Checks the digests at a zone's apex: one that can be checked and holds is enough. `None` if there is none whose
 /// scheme and hash algorithm are known (SIMPLE; SHA-384, SHA-512).
 pub fn check(zone: &Zone) -> Option<Result<(), Mismatch>> {
@@ -42,7 +61,7 @@ pub fn check(zone: &Zone) -> Option<Result<(), Mismatch>> {
             return Some(Err(Mismatch::Malformed));
         };
         let algorithm = match (head[4], head[5]) {
-            (SIMPLE, 1) => &SHA384,
+            (SIMPLE, SHA384_NUMBER) => &SHA384,
             (SIMPLE, 2) => &SHA512,
             _ => continue,
         };

@@ -1,6 +1,6 @@
 //! A zone: owner names and RRsets in canonical form and order, held in three flat arrays of octets.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::error::ZoneError;
 use super::name::{Name, canonical_order};
@@ -74,6 +74,23 @@ impl Zone {
     /// The same zone with these RRsets beside it.
     pub fn with_beside(self, beside: Zone) -> Zone {
         Zone { beside: Some(Box::new(beside)), ..self }
+    }
+
+    /// The same zone with another RDATA in the place of one that is as long, and no other order: for what is known only
+    /// once all the rest is there. `index` is the owner's place in canonical order.
+    pub fn replaced(self, index: usize, rtype: Rtype, old: &[u8], new: &[u8]) -> Zone {
+        let Some(rrset) = self.owner(index).rrset(rtype) else { return self };
+        let (mut at, mut found) = (rrset.entry.at as usize, None);
+        for rdata in rrset.rdatas() {
+            if rdata == old && new.len() == old.len() {
+                found = Some(at + 2);
+            }
+            at += 2 + rdata.len();
+        }
+        let Some(at) = found else { return self };
+        let mut bytes = BytesMut::from(self.bytes);
+        bytes[at..at + new.len()].copy_from_slice(new);
+        Zone { bytes: bytes.freeze(), ..self }
     }
 
     /// Octets that it takes, without what stands beside it.
