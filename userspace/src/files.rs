@@ -3,9 +3,11 @@
 //! What is renamed into place before its octets are on the disk may be empty afterwards, and a name that
 //! is not on the disk may be gone. So all that is kept in files goes through here: the file is written
 //! beside its place and synced, then it gets its name, then the folder is synced.
+//!
+//! And files that are read by nobody who could end it: of a FIFO one would wait for ever, and a device may have no end.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,33 @@ const UNFINISHED: &str = ".new";
 
 /// Octets that are gathered before they are written.
 const BUFFER: usize = 1 << 20;
+
+/// Opens a regular file to be read; anything else is refused, and not waited for.
+pub fn open(path: &Path) -> io::Result<File> {
+    // Without O_NONBLOCK to open a FIFO is to wait for who writes (fifo(7)). To regular files it means nothing.
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path)?;
+    match file.metadata()?.file_type() {
+        kind if kind.is_file() => Ok(file),
+        kind if kind.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        _ => Err(io::Error::new(ErrorKind::InvalidInput, "this is no regular file")),
+    }
+}
+
+/// The octets of a regular file.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let len = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+    let mut octets = Vec::with_capacity(len);
+    file.read_to_end(&mut octets)?;
+    Ok(octets)
+}
+
+/// The text of a regular file.
+pub fn read_to_string(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open(path)?.read_to_string(&mut text)?;
+    Ok(text)
+}
 
 /// Puts what `write` writes in the place of `path`, with `mode` less what the umask takes.
 ///

@@ -9,7 +9,6 @@ mod tests;
 pub mod values;
 mod zone;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ use xdp_common::limit::policy::{IPV4_LEVELS, IPV6_LEVELS};
 use xdp_common::limit::{Class, Mode, Policy};
 
 use super::{AddressPrefix, ConfigError, invalid};
+use crate::files;
 pub use values::{ClassRate, Cost, Levels, LimitMode, OneIn, PrefixLength, Rate, TotalSlip};
 use values::{window, write_window};
 pub use zone::ZoneRateLimit;
@@ -206,7 +206,7 @@ impl RateLimit {
 
 /// Reads a file of address prefixes, one a line; `#` and `;` start comments.
 fn read_prefixes(path: &Path) -> Result<Vec<AddressPrefix>, ConfigError> {
-    let text = fs::read_to_string(path)
+    let text = files::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let mut prefixes = Vec::new();
     let mut at = 0;

@@ -1,6 +1,5 @@
 //! The secrets of DNS cookies: where they come from, and which one it is the time for.
 
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -12,6 +11,7 @@ use xdp_common::cookie::{LIFETIME_S, SKEW_S, Secret};
 use xdp_common::maps::Manners;
 
 use crate::config::{self, CookieSecret};
+use crate::files;
 
 /// The longest file of secrets in octets: two lines, and some blanks.
 const MAX_FILE: u64 = 256;
@@ -98,7 +98,7 @@ fn derived(secret: &Secret, place: u32) -> Secret {
 
 /// The secrets in a file that only its owner may read.
 fn read(path: &Path) -> anyhow::Result<(Secret, Option<Secret>)> {
-    let file = File::open(path).map_err(|error| match error.kind() {
+    let file = files::open(path).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => {
             anyhow!("{error}: it must belong to who the daemon runs as (`user` in [server])")
         }

@@ -29,7 +29,7 @@ impl SerialFile {
 
     /// The serial, if there is one.
     pub fn read(&self) -> anyhow::Result<Option<u32>> {
-        let octets = match std::fs::read(&self.0) {
+        let octets = match files::read(&self.0) {
             Ok(octets) => octets,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| self.0.display().to_string()),

@@ -4,7 +4,7 @@
 //! file is broken or gone is served as it was. What is kept is of use, never needed: what cannot be read is as
 //! good as nothing.
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ impl SignedFile {
 
     /// The zone `apex` and what it was made of, if there is one.
     pub fn read(&self, apex: &Name) -> anyhow::Result<Option<(Zone, Origin)>> {
-        let file = match File::open(&self.0) {
+        let file = match files::open(&self.0) {
             Ok(file) => BufReader::with_capacity(BUFFER, file),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| self.0.display().to_string()),

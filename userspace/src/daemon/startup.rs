@@ -15,6 +15,7 @@ use nix::unistd::{AccessFlags, Uid, User, eaccess};
 
 use super::privileges::{self, as_user};
 use crate::config::Config;
+use crate::files;
 
 /// Files and folders of the state directory that are told in one message; more are only counted.
 const TOLD: usize = 3;
@@ -136,7 +137,7 @@ pub fn problems(config: &Config, path: &Path) -> Vec<String> {
             problems.push(format!("a reload could not read the configuration {path}: {error}"));
         }
         for zone in config.zones() {
-            if let Err(error) = File::open(&zone.file) {
+            if let Err(error) = files::open(&zone.file) {
                 problems.push(format!("zone {}: {}: {error}", zone.name, zone.file.display()));
             }
         }

@@ -1,5 +1,7 @@
 //! Good sections, bad sections and what is said of them.
 
+use std::fs;
+
 use super::super::Config;
 use super::*;
 use xdp_common::limit::Level;

@@ -112,7 +112,7 @@ const VERSION: &str = "v1";
 impl Changes {
     /// Reads the file; no file is no changes.
     pub fn load(path: &Path) -> anyhow::Result<Changes> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match files::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(Changes::default());

@@ -398,7 +398,7 @@ impl KeyStore {
 
     /// The text and the mode of a file, both of the very file that was opened.
     fn read(&self, path: &Path) -> Result<(Zeroizing<String>, u32), StoreError> {
-        let file = File::open(path).map_err(|error| self.io(path, error))?;
+        let file = files::open(path).map_err(|error| self.io(path, error))?;
         let metadata = file.metadata().map_err(|error| self.io(path, error))?;
         let mode = metadata.mode() & 0o7777;
         // Large enough not to move while it is read, since what moves leaves its octets behind.

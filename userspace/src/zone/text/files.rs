@@ -3,21 +3,33 @@
 use super::error::ReadError;
 use super::places::Places;
 use super::reader::{Checked, Loaded, Options, check, parse};
+use crate::files;
 use crate::zone::{Name, Zone};
+use std::io;
 use std::path::Path;
 
 /// Reads the master file at `path` as the zone `apex`. `$INCLUDE` names files relative to the
 /// folder of the file that it stands in, or else of `path`.
 pub fn read(path: &Path, apex: &Name, options: Options) -> Result<Zone, ReadError> {
-    load(path, apex, options).map(|loaded| loaded.zone)
+    read_by(|path| std::fs::read(path), path, apex, options).map(|loaded| loaded.zone)
 }
 
-/// Like [`read`], with what was noticed on the way.
+/// Like [`read`], with what was noticed on the way, from regular files alone: for who must not wait for what comes out
+/// of a FIFO.
 pub fn load(path: &Path, apex: &Name, options: Options) -> Result<Loaded, ReadError> {
+    read_by(files::read, path, apex, options)
+}
+
+fn read_by(
+    octets_of: fn(&Path) -> io::Result<Vec<u8>>,
+    path: &Path,
+    apex: &Name,
+    options: Options,
+) -> Result<Loaded, ReadError> {
     let name = path.to_string_lossy();
-    let text = std::fs::read(path)
+    let text = octets_of(path)
         .map_err(|error| ReadError::of_file(&name, format!("cannot read the file: {error}")))?;
-    parse(text, &name, apex, options, &mut |path| std::fs::read(path))
+    parse(text, &name, apex, options, &mut |path| octets_of(Path::new(path)))
 }
 
 /// Like [`load`], but all that is wrong is found, up to `most_faults`.
