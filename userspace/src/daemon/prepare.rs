@@ -12,6 +12,7 @@ use crate::compile::{self, Blame};
 use crate::config::{self, Config};
 use crate::dnssec::any;
 use crate::dnssec::denial::Parameters;
+use crate::dnssec::lasting::begins_at;
 use crate::dnssec::origin::Origin;
 use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::dnssec::zonemd;
@@ -55,6 +56,10 @@ impl Prepare for FromFiles {
         }
         let files = read.files.iter().map(PathBuf::from).collect();
         let mut is_verified = section.dnssec != config::Dnssec::Off;
+        let begins_at = match section.dnssec {
+            config::Dnssec::Off => None,
+            config::Dnssec::Presigned | config::Dnssec::Sign => begins_at(&read.zone, now),
+        };
         let (zone, expiration) = match section.dnssec {
             config::Dnssec::Off => match policy.any {
                 config::Any::Rrset => (read.zone, None),
@@ -70,7 +75,7 @@ impl Prepare for FromFiles {
             }
             config::Dnssec::Presigned | config::Dnssec::Sign => {
                 let report = verify_again(&read.zone, before.verified, now)
-                    .map_err(|faults| told(&faults))?;
+                    .map_err(|faults| Refused { why: told(&faults).to_string(), begins_at })?;
                 (read.zone, Some(report.expiration))
             }
         };
@@ -79,6 +84,7 @@ impl Prepare for FromFiles {
             files: Some(files),
             expiration,
             inception: None,
+            begins_at,
             is_verified,
             origin: None,
             is_served: false,
@@ -90,6 +96,15 @@ impl Prepare for FromFiles {
     fn keep(&self, zone: &Zone, origin: &Origin) -> anyhow::Result<()> {
         self.signing.keep(zone, origin)
     }
+}
+
+/// A zone that a validator would reject.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub(super) struct Refused {
+    why: String,
+    /// When that may be otherwise: a signature begins to be valid.
+    pub begins_at: Option<u32>,
 }
 
 /// What is wrong with a zone's signatures, for people.

@@ -41,7 +41,7 @@ impl Daemon {
                 let detached = plane.detach(interface.as_deref());
                 self.watched.look(&**plane);
                 detached
-                    .map(|interfaces| json!({ "detached": interfaces }))
+                    .map(|gone| json!({ "detached": gone.detached, "forgotten": gone.forgotten }))
                     .map_err(|error| Failure::new("xdp", format!("{error:#}")))
             }),
             Request::CacheStatus => Ok(self.cache_status()),

@@ -54,6 +54,8 @@ pub struct Prepared {
     pub expiration: Option<u32>,
     /// From when on all its signatures are valid; `None` if sealdns did not make them.
     pub inception: Option<u32>,
+    /// When an RRset begins to be valid that is not before, if somebody else signed it and made it so.
+    pub begins_at: Option<u32>,
     /// Whether its signatures were verified.
     pub is_verified: bool,
     /// What it was made of, if sealdns signed it.
@@ -78,6 +80,8 @@ pub struct ZoneState {
     pub error: Option<String>,
     /// Why what should be known of it at the next start could not be kept, if so.
     pub unkept: Option<String>,
+    /// When it is loaded again since a signature of a presigned zone begins to be valid.
+    pub begins_at: Option<u32>,
     /// Not to be signed again before this: signing failed. Not a time of day, which may be set back by years.
     pub retry_at: Option<Instant>,
 }
@@ -135,7 +139,15 @@ impl Stamp {
 impl ZoneState {
     /// A zone that was not loaded yet.
     pub fn new(section: config::Zone, policy: config::Policy) -> ZoneState {
-        ZoneState { section, policy, loaded: None, error: None, unkept: None, retry_at: None }
+        ZoneState {
+            section,
+            policy,
+            loaded: None,
+            error: None,
+            unkept: None,
+            begins_at: None,
+            retry_at: None,
+        }
     }
 
     /// Whether it has not been tried yet.
@@ -162,10 +174,12 @@ impl ZoneState {
         signs.then(|| expiration.wrapping_sub(self.policy.refresh.seconds()))
     }
 
-    /// Whether the zone must be signed again now; `tick` is now on a clock that nobody sets.
+    /// Whether the zone must be signed again now, or loaded again since signatures of others begin to be valid; `tick`
+    /// is now on a clock that nobody sets.
     pub fn is_due(&self, now: u32, tick: Instant) -> bool {
         let waits = self.retry_at.is_some_and(|retry_at| tick < retry_at);
-        !waits && self.resign_at().is_some() && self.is_expiring(now)
+        let begins = self.begins_at.is_some_and(|begins_at| !is_before(now, begins_at));
+        !waits && (begins || self.resign_at().is_some() && self.is_expiring(now))
     }
 
     /// Whether its signatures end soon, or are not valid yet.

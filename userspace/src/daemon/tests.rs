@@ -30,7 +30,7 @@ use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
 
-use crate::datapath::seam::{Attachment, DataPlane, PlaneStatus, Published};
+use crate::datapath::seam::{Attachment, DataPlane, Detached, PlaneStatus, Published};
 use crate::server::limits::Limits;
 use crate::server::{Engine, tcp, testing, udp};
 use crate::zone::Name;
@@ -124,9 +124,10 @@ impl DataPlane for FakePlane {
         Ok(())
     }
 
-    fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Vec<String>> {
+    fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Detached> {
         let interfaces = &mut lock(&self.0).interfaces;
-        Ok(interfaces.extract_if(.., |one| interface.is_none_or(|name| name == one)).collect())
+        let gone = interfaces.extract_if(.., |one| interface.is_none_or(|name| name == one));
+        Ok(Detached { detached: gone.collect(), forgotten: Vec::new() })
     }
 
     fn status(&self) -> PlaneStatus {
@@ -216,6 +217,7 @@ impl Prepare for FakePrepare {
             files: Some(vec![section.file.clone()]),
             expiration,
             inception: None,
+            begins_at: None,
             is_verified: true,
             origin: None,
             is_served: false,

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::Daemon;
+use super::prepare;
 use super::state::{Before, Loaded, Prepared, Stamp, ZoneState};
 use super::store::Kept;
 use crate::control::protocol::Failure;
@@ -155,7 +156,7 @@ impl Daemon {
         }
         let _change = self.change.hold();
         for name in &due {
-            tracing::info!(zone = %name, "signing again: signatures reach their refresh time");
+            tracing::info!(zone = %name, "made anew: its signatures are due, or others begin to be valid");
         }
         self.load_each(due, Why::Due, Daemon::refresh_served);
     }
@@ -284,17 +285,17 @@ impl Daemon {
                 published,
                 stamps,
             };
-            Ok((loaded, ready.fault, unkept))
+            Ok((loaded, ready.begins_at, ready.fault, unkept))
         });
         let mut zones = self.zones.hold();
         let Some(state) = zones.get_mut(name) else { return Change::Removed };
         match loaded {
-            Ok((loaded, fault, unkept)) => {
+            Ok((loaded, begins_at, fault, unkept)) => {
                 let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
                 let Published { written, kept, .. } = loaded.published;
                 tracing::info!(zone = %name, serial, records, written, kept, "zone loaded");
                 state.loaded = Some(loaded);
-                state.retry_at = None;
+                (state.begins_at, state.retry_at) = (begins_at, None);
                 state.unkept = unkept.map(|error| format!("{error:#}"));
                 if let Some(error) = &state.unkept {
                     tracing::warn!("zone {name}: at the next start it is not known: {error}");
@@ -314,6 +315,10 @@ impl Daemon {
                     None => tracing::error!("zone {name} is not served: {message}"),
                 }
                 state.error = Some(message.clone());
+                // What could not be read is tried again.
+                if let Some(refused) = error.downcast_ref::<prepare::Refused>() {
+                    state.begins_at = refused.begins_at;
+                }
                 if why == Why::Due {
                     let wait = policy.refresh.seconds() / RESIGN_ATTEMPTS;
                     let wait = Duration::from_secs(wait.min(RESIGN_RETRY_SECONDS).into());

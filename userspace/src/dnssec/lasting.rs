@@ -45,6 +45,33 @@ pub fn until(spans: &[Span], now: u32) -> Option<u32> {
     Some(now.wrapping_add(known as u32))
 }
 
+/// When the next span begins behind the end of the time that [`until`] says, or behind `now` if that is in none.
+/// `None` if there is no such span, or `now` is not known.
+pub fn next_begin(spans: &[Span], now: u32) -> Option<u32> {
+    let from_now = |time: u32| i64::from(time.wrapping_sub(now) as i32);
+    let is_held = |span: &Span| from_now(span.inception) <= 0 && from_now(span.expiration) >= 0;
+    let held_until = match spans.iter().any(is_held) {
+        true => from_now(until(spans, now)?),
+        false => 0,
+    };
+    let whole = spans.iter().filter(|span| from_now(span.inception) <= from_now(span.expiration));
+    let begins = whole.map(|span| from_now(span.inception)).filter(|begin| *begin > held_until);
+    begins.min().filter(|_| now != 0).map(|begin| now.wrapping_add(begin as u32))
+}
+
+/// The first time after `now` at which an RRset of the zone begins to be held that is not held right before. Until
+/// then a validator would refuse it, and who has compiled the zone knows of none of its signatures from then on.
+pub fn begins_at(zone: &Zone, now: u32) -> Option<u32> {
+    let signers = Signers::of(zone);
+    let signed = zone.owners().filter(|owner| owner.rrset(Rtype::RRSIG).is_some());
+    let begins = signed.flat_map(|owner| {
+        let begins =
+            owner.rrsets().filter_map(|rrset| next_begin(&signers.spans(&owner, &rrset), now));
+        begins.collect::<Vec<_>>()
+    });
+    begins.min_by_key(|begin| begin.wrapping_sub(now) as i32)
+}
+
 /// Whose signatures count in a zone: those of the keys in its DNSKEY RRset.
 pub struct Signers<'a> {
     apex: &'a [u8],
@@ -77,6 +104,11 @@ impl<'a> Signers<'a> {
     /// Until when an RRset is held, from its signatures' fields: that they are right is for who verifies the zone to
     /// say. `None` if it has none. Where none counts, all do: what is served without being verified is served.
     pub fn until(&self, owner: &Owner<'_>, rrset: &Rrset<'_>, now: u32) -> Option<u32> {
+        until(&self.spans(owner, rrset), now)
+    }
+
+    /// The times of the signatures of an RRset that count; of all of them if none does.
+    fn spans(&self, owner: &Owner<'_>, rrset: &Rrset<'_>) -> Vec<Span> {
         let signatures = || owner.signatures(rrset.rtype()).filter_map(Rrsig::parse);
         let span = |rrsig: Rrsig<'_>| {
             let (inception, expiration) = (rrsig.fields.inception, rrsig.fields.expiration);
@@ -85,8 +117,8 @@ impl<'a> Signers<'a> {
         let counted: Vec<Span> =
             signatures().filter(|rrsig| self.counts(owner, rrset, rrsig)).map(span).collect();
         match counted.is_empty() {
-            false => until(&counted, now),
-            true => until(&signatures().map(span).collect::<Vec<_>>(), now),
+            false => counted,
+            true => signatures().map(span).collect(),
         }
     }
 
@@ -146,8 +178,14 @@ mod tests {
                     .collect();
                 let said = until(&moved, NOW.wrapping_add(offset));
                 assert_eq!(said.map(|time| time.wrapping_sub(offset)), expected, "{spans:?}");
+                // Behind the time that is known there is a gap, and then perhaps more.
+                let known = if holds(NOW) { expected } else { Some(NOW) };
+                let next = known.and_then(|known| (known + 1..20).find(|time| holds(*time)));
+                let said = next_begin(&moved, NOW.wrapping_add(offset));
+                assert_eq!(said.map(|time| time.wrapping_sub(offset)), next, "{spans:?}");
             }
         }
         assert_eq!(until(&[], NOW), None);
+        assert_eq!(next_begin(&[], NOW), None);
     }
 }
