@@ -12,7 +12,7 @@ use super::output::print_line;
 use super::verify::FOUND_PROBLEMS;
 use super::zone_file::{parse_name, print_zone, read_zone, write_zone};
 use crate::compile;
-use crate::daemon::prepare::placed;
+use crate::daemon::prepare::placed_lines;
 use crate::daemon::privileges;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout, NewKey};
@@ -53,6 +53,9 @@ pub struct SignArgs {
     /// Spread the ends of signatures over so long a time before they are due
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
     pub jitter: u32,
+    /// Add a digest of the whole zone (ZONEMD, RFC 8976: scheme SIMPLE, SHA-384)
+    #[arg(long)]
+    pub zonemd: bool,
     /// Sign as if it were this time: seconds since 1970, or YYYYMMDDHHMMSS in UTC
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub time: Option<u32>,
@@ -78,6 +81,7 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
         serial: args.serial,
         validity: args.validity,
         jitter: args.jitter,
+        zonemd: args.zonemd,
         ..SigningPolicy::default()
     };
     let threads = usize::from(args.jobs.unwrap_or(0));
@@ -94,7 +98,7 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
     }
     // What the daemon would not serve: the rest is signed and served all the same.
     let faults = pool.install(|| compile::faults(&signed, signing_time));
-    for fault in placed(&args.input, &args.zone, &faults) {
+    for fault in placed_lines(&args.input, &args.zone, &faults) {
         eprintln!("{fault}");
     }
     let to_stdout = args.output.as_os_str() == "-";

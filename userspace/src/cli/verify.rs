@@ -8,7 +8,7 @@ use clap::Args;
 use super::output::print_line;
 use super::zone_file::{parse_name, read_zone};
 use crate::compile::Blame;
-use crate::daemon::prepare::{placed, unserved};
+use crate::daemon::prepare::{placed, placed_lines, unserved};
 use crate::dnssec::policy::Denial;
 use crate::dnssec::verify::{Fault, MAX_FAULTS, verify};
 use crate::dnssec::zonemd;
@@ -85,15 +85,18 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 fn tell(args: &VerifyArgs, zone: &Zone, faults: &[(Blame, String)]) -> ExitCode {
     let name = zone.apex().to_string();
     if args.json {
-        let list: Vec<_> = faults
-            .iter()
-            .map(|(blame, text)| {
+        let list: Vec<_> = placed(&args.file, zone.apex(), faults)
+            .into_iter()
+            .map(|(place, (blame, text))| {
                 let rtype = blame.rtype.map(|rtype| rtype.to_string()).unwrap_or_default();
                 let head = format!("{} {rtype}: ", blame.owner);
                 serde_json::json!({
                     "owner": blame.owner.to_string(),
                     "type": blame.rtype.map(|rtype| rtype.to_string()),
                     "reason": text.strip_prefix(&head).unwrap_or(text),
+                    "file": place.as_ref().map(|place| &place.file),
+                    "line": place.as_ref().map(|place| place.line),
+                    "column": place.as_ref().map(|place| place.column),
                 })
             })
             .collect();
@@ -102,7 +105,7 @@ fn tell(args: &VerifyArgs, zone: &Zone, faults: &[(Blame, String)]) -> ExitCode 
         });
         print_line(&report);
     } else {
-        for fault in placed(&args.file, zone.apex(), faults) {
+        for fault in placed_lines(&args.file, zone.apex(), faults) {
             print_line(fault);
         }
         let more = if faults.len() < MAX_FAULTS { "" } else { " or more" };

@@ -243,7 +243,11 @@ pub fn unserved(zone: &Zone, verified: Vec<Fault>, now: u32) -> Vec<(Blame, Stri
 
 /// Faults of a zone with the places of the records to blame in its file, in the order of the text; those that have
 /// none there come last.
-pub fn placed(file: &Path, apex: &Name, faults: &[(Blame, String)]) -> Vec<String> {
+pub fn placed<'f>(
+    file: &Path,
+    apex: &Name,
+    faults: &'f [(Blame, String)],
+) -> Vec<(Option<text::Place>, &'f (Blame, String))> {
     if faults.is_empty() {
         return Vec::new();
     }
@@ -258,11 +262,16 @@ pub fn placed(file: &Path, apex: &Name, faults: &[(Blame, String)]) -> Vec<Strin
     let places = faults.iter().map(|(blame, _)| place(blame)).collect::<Vec<_>>();
     let mut all: Vec<_> = places.into_iter().zip(faults).collect();
     all.sort_by(|(a, _), (b, _)| (a.is_none(), a).cmp(&(b.is_none(), b)));
+    all
+}
+
+/// The same as lines for people.
+pub fn placed_lines(file: &Path, apex: &Name, faults: &[(Blame, String)]) -> Vec<String> {
     let told = |(place, (_, text)): (Option<text::Place>, &(Blame, String))| match place {
         Some(place) => format!("{place}: {text}"),
         None => format!("{}: {text}", file.display()),
     };
-    all.into_iter().map(told).collect()
+    placed(file, apex, faults).into_iter().map(told).collect()
 }
 
 /// What a signer is advised against and is served all the same (RFC 9276).
