@@ -76,6 +76,12 @@ pub fn signed_as(
     Ok(sign::sign(&zone, &keys, &policy, now)?.0)
 }
 
+/// Reads a zone that is not signed.
+pub fn unsigned(apex: &str, text: &str) -> Result<Zone> {
+    let apex = zone_file::parse_name(apex).map_err(anyhow::Error::msg)?;
+    zone_file::parse_zone(text.as_bytes(), &apex)
+}
+
 //----------- Server ---------------------------------------------------------------------------------
 
 /// A server that runs; it ends when this is dropped.
@@ -198,6 +204,43 @@ impl Server {
             process.wait_for_line(START, |line| line.contains(&read))?;
         }
         process.wait_for_line(START, |line| line.contains("nsd started"))?;
+        Ok(Self { address, process })
+    }
+
+    /// Runs named over signed zones in `directory`, where their files are written.
+    pub fn named(directory: &Path, zones: &[&Zone]) -> Result<Self> {
+        let binary = net::find_program("named").context("no named: `cargo xtask setup`")?;
+        let address = free_address()?;
+        let here = directory.display();
+        // It shall take every zone that we take, and say no more than it is asked for.
+        let mut config = format!(
+            "options {{\n  directory \"{here}\";\n  pid-file none;\n  session-keyfile none;\n  \
+             listen-on port {} {{ {}; }};\n  listen-on-v6 {{ none; }};\n  recursion no;\n  notify no;\n  \
+             empty-zones-enable no;\n  minimal-responses yes;\n  max-udp-size 1232;\n  edns-udp-size 1232;\n  \
+             answer-cookie no;\n  tcp-clients 200;\n  max-records-per-type 0;\n  max-types-per-name 0;\n  \
+             check-names primary ignore;\n  check-integrity no;\n  check-mx ignore;\n  check-mx-cname ignore;\n  \
+             check-srv-cname ignore;\n  check-sibling no;\n  check-wildcard no;\n  check-dup-records ignore;\n}};\n\
+             controls {{ }};\n",
+            address.port(),
+            address.ip(),
+        );
+        for zone in zones {
+            let file = directory.join(format!("{}named.zone", zone.apex()));
+            zone_file::write_zone(&file, zone)?;
+            let (apex, file) = (zone.apex(), file.display());
+            writeln!(config, "zone \"{apex}\" {{ type primary; file \"{file}\"; }};")?;
+        }
+        let path = directory.join("named.conf");
+        fs::write(&path, config)?;
+        let mut command = Command::new(binary);
+        command.args(["-g", "-n", "1", "-c"]).arg(&path);
+        let mut process = Process::spawn("named", &mut command)?;
+        for zone in zones {
+            let apex = zone.apex().to_string();
+            let read = format!("zone {}/IN: loaded serial", apex.trim_end_matches('.'));
+            process.wait_for_line(START, |line| line.contains(&read))?;
+        }
+        process.wait_for_line(START, |line| line.trim_end().ends_with(" running"))?;
         Ok(Self { address, process })
     }
 

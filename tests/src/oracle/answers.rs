@@ -70,6 +70,11 @@ pub fn chains_are_followed_as_nsd_does() -> Result<Verdict> {
     compare_all(Peer::Nsd, chains::chains_of)
 }
 
+/// The same before named.
+pub fn chains_are_followed_as_named_does() -> Result<Verdict> {
+    compare_all(Peer::Named, chains::chains_of)
+}
+
 /// NSEC3 with every salt and with iterations, signed by others, before knotd.
 pub fn salts_and_iterations_are_served_as_knotd_does() -> Result<Verdict> {
     salted_before(Peer::Knotd)
@@ -81,8 +86,7 @@ pub fn salts_and_iterations_are_served_as_nsd_does() -> Result<Verdict> {
 }
 
 fn salted_before(peer: Peer) -> Result<Verdict> {
-    let program = if peer == Peer::Nsd { "nsd" } else { "knotd" };
-    for tool in [program, "dnssec-signzone", "ldns-signzone"] {
+    for tool in [peer.program(), "dnssec-signzone", "ldns-signzone"] {
         if let Some(obstacle) = obstacle(tool) {
             return Ok(obstacle);
         }
@@ -145,8 +149,17 @@ pub fn a_validator_accepts_what_the_daemon_answers() -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
+/// The server to compare with, over these zones.
+pub(super) fn serve(peer: Peer, directory: &Path, zones: &[&Zone]) -> Result<Server> {
+    match peer {
+        Peer::Knotd => Server::knotd(directory, zones),
+        Peer::Nsd => Server::nsd(directory, zones),
+        Peer::Named => Server::named(directory, zones),
+    }
+}
+
 /// Why it cannot run, if it cannot.
-fn obstacle(tool: &str) -> Option<Verdict> {
+pub(super) fn obstacle(tool: &str) -> Option<Verdict> {
     if sealdns().is_none() {
         return Some(Verdict::Skipped("no sealdns beside this test: `cargo xtask build`".into()));
     }
@@ -202,11 +215,7 @@ fn by_chance(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
 //----------- Comparison -----------------------------------------------------------------------------
 
 fn compare_all(peer: Peer, zones: fn(Denial, &Path) -> Result<Vec<Asked>>) -> Result<Verdict> {
-    let program = match peer {
-        Peer::Knotd => "knotd",
-        Peer::Nsd => "nsd",
-    };
-    if let Some(obstacle) = obstacle(program) {
+    if let Some(obstacle) = obstacle(peer.program()) {
         return Ok(obstacle);
     }
     let made = DENIALS.map(|(name, denial)| {
@@ -231,10 +240,7 @@ fn compare_each(
         let all = zones(directory.path())?;
         let zones: Vec<&Zone> = all.iter().map(|asked| &asked.zone).collect();
         let ours = Server::sealdns(directory.path(), &zones)?;
-        let theirs = match peer {
-            Peer::Knotd => Server::knotd(directory.path(), &zones)?,
-            Peer::Nsd => Server::nsd(directory.path(), &zones)?,
-        };
+        let theirs = serve(peer, directory.path(), &zones)?;
         for asked in &all {
             let mut comparison =
                 Comparison { peer, zone: &asked.zone, legal: &mut legal, faults: Vec::new() };

@@ -1,4 +1,4 @@
-//! Chains of CNAMEs, DNAMEs and wildcards, in all orders up to a length, beside knotd and nsd.
+//! Chains of CNAMEs, DNAMEs and wildcards, in all orders up to a length, beside knotd, nsd and named.
 //!
 //! Step `n` of chain `c` is about the name `x.sNcC`: a CNAME of that name, a DNAME above it, or the CNAME of a
 //! wildcard beside it. Each leads to `x` below the next step's label, and a chain ends at data, at a name without
@@ -9,12 +9,12 @@ use std::path::Path;
 
 use anyhow::Result;
 use sealdns::dnssec::policy::Denial;
-use sealdns::zone::{Rtype, Zone, name};
+use sealdns::zone::{Rtype, name};
 
 use super::answers::Asked;
 use tests::dns::{Edns, Query};
 use tests::questions::PAYLOAD;
-use tests::servers::signed;
+use tests::servers::{signed, unsigned};
 
 /// The steps whose orders are all tried.
 const MAX_STEPS: u32 = 4;
@@ -116,15 +116,10 @@ pub(super) fn chains_of(denial: Denial, directory: &Path) -> Result<Vec<Asked>> 
 /// An unsigned zone with DS at its delegations: nobody sends them in referrals, whoever asks with DO=1.
 pub(super) fn unsigned_with_ds(_: Denial, _: &Path) -> Result<Vec<Asked>> {
     let zone = unsigned(
+        "unsigned.example",
         "$TTL 300\n@ SOA ns host 1 4h 1h 2w 60\n@ NS ns\nns A 192.0.2.1\nsub NS ns.sub\nns.sub A 192.0.2.2\n\
          sub DS 1 13 2 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\nother NS ns.example.net.\n",
     )?;
     let queries = tests::questions::questions(&zone, []);
     Ok(vec![Asked { zone, queries }])
-}
-
-fn unsigned(text: &str) -> Result<Zone> {
-    let apex =
-        sealdns::cli::zone_file::parse_name("unsigned.example").map_err(anyhow::Error::msg)?;
-    sealdns::cli::zone_file::parse_zone(text.as_bytes(), &apex)
 }

@@ -3,6 +3,7 @@
 pub mod accepted;
 pub mod answers;
 pub mod chains;
+pub mod delegations;
 mod legal;
 pub mod owners;
 pub mod rfc;
