@@ -45,6 +45,19 @@ fn wait_for_programs(stage: &Stage, count: usize) -> Result<()> {
     waited.with_context(|| format!("{:?}\n{}", attached(stage), stage.server.process.said()))
 }
 
+/// Waits until the daemon has run so many seconds more: it ticks every second.
+fn wait_for_ticks(stage: &Stage, ticks: u64) -> Result<()> {
+    let uptime = || -> Option<u64> {
+        let (_, text) = told(stage, &["health", "--json"]).ok()?;
+        let status: serde_json::Value = serde_json::from_str(&text).ok()?;
+        status["status"]["uptime_seconds"].as_u64()
+    };
+    let then = uptime().context("no uptime")?;
+    net::wait_until("it has looked again", PATIENCE, || {
+        uptime().is_some_and(|now| now > then + ticks)
+    })
+}
+
 /// A device that is made anew under its name has its programs again, and so has one whose programs another has
 /// detached, with `user` set and without; until then `health` and `xdp status` say what is missing. What an operator
 /// detaches by command stays so.
@@ -128,19 +141,59 @@ fn detached_by_others(stage: &mut Stage, pins: &Pins) -> Result<()> {
     }
 
     // Who detaches by command means it.
-    let uptime = || -> Option<u64> {
-        let (_, text) = told(stage, &["health", "--json"]).ok()?;
-        let status: serde_json::Value = serde_json::from_str(&text).ok()?;
-        status["status"]["uptime_seconds"].as_u64()
-    };
     ensure!(told(stage, &["xdp", "detach", "server"])?.0 == Some(0));
-    let then = uptime().context("no uptime")?;
-    net::wait_until("it has looked again", PATIENCE, || {
-        uptime().is_some_and(|now| now > then + 3)
-    })?;
+    wait_for_ticks(stage, 3)?;
     ensure!(attached(stage)?.is_empty() && !pins.folder().exists(), "{:?}", pins.files());
     wait_for_health(stage, 3, "sealdns xdp attach server")?;
     ensure!(told(stage, &["xdp", "attach", "server"])?.0 == Some(0));
     ensure!(attached(stage)?.len() == 2);
     wait_for_health(stage, 0, "healthy")
+}
+
+/// A device that is not there when the daemon starts gets its programs when it comes, with `user` set and without;
+/// until then `health` and `xdp status` say so. Who detaches it by command before is told that it is not waited for any
+/// longer.
+pub fn a_device_that_comes_later_gets_its_programs() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let pins = Pins::new("later")?;
+    let pinned = pins.lines("");
+    let plain = "mode = \"native\"\nmemory = \"64MiB\"";
+    let zone = &[(DEMO.0, DEMO.1, "")];
+    let mut stages = [
+        Stage::with(&Settings { xdp: plain, ..Settings::NATIVE }, "later", zone)?,
+        stage("later-user", &as_nobody(&pinned))?,
+    ];
+    for stage in &mut stages {
+        start_without_device(stage)?;
+        wait_for_health(stage, 3, "interface server")?;
+        let (_, status) = told(stage, &["xdp", "status"])?;
+        ensure!(status.contains("not attached: server: "), "{status}");
+        stage.pair.connect()?;
+        wait_for_programs(stage, 2)?;
+        wait_for_health(stage, 0, "healthy")?;
+        let client = Client::new(&stage.pair)?;
+        let before = stage.sent_by_xdp()?;
+        stage.pair.client.enter(|| client.send(0, &query("www.example.org", A, WITH_DNSSEC)))??;
+        ensure!(stage.sent_by_xdp()? == before + 1, "XDP does not answer");
+
+        start_without_device(stage)?;
+        let (code, said) = told(stage, &["xdp", "detach", "server", "--json"])?;
+        let detached: serde_json::Value = serde_json::from_str(&said).context(said.clone())?;
+        ensure!(code == Some(0), "{said}");
+        ensure!(detached["detached"] == serde_json::json!([]), "{said}");
+        ensure!(detached["forgotten"] == serde_json::json!(["server"]), "{said}");
+        stage.pair.connect()?;
+        wait_for_ticks(stage, 3)?;
+        ensure!(attached(stage)?.is_empty(), "it is attached all the same");
+        ensure!(told(stage, &["xdp", "detach", "server"])?.0 == Some(1), "it is forgotten twice");
+    }
+    Ok(Verdict::Passed)
+}
+
+/// Runs the daemon again while there is no device of the name that it is to be attached to.
+fn start_without_device(stage: &mut Stage) -> Result<()> {
+    stage.pair.server.ip("link delete server")?;
+    stage.restart_in_order()
 }

@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use sealdns::{
-    dnssec::policy::Denial,
+    cli::{clock, zone_file},
+    dnssec::{
+        keys::{Algorithm, KeyLayout, store::KeyStore},
+        policy::{Denial, SigningPolicy},
+        sign::sign,
+    },
     zone::{Rtype, Zone, ZoneBuilder, text},
 };
 use testbed::net::{self, Process};
@@ -40,10 +45,15 @@ fn sealdns(arguments: &[&str]) -> Result<Output> {
 
 /// The daemon over one zone file.
 fn daemon(folder: &Path, zone: &str, file: &Path, dnssec: &str) -> Result<Server> {
+    daemon_with(folder, zone, file, dnssec, "")
+}
+
+/// The same with `more` sections.
+fn daemon_with(folder: &Path, zone: &str, file: &Path, dnssec: &str, more: &str) -> Result<Server> {
     let address = free_address()?;
     let config = format!(
         "version = \"v1\"\n[server]\nlisten = [\"{address}\"]\ncontrol = \"control.sock\"\nstate-dir = \"state\"\n\
-         [[zone]]\nname = \"{zone}\"\nfile = \"{}\"\ndnssec = \"{dnssec}\"\n",
+         [[zone]]\nname = \"{zone}\"\nfile = \"{}\"\ndnssec = \"{dnssec}\"\n{more}",
         file.display()
     );
     let path = folder.join("sealdns.toml");
@@ -178,6 +188,13 @@ pub fn what_is_accepted_is_served() -> Result<Verdict> {
                 ensure!(said.contains(place), "case {number}, {command:?}: not at {place}: {said}");
             }
         }
+        if let ("presigned", Some((line, ..))) = (case.dnssec, case.unserved) {
+            let output = sealdns(&["verify", "--json", "--zone", "served.test", path])?;
+            let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+            let fault = &said["faults"][0];
+            ensure!(fault["line"] == line && fault["file"] == path, "case {number}: {said}");
+            ensure!(fault["column"].is_u64(), "case {number}: {said}");
+        }
         let server = daemon(folder.path(), "served.test", &file, case.dnssec)?;
         let rest = ask(&server, "ns1.served.test", Rtype::A)?;
         ensure!((rest.rcode == SERVFAIL) == case.is_refused, "case {number}: {rest:?}");
@@ -274,5 +291,107 @@ pub fn ended_signatures_beside_others_do_no_harm() -> Result<Verdict> {
     let status: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     ensure!(verified["expiration"].is_number(), "{verified}");
     ensure!(verified["expiration"] == status["expiration"], "{verified}, and {status}");
+    Ok(Verdict::Passed)
+}
+
+/// A presigned zone whose signatures begin to be valid later, and one of which an RRset is held by nothing for some
+/// seconds, are served from then on, and nobody has to reload.
+pub fn a_presigned_zone_is_served_when_its_signatures_begin() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let folder = tempfile::tempdir()?;
+    let at = clock::now();
+    let signed = |inception: u32, expiration: u32| {
+        let apex = zone_file::parse_name("later.test").map_err(anyhow::Error::msg)?;
+        let text = format!("{HEAD}www A 192.0.2.2\n");
+        let zone = zone_file::parse_zone(text.as_bytes(), &apex)?;
+        let (layout, algorithm) = (KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256);
+        let (keys, _) =
+            KeyStore::new(folder.path()).load_or_generate(&apex, layout, algorithm, at)?;
+        let policy = SigningPolicy {
+            validity: expiration - inception,
+            inception_offset: 0,
+            ..SigningPolicy::default()
+        };
+        anyhow::Ok(sign(&zone, &keys, &policy, inception)?.0)
+    };
+    let later = signed(at + 6, at + 86_400)?;
+    // All holds but the addresses of www: their signature ends soon, and the next one begins after that.
+    let (whole, soon) = (signed(at - 60, at + 86_400)?, signed(at - 60, at + 5)?);
+    let mut gap = ZoneBuilder::new(whole.apex().clone());
+    let www = wire("www.later.test");
+    let covers_a = |rdata: &[u8]| rdata[..2] == Rtype::A.0.to_be_bytes();
+    for owner in whole.owners() {
+        for rrset in owner.rrsets() {
+            for rdata in rrset.rdatas() {
+                let is_replaced =
+                    rrset.rtype() == Rtype::RRSIG && owner.name() == www && covers_a(rdata);
+                if !is_replaced {
+                    gap.push(owner.name(), rrset.rtype(), rrset.ttl(), rdata)?;
+                }
+            }
+        }
+    }
+    let others = signed(at + 9, at + 86_400)?;
+    for zone in [&soon, &others] {
+        for rdata in zone.find(&www).context("no www")?.signatures(Rtype::A) {
+            gap.push(&www, Rtype::RRSIG, 300, rdata)?;
+        }
+    }
+    for (zone, start) in [(later, SERVFAIL), (gap.finish()?, 0)] {
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("zone");
+        fs::write(&file, written(&zone)?)?;
+        let server = daemon(folder.path(), "later.test", &file, "presigned")?;
+        let rcode = || ask(&server, "www.later.test", Rtype::A).map(|said| said.rcode);
+        // Who comes late to see how it begins sees how it ends all the same.
+        if clock::now() < at + 4 {
+            ensure!(rcode()? == start, "it begins with {}", rcode()?);
+        }
+        let is_right = |rcode: u16| move |said: Result<u16>| said.is_ok_and(|said| said == rcode);
+        if start == 0 {
+            net::wait_until("the first signature ends", PATIENCE, || {
+                clock::now() > at + 9 || is_right(SERVFAIL)(rcode())
+            })?;
+        }
+        net::wait_until("the signatures begin", PATIENCE, || is_right(0)(rcode()))
+            .with_context(|| server.process.said())?;
+        ensure!(clock::now() >= at + if start == 0 { 5 } else { 6 }, "it was served too early");
+    }
+    Ok(Verdict::Passed)
+}
+
+/// A FIFO where the configuration names a zone file, an `$INCLUDE` or the file of secrets: `config check` says so at
+/// once, and a daemon serves the other zones.
+pub fn what_is_no_regular_file_is_refused_and_not_waited_for() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name);
+    nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU)?;
+    fs::write(path("good"), HEAD)?;
+    fs::write(path("includes"), format!("{HEAD}$INCLUDE fifo\n"))?;
+    let zone = |name: &str, file: &str| {
+        format!("[[zone]]\nname = \"{name}.test\"\nfile = \"{file}\"\ndnssec = \"off\"\n")
+    };
+    let head = "version = \"v1\"\n[server]\nlisten = []\nstate-dir = \"state\"\n";
+    let secret = format!("{head}[cookies]\nsecret-file = \"fifo\"\n");
+    for text in [format!("{head}{}", zone("bad", "fifo")), secret] {
+        fs::write(path("check.toml"), &text)?;
+        let file = path("check.toml");
+        let output = sealdns(&["config", "check", file.to_str().context("a path")?])?;
+        let said =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success(), "{text}: {said}");
+        ensure!(said.contains("no regular file"), "{text}: {said}");
+    }
+    let more = zone("bad", "fifo") + &zone("includes", "includes");
+    let server = daemon_with(folder.path(), "good.test", &path("good"), "off", &more)?;
+    ensure!(ask(&server, "ns1.good.test", Rtype::A)?.rcode == 0);
+    for name in ["ns1.bad.test", "ns1.includes.test"] {
+        ensure!(ask(&server, name, Rtype::A)?.rcode == SERVFAIL, "{name}");
+    }
     Ok(Verdict::Passed)
 }

@@ -8,8 +8,9 @@ use sealdns::cli::zone_file::{parse_name, parse_zone, write_zone};
 use sealdns::dnssec::keys::store::KeyStore;
 use sealdns::dnssec::keys::{Algorithm, KeyLayout, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
-use sealdns::dnssec::sign::sign;
+use sealdns::dnssec::sign::{sign, sign_again};
 use sealdns::dnssec::verify::verify;
+use sealdns::dnssec::zonemd;
 use sealdns::zone::{Name, Rtype, Zone, ZoneBuilder};
 
 const ZONE: &str = include_str!("../../zones/signing.zone");
@@ -198,12 +199,24 @@ fn accepted_by_all(denial: Denial, layout: KeyLayout, algorithm: Algorithm) -> a
     let apex = apex()?;
     let (keys, _) = KeyStore::new(dir.path()).load_or_generate(&apex, layout, algorithm, now())?;
     let zone = parse_zone(ZONE.as_bytes(), &apex)?;
-    let policy = SigningPolicy { denial, ..SigningPolicy::default() };
-    let (signed, _) = sign(&zone, &keys, &policy, now())?;
-    if let Err(faults) = verify(&signed, now()) {
-        bail!("{faults:#?}");
+    let mut before = None;
+    for zonemd in [false, true] {
+        let policy = SigningPolicy { denial, zonemd, ..SigningPolicy::default() };
+        // What is kept of the version before does not change what the digest is of.
+        let before_and_least = before.as_ref().map(|before| (before, 0));
+        let (signed, _) = sign_again(&zone, before_and_least, &keys, &policy, now())?;
+        if let Err(faults) = verify(&signed, now()) {
+            bail!("{faults:#?}");
+        }
+        let digest = zonemd::check(&signed);
+        ensure!(digest == zonemd.then_some(Ok(())), "ZONEMD {zonemd}: {digest:?}");
+        accepted(dir.path(), &signed, denial, layout)?;
+        if zonemd && denial != (Denial::Nsec3 { opt_out: true }) {
+            run(dir.path(), "ldns-verify-zone", &["-Z", "-Z", "-V", "2", "signed.zone"])?;
+        }
+        before = Some(signed);
     }
-    accepted(dir.path(), &signed, denial, layout)
+    Ok(())
 }
 
 fn accepted(dir: &Path, signed: &Zone, denial: Denial, layout: KeyLayout) -> anyhow::Result<()> {
