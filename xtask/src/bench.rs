@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what an answer costs, what a flood costs, what a signature costs.
 //!
 //! Three parts, each a bench of the tests' package that prints JSON; here they are called, and shown
-//! as tables, as a picture and in the README.
+//! as tables, as a picture, and in `docs/figures.md` and the README.
 //!
 //! - `run`: nanoseconds per run of the real programs (`BPF_PROG_TEST_RUN` with repeat), per kind of
 //!   query, less an empty program and less what writing the query costs that is measured with;
@@ -12,6 +12,7 @@
 mod picture;
 mod readme;
 mod tables;
+mod versions;
 
 use std::{
     fs,
@@ -62,7 +63,7 @@ pub struct Arguments {
     /// Draw the figures of `flood` into this file as SVG
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
-    /// Put all figures into README.md, and the picture beside it into docs/
+    /// Put all figures and their picture into docs/, and a few of them into README.md
     #[arg(long)]
     readme: bool,
 }
@@ -105,16 +106,24 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         write(path, &picture::draw(&figures["flood"])?)?;
     }
     if arguments.readme {
-        let root = shell::root();
-        let picture = root.join(readme::PICTURE);
-        fs::create_dir_all(picture.parent().unwrap_or(root))?;
-        let (drawn, readme) = (picture::draw(&figures["flood"])?, root.join("README.md"));
-        let text = fs::read_to_string(&readme).context("README.md cannot be read")?;
-        let text = readme::with_figures(&text, &figures)?;
-        write(&picture, &drawn)?;
-        write(&readme, &text)?;
+        document(&figures)?;
     }
     Ok(())
+}
+
+/// Writes the figures into the documents; none is written if one of them cannot be made.
+fn document(figures: &Value) -> Result<()> {
+    let root = shell::root();
+    let [all, short] = [readme::FIGURES, readme::README].map(|name| root.join(name));
+    let old = |path: &Path| {
+        fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+    };
+    let new = [
+        (root.join(readme::PICTURE), picture::draw(&figures["flood"])?),
+        (all.clone(), readme::with_figures(&old(&all)?, figures)?),
+        (short.clone(), readme::with_short_figures(&old(&short)?, figures)?),
+    ];
+    new.iter().try_for_each(|(path, text)| write(path, text))
 }
 
 fn read(path: &Path) -> Result<Value> {
@@ -148,7 +157,7 @@ fn measure(arguments: &Arguments) -> Result<Value> {
     let quick = arguments.quick;
     let names = |usual| arguments.names.unwrap_or(if quick { FEW_NAMES } else { usual });
     let rounds = if quick { 1 } else { arguments.rounds };
-    let mut figures = json!({ "machine": machine() });
+    let mut figures = json!({ "machine": machine(), "versions": versions::all() });
     for &part in parts {
         let (title, bench, numbers) = match part {
             Part::Run => {

@@ -80,12 +80,15 @@ pub fn cost(row: &Value, when: &str) -> f64 {
     median(&row[when]["cpu_ns_per_answer"])
 }
 
+/// CPU time of an answer of one target in nanoseconds, if it can be compared.
+pub fn cost_of(rows: &[&Value], target: &str, when: &str) -> Option<f64> {
+    let row = rows.iter().find(|row| row["target"] == target && row["void"].is_null())?;
+    Some(cost(row, when))
+}
+
 /// The cost of one target as a multiple of another's, in words; void if either cannot be compared.
 pub fn ratio(rows: &[&Value], target: &str, to: &str, when: &str) -> String {
-    let of = |word: &str| {
-        let row = rows.iter().find(|row| row["target"] == word && row["void"].is_null())?;
-        Some(cost(row, when))
-    };
+    let of = |word: &str| cost_of(rows, word, when);
     of(target).zip(of(to)).map_or("void".into(), |(one, other)| format!("{:.1}", one / other))
 }
 
