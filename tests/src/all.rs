@@ -1,4 +1,4 @@
-//! The one test binary: every test by name.
+//! The one test binary: every test by name. `README.md` of this package says what is tested in which folder.
 
 mod daemon;
 mod devices;

@@ -6,6 +6,8 @@ use std::fmt;
 use anyhow::{Context as _, Result, bail, ensure};
 use sealdns::zone::{Rtype, name::write_name};
 
+use crate::judge;
+
 /// Octets of the header (RFC 1035 section 4.1.1).
 pub const HEADER_LEN: usize = 12;
 
@@ -124,7 +126,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Reads a message that must end where its last record ends.
+    /// Reads a message that must end where its last record ends, and that hickory-proto reads to the same.
     pub fn read(octets: &[u8]) -> Result<Self> {
         let mut reader = Reader { octets, at: 0 };
         let id = reader.u16()?;
@@ -161,6 +163,7 @@ impl Message {
             }
         }
         ensure!(reader.at == octets.len(), "{} octets too many", octets.len() - reader.at);
+        judge::agrees(octets, &message)?;
         for section in [&mut message.answer, &mut message.authority, &mut message.additional] {
             section.sort();
             let count = section.len();

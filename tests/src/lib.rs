@@ -4,6 +4,7 @@
 pub mod chance;
 pub mod dns;
 pub mod harness;
+pub mod judge;
 pub mod measure;
 pub mod prog_test_run;
 pub mod questions;
