@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, env, thread};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hickory_proto::{op, serialize::binary::BinDecodable as _};
 use sealdns::dnssec::policy::Denial;
 use testbed::frames::Frame;
 use tests::{
@@ -246,13 +245,6 @@ impl Run {
 fn check_answer(query: &[u8], answer: &[u8]) -> Result<()> {
     ensure!(query[2] & 0xf8 == 0, "an answer to what is no query");
     let plain = Message::read(answer)?;
-    let sections = [&plain.answer, &plain.authority, &plain.additional];
-    // RDATA of no octets is right (RFC 3597 section 5), and hickory-proto 0.26 refuses it.
-    let has_empty = sections.into_iter().flatten().any(|record| record.rdata.is_empty());
-    match op::Message::from_bytes(answer) {
-        Ok(read) => ensure!(read.queries.len() == 1, "not one question"),
-        Err(error) => ensure!(has_empty, "hickory-proto cannot read it: {error}"),
-    }
     ensure!(
         answer[..2] == query[..2] && answer[2] & 0x80 != 0,
         "another identifier, or no response"
