@@ -23,7 +23,7 @@ use crate::wire::{
 const A: u16 = 1;
 
 /// How long commands have.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long is waited for what may still come.
 const REST: Duration = Duration::from_millis(300);

@@ -22,8 +22,9 @@ use super::{
     pair::{self, Pair},
 };
 
-/// How long a process has for what it is told.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a process has for what it is told. It costs time only where something fails, so it is long enough for a
+/// machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Both ends, and the daemon at one of them. It is ended before its namespace goes.
 pub struct Stage {
