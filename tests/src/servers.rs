@@ -67,7 +67,7 @@ pub fn signed_as(
     policy: SigningPolicy,
     directory: &Path,
 ) -> Result<Zone> {
-    let apex = zone_file::parse_name(apex).map_err(anyhow::Error::msg)?;
+    let apex = apex.parse()?;
     let zone = zone_file::parse_zone(text.as_bytes(), &apex)?;
     let store = KeyStore::new(directory);
     let algorithm = Algorithm::EcdsaP256Sha256;
@@ -78,7 +78,7 @@ pub fn signed_as(
 
 /// Reads a zone that is not signed.
 pub fn unsigned(apex: &str, text: &str) -> Result<Zone> {
-    let apex = zone_file::parse_name(apex).map_err(anyhow::Error::msg)?;
+    let apex = apex.parse()?;
     zone_file::parse_zone(text.as_bytes(), &apex)
 }
 

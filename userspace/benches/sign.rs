@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use sealdns::cli::clock::cpu_seconds;
-use sealdns::cli::zone_file::{parse_name, read_zone, write_zone};
+use sealdns::cli::zone_file::{read_zone, write_zone};
 use sealdns::dnssec::keys::{Algorithm, Key, NewKey, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
 use sealdns::dnssec::sign::sign;
@@ -43,7 +43,7 @@ fn main() {
     std::fs::write(&input, &text).expect("the unsigned zone");
     drop(text);
 
-    let apex = parse_name("bench.example").expect("a name");
+    let apex = "bench.example".parse().expect("a name");
     let keys: Vec<Key> = [Role::Ksk, Role::Zsk]
         .map(|role| {
             NewKey::generate(&apex, role, Algorithm::default(), &[], NOW).expect("a key").key

@@ -34,9 +34,7 @@ pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
 pub use policy::{Algorithm, Any, Denial, KeyLayout, Policy};
 use ratelimit::{RateLimit, ZoneRateLimit};
 pub use template::TEMPLATE;
-pub use values::{
-    AddressPrefix, ByteSize, ChaosText, ListenAddress, Period, UdpPayload, name_from_text,
-};
+pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, Period, UdpPayload};
 pub use xdp::{Refuse, TcxMode, Xdp, XdpMode};
 
 /// Where the daemon and the commands look when `--config` is not given.
@@ -310,6 +308,5 @@ fn default_policy_name() -> String {
 
 fn zone_name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Name, D::Error> {
     let text = String::deserialize(deserializer)?;
-    name_from_text(&text)
-        .ok_or_else(|| de::Error::custom(format!("\"{text}\" is not a domain name")))
+    text.parse().map_err(de::Error::custom)
 }

@@ -7,7 +7,6 @@ use std::{collections::HashMap, io};
 
 use libfuzzer_sys::fuzz_target;
 use sealdns::{
-    config::name_from_text,
     zone::{
         Zone,
         text::{self, MAX_INCLUDES, Options, ReadError},
@@ -32,7 +31,7 @@ fuzz_target!(|input: &[u8]| {
         opened.insert(path.into(), file.to_vec());
         Ok(file.to_vec())
     };
-    let apex = name_from_text("example").expect("a name");
+    let apex = "example".parse().expect("a name");
     let options = Options { default_ttl: Some(300) };
     let read = text::parse(files[0].to_vec(), "main", &apex, options, &mut loader);
     assert!(count <= 2 * (MAX_INCLUDES + 1), "{count} files were asked for");

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use sealdns::{
     compile::Memory as _,
-    config::{Config, XdpMode, name_from_text},
+    config::{Config, XdpMode},
     datapath::{Plane, interface::Interface, load::Loaded, memory::Size, seam::DataPlane},
     zone::{Zone, text},
 };
@@ -100,7 +100,7 @@ fn zone(hosts: u32) -> Result<Arc<Zone>> {
         "$TTL 300\n@ SOA ns mail 1 256 256 1024 60\n@ NS ns\nns A 192.0.2.53\n\
          $GENERATE 1-{hosts} host$ TXT one-of-many\n"
     );
-    let apex = name_from_text("example").context("a name")?;
+    let apex = "example".parse().context("a name")?;
     let none = &mut |_: &str| Err(std::io::ErrorKind::NotFound.into());
     Ok(Arc::new(text::parse(text.into(), "zone", &apex, text::Options::default(), none)?.zone))
 }

@@ -5,10 +5,10 @@ use std::{net::IpAddr, thread};
 use anyhow::{Context as _, Result, ensure};
 use aya::{maps::ProgramArray, programs::Xdp};
 use sealdns::{
-    cli::zone_file,
     datapath::limiting::{self, Written},
     dnssec::policy::Denial,
     server::limits::{Block, Limits},
+    zone::Name,
 };
 use testbed::frames::Frame;
 use tests::{
@@ -125,7 +125,7 @@ impl Limited {
 }
 
 fn asked(source: &str, name: &str, rtype: u16) -> Result<Frame> {
-    let wire = zone_file::parse_name(name).map_err(anyhow::Error::msg)?;
+    let wire = name.parse::<Name>()?;
     let source: IpAddr = source.parse()?;
     let mut frame =
         framed(question(wire.as_wire(), rtype, Some(true)), usize::from(source.is_ipv6()), &[])?;
@@ -343,7 +343,7 @@ pub fn blocked_prefixes_and_names_get_nothing() -> Result<Ended> {
     }
     ensure!(limited.verdicts()?.blocked_prefix == 3, "{:?}", limited.verdicts()?);
 
-    let name = |text: &str| zone_file::parse_name(text).map_err(anyhow::Error::msg);
+    let name = |text: &str| text.parse::<Name>();
     let mut limits = Limits::default();
     limits.block_names.insert(name("apps.example.org")?, block);
     // Only counted, but below a name that is not.
@@ -461,7 +461,7 @@ pub fn a_zone_may_have_a_policy_of_its_own() -> Result<Ended> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
-    let name = |text: &str| zone_file::parse_name(text).map_err(anyhow::Error::msg);
+    let name = |text: &str| text.parse::<Name>();
     let mut limits =
         Limits { policy: Policy { burst: 2, slip: 0, ..five_each() }, ..Limits::default() };
     limits.overrides.insert(name("org")?, Policy { slip: 0, ..five_each() });

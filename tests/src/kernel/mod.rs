@@ -153,7 +153,7 @@ d DNAME w
 
 /// A zone without signatures.
 pub fn unsigned((apex, text): (&str, &str)) -> Result<Zone> {
-    let apex = zone_file::parse_name(apex).map_err(anyhow::Error::msg)?;
+    let apex = apex.parse()?;
     zone_file::parse_zone(text.as_bytes(), &apex)
 }
 

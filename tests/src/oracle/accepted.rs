@@ -303,7 +303,7 @@ pub fn a_presigned_zone_is_served_when_its_signatures_begin() -> Result<Verdict>
     let folder = tempfile::tempdir()?;
     let at = clock::now();
     let signed = |inception: u32, expiration: u32| {
-        let apex = zone_file::parse_name("later.test").map_err(anyhow::Error::msg)?;
+        let apex = "later.test".parse()?;
         let text = format!("{HEAD}www A 192.0.2.2\n");
         let zone = zone_file::parse_zone(text.as_bytes(), &apex)?;
         let (layout, algorithm) = (KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256);

@@ -16,7 +16,7 @@ use sealdns::{
         denial::{Hash, nsec3_hash, read_hash_owner},
         policy::Denial,
     },
-    zone::{Rtype, Zone, text::write_record},
+    zone::{Name, Rtype, Zone, text::write_record},
 };
 
 use tests::{
@@ -115,7 +115,7 @@ fn lines(records: &[Record]) -> Result<BTreeSet<String>> {
 }
 
 fn wire(name: &str) -> Result<Vec<u8>> {
-    Ok(zone_file::parse_name(name).map_err(anyhow::Error::msg)?.as_wire().to_vec())
+    Ok(name.parse::<Name>()?.as_wire().to_vec())
 }
 
 fn reader(zone: &Zone) -> Result<Reader> {
@@ -212,7 +212,7 @@ fn zone(text: &'static str, denial: Option<Denial>) -> Result<Zone> {
     match denial {
         Some(denial) => signed(("example.", text), denial, tempfile::tempdir()?.path()),
         None => {
-            let apex = zone_file::parse_name("example.").map_err(anyhow::Error::msg)?;
+            let apex = "example.".parse()?;
             zone_file::parse_zone(text.as_bytes(), &apex)
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use sealdns::cli::zone_file::{parse_name, parse_zone};
+use sealdns::cli::zone_file::parse_zone;
 use sealdns::zone::Zone;
 use testbed::net;
 
@@ -122,7 +122,7 @@ pub fn signed_of((apex, text): (&str, &str), way: Way, directory: &Path) -> Resu
             run("ldns-signzone", &[&head, opt_out, salt, &[&plain, &ksk, &zsk]].concat())?;
         }
     }
-    let apex = parse_name(apex).map_err(anyhow::Error::msg)?;
+    let apex = apex.parse()?;
     parse_zone(&std::fs::read(&out)?, &apex)
 }
 

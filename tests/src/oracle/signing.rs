@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, bail, ensure};
-use sealdns::cli::zone_file::{parse_name, parse_zone, write_zone};
+use sealdns::cli::zone_file::{parse_zone, write_zone};
 use sealdns::dnssec::keys::store::KeyStore;
 use sealdns::dnssec::keys::{Algorithm, KeyLayout, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
@@ -239,7 +239,7 @@ fn accepted(dir: &Path, signed: &Zone, denial: Denial, layout: KeyLayout) -> any
 }
 
 fn apex() -> anyhow::Result<Name> {
-    parse_name(APEX).map_err(anyhow::Error::msg)
+    Ok(APEX.parse()?)
 }
 
 fn now() -> u32 {

@@ -14,7 +14,7 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
     unistd::Uid,
 };
-use sealdns::cli::zone_file;
+use sealdns::zone::Name;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use testbed::net::{self, Process};
@@ -129,7 +129,7 @@ fn find(value: &Value, name: &str) -> Option<u64> {
 
 /// A query with its length before it.
 fn framed(label: &str, rtype: u16) -> Vec<u8> {
-    let name = zone_file::parse_name(&format!("{label}.{APEX}")).expect("a name");
+    let name = format!("{label}.{APEX}").parse::<Name>().expect("a name");
     let query = Query { name: name.as_wire().to_vec(), rtype, edns: None };
     let message = query.message(1);
     [&(message.len() as u16).to_be_bytes()[..], &message].concat()

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::clock::now;
 use super::output::{CliError, CommandResult, Exit, print_line};
-use super::zone_file::parse_name;
 use super::{Global, PATIENCE};
 use crate::config::Config;
 use crate::control::client::{CallError, call};
@@ -85,7 +84,7 @@ impl KeyCommand {
 #[derive(Args, Debug)]
 pub struct KeysOf {
     /// The zone's name
-    #[arg(value_name = "ZONE", value_parser = parse_name)]
+    #[arg(value_name = "ZONE")]
     pub zone: Name,
     /// The directory of the keys, in BIND's format [default: with --config, or if a daemon answers, the
     /// daemon's, else "keys"]

@@ -10,7 +10,7 @@ use clap::Args;
 use super::clock::{cpu_seconds, now, parse_duration, parse_lifetime, parse_time};
 use super::output::print_line;
 use super::verify::FOUND_PROBLEMS;
-use super::zone_file::{parse_name, print_zone, read_zone, write_zone};
+use super::zone_file::{print_zone, read_zone, write_zone};
 use crate::compile;
 use crate::daemon::prepare::placed_lines;
 use crate::daemon::privileges;
@@ -24,7 +24,7 @@ use crate::zone::Name;
 #[derive(Args, Debug)]
 pub struct SignArgs {
     /// The zone's name
-    #[arg(value_name = "ZONE", value_parser = parse_name)]
+    #[arg(value_name = "ZONE")]
     pub zone: Name,
     /// The zone file to sign; what is signed in it already is signed anew
     #[arg(long = "in", value_name = "FILE")]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::output::print_line;
-use super::zone_file::{parse_name, read_zone};
+use super::zone_file::read_zone;
 use crate::compile::Blame;
 use crate::daemon::prepare::{placed, placed_lines, unserved};
 use crate::dnssec::policy::Denial;
@@ -24,7 +24,7 @@ pub struct VerifyArgs {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// The zone's name; that of the file's SOA record if not given
-    #[arg(long, value_name = "NAME", value_parser = parse_name)]
+    #[arg(long, value_name = "NAME")]
     pub zone: Option<Name>,
     /// Check as if it were this time: seconds since 1970, or YYYYMMDDHHMMSS in UTC
     #[arg(long, value_name = "TIME", value_parser = super::clock::parse_time)]

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use super::output::{CliError, CommandResult, Exit, Output, cell, table, time_cell};
 use super::{Global, PATIENCE, RELOAD_PATIENCE};
-use crate::config::name_from_text;
 use crate::control::protocol::{Failure, Request};
 use crate::daemon::prepare;
 use crate::server::now;
-use crate::zone::Name;
+use crate::zone::{Name, NameError};
 
 /// What to do with zones.
 #[derive(Subcommand, Debug)]
@@ -119,9 +118,7 @@ fn status_text(status: &Value) -> String {
 
 fn check(file: &Path, zone: Option<&str>, output: &Output) -> CommandResult {
     let apex = match zone {
-        Some(text) => {
-            name_from_text(text).ok_or_else(|| usage(format!("\"{text}\" is no name")))?
-        }
+        Some(text) => text.parse().map_err(|error: NameError| usage(error.to_string()))?,
         None => name_of_file(file).ok_or_else(|| {
             usage(format!("{} does not tell the zone's name: add --zone NAME", file.display()))
         })?,
@@ -174,7 +171,7 @@ fn name_of_file(file: &Path) -> Option<Name> {
     for ending in [".signed", ".zone", ".db"] {
         name = name.strip_suffix(ending).unwrap_or(name);
     }
-    name_from_text(name)
+    name.parse().ok()
 }
 
 #[cfg(test)]

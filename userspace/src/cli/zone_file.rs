@@ -9,13 +9,6 @@ use crate::files;
 use crate::zone::text::{self, Options};
 use crate::zone::{Name, Zone};
 
-/// Reads a name in presentation format; one without a dot at its end is absolute too.
-pub fn parse_name(text: &str) -> Result<Name, String> {
-    let name: domain::base::Name<Vec<u8>> =
-        text.parse().map_err(|error| format!("`{text}` is not a domain name: {error}"))?;
-    Name::from_wire(name.as_slice()).ok_or_else(|| format!("`{text}` is not a domain name"))
-}
-
 /// Reads a zone file. Without an apex, it is the owner of the SOA record, which must be written
 /// in full in the file itself.
 pub fn read_zone(path: &Path, apex: Option<&Name>) -> anyhow::Result<Zone> {
@@ -45,7 +38,7 @@ fn soa_owner(text: &str) -> Option<Name> {
         // Owner, then TTL and class in either order or not at all, then the type.
         if words.take(3).any(|word| word.eq_ignore_ascii_case("SOA")) {
             let owner = if first == "@" { origin? } else { first };
-            return owner.ends_with('.').then(|| parse_name(owner).ok()).flatten();
+            return owner.ends_with('.').then(|| owner.parse().ok()).flatten();
         }
     }
     None

@@ -19,7 +19,6 @@ use proptest::prelude::*;
 use xdp_common::Outcome;
 
 use super::{Image, Memory, PublishError, Reader};
-use crate::config::name_from_text;
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::keys::{Algorithm, KeyLayout};
 use crate::dnssec::policy::{Any, Denial, SigningPolicy};
@@ -36,7 +35,7 @@ fn small_image() -> Image {
 }
 
 pub(super) fn name(text: &str) -> Name {
-    name_from_text(text).expect("a name")
+    text.parse().expect("a name")
 }
 
 /// A zone from its records; SOA and NS are added.

@@ -8,8 +8,6 @@ use ipnet::IpNet;
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::zone::Name;
-
 /// An address and port to listen on; never a wildcard address.
 ///
 /// A socket on `0.0.0.0` or `[::]` does not know by itself which address a query came to, and XDP
@@ -210,48 +208,4 @@ impl<'de> Deserialize<'de> for ChaosText {
         }
         Ok(ChaosText(text))
     }
-}
-
-/// A domain name in presentation format (RFC 1035 section 5.1 escapes), with or without the last
-/// dot.
-pub fn name_from_text(text: &str) -> Option<Name> {
-    if text.is_empty() || text == "." {
-        return (text == ".").then(Name::root);
-    }
-    let mut wire = vec![0u8];
-    let mut label_at = 0;
-    let mut octets = text.bytes();
-    let mut ended = false;
-    while let Some(octet) = octets.next() {
-        if ended {
-            label_at = wire.len();
-            wire.push(0);
-            ended = false;
-        }
-        let octet = match octet {
-            b'.' => {
-                if wire[label_at] == 0 {
-                    return None;
-                }
-                ended = true;
-                continue;
-            }
-            b'\\' => match octets.next()? {
-                hundreds @ b'0'..=b'9' => {
-                    let digits = [hundreds, octets.next()?, octets.next()?];
-                    std::str::from_utf8(&digits).ok()?.parse::<u8>().ok()?
-                }
-                escaped => escaped,
-            },
-            b' ' | b'\t' => return None,
-            plain => plain,
-        };
-        if wire[label_at] == 63 {
-            return None;
-        }
-        wire[label_at] += 1;
-        wire.push(octet);
-    }
-    wire.push(0);
-    Name::from_wire(&wire)
 }

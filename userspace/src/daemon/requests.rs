@@ -5,10 +5,9 @@ use serde_json::{Value, json};
 use super::state::{self, ZoneState};
 use super::zones::{Change, Why};
 use super::{Daemon, health};
-use crate::config::name_from_text;
 use crate::control::protocol::{Failure, Request, Response};
 use crate::server::now;
-use crate::zone::Name;
+use crate::zone::{Name, NameError};
 
 impl Daemon {
     /// Does what the control socket asks for.
@@ -162,8 +161,7 @@ impl Daemon {
 }
 
 pub(super) fn known_name(text: &str) -> Result<Name, Failure> {
-    name_from_text(text)
-        .ok_or_else(|| Failure::new("zone", format!("\"{text}\" is not a domain name")))
+    text.parse().map_err(|error: NameError| Failure::new("zone", error.to_string()))
 }
 
 pub(super) fn unknown_zone(name: &Name) -> Failure {

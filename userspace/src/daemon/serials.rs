@@ -57,13 +57,12 @@ impl SerialFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::name_from_text;
 
     #[test]
     fn serials_are_kept_under_names_that_stay_in_their_folder() {
         let folder = tempfile::tempdir().unwrap();
         for zone in ["example.", ".", "\\.\\./x.", "a/b."] {
-            let file = SerialFile::of(folder.path(), &name_from_text(zone).unwrap());
+            let file = SerialFile::of(folder.path(), &zone.parse().unwrap());
             assert_eq!(file.0.parent(), Some(folder.path()), "{zone}");
             assert_eq!((file.read().unwrap(), file.exists()), (None, false));
             for serial in [0, 4_000_000_000, 7, u32::MAX] {
@@ -77,7 +76,7 @@ mod tests {
     #[test]
     fn what_is_no_serial_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        let file = SerialFile::of(folder.path(), &name_from_text("example.").unwrap());
+        let file = SerialFile::of(folder.path(), &"example.".parse().unwrap());
         let whole = b"2026112701\n";
         let mut contents: Vec<Vec<u8>> =
             (0..whole.len()).map(|len| whole[..len].to_vec()).collect();

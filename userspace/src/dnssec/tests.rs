@@ -6,22 +6,22 @@ use super::policy::{Any, Denial, SerialPolicy, SigningPolicy};
 use super::rrsig::Rrsig;
 use super::sign::{SignError, sign, sign_again};
 use super::verify::{Reason, first_expiration, verify, verify_again};
-use crate::cli::zone_file::{parse_name, parse_zone};
+use crate::cli::zone_file::parse_zone;
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
 
 const NOW: u32 = 1_800_000_000;
 const ZONE: &str = include_str!("../../../tests/zones/signing.zone");
 
 fn name(text: &str) -> Name {
-    parse_name(&format!("{text}.signing.example")).unwrap()
+    format!("{text}.signing.example").parse().unwrap()
 }
 
 fn unsigned() -> Zone {
-    parse_zone(ZONE.as_bytes(), &parse_name("signing.example").unwrap()).unwrap()
+    parse_zone(ZONE.as_bytes(), &"signing.example".parse().unwrap()).unwrap()
 }
 
 fn keys(roles: &[Role]) -> Vec<Key> {
-    let zone = parse_name("signing.example").unwrap();
+    let zone = "signing.example".parse::<Name>().unwrap();
     let make = |&role| NewKey::generate(&zone, role, Algorithm::default(), &[], NOW).unwrap().key;
     roles.iter().map(make).collect()
 }
@@ -87,7 +87,7 @@ fn what_is_signed_is_valid_in_every_way_of_signing() {
 
 #[test]
 fn every_algorithm_signs_and_verifies() {
-    let apex = parse_name("signing.example").unwrap();
+    let apex = "signing.example".parse::<Name>().unwrap();
     for algorithm in [Algorithm::EcdsaP384Sha384, Algorithm::Ed25519] {
         let key = NewKey::generate(&apex, Role::Csk, algorithm, &[], NOW).unwrap().key;
         let zone = sign(&unsigned(), &[key], &policy(Denial::Nsec), NOW).unwrap().0;
@@ -139,7 +139,7 @@ fn wildcards_and_ttls_are_as_the_rfcs_say() {
 fn the_smallest_zone_and_the_root_are_signed() {
     let alone = "@ 60 SOA ns.example.net. mail.example.net. 1 2 3 4 5\n@ 60 NS ns.example.net.\n";
     let tlds = format!("{alone}example 60 NS ns.example.net.\n*.b 60 TXT a\n");
-    for (apex, text) in [(parse_name("a.example").unwrap(), alone), (Name::root(), &tlds)] {
+    for (apex, text) in [("a.example".parse::<Name>().unwrap(), alone), (Name::root(), &tlds)] {
         let zone = parse_zone(text.as_bytes(), &apex).unwrap();
         for denial in ALL {
             let key = NewKey::generate(&apex, Role::Csk, Algorithm::Ed25519, &[], NOW).unwrap();
@@ -184,7 +184,7 @@ fn keys_that_cannot_sign_the_whole_zone_are_refused() {
     assert!(matches!(sign(&[]), Some(SignError::NoKey(_))));
     assert!(matches!(sign(&keys(&[Role::Zsk])), Some(SignError::Incomplete { .. })));
     assert!(matches!(sign(&keys(&[Role::Ksk])), Some(SignError::Incomplete { .. })));
-    let other = parse_name("other.example").unwrap();
+    let other = "other.example".parse::<Name>().unwrap();
     let other = NewKey::generate(&other, Role::Csk, Algorithm::default(), &[], NOW).unwrap().key;
     assert!(matches!(sign(&[other]), Some(SignError::OtherZone { .. })));
 }

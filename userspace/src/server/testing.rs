@@ -7,7 +7,6 @@ use xdp_common::{Outcome, maps};
 use super::message::{CLASS_IN, Query, Rcode, add_to_count};
 use super::{Engine, Manners, Served, ServedZone};
 use crate::compile::Asked;
-use crate::config::name_from_text;
 use crate::dnssec::any::preferred_type;
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
 
@@ -73,7 +72,7 @@ impl Engine for Plain {
 
 /// A name in presentation format.
 pub fn name(text: &str) -> Name {
-    name_from_text(text).unwrap()
+    text.parse().unwrap()
 }
 
 /// A zone `example.` with this serial; `hosts` names with an A record each make it large.

@@ -5,7 +5,9 @@
 //!
 //! | to … | use |
 //! |---|---|
-//! | hold or compare an owner name | [`Name`], [`canonical_order`] |
+//! | hold, read or compare an owner name | [`Name`], [`canonical_order`] |
+//! | compare serials and times | [`Serial`] |
+//! | take an SOA apart | [`Soa`] |
 //! | gather records into a zone | [`ZoneBuilder`] |
 //! | make a zone of RRsets in order | [`ZoneWriter`] |
 //! | read or write a zone as text | [`text::read`], [`text::write()`] |
@@ -17,6 +19,7 @@ mod canonical;
 mod error;
 mod faults;
 pub mod name;
+mod name_text;
 mod record;
 pub mod rtype;
 pub mod serial;
@@ -29,6 +32,7 @@ pub use builder::ZoneBuilder;
 pub use error::ZoneError;
 pub use faults::{ZoneFault, ZoneFaultKind};
 pub use name::{Name, canonical_order};
+pub use name_text::{NameError, NameFault};
 pub use rtype::Rtype;
 pub use tree::{Owner, Rrset, Zone};
 pub use writer::ZoneWriter;

@@ -6,6 +6,9 @@ use std::fmt;
 /// Longest name on the wire in octets, the root label included (RFC 1035 section 2.3.4).
 pub const MAX_NAME_LEN: usize = 255;
 
+/// Longest label in octets (RFC 1035 section 2.3.4).
+pub const MAX_LABEL_LEN: usize = 63;
+
 /// An owner name: lower case, uncompressed wire format, the root label included.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Name(Box<[u8]>);
@@ -78,7 +81,7 @@ pub fn wire_name_len(wire: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
         let len = usize::from(*wire.get(at)?);
-        if len > 63 {
+        if len > MAX_LABEL_LEN {
             return None;
         }
         at += 1 + len;
@@ -111,6 +114,11 @@ pub fn parent(wire: &[u8]) -> Option<&[u8]> {
         None | Some(0) => None,
         Some(&len) => wire.get(1 + usize::from(len)..),
     }
+}
+
+/// The wire name and all names above it: the name itself first, the root last.
+pub fn ancestors(wire: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(wire), |name| parent(name))
 }
 
 /// Whether lower-case wire name `name` is `ancestor` or stands below it.

@@ -20,10 +20,10 @@ use xdp_common::limit::{Class, Mode, Policy, Verdict};
 use super::{ask, pairs, usage};
 use crate::cli::Global;
 use crate::cli::output::{CliError, CommandResult, Exit, Output, table};
+use crate::config::AddressPrefix;
 use crate::config::Config;
 use crate::config::ratelimit::settings::{BadSetting, setting};
 use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
-use crate::config::{AddressPrefix, name_from_text};
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
 use crate::daemon::ratelimit::Target;
@@ -180,7 +180,7 @@ fn live_settings(file: &RateLimit, shown: &Value) -> Result<RateLimit, CliError>
 fn live_zones(shown: &Value) -> Result<BTreeMap<Name, ZoneRateLimit>, CliError> {
     let zone = |row: &Value| -> Option<(Name, ZoneRateLimit)> {
         let settings = toml::Table::try_from(&row["settings"]).ok()?;
-        Some((name_from_text(word(row, "zone"))?, settings.try_into().ok()?))
+        Some((word(row, "zone").parse().ok()?, settings.try_into().ok()?))
     };
     let zones = rows(shown, "zones").map(zone).collect::<Option<_>>();
     zones.ok_or_else(|| {

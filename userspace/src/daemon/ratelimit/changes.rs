@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use crate::config::{AddressPrefix, name_from_text};
+use crate::config::AddressPrefix;
 use crate::control::protocol::Failure;
 use crate::files;
 use crate::server::limits::Block;
@@ -52,7 +52,7 @@ impl Target {
         let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
         let is_name =
             !text.contains([':', '/']) && !last.bytes().all(|octet| octet.is_ascii_digit());
-        match name_from_text(text).filter(|_| is_name) {
+        match text.parse().ok().filter(|_| is_name) {
             Some(name) => Ok(Target::Name(name)),
             None => Err(format!(
                 "\"{text}\" is neither an address prefix nor a name: write \"192.0.2.0/24\", \

@@ -328,7 +328,7 @@ mod tests {
     /// A default policy and a zone's, and what is said of a netblock that hit a limit.
     fn said(zone: Policy, netblock: &str, hit: Hit) -> (Vec<u64>, String) {
         let policy = Policy { mode: Mode::On as u32, rates: [40; 7], ..Policy::new() };
-        let name = crate::config::name_from_text("example").unwrap();
+        let name = "example".parse().unwrap();
         let limits = Limits { policy, overrides: [(name, zone)].into(), ..Limits::default() };
         let candidates = candidates(&limits, hit, netblock.parse().unwrap());
         let rates: Vec<u64> = candidates.iter().map(|one| one.per_second).collect();

@@ -83,7 +83,7 @@ fn the_file_is_in_effect_from_the_start() {
     let stage = stage();
     let limits = told(&stage);
     assert_eq!((limits.policy.mode, limits.policy.rates), (Mode::On as u32, [40; 7]));
-    let zone = limits.overrides.get(&crate::config::name_from_text("example").unwrap());
+    let zone = limits.overrides.get(&"example".parse().unwrap());
     assert_eq!(zone.unwrap().rates, [7; 7]);
     assert!(limits.exempt.contains_key(&"192.0.2.0/24".parse().unwrap()));
     assert_eq!(drift(&stage), []);

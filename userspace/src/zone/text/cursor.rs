@@ -2,9 +2,10 @@
 
 use super::codecs::{Base64, decimal, hex_digit};
 use super::error::{Fault, shown};
-use super::lexer::{Token, unescape};
+use super::lexer::Token;
 use super::names::push_name;
 use crate::zone::Rtype;
+use crate::zone::name_text::unescape;
 
 /// The tokens of an RDATA, and the buffer its wire format goes to.
 pub(super) struct Fields<'a> {

@@ -244,26 +244,6 @@ fn behind_escape(text: &[u8], at: usize) -> Result<usize, Fault> {
     }
 }
 
-/// The octet that an escape stands for and the length of the escape, `raw` starting with its
-/// backslash: `\DDD` is the octet with that decimal value, `\X` is X (RFC 1035 section 5.1).
-pub(super) fn unescape(raw: &[u8]) -> Result<(u8, usize), &'static str> {
-    let digit = |index: usize| {
-        raw.get(index).filter(|octet| octet.is_ascii_digit()).map(|octet| u32::from(octet - b'0'))
-    };
-    match raw.get(1) {
-        None => Err("a backslash stands alone"),
-        Some(octet) if !octet.is_ascii_digit() => Ok((*octet, 2)),
-        Some(_) => {
-            let value = match (digit(1), digit(2), digit(3)) {
-                (Some(a), Some(b), Some(c)) => a * 100 + b * 10 + c,
-                _ => return Err("a backslash before a digit needs three digits, as in \\032"),
-            };
-            let octet = u8::try_from(value).map_err(|_| "an escape \\DDD is at most \\255")?;
-            Ok((octet, 4))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,13 +298,5 @@ mod tests {
         assert_eq!(fault("a\nb \"c\nd\"").0, 4);
         assert_eq!(fault("a\\\n").0, 1);
         assert!(fault("a\0b").1.contains("UTF-16"));
-    }
-
-    #[test]
-    fn escapes_are_octets() {
-        assert_eq!(unescape(b"\\032x"), Ok((32, 4)));
-        assert_eq!(unescape(b"\\.x"), Ok((b'.', 2)));
-        assert!(unescape(b"\\256").is_err() && unescape(b"\\03").is_err());
-        assert!(unescape(b"\\").is_err());
     }
 }

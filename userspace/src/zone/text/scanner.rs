@@ -3,9 +3,9 @@
 
 use super::cursor::Fields;
 use super::error::Fault;
-use super::lexer::unescape;
 use super::names::push_name;
 use crate::zone::Rtype;
+use crate::zone::name_text::unescape;
 use domain::base::Name;
 use domain::base::charstr::CharStr;
 use domain::base::iana;

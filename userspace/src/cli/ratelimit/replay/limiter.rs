@@ -241,9 +241,9 @@ impl decide::Limiter for Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::name_from_text;
     use crate::server::limiter::{self, Moment};
     use crate::server::limits::Block;
+    use crate::zone::Name;
     use proptest::prelude::*;
     use xdp_common::limit::{Class, Mode, Policy};
 
@@ -262,7 +262,7 @@ mod tests {
             leak: 3,
             ..Policy::new()
         };
-        let name = |text| name_from_text(text).unwrap();
+        let name = |text: &str| text.parse::<Name>().unwrap();
         let block = Block::default();
         Limits {
             policy: of(8, Mode::On),
@@ -301,7 +301,7 @@ mod tests {
                     let client: IpAddr = CLIENTS[*client].parse().unwrap();
                     let counted = Counted {
                         class: Class::ALL[*class],
-                        qname: name_from_text(NAMES[*name]).unwrap().as_wire().to_vec(),
+                        qname: NAMES[*name].parse::<Name>().unwrap().as_wire().to_vec(),
                         name: *name as u64,
                         octets: *octets,
                         query_octets: 40,

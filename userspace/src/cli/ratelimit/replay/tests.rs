@@ -236,14 +236,14 @@ fn what_a_daemon_has_in_effect_is_read() {
     let settings = live_settings(&RateLimit::default(), &shown).unwrap();
     assert_eq!(settings.policy().rates, [7; Class::COUNT]);
     let zones = live_zones(&shown).unwrap();
-    let zone = zones[&name_from_text("example").unwrap()].over(&settings).policy();
+    let zone = zones[&"example".parse().unwrap()].over(&settings).policy();
     assert_eq!((zone.rates, zone.window_s), ([3; Class::COUNT], 60));
     let exempt = live_exempt(&shown).unwrap();
     assert_eq!((exempt.len(), exempt[0].0.to_string()), (1, "192.0.2.0/24".to_owned()));
     let mut limits = Limits::default();
     live_blocks(&shown, &mut limits).unwrap();
     assert_eq!(limits.block.values().next(), Some(&Block::default()));
-    assert!(limits.block_names[&name_from_text("bad.example").unwrap()].dry_run);
+    assert!(limits.block_names[&"bad.example".parse().unwrap()].dry_run);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn what_is_blocked_is_told_from_what_is_over_a_limit() {
     let blocks = |prefix: &str, name: &str| {
         let mut limits = Limits::default();
         limits.block.insert(prefix.parse().unwrap(), Block::default());
-        limits.block_names.insert(name_from_text(name).unwrap(), Block::default());
+        limits.block_names.insert(name.parse().unwrap(), Block::default());
         measure(&args, &limits).unwrap()
     };
     let by_prefix = blocks("203.0.113.9/32", "example.net");
