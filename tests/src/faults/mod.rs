@@ -18,6 +18,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
+use sealdns::zone::Serial;
 use serde_json::Value;
 use testbed::net::{self, Process};
 use tests::{harness::Verdict, servers};
@@ -170,9 +171,9 @@ impl Stage {
     }
 
     /// Waits until the zone was signed again so often.
-    fn wait_for_signings(&self, count: u32) -> Result<()> {
+    fn wait_for_signings(&self, count: i32) -> Result<()> {
         let before = self.serial()?;
-        let signed = || self.serial().is_ok_and(|now| now.wrapping_sub(before) >= count);
+        let signed = || self.serial().is_ok_and(|now| Serial(now).since(Serial(before)) >= count);
         net::wait_until("the zone is signed again", PATIENCE, signed)
             .with_context(|| format!("{}\n{:?}", self.said(), self.status()))
     }

@@ -22,7 +22,7 @@ use sealdns::{
         policy::{Denial, SigningPolicy},
         sign::sign_again,
     },
-    zone::{Rtype, Zone, ZoneBuilder},
+    zone::{Rtype, Serial, Zone, ZoneBuilder, soa::set_serial},
 };
 use serde_json::Value;
 use testbed::net::{self, Process};
@@ -116,8 +116,7 @@ fn two_versions(names: usize, keys: &Path) -> Result<[Zone; 2]> {
     })?;
     let soa = first.soa().and_then(|soa| soa.rdatas().next()).context("no SOA")?;
     let mut soa = soa.to_vec();
-    let serial = soa.len() - 20;
-    soa[serial..serial + 4].copy_from_slice(&2u32.to_be_bytes());
+    set_serial(&mut soa, Serial(2));
     second.push(first.apex().as_wire(), Rtype::SOA, 3600, &soa)?;
     for changed in (8..names).step_by(CHANGED) {
         second.push(&host(changed), Rtype::A, 3600, &[203, 0, 113, 8])?;

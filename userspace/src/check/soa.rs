@@ -2,7 +2,7 @@
 
 use super::findings::Findings;
 use crate::zone::name::labels;
-use crate::zone::{Rtype, Zone};
+use crate::zone::{Rtype, Serial, Soa, Zone};
 
 /// The most that negative answers should be kept, in seconds (RFC 2308 section 5: more than a day is a problem).
 const MOST_NEGATIVE: u32 = 86_400;
@@ -11,13 +11,10 @@ pub(super) fn check(zone: &Zone, findings: &mut Findings) {
     let Some(owner) = zone.find(zone.apex().as_wire()) else { return };
     let Some(soa) = owner.rrset(Rtype::SOA) else { return };
     for rdata in soa.rdatas() {
-        let Some((names, numbers)) = rdata.split_last_chunk::<20>() else { continue };
-        let number = |at: usize| {
-            numbers[at * 4..][..4].iter().fold(0, |n, octet| n << 8 | u32::from(*octet))
-        };
-        let [serial, refresh, retry, expire, minimum] = [0, 1, 2, 3, 4].map(number);
+        let Some(soa) = Soa::parse(rdata) else { continue };
+        let Soa { refresh, retry, expire, minimum, .. } = soa;
         let mut warn = |code, message: String| findings.warn(&owner, Rtype::SOA, code, message);
-        if serial == 0 {
+        if soa.serial == Serial(0) {
             warn("soa-serial", "the serial 0 means \"none\" to some secondaries".into());
         }
         if refresh == 0 || retry == 0 {
@@ -38,9 +35,8 @@ pub(super) fn check(zone: &Zone, findings: &mut Findings) {
             let message = format!("negative answers are kept for {minimum} seconds, over a day");
             warn("soa-minimum", message);
         }
-        // MNAME, then RNAME, whose first label is the part before the at sign.
-        let mailbox = crate::zone::name::wire_name_len(names).and_then(|len| names.get(len..));
-        if mailbox.and_then(|name| labels(name).next()).is_some_and(|label| label.contains(&b'@')) {
+        // The first label of RNAME is what stands before the at sign.
+        if labels(soa.rname).next().is_some_and(|label| label.contains(&b'@')) {
             let message = "the mailbox is written with a dot in the place of the at sign".into();
             warn("soa-rname", message);
         }

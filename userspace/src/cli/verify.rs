@@ -12,7 +12,7 @@ use crate::daemon::prepare::{placed, placed_lines, unserved};
 use crate::dnssec::policy::Denial;
 use crate::dnssec::verify::{Fault, MAX_FAULTS, verify};
 use crate::dnssec::zonemd;
-use crate::zone::{Name, Rtype, Zone};
+use crate::zone::{Name, Rtype, Serial, Zone};
 
 /// Exit code of a check that found problems.
 pub const FOUND_PROBLEMS: u8 = 3;
@@ -72,7 +72,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
                     report.rrsets,
                     report.keys,
                     report.denials,
-                    f64::from(report.expiration.wrapping_sub(now)) / 86400.0,
+                    f64::from(Serial(report.expiration).since(Serial(now))) / 86400.0,
                 ));
             }
             Ok(ExitCode::SUCCESS)

@@ -15,7 +15,7 @@ use xdp_common::state::plan::section;
 use xdp_common::state::{Context, Scratch, Step};
 
 use crate::dnssec::any::preferred_among;
-use crate::zone::Rtype;
+use crate::zone::{Rtype, Serial};
 
 /// What a question for signatures is answered with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,7 +138,7 @@ fn write<S: Store>(
         return Err(Outcome::Oversize);
     }
     let not_after = piece.not_after();
-    if not_after != NEVER && (now_s == 0 || not_after.wrapping_sub(now_s) >> 31 != 0) {
+    if not_after != NEVER && (now_s == 0 || Serial(not_after).since(Serial(now_s)) < 0) {
         return Err(Outcome::Expired);
     }
     let (mut at, end) = (piece.body_at() + piece.len(0), piece.body_at() + piece.len(1));

@@ -17,7 +17,7 @@ use crate::dnssec::origin::Origin;
 use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::dnssec::zonemd;
 use crate::zone::text::{self, Options, Place, Places};
-use crate::zone::{Name, Rtype, Zone};
+use crate::zone::{Name, Rtype, Serial, Zone};
 
 /// Faults of a zone that are told in one message; more are only counted.
 const TOLD_FAULTS: usize = 5;
@@ -126,7 +126,7 @@ const CHECKED_FAULTS: usize = 100;
 #[derive(Debug, Default)]
 pub struct Report {
     /// The serial, if the file is a zone.
-    pub serial: Option<u32>,
+    pub serial: Option<Serial>,
     /// The number of records, if the file is a zone.
     pub records: Option<usize>,
     /// Whether the zone is signed.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::files;
-use crate::zone::Name;
+use crate::zone::{Name, Serial};
 
 /// Where a zone's last serial is kept.
 pub struct SerialFile(PathBuf);
@@ -28,7 +28,7 @@ impl SerialFile {
     }
 
     /// The serial, if there is one.
-    pub fn read(&self) -> anyhow::Result<Option<u32>> {
+    pub fn read(&self) -> anyhow::Result<Option<Serial>> {
         let octets = match files::read(&self.0) {
             Ok(octets) => octets,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -36,13 +36,13 @@ impl SerialFile {
         };
         let serial = str::from_utf8(&octets).ok().and_then(|text| text.trim_ascii().parse().ok());
         let holds_none = || format!("{} holds no serial", self.0.display());
-        serial.map(Some).with_context(holds_none)
+        serial.map(|serial| Some(Serial(serial))).with_context(holds_none)
     }
 
     /// Keeps a serial.
-    pub fn write(&self, serial: u32) -> anyhow::Result<()> {
+    pub fn write(&self, serial: Serial) -> anyhow::Result<()> {
         // Always as many octets: should the disk be full, there is room for them in the old ones' place.
-        let text = format!("{serial:010}\n");
+        let text = format!("{:010}\n", serial.0);
         let folder = self.0.parent().unwrap_or(Path::new("."));
         let written = DirBuilder::new()
             .recursive(true)
@@ -65,7 +65,7 @@ mod tests {
             let file = SerialFile::of(folder.path(), &zone.parse().unwrap());
             assert_eq!(file.0.parent(), Some(folder.path()), "{zone}");
             assert_eq!((file.read().unwrap(), file.exists()), (None, false));
-            for serial in [0, 4_000_000_000, 7, u32::MAX] {
+            for serial in [0, 4_000_000_000, 7, u32::MAX].map(Serial) {
                 file.write(serial).unwrap();
                 assert_eq!((file.read().unwrap(), file.exists()), (Some(serial), true));
             }
@@ -98,11 +98,11 @@ mod tests {
                 text.iter()
                     .fold(0u64, |sum, digit| (sum * 10 + u64::from(digit - b'0')).min(1 << 40))
             });
-            let expected = number.and_then(|number| u32::try_from(number).ok());
+            let expected = number.and_then(|number| u32::try_from(number).ok()).map(Serial);
             assert_eq!(file.read().ok().flatten(), expected, "{content:?}");
             assert_eq!(file.read().is_err(), expected.is_none(), "{content:?}");
-            file.write(9).unwrap();
-            assert_eq!(file.read().unwrap(), Some(9));
+            file.write(Serial(9)).unwrap();
+            assert_eq!(file.read().unwrap(), Some(Serial(9)));
         }
     }
 }

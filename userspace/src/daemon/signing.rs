@@ -19,7 +19,7 @@ use crate::dnssec::sign::sign_again;
 use crate::dnssec::verify::{verify, verify_again};
 use crate::files;
 use crate::zone::text::{self, Options};
-use crate::zone::{Name, Rtype, Zone, ZoneError, ZoneWriter, serial};
+use crate::zone::{Name, Rtype, Serial, Zone, ZoneError, ZoneWriter, soa};
 
 /// Signatures are kept unless they are due within this part of the time from their making until then:
 /// else a zone that changed often would be signed again in as many small parts.
@@ -229,7 +229,7 @@ impl Signing {
         zone: &Name,
         before: Before<'_>,
         hand: Option<&Version<'_>>,
-    ) -> Option<u32> {
+    ) -> Option<Serial> {
         let hint = serials.read().unwrap_or_else(|error| {
             tracing::warn!(%zone, "the last serial is not known from there: {error:#}");
             None
@@ -336,24 +336,24 @@ fn sign(
 }
 
 /// The newer of two serials (RFC 1982).
-fn newer(a: Option<u32>, b: Option<u32>) -> Option<u32> {
+fn newer(a: Option<Serial>, b: Option<Serial>) -> Option<Serial> {
     match (a, b) {
-        (Some(a), Some(b)) => Some(if serial::is_newer(b, a) { b } else { a }),
+        (Some(a), Some(b)) => Some(if b.is_newer_than(a) { b } else { a }),
         (a, b) => a.or(b),
     }
 }
 
 /// The file's serial if secondaries will take it for newer than the last one, else one that they
 /// will: every signing makes other records, which they must fetch.
-fn serial_to_serve(in_file: u32, last: Option<u32>) -> u32 {
+fn serial_to_serve(in_file: Serial, last: Option<Serial>) -> Serial {
     match last {
-        Some(last) if !serial::is_newer(in_file, last) => serial::next(last),
+        Some(last) if !in_file.is_newer_than(last) => last.next(),
         _ => in_file,
     }
 }
 
 /// The same zone with another SOA serial.
-fn with_serial(zone: Zone, serial: u32) -> Result<Zone, ZoneError> {
+fn with_serial(zone: Zone, serial: Serial) -> Result<Zone, ZoneError> {
     if zone.serial() == serial {
         return Ok(zone);
     }
@@ -367,11 +367,7 @@ fn with_serial(zone: Zone, serial: u32) -> Result<Zone, ZoneError> {
             }
             let mut soas: Vec<Vec<u8>> = rrset.rdatas().map(<[u8]>::to_vec).collect();
             for soa in &mut soas {
-                // Five numbers of 32 bits end the RDATA; the serial is the first of them.
-                let place = soa.len().checked_sub(20).and_then(|at| soa.get_mut(at..at + 4));
-                if let Some(place) = place {
-                    place.copy_from_slice(&serial.to_be_bytes());
-                }
+                soa::set_serial(soa, serial);
             }
             writer.rrset(Rtype::SOA, rrset.ttl(), soas.iter().map(Vec::as_slice))?;
         }

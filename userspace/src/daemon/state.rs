@@ -9,7 +9,7 @@ use crate::config;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::{Origin, Validity};
-use crate::zone::Zone;
+use crate::zone::{Serial, Zone};
 
 /// Makes a zone that may be served out of a section `[[zone]]`: reads, signs, verifies.
 pub trait Prepare: Send + Sync {
@@ -32,7 +32,7 @@ pub trait Prepare: Send + Sync {
 #[derive(Clone, Copy, Default)]
 pub struct Before<'a> {
     /// Its serial; `None` if none is served.
-    pub serial: Option<u32>,
+    pub serial: Option<Serial>,
     /// Its records if they were verified: what did not change need not be signed or verified again.
     pub verified: Option<&'a Zone>,
     /// What it was made of, if sealdns signed it.
@@ -193,5 +193,5 @@ impl ZoneState {
 
 /// Whether time `a` is before `b`, both truncated to 32 bits (RFC 4034 section 3.1.5).
 pub fn is_before(a: u32, b: u32) -> bool {
-    a != b && b.wrapping_sub(a) < 1 << 31
+    Serial(b).is_newer_than(Serial(a))
 }

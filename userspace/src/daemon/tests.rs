@@ -99,7 +99,7 @@ impl DataPlane for FakePlane {
         }
         let mut told = lock(&self.0);
         anyhow::ensure!(!told.refuse, "the maps are full");
-        told.zones.insert(zone.apex().clone(), zone.serial());
+        told.zones.insert(zone.apex().clone(), zone.serial().0);
         Ok(Published::default())
     }
 
@@ -381,7 +381,7 @@ fn a_broken_zone_leaves_the_old_one_serving() {
         assert_eq!(stage.published(), Some(1));
     }
     let served = stage.daemon.shared.get();
-    assert_eq!(served.zone_at(b"\x07example\x00").unwrap().zone.as_ref().unwrap().serial(), 1);
+    assert_eq!(served.zone_at(b"\x07example\x00").unwrap().zone.as_ref().unwrap().serial().0, 1);
     stage.write("zone", &format!("3 {}", 2 * WEEK));
     assert_eq!(stage.reload()[0]["change"], "loaded");
     assert_eq!(

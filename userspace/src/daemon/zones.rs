@@ -293,7 +293,7 @@ impl Daemon {
             Ok((loaded, begins_at, fault, unkept)) => {
                 let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
                 let Published { written, kept, .. } = loaded.published;
-                tracing::info!(zone = %name, serial, records, written, kept, "zone loaded");
+                tracing::info!(zone = %name, serial = serial.0, records, written, kept, "zone loaded");
                 state.loaded = Some(loaded);
                 (state.begins_at, state.retry_at) = (begins_at, None);
                 state.unkept = unkept.map(|error| format!("{error:#}"));

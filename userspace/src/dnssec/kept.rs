@@ -2,7 +2,7 @@
 
 use super::keys::Key;
 use super::rrsig::{Rrsig, is_within, label_count};
-use crate::zone::{Owner, Rtype, Zone};
+use crate::zone::{Owner, Rtype, Serial, Zone};
 
 /// A version of the zone that was signed and verified before.
 pub struct Before<'a> {
@@ -62,7 +62,7 @@ impl<'a> Before<'a> {
                 && fields.labels == label_count(owner.name())
                 && signer == self.zone.apex().as_wire()
                 && is_within(fields.inception, expiration, self.now)
-                && expiration.wrapping_sub(self.now) >= self.least
+                && i64::from(Serial(expiration).since(Serial(self.now))) >= i64::from(self.least)
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::keys::{REVOKED, SECURE_ENTRY_POINT, ZONE_KEY, parse_dnskey};
 use super::rrsig::{Rrsig, label_count};
-use crate::zone::{Owner, Rrset, Rtype, Zone};
+use crate::zone::{Owner, Rrset, Rtype, Serial, Zone};
 
 /// When a signature begins and ends, in seconds since 1970 truncated to 32 bits (RFC 4034 section 3.1.5).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,9 +25,9 @@ pub fn until(spans: &[Span], now: u32) -> Option<u32> {
         return spans
             .iter()
             .map(|span| span.expiration)
-            .max_by_key(|end| end.wrapping_sub(first) as i32);
+            .max_by_key(|end| Serial(*end).since(Serial(first)));
     }
-    let from_now = |time: u32| i64::from(time.wrapping_sub(now) as i32);
+    let from_now = |time: u32| i64::from(Serial(time).since(Serial(now)));
     let begin = |span: &Span| from_now(span.inception);
     let end = |span: &Span| from_now(span.expiration);
     let whole: Vec<Span> = spans.iter().copied().filter(|span| begin(span) <= end(span)).collect();

@@ -7,7 +7,7 @@ use super::any::HINFO_TTL;
 use super::keys::Key;
 use super::policy::SigningPolicy;
 use super::rrsig::Rrsig;
-use crate::zone::{Rtype, Zone, ZoneError, ZoneWriter};
+use crate::zone::{Rtype, Serial, Zone, ZoneError, ZoneWriter};
 
 /// Octets of a digest.
 pub const DIGEST_LEN: usize = 32;
@@ -118,7 +118,7 @@ impl Validity {
             let (inception, expiration) = (rrsig.fields.inception, rrsig.fields.expiration);
             let all = validity.get_or_insert(Validity { inception, expiration });
             // How far from now, as RFC 4034 section 3.1.5 counts.
-            let from_now = |time: u32| time.wrapping_sub(now) as i32;
+            let from_now = |time: u32| Serial(time).since(Serial(now));
             all.inception = std::cmp::max_by_key(all.inception, inception, |time| from_now(*time));
             all.expiration =
                 std::cmp::min_by_key(all.expiration, expiration, |time| from_now(*time));

@@ -1,5 +1,7 @@
 //! How a zone is signed.
 
+use crate::zone::Serial;
+
 /// How the absence of names and types is proven.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Denial {
@@ -40,16 +42,11 @@ pub enum SerialPolicy {
 
 impl SerialPolicy {
     /// The serial of the signed zone.
-    pub fn apply(self, serial: u32, now: u32) -> u32 {
-        let next = match serial.wrapping_add(1) {
-            0 => 1,
-            next => next,
-        };
+    pub fn apply(self, serial: Serial, now: u32) -> Serial {
         match self {
             SerialPolicy::Keep => serial,
-            SerialPolicy::Increment => next,
-            SerialPolicy::UnixTime if (now.wrapping_sub(serial) as i32) > 0 => now,
-            SerialPolicy::UnixTime => next,
+            SerialPolicy::UnixTime if Serial(now).is_newer_than(serial) => Serial(now),
+            SerialPolicy::Increment | SerialPolicy::UnixTime => serial.next(),
         }
     }
 }
@@ -122,13 +119,20 @@ impl Default for SigningPolicy {
 #[cfg(test)]
 mod tests {
     use super::SerialPolicy;
+    use crate::zone::Serial;
 
     #[test]
     fn serials_never_go_back() {
-        assert_eq!(SerialPolicy::Keep.apply(7, 1_800_000_000), 7);
-        assert_eq!(SerialPolicy::Increment.apply(u32::MAX, 0), 1);
-        assert_eq!(SerialPolicy::UnixTime.apply(7, 1_800_000_000), 1_800_000_000);
-        assert_eq!(SerialPolicy::UnixTime.apply(2_026_112_400, 1_800_000_000), 2_026_112_401);
-        assert_eq!(SerialPolicy::UnixTime.apply(1_800_000_000, 1_800_000_000), 1_800_000_001);
+        assert_eq!(SerialPolicy::Keep.apply(Serial(7), 1_800_000_000).0, 7);
+        assert_eq!(SerialPolicy::Increment.apply(Serial(u32::MAX), 0).0, 1);
+        assert_eq!(SerialPolicy::UnixTime.apply(Serial(7), 1_800_000_000).0, 1_800_000_000);
+        assert_eq!(
+            SerialPolicy::UnixTime.apply(Serial(2_026_112_400), 1_800_000_000).0,
+            2_026_112_401
+        );
+        assert_eq!(
+            SerialPolicy::UnixTime.apply(Serial(1_800_000_000), 1_800_000_000).0,
+            1_800_000_001
+        );
     }
 }

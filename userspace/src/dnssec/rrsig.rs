@@ -5,8 +5,8 @@
 //! parsing them into types would only write the same octets again. Keys and the signatures
 //! themselves are `domain`'s and ring's.
 
-use crate::zone::Rtype;
 use crate::zone::name::{labels, wire_name_len};
+use crate::zone::{Rtype, Serial};
 
 /// Octets of RRSIG RDATA before the signer's name.
 const FIXED_LEN: usize = 18;
@@ -109,5 +109,5 @@ pub fn label_count(owner: &[u8]) -> u8 {
 /// Whether `now` is not before `inception` and not after `expiration`, in serial number
 /// arithmetic (RFC 4034 section 3.1.5).
 pub fn is_within(inception: u32, expiration: u32, now: u32) -> bool {
-    now.wrapping_sub(inception) as i32 >= 0 && expiration.wrapping_sub(now) as i32 >= 0
+    Serial(now).since(Serial(inception)) >= 0 && Serial(expiration).since(Serial(now)) >= 0
 }

@@ -18,7 +18,7 @@ use super::policy::{Any, Denial, SigningPolicy};
 use super::rrsig::{RrsigFields, label_count};
 use super::zonemd;
 use crate::zone::name::MAX_NAME_LEN;
-use crate::zone::{Name, Owner, Rtype, Zone, ZoneError, ZoneWriter, canonical_order};
+use crate::zone::{Name, Owner, Rtype, Zone, ZoneError, ZoneWriter, canonical_order, soa};
 
 /// How many owner names are signed before the results are written out: enough to keep many cores
 /// busy for tens of milliseconds, and few enough that their signatures take some megabytes.
@@ -230,7 +230,7 @@ fn prepare(zone: &Zone, keys: &[Key], policy: &SigningPolicy, now: u32) -> Resul
                 .collect();
             let serial = policy.serial.apply(zone.serial(), now);
             if let Some((_, soa)) = rrsets.get_mut(&Rtype::SOA) {
-                soa.iter_mut().for_each(|soa| set_serial(soa, serial));
+                soa.iter_mut().for_each(|soa| soa::set_serial(soa, serial));
             }
             let (ttl, dnskeys) =
                 rrsets.entry(Rtype::DNSKEY).or_insert((policy.dnskey_ttl, Vec::new()));
@@ -258,13 +258,6 @@ fn prepare(zone: &Zone, keys: &[Key], policy: &SigningPolicy, now: u32) -> Resul
         }
     }
     Ok(writer.finish()?)
-}
-
-/// Sets the first of the five numbers that end SOA RDATA (RFC 1035 section 3.3.13).
-fn set_serial(soa: &mut [u8], serial: u32) {
-    if let Some(field) = soa.len().checked_sub(20).and_then(|at| soa.get_mut(at..at + 4)) {
-        field.copy_from_slice(&serial.to_be_bytes());
-    }
 }
 
 fn hashes(base: &Zone, places: &[Place], opt_out: bool) -> Result<Vec<HashedName>, SignError> {

@@ -18,7 +18,7 @@ use super::policy::Denial;
 use super::rrsig::{Rrsig, RrsigFields, is_within, label_count};
 use super::zonemd::Mismatch;
 use crate::zone::name::wire_name_len;
-use crate::zone::{Name, Owner, Rrset, Rtype, Zone};
+use crate::zone::{Name, Owner, Rrset, Rtype, Serial, Zone};
 
 /// How many keys of the same tag and algorithm are tried for a signature. Two meet by accident with
 /// a chance of 1 in 65,536; signers avoid it.
@@ -223,7 +223,7 @@ pub fn first_expiration(zone: &Zone, now: u32) -> Option<u32> {
             let ends = owner.rrsets().filter_map(|rrset| signers.until(&owner, &rrset, now));
             ends.collect::<Vec<_>>()
         });
-    ends.min_by_key(|end| end.wrapping_sub(now) as i32)
+    ends.min_by_key(|end| Serial(*end).since(Serial(now)))
 }
 
 fn has_same_keys(a: &Zone, b: &Zone) -> bool {
@@ -332,7 +332,7 @@ impl<'a> Verifying<'a> {
             match self.rrset(&owner, &rrset, before.as_ref()) {
                 Ok(expiration) => {
                     rrsets += 1;
-                    remaining = remaining.min(i64::from(expiration.wrapping_sub(self.now)));
+                    remaining = remaining.min(self.seconds_until(expiration));
                 }
                 Err(reason) => found.push(fault(owner.name(), rrset.rtype(), reason)),
             }
@@ -351,7 +351,7 @@ impl<'a> Verifying<'a> {
                 let rrset = owner.rrset(Rtype::HINFO).filter(|_| !faults.are_enough())?;
                 let before = before.and_then(|before| before.find(owner.name()));
                 Some(match self.rrset(&owner, &rrset, before.as_ref()) {
-                    Ok(expiration) => (1, i64::from(expiration.wrapping_sub(self.now)), Vec::new()),
+                    Ok(expiration) => (1, self.seconds_until(expiration), Vec::new()),
                     Err(reason) => {
                         faults.count(1);
                         (0, i64::MAX, vec![fault(owner.name(), Rtype::HINFO, reason)])
@@ -366,6 +366,10 @@ impl<'a> Verifying<'a> {
             found.append(&mut some_found);
         }
         (rrsets, remaining)
+    }
+
+    fn seconds_until(&self, time: u32) -> i64 {
+        Serial(time).since(Serial(self.now)).into()
     }
 
     /// Until when valid signatures hold an RRset; or why none holds now, from the last signature looked at.
@@ -444,7 +448,7 @@ impl<'a> Verifying<'a> {
             return Err(Reason::Ttl { tag, ttl: rrset.ttl(), original });
         }
         let (now, expiration) = (self.now, fields.expiration);
-        if (expiration.wrapping_sub(now) as i32) < 0 {
+        if Serial(expiration).since(Serial(now)) < 0 {
             return Err(Reason::Expired { tag, expiration, now });
         }
         let mut reason = Reason::UnknownKey { tag, algorithm: fields.algorithm };

@@ -2,7 +2,7 @@
 
 use ring::digest::{Context, SHA384, SHA384_OUTPUT_LEN, SHA512};
 
-use crate::zone::{Owner, Rtype, Zone};
+use crate::zone::{Owner, Rtype, Serial, Zone};
 
 /// The scheme SIMPLE (RFC 8976 section 2.2.2).
 const SIMPLE: u8 = 1;
@@ -20,9 +20,9 @@ pub enum Mismatch {
     #[error("the digest is of serial {digest}, the zone has {zone}")]
     Serial {
         /// In the ZONEMD record.
-        digest: u32,
+        digest: Serial,
         /// In the SOA record.
-        zone: u32,
+        zone: Serial,
     },
     /// Of other records.
     #[error("the digest is not that of the zone's records")]
@@ -36,8 +36,8 @@ pub enum Mismatch {
 }
 
 /// RDATA with zeros for the digest, as it stands in the zone until that is known (RFC 8976 section 3.1).
-pub fn placeholder(serial: u32) -> Vec<u8> {
-    let mut rdata = serial.to_be_bytes().to_vec();
+pub fn placeholder(serial: Serial) -> Vec<u8> {
+    let mut rdata = serial.0.to_be_bytes().to_vec();
     rdata.extend([SIMPLE, SHA384_NUMBER]);
     rdata.resize(HEAD + SHA384_OUTPUT_LEN, 0);
     rdata
@@ -65,7 +65,7 @@ pub fn check(zone: &Zone) -> Option<Result<(), Mismatch>> {
             (SIMPLE, 2) => &SHA512,
             _ => continue,
         };
-        let serial = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+        let serial = Serial(u32::from_be_bytes([head[0], head[1], head[2], head[3]]));
         let same = |other: &[u8]| other.get(4..HEAD) == Some(&head[4..]);
         let found = if zonemd.rdatas().filter(|other| same(other)).count() > 1 {
             Err(Mismatch::Several)
@@ -144,7 +144,7 @@ mod tests {
         let other = simple.replace("203.0.113.63", "203.0.113.64");
         assert_eq!(checked(&other), Some(Err(Mismatch::Digest)));
         let newer = simple.replace("admin 2018031900", "admin 2018031901");
-        let expected = Mismatch::Serial { digest: 2018031900, zone: 2018031901 };
+        let expected = Mismatch::Serial { digest: Serial(2018031900), zone: Serial(2018031901) };
         assert_eq!(checked(&newer), Some(Err(expected)));
         assert_eq!(checked(&simple.replace(" 1 1 c68090", " 1 240 c68090")), None);
         assert_eq!(checked(&simple.replace(" 1 1 c68090", " 240 1 c68090")), None);

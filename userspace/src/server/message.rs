@@ -6,8 +6,8 @@
 //! and its case, and never grows. hickory-proto reads these responses in the tests.
 
 use super::options;
-use crate::zone::Rtype;
 use crate::zone::name::{MAX_NAME_LEN, wire_name_len};
+use crate::zone::{Rtype, Serial};
 
 /// Octets of the header (RFC 1035 section 4.1.1).
 pub const HEADER_LEN: usize = 12;
@@ -60,7 +60,7 @@ pub struct Query<'m> {
     /// The TSIG record, if there is a well-formed one.
     pub tsig: Option<Tsig<'m>>,
     /// The serial of the SOA record in the authority section of an IXFR query (RFC 1995).
-    pub ixfr_serial: Option<u32>,
+    pub ixfr_serial: Option<Serial>,
     /// Whether everything was well-formed.
     pub is_well_formed: bool,
 }
@@ -305,9 +305,9 @@ fn skip_name(message: &[u8], start: usize) -> Option<usize> {
     None
 }
 
-fn soa_serial(message: &[u8], rdata_at: usize) -> Option<u32> {
+fn soa_serial(message: &[u8], rdata_at: usize) -> Option<Serial> {
     let at = skip_name(message, skip_name(message, rdata_at)?)?;
-    Some(u32::from_be_bytes(*message.get(at..)?.first_chunk()?))
+    Some(Serial(u32::from_be_bytes(*message.get(at..)?.first_chunk()?)))
 }
 
 fn read_opt(message: &[u8], record: &Record) -> Option<Edns> {

@@ -327,7 +327,7 @@ impl Asked<'_> {
             return self.error(query, Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out);
         };
         let is_current = question.rtype == Rtype::IXFR
-            && query.ixfr_serial.is_some_and(|serial| !is_newer(zone.serial(), serial));
+            && query.ixfr_serial.is_some_and(|serial| !zone.serial().is_newer_than(serial));
         if is_current || !over_tcp {
             // RFC 1995 section 2: the SOA alone says that there is nothing newer, or, over UDP,
             // that the client shall come back over TCP.
@@ -345,9 +345,4 @@ impl Asked<'_> {
         let tail = tail.split_off(HEADER_LEN);
         Reply::Transfer(Transfer { zone: Arc::clone(zone), heading: Heading::new(head, tail) })
     }
-}
-
-/// Whether serial `a` is newer than `b` (RFC 1982 section 3.2).
-fn is_newer(a: u32, b: u32) -> bool {
-    a != b && a.wrapping_sub(b) < 1 << 31
 }

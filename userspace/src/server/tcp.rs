@@ -419,11 +419,11 @@ impl Writer<'_> {
         match &result {
             Ok(()) => {
                 stats.transfers.fetch_add(1, Relaxed);
-                tracing::info!(%zone, serial, %client, "zone transferred");
+                tracing::info!(%zone, serial = serial.0, %client, "zone transferred");
             }
             Err(error) => {
                 stats.transfers_failed.fetch_add(1, Relaxed);
-                tracing::warn!(%zone, serial, %client, %error, "zone transfer failed");
+                tracing::warn!(%zone, serial = serial.0, %client, %error, "zone transfer failed");
             }
         }
         result

@@ -220,7 +220,7 @@ mod tests {
         let b = zone.find(b"\x01b\x07example\x00").unwrap().rrset(Rtype::A).unwrap();
         assert_eq!((b.ttl(), b.len()), (100, 2));
         assert_eq!(b.rdatas().collect::<Vec<_>>(), [[192, 0, 2, 1], [192, 0, 2, 2]]);
-        assert_eq!((zone.serial(), zone.negative_ttl()), (7, 60));
+        assert_eq!((zone.serial().0, zone.negative_ttl()), (7, 60));
         assert_eq!(zone.soa().unwrap().rdatas().next().unwrap()[..4], *b"\x02ns\x00");
     }
 

@@ -107,7 +107,7 @@ mod tests {
             let again = read(&mut rest).unwrap();
             assert_eq!(rest, b"more");
             assert_eq!((again.apex(), again.arrays()), (zone.apex(), zone.arrays()));
-            assert_eq!((again.serial(), again.record_count()), (7, zone.record_count()));
+            assert_eq!((again.serial().0, again.record_count()), (7, zone.record_count()));
         }
     }
 

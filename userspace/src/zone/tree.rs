@@ -5,6 +5,8 @@ use bytes::{Bytes, BytesMut};
 use super::error::ZoneError;
 use super::name::{Name, canonical_order};
 use super::rtype::Rtype;
+use super::serial::Serial;
+use super::soa::Soa;
 
 /// A zone in canonical form and order. It does not change; a changed zone is a new one, and a clone has the
 /// same octets.
@@ -14,7 +16,7 @@ pub struct Zone {
     beside: Option<Box<Zone>>,
     /// What is often asked for: it need not be read out of memory that is at rest.
     records: usize,
-    serial: u32,
+    serial: Serial,
     /// Of each owner an [`OwnerEntry`].
     owners: Bytes,
     /// Of each RRset an [`RrsetEntry`].
@@ -50,10 +52,11 @@ impl Zone {
         rrsets: Bytes,
         bytes: Bytes,
     ) -> Result<Zone, ZoneError> {
-        let mut zone = Zone { apex, beside: None, records: 0, serial: 0, owners, rrsets, bytes };
+        let mut zone =
+            Zone { apex, beside: None, records: 0, serial: Serial(0), owners, rrsets, bytes };
         let count = |entry| RrsetEntry::read(entry).count as usize;
         zone.records = zone.rrset_entries().iter().map(count).sum();
-        zone.serial = zone.soa_field(0);
+        zone.serial = zone.soa_fields().map_or(Serial(0), |soa| soa.serial);
         match zone.soa().map_or(0, |soa| soa.len()) {
             1 => Ok(zone),
             count => Err(ZoneError::SoaCount { apex: zone.apex, count }),
@@ -140,20 +143,27 @@ impl Zone {
         Some(Owner { zone: self, index })
     }
 
+    /// The owner of the apex, which is the first in canonical order: it has the SOA record, without which nothing
+    /// is a zone.
+    pub fn at_apex(&self) -> Owner<'_> {
+        self.owner(0)
+    }
+
     /// The SOA RRset at the apex; every finished zone has one.
     pub fn soa(&self) -> Option<Rrset<'_>> {
         self.find(self.apex.as_wire())?.rrset(Rtype::SOA)
     }
 
     /// The serial of the SOA record (RFC 1035 section 3.3.13).
-    pub fn serial(&self) -> u32 {
+    pub fn serial(&self) -> Serial {
         self.serial
     }
 
     /// The TTL of negative answers in seconds: the lower of the SOA's TTL and its MINIMUM field
     /// (RFC 2308 section 5).
     pub fn negative_ttl(&self) -> u32 {
-        self.soa_field(4).min(self.soa().map_or(0, |soa| soa.ttl()))
+        let minimum = self.soa_fields().map_or(0, |soa| soa.minimum);
+        minimum.min(self.soa().map_or(0, |soa| soa.ttl()))
     }
 
     /// The number of records.
@@ -169,18 +179,9 @@ impl Zone {
         self.rrsets.as_chunks().0
     }
 
-    /// The `index`th of the five numbers that end the SOA RDATA.
-    fn soa_field(&self, index: usize) -> u32 {
-        let soa = self.soa().and_then(|soa| soa.rdatas().next());
-        soa.and_then(|rdata| {
-            rdata
-                .len()
-                .checked_sub(20)
-                .map(|at| at + 4 * index)
-                .and_then(|at| rdata.get(at..at + 4))
-        })
-        .and_then(|octets| octets.try_into().ok())
-        .map_or(0, u32::from_be_bytes)
+    /// The fields of the SOA record; `None` if it is malformed.
+    pub fn soa_fields(&self) -> Option<Soa<'_>> {
+        self.soa().and_then(|soa| soa.rdatas().next()).and_then(Soa::parse)
     }
 }
 
@@ -340,7 +341,7 @@ mod tests {
         octets.extend(zone.arrays().concat());
         // Behind one octet: entries need no alignment.
         let moved = zone.clone().within(&Bytes::from(octets).slice(1..));
-        assert_eq!((moved.serial(), moved.record_count()), (7, 3));
+        assert_eq!((moved.serial().0, moved.record_count()), (7, 3));
         assert_eq!(moved.arrays(), zone.arrays());
         let b = moved.find(b"\x01b\x07example\x00").unwrap();
         assert_eq!(b.rrsets().map(|rrset| rrset.ttl()).collect::<Vec<_>>(), [300, 200]);

@@ -124,11 +124,11 @@ impl Build<'_, '_, '_> {
         record[zone_record::at::DENIAL] = self.denial_said();
         record[zone_record::at::APEX_LEN] = self.apex.len() as u8;
         record[zone_record::at::LABELS] = name::labels(self.apex).count() as u8;
-        put32(&mut record, zone_record::at::SERIAL, self.zone.serial());
+        put32(&mut record, zone_record::at::SERIAL, self.zone.serial().0);
         self.writer.write(zone, &record);
 
         let mut compiled = Compiled {
-            heading: (u64::from(soa) | u64::from(chain) << 32, self.zone.serial()),
+            heading: (u64::from(soa) | u64::from(chain) << 32, self.zone.serial().0),
             max_labels: names::max_labels(&self.names),
             gone: std::mem::take(&mut self.older.gone),
             ..Compiled::default()

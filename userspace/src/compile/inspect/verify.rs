@@ -22,7 +22,7 @@ use super::survey::Survey;
 pub use super::survey::{Findings, MAX_PROBLEMS, Problem, shown};
 use crate::dnssec::lasting::Signers;
 use crate::dnssec::verify::verify as verify_zone;
-use crate::zone::{Name, Rtype, Zone, ZoneBuilder, canonical_order};
+use crate::zone::{Name, Rtype, Serial, Soa, Zone, ZoneBuilder, canonical_order};
 
 /// Names or entries that are looked at while the publisher waits: under a millisecond.
 const SLICE: usize = 64;
@@ -152,15 +152,12 @@ impl Survey<'_> {
             self.problem(apex, "SOA of negative answers", "it is not that of the apex");
         }
         if let (Some(negative), Some(positive)) = (negative.first(), positive.first()) {
-            let number = |at_end: usize| {
-                let at = positive.rdata.len().checked_sub(at_end)?;
-                positive.rdata.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
-            };
-            let ttl = number(4).unwrap_or(0).min(positive.ttl);
+            let soa = Soa::parse(&positive.rdata);
+            let ttl = soa.map_or(0, |soa| soa.minimum).min(positive.ttl);
             if negative.ttl != ttl {
                 self.problem(apex, "SOA of negative answers", format!("its TTL is not {ttl}"));
             }
-            if number(20) != Some(u32::from_le_bytes(serial)) {
+            if soa.map(|soa| soa.serial) != Some(Serial(u32::from_le_bytes(serial))) {
                 self.problem(apex, "zone", "its serial is not the SOA's");
             }
         }
@@ -224,7 +221,7 @@ impl Survey<'_> {
             };
             let is = held(zone).or_else(|| zone.beside().and_then(held));
             // Of what has ended another signature may have begun since it was published.
-            let is_sent = (said.wrapping_sub(now) as i32) >= 0;
+            let is_sent = Serial(said).since(Serial(now)) >= 0;
             if let Some(is) = is.filter(|is| is_sent && *is != said) {
                 self.problem(&owner, rtype, PieceFault::NotAfter { stored: said, is });
             }

@@ -8,7 +8,7 @@ use super::lexer::{Entry, Lexer, Token};
 use super::names::push_name;
 use super::places::{Places, Source};
 use super::zone_faults::ZoneFaults;
-use crate::zone::{Name, Rtype, Zone, ZoneBuilder, ZoneError, ZoneFault};
+use crate::zone::{Name, Rtype, Soa, Zone, ZoneBuilder, ZoneError, ZoneFault};
 use std::io;
 use std::path::Path;
 use std::rc::Rc;
@@ -375,9 +375,9 @@ impl<'l> Reader<'l> {
         if let Some(ttl) = self.default_ttl.or(self.last_ttl) {
             return Ok(ttl);
         }
-        match self.rdata.last_chunk::<4>() {
-            Some(minimum) if head.rtype == Rtype::SOA => {
-                let minimum = u32::from_be_bytes(*minimum).min(MAX_TTL);
+        match Soa::parse(&self.rdata) {
+            Some(soa) if head.rtype == Rtype::SOA => {
+                let minimum = soa.minimum.min(MAX_TTL);
                 self.default_ttl = Some(minimum);
                 Ok(minimum)
             }
