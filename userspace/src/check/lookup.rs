@@ -1,7 +1,7 @@
 //! What a zone says of a name (RFC 1034 section 4.3.2).
 
-use crate::dnssec::authority::{Place, places};
-use crate::zone::name::{canonical_order, is_at_or_below, parent};
+use crate::dnssec::authority::{Hiding, Place, hiding, places};
+use crate::zone::name::{ancestors, canonical_order, is_at_or_below};
 use crate::zone::{Owner, Rtype, Zone};
 
 /// What was found.
@@ -43,31 +43,17 @@ impl<'z> Lookup<'z> {
                 Place::Occluded | Place::Hash => {}
             }
         }
-        // The highest owner above it that is no plain data decides; else the closest encloser, for its wildcard.
-        let mut closest: Option<&[u8]> = None;
-        let mut above = None;
-        let mut ancestor = parent(name);
-        while let Some(here) = ancestor.filter(|here| is_at_or_below(here, apex)) {
-            if closest.is_none() && self.exists(here) {
-                closest = Some(here);
-            }
-            if let Some(owner) = self.zone.find(here) {
-                match self.places[owner.index()] {
-                    Place::Cut => above = Some(Found::Delegated),
-                    Place::Authoritative if owner.rrset(Rtype::DNAME).is_some() => {
-                        above = Some(Found::Redirected(owner));
-                    }
-                    _ => {}
-                }
-            }
-            ancestor = parent(here);
-        }
-        if let Some(above) = above {
-            return above;
+        match hiding(self.zone, name) {
+            Some(Hiding::Cut(_)) => return Found::Delegated,
+            Some(Hiding::Dname(owner)) => return Found::Redirected(owner),
+            None => {}
         }
         // An empty non-terminal has nothing of a wildcard's.
-        let wildcard = closest.filter(|_| !self.exists(name)).and_then(|closest| {
-            let wildcard = [b"\x01*", closest].concat();
+        if self.exists(name) {
+            return Found::Nothing;
+        }
+        let wildcard = self.closest_encloser(name).and_then(|encloser| {
+            let wildcard = [b"\x01*", encloser].concat();
             self.zone.find(&wildcard)
         });
         match wildcard {
@@ -78,6 +64,13 @@ impl<'z> Lookup<'z> {
 }
 
 impl Lookup<'_> {
+    /// The longest name above one at or below the apex that exists (RFC 4592 section 3.3.1).
+    fn closest_encloser<'n>(&self, name: &'n [u8]) -> Option<&'n [u8]> {
+        let apex_len = self.zone.apex().as_wire().len();
+        let mut above = ancestors(name).skip(1).take_while(|above| above.len() >= apex_len);
+        above.find(|above| self.exists(above))
+    }
+
     /// Whether a name at or below the apex exists: it has records, or another below it has (RFC 4592 section 2.2.2).
     pub fn exists(&self, name: &[u8]) -> bool {
         let (mut low, mut high) = (0, self.zone.owners().len());

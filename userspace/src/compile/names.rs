@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::dnssec::authority::{Place, is_hash, places};
+use crate::dnssec::authority::{Place, hiding, is_hash, places};
 use crate::dnssec::denial::{Parameters, write_hash_owner};
 use crate::zone::{Name, Owner, Rtype, Zone, name};
 
@@ -92,21 +92,10 @@ pub fn part<'a>(zone: &'a Zone, chosen: &BTreeSet<Name>) -> Vec<ExistingName<'a>
 
 /// Whether a name is the zone's own and, if the zone is signed, has an NSEC or NSEC3 of its own.
 fn is_whole(zone: &Zone, owner: &Owner<'_>) -> bool {
-    let apex = zone.apex().as_wire();
-    let mut above = name::parent(owner.name());
-    while let Some(ancestor) = above.filter(|ancestor| ancestor.len() > apex.len()) {
-        let hides = |above: &Owner<'_>| {
-            above.rrset(Rtype::NS).is_some() || above.rrset(Rtype::DNAME).is_some()
-        };
-        if zone.find(ancestor).is_some_and(|above| hides(&above)) {
-            return false;
-        }
-        above = name::parent(ancestor);
-    }
-    if is_hash(owner) || zone.find(apex).is_some_and(|apex| apex.rrset(Rtype::DNAME).is_some()) {
+    if is_hash(owner) || hiding(zone, owner.name()).is_some() {
         return false;
     }
-    let Some(apex) = zone.find(apex) else { return false };
+    let apex = zone.at_apex();
     match Parameters::of(&apex) {
         Some(Ok(nsec3)) => nsec3_of(zone, &nsec3, owner.name()).is_some(),
         _ => apex.rrset(Rtype::NSEC).is_none() || owner.rrset(Rtype::NSEC).is_some(),

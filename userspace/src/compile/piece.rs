@@ -263,14 +263,9 @@ impl<'a> PieceBuilder<'a> {
 
     /// Octets of the longest suffix that a name shares with every context.
     fn shared_len(&self, wire: &[u8]) -> usize {
-        let mut suffix = Some(self.shared);
-        while let Some(shared) = suffix {
-            if name::is_at_or_below(wire, shared) {
-                return shared.len();
-            }
-            suffix = name::parent(shared);
-        }
-        0
+        let mut suffixes = name::ancestors(self.shared);
+        let shared = suffixes.find(|suffix| name::is_at_or_below(wire, suffix));
+        shared.map_or(0, <[u8]>::len)
     }
 
     fn has_pointers_left(&self, most: usize) -> bool {

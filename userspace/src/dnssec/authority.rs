@@ -1,7 +1,7 @@
 //! Which names of a zone it has authority over: zone cuts, and what lies hidden below them
 //! (RFC 4035 section 2.2; RFC 6672 section 2.4 for DNAME).
 
-use crate::zone::name::is_at_or_below;
+use crate::zone::name::{ancestors, is_at_or_below};
 use crate::zone::{Owner, Rtype, Zone};
 
 /// What an owner name is to its zone.
@@ -40,6 +40,47 @@ pub fn places(zone: &Zone) -> Vec<Place> {
     places
 }
 
+/// What takes the names below it from the zone.
+#[derive(Clone, Copy)]
+pub enum Hiding<'z> {
+    /// A zone cut: they are the child's.
+    Cut(Owner<'z>),
+    /// A DNAME record: they are redirected.
+    Dname(Owner<'z>),
+}
+
+/// What hides a name at or below the apex: the highest name above it that is a zone cut or has a DNAME record. That
+/// the name is itself one of these is no matter.
+pub fn hiding<'z>(zone: &'z Zone, name: &[u8]) -> Option<Hiding<'z>> {
+    let apex = zone.apex().as_wire();
+    let redirects = |owner: &Owner<'_>| owner.rrset(Rtype::DNAME).is_some();
+    let at_apex =
+        Some(zone.at_apex()).filter(|apex| redirects(apex) && name.len() > apex.name().len());
+    if let Some(at_apex) = at_apex {
+        return Some(Hiding::Dname(at_apex));
+    }
+    let above = ancestors(name).skip(1).take_while(|above| above.len() > apex.len());
+    let hides = |above| {
+        let owner = zone.find(above)?;
+        if owner.rrset(Rtype::NS).is_some() {
+            return Some(Hiding::Cut(owner));
+        }
+        redirects(&owner).then_some(Hiding::Dname(owner))
+    };
+    above.filter_map(hides).last()
+}
+
+/// Whether a name is a zone cut, or lies below one.
+pub fn is_delegated(zone: &Zone, name: &[u8]) -> bool {
+    let is_cut = |owner: Owner<'_>| owner.index() > 0 && owner.rrset(Rtype::NS).is_some();
+    is_at_or_below(name, zone.apex().as_wire())
+        && match hiding(zone, name) {
+            Some(Hiding::Cut(_)) => true,
+            Some(Hiding::Dname(_)) => false,
+            None => zone.find(name).is_some_and(is_cut),
+        }
+}
+
 /// Whether the zone signs RRsets of this type at such a place.
 pub fn is_signed(place: Place, rtype: Rtype) -> bool {
     match place {
@@ -54,4 +95,44 @@ pub fn is_signed(place: Place, rtype: Rtype) -> bool {
 pub fn is_hash(owner: &Owner<'_>) -> bool {
     owner.rrset(Rtype::NSEC3).is_some()
         && owner.rrsets().all(|rrset| matches!(rrset.rtype(), Rtype::NSEC3 | Rtype::RRSIG))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::{Name, ZoneBuilder};
+
+    /// Every zone of up to three cuts and DNAMEs over names of two labels, some below others: the walk over all names
+    /// and the look-up of one agree.
+    #[test]
+    fn places_and_look_ups_agree() {
+        const SOA: &[u8] = b"\0\0\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\x01\0\0\0\x01";
+        let name = |text: &str| text.parse::<Name>().unwrap();
+        let names =
+            ["example", "a.example", "b.a.example", "a.b.a.example", "b.example", "aa.example"]
+                .map(name);
+        // Of each name: nothing but an address, a cut, or a DNAME.
+        let kinds = 3usize.pow(names.len() as u32);
+        for kind in 0..kinds {
+            let mut builder = ZoneBuilder::new(names[0].clone());
+            builder.push(names[0].as_wire(), Rtype::SOA, 60, SOA).unwrap();
+            for (place, name) in names.iter().enumerate() {
+                let (rtype, rdata): (_, &[u8]) = match kind / 3usize.pow(place as u32) % 3 {
+                    0 => (Rtype::A, &[192, 0, 2, 1]),
+                    1 => (Rtype::NS, b"\x02ns\0"),
+                    _ => (Rtype::DNAME, b"\x02to\0"),
+                };
+                builder.push(name.as_wire(), rtype, 60, rdata).unwrap();
+            }
+            let zone = builder.finish().unwrap();
+            for (owner, place) in zone.owners().zip(places(&zone)) {
+                let hidden = hiding(&zone, owner.name());
+                assert_eq!(hidden.is_some(), place == Place::Occluded, "{kind}");
+                let Some(Hiding::Cut(above) | Hiding::Dname(above)) = hidden else { continue };
+                let is_cut = places(&zone)[above.index()] == Place::Cut;
+                assert_eq!(matches!(hidden, Some(Hiding::Cut(_))), is_cut, "{kind}");
+                assert_eq!(is_delegated(&zone, owner.name()), is_cut, "{kind}");
+            }
+        }
+    }
 }

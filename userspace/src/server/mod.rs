@@ -140,14 +140,7 @@ impl Served {
 
     /// The closest enclosing zone of a lower-case name.
     pub fn zone_of(&self, qname: &[u8]) -> Option<&ServedZone> {
-        let mut ancestor = Some(qname);
-        while let Some(apex) = ancestor {
-            if let Some(zone) = self.zones.get(apex) {
-                return Some(zone);
-            }
-            ancestor = name::parent(apex);
-        }
-        None
+        name::ancestors(qname).find_map(|apex| self.zones.get(apex))
     }
 }
 

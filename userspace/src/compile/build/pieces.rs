@@ -7,6 +7,7 @@ use xdp_common::image::zone::denial;
 use super::state::Build;
 use crate::compile::faults::{CompileError, What};
 use crate::compile::piece::{self, MAX_TCP_MESSAGE, OwnerName, PieceBuilder};
+use crate::dnssec::authority::is_delegated;
 use crate::zone::{Owner, Rrset, Rtype, name};
 
 impl<'a> Build<'a, '_, '_> {
@@ -117,7 +118,7 @@ impl<'a> Build<'a, '_, '_> {
         };
         let is_needed = |server: &[u8]| name::is_at_or_below(server, cut.name());
         let mut needed = glue(&is_needed);
-        let optional = glue(&|server| !is_needed(server) && self.is_below_a_cut(server));
+        let optional = glue(&|server| !is_needed(server) && is_delegated(self.zone, server));
         let room = piece::room(cut.name().len());
         let before = MAX_TCP_MESSAGE - room - OPT_LEN + referral_len;
         if referral_len <= room
@@ -143,17 +144,5 @@ impl<'a> Build<'a, '_, '_> {
                 piece.record(OwnerName::Spelled(server), rtype, ttl, rdata);
             }
         }
-    }
-
-    /// Whether a name of the zone lies at or below one of its cuts.
-    pub(super) fn is_below_a_cut(&self, wire: &[u8]) -> bool {
-        let mut up = Some(wire);
-        while let Some(ancestor) = up.filter(|ancestor| ancestor.len() > self.apex.len()) {
-            if self.zone.find(ancestor).is_some_and(|owner| owner.rrset(Rtype::NS).is_some()) {
-                return name::is_at_or_below(wire, self.apex);
-            }
-            up = name::parent(ancestor);
-        }
-        false
     }
 }

@@ -116,16 +116,10 @@ pub fn lookup(reader: &Reader, name: &Name, rtype: Option<Rtype>) -> Lookup {
     let view = |node: &NodeRecord| view(memory, seed, node, rtype);
     let nodes = nodes_of(memory, seed, name.as_wire());
     let exists = nodes.iter().any(|node| !node.is(flag::VIRTUAL));
-    let mut up = name::parent(name.as_wire()).filter(|_| !exists);
-    let mut encloser = None;
-    while let Some(above) = up {
-        let found = nodes_of(memory, seed, above).into_iter().find(|node| !node.is(flag::VIRTUAL));
-        if found.is_some() {
-            encloser = found;
-            break;
-        }
-        up = name::parent(above);
-    }
+    let mut above = name::ancestors(name.as_wire()).skip(1).filter(|_| !exists);
+    let encloser = above.find_map(|above| {
+        nodes_of(memory, seed, above).into_iter().find(|node| !node.is(flag::VIRTUAL))
+    });
     let answers = encloser.as_ref().filter(|node| !node.is(flag::CUT | flag::DNAME));
     let wildcard = answers.filter(|node| node.wildcard != 0);
     let wildcard = wildcard.and_then(|node| NodeRecord::read(memory, node.wildcard, seed).ok());
