@@ -9,7 +9,7 @@ use crate::chance::Chance;
 use crate::dns::{Edns, Query};
 
 /// The payload size of servers and clients.
-pub const PAYLOAD: u16 = 1232;
+pub const PAYLOAD: u16 = xdp_common::dns::MAX_PAYLOAD;
 
 /// What clients say of themselves.
 const CLIENTS: [Option<Edns>; 3] = [

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
+use xdp_common::dns::MAX_PAYLOAD;
 
 use crate::zone::Name;
 pub use edns::{CookieSecret, Cookies, Derive, Nsid};
@@ -129,7 +130,7 @@ impl Default for Server {
             identity: ChaosText::default(),
             version: ChaosText::default(),
             nsid: Nsid::default(),
-            udp_payload: UdpPayload(1232),
+            udp_payload: UdpPayload(MAX_PAYLOAD),
             tcp_idle_timeout: Period(10),
             tcp_write_timeout: Period(10),
             tcp_connections: TCP_CONNECTIONS,

@@ -88,7 +88,7 @@ pub const PROBE: &str = "PROBE";
 /// The program that probes, and with [`TCX_PREFIX`] the one on TCX.
 pub const PROBE_PROGRAM: &str = "probe";
 /// By how many octets an answer grows at most: the probe asks for so many.
-pub const PROBE_GROWTH: i32 = 1232;
+pub const PROBE_GROWTH: i32 = crate::dns::MAX_PAYLOAD as i32;
 /// The ethertype of the probe's own frames: one for local experiments (IEEE 802).
 pub const PROBE_ETHERTYPE: u16 = 0x88b5;
 

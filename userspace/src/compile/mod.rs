@@ -29,7 +29,7 @@ pub use faults::{Blame, CompileError, Unsendable, What};
 pub use image::{Difference, Image, PublishError, Retired, Usage, ZoneUsage};
 pub use memory::Memory;
 pub use piece::MAX_TCP_MESSAGE;
-pub use reader::{Asked, PAYLOAD, Reader};
+pub use reader::{Asked, Reader};
 pub use signatures::Found;
 pub use table::buckets_for;
 pub use version::Listing;

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::dns::name::MAX_LABELS;
 use xdp_common::engine::{self, Limits};
 use xdp_common::frame::SliceFrame;
@@ -20,9 +21,6 @@ use xdp_common::{Outcome, Scratch};
 use super::memory::{self, Memory};
 use super::piece::MAX_TCP_MESSAGE;
 use super::signatures::{self, Found};
-
-/// The payload size that responses announce, in octets (DNS flag day 2020).
-pub const PAYLOAD: u16 = 1232;
 
 /// Who asks, how and when, and how the server presents itself.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +146,7 @@ impl Reader {
             response: asked.limit.min(MAX_TCP_MESSAGE),
             over_udp: !asked.over_tcp,
             now_s: asked.now,
-            payload: asked.limit.min(PAYLOAD.into()) as u16,
+            payload: asked.limit.min(MAX_PAYLOAD.into()) as u16,
             client: address_words(asked.client),
             manners: asked.manners,
         };

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xdp_common::Outcome;
+use xdp_common::dns::MAX_PAYLOAD;
 
 use super::message::{
     CLASS_CH, CLASS_IN, ExtendedError, HEADER_LEN, Query, Question, Rcode, add_to_count,
@@ -242,7 +243,7 @@ impl Asked<'_> {
     }
 
     fn payload(&self) -> u16 {
-        self.served.manners.udp_payload.min(compile::PAYLOAD.into()) as u16
+        self.served.manners.udp_payload.min(MAX_PAYLOAD.into()) as u16
     }
 
     /// Class CH: who this server is, if it may be told (RFC 4892).

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::{Outcome, maps};
 
 use super::message::{CLASS_IN, Query, Rcode, add_to_count};
@@ -41,7 +42,7 @@ impl Engine for Plain {
         };
         let Some(owner) = zone.find(&qname) else {
             query.begin(Rcode(3), true, response);
-            query.finish(Rcode(3), 1232, &[], response);
+            query.finish(Rcode(3), MAX_PAYLOAD, &[], response);
             return Outcome::Nxdomain;
         };
         query.begin(Rcode::NOERROR, true, response);
@@ -58,12 +59,12 @@ impl Engine for Plain {
             response.extend_from_slice(rdata);
             add_to_count(response, 1);
         }
-        query.finish(Rcode::NOERROR, 1232, &[], response);
+        query.finish(Rcode::NOERROR, MAX_PAYLOAD, &[], response);
         let takes = query.edns.map_or(512, |edns| usize::from(edns.payload.max(512)));
         if !asked.over_tcp && response.len() > asked.limit.min(takes) {
             query.begin(Rcode::NOERROR, true, response);
             response[2] |= 2;
-            query.finish(Rcode::NOERROR, 1232, &[], response);
+            query.finish(Rcode::NOERROR, MAX_PAYLOAD, &[], response);
             return Outcome::Truncated;
         }
         if rrset.is_some() { Outcome::Positive } else { Outcome::Nodata }
@@ -110,7 +111,7 @@ pub fn served(zone: &Arc<Zone>) -> Served {
     let manners = Manners {
         identity: Some("node-1".into()),
         version: None,
-        udp_payload: 1232,
+        udp_payload: MAX_PAYLOAD.into(),
         said: maps::Manners::new(),
     };
     Served::new(Arc::new(Plain(Some(Arc::clone(zone)))), zones, manners)

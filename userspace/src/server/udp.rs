@@ -13,6 +13,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
 use xdp_common::Outcome;
+use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::limit::account::Account;
 use xdp_common::limit::{Class, Verdict};
 
@@ -22,7 +23,6 @@ use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
 use super::told::Response;
 use super::{Shared, bind_before_it_is_here, now};
-use crate::compile::PAYLOAD;
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
 /// system may give less to who is not root (net.core.rmem_max).
@@ -165,11 +165,11 @@ fn account_of(engine: Account, response: &[u8]) -> Account {
 fn slip(query: &Query<'_>, cookie: Option<Cookie>, response: &mut Vec<u8>) {
     if let Some(cookie) = cookie {
         query.begin(Rcode::BADCOOKIE, false, response);
-        query.finish(Rcode::BADCOOKIE, PAYLOAD, &cookie.option, response);
+        query.finish(Rcode::BADCOOKIE, MAX_PAYLOAD, &cookie.option, response);
         return;
     }
     let rcode = Rcode(u16::from(response[3] & 0x0f));
     query.begin(rcode, response[2] & 0x04 != 0, response);
     response[2] |= 0x02;
-    query.finish(rcode, PAYLOAD, &[], response);
+    query.finish(rcode, MAX_PAYLOAD, &[], response);
 }

@@ -4,6 +4,8 @@ pub mod edns;
 pub mod name;
 pub mod query;
 
+pub use crate::state::scratch::MAX_PAYLOAD;
+
 /// Octets of the message header (RFC 1035 section 4.1.1).
 pub const HEADER_LEN: usize = 12;
 

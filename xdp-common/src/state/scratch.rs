@@ -6,9 +6,13 @@
 use super::{Absence, Cells, HashState, Layers, LimitState, LowerName, Made, Options, Plan, Query};
 use crate::bytes::SLACK;
 
+/// The largest message over UDP in octets, unless the configuration says less, and the payload size that responses
+/// announce: what passes every path unfragmented (DNS flag day 2020, RFC 9715).
+pub const MAX_PAYLOAD: u16 = 1232;
+
 /// The longest query that the engine reads, in octets of DNS message: what fits a datagram that no
-/// path fragments (DNS flag day 2020).
-pub const MAX_QUERY: usize = 1232;
+/// path fragments.
+pub const MAX_QUERY: usize = MAX_PAYLOAD as usize;
 
 /// Room for a query as it was sent, from its question on.
 pub type QuestionRoom = [u8; 2048 + SLACK];

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use clap::Args;
 use serde_json::Value;
+use xdp_common::dns::MAX_PAYLOAD;
 
 use super::super::output::{CommandResult, Exit, Output, cell, table};
 use super::super::{Global, PATIENCE};
@@ -26,7 +27,7 @@ pub struct ExplainArgs {
     #[arg(long)]
     no_do: bool,
     /// The payload size that the client announces in octets; 0 for a client without EDNS
-    #[arg(long, value_name = "OCTETS", default_value = "1232")]
+    #[arg(long, value_name = "OCTETS", default_value_t = MAX_PAYLOAD)]
     bufsize: u16,
     /// Ask over TCP
     #[arg(long)]

@@ -5,16 +5,13 @@ use std::net::IpAddr;
 
 use anyhow::{anyhow, bail};
 use ring::rand::SecureRandom;
+use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::limit::policy::Circumstances;
 use xdp_common::maps::{self, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, address_words, mac_word};
 
 use super::Plane;
 use crate::config::Config;
 use crate::datapath::{broadcasts, clock, limiting};
-
-/// The largest response over UDP that XDP sends in octets of DNS message: what passes every path
-/// unfragmented (RFC 9715).
-const MAX_PAYLOAD: usize = 1232;
 
 impl Plane {
     /// Brings the limiter's maps up to date, if there are any.
@@ -82,7 +79,7 @@ pub(super) fn told(config: &Config) -> anyhow::Result<maps::Config> {
         .map_err(|_| anyhow!("the system has no random numbers"))?;
     told.seed = u64::from_ne_bytes(seed);
     told.tick_ns = limiting::tick_ns()?;
-    told.payload_limit = config.server.udp_payload.octets().min(MAX_PAYLOAD) as u32;
+    told.payload_limit = config.server.udp_payload.octets().min(MAX_PAYLOAD.into()) as u32;
 
     let addresses: BTreeSet<IpAddr> = config.xdp_addresses().into_iter().collect();
     if addresses.len() > MAX_ADDRESSES {
