@@ -6,7 +6,7 @@
 use xdp_common::image::{Bucket, WINDOW, Window};
 
 use super::build::compile;
-use super::faults::{Blame, CompileError, Unsendable};
+use super::error::{Blame, CompileError, Unsendable};
 use super::memory::Memory;
 use super::slab::Slab;
 use crate::zone::Zone;

@@ -23,7 +23,7 @@ use xdp_common::image::{Address, UNIT, Window};
 use xdp_common::maps::CHUNK_LEN;
 
 use super::build::{compile, node_head};
-use super::faults::{CompileError, Unsendable};
+use super::error::{CompileError, Unsendable};
 use super::memory::{self, Memory};
 use super::reader::Reader;
 use super::slab::{Extent, Slab};

@@ -9,7 +9,7 @@
 
 mod build;
 mod check;
-mod faults;
+mod error;
 mod image;
 pub mod inspect;
 mod memory;
@@ -25,7 +25,7 @@ mod tests;
 mod version;
 
 pub use check::{check, faults};
-pub use faults::{Blame, CompileError, Unsendable, What};
+pub use error::{Blame, CompileError, Unsendable, What};
 pub use image::{Difference, Image, PublishError, Retired, Usage, ZoneUsage};
 pub use memory::Memory;
 pub use piece::MAX_TCP_MESSAGE;

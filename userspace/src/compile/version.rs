@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use xdp_common::image::Address;
 
-use super::faults::Unsendable;
+use super::error::Unsendable;
 use super::slab::Extent;
 
 /// A zone in the slab.

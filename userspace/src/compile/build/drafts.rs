@@ -8,7 +8,7 @@ use xdp_common::image::node::{self, flag};
 
 use super::records::{first_label, node_len};
 use super::state::{Build, PlacedNode};
-use crate::compile::faults::What;
+use crate::compile::error::What;
 use crate::compile::piece::OwnerName;
 use crate::dnssec::any::preferred_type;
 use crate::zone::{Owner, Rtype};

@@ -20,7 +20,7 @@ use xdp_common::image::node;
 use xdp_common::image::zone::{self as zone_record, denial};
 use xdp_common::image::{Address, UNIT};
 
-use super::faults::{CompileError, Unsendable};
+use super::error::{CompileError, Unsendable};
 use super::memory::Memory;
 use super::names;
 use super::reuse::Older;

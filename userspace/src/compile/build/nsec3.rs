@@ -6,7 +6,7 @@ use xdp_common::image::{Address, MAX_SCAN};
 
 use super::records::{key_of, push_entry, put32};
 use super::state::{Build, HashedName};
-use crate::compile::faults::CompileError;
+use crate::compile::error::CompileError;
 use crate::compile::memory::ENTRY_LEN;
 use crate::compile::names;
 use crate::dnssec::denial::{Hash, Nsec3, Parameters, read_hash_owner};

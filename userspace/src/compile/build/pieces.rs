@@ -5,7 +5,7 @@ use xdp_common::image::Address;
 use xdp_common::image::zone::denial;
 
 use super::state::Build;
-use crate::compile::faults::{CompileError, What};
+use crate::compile::error::{CompileError, What};
 use crate::compile::piece::{self, MAX_TCP_MESSAGE, OwnerName, PieceBuilder};
 use crate::dnssec::authority::is_delegated;
 use crate::zone::{Owner, Rrset, Rtype, name};

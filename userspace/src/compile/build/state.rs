@@ -7,7 +7,7 @@ use xdp_common::image::Address;
 use xdp_common::image::zone::denial;
 
 use super::writer::Writer;
-use crate::compile::faults::{CompileError, Unsendable, What};
+use crate::compile::error::{CompileError, Unsendable, What};
 use crate::compile::names::{self, ExistingName};
 use crate::compile::reuse::Older;
 use crate::dnssec::denial::{Hash, Parameters};
