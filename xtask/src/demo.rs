@@ -5,6 +5,8 @@
 //! validators, unbound and delv, that trust nothing but the zone's DS. Who answered, XDP or the
 //! daemon, is not what sealdns says but what the device's driver counts.
 
+mod said;
+
 use std::{
     fs,
     net::SocketAddr,
@@ -25,6 +27,7 @@ use testbed::{
 };
 
 use crate::{build, setup, shell};
+use said::{Security, answered, field, security_by_delv, security_of};
 
 /// Arguments of `demo`.
 #[derive(clap::Args, Default)]
@@ -149,27 +152,6 @@ enum Answerer {
     Xdp,
     Tcx,
     Daemon,
-}
-
-/// What a validator makes of an answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Security {
-    Secure,
-    Insecure,
-    Bogus,
-    /// It could not tell, for want of an answer.
-    Failed,
-}
-
-impl Security {
-    fn shown(self) -> &'static str {
-        match self {
-            Security::Secure => "secure",
-            Security::Insecure => "insecure",
-            Security::Bogus => "BOGUS",
-            Security::Failed => "FAILED",
-        }
-    }
 }
 
 /// One line of the table.
@@ -570,70 +552,6 @@ fn delv_anchors(records: &str) -> Result<String> {
     Ok(text)
 }
 
-//----------- Reading what tools say -----------------------------------------------------------------
-
-/// The word behind a label, such as dig's `status: `.
-fn field<'a>(text: &'a str, label: &str) -> Option<&'a str> {
-    let rest = &text[text.find(label)? + label.len()..];
-    rest.split(|c: char| c == ',' || c.is_whitespace()).next()
-}
-
-/// What a validating resolver's answer, printed by dig, says of security (RFC 4035 section 3.2.3).
-fn security_of(answer: &str) -> Security {
-    let flags = answer.lines().find_map(|line| line.strip_prefix(";; flags: "));
-    let authenticated = flags
-        .and_then(|flags| flags.split(';').next())
-        .is_some_and(|flags| flags.split_whitespace().any(|flag| flag == "ad"));
-    match field(answer, "status: ") {
-        Some("NOERROR" | "NXDOMAIN") if authenticated => Security::Secure,
-        Some("NOERROR" | "NXDOMAIN") => Security::Insecure,
-        // SERVFAIL above all, which may be its verdict or for want of an answer.
-        _ => Security::Failed,
-    }
-}
-
-/// What delv says: it validates itself.
-fn security_by_delv(said: &str) -> Security {
-    let says = |words: &str| said.lines().any(|line| line.starts_with(';') && line.contains(words));
-    if says("fully validated") {
-        Security::Secure
-    } else if says("unsigned answer") {
-        Security::Insecure
-    } else if said.contains("broken trust chain") || said.contains("no valid") {
-        Security::Bogus
-    } else {
-        Security::Failed
-    }
-}
-
-/// The sum of all counters of outcomes that are answers, wherever they stand in `xdp status --json`, of
-/// the hook whose counters' names begin with `prefix`.
-fn answered(status: &Value, prefix: &str) -> u64 {
-    const ANSWERS: [&str; 8] = [
-        "positive",
-        "nodata",
-        "referral",
-        "wildcard",
-        "nxdomain",
-        "dname",
-        "truncated",
-        "bad-version",
-    ];
-    let is_answer =
-        |name: &str| name.strip_prefix(prefix).is_some_and(|word| ANSWERS.contains(&word));
-    match status {
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| match value.as_u64() {
-                Some(count) if is_answer(name) => count,
-                _ => answered(value, prefix),
-            })
-            .sum(),
-        Value::Array(values) => values.iter().map(|value| answered(value, prefix)).sum(),
-        _ => 0,
-    }
-}
-
 //----------- Directory ------------------------------------------------------------------------------
 
 /// A directory of this run, removed at its end unless it is to be kept.
@@ -662,44 +580,7 @@ impl Drop for Directory {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-
-    const SECURE: &str = "\
-;; ->>HEADER<<- opcode: QUERY, status: NXDOMAIN, id: 1
-;; flags: qr rd ra ad; QUERY: 1, ANSWER: 0, AUTHORITY: 6, ADDITIONAL: 1
-;; MSG SIZE  rcvd: 540
-";
-
-    #[test]
-    fn ad_is_read_from_the_flags_alone() {
-        assert_eq!(security_of(SECURE), Security::Secure);
-        let without = SECURE.replace(" ad;", "; ad");
-        assert_eq!(security_of(&without), Security::Insecure);
-        assert_eq!(security_of(&SECURE.replace("NXDOMAIN", "SERVFAIL")), Security::Failed);
-        assert_eq!(security_of("nothing"), Security::Failed);
-        assert_eq!(field(SECURE, "MSG SIZE  rcvd: "), Some("540"));
-    }
-
-    #[test]
-    fn delv_is_believed_on_comment_lines_only() {
-        assert_eq!(security_by_delv("; fully validated\nwww A 192.0.2.1"), Security::Secure);
-        assert_eq!(security_by_delv("; negative response, fully validated"), Security::Secure);
-        assert_eq!(security_by_delv("t TXT \"fully validated\""), Security::Failed);
-        assert_eq!(security_by_delv("; unsigned answer\n"), Security::Insecure);
-        assert_eq!(security_by_delv(";; resolution failed: broken trust chain"), Security::Bogus);
-    }
-
-    #[test]
-    fn only_answers_are_summed() {
-        let status = json!({ "programs": [
-            { "name": "serve", "counters": { "positive": 3, "miss": 100, "nodata": 2 } },
-            { "name": "deny", "counters": { "nxdomain": 5, "tcx_nxdomain": 7, "tcx_miss": 1 } },
-        ]});
-        assert_eq!(answered(&status, ""), 10);
-        assert_eq!(answered(&status, "tcx_"), 7);
-    }
 
     #[test]
     fn anchors_keep_a_digest_in_several_words() {
