@@ -28,7 +28,9 @@ const CARGO_DENY: &str = "0.20.2";
 pub enum Purpose {
     /// The eBPF object and the binary
     Build,
-    /// The demo, the tests and the measurements
+    /// The demo
+    Demo,
+    /// The tests and the measurements
     Test,
     /// Other kernels in virtual machines
     Matrix,
@@ -62,8 +64,8 @@ struct Package {
     purpose: Purpose,
     why: &'static str,
     proof: Proof,
-    /// The systemd service that it would enable.
-    service: Option<&'static str>,
+    /// The services that it would enable and start.
+    services: &'static [&'static str],
 }
 
 const fn package(
@@ -71,88 +73,82 @@ const fn package(
     purpose: Purpose,
     why: &'static str,
     proof: Proof,
-    service: Option<&'static str>,
+    services: &'static [&'static str],
 ) -> Package {
-    Package { name, purpose, why, proof, service }
+    Package { name, purpose, why, proof, services }
 }
 
 use Proof::{File, Program};
-use Purpose::{Build, Ci, Matrix, Test};
+use Purpose::{Build, Ci, Demo, Matrix, Test};
 
 /// The compiler for the kernel, where rustup does not bring one.
 const COMPILER: [Package; 5] = [
-    package("rustc-web", Build, "compiler with LLVM 22", Program("/usr/bin/rustc"), None),
+    package("rustc-web", Build, "compiler with LLVM 22", Program("/usr/bin/rustc"), &[]),
     package(
         "libstd-rust-web-dev-bpf",
         Build,
         "core for bpfel-unknown-none",
         File("/usr/lib/rustlib/bpfel-unknown-none/lib"),
-        None,
+        &[],
     ),
     package(
         "llvm-22-dev",
         Build,
         "bpf-linker links it",
         File("/usr/lib/llvm-22/bin/llvm-config"),
-        None,
+        &[],
     ),
     package(
         "libpolly-22-dev",
         Build,
         "LLVM asks for it",
         File("/usr/lib/llvm-22/lib/libPolly.a"),
-        None,
+        &[],
     ),
     package(
         "rust-web-clippy",
         Ci,
         "lints of the program for the kernel",
         File("/usr/bin/clippy-driver"),
-        None,
+        &[],
     ),
 ];
 
 const PACKAGES: [Package; 22] = [
-    package("build-essential", Build, "linker, and the C in `ring`", Program("c++"), None),
-    package("zlib1g-dev", Build, "bpf-linker links it", File("/usr/include/zlib.h"), None),
-    package("iproute2", Test, "network namespaces", Program("ip"), None),
-    package("ethtool", Test, "features of devices", Program("ethtool"), None),
-    package("tcpdump", Test, "a look at frames", Program("tcpdump"), None),
-    package("bpftool", Test, "a look at programs and maps", Program("bpftool"), None),
-    package("bind9-dnsutils", Test, "dig and delv", Program("delv"), None),
+    package("build-essential", Build, "linker, and the C in `ring`", Program("c++"), &[]),
+    package("zlib1g-dev", Build, "bpf-linker links it", File("/usr/include/zlib.h"), &[]),
+    package("iproute2", Demo, "network namespaces", Program("ip"), &[]),
+    package("ethtool", Demo, "features of devices", Program("ethtool"), &[]),
+    package("tcpdump", Test, "a look at frames", Program("tcpdump"), &[]),
+    package("bpftool", Test, "a look at programs and maps", Program("bpftool"), &[]),
+    package("bind9-dnsutils", Demo, "dig and delv", Program("delv"), &[]),
+    package("bind9-utils", Test, "dnssec-verify, named-compilezone", Program("dnssec-verify"), &[]),
+    package("bind9", Test, "named, a peer", Program("named"), &["named"]),
+    package("knot", Test, "knotd, the peer answers are compared with", Program("knotd"), &["knot"]),
+    package("knot-dnsutils", Test, "kdig, kxdpgun", Program("kdig"), &[]),
+    package("knot-dnssecutils", Test, "kzonecheck, kzonesign", Program("kzonecheck"), &[]),
+    package("nsd", Test, "a peer", Program("nsd"), &["nsd"]),
     package(
-        "bind9-utils",
-        Test,
-        "dnssec-verify, named-compilezone",
-        Program("dnssec-verify"),
-        None,
+        "unbound",
+        Demo,
+        "validating resolver",
+        Program("unbound"),
+        &["unbound", "unbound-resolvconf"],
     ),
-    package("bind9", Test, "named, a peer", Program("named"), Some("named")),
-    package(
-        "knot",
-        Test,
-        "knotd, the peer answers are compared with",
-        Program("knotd"),
-        Some("knot"),
-    ),
-    package("knot-dnsutils", Test, "kdig, kxdpgun", Program("kdig"), None),
-    package("knot-dnssecutils", Test, "kzonecheck, kzonesign", Program("kzonecheck"), None),
-    package("nsd", Test, "a peer", Program("nsd"), Some("nsd")),
-    package("unbound", Test, "validating resolver", Program("unbound"), Some("unbound")),
-    package("ldnsutils", Test, "ldns-verify-zone", Program("ldns-verify-zone"), None),
-    package("strace", Test, "ends a program at a system call", Program("strace"), None),
-    package("faketime", Test, "another time for a program", Program("faketime"), None),
-    package("dnsviz", Test, "validation, told in detail", Program("dnsviz"), None),
+    package("ldnsutils", Test, "ldns-verify-zone", Program("ldns-verify-zone"), &[]),
+    package("strace", Test, "ends a program at a system call", Program("strace"), &[]),
+    package("faketime", Test, "another time for a program", Program("faketime"), &[]),
+    package("dnsviz", Test, "validation, told in detail", Program("dnsviz"), &[]),
     package(
         "python3-dnspython",
         Test,
         "an independent reader of zones and messages",
         File("/usr/lib/python3/dist-packages/dns/__init__.py"),
-        None,
+        &[],
     ),
-    package("qemu-system-x86", Matrix, "virtual machines", Program("qemu-system-x86_64"), None),
-    package("busybox-static", Matrix, "the shell inside of them", Program("busybox"), None),
-    package("cpio", Matrix, "what they boot into", Program("cpio"), None),
+    package("qemu-system-x86", Matrix, "virtual machines", Program("qemu-system-x86_64"), &[]),
+    package("busybox-static", Matrix, "the shell inside of them", Program("busybox"), &[]),
+    package("cpio", Matrix, "what they boot into", Program("cpio"), &[]),
 ];
 
 impl Package {
@@ -227,7 +223,7 @@ fn look(purpose: Purpose) -> Result<Vec<Missing>> {
     if purpose >= Ci && find_cargo_deny().is_none() {
         missing.push(Missing::CargoDeny);
     }
-    if purpose >= Test && shell::is_root() && !is_bpffs_mounted() {
+    if purpose >= Demo && shell::is_root() && !is_bpffs_mounted() {
         missing.push(Missing::Bpffs);
     }
     Ok(missing)
@@ -260,10 +256,16 @@ impl Missing {
     fn announce(&self) -> String {
         match self {
             Self::Packages(packages) => {
-                let mut text =
-                    String::from("install Debian packages, starting none of their services:");
+                let mut text = String::from("install Debian packages:");
                 for package in packages {
                     text.push_str(&format!("\n    {:24} {}", package.name, package.why));
+                }
+                let services = services_of(packages);
+                if !services.is_empty() {
+                    text.push_str(&format!(
+                        "\n    and neither start nor enable the services that they bring: {}",
+                        services.join(", ")
+                    ));
                 }
                 text
             }
@@ -320,40 +322,82 @@ fn install_packages(packages: &[&Package]) -> Result<()> {
             names.join(" ")
         );
     }
-    let _policy = NoServices::declare()?;
+    let services = services_of(packages);
+    let _policy = NoServices::declare(&services)?;
     let apt = || {
         let mut command = Command::new("apt-get");
         command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-y"]);
         command
     };
     shell::run(apt().arg("update"))?;
-    shell::run(apt().args(["install", "--no-install-recommends"]).args(&names))?;
-    // The packages were kept from starting their services now; keep them from doing so at the next
-    // boot, where they would take port 53. Only of packages installed just now.
-    if Path::new("/run/systemd/system").exists() {
-        for service in packages.iter().filter_map(|package| package.service) {
+    let installed = shell::run(apt().args(["install", "--no-install-recommends"]).args(&names));
+    // Not started now, they are enabled all the same, and would take port 53 after the next boot: also where systemd
+    // does not run while this does, as in an image that is booted later. Services of packages that were there before
+    // are left alone.
+    let disabled = disable(&services);
+    installed.and(disabled)
+}
+
+/// The services that packages would enable and start.
+fn services_of(packages: &[&Package]) -> Vec<&'static str> {
+    packages.iter().flat_map(|package| package.services).copied().collect()
+}
+
+/// Keeps services from being started at the next boot.
+fn disable(services: &[&str]) -> Result<()> {
+    for service in services {
+        let unit = format!("/lib/systemd/system/{service}.service");
+        // Not there if the package could not be installed.
+        if find_program("systemctl").is_some() && Path::new(&unit).exists() {
             shell::run(Command::new("systemctl").args(["disable", "--quiet", service]))?;
+        } else if Path::new("/etc/init.d").join(service).exists() {
+            shell::run(Command::new("update-rc.d").args([service, "disable"]))?;
         }
     }
     Ok(())
 }
 
-/// While this lives, Debian's packages start no service (invoke-rc.d asks policy-rc.d first).
+/// Where Debian's packages ask whether they may start a service (invoke-rc.d).
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// Its answer that they may not.
+const FORBIDDEN: i32 = 101;
+
+/// While this lives, Debian's packages start no service.
 struct NoServices {
-    /// What to remove at the end; nothing if the machine's owner has a policy already.
+    /// What to remove at the end; nothing if the machine has a policy already.
     ours: Option<PathBuf>,
 }
 
 impl NoServices {
-    fn declare() -> Result<Self> {
-        let path = Path::new("/usr/sbin/policy-rc.d");
+    fn declare(services: &[&str]) -> Result<Self> {
+        let path = Path::new(POLICY);
         if path.exists() {
-            return Ok(Self { ours: None });
+            return Self::ask(services).map(|()| Self { ours: None });
         }
-        fs::write(path, "#!/bin/sh\n# While `cargo xtask setup` installs packages.\nexit 101\n")
+        let text = format!(
+            "#!/bin/sh\n# While `cargo xtask setup` installs packages.\nexit {FORBIDDEN}\n"
+        );
+        fs::write(path, text)
             .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
-            .with_context(|| format!("{} could not be written", path.display()))?;
+            .with_context(|| format!("{POLICY} could not be written"))?;
         Ok(Self { ours: Some(path.into()) })
+    }
+
+    /// Fails if the policy that the machine has lets one of the services start.
+    fn ask(services: &[&str]) -> Result<()> {
+        for service in services {
+            let status = Command::new(POLICY)
+                .args([service, "start"])
+                .status()
+                .with_context(|| format!("{POLICY} did not start"))?;
+            if status.code() != Some(FORBIDDEN) {
+                bail!(
+                    "{POLICY} of this machine lets packages start the service {service} when they are installed, \
+                     which would take port 53: install the packages yourself, then run this again"
+                );
+            }
+        }
+        Ok(())
     }
 }
 
