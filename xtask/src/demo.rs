@@ -5,17 +5,19 @@
 //! validators, unbound and delv, that trust nothing but the zone's DS. Who answered, XDP or the
 //! daemon, is not what sealdns says but what the device's driver counts.
 
+mod kept;
 mod said;
 
 use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
@@ -32,9 +34,15 @@ use said::{Security, answered, field, security_by_delv, security_of};
 /// Arguments of `demo`.
 #[derive(clap::Args, Default)]
 pub struct Arguments {
-    /// Keep the directory with keys, zones, configurations and logs
+    /// Leave namespaces, daemon and resolver running, and say what to try
     #[arg(long)]
     keep: bool,
+    /// End what --keep left running
+    #[arg(long, conflicts_with_all = ["keep", "binary"])]
+    down: bool,
+    /// What --keep starts: run the demo, then keep the scene up until told to end
+    #[arg(long, hide = true, conflicts_with = "keep")]
+    stay: bool,
     /// Use this `sealdns` instead of building one
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -59,6 +67,8 @@ const UNBOUND_PORT: u16 = 5353;
 
 /// How long the server may take until it serves, and unbound too.
 const START: Duration = Duration::from_secs(30);
+/// How often a scene that stays up looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long one question may take; dig itself gives up sooner.
 const QUESTION: Duration = Duration::from_secs(20);
 
@@ -141,7 +151,7 @@ const QUESTIONS: &[Question] = &[
     hot("www.secure.example.org", "A", "signed child zone"),
     insecure(hot("www.legacy.example.org", "A", "unsigned child zone")),
     by(Way::Socket, hot("www.example.org", "A", "little room")),
-    by(Way::Socket, any("shop.example.org", "A", "too little room")),
+    by(Way::Socket, any("shop.example.org", "A", "little room, larger")),
 ];
 
 //----------- What is answered -----------------------------------------------------------------------
@@ -180,15 +190,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if !shell::is_root() {
         bail!("the demo makes network namespaces and loads programs: run this as root");
     }
+    if arguments.down {
+        return kept::take_down();
+    }
+    if !arguments.stay {
+        setup::ensure(setup::Purpose::Demo)?;
+        build::run(&build::Arguments { ebpf_only: arguments.binary.is_some() })?;
+    }
+    let binary = arguments.binary.clone().unwrap_or_else(build::sealdns);
+    if arguments.keep {
+        return kept::start(&binary);
+    }
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))?;
     }
-    setup::ensure(setup::Purpose::Test)?;
-    build::run(&build::Arguments { ebpf_only: arguments.binary.is_some() })?;
-    let binary = arguments.binary.clone().unwrap_or_else(build::sealdns);
     net::sweep();
-    let directory = Directory::new(arguments.keep)?;
+    let directory = Directory::new()?;
     let stage = shell::step("stage: namespaces, keys, zones, sealdns, unbound", || {
         Stage::set(&directory.path, &binary)
     })?;
@@ -204,12 +222,21 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let sent = stage.transmitted()? - sent_before;
     let counted = stage.answered_by_own_count("")? - counted_before;
     print_table(&rows);
-    let ended = stage.end()?;
-    conclude(&rows, sent, counted, ended)
+    if !arguments.stay {
+        let ended = stage.end()?;
+        return conclude(&rows, sent, counted, Some(ended));
+    }
+    conclude(&rows, sent, counted, None)?;
+    stage.print_what_to_try();
+    kept::detach()?;
+    while !interrupted.load(Ordering::Relaxed) {
+        thread::sleep(LOOK);
+    }
+    stage.end().map(drop)
 }
 
 /// Fails unless every answer validates and the hot ones came from XDP.
-fn conclude(rows: &[Row], sent: u64, counted: u64, ended: std::process::ExitStatus) -> Result<()> {
+fn conclude(rows: &[Row], sent: u64, counted: u64, ended: Option<ExitStatus>) -> Result<()> {
     let by = |answerer| rows.iter().filter(|row| row.answerer == answerer).count();
     let insecure = rows.iter().filter(|row| row.unbound == Security::Insecure).count();
     let mut faults = Vec::new();
@@ -224,7 +251,7 @@ fn conclude(rows: &[Row], sent: u64, counted: u64, ended: std::process::ExitStat
     if sent != counted {
         faults.push(format!("the driver sent {sent} answers of XDP, sealdns counted {counted}"));
     }
-    if !ended.success() {
+    if let Some(ended) = ended.filter(|ended| !ended.success()) {
         faults.push(format!("sealdns did not end well after SIGTERM ({ended})"));
     }
     println!(
@@ -246,11 +273,30 @@ fn conclude(rows: &[Row], sent: u64, counted: u64, ended: std::process::ExitStat
     Ok(())
 }
 
+/// What the columns of the table mean that are not DNS.
+const LEGEND: &str = "
+How a query came to the server:
+  frame   A network card's driver gives XDP each packet in a page of memory, with room for an answer around it.
+          So does the demo: a relay takes the query from dig's socket and puts it into such a frame.
+  socket  dig's socket sends the query straight into the pair of virtual devices (veth). The packet has 42 octets
+          of room behind it and 216 before it (Linux 6.18): a larger answer is sent by TCX.
+Who answered: XDP, as the device's driver counts; TCX, as sealdns counts; or the sockets of the daemon.
+Which answers unbound and delv find secure: those that they validate, from the DS record of example.org alone.
+";
+
 fn print_table(rows: &[Row]) {
-    println!();
+    println!("{LEGEND}");
     println!(
         "{:28} {:7} {:22} {:12} {:9} {:9} {:9} {:9} {:>5}",
-        "question", "type", "what it is", "way", "status", "answered", "unbound", "delv", "bytes"
+        "question",
+        "type",
+        "what it is",
+        "came as",
+        "status",
+        "answered",
+        "unbound",
+        "delv",
+        "bytes"
     );
     for row in rows {
         let answerer = match row.answerer {
@@ -429,8 +475,37 @@ impl Stage {
         Ok(format!("{said}{complained}"))
     }
 
+    /// Says what the scene consists of, and commands that show it.
+    fn print_what_to_try(&self) {
+        let (client, binary) = (self.client.name(), self.binary.display());
+        let directory = self.directory.display();
+        let [relay, server] =
+            [RELAY[0], SERVER[0]].map(|text| text.split([':', '/']).next().unwrap_or(text));
+        let port = RELAY[0].rsplit(':').next().unwrap_or_default();
+        println!(
+            "\nThe scene stays up: sealdns answers in the namespace {server_name}, a validating resolver (unbound)\n\
+             runs in {client}; zones, keys and configuration lie in {directory}.\n\n\
+             Ask, as a frame, from a socket, and through the resolver (\"ad\" in its flags: validated):\n\n    \
+             ip netns exec {client} dig @{relay} -p {port} www.example.org A +dnssec\n    \
+             ip netns exec {client} dig @{server} shop.example.org A +dnssec\n    \
+             ip netns exec {client} dig @{relay} -p {UNBOUND_PORT} no.such.name.example.org A +dnssec\n\n\
+             Look inside:\n\n    \
+             export SEALDNS=\"{binary} --config {directory}/sealdns.toml\"\n    \
+             $SEALDNS xdp status\n    \
+             $SEALDNS stats\n    \
+             $SEALDNS cache explain www.example.org A\n    \
+             $SEALDNS cache verify\n    \
+             $SEALDNS health\n\n\
+             Change something: edit {directory}/example.org.zone, raise its serial, and\n\n    \
+             $SEALDNS zone reload example.org\n\n\
+             Take it down:\n\n    \
+             cargo xtask demo --down",
+            server_name = self.server.name(),
+        );
+    }
+
     /// Asks sealdns to end, and says how it did.
-    fn end(self) -> Result<std::process::ExitStatus> {
+    fn end(self) -> Result<ExitStatus> {
         self.sealdns.stop()
     }
 }
@@ -554,27 +629,22 @@ fn delv_anchors(records: &str) -> Result<String> {
 
 //----------- Directory ------------------------------------------------------------------------------
 
-/// A directory of this run, removed at its end unless it is to be kept.
+/// A directory of this run, removed at its end.
 struct Directory {
     path: PathBuf,
-    keep: bool,
 }
 
 impl Directory {
-    fn new(keep: bool) -> Result<Self> {
+    fn new() -> Result<Self> {
         let path = std::env::temp_dir().join(format!("sealdns-demo-{}", std::process::id()));
         fs::create_dir(&path).with_context(|| format!("{} cannot be made", path.display()))?;
-        Ok(Self { path, keep })
+        Ok(Self { path })
     }
 }
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        if self.keep {
-            eprintln!("kept {}", self.path.display());
-        } else {
-            let _ = fs::remove_dir_all(&self.path);
-        }
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
