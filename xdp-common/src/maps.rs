@@ -2,19 +2,19 @@
 //!
 //! | map | type | value | writes | reads |
 //! |---|---|---|---|---|
-//! | [`SLAB`] | array, mmapable | [`Chunk`] | daemon | XDP, daemon |
-//! | [`TABLE`] | array, mmapable | [`Bucket`](crate::image::Bucket) | daemon | XDP, daemon |
-//! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP |
+//! | [`SLAB`] | array, mmapable | [`Chunk`] | daemon | XDP, TCX, daemon |
+//! | [`TABLE`] | array, mmapable | [`Bucket`](crate::image::Bucket) | daemon | XDP, TCX, daemon |
+//! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP, TCX |
 //! | [`CLOCK`] | per-CPU array, one entry | [`Clock`] | XDP, TCX | XDP, TCX, daemon |
 //! | [`MANNERS`] | array, mmapable, one entry | [`Manners`] | daemon | XDP, TCX |
-//! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP | XDP |
+//! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP, TCX | XDP, TCX |
 //! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
 //! | [`META`] | array, one entry | [`Meta`] | daemon | the next daemon |
 //! | [`PROBE`] | per-CPU array, an entry per hook | [`Probed`] | the probe | `xdp probe` |
 //! | [`PROGRAMS`] | program array | program | daemon, once | XDP |
 //! | [`TCX_PROGRAMS`] | program array | program | daemon, once | TCX |
 //! | [`POLICY`] | array, two halves | [`Rules`](crate::limit::Rules) | daemon | XDP, TCX |
-//! | [`RATE`] | array | [`Slots`](crate::limit::table::Slots) | XDP, TCX | - |
+//! | [`RATE`] | array | [`Slots`](crate::limit::table::Slots) | XDP, TCX | XDP, TCX |
 //! | [`EXEMPT`], [`BLOCK`] | LPM trie by [`Netblock`](crate::limit::Netblock) | [`ListEntry`](crate::limit::ListEntry) | daemon | XDP, TCX |
 //! | [`NAMES`] | hash by 64-bit hash of a name | [`NameEntry`](crate::limit::NameEntry) | daemon | XDP, TCX |
 //! | [`LIMITED`] | array | [`Limited`](crate::limit::Limited) | XDP, TCX | daemon |
