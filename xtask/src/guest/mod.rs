@@ -3,6 +3,7 @@
 //! Without KVM, so that it runs inside of machines too: some ten times slower than the host. A guest has two
 //! processors and no network but what its devices say. It ends by itself, or after a limit.
 
+pub mod apt;
 pub mod initramfs;
 pub mod kernels;
 
