@@ -34,8 +34,11 @@ enum Task {
     Build(build::Arguments),
     /// Loads every program of the object and prints what the verifier did
     Verify(verify::Arguments),
-    /// Boots Debian's kernels in QEMU and has the verifier of each look at every program
+    /// Boots Debian's kernels in QEMU: each verifies every program, and serves over veth and network cards
     Matrix(matrix::Arguments),
+    /// What `matrix` runs in a guest: serves over devices in every mode, and compares all answers
+    #[command(hide = true)]
+    Round(matrix::round::Arguments),
     /// Serves a signed zone from XDP in two namespaces, and has every answer validated
     Demo(demo::Arguments),
     /// Runs all tests: units, kernel, wire, oracles
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Build(arguments) => build::run(&arguments),
         Task::Verify(arguments) => verify::run(&arguments),
         Task::Matrix(arguments) => matrix::run(&arguments),
+        Task::Round(arguments) => matrix::round::run(&arguments),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),

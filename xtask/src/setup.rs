@@ -114,7 +114,7 @@ const COMPILER: [Package; 5] = [
     ),
 ];
 
-const PACKAGES: [Package; 22] = [
+const PACKAGES: [Package; 23] = [
     package("build-essential", Build, "linker, and the C in `ring`", Program("c++"), &[]),
     package("zlib1g-dev", Build, "bpf-linker links it", File("/usr/include/zlib.h"), &[]),
     package("iproute2", Demo, "network namespaces", Program("ip"), &[]),
@@ -149,6 +149,7 @@ const PACKAGES: [Package; 22] = [
     package("qemu-system-x86", Matrix, "virtual machines", Program("qemu-system-x86_64"), &[]),
     package("busybox-static", Matrix, "the shell inside of them", Program("busybox"), &[]),
     package("cpio", Matrix, "what they boot into", Program("cpio"), &[]),
+    package("xz-utils", Matrix, "modules of their kernels", Program("xz"), &[]),
 ];
 
 impl Package {

@@ -58,7 +58,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     shell::step("tests", || shell::run(&mut command))?;
     if arguments.heavy && arguments.filters.is_empty() {
-        matrix::run(&matrix::Arguments::default())?;
+        matrix::run(&matrix::Arguments { strict: true, ..Default::default() })?;
     }
     Ok(())
 }

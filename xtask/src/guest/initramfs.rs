@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use testbed::net::find_program;
 
+use super::modules::Module;
 use crate::shell;
 
 /// Where shared libraries lie in the guest.
@@ -24,7 +25,8 @@ impl Initramfs {
     /// One with busybox and nothing else, made in `root`, which is emptied.
     pub fn new(root: PathBuf) -> Result<Initramfs> {
         let _ = fs::remove_dir_all(&root);
-        for folder in ["bin", LIBRARIES, "lib64", "proc", "sys", "dev", "tmp", "run"] {
+        let mounted = ["proc", "sys", "dev", "tmp", "run"];
+        for folder in ["bin", LIBRARIES, "lib64", "modules"].into_iter().chain(mounted) {
             fs::create_dir_all(root.join(folder))?;
         }
         let busybox = find_program("busybox").context("busybox is missing: `cargo xtask setup`")?;
@@ -43,6 +45,10 @@ impl Initramfs {
     /// Puts a program into `/bin` by a name, with the libraries that it is linked against.
     pub fn program(&self, from: &Path, name: &str) -> Result<()> {
         self.file(&format!("bin/{name}"), from)?;
+        // Most of ours is for debuggers. Where there is no such tool the guest has more to load, and that is all.
+        shell::output(
+            Command::new("strip").arg("--strip-debug").arg(self.root.join("bin").join(name)),
+        );
         let linked = shell::output_of(Command::new("ldd").arg(from))?;
         for word in linked.split_whitespace().filter(|word| word.starts_with('/')) {
             let library = Path::new(word);
@@ -50,6 +56,15 @@ impl Initramfs {
             // The loader is where programs say that it is; the rest where they are told to look.
             let folder = if word.starts_with("/lib64/") { "lib64" } else { LIBRARIES };
             self.file(&format!("{folder}/{name}"), library)?;
+        }
+        Ok(())
+    }
+
+    /// Puts modules of a kernel where they are loaded from before the script runs, in the order given.
+    pub fn modules(&self, modules: &[Module]) -> Result<()> {
+        for (place, module) in modules.iter().enumerate() {
+            let name = format!("modules/{place:03}-{}.ko", module.name);
+            fs::write(self.root.join(name), &module.octets)?;
         }
         Ok(())
     }

@@ -4,34 +4,39 @@
 //! processors and no network but what its devices say. It ends by itself, or after a limit.
 
 pub mod apt;
+pub mod cards;
 pub mod initramfs;
 pub mod kernels;
+pub mod modules;
+pub mod qemu;
 
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
-use testbed::net::{find_program, output_within};
+use anyhow::{Context as _, Result, anyhow};
+use testbed::net::output_within;
 
 use initramfs::Initramfs;
 use kernels::Kernel;
+use qemu::Qemu;
 
-/// What is run first: it mounts what a script may want, runs the script, and tells how it ended. The second serial
-/// line carries what the script says, unaltered.
+/// What is run first: it mounts what a script may want, loads the modules, runs the script, and tells how it ended. The
+/// second serial line carries what the script says, unaltered.
 const INIT: &str = "#!/bin/busybox sh
 b=/bin/busybox
 $b mount -t proc proc /proc
 $b mount -t sysfs sysfs /sys
 $b mount -t devtmpfs devtmpfs /dev
 $b mount -t tmpfs tmpfs /run
+$b mount -t tmpfs tmpfs /tmp
 $b mount -t bpf bpf /sys/fs/bpf
+for m in /modules/*; do $b insmod $m; done
 $b stty -F /dev/ttyS1 raw
 export PATH=/bin LD_LIBRARY_PATH=/lib
-$b sh /script > /dev/ttyS1 2>&1
+$b sh /script > /dev/ttyS1 2> /dev/ttyS0
 $b poweroff -f
 ";
 
@@ -40,13 +45,15 @@ const ENDED: &str = "sealdns-guest-ended ";
 
 /// Something to boot.
 pub struct Guest<'a> {
+    /// What boots it.
+    pub qemu: &'a Qemu,
     /// What boots.
     pub kernel: &'a Kernel,
     /// What is in it, besides the script.
     pub files: &'a Initramfs,
     /// Further arguments of QEMU, such as `-device`.
-    pub devices: &'a [&'a str],
-    /// What busybox's shell runs.
+    pub devices: &'a [String],
+    /// What busybox's shell runs. What it writes to standard error is on the console.
     pub script: &'a str,
     /// Octets of memory, in MiB.
     pub memory_mib: u32,
@@ -57,15 +64,16 @@ pub struct Guest<'a> {
 /// How a guest ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// The exit code of the script.
-    pub code: i32,
-    /// What the script wrote, to either stream.
+    /// The exit code of the script; an error if the guest died before, or took too long.
+    pub code: Result<i32>,
+    /// What the script wrote to standard output, as far as it came.
     pub said: String,
+    /// The last lines of the console.
+    pub console: String,
 }
 
 impl Guest<'_> {
-    /// Boots it, and waits until it has ended. `folder` takes its console and the rest of what it makes; an error
-    /// quotes the end of the console.
+    /// Boots it, and waits until it has ended. `folder` takes its console and the rest of what it makes.
     pub fn run(&self, folder: &Path) -> Result<Ended> {
         fs::create_dir_all(folder)?;
         self.files.script("init", INIT)?;
@@ -76,8 +84,8 @@ impl Guest<'_> {
             (folder.join("initramfs"), folder.join("console"), folder.join("said"));
         self.files.pack(&initramfs)?;
         let serial = |path: &PathBuf| format!("file:{}", path.display());
-        let mut command = Command::new("nice");
-        command.arg(qemu()?).args(["-nodefaults", "-no-reboot", "-display", "none"]);
+        let mut command = self.qemu.command();
+        command.args(["-nodefaults", "-no-reboot", "-display", "none"]);
         command.args(["-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "2"]);
         command.arg("-m").arg(self.memory_mib.to_string());
         command.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(&initramfs);
@@ -86,24 +94,21 @@ impl Guest<'_> {
         command.args(["-serial", &serial(&console), "-serial", &serial(&said)]);
         command.args(self.devices);
         let output = output_within(&mut command, self.limit);
-        let console = lossy(&console);
-        let output =
-            output.with_context(|| format!("its console ends with:\n{}", end(&console)))?;
-        if !output.status.success() {
-            bail!("QEMU: {}", String::from_utf8_lossy(&output.stderr).trim());
-        }
-        let said = lossy(&said);
-        let (before, code) = said
-            .rsplit_once(ENDED)
-            .with_context(|| format!("it died; its console ends with:\n{}", end(&console)))?;
-        let code = code.trim().parse().context("the script has an exit code")?;
-        Ok(Ended { code, said: before.trim().to_owned() })
+        let (said, console) = (lossy(&said), end(&lossy(&console)));
+        let (said, code) = match said.rsplit_once(ENDED) {
+            Some((said, code)) => (said.trim().to_owned(), Some(code.trim().parse())),
+            None => (said, None),
+        };
+        let code = match (output, code) {
+            (Err(error), _) => Err(error),
+            (Ok(output), _) if !output.status.success() => {
+                Err(anyhow!("QEMU: {}", String::from_utf8_lossy(&output.stderr).trim()))
+            }
+            (Ok(_), None) => Err(anyhow!("it died")),
+            (Ok(_), Some(code)) => code.context("the script has an exit code"),
+        };
+        Ok(Ended { code, said, console })
     }
-}
-
-/// Where QEMU is.
-pub fn qemu() -> Result<PathBuf> {
-    find_program("qemu-system-x86_64").context("QEMU is missing: `cargo xtask setup`")
 }
 
 fn lossy(path: &Path) -> String {
@@ -113,5 +118,5 @@ fn lossy(path: &Path) -> String {
 /// The last lines of a console.
 fn end(console: &str) -> String {
     let lines: Vec<&str> = console.lines().collect();
-    lines[lines.len().saturating_sub(30)..].join("\n")
+    lines[lines.len().saturating_sub(40)..].join("\n")
 }
