@@ -16,7 +16,13 @@ use anyhow::{Context as _, Result, ensure};
 use sealdns::{
     compile::Memory as _,
     config::{Config, XdpMode},
-    datapath::{Plane, interface::Interface, load::Loaded, memory::Size, seam::DataPlane},
+    datapath::{
+        Plane,
+        interface::Interface,
+        load::Loaded,
+        memory::Size,
+        seam::{Attaching, DataPlane, Observing, Publishing},
+    },
     zone::{Zone, text},
 };
 use testbed::net::{self, End, Namespace};

@@ -30,7 +30,9 @@ use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
 
-use crate::datapath::seam::{Attachment, DataPlane, Detached, PlaneStatus, Published};
+use crate::datapath::seam::{
+    Attaching, Attachment, DataPlane, Detached, Observing, PlaneStatus, Published, Publishing,
+};
 use crate::server::limits::Limits;
 use crate::server::{Engine, tcp, testing, udp};
 use crate::zone::Name;
@@ -89,7 +91,7 @@ impl Engine for Brittle {
 
 struct FakePlane(Arc<Mutex<Told>>);
 
-impl DataPlane for FakePlane {
+impl Publishing for FakePlane {
     fn publish(&mut self, zone: &Arc<crate::zone::Zone>) -> anyhow::Result<Published> {
         let gate = lock(&self.0).gate.take();
         if let Some(Gate { arrived, let_go }) = gate {
@@ -108,16 +110,24 @@ impl DataPlane for FakePlane {
         Ok(())
     }
 
+    fn engine(&self) -> Arc<dyn Engine> {
+        Arc::new(Brittle(testing::Plain(None)))
+    }
+
     fn set_manners(&mut self, manners: &Manners) {
         let told = &mut lock(&self.0);
         told.manners = *manners;
         told.refreshed += 1;
     }
 
-    fn engine(&self) -> Arc<dyn Engine> {
-        Arc::new(Brittle(testing::Plain(None)))
+    fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> anyhow::Result<()> {
+        let told = &mut lock(&self.0);
+        (told.limits, told.qps) = (Arc::clone(limits), qps);
+        Ok(())
     }
+}
 
+impl Attaching for FakePlane {
     fn attach(&mut self, interface: &str) -> anyhow::Result<()> {
         assert_ne!(interface, "panic", "injected");
         lock(&self.0).interfaces.push(interface.to_owned());
@@ -130,6 +140,17 @@ impl DataPlane for FakePlane {
         Ok(Detached { detached: gone.collect(), forgotten: Vec::new() })
     }
 
+    fn settle(&mut self) -> anyhow::Result<()> {
+        lock(&self.0).settled += 1;
+        Ok(())
+    }
+
+    fn end(&mut self) -> anyhow::Result<()> {
+        self.detach(None).map(drop)
+    }
+}
+
+impl Observing for FakePlane {
     fn status(&self) -> PlaneStatus {
         let interfaces = lock(&self.0).interfaces.clone();
         let attach = |interface| Attachment {
@@ -149,21 +170,6 @@ impl DataPlane for FakePlane {
         counters
     }
 
-    fn settle(&mut self) -> anyhow::Result<()> {
-        lock(&self.0).settled += 1;
-        Ok(())
-    }
-
-    fn end(&mut self) -> anyhow::Result<()> {
-        self.detach(None).map(drop)
-    }
-
-    fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> anyhow::Result<()> {
-        let told = &mut lock(&self.0);
-        (told.limits, told.qps) = (Arc::clone(limits), qps);
-        Ok(())
-    }
-
     fn amplified(&self) -> Vec<Amplified> {
         Vec::new()
     }
@@ -175,7 +181,9 @@ impl DataPlane for FakePlane {
     fn limited(&self) -> Vec<Limited> {
         Vec::new()
     }
+}
 
+impl DataPlane for FakePlane {
     fn tick(&mut self) {
         let told = &mut lock(&self.0);
         told.ticks += 1;

@@ -19,8 +19,16 @@ use crate::zone::{Name, Zone};
 
 /// The data plane: compiled zones in memory and, where XDP is attached, in its maps.
 ///
-/// Calls come one at a time, from threads that may block.
-pub trait DataPlane: Send {
+/// Calls come one at a time, from threads that may block. What crosses each of its three parts could be a message or a
+/// descriptor, so that each may be a process of its own one day: nothing of it holds a lock of the daemon's, or is
+/// held by it.
+pub trait DataPlane: Publishing + Attaching + Observing + Send {
+    /// Called about once a second, so that XDP's idea of wall-clock time stays right.
+    fn tick(&mut self);
+}
+
+/// What is answered: the side of who has zones and no sockets.
+pub trait Publishing {
     /// Answers from `zone` from now on, in place of any older version of it. On an error the older
     /// version stays.
     fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published>;
@@ -28,23 +36,25 @@ pub trait DataPlane: Send {
     /// Answers nothing for the zone at `apex` any more.
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;
 
-    /// Presents the server like this from now on.
-    fn set_manners(&mut self, manners: &Manners);
-
     /// The engine over everything that is published now; asked for after each change.
     fn engine(&self) -> Arc<dyn Engine>;
 
+    /// Presents the server like this from now on.
+    fn set_manners(&mut self, manners: &Manners);
+
+    /// Limits rates from now on as this says, in place of what was said before; all of it takes effect
+    /// between two packets, except long lists, which do so entry by entry. On an error what was said before
+    /// stays. `qps` is how many queries a second come, for policies that are scaled by it.
+    fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> anyhow::Result<()>;
+}
+
+/// Where it is answered: the side of who has privileges.
+pub trait Attaching {
     /// Attaches XDP to one more interface.
     fn attach(&mut self, interface: &str) -> anyhow::Result<()>;
 
     /// Detaches XDP from one interface, or from all, and waits for none of that name; says which those were.
     fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Detached>;
-
-    /// Where XDP is attached, and how full the maps are.
-    fn status(&self) -> PlaneStatus;
-
-    /// Packets by the word of their outcome.
-    fn counters(&self) -> BTreeMap<String, u64>;
 
     /// Called when all zones that are to be served were published: where an earlier daemon's programs were
     /// taken over, they answer until then, and are replaced now.
@@ -53,6 +63,26 @@ pub trait DataPlane: Send {
     /// Called once, when the daemon ends: detaches XDP, or leaves it to the next daemon, as the
     /// configuration says.
     fn end(&mut self) -> anyhow::Result<()>;
+}
+
+/// What can be seen of it: counters, and what programs make of a frame. Nothing is changed by it.
+pub trait Observing {
+    /// Where XDP is attached, and how full the maps are.
+    fn status(&self) -> PlaneStatus;
+
+    /// Packets by the word of their outcome.
+    fn counters(&self) -> BTreeMap<String, u64>;
+
+    /// The worst responses that XDP and TCX sent in the seconds that are remembered, in no order.
+    fn amplified(&self) -> Vec<Amplified>;
+
+    /// What the limiter decided in XDP and in TCX, summed up.
+    fn verdicts(&self) -> Verdicts;
+
+    /// The netblocks that XDP and TCX limit, or are about to, in no order; and, some seconds old, those that
+    /// they no longer do.
+    fn limited(&self) -> Vec<Limited>;
+
     /// A look into what is published, if anything is compiled.
     fn inspect(&self) -> Option<Inspection> {
         None
@@ -68,23 +98,6 @@ pub trait DataPlane: Send {
     fn try_frame(&mut self, _frame: &[u8]) -> Option<anyhow::Result<Tried>> {
         None
     }
-    /// Limits rates from now on as this says, in place of what was said before; all of it takes effect
-    /// between two packets, except long lists, which do so entry by entry. On an error what was said before
-    /// stays. `qps` is how many queries a second come, for policies that are scaled by it.
-    fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> anyhow::Result<()>;
-
-    /// The worst responses that XDP and TCX sent in the seconds that are remembered, in no order.
-    fn amplified(&self) -> Vec<Amplified>;
-
-    /// What the limiter decided in XDP and in TCX, summed up.
-    fn verdicts(&self) -> Verdicts;
-
-    /// The netblocks that XDP and TCX limit, or are about to, in no order; and, some seconds old, those that
-    /// they no longer do.
-    fn limited(&self) -> Vec<Limited>;
-
-    /// Called about once a second, so that XDP's idea of wall-clock time stays right.
-    fn tick(&mut self);
 }
 
 /// Where XDP is no more, and is not to be.

@@ -1,104 +1,167 @@
-//! The programs: loaded over maps, attached, and what those that were replaced have counted.
+//! The programs: loaded over maps, attached, pinned, told what they need to know, and what they have counted.
 
 use std::collections::BTreeMap;
-use std::mem::offset_of;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use xdp_common::Outcome;
-use xdp_common::maps::{self, Stats};
+use xdp_common::limit::Limited;
+use xdp_common::limit::amplified::Amplified;
+use xdp_common::maps::{MAX_MACS, Verdicts};
 
-use super::Plane;
-use super::size::{fitting, too_large};
-use crate::compile::PublishError;
-use crate::config::TcxMode;
-use crate::datapath::attach::Attachment;
-use crate::datapath::clock;
+use super::attachments::Attachments;
+use super::counted::{Counted, HOOKS};
+use super::faults::Faults;
+use super::pinning::Pinning;
+use super::settings::{NO_ADDRESS, Settings};
+use crate::config::{Config, OnExit, TcxMode, XdpMode};
+use crate::datapath::attach::{self, Attachment};
 use crate::datapath::device::Device;
 use crate::datapath::interface::Interface;
-use crate::datapath::limiting::Written;
-use crate::datapath::load::{self, Counters, Loaded, Programs};
-use crate::datapath::memory::Size;
-use crate::datapath::path::has_tcx;
+use crate::datapath::load::{self, Loaded};
+use crate::datapath::memory::{Size, wait_for_programs};
+use crate::datapath::path::{Path, has_tcx};
 use crate::datapath::probe::findings::{self, Severity};
-use crate::datapath::seam::Tried;
+use crate::datapath::seam::{self, Detached, Tried};
 
-impl Plane {
-    pub(super) fn move_to_maps(&mut self, mut want: Size, mut least: Size) -> anyhow::Result<()> {
-        let before = self.loaded.is_some().then_some(self.size);
-        let (size, mut loaded) = loop {
-            // Larger than before, or all that follows would be for nothing.
-            let size = fitting(want, least, self.limit).filter(|size| Some(*size) != before);
-            let size = size.ok_or_else(|| too_large(least, self.limit))?;
-            let mut loaded = Loaded::new(size)?;
-            // What is attached is to go on, or all that follows would be for nothing.
-            for hook in [Programs::Xdp, Programs::Tcx] {
-                if self.loaded.as_ref().is_some_and(|old| old.has(hook)) {
-                    loaded.verify(hook)?;
-                }
+/// The programs, or what they would be told.
+pub(super) struct Programs {
+    mode: XdpMode,
+    tcx: TcxMode,
+    on_exit: OnExit,
+    // Dropped before the programs that they run.
+    attachments: Attachments,
+    loaded: Option<Loaded>,
+    settings: Settings,
+    counted: Counted,
+    pinning: Pinning,
+    /// What is wrong where they are attached.
+    faults: Faults,
+    /// Whether the programs that are attached have anything to answer.
+    is_settled: bool,
+}
+
+/// An interface that may be attached to.
+pub(super) struct Place {
+    interface: Interface,
+    /// What an earlier daemon left there.
+    adopted: Option<Attachment>,
+}
+
+impl Programs {
+    /// None yet.
+    pub(super) fn new(config: &Config) -> anyhow::Result<Programs> {
+        Ok(Programs {
+            mode: config.xdp.mode,
+            tcx: config.xdp.tcx,
+            on_exit: config.xdp.on_exit,
+            attachments: Attachments::default(),
+            loaded: None,
+            settings: Settings::new(config)?,
+            counted: Counted::new(),
+            pinning: Pinning::new(config),
+            faults: Faults::default(),
+            is_settled: false,
+        })
+    }
+
+    /// What they are told.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The same to be changed, and the programs whose maps are to be written then.
+    pub(super) fn settings_mut(&mut self) -> (&mut Settings, Option<&mut Loaded>) {
+        (&mut self.settings, self.loaded.as_mut())
+    }
+
+    /// What is pinned.
+    pub(super) fn pinning(&mut self) -> &mut Pinning {
+        &mut self.pinning
+    }
+
+    /// Where they are attached.
+    pub(super) fn attachments(&mut self) -> &mut Attachments {
+        &mut self.attachments
+    }
+
+    /// What is wrong where they are attached.
+    pub(super) fn faults(&mut self) -> &mut Faults {
+        &mut self.faults
+    }
+
+    //--- Loading
+
+    /// Whether there are any.
+    pub(super) fn are_loaded(&self) -> bool {
+        self.loaded.is_some()
+    }
+
+    /// Loads programs over maps of this size, which are to take the place of those that are there. Those of the
+    /// hooks that are in use are verified: what is attached is to go on.
+    pub(super) fn load(&self, size: Size) -> anyhow::Result<Loaded> {
+        let mut loaded = Loaded::new(size)?;
+        for hook in [load::Programs::Xdp, load::Programs::Tcx] {
+            if self.loaded.as_ref().is_some_and(|old| old.has(hook)) {
+                loaded.verify(hook)?;
             }
-            match self.image.move_to(loaded.memory()) {
-                Ok(()) => break (size, loaded),
-                Err(PublishError::Full { slab_needed, buckets_needed }) => {
-                    let needed = Size { slab: slab_needed, buckets: buckets_needed }.rounded();
-                    let more = Size {
-                        slab: least.slab.max(needed.slab),
-                        buckets: least.buckets.max(needed.buckets),
-                    };
-                    if more == least && want == least {
-                        bail!(too_large(least, self.limit));
-                    }
-                    least = more;
-                    want = Size {
-                        slab: want.slab.max(more.slab),
-                        buckets: want.buckets.max(more.buckets),
-                    };
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
-        self.size = size;
-        self.config.bucket_mask = (size.buckets - 1) as u32;
-        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
-        let mut written = Written::default();
-        let circumstances = self.circumstances();
-        written.write(&mut loaded, &self.limits, circumstances, &mut self.config)?;
-        self.written = written;
-        loaded.config.write(&self.config);
-        loaded.manners.write(&self.manners_told());
+        }
+        Ok(loaded)
+    }
+
+    /// Puts programs that were [loaded](Programs::load) in the place of those that are there, between two packets;
+    /// their maps have all that is published.
+    pub(super) fn exchange(&mut self, mut loaded: Loaded, size: Size) -> anyhow::Result<()> {
+        self.settings.fill(&mut loaded, size.buckets)?;
         let old = self.loaded.replace(loaded);
-        self.carry(old.as_ref());
-        if let Err(error) = self.pin(true) {
+        self.counted.carry(self.loaded.as_mut(), old.as_ref());
+        if let Err(error) = self.pinning.pin(self.loaded.as_ref(), true) {
             tracing::error!("what is pinned ends with the daemon: {error}");
         }
         // What was taken over goes on until zones are loaded.
-        self.replace_programs(|attachment| attachment.adopted().is_none())?;
+        self.replace(|attachment| attachment.adopted().is_none())?;
         if let Some(old) = &old {
             // The last packets are still on their way through the old programs.
-            self.wait_for_readers();
-            for ((hook, _), carried) in HOOKS.into_iter().zip(&mut self.carried) {
-                match old.counters(hook) {
-                    Ok(counters) => load::add(carried, &counters),
-                    Err(error) => {
-                        tracing::warn!("the counters before the change are lost: {error}")
-                    }
-                }
-                if let Ok(verdicts) = old.verdicts(hook) {
-                    self.carried_verdicts.add(&verdicts);
-                }
-            }
-            self.carry(None);
+            self.wait_until_passed();
+            self.counted.add(old);
+            self.counted.carry(self.loaded.as_mut(), None);
         }
-        self.keep_pins();
-        let (slab, buckets) = (size.slab >> 20, size.buckets);
-        tracing::info!("the maps have room for {slab} MiB of records and {buckets} buckets");
+        self.pinning.keep(self.counted.previous_set());
         Ok(())
     }
 
+    /// Has the programs of both hooks verified, for an interface that comes later.
+    pub(super) fn verify_all(&mut self) {
+        let Some(loaded) = &mut self.loaded else { return };
+        for hook in [load::Programs::Xdp, load::Programs::Tcx] {
+            if let Err(error) = loaded.verify(hook) {
+                tracing::warn!("no program for what comes later: {error}");
+            }
+        }
+    }
+
+    /// Ends programs that are attached to nothing.
+    pub(super) fn unload(&mut self) {
+        self.loaded = None;
+    }
+
+    /// Whether programs are loaded that nothing runs.
+    pub(super) fn are_idle(&self) -> bool {
+        self.loaded.is_some() && self.attachments.count() == 0
+    }
+
+    /// Waits until no packet that came before is on its way through the programs.
+    pub(super) fn wait_until_passed(&self) {
+        if self.loaded.is_some()
+            && let Err(error) = wait_for_programs()
+        {
+            tracing::debug!(%error, "the kernel does not tell when programs have ended");
+            std::thread::sleep(LONG_AFTER);
+        }
+    }
+
     /// Puts the loaded programs in the place of those that run where `is_meant` says.
-    pub(super) fn replace_programs(
-        &mut self,
-        is_meant: impl Fn(&Attachment) -> bool,
-    ) -> anyhow::Result<()> {
+    fn replace(&mut self, is_meant: impl Fn(&Attachment) -> bool) -> anyhow::Result<()> {
         let loaded = self.loaded.as_mut().context(NOT_LOADED)?;
         for attachment in self.attachments.iter_mut().filter(|one| is_meant(one)) {
             if let Err(error) = attachment.replace(loaded) {
@@ -111,15 +174,238 @@ impl Plane {
                 attachment.remove_tcx();
             }
         }
-        self.attachments.retain(Attachment::is_there);
+        self.attachments.keep_those_there();
         Ok(())
+    }
+
+    //--- Attaching
+
+    /// Finds an interface that may be attached to. What an earlier daemon left there is taken over; what of it does
+    /// not fit is detached.
+    pub(super) fn place(&mut self, interface: &str) -> anyhow::Result<Place> {
+        if self.attachments.is_on(interface) {
+            bail!("XDP is attached to {interface} already");
+        }
+        if self.attachments.count() == MAX_MACS {
+            bail!("XDP is attached to {MAX_MACS} interfaces, and that is the most");
+        }
+        if self.settings.config().address_count == 0 {
+            bail!(NO_ADDRESS);
+        }
+        let mut interface = Interface::find(interface)?;
+        self.pinning.open()?;
+        let mode = Path::new(&interface, self.mode, self.tcx)?.mode();
+        let adopted = self.adopt(&interface, mode)?;
+        if adopted.is_none() {
+            // What did not fit is detached now.
+            interface = Interface::find(&interface.name)?;
+            attach::check_free(&interface, mode)?;
+        }
+        Ok(Place { interface, adopted })
+    }
+
+    /// Takes over what an earlier daemon pinned for this interface, if there is anything that fits.
+    /// [`XdpMode::Auto`] takes XDP however it is attached, unless TCX is to answer alone: `mode` is the first that
+    /// would be tried.
+    fn adopt(
+        &mut self,
+        interface: &Interface,
+        mode: XdpMode,
+    ) -> anyhow::Result<Option<Attachment>> {
+        if self.pinning.folder().is_none() {
+            return Ok(None);
+        }
+        let links = self.pinning.links_of(interface.index);
+        let mode = if mode == XdpMode::Tcx { mode } else { self.mode };
+        let Some(adopted) = Attachment::adopt(interface, mode, links)? else {
+            return Ok(None);
+        };
+        let set = self.pinning.set_of(&adopted);
+        self.counted.take_over(set, |set| self.pinning.counters_of(set));
+        Ok(Some(adopted))
+    }
+
+    /// Attaches the programs, which are loaded.
+    pub(super) fn attach(&mut self, place: Place) -> anyhow::Result<()> {
+        self.pinning.pin(self.loaded.as_ref(), false)?;
+        let Place { interface, adopted } = place;
+        // Known before the first packet comes.
+        let others = self.attachments.count();
+        self.settings.add_device(others, &interface, self.loaded.as_mut());
+        let links = self.pinning.links_of(interface.index);
+        let loaded = self.loaded.as_mut().context(NOT_LOADED)?;
+        let attached = match adopted {
+            Some(adopted) => Ok(adopted),
+            None => Attachment::new(loaded, interface, self.mode, self.tcx, links),
+        };
+        let attached = attached.map(|mut attachment| {
+            if attachment.adopted().is_some() {
+                // Once privileges are given up it is too late.
+                for hook in attachment.hooks() {
+                    if let Err(error) = loaded.verify(hook) {
+                        tracing::warn!("no program to replace what was taken over: {error}");
+                    }
+                }
+            } else if attachment.wants_tcx(self.tcx) {
+                add_tcx(&mut attachment, loaded, self.tcx);
+            }
+            // What stands in the way of XDP does not in that of TCX.
+            if attachment.mode() != XdpMode::Tcx {
+                warn_of(attachment.interface());
+            }
+            self.faults.attached(&attachment.interface().name);
+            self.attachments.add(attachment);
+        });
+        self.settings.set_devices(self.attachments.interfaces(), self.loaded.as_mut());
+        self.pinning.pin(self.loaded.as_ref(), false)?;
+        Ok(attached?)
+    }
+
+    /// Detaches what an earlier daemon pinned for interfaces that are not attached to.
+    pub(super) fn detach_others(&mut self) {
+        let attached: Vec<u32> = self.attachments.interfaces().map(|one| one.index).collect();
+        self.pinning.unpin_others(&attached);
+        self.pinning.keep(self.counted.previous_set());
+    }
+
+    /// Puts the programs in the place of those of an earlier daemon: their maps have all that is to be served.
+    pub(super) fn settle(&mut self) -> anyhow::Result<()> {
+        self.is_settled = true;
+        if !self.attachments.has_adopted() {
+            return Ok(());
+        }
+        // If we are killed from here on, the next daemon finds in one place what was counted.
+        self.counted.carry(self.loaded.as_mut(), None);
+        self.replace(|attachment| attachment.adopted().is_some())?;
+        self.wait_until_passed();
+        self.inherit();
+        tracing::info!("the programs that were taken over are replaced");
+        Ok(())
+    }
+
+    /// From here on what the earlier daemon's programs have counted is ours, and they are gone.
+    fn inherit(&mut self) {
+        self.counted.inherit();
+        self.counted.carry(self.loaded.as_mut(), None);
+        self.pinning.keep(None);
+    }
+
+    /// Detaches from one interface, or from all, and waits for none of that name; says which those were.
+    pub(super) fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Detached> {
+        let (gone, forgotten) = self.attachments.take(interface)?;
+        let detached = gone.iter().map(|one| one.interface().name.clone()).collect();
+        gone.into_iter().for_each(Attachment::detach);
+        if self.counted.has_previous() && !self.attachments.has_adopted() {
+            self.inherit();
+        }
+        if self.attachments.are_none() {
+            self.pinning.remove();
+        }
+        self.settings.set_devices(self.attachments.interfaces(), self.loaded.as_mut());
+        Ok(Detached { detached, forgotten })
+    }
+
+    /// Detaches from all, or leaves it to the next daemon, as the configuration says.
+    pub(super) fn end(&mut self) -> anyhow::Result<()> {
+        match self.pinning.folder() {
+            Some(pins) if self.on_exit == OnExit::Keep && self.attachments.count() > 0 => {
+                tracing::info!(pins = %pins.display(), "XDP goes on answering");
+                Ok(())
+            }
+            _ => self.detach(None).map(drop),
+        }
+    }
+
+    //--- Each tick
+
+    /// Looks at the devices again, and tells the programs the time and what has changed.
+    pub(super) fn look_again(&mut self) {
+        let changed = self.attachments.look_again();
+        let (devices, loaded) = (self.attachments.interfaces(), self.loaded.as_mut());
+        if changed {
+            self.settings.set_devices(devices, loaded);
+        } else {
+            self.settings.look_at_subnets(devices, loaded);
+        }
+    }
+
+    /// Looks whether answers leave, every few ticks.
+    pub(super) fn look_for_faults(&mut self) {
+        let (counted, loaded) = (&self.counted, self.loaded.as_ref());
+        let on = |(hook, _)| loaded.and_then(|loaded| counted.on(hook, loaded).ok());
+        self.faults.tick(&self.attachments, || HOOKS.map(on));
+    }
+
+    //--- Asking
+
+    /// Puts in what is known of where they are attached.
+    pub(super) fn describe(&self, status: &mut seam::PlaneStatus) {
+        let attachments = self.attachments.iter().map(|one| seam::Attachment {
+            interface: one.interface().name.clone(),
+            mode: one.mode(),
+            tcx: one.has_tcx(),
+            pinned: one.is_pinned(),
+            adopted: one.adopted().is_some(),
+        });
+        status.attachments = attachments.collect();
+        status.missing = self.attachments.missing();
+        status.loader_lost = self.pinning.loader().lost();
+        status.faults = self.faults.list();
+    }
+
+    /// Packets by the word of their outcome.
+    pub(super) fn counters(&self) -> BTreeMap<String, u64> {
+        self.loaded.as_ref().map(|loaded| self.counted.named(loaded)).unwrap_or_default()
+    }
+
+    /// What the limiter decided.
+    pub(super) fn verdicts(&self) -> Verdicts {
+        self.counted.verdicts(self.loaded.as_ref())
+    }
+
+    /// The worst responses.
+    pub(super) fn amplified(&self) -> Vec<Amplified> {
+        let amplified = self.loaded.as_ref().map(Loaded::amplified).transpose();
+        amplified.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+            tracing::warn!("the worst responses cannot be read: {error}");
+            Vec::new()
+        })
+    }
+
+    /// The netblocks that are limited, or were.
+    pub(super) fn limited(&self) -> Vec<Limited> {
+        let limited = self.loaded.as_ref().map(Loaded::limited).transpose();
+        limited.map(Option::unwrap_or_default).unwrap_or_else(|error| {
+            tracing::warn!("the limited netblocks cannot be read: {error}");
+            Vec::new()
+        })
+    }
+
+    /// Has the kernel run the programs on a frame; none if there are none.
+    pub(super) fn try_frame(&mut self, frame: &[u8]) -> Option<anyhow::Result<Tried>> {
+        self.loaded.as_mut().map(|loaded| try_frame(loaded, frame))
     }
 }
 
-pub(super) const NOT_LOADED: &str = "the programs are not loaded";
+/// A daemon that fails before it serves leaves what is pinned as it was.
+impl Drop for Programs {
+    fn drop(&mut self) {
+        if self.is_settled {
+            return;
+        }
+        self.attachments.take_ours().into_iter().for_each(Attachment::detach);
+        if self.attachments.count() == 0 {
+            self.pinning.remove();
+        } else {
+            self.pinning.leave(self.counted.previous_set());
+        }
+    }
+}
+
+const NOT_LOADED: &str = "the programs are not loaded";
 
 /// Says what is known to stand in the way of answers on a device.
-pub(super) fn warn_of(interface: &Interface) {
+fn warn_of(interface: &Interface) {
     // A device that cannot be asked has been attached to all the same.
     let Ok(device) = Device::at(interface.index) else { return };
     let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u32);
@@ -130,7 +416,7 @@ pub(super) fn warn_of(interface: &Interface) {
     }
 }
 
-pub(super) fn try_frame(loaded: &mut Loaded, frame: &[u8]) -> anyhow::Result<Tried> {
+fn try_frame(loaded: &mut Loaded, frame: &[u8]) -> anyhow::Result<Tried> {
     let hook = loaded.tried_hook().counters();
     let before = loaded.counters(hook)?;
     let (action, frame) = loaded.test_run(frame).context("BPF_PROG_TEST_RUN")?;
@@ -140,7 +426,7 @@ pub(super) fn try_frame(loaded: &mut Loaded, frame: &[u8]) -> anyhow::Result<Tri
 }
 
 /// Attaches to TCX too. Without it the sockets answer what XDP has no room for.
-pub(super) fn add_tcx(attachment: &mut Attachment, loaded: &mut Loaded, mode: TcxMode) {
+fn add_tcx(attachment: &mut Attachment, loaded: &mut Loaded, mode: TcxMode) {
     let name = &attachment.interface().name;
     if mode == TcxMode::Auto && !has_tcx(name) {
         tracing::info!(
@@ -163,32 +449,6 @@ pub(super) fn add_tcx(attachment: &mut Attachment, loaded: &mut Loaded, mode: Tc
     }
 }
 
-/// The hooks by the place of their counters, and what the names of their counters begin with.
-pub(super) const HOOKS: [(u32, &str); maps::COUNTERS_COUNT as usize] =
-    [(maps::XDP_COUNTERS, ""), (maps::TCX_COUNTERS, maps::TCX_PREFIX)];
-
-/// Counters by the words of their outcomes, and the sums beside them.
-pub(in crate::datapath) fn named(counters: &Counters, prefix: &str) -> BTreeMap<String, u64> {
-    let outcomes = Outcome::ALL.iter().map(|one| (one.word(), counters[one.index()]));
-    let sums = [
-        ("octets_in", counters[offset_of!(Stats, octets_in) / size_of::<u64>()]),
-        ("octets_out", counters[offset_of!(Stats, octets_out) / size_of::<u64>()]),
-        ("grown_at_head", counters[offset_of!(Stats, grown_at_head) / size_of::<u64>()]),
-    ];
-    outcomes.chain(sums).map(|(name, count)| (format!("{prefix}{name}"), count)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_counter_has_a_name() {
-        let mut counters: Counters = std::array::from_fn(|index| index as u64);
-        counters[Outcome::Miss.index()] = 1000;
-        let named = named(&counters, "");
-        assert_eq!(named["miss"], 1000);
-        assert_eq!((named["octets_in"], named["octets_out"], named["grown_at_head"]), (64, 65, 66));
-        assert_eq!(named.len(), Outcome::ALL.len() + 3);
-    }
-}
+/// How long to wait for running programs where the kernel does not tell when they have ended: a
+/// program runs for microseconds.
+const LONG_AFTER: Duration = Duration::from_secs(1);

@@ -1,104 +1,126 @@
-//! What is published: zones in the image that XDP reads, and, as long as some of them do not fit, in one of the
-//! daemon's own.
+//! What is published: zones in the image that XDP reads, and, as long as some of them do not fit there, in an image
+//! of the daemon's own.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context;
-use xdp_common::maps::CHUNK_LEN;
+use xdp_common::image::Bucket;
+use xdp_common::maps::{self, CHUNK_LEN};
 
-use super::Plane;
-use super::size::{ADDRESSABLE, FLOOR, LARGE, TooLarge, fitting};
-use crate::compile::{Difference, Image, PublishError, buckets_for};
-use crate::datapath::hot::{self, Held};
-use crate::datapath::memory::{Mapping, Size, wait_for_programs};
-use crate::datapath::seam::Published;
-use crate::server::now;
+use super::programs::Programs;
+use super::size::{Demand, FLOOR, Sizes, TooLarge};
+use crate::compile::Listing;
+use crate::compile::{Difference, Image, PublishError, Reader, Retired, buckets_for};
+use crate::datapath::hot::{self, Counting, Held, Misses};
+use crate::datapath::load::Loaded;
+use crate::datapath::memory::{Mapping, Size};
+use crate::datapath::seam::{MapStatus, PlaneStatus, Published, ZoneStatus};
+use crate::server::{Engine, now};
 use crate::zone::{Name, Zone};
 
-/// How long to wait for running programs where the kernel does not tell when they have ended: a
-/// program runs for microseconds.
-const LONG_AFTER: Duration = Duration::from_secs(1);
+/// Slots of a bucket.
+const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
 
-impl Plane {
-    /// Loads the programs over maps that hold what is published, and moves the image there.
-    pub(super) fn load(&mut self) -> anyhow::Result<()> {
-        let usage = self.image.usage();
-        let least = Size {
-            slab: usage.slab_octets.next_multiple_of(CHUNK_LEN),
-            buckets: buckets_for(usage.entries),
-        };
-        let want = Size {
-            slab: (2 * least.slab).max(self.floor.slab),
-            buckets: (2 * least.buckets).max(self.floor.buckets),
-        };
-        self.move_to_maps(want, least)
-    }
-
-    /// Makes room for what a publication needs.
-    fn grow(&mut self, needed: Size) -> anyhow::Result<()> {
-        let (now, needed) = (self.size, needed.rounded());
-        let least =
-            Size { slab: now.slab.max(needed.slab), buckets: now.buckets.max(needed.buckets) };
-        let mut want = least;
-        if needed.slab > now.slab {
-            // A change takes room for what it changes: large maps need not be twice as large.
-            let more = if now.slab < LARGE { now.slab } else { now.slab / 4 };
-            want.slab = want.slab.max((now.slab + more).next_multiple_of(CHUNK_LEN));
-        }
-        if needed.buckets > now.buckets {
-            want.buckets = want.buckets.max(2 * now.buckets);
-        }
-        if want == now {
-            // Full though the sums say otherwise: names crowd in some buckets, or the slab is cut into
-            // pieces too small.
-            want = Size { slab: 2 * now.slab, buckets: 2 * now.buckets };
-        }
-        if self.loaded.is_some() {
-            return self.move_to_maps(want, least);
-        }
-        let size = fitting(want, least, ADDRESSABLE).filter(|size| *size != now);
-        let size = size.context("the zones need more than 32 GiB")?;
-        let memory = Mapping::anonymous(size).context("making memory for zones")?;
-        self.image.move_to(Arc::new(memory))?;
-        self.size = size;
-        Ok(())
-    }
-
-    /// Waits until nobody reads any more what was replaced before: neither XDP nor our own engine.
-    pub(super) fn wait_for_readers(&self) {
-        if self.loaded.is_some()
-            && let Err(error) = wait_for_programs()
-        {
-            tracing::debug!(%error, "the kernel does not tell when programs have ended");
-            std::thread::sleep(LONG_AFTER);
-        }
-        wait_for_own_readers(&self.image);
-    }
-
-    /// Frees what was replaced before, once nobody reads it any more.
-    pub(super) fn release(&mut self) {
-        if self.retired.is_empty() {
-            return;
-        }
-        self.wait_for_readers();
-        for retired in self.retired.drain(..) {
-            self.image.release(retired);
-        }
-    }
+/// Zones that are published, in the daemon's memory until programs are loaded, then in their maps.
+///
+/// What changes the maps is handed the programs that read them.
+pub(super) struct PublishedZones {
+    image: Image,
+    /// What is published, complete or hot.
+    zones: BTreeMap<Name, Arc<Zone>>,
+    /// Those of which only these names are in `image`.
+    hot: BTreeMap<Name, Held>,
+    /// All zones, complete, as long as some are hot.
+    own: Option<Image>,
+    misses: Arc<Misses>,
+    ticks: u64,
+    size: Size,
+    sizes: Sizes,
+    /// What was replaced and may still be read. It is freed once a second and when memory runs out, not
+    /// after each change: waiting takes some 10 ms.
+    retired: Vec<Retired>,
 }
 
-impl Plane {
+impl PublishedZones {
+    /// No zone, in memory of this size; names are hashed with `seed`.
+    pub(super) fn new(size: Size, seed: u64, sizes: Sizes) -> anyhow::Result<PublishedZones> {
+        let memory = Mapping::anonymous(size).context("making memory for zones")?;
+        Ok(PublishedZones {
+            image: Image::new(Arc::new(memory), seed),
+            zones: BTreeMap::new(),
+            hot: BTreeMap::new(),
+            own: None,
+            misses: Arc::default(),
+            ticks: 0,
+            size,
+            sizes,
+            retired: Vec::new(),
+        })
+    }
+
+    //--- Zones
+
+    /// Answers from `zone` from now on. On an error the older version stays.
+    pub(super) fn publish(
+        &mut self,
+        zone: &Arc<Zone>,
+        programs: &mut Programs,
+    ) -> anyhow::Result<Published> {
+        let apex = zone.apex();
+        // Readers of an image of the daemon's own must not see an older version than XDP has.
+        if let Some(own) = &mut self.own {
+            publish_beside(own, zone)?;
+        }
+        // A zone above it that is hot must not lose sight of the cut.
+        for above in self.hot_above(apex) {
+            self.publish_hot(&above, Some(apex), programs)?;
+        }
+        let published = match self.publish_complete(zone, programs) {
+            Err(error) if error.is::<TooLarge>() => {
+                if !self.hot.contains_key(apex) {
+                    tracing::warn!(zone = %apex, "held hot, most names by the daemon alone: {error:#}");
+                }
+                self.hold_hot(zone, programs)
+            }
+            published => published.inspect(|_| self.forget_hot(apex, programs)),
+        };
+        set_max_labels(self.image.max_labels(), programs);
+        let published = published?;
+        self.zones.insert(apex.clone(), Arc::clone(zone));
+        Ok(published)
+    }
+
+    /// Answers nothing for the zone at `apex` any more.
+    pub(super) fn remove(&mut self, apex: &Name, programs: &mut Programs) {
+        let retired = self.image.remove(apex);
+        self.retired.push(retired);
+        self.zones.remove(apex);
+        if let Some(own) = &mut self.own {
+            let retired = own.remove(apex);
+            wait_for_own_readers(own);
+            own.release(retired);
+        }
+        self.forget_hot(apex, programs);
+        set_max_labels(self.image.max_labels(), programs);
+    }
+
     /// Publishes all names of a zone into the image that XDP reads, which grows as far as it may.
-    pub(super) fn publish_complete(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published> {
+    fn publish_complete(
+        &mut self,
+        zone: &Arc<Zone>,
+        programs: &mut Programs,
+    ) -> anyhow::Result<Published> {
         // Known before the names are: an encloser is looked for from there.
-        self.config.max_labels = self.image.labels_with(zone);
-        self.tell();
+        set_max_labels(self.image.labels_with(zone), programs);
         loop {
             match self.image.at(now()).publish(zone) {
-                Err(PublishError::Full { .. }) if !self.retired.is_empty() => self.release(),
+                Err(PublishError::Full { .. }) if !self.retired.is_empty() => {
+                    self.release(programs);
+                }
                 Err(PublishError::Full { slab_needed, buckets_needed }) => {
-                    self.grow(Size { slab: slab_needed, buckets: buckets_needed })?;
+                    let needed = Size { slab: slab_needed, buckets: buckets_needed };
+                    self.grow(needed, programs)?;
                 }
                 Err(error) => return Err(error.into()),
                 Ok((difference, retired)) => {
@@ -110,13 +132,15 @@ impl Plane {
         }
     }
 
+    //--- Hot zones
+
     /// Goes on with some names of a zone that does not fit.
-    pub(super) fn hold_hot(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published> {
+    fn hold_hot(&mut self, zone: &Arc<Zone>, programs: &mut Programs) -> anyhow::Result<Published> {
         let apex = zone.apex();
         if self.own.is_none() {
-            let memory =
-                Mapping::anonymous(self.floor_beside()).context("making memory for zones")?;
-            let mut own = Image::new(Arc::new(memory), self.config.seed);
+            let memory = Mapping::anonymous(self.sizes.floor_of_own());
+            let memory = memory.context("making memory for zones")?;
+            let mut own = Image::new(Arc::new(memory), self.image.seed());
             for other in self.zones.values().filter(|other| other.apex() != apex) {
                 publish_beside(&mut own, other)?;
             }
@@ -125,12 +149,12 @@ impl Plane {
         }
         let older = self.zones.insert(apex.clone(), Arc::clone(zone));
         self.hot.entry(apex.clone()).or_default();
-        self.tell_manners();
-        let published = self.publish_hot(apex, None);
+        self.say_whether_complete(programs);
+        let published = self.publish_hot(apex, None, programs);
         if let (Err(_), older) = (&published, older) {
             // A zone of which nothing is left in the maps stays hot: the daemon answers for it.
             if older.is_none() || self.image.usage_of(apex).is_some_and(|usage| !usage.is_part) {
-                self.forget_hot(apex);
+                self.forget_hot(apex, programs);
             }
             match older {
                 Some(older) => drop(self.zones.insert(apex.clone(), older)),
@@ -142,10 +166,11 @@ impl Plane {
 
     /// Publishes the names of a hot zone that are to be held; `below` is the apex of a zone that is about to
     /// be published.
-    pub(super) fn publish_hot(
+    fn publish_hot(
         &mut self,
         apex: &Name,
         below: Option<&Name>,
+        programs: &mut Programs,
     ) -> anyhow::Result<Published> {
         let zone = Arc::clone(self.zones.get(apex).context("a hot zone that is not published")?);
         loop {
@@ -160,12 +185,12 @@ impl Plane {
                     let Difference { written, kept, .. } = difference;
                     return Ok(Published { written, kept, is_hot: true });
                 }
-                Err(PublishError::Full { .. }) if !self.retired.is_empty() => self.release(),
+                Err(PublishError::Full { .. }) if !self.retired.is_empty() => {
+                    self.release(programs);
+                }
                 Err(PublishError::Full { slab_needed, buckets_needed }) => {
-                    self.make_room_for_hot(
-                        apex,
-                        Size { slab: slab_needed, buckets: buckets_needed },
-                    )?;
+                    let needed = Size { slab: slab_needed, buckets: buckets_needed };
+                    self.make_room_for_hot(apex, needed, programs)?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -174,8 +199,13 @@ impl Plane {
 
     /// Makes room for names of a hot zone: larger maps if they may grow, or fewer names. Whatever complete
     /// version was there before goes last.
-    fn make_room_for_hot(&mut self, apex: &Name, needed: Size) -> anyhow::Result<()> {
-        let Err(error) = self.grow(needed) else { return Ok(()) };
+    fn make_room_for_hot(
+        &mut self,
+        apex: &Name,
+        needed: Size,
+        programs: &mut Programs,
+    ) -> anyhow::Result<()> {
+        let Err(error) = self.grow(needed, programs) else { return Ok(()) };
         if !error.is::<TooLarge>() {
             return Err(error);
         }
@@ -192,30 +222,38 @@ impl Plane {
     }
 
     /// The zones that are hot and above a name.
-    pub(super) fn hot_above(&self, apex: &Name) -> Vec<Name> {
+    fn hot_above(&self, apex: &Name) -> Vec<Name> {
         let is_above = |above: &&Name| *above != apex && apex.is_at_or_below(above);
         self.hot.keys().filter(is_above).cloned().collect()
     }
 
-    pub(super) fn forget_hot(&mut self, apex: &Name) {
+    fn forget_hot(&mut self, apex: &Name, programs: &mut Programs) {
         if self.hot.remove(apex).is_none() {
             return;
         }
         if self.hot.is_empty() {
             self.own = None;
         }
-        self.tell_manners();
+        self.say_whether_complete(programs);
+    }
+
+    /// Tells the programs whether names of no zone may be refused. While a zone is hot its apex may be missing for
+    /// a moment, or as long as the maps have no room for it: they must not take the absence of all zones
+    /// above a name for the name being nobody's here.
+    fn say_whether_complete(&self, programs: &mut Programs) {
+        let (settings, loaded) = programs.settings_mut();
+        settings.set_may_refuse(self.hot.is_empty(), loaded);
     }
 
     /// Follows what is asked for.
-    pub(super) fn choose_hot(&mut self) {
+    fn choose_hot(&mut self, programs: &mut Programs) {
         if self.hot.is_empty() {
             return;
         }
         let zones = &self.zones;
         let zone_of = |apex: &Name| zones.get(apex).cloned();
         for apex in hot::choose(&mut self.hot, zone_of, &self.misses, self.ticks) {
-            match self.publish_hot(&apex, None) {
+            match self.publish_hot(&apex, None, programs) {
                 Ok(published) => {
                     tracing::debug!(zone = %apex, written = published.written, "other names are hot");
                 }
@@ -224,16 +262,164 @@ impl Plane {
         }
     }
 
-    fn floor_beside(&self) -> Size {
-        Size {
-            slab: self.floor.slab.min(FLOOR.slab),
-            buckets: self.floor.buckets.min(FLOOR.buckets),
+    //--- Memory
+
+    /// Loads programs over maps that hold what is published, and moves the image there.
+    pub(super) fn load(&mut self, programs: &mut Programs) -> anyhow::Result<()> {
+        let usage = self.image.usage();
+        let used = Size {
+            slab: usage.slab_octets.next_multiple_of(CHUNK_LEN),
+            buckets: buckets_for(usage.entries),
+        };
+        self.move_to_maps(self.sizes.to_hold(used), programs)
+    }
+
+    /// Leaves maps that no program reads: they have a limit that memory has not.
+    pub(super) fn leave_maps(&mut self) -> anyhow::Result<()> {
+        let memory = Mapping::anonymous(FLOOR).context("making memory for zones")?;
+        self.image.move_to(Arc::new(memory))?;
+        self.size = FLOOR;
+        Ok(())
+    }
+
+    /// Makes room for what a publication needs.
+    fn grow(&mut self, needed: Size, programs: &mut Programs) -> anyhow::Result<()> {
+        let demand = Demand::beyond(self.size, needed);
+        if programs.are_loaded() {
+            return self.move_to_maps(demand, programs);
         }
+        let size = demand.of_memory(self.size).context("the zones need more than 32 GiB")?;
+        let memory = Mapping::anonymous(size).context("making memory for zones")?;
+        self.image.move_to(Arc::new(memory))?;
+        self.size = size;
+        Ok(())
+    }
+
+    /// Moves the image to maps that meet a demand. Where programs run, those over the new maps take their place.
+    fn move_to_maps(&mut self, mut demand: Demand, programs: &mut Programs) -> anyhow::Result<()> {
+        let before = programs.are_loaded().then_some(self.size);
+        let (size, loaded): (Size, Loaded) = loop {
+            let size = self.sizes.of_maps(demand, before)?;
+            let loaded = programs.load(size)?;
+            match self.image.move_to(loaded.memory()) {
+                Ok(()) => break (size, loaded),
+                Err(PublishError::Full { slab_needed, buckets_needed }) => {
+                    let needed = Size { slab: slab_needed, buckets: buckets_needed };
+                    let least = demand.least;
+                    let raised = demand.raised(needed);
+                    demand = raised.ok_or_else(|| self.sizes.too_large(least))?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.size = size;
+        programs.exchange(loaded, size)?;
+        let (slab, buckets) = (size.slab >> 20, size.buckets);
+        tracing::info!("the maps have room for {slab} MiB of records and {buckets} buckets");
+        Ok(())
+    }
+
+    /// Frees what was replaced before, once nobody reads it any more: neither XDP nor our own engine.
+    fn release(&mut self, programs: &Programs) {
+        if self.retired.is_empty() {
+            return;
+        }
+        programs.wait_until_passed();
+        wait_for_own_readers(&self.image);
+        for retired in self.retired.drain(..) {
+            self.image.release(retired);
+        }
+    }
+
+    /// What is done each second.
+    pub(super) fn tick(&mut self, programs: &mut Programs) {
+        self.release(programs);
+        self.ticks += 1;
+        if self.ticks.is_multiple_of(hot::CHOICE_TICKS) {
+            self.choose_hot(programs);
+        }
+    }
+
+    //--- Asking
+
+    /// The engine over everything that is published now.
+    pub(super) fn engine(&self) -> Arc<dyn Engine> {
+        match &self.own {
+            Some(own) => {
+                Arc::new(Counting { engine: own.reader(), misses: Arc::clone(&self.misses) })
+            }
+            None => Arc::new(self.image.reader()),
+        }
+    }
+
+    /// Reads what XDP reads.
+    pub(super) fn reader(&self) -> Reader {
+        self.image.reader()
+    }
+
+    /// Reads what the daemon answers from: all names of all zones.
+    pub(super) fn whole(&self) -> Reader {
+        self.own.as_ref().unwrap_or(&self.image).reader()
+    }
+
+    /// The nodes of a zone, with the hashes of their names, the apex first.
+    pub(super) fn nodes(&self, apex: &Name) -> Listing {
+        self.image.nodes(apex)
+    }
+
+    /// Puts in how full the maps are, if there are any, and what zones take.
+    pub(super) fn describe(&self, has_maps: bool, status: &mut PlaneStatus) {
+        let usage = self.image.usage();
+        let (slab, table) = (self.size.slab as u64, (self.size.buckets * SLOTS) as u64);
+        let maps = [
+            MapStatus {
+                name: maps::SLAB.into(),
+                used: usage.slab_octets as u64,
+                capacity: slab,
+                memory_octets: slab,
+            },
+            MapStatus {
+                name: maps::TABLE.into(),
+                used: usage.entries as u64,
+                capacity: table,
+                memory_octets: table * size_of::<u64>() as u64,
+            },
+        ];
+        status.maps = maps.into_iter().filter(|_| has_maps).collect();
+        let zones = self.zones.keys().filter_map(|apex| self.status_of(apex));
+        status.zones = zones.collect();
+        let beside = self.own.as_ref().map(Image::usage);
+        let image_octets = [Some(usage), beside].into_iter().flatten().map(|usage| {
+            let buckets = buckets_for(usage.entry_capacity);
+            usage.slab_octets + buckets * size_of::<Bucket>()
+        });
+        status.image_octets = image_octets.sum::<usize>() as u64;
+    }
+
+    fn status_of(&self, apex: &Name) -> Option<ZoneStatus> {
+        let own = self.own.as_ref().and_then(|own| own.usage_of(apex));
+        let held = self.image.usage_of(apex)?;
+        let whole = own.unwrap_or(held);
+        Some(ZoneStatus {
+            zone: apex.to_string(),
+            held: if held.is_part { "hot" } else { "complete" },
+            names: whole.names as u64,
+            names_held: held.names as u64,
+            records: whole.records as u64,
+            octets: whole.octets as u64,
+            octets_held: held.octets as u64,
+        })
     }
 }
 
+/// Tells the programs how many labels the longest name of all zones has.
+fn set_max_labels(max_labels: u32, programs: &mut Programs) {
+    let (settings, loaded) = programs.settings_mut();
+    settings.set_max_labels(max_labels, loaded);
+}
+
 /// Publishes a zone into an image in the daemon's memory, which grows without a limit but its own.
-pub(super) fn publish_beside(own: &mut Image, zone: &Zone) -> anyhow::Result<()> {
+fn publish_beside(own: &mut Image, zone: &Zone) -> anyhow::Result<()> {
     loop {
         match own.at(now()).publish(zone) {
             Ok((_, retired)) => {
@@ -262,6 +448,6 @@ pub(super) fn publish_beside(own: &mut Image, zone: &Zone) -> anyhow::Result<()>
 }
 
 /// Waits until no thread of ours reads what was replaced in an image before.
-pub(super) fn wait_for_own_readers(image: &Image) {
+fn wait_for_own_readers(image: &Image) {
     drop(image.reader().gate().write().unwrap_or_else(PoisonError::into_inner));
 }

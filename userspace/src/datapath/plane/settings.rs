@@ -1,7 +1,8 @@
-//! What the programs are told.
+//! What the programs are told: what they answer on, what is said beside the records of zones, and what is limited.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use anyhow::{anyhow, bail};
 use ring::rand::SecureRandom;
@@ -9,61 +10,171 @@ use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::limit::policy::Circumstances;
 use xdp_common::maps::{self, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, address_words, mac_word};
 
-use super::Plane;
 use crate::config::Config;
-use crate::datapath::{broadcasts, clock, limiting};
+use crate::datapath::interface::Interface;
+use crate::datapath::limiting::{self, Written};
+use crate::datapath::load::Loaded;
+use crate::datapath::{broadcasts, clock};
+use crate::server::limits::Limits;
 
-impl Plane {
+/// What the programs are told, whether any are loaded or not. A change is written to the maps of those that are.
+pub(super) struct Settings {
+    config: maps::Config,
+    manners: maps::Manners,
+    /// Whether names of no zone may be refused.
+    may_refuse: bool,
+    limits: Arc<Limits>,
+    /// What of the limits stands in the maps.
+    written: Written,
+    /// Queries a second, for the limits that are scaled by them.
+    qps: u64,
+}
+
+impl Settings {
+    /// What a configuration says.
+    pub(super) fn new(config: &Config) -> anyhow::Result<Settings> {
+        Ok(Settings {
+            config: told(config)?,
+            manners: maps::Manners::new(),
+            may_refuse: true,
+            limits: Arc::default(),
+            written: Written::default(),
+            qps: 0,
+        })
+    }
+
+    /// What the programs answer on.
+    pub(super) fn config(&self) -> &maps::Config {
+        &self.config
+    }
+
+    /// What they are told of options and refusals.
+    pub(super) fn manners(&self) -> maps::Manners {
+        let refuse = if self.may_refuse { self.manners.refuse } else { 0 };
+        maps::Manners { refuse, ..self.manners }
+    }
+
+    //--- All of it
+
+    /// Writes all of it to maps that no program reads yet, whose table has this many buckets.
+    pub(super) fn fill(&mut self, loaded: &mut Loaded, buckets: usize) -> anyhow::Result<()> {
+        self.config.bucket_mask = (buckets - 1) as u32;
+        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
+        let mut written = Written::default();
+        written.write(loaded, &self.limits, self.circumstances(), &mut self.config)?;
+        self.written = written;
+        loaded.config.write(&self.config);
+        loaded.manners.write(&self.manners());
+        Ok(())
+    }
+
+    fn tell(&mut self, loaded: Option<&mut Loaded>) {
+        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
+        if let Some(loaded) = loaded {
+            loaded.config.write(&self.config);
+        }
+    }
+
+    //--- Options of responses, and refusals
+
+    /// Sets what is said beside the records of zones.
+    pub(super) fn set_manners(&mut self, manners: &maps::Manners, loaded: Option<&mut Loaded>) {
+        self.manners = *manners;
+        self.tell_manners(loaded);
+    }
+
+    /// Sets whether names of no zone may be refused.
+    pub(super) fn set_may_refuse(&mut self, may_refuse: bool, loaded: Option<&mut Loaded>) {
+        self.may_refuse = may_refuse;
+        self.tell_manners(loaded);
+    }
+
+    fn tell_manners(&self, loaded: Option<&mut Loaded>) {
+        if let Some(loaded) = loaded {
+            loaded.manners.write(&self.manners());
+        }
+    }
+
+    //--- Zones and devices
+
+    /// Sets how many labels the longest name of all zones has, and the time.
+    pub(super) fn set_max_labels(&mut self, max_labels: u32, loaded: Option<&mut Loaded>) {
+        self.config.max_labels = max_labels;
+        self.tell(loaded);
+    }
+
+    /// Adds the MAC address of one more device, `others` being there already, and the broadcast addresses of our
+    /// subnets.
+    pub(super) fn add_device(
+        &mut self,
+        others: usize,
+        device: &Interface,
+        loaded: Option<&mut Loaded>,
+    ) {
+        self.config.macs[others] = mac_word(device.mac);
+        broadcasts::tell(&mut self.config, &[&device.name]);
+        self.tell(loaded);
+    }
+
+    /// Sets the MAC addresses of all devices, and the broadcast addresses of our subnets.
+    pub(super) fn set_devices<'a>(
+        &mut self,
+        devices: impl Iterator<Item = &'a Interface> + Clone,
+        loaded: Option<&mut Loaded>,
+    ) {
+        self.config.macs = [0; MAX_MACS];
+        for (place, device) in self.config.macs.iter_mut().zip(devices.clone()) {
+            *place = mac_word(device.mac);
+        }
+        self.look_at_subnets(devices, loaded);
+    }
+
+    /// Sets the broadcast addresses of our subnets, and the time.
+    pub(super) fn look_at_subnets<'a>(
+        &mut self,
+        devices: impl Iterator<Item = &'a Interface>,
+        loaded: Option<&mut Loaded>,
+    ) {
+        let names: Vec<&str> = devices.map(|device| device.name.as_str()).collect();
+        if !names.is_empty() {
+            broadcasts::tell(&mut self.config, &names);
+        }
+        self.tell(loaded);
+    }
+
+    //--- Limits
+
+    /// Sets what is limited. On an error what was set before stays.
+    pub(super) fn set_limits(
+        &mut self,
+        limits: &Arc<Limits>,
+        qps: u64,
+        mut loaded: Option<&mut Loaded>,
+    ) -> anyhow::Result<()> {
+        limits.check()?;
+        let before = (std::mem::replace(&mut self.limits, Arc::clone(limits)), self.qps);
+        self.qps = qps;
+        let told = self.tell_limits(loaded.as_deref_mut());
+        if told.is_err() {
+            (self.limits, self.qps) = before;
+            if let Err(error) = self.tell_limits(loaded) {
+                tracing::error!("the limits before cannot be set again: {error:#}");
+            }
+        }
+        told
+    }
+
     /// Brings the limiter's maps up to date, if there are any.
-    pub(super) fn tell_limits(&mut self) -> anyhow::Result<()> {
+    fn tell_limits(&mut self, loaded: Option<&mut Loaded>) -> anyhow::Result<()> {
         let circumstances = self.circumstances();
-        let Some(loaded) = &mut self.loaded else { return Ok(()) };
+        let Some(loaded) = loaded else { return Ok(()) };
         self.written.write(loaded, &self.limits, circumstances, &mut self.config)?;
         loaded.config.write(&self.config);
         self.written.clear(loaded, &self.limits, self.config.seed)
     }
 
-    pub(super) fn circumstances(&self) -> Circumstances {
+    fn circumstances(&self) -> Circumstances {
         Circumstances { tick_ns: self.config.tick_ns, qps: self.qps }
-    }
-
-    pub(super) fn tell(&mut self) {
-        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
-        if let Some(loaded) = &mut self.loaded {
-            loaded.config.write(&self.config);
-        }
-    }
-
-    /// What the programs are told of options and refusals. While a zone is hot its apex may be missing for
-    /// a moment, or as long as the maps have no room for it: they must not take the absence of all zones
-    /// above a name for the name being nobody's here.
-    pub(super) fn manners_told(&self) -> maps::Manners {
-        let refuse = if self.hot.is_empty() { self.manners.refuse } else { 0 };
-        maps::Manners { refuse, ..self.manners }
-    }
-
-    pub(super) fn tell_manners(&mut self) {
-        let told = self.manners_told();
-        if let Some(loaded) = &mut self.loaded {
-            loaded.manners.write(&told);
-        }
-    }
-
-    /// Tells the programs the MAC addresses of all devices, and the broadcast addresses of our subnets.
-    pub(super) fn tell_macs(&mut self) {
-        self.config.macs = [0; MAX_MACS];
-        for (place, attachment) in self.config.macs.iter_mut().zip(&self.attachments) {
-            *place = mac_word(attachment.interface().mac);
-        }
-        self.tell_broadcasts();
-    }
-
-    pub(super) fn tell_broadcasts(&mut self) {
-        if !self.attachments.is_empty() {
-            let names = self.attachments.iter().map(|one| one.interface().name.as_str());
-            broadcasts::tell(&mut self.config, &names.collect::<Vec<_>>());
-        }
-        self.tell();
     }
 }
 
@@ -71,7 +182,7 @@ pub(super) const NO_ADDRESS: &str = "XDP would answer nothing: it knows no addre
                           or `addresses` in [xdp]";
 
 /// What the programs are told from the start.
-pub(super) fn told(config: &Config) -> anyhow::Result<maps::Config> {
+fn told(config: &Config) -> anyhow::Result<maps::Config> {
     let mut told = maps::Config::new();
     let mut seed = [0; 8];
     ring::rand::SystemRandom::new()

@@ -1,0 +1,186 @@
+//! What programs have counted, those that were replaced and those of an earlier daemon among them.
+
+use std::collections::BTreeMap;
+use std::mem::offset_of;
+
+use aya::maps::MapError;
+use xdp_common::Outcome;
+use xdp_common::maps::{self, Stats, Verdicts};
+
+use crate::datapath::load::{self, Counters, HookCounters, Loaded, PinnedCounters};
+
+/// The hooks by the place of their counters, and what the names of their counters begin with.
+pub(super) const HOOKS: [(u32, &str); maps::COUNTERS_COUNT as usize] =
+    [(maps::XDP_COUNTERS, ""), (maps::TCX_COUNTERS, maps::TCX_PREFIX)];
+
+/// What was counted by programs that are not ours, or not ours any more.
+pub(super) struct Counted {
+    /// The counters of programs that were replaced, by hook.
+    carried: HookCounters,
+    /// What was decided by them.
+    verdicts: Verdicts,
+    /// What an earlier daemon pinned, while its programs run.
+    previous: Option<Previous>,
+}
+
+/// What an earlier daemon pinned.
+struct Previous {
+    /// The set that its programs are in; none if they are not among what is pinned.
+    set: Option<u32>,
+    counters: Option<PinnedCounters>,
+}
+
+impl Counted {
+    /// Nothing yet.
+    pub(super) fn new() -> Counted {
+        Counted { carried: [[0; _]; _], verdicts: Verdicts::default(), previous: None }
+    }
+
+    /// All that was counted on a hook, by these programs and before.
+    pub(super) fn on(&self, hook: u32, loaded: &Loaded) -> Result<Counters, MapError> {
+        let mut counters = loaded.counters(hook)?;
+        load::add(&mut counters, &self.before(hook));
+        Ok(counters)
+    }
+
+    /// All that was counted, by name.
+    pub(super) fn named(&self, loaded: &Loaded) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for (hook, prefix) in HOOKS {
+            match self.on(hook, loaded) {
+                Ok(counters) => all.extend(named(&counters, prefix)),
+                Err(error) => {
+                    tracing::warn!(
+                        "XDP's counters cannot be read: {error} (before Linux 5.19 it takes CAP_BPF)"
+                    );
+                }
+            }
+        }
+        all
+    }
+
+    /// All that was decided.
+    pub(super) fn verdicts(&self, loaded: Option<&Loaded>) -> Verdicts {
+        let mut sums = self.verdicts;
+        for (hook, _) in HOOKS {
+            match loaded.map(|loaded| loaded.verdicts(hook)) {
+                Some(Ok(verdicts)) => sums.add(&verdicts),
+                Some(Err(error)) => tracing::warn!("the verdicts cannot be read: {error}"),
+                None => {}
+            }
+        }
+        sums
+    }
+
+    /// Adds what programs have counted that were replaced and run no more.
+    pub(super) fn add(&mut self, replaced: &Loaded) {
+        for ((hook, _), carried) in HOOKS.into_iter().zip(&mut self.carried) {
+            match replaced.counters(hook) {
+                Ok(counters) => load::add(carried, &counters),
+                Err(error) => {
+                    tracing::warn!("the counters before the change are lost: {error}");
+                }
+            }
+            if let Ok(verdicts) = replaced.verdicts(hook) {
+                self.verdicts.add(&verdicts);
+            }
+        }
+    }
+
+    /// Tells a next daemon what was counted before `loaded`, now that `old` programs are replaced too.
+    pub(super) fn carry(&self, loaded: Option<&mut Loaded>, old: Option<&Loaded>) {
+        let sums = HOOKS.map(|(hook, _)| {
+            let mut sums = self.before(hook);
+            if let Some(Ok(counters)) = old.map(|old| old.counters(hook)) {
+                load::add(&mut sums, &counters);
+            }
+            sums
+        });
+        if let Some(Err(error)) = loaded.map(|loaded| loaded.carry(&sums)) {
+            tracing::warn!("a next daemon will not know what was counted: {error}");
+        }
+    }
+
+    //--- An earlier daemon
+
+    /// Takes over what an earlier daemon pinned; `counters` opens those of a set. If a daemon was killed while it
+    /// replaced programs there are two, and the later counts for both.
+    pub(super) fn take_over(
+        &mut self,
+        set: Option<u32>,
+        counters: impl FnOnce(u32) -> Option<PinnedCounters>,
+    ) {
+        if self.previous.as_ref().is_none_or(|previous| previous.set < set) {
+            let counters = set.and_then(counters);
+            self.previous = Some(Previous { set, counters });
+        }
+    }
+
+    /// Whether an earlier daemon's programs run.
+    pub(super) fn has_previous(&self) -> bool {
+        self.previous.is_some()
+    }
+
+    /// The set of maps and programs that those are in.
+    pub(super) fn previous_set(&self) -> Option<u32> {
+        self.previous.as_ref().and_then(|previous| previous.set)
+    }
+
+    /// From here on what the earlier daemon's programs have counted is ours, and they are gone.
+    pub(super) fn inherit(&mut self) {
+        for (hook, _) in HOOKS {
+            let counted = self.by_previous(hook);
+            load::add(&mut self.carried[hook as usize], &counted);
+        }
+        self.previous = None;
+    }
+
+    /// What was counted on a hook by others than the programs that are loaded.
+    fn before(&self, hook: u32) -> Counters {
+        let mut counters = self.carried[hook as usize];
+        load::add(&mut counters, &self.by_previous(hook));
+        counters
+    }
+
+    /// What the programs of an earlier daemon have counted, while they run.
+    fn by_previous(&self, hook: u32) -> Counters {
+        let previous = self.previous.as_ref().and_then(|previous| previous.counters.as_ref());
+        match previous.map(|previous| previous.counters(hook)) {
+            Some(Ok(counters)) => counters,
+            Some(Err(error)) => {
+                tracing::warn!("the counters of what is pinned cannot be read: {error}");
+                [0; _]
+            }
+            None => [0; _],
+        }
+    }
+}
+
+/// Counters by the words of their outcomes, and the sums beside them.
+pub(in crate::datapath) fn named(counters: &Counters, prefix: &str) -> BTreeMap<String, u64> {
+    let outcomes = Outcome::ALL.iter().map(|one| (one.word(), counters[one.index()]));
+    let sums = [
+        ("octets_in", counters[offset_of!(Stats, octets_in) / size_of::<u64>()]),
+        ("octets_out", counters[offset_of!(Stats, octets_out) / size_of::<u64>()]),
+        ("grown_at_head", counters[offset_of!(Stats, grown_at_head) / size_of::<u64>()]),
+    ];
+    outcomes.chain(sums).map(|(name, count)| (format!("{prefix}{name}"), count)).collect()
+}
+
+/// The places of [`HOOKS`] are those of counters.
+const _: () = assert!(maps::XDP_COUNTERS == 0 && maps::TCX_COUNTERS == 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_a_name() {
+        let mut counters: Counters = std::array::from_fn(|index| index as u64);
+        counters[Outcome::Miss.index()] = 1000;
+        let named = named(&counters, "");
+        assert_eq!(named["miss"], 1000);
+        assert_eq!((named["octets_in"], named["octets_out"], named["grown_at_head"]), (64, 65, 66));
+        assert_eq!(named.len(), Outcome::ALL.len() + 3);
+    }
+}
