@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use xdp_common::Outcome;
 use xdp_common::maps::{self, MAX_MACS, address_words};
 
-use super::Daemon;
+use super::parts::Daemon;
 use super::requests::{known_name, unknown_zone};
 use crate::compile::inspect::asking::Asking;
 use crate::compile::inspect::explain::{Explanation, explain};
@@ -40,7 +40,7 @@ const PORT: u16 = 53;
 impl Daemon {
     fn inspect(&self) -> Result<Inspection, Failure> {
         let nothing = || Failure::new("cache", "this daemon compiles no zones");
-        self.plane_soon()?.inspect().ok_or_else(nothing)
+        self.plane.hold_soon()?.inspect().ok_or_else(nothing)
     }
 
     pub(super) fn cache_lookup(&self, name: &str, rtype: Option<&str>) -> Result<Value, Failure> {
@@ -49,7 +49,7 @@ impl Daemon {
         let inspection = self.inspect()?;
         let zone = self
             .zones
-            .hold()
+            .states()
             .keys()
             .filter(|zone| name.is_at_or_below(zone))
             .max_by_key(|zone| zone.label_count())
@@ -98,7 +98,7 @@ impl Daemon {
 
     /// Runs the loaded programs on the frame, and says whether they do what was foretold.
     fn try_in_kernel(&self, frame: &[u8], foretold: &Explanation) -> Value {
-        let tried = match self.plane_soon() {
+        let tried = match self.plane.hold_soon() {
             Ok(mut plane) => plane.try_frame(frame),
             Err(busy) => return json!({ "tried": false, "why": busy.message }),
         };
@@ -123,10 +123,12 @@ impl Daemon {
     pub(super) fn cache_verify(&self, zone: Option<&str>) -> Result<Value, Failure> {
         let only = zone.map(known_name).transpose()?;
         let loaded: Vec<Name> = match &only {
-            Some(zone) if !self.zones.hold().contains_key(zone) => return Err(unknown_zone(zone)),
+            Some(zone) if !self.zones.states().contains_key(zone) => {
+                return Err(unknown_zone(zone));
+            }
             Some(zone) => vec![zone.clone()],
             None => {
-                let zones = self.zones.hold();
+                let zones = self.zones.states();
                 let loaded = zones.iter().filter(|(_, state)| state.loaded.is_some());
                 loaded.map(|(name, _)| name.clone()).collect()
             }
@@ -158,7 +160,7 @@ impl Daemon {
     fn verify_zone(&self, apex: &Name) -> Result<Option<Findings>, Failure> {
         for _ in 0..ATTEMPTS {
             let (inspection, listing) = {
-                let plane = self.plane_soon()?;
+                let plane = self.plane.hold_soon()?;
                 (plane.inspect(), plane.nodes(apex))
             };
             let Some(Inspection { reader, .. }) = inspection.filter(|_| !listing.nodes.is_empty())

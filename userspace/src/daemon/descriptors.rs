@@ -8,9 +8,11 @@ use std::num::NonZeroUsize;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::run::MAX_UDP_WORKERS;
 use crate::config::Config;
 use crate::control::socket;
+
+/// UDP sockets per address at most: one per core, and no more than this many.
+pub const MAX_UDP_WORKERS: usize = 16;
 
 /// What is open whatever is configured: standard streams, epoll, signals, files being read (`$INCLUDE` nests 16 deep).
 const ALWAYS: usize = 64;

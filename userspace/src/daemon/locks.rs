@@ -8,7 +8,7 @@
 //! not certain.
 //!
 //! The data plane is held for as long as a zone is published, which may be minutes. Who must answer
-//! meanwhile takes it with [`Lock::hold_for`] or not at all: see `glance`.
+//! meanwhile takes it with [`Lock::hold_for`] or not at all: see `plane`.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -27,8 +27,6 @@ pub enum Rank {
     Plane,
     /// What is known of each zone.
     Zones,
-    /// The secret of DNS cookies where none is configured.
-    Random,
     /// The secrets of DNS cookies.
     Secrets,
     /// The configuration in effect.
@@ -133,12 +131,11 @@ mod tests {
 
     use super::*;
 
-    const RANKS_IN_ORDER: [Rank; 9] = [
+    const RANKS_IN_ORDER: [Rank; 8] = [
         Rank::Change,
         Rank::Limits,
         Rank::Plane,
         Rank::Zones,
-        Rank::Random,
         Rank::Secrets,
         Rank::Config,
         Rank::Unfollowed,

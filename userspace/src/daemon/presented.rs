@@ -1,111 +1,134 @@
-//! What is presented to the sockets and to XDP: the zones that are served, and what is said beside their records.
+//! What is presented: to the sockets the zones that are served, to them and to XDP what is said beside records.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use xdp_common::cookie::Secret;
 use xdp_common::maps;
 
-use super::Daemon;
 use super::cookies::{self, Secrets};
+use super::locks::{Lock, Rank};
+use super::plane::SharedPlane;
 use super::state::ZoneState;
-use super::zones::Change;
 use crate::config::{self, Config};
 use crate::datapath::seam::DataPlane;
-use crate::server::{Manners, Served, ServedZone, now};
+use crate::server::{Manners, Served, ServedZone, Shared, now};
 use crate::zone::Name;
 
-impl Daemon {
-    /// Takes the secrets of DNS cookies from where a configuration says. On an error the old ones stay.
-    pub fn load_secrets(&self, section: &config::Cookies) -> anyhow::Result<()> {
-        if let Some(path) = section.secret.and(Some(&self.source.path)) {
+/// What the sockets serve, and what XDP is told beside zones.
+///
+/// It is made anew from all that the daemon knows, and handed over whole: the side of the sockets takes no lock of
+/// the daemon's and sees no key.
+pub struct Presented {
+    shared: Arc<Shared>,
+    plane: Arc<SharedPlane>,
+    secrets: Lock<CookieSecrets>,
+}
+
+/// The secrets of DNS cookies.
+struct CookieSecrets {
+    used: Secrets,
+    /// The secret where none is configured: the same from start to end.
+    random: Option<Secret>,
+}
+
+/// What the sockets do not follow yet.
+#[derive(Clone, Copy)]
+pub enum Changed<'a> {
+    /// The configuration, and any zone.
+    All,
+    /// These zones.
+    Zones(&'a [&'a Name]),
+}
+
+impl Presented {
+    /// Presents zones that are not loaded yet, without cookies.
+    pub fn new(
+        config: &Config,
+        zones: &BTreeMap<Name, ZoneState>,
+        plane: &Arc<SharedPlane>,
+    ) -> Presented {
+        let said = manners(config, zones, &Secrets::Off);
+        let served = served(config, zones, &**plane.hold(), said);
+        Presented {
+            shared: Arc::new(Shared::new(served)),
+            plane: Arc::clone(plane),
+            secrets: Lock::new(Rank::Secrets, CookieSecrets { used: Secrets::Off, random: None }),
+        }
+    }
+
+    /// What the sockets are given.
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    //--- Secrets of cookies
+
+    /// Takes the secrets of DNS cookies from where a configuration says, which was read from `path`. On an error the
+    /// old ones stay. They are used once the sockets follow.
+    pub fn load_secrets(&self, path: &Path, section: &config::Cookies) -> anyhow::Result<()> {
+        if let Some(path) = section.secret.and(Some(path)) {
             warn_if_open(path);
         }
-        let mut random = self.random.hold();
-        let random = match *random {
-            Some(random) => random,
-            None => *random.insert(cookies::random()?),
+        let random = {
+            let mut secrets = self.secrets.hold();
+            match secrets.random {
+                Some(random) => random,
+                None => *secrets.random.insert(cookies::random()?),
+            }
         };
-        let secrets = Secrets::load(section, random)?;
-        *self.secrets.hold() = secrets;
+        let used = Secrets::load(section, random)?;
+        self.secrets.hold().used = used;
         Ok(())
     }
 
-    /// Makes cookies with the secrets that it is the time for.
-    pub(super) fn exchange_secrets(&self) {
-        let mut said = self.shared.get().said();
-        let before = said;
-        self.secrets.hold().put(&mut said, now());
-        if said == before {
-            return;
+    /// Uses these secrets from now on.
+    #[cfg(test)]
+    pub fn set_secrets(&self, secrets: Secrets) {
+        self.secrets.hold().used = secrets;
+    }
+
+    /// Whether it is the time for other secrets than those that are presented.
+    pub fn has_other_secrets(&self) -> bool {
+        let secrets = self.secrets.hold();
+        if !matches!(secrets.used, Secrets::Derived(..)) {
+            return false;
         }
-        // Who changes zones does the same when that is done.
-        if let Some(_change) = self.change.try_hold() {
-            self.refresh_served(&[]);
-        }
+        let before = self.shared.get().said();
+        let mut said = before;
+        secrets.used.put(&mut said, now());
+        said != before
     }
 
-    /// Lets the sockets follow the zones that changed, and XDP with what options of responses say.
-    pub(super) fn refresh_served(&self, changes: &[(Name, Change)]) {
-        let names: Vec<&Name> = changes.iter().map(|(name, _)| name).collect();
-        self.refresh(&mut **self.plane.hold(), |_, zones, plane, said| {
-            self.served_with(zones, plane, said, &names)
-        });
-    }
+    //--- What is served
 
-    /// Lets the sockets follow the configuration and all zones.
-    pub(super) fn refresh_all(&self) {
-        self.refresh(&mut **self.plane.hold(), served);
-    }
-
-    /// Lets the sockets follow the zones that were loaded meanwhile: the next one may take long.
-    pub(super) fn follow(&self, plane: &mut dyn DataPlane) {
-        let names = std::mem::take(&mut *self.unfollowed.hold());
-        if !names.is_empty() {
-            self.refresh(plane, |_, zones, plane, said| {
-                self.served_with(zones, plane, said, &names.iter().collect::<Vec<_>>())
-            });
-        }
-    }
-
-    fn served_with(
-        &self,
-        zones: &BTreeMap<Name, ZoneState>,
-        plane: &dyn DataPlane,
-        said: maps::Manners,
-        names: &[&Name],
-    ) -> Served {
-        let changed = names.iter().filter_map(|name| zones.get_key_value(*name));
-        let changed = changed.map(|(name, state)| served_zone(name, state));
-        self.shared.get().with(plane.engine(), changed, said)
-    }
-
-    /// Tells XDP what options of responses say, and the sockets that and what `serve` makes of it. Who holds
-    /// the data plane is the only one who changes what the sockets serve.
-    fn refresh(
+    /// Tells XDP what options of responses say, and the sockets that and what has changed. Who holds the data plane
+    /// is the only one who changes what the sockets serve.
+    pub fn refresh(
         &self,
         plane: &mut dyn DataPlane,
-        serve: impl FnOnce(&Config, &BTreeMap<Name, ZoneState>, &dyn DataPlane, maps::Manners) -> Served,
+        config: &Config,
+        zones: &BTreeMap<Name, ZoneState>,
+        changed: Changed<'_>,
     ) {
-        let config = self.config.hold().clone();
-        let served = {
-            let zones = self.zones.hold();
-            let said = manners(&config, &zones, &self.secrets.hold());
-            plane.set_manners(&said);
-            self.watched.look(plane);
-            serve(&config, &zones, plane, said)
-        };
-        self.shared.set(served);
+        let said = manners(config, zones, &self.secrets.hold().used);
+        plane.set_manners(&said);
+        self.plane.note(plane);
+        self.shared.set(match changed {
+            Changed::All => served(config, zones, plane, said),
+            Changed::Zones(names) => {
+                let changed = names.iter().filter_map(|name| zones.get_key_value(*name));
+                let changed = changed.map(|(name, state)| served_zone(name, state));
+                self.shared.get().with(plane.engine(), changed, said)
+            }
+        });
     }
 }
 
 /// What options of responses say now, and whether names of no zone are refused: not while there are zones that
 /// could not be loaded, whose names are not known not to be ours.
-pub(super) fn manners(
-    config: &Config,
-    zones: &BTreeMap<Name, ZoneState>,
-    secrets: &Secrets,
-) -> maps::Manners {
+fn manners(config: &Config, zones: &BTreeMap<Name, ZoneState>, secrets: &Secrets) -> maps::Manners {
     let mut manners = maps::Manners::new().with_nsid(&config.server.nsid.0);
     let lacks_zones = zones.values().any(|zone| zone.loaded.is_none());
     manners.refuse = (config.refuses() && !lacks_zones).into();
@@ -125,7 +148,7 @@ fn warn_if_open(path: &Path) {
     }
 }
 
-pub(super) fn served(
+fn served(
     config: &Config,
     zones: &BTreeMap<Name, ZoneState>,
     plane: &dyn DataPlane,

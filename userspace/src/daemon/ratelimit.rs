@@ -23,15 +23,17 @@ use xdp_common::limit::{Limited, Mode, amplified};
 use xdp_common::maps::Verdicts;
 use xdp_common::{Outcome, maps};
 
-use super::Daemon;
-use super::glance::GLANCE;
+use super::locks::{Lock, Rank};
+use super::plane::{GLANCE, SharedPlane};
 use crate::config::Config;
 use crate::config::ratelimit::settings::{BadSetting, setting};
 use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
 use crate::datapath::clock::now_s;
+use crate::server::Shared;
 use crate::server::limits::{Block, Limits};
+use crate::server::stats::Stats;
 use crate::zone::Name;
 pub use changes::{Changes, Target};
 
@@ -187,12 +189,46 @@ impl RateLimits {
     }
 }
 
-impl Daemon {
+/// Rate limits, and who keeps them.
+pub struct RateLimiting {
+    limits: Lock<RateLimits>,
+    plane: Arc<SharedPlane>,
+    shared: Arc<Shared>,
+    stats: Arc<Stats>,
+}
+
+impl RateLimiting {
+    /// What the configuration says and was saved, in effect once it is [put there](RateLimiting::start).
+    pub fn new(
+        config: &Config,
+        plane: &Arc<SharedPlane>,
+        shared: &Arc<Shared>,
+        stats: &Arc<Stats>,
+    ) -> RateLimiting {
+        RateLimiting {
+            limits: Lock::new(Rank::Limits, RateLimits::new(config)),
+            plane: Arc::clone(plane),
+            shared: Arc::clone(shared),
+            stats: Arc::clone(stats),
+        }
+    }
+
+    /// Puts in effect what the configuration says and was saved.
+    pub fn start(&self) -> Result<(), Failure> {
+        self.enforce(&mut self.limits.hold())
+    }
+
+    /// How many queries a second came when that was looked at last.
+    #[cfg(test)]
+    fn qps(&self) -> u64 {
+        self.limits.hold().qps
+    }
+
     /// Looks at the counters about once a second, and tells XDP and the sockets alike how many queries come, where
     /// a policy is scaled by it.
-    pub(super) fn tick_limits(&self, now: Instant) {
+    pub fn tick(&self, now: Instant) {
         // While a zone is published nothing is counted here, and the next look is over a longer time.
-        let Some(counters) = self.plane.hold_for(GLANCE).map(|plane| plane.counters()) else {
+        let Some(counters) = self.plane.hold_if_free().map(|plane| plane.counters()) else {
             return;
         };
         let sum = |name: &str| {
@@ -213,7 +249,7 @@ impl Daemon {
         limits.qps = (limits.minute.qps() as f64 / since.as_secs_f64()) as u64;
         let mut policies = limits.limits.overrides.values().chain([&limits.limits.policy]);
         if policies.any(|policy| policy.qps_scale != 0) {
-            let plane = self.plane.hold_for(GLANCE);
+            let plane = self.plane.hold_if_free();
             let told = plane.map(|mut plane| plane.set_limits(&limits.limits, limits.qps));
             if let Some(Err(error)) = told {
                 tracing::error!("scaling the limits: {error:#}");
@@ -224,8 +260,8 @@ impl Daemon {
 
     /// The response of the last minute, by XDP or by the sockets, that was largest for its query; `null` if there
     /// was none.
-    pub(super) fn worst_response(&self) -> Value {
-        let of_xdp = self.plane_amplified();
+    pub fn worst_response(&self) -> Value {
+        let of_xdp = self.plane.amplified();
         let of_sockets = self.stats.amplified();
         let worst = amplified::worst(of_xdp.iter().chain(&of_sockets), now_s() as u32);
         worst.map_or(Value::Null, |worst| {
@@ -238,16 +274,17 @@ impl Daemon {
     }
 
     /// What was decided by name, by XDP and by the sockets.
-    pub(super) fn decisions(&self) -> BTreeMap<String, u64> {
-        let mut verdicts: Verdicts = *self.plane_verdicts();
+    pub fn decisions(&self) -> BTreeMap<String, u64> {
+        let mut verdicts: Verdicts = *self.plane.verdicts();
         verdicts.add(&self.shared.limiter().verdicts());
         figures::decisions(&verdicts)
     }
 
     /// Puts in effect what the layers say.
-    pub(super) fn enforce(&self, limits: &mut RateLimits) -> Result<(), Failure> {
+    fn enforce(&self, limits: &mut RateLimits) -> Result<(), Failure> {
         let compiled = Arc::new(limits.compile()?);
-        self.plane_soon()?
+        self.plane
+            .hold_soon()?
             .set_limits(&compiled, limits.qps)
             .map_err(|error| Failure::new("ratelimit", format!("{error:#}")))?;
         // The sockets' own limiter cannot refuse.
@@ -259,19 +296,19 @@ impl Daemon {
 
     /// The netblocks that are limited, by XDP and by the sockets together.
     fn limited(&self) -> Vec<Limited> {
-        let of_xdp = self.plane_limited();
+        let of_xdp = self.plane.limited();
         figures::joined(of_xdp.iter().copied().chain(self.shared.limiter().limited()))
     }
 
     /// Puts in effect what a configuration says that was read again.
-    pub(super) fn follow_limits(&self, config: &Config) -> Result<(), Failure> {
+    pub fn follow(&self, config: &Config) -> Result<(), Failure> {
         let mut limits = self.limits.hold();
         limits.follow(config);
         self.enforce(&mut limits)
     }
 
     /// Does what the control socket asks for.
-    pub(super) fn rate_limit(&self, request: RateLimitAction) -> Result<Value, Failure> {
+    pub fn handle(&self, request: RateLimitAction) -> Result<Value, Failure> {
         // Not behind `change`: zones may take minutes to load.
         let mut limits = self.limits.hold();
         match request {

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::health;
+use super::parts::Daemon;
 use super::state::{self, ZoneState};
-use super::zones::{Change, Why};
-use super::{Daemon, health};
+use super::zones::Change;
 use crate::control::protocol::{Failure, Request, Response};
 use crate::server::now;
 use crate::zone::{Name, NameError};
@@ -15,30 +16,30 @@ impl Daemon {
         let result = match request {
             Request::Status => Ok(self.status()),
             Request::ZoneList => {
-                let zones = self.zones.hold();
+                let zones = self.zones.states();
                 Ok(json!(zones.iter().map(|(name, state)| brief(name, state)).collect::<Vec<_>>()))
             }
             Request::ZoneStatus { zone } => self.zone_status(&zone),
             Request::ZoneReload { zone: Some(zone) } => self.reload_one(&zone),
-            Request::ZoneReload { zone: None } => self.reload().map(|changes| {
+            Request::ZoneReload { zone: None } => self.zones.reload().map(|changes| {
                 json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>())
             }),
             Request::XdpStatus => Ok(json!({
-                "attachments": self.plane_status().attachments,
-                "missing": self.plane_status().missing,
-                "faults": self.plane_status().faults,
-                "counters": *self.plane_counters(),
+                "attachments": self.plane.status().attachments,
+                "missing": self.plane.status().missing,
+                "faults": self.plane.status().faults,
+                "counters": *self.plane.counters(),
             })),
-            Request::XdpAttach { interface } => self.plane_soon().and_then(|mut plane| {
+            Request::XdpAttach { interface } => self.plane.hold_soon().and_then(|mut plane| {
                 let attached = plane.attach(&interface);
-                self.watched.look(&**plane);
+                self.plane.note(&**plane);
                 attached
                     .map(|()| json!({ "attached": interface }))
                     .map_err(|error| Failure::new("xdp", format!("{error:#}")))
             }),
-            Request::XdpDetach { interface } => self.plane_soon().and_then(|mut plane| {
+            Request::XdpDetach { interface } => self.plane.hold_soon().and_then(|mut plane| {
                 let detached = plane.detach(interface.as_deref());
-                self.watched.look(&**plane);
+                self.plane.note(&**plane);
                 detached
                     .map(|gone| json!({ "detached": gone.detached, "forgotten": gone.forgotten }))
                     .map_err(|error| Failure::new("xdp", format!("{error:#}")))
@@ -48,12 +49,12 @@ impl Daemon {
             Request::CacheExplain(asked) => self.cache_explain(&asked),
             Request::CacheVerify { zone } => self.cache_verify(zone.as_deref()),
             Request::Stats => Ok(json!({
-                "xdp": *self.plane_counters(),
-                "ratelimit": self.decisions(),
-                "worst-response": self.worst_response(),
+                "xdp": *self.plane.counters(),
+                "ratelimit": self.limits.decisions(),
+                "worst-response": self.limits.worst_response(),
                 "server": self.stats.snapshot(),
             })),
-            Request::RateLimit { request } => self.rate_limit(request),
+            Request::RateLimit { request } => self.limits.handle(request),
             Request::Stop => {
                 self.stop.notify_one();
                 Ok(json!({ "stopping": true }))
@@ -66,10 +67,10 @@ impl Daemon {
     }
 
     fn status(&self) -> Value {
-        let config = self.config.hold().clone();
+        let config = self.zones.config();
         // Before zones are: the data plane comes first in the order.
-        let plane = self.plane_status();
-        let zones = self.zones.hold();
+        let plane = self.plane.status();
+        let zones = self.zones.states();
         let failed: Vec<String> = zones
             .iter()
             .filter(|(_, state)| state.loaded.is_none() || state.error.is_some())
@@ -105,8 +106,8 @@ impl Daemon {
 
     /// How full the maps are, and what a name and a record take of all memory for the image.
     fn cache_status(&self) -> Value {
-        let status = self.plane_status();
-        let loaded = self.zones.hold();
+        let status = self.plane.status();
+        let loaded = self.zones.states();
         let loaded = loaded.values().filter_map(|state| state.loaded.as_ref());
         let records: usize = loaded.map(|loaded| loaded.zone.record_count()).sum();
         let names: u64 = status.zones.iter().map(|zone| zone.names).sum();
@@ -126,7 +127,7 @@ impl Daemon {
 
     fn zone_status(&self, zone: &str) -> Result<Value, Failure> {
         let name = known_name(zone)?;
-        let zones = self.zones.hold();
+        let zones = self.zones.states();
         let state = zones.get(&name).ok_or_else(|| unknown_zone(&name))?;
         let mut status = brief(&name, state);
         let loaded = state.loaded.as_ref();
@@ -151,11 +152,7 @@ impl Daemon {
 
     fn reload_one(&self, zone: &str) -> Result<Value, Failure> {
         let name = known_name(zone)?;
-        let _change = self.change.hold();
-        if !self.zones.hold().contains_key(&name) {
-            return Err(unknown_zone(&name));
-        }
-        let changes = self.load_each(vec![name], Why::Told, Daemon::refresh_served);
+        let changes = self.zones.reload_one(&name).ok_or_else(|| unknown_zone(&name))?;
         Ok(json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>()))
     }
 }

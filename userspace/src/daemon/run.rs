@@ -3,21 +3,21 @@
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use nix::unistd::User;
 
-use super::{Daemon, descriptors, prepare, privileges, startup, supervise};
-use crate::config::{Config, ConfigError};
+use super::descriptors::MAX_UDP_WORKERS;
+use super::parts::Daemon;
+use super::source::Source;
+use super::{descriptors, prepare, privileges, startup, supervise};
+use crate::config::Config;
 use crate::control::file::SocketFile;
 use crate::control::socket;
 use crate::datapath::seam::DataPlane;
 use crate::server::{tcp, udp};
-
-/// UDP sockets per address at most: one per core, and no more than this many.
-pub(super) const MAX_UDP_WORKERS: usize = 16;
 
 /// Opens the data plane: loads XDP and attaches it where the configuration says.
 pub type OpenPlane = fn(&Config) -> anyhow::Result<Box<dyn DataPlane>>;
@@ -51,8 +51,9 @@ pub fn run(
     let drain = config.server.shutdown_timeout.duration();
     let section = config.cookies.clone();
     let daemon = Arc::new(Daemon::new(source, config, plane, prepare));
-    daemon.load_secrets(&section).context("the secret of DNS cookies")?;
-    daemon.enforce(&mut daemon.limits.hold())?;
+    let secrets = daemon.presented.load_secrets(path, &section);
+    secrets.context("the secret of DNS cookies")?;
+    daemon.limits.start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(daemon.serve(sockets, drain));
     // Whatever still runs was given its time.
@@ -61,27 +62,6 @@ pub fn run(
         control.remove();
     }
     result
-}
-
-/// Where the configuration comes from.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// The file.
-    pub path: PathBuf,
-    /// The control socket that the command line names instead of the file's.
-    pub control: Option<PathBuf>,
-    /// What is printed when all is served.
-    pub ready: &'static str,
-}
-
-impl Source {
-    pub(super) fn load(&self) -> Result<Config, ConfigError> {
-        let mut config = Config::load(&self.path)?;
-        if let Some(control) = &self.control {
-            config.server.control = control.clone();
-        }
-        Ok(config)
-    }
 }
 
 /// Everything bound before privileges are given up.

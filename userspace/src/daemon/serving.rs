@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
-use super::Daemon;
+use super::parts::Daemon;
 use super::run::{DnsSockets, Sockets};
 use super::supervise::{Pulse, Watchdog, keep_running, notify};
 use super::zones::Change;
@@ -154,7 +154,7 @@ impl Daemon {
     ) -> Vec<Pulse> {
         let mut pulses = Vec::new();
         for socket in sockets.udp {
-            let (shared, stats) = (Arc::clone(&self.shared), Arc::clone(&self.stats));
+            let (shared, stats) = (Arc::clone(self.presented.shared()), Arc::clone(&self.stats));
             let (pulse, told) = (Pulse::new(), stopped.clone());
             let make = move || {
                 let (shared, stats) = (Arc::clone(&shared), Arc::clone(&stats));
@@ -164,8 +164,9 @@ impl Daemon {
             tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
             pulses.push(pulse);
         }
-        let limits = limits(&self.config.hold().server);
-        let context = tcp::Context::new(Arc::clone(&self.shared), Arc::clone(&self.stats), limits);
+        let limits = limits(&self.zones.config().server);
+        let context =
+            tcp::Context::new(Arc::clone(self.presented.shared()), Arc::clone(&self.stats), limits);
         let context = Arc::new(context);
         for listener in sockets.tcp {
             let (context, pulse, told) = (Arc::clone(&context), Pulse::new(), stopped.clone());
@@ -189,7 +190,7 @@ impl Daemon {
         let mut pings = interval(watchdog.interval());
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let [mut loading, mut reloading, mut ticking, mut renewing] = <[Job; 4]>::default();
-        loading.start(self, Daemon::load_all);
+        loading.start(self, |daemon| daemon.zones.load_all());
         let mut wants_reload = false;
         loop {
             tokio::select! {
@@ -210,7 +211,7 @@ impl Daemon {
                     if !loading.is_idle() {
                         self.say_progress();
                     } else if renewing.is_idle() {
-                        renewing.start(self, Daemon::renew);
+                        renewing.start(self, |daemon| daemon.zones.renew());
                     }
                 }
             }
@@ -224,7 +225,7 @@ impl Daemon {
     /// Every zone has been tried.
     fn say_ready(&self) {
         let (total, lacking) = {
-            let zones = self.zones.hold();
+            let zones = self.zones.states();
             (zones.len(), zones.values().filter(|zone| zone.loaded.is_none()).count())
         };
         let status = match lacking {
@@ -233,13 +234,13 @@ impl Daemon {
         };
         tracing::info!("every zone has been tried; {status}");
         notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
-        let _ = writeln!(std::io::stderr(), "{}", self.source.ready);
+        let _ = writeln!(std::io::stderr(), "{}", self.ready);
     }
 
     /// Zones are being loaded.
     fn say_progress(&self) {
         let (tried, total) = {
-            let zones = self.zones.hold();
+            let zones = self.zones.states();
             (zones.values().filter(|zone| !zone.is_loading()).count(), zones.len())
         };
         let status = format!("loading zones: {tried} of {total}");
@@ -256,7 +257,7 @@ impl Daemon {
                 i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_nsec()) / 1000
             });
         notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
-        match self.reload() {
+        match self.zones.reload() {
             Ok(changes) => {
                 let failed = changes.values().filter(|change| matches!(change, Change::Failed(_)));
                 tracing::info!(zones = changes.len(), failed = failed.count(), "reloaded");

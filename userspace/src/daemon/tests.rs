@@ -271,7 +271,7 @@ impl Stage {
             Box::new(FakePlane(Arc::clone(&told))),
             Arc::clone(&prepare) as Arc<dyn Prepare>,
         );
-        daemon.load_all();
+        daemon.zones.load_all();
         Stage { folder, told, prepare, daemon: Arc::new(daemon) }
     }
 
@@ -359,7 +359,7 @@ fn a_large_zone_lies_in_one_file_until_it_is_replaced() {
     stage.write("zone", &format!("2 {} 30001", 2 * WEEK));
     assert_eq!(stage.reload()[0]["change"], "loaded");
     assert_eq!((mapped(), &stage.status()["serial"]), (1, &json!(2)));
-    let served = stage.daemon.shared.get();
+    let served = stage.daemon.presented.shared().get();
     let zone = served.zone_at(b"\x07example\x00").unwrap().zone.clone().unwrap();
     assert!(zone.find(b"\x09host30000\x07example\x00").is_some());
     stage.write("zone", &format!("3 {}", 2 * WEEK));
@@ -388,7 +388,7 @@ fn a_broken_zone_leaves_the_old_one_serving() {
         );
         assert_eq!(stage.published(), Some(1));
     }
-    let served = stage.daemon.shared.get();
+    let served = stage.daemon.presented.shared().get();
     assert_eq!(served.zone_at(b"\x07example\x00").unwrap().zone.as_ref().unwrap().serial().0, 1);
     stage.write("zone", &format!("3 {}", 2 * WEEK));
     assert_eq!(stage.reload()[0]["change"], "loaded");
@@ -442,7 +442,7 @@ fn a_long_publication_holds_nobody_up() {
             }
             stage.daemon.tick();
             let (client, mut response) = (([192, 0, 2, 1], 5353).into(), Vec::new());
-            let (shared, stats) = (&stage.daemon.shared, &stage.daemon.stats);
+            let (shared, stats) = (stage.daemon.presented.shared(), &stage.daemon.stats);
             assert!(udp::answer(shared, stats, &query, client, &mut response));
             // What cannot do without the data plane says so.
             stage.fail(Request::XdpAttach { interface: "eth7".into() })
@@ -471,7 +471,7 @@ fn monitors_ask_while_zones_change() {
         scope.spawn(|| {
             for turn in 0..TURNS {
                 // Each turn the secrets change, and what is served follows.
-                *stage.daemon.secrets.hold() = Secrets::Derived([1, 2], 7200 + turn as u32);
+                stage.daemon.presented.set_secrets(Secrets::Derived([1, 2], 7200 + turn as u32));
                 stage.daemon.tick();
             }
         });
@@ -527,7 +527,7 @@ fn zones_come_and_go_with_the_configuration() {
     };
     assert_eq!((change("example."), change("second.")), (json!("removed"), json!("loaded")));
     assert_eq!(stage.fail(Request::ZoneStatus { zone: "example".into() }).code, "zone");
-    let served = stage.daemon.shared.get();
+    let served = stage.daemon.presented.shared().get();
     assert!(served.zone_at(b"\x07example\x00").is_none());
     assert!(served.zone_at(b"\x06second\x00").is_some());
 }
@@ -541,7 +541,7 @@ fn another_policy_loads_the_zone_again_and_another_acl_takes_effect() {
     let acl = "allow-transfer = [\"192.0.2.0/24\"]\n";
     stage.write("sealdns.toml", &format!("{ONE_ZONE}{acl}{policy}"));
     assert_eq!(stage.reload()[0]["change"], "unchanged");
-    let served = stage.daemon.shared.get();
+    let served = stage.daemon.presented.shared().get();
     let zone = served.zone_at(b"\x07example\x00").unwrap();
     assert_eq!(zone.allow_transfer, ["192.0.2.0/24".parse().unwrap()]);
 }
@@ -550,23 +550,23 @@ fn another_policy_loads_the_zone_again_and_another_acl_takes_effect() {
 fn zones_are_signed_again_in_time() {
     let stage = Stage::new();
     let name = testing::name("example");
-    let due = |now| stage.daemon.zones.hold()[&name].is_due(now, Instant::now());
+    let due = |now| stage.daemon.zones.states()[&name].is_due(now, Instant::now());
     let loaded_at = stage.status()["loaded_at"].as_u64().unwrap() as u32;
     assert_eq!(stage.status()["resign_at"], loaded_at + WEEK);
     assert!(!due(loaded_at) && !due(loaded_at + WEEK - 1));
     assert!(due(loaded_at + WEEK) && due(loaded_at + 3 * WEEK));
-    stage.daemon.renew();
+    stage.daemon.zones.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), 1);
 
     // Signatures of five seconds are due at once, and again at the next tick.
     stage.write("zone", "2 5");
     stage.reload();
-    stage.daemon.renew();
+    stage.daemon.zones.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), 3);
     // A failure is not repeated every second.
     stage.write("zone", "broken");
-    stage.daemon.renew();
-    stage.daemon.renew();
+    stage.daemon.zones.renew();
+    stage.daemon.zones.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), 4);
     assert_eq!(stage.status()["state"], "serving-old");
 }
@@ -578,7 +578,7 @@ fn zones_that_others_signed_are_not_signed_again() {
     stage.write("sealdns.toml", &format!("{ONE_ZONE}dnssec = \"presigned\"\n"));
     stage.reload();
     let calls = stage.prepare.calls.load(Relaxed);
-    stage.daemon.renew();
+    stage.daemon.zones.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), calls);
     assert_eq!(stage.status()["resign_at"], Value::Null);
 }
@@ -690,14 +690,14 @@ fn the_control_socket_bounds_what_it_reads() {
 #[test]
 fn derived_secrets_follow_the_clock() {
     let stage = Stage::new();
-    let said = || stage.daemon.shared.get().said();
+    let said = || stage.daemon.presented.shared().get().said();
     assert_eq!(said().secret_count, 0);
-    *stage.daemon.secrets.hold() = Secrets::Derived([1, 2], 7200);
+    stage.daemon.presented.set_secrets(Secrets::Derived([1, 2], 7200));
     stage.daemon.tick();
     assert_eq!((said().secret_count, lock(&stage.told).manners), (2, said()));
     // Another period, another secret.
     let before = said();
-    *stage.daemon.secrets.hold() = Secrets::Derived([1, 2], 7201);
+    stage.daemon.presented.set_secrets(Secrets::Derived([1, 2], 7201));
     stage.daemon.tick();
     assert_ne!(said().secrets[0], before.secrets[0]);
     assert_eq!(lock(&stage.told).manners, said());

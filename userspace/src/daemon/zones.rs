@@ -9,13 +9,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::Daemon;
+use super::locks::{Held, Lock, Rank};
+use super::plane::SharedPlane;
 use super::prepare;
-use super::state::{Before, Loaded, Prepared, Stamp, ZoneState};
-use super::store::Kept;
+use super::presented::{Changed, Presented};
+use super::ratelimit::RateLimiting;
+use super::source::Source;
+use super::state::{Before, Loaded, Prepare, Prepared, Stamp, ZoneState};
+use super::store::{Kept, Store};
+use crate::config::Config;
 use crate::control::protocol::Failure;
 use crate::datapath::memory::{FileMap, trim_heap};
-use crate::datapath::seam::Published;
+use crate::datapath::seam::{DataPlane, Published};
 use crate::dnssec::origin::Origin;
 use crate::server::now;
 use crate::zone::{Name, Rtype};
@@ -27,7 +32,7 @@ const RESIGN_RETRY_SECONDS: u32 = 3600;
 const RESIGN_ATTEMPTS: u32 = 16;
 
 /// How long the sockets may be behind the data plane while many zones are loaded.
-pub(super) const REFRESH: Duration = Duration::from_secs(1);
+pub const REFRESH: Duration = Duration::from_secs(1);
 
 /// Owner names from which on reading a zone leaves so much free memory behind that it is worth some
 /// milliseconds to give it back.
@@ -35,7 +40,7 @@ const LARGE_ZONE: usize = 50_000;
 
 /// Why a zone is brought up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
+enum Why {
     /// It is to be what the configuration and its files say.
     Told,
     /// Its signatures must be made anew, whatever else there is.
@@ -76,32 +81,83 @@ impl ServedVersion {
 
 /// What became of one zone in a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Change {
+pub enum Change {
     Unchanged,
     Loaded,
     Removed,
     Failed(String),
 }
 
-impl Daemon {
+/// The zones of the configuration, the files that they are made of, and who is told when they change.
+///
+/// One change at a time; who only looks at zones waits for none.
+pub struct Zones {
+    source: Source,
+    config: Lock<Arc<Config>>,
+    states: Lock<BTreeMap<Name, ZoneState>>,
+    /// Zones that are loaded and that the sockets do not follow yet.
+    unfollowed: Lock<Vec<Name>>,
+    change: Lock<()>,
+    prepare: Arc<dyn Prepare>,
+    store: Store,
+    plane: Arc<SharedPlane>,
+    presented: Arc<Presented>,
+    limits: Arc<RateLimiting>,
+}
+
+impl Zones {
+    /// Zones that are not loaded yet, as they are presented.
+    pub fn new(
+        source: Source,
+        config: Config,
+        states: BTreeMap<Name, ZoneState>,
+        prepare: Arc<dyn Prepare>,
+        presented: &Arc<Presented>,
+        limits: &Arc<RateLimiting>,
+        plane: &Arc<SharedPlane>,
+    ) -> Zones {
+        Zones {
+            source,
+            states: Lock::new(Rank::Zones, states),
+            unfollowed: Lock::new(Rank::Unfollowed, Vec::new()),
+            change: Lock::new(Rank::Change, ()),
+            prepare,
+            store: Store::new(config.server.state_dir.clone()),
+            config: Lock::new(Rank::Config, Arc::new(config)),
+            plane: Arc::clone(plane),
+            presented: Arc::clone(presented),
+            limits: Arc::clone(limits),
+        }
+    }
+
+    /// What is known of each.
+    pub fn states(&self) -> Held<'_, BTreeMap<Name, ZoneState>> {
+        self.states.hold()
+    }
+
+    /// The configuration in effect.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.hold().clone()
+    }
+
     /// Loads every zone of the configuration; those that fail are said in the log.
     pub fn load_all(&self) {
         let _change = self.change.hold();
-        let mut names: Vec<Name> = self.zones.hold().keys().cloned().collect();
+        let mut names: Vec<Name> = self.states.hold().keys().cloned().collect();
         // What a zone says of names below another zone's apex must not be heard while that other zone is
         // only on its way.
         names.sort_by_key(|name| Reverse(name.label_count()));
-        self.load_each(names, Why::Told, Daemon::refresh_served);
+        self.load_each(names, Why::Told, Zones::refresh_served);
     }
 
     /// Brings zones up to date. The sockets follow at least every [`REFRESH`] and with each tick, and not after
     /// each zone: with many zones that would be most of the work. `finish` lets them follow at the end; it is given
     /// what they do not follow yet. The caller holds `change`.
-    pub(super) fn load_each(
+    fn load_each(
         &self,
         names: Vec<Name>,
         why: Why,
-        finish: impl FnOnce(&Daemon, &[(Name, Change)]),
+        finish: impl FnOnce(&Zones, &[(Name, Change)]),
     ) -> Vec<(Name, Change)> {
         let mut refreshed = Instant::now();
         let mut changes: Vec<(Name, Change)> = Vec::with_capacity(names.len());
@@ -121,7 +177,7 @@ impl Daemon {
         self.unfollowed.hold().clear();
         finish(self, &changes[told..]);
         let loaded =
-            |name: &Name| self.zones.hold().get(name)?.loaded.as_ref().map(|one| one.zone.clone());
+            |name: &Name| self.states.hold().get(name)?.loaded.as_ref().map(|one| one.zone.clone());
         let loaded = changes.iter().filter_map(|(name, _)| loaded(name));
         if loaded.map(|zone| zone.owners().len()).max() >= Some(LARGE_ZONE) {
             trim_heap();
@@ -133,7 +189,7 @@ impl Daemon {
     /// what they answer is better than nothing.
     fn settle(&self) {
         let has_zone = {
-            let zones = self.zones.hold();
+            let zones = self.states.hold();
             zones.is_empty() || zones.values().any(|zone| zone.loaded.is_some())
         };
         if has_zone && let Err(error) = self.plane.hold().settle() {
@@ -142,10 +198,10 @@ impl Daemon {
     }
 
     /// Signs the zones again for which it is the time; waits for other changes.
-    pub(super) fn renew(&self) {
+    pub fn renew(&self) {
         let (now, tick) = (now(), Instant::now());
         let due: Vec<Name> = self
-            .zones
+            .states
             .hold()
             .iter()
             .filter(|(_, zone)| zone.is_due(now, tick))
@@ -158,11 +214,11 @@ impl Daemon {
         for name in &due {
             tracing::info!(zone = %name, "made anew: its signatures are due, or others begin to be valid");
         }
-        self.load_each(due, Why::Due, Daemon::refresh_served);
+        self.load_each(due, Why::Due, Zones::refresh_served);
     }
 
     /// Reads the configuration again, and loads the zones whose section, policy or files changed.
-    pub(super) fn reload(&self) -> Result<BTreeMap<Name, Change>, Failure> {
+    pub fn reload(&self) -> Result<BTreeMap<Name, Change>, Failure> {
         let _change = self.change.hold();
         let mut config = self.source.load().map_err(|error| Failure {
             code: "config".into(),
@@ -180,7 +236,7 @@ impl Daemon {
         (config.server, config.xdp) = (old.server.clone(), old.xdp.clone());
         let (mut stale, mut gone) = (Vec::new(), Vec::new());
         {
-            let mut zones = self.zones.hold();
+            let mut zones = self.states.hold();
             for name in zones.keys() {
                 if !config.zones().any(|zone| zone.name == *name) {
                     gone.push(name.clone());
@@ -203,10 +259,10 @@ impl Daemon {
                 zones.remove(name);
             }
         }
-        if let Err(error) = self.load_secrets(&config.cookies) {
+        if let Err(error) = self.presented.load_secrets(&self.source.path, &config.cookies) {
             tracing::error!("the secrets of DNS cookies stay as they were: {error:#}");
         }
-        let limited = self.follow_limits(&config);
+        let limited = self.limits.follow(&config);
         *self.config.hold() = Arc::new(config);
         for name in gone {
             if let Err(error) = self.plane.hold().remove(&name) {
@@ -215,15 +271,24 @@ impl Daemon {
             changes.insert(name, Change::Removed);
         }
         // The configuration may have changed what is said of zones that are not loaded again.
-        changes.extend(self.load_each(stale, Why::Told, |daemon, _| daemon.refresh_all()));
+        changes.extend(self.load_each(stale, Why::Told, |zones, _| zones.refresh_all()));
         limited.map(|()| changes)
     }
 
-    /// As [`Daemon::load`]; a zone that makes it panic fails alone.
+    /// Loads one zone, whatever its files look like; `None` if it is not configured.
+    pub fn reload_one(&self, name: &Name) -> Option<Vec<(Name, Change)>> {
+        let _change = self.change.hold();
+        if !self.states.hold().contains_key(name) {
+            return None;
+        }
+        Some(self.load_each(vec![name.clone()], Why::Told, Zones::refresh_served))
+    }
+
+    /// As [`Zones::load`]; a zone that makes it panic fails alone.
     fn load_or_say_fault(&self, name: &Name, why: Why) -> Change {
         catch_unwind(AssertUnwindSafe(|| self.load(name, why))).unwrap_or_else(|_| {
             let message = "a fault of this program, which the log has".to_owned();
-            if let Some(state) = self.zones.hold().get_mut(name) {
+            if let Some(state) = self.states.hold().get_mut(name) {
                 state.error = Some(message.clone());
                 state.retry_at =
                     Some(Instant::now() + Duration::from_secs(RESIGN_RETRY_SECONDS.into()));
@@ -234,7 +299,7 @@ impl Daemon {
 
     /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
     fn load(&self, name: &Name, why: Why) -> Change {
-        let Some((section, policy, served)) = self.zones.hold().get(name).map(|state| {
+        let Some((section, policy, served)) = self.states.hold().get(name).map(|state| {
             let served = state.loaded.as_ref().map(ServedVersion::of);
             (state.section.clone(), state.policy.clone(), served)
         }) else {
@@ -287,7 +352,7 @@ impl Daemon {
             };
             Ok((loaded, ready.begins_at, ready.fault, unkept))
         });
-        let mut zones = self.zones.hold();
+        let mut zones = self.states.hold();
         let Some(state) = zones.get_mut(name) else { return Change::Removed };
         match loaded {
             Ok((loaded, begins_at, fault, unkept)) => {
@@ -331,7 +396,7 @@ impl Daemon {
 
     /// Leaves a zone as it is, which is what its files say.
     fn leave(&self, name: &Name, ready: Prepared, file: &Path, stamp: Option<Stamp>) -> Change {
-        let mut zones = self.zones.hold();
+        let mut zones = self.states.hold();
         let Some(state) = zones.get_mut(name) else { return Change::Removed };
         state.error = None;
         state.retry_at = None;
@@ -339,6 +404,52 @@ impl Daemon {
             loaded.stamps = stamps_of(stamp, &files, file);
         }
         Change::Unchanged
+    }
+
+    //--- Presenting
+
+    /// Presents the configuration and all zones.
+    fn refresh_all(&self) {
+        self.refresh(&mut **self.plane.hold(), Changed::All);
+    }
+
+    /// Presents the zones that changed.
+    fn refresh_served(&self, changes: &[(Name, Change)]) {
+        let names: Vec<&Name> = changes.iter().map(|(name, _)| name).collect();
+        self.refresh(&mut **self.plane.hold(), Changed::Zones(&names));
+    }
+
+    /// Presents the zones that were loaded meanwhile: the next one may take long. The caller holds the data plane.
+    pub fn follow(&self, plane: &mut dyn DataPlane) {
+        let names = std::mem::take(&mut *self.unfollowed.hold());
+        if !names.is_empty() {
+            self.refresh(plane, Changed::Zones(&names.iter().collect::<Vec<_>>()));
+        }
+    }
+
+    fn refresh(&self, plane: &mut dyn DataPlane, changed: Changed<'_>) {
+        let config = self.config();
+        self.presented.refresh(plane, &config, &self.states.hold(), changed);
+    }
+
+    //--- Each second
+
+    /// Makes cookies with the secrets that it is the time for.
+    pub fn exchange_secrets(&self) {
+        if !self.presented.has_other_secrets() {
+            return;
+        }
+        // Who changes zones does the same when that is done.
+        if let Some(_change) = self.change.try_hold() {
+            self.refresh_served(&[]);
+        }
+    }
+
+    /// Gives back the memory that reading large zones has taken.
+    pub fn rest(&self) {
+        let states = self.states.hold();
+        let loaded = states.values().filter_map(|state| state.loaded.as_ref());
+        loaded.flat_map(|loaded| &loaded.kept_in).for_each(FileMap::rest);
     }
 }
 

@@ -35,7 +35,7 @@ fn stage() -> Stage {
 
 fn started(folder: tempfile::TempDir, config: &str) -> Stage {
     let stage = Stage::over(folder, config);
-    stage.daemon.enforce(&mut stage.daemon.limits.hold()).unwrap();
+    stage.daemon.limits.start().unwrap();
     stage
 }
 
@@ -176,7 +176,7 @@ fn what_cannot_be_saved_is_not_in_effect() {
 fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
     let stage = started(tempfile::tempdir().unwrap(), &CONFIG.replace("rate = 7", "qps-scale = 9"));
     let start = Instant::now();
-    stage.daemon.tick_limits(start);
+    stage.daemon.limits.tick(start);
     // What XDP passes up is counted where it ends, and what is no query is not counted.
     let counters = [
         ("nodata", 50),
@@ -190,11 +190,11 @@ fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
     for _ in 0..120 {
         stage.daemon.stats.outcome(Transport::Udp, Outcome::Positive);
     }
-    stage.daemon.tick_limits(start + Duration::from_secs(2));
-    let qps = stage.daemon.limits.hold().qps;
+    stage.daemon.limits.tick(start + Duration::from_secs(2));
+    let qps = stage.daemon.limits.qps();
     assert_eq!((qps, lock(&stage.told).qps), (100, 100));
     // Nine hundredths of 40 a second are three, and so many may come at once.
-    let limiter = stage.daemon.shared.limiter();
+    let limiter = stage.daemon.presented.shared().limiter();
     let client = "198.51.100.1".parse().unwrap();
     let answered = (0..100 * 10).filter(|number| {
         let now = Moment { units: 1 + number * UNITS_PER_SECOND / 100, seconds: number / 100 };
@@ -208,7 +208,7 @@ fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
 #[test]
 fn a_hit_is_explained_by_the_policies_that_it_may_be_of() {
     let stage = stage();
-    let limiter = stage.daemon.shared.limiter();
+    let limiter = stage.daemon.presented.shared().limiter();
     let client = "198.51.100.1".parse().unwrap();
     let now = limiter.now();
     for _ in 0..20 {

@@ -1,0 +1,116 @@
+//! The data plane as all threads of the daemon share it: one at a time, and nobody who only asks waits for long.
+//!
+//! It is held while a zone is published, which may take minutes. Whoever asks takes it if it is free, and gets the
+//! last answer if it is not. So what is told is right to the packet while nothing is going on, and some seconds old
+//! during a change; and no question waits for a change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use xdp_common::limit::Limited;
+use xdp_common::limit::amplified::Amplified;
+use xdp_common::maps::Verdicts;
+
+use super::locks::{Held, Lock, Rank};
+use crate::control::protocol::Failure;
+use crate::datapath::seam::{DataPlane, Observing, PlaneStatus};
+
+/// How long a question waits for the data plane: longer than other questions hold it, and too short to
+/// be noticed.
+pub const GLANCE: Duration = Duration::from_millis(50);
+
+/// How long a command waits for it that cannot do without: less than the command line's patience, so
+/// that it is told why nothing was done.
+const COMMAND: Duration = Duration::from_secs(5);
+
+/// The data plane, and what it said last.
+pub struct SharedPlane {
+    plane: Lock<Box<dyn DataPlane>>,
+    status: Lock<Arc<PlaneStatus>>,
+    counters: Lock<Arc<BTreeMap<String, u64>>>,
+    verdicts: Lock<Arc<Verdicts>>,
+    amplified: Lock<Arc<Vec<Amplified>>>,
+    limited: Lock<Arc<Vec<Limited>>>,
+}
+
+impl SharedPlane {
+    /// Shares it.
+    pub fn new(plane: Box<dyn DataPlane>) -> SharedPlane {
+        SharedPlane {
+            status: last(plane.status()),
+            counters: last(plane.counters()),
+            verdicts: last(plane.verdicts()),
+            amplified: last(plane.amplified()),
+            limited: last(plane.limited()),
+            plane: Lock::new(Rank::Plane, plane),
+        }
+    }
+
+    //--- To change it
+
+    /// The data plane, however long that takes.
+    pub fn hold(&self) -> Held<'_, Box<dyn DataPlane>> {
+        self.plane.hold()
+    }
+
+    /// The data plane, if it is free.
+    pub fn hold_if_free(&self) -> Option<Held<'_, Box<dyn DataPlane>>> {
+        self.plane.hold_for(GLANCE)
+    }
+
+    /// The data plane for a command that changes or reads it, unless it is held for long.
+    pub fn hold_soon(&self) -> Result<Held<'_, Box<dyn DataPlane>>, Failure> {
+        self.plane.hold_for(COMMAND).ok_or_else(|| {
+            Failure::new("busy", "nothing was done: a zone is being published")
+                .with_hint("ask again in a while; `sealdns zone list` shows what is being loaded")
+        })
+    }
+
+    /// Notes what `health` needs, for whom the data plane is not free. The caller holds it.
+    pub fn note(&self, plane: &dyn Observing) {
+        *self.status.hold() = Arc::new(plane.status());
+    }
+
+    //--- To ask it
+
+    /// Where XDP is attached and how full the maps are.
+    pub fn status(&self) -> Arc<PlaneStatus> {
+        self.glance(&self.status, |plane| plane.status())
+    }
+
+    /// Packets by the word of their outcome.
+    pub fn counters(&self) -> Arc<BTreeMap<String, u64>> {
+        self.glance(&self.counters, |plane| plane.counters())
+    }
+
+    /// What the limiter decided in XDP and TCX.
+    pub fn verdicts(&self) -> Arc<Verdicts> {
+        self.glance(&self.verdicts, |plane| plane.verdicts())
+    }
+
+    /// The worst responses of XDP and TCX.
+    pub fn amplified(&self) -> Arc<Vec<Amplified>> {
+        self.glance(&self.amplified, |plane| plane.amplified())
+    }
+
+    /// The netblocks that XDP and TCX limit.
+    pub fn limited(&self) -> Arc<Vec<Limited>> {
+        self.glance(&self.limited, |plane| plane.limited())
+    }
+
+    fn glance<T>(&self, last: &Lock<Arc<T>>, read: impl FnOnce(&dyn Observing) -> T) -> Arc<T> {
+        match self.hold_if_free() {
+            Some(plane) => {
+                let value = Arc::new(read(&**plane));
+                *last.hold() = Arc::clone(&value);
+                value
+            }
+            None => Arc::clone(&last.hold()),
+        }
+    }
+}
+
+fn last<T>(value: T) -> Lock<Arc<T>> {
+    Lock::new(Rank::Watched, Arc::new(value))
+}
