@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::output::{CommandResult, Exit, Output};
-use crate::datapath::probe::findings::Severity;
+use crate::datapath::probe::finding::Severity;
 use crate::datapath::probe::trial::Room;
 use crate::datapath::probe::{self, Probe};
 

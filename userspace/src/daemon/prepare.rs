@@ -1,11 +1,10 @@
 //! Zones from master files: read, signed, verified.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use xdp_common::image::bounds::MAX_SALT;
 
-use super::signing::Signing;
+use super::signing::{Signing, told};
 use super::state::{Before, Prepare, Prepared};
 use crate::check::{self, Severity};
 use crate::compile::{self, Blame};
@@ -18,9 +17,6 @@ use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::dnssec::zonemd;
 use crate::zone::text::{self, Options, Place, Places};
 use crate::zone::{Name, Rtype, Serial, Zone};
-
-/// Faults of a zone that are told in one message; more are only counted.
-const TOLD_FAULTS: usize = 5;
 
 /// Takes zones from the files that the configuration names.
 pub struct FromFiles {
@@ -105,18 +101,6 @@ pub(super) struct Refused {
     why: String,
     /// When that may be otherwise: a signature begins to be valid.
     pub begins_at: Option<u32>,
-}
-
-/// What is wrong with a zone's signatures, for people.
-pub(super) fn told(faults: &[Fault]) -> anyhow::Error {
-    let mut text = String::from("a validator would reject the zone: ");
-    for (index, fault) in faults.iter().take(TOLD_FAULTS).enumerate() {
-        let _ = write!(text, "{}{fault}", if index == 0 { "" } else { "; " });
-    }
-    if faults.len() > TOLD_FAULTS {
-        let _ = write!(text, "; and {} more", faults.len() - TOLD_FAULTS);
-    }
-    anyhow::Error::msg(text)
 }
 
 /// The most faults of a file's text that `zone check` tells.

@@ -4,19 +4,19 @@
 //! the records in hand are signed when the file has not changed, cannot be read, or is no zone; serials and
 //! signed zones that cannot be kept are told, and do not stop it.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use super::prepare::told;
 use super::serials::SerialFile;
 use super::signed::SignedFile;
-use super::state::{Before, Prepared};
+use super::state::{Before, Prepared, is_due};
 use crate::config::{self, Config};
 use crate::dnssec::keys::store::{KeyStore, StoreError};
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout};
 use crate::dnssec::origin::{self, Origin, Validity};
 use crate::dnssec::policy::{Any, Denial, SerialPolicy, SigningPolicy};
 use crate::dnssec::sign::sign_again;
-use crate::dnssec::verify::{verify, verify_again};
+use crate::dnssec::verify::{Fault, verify, verify_again};
 use crate::files;
 use crate::zone::text::{self, Options};
 use crate::zone::{Name, Rtype, Serial, Zone, ZoneError, ZoneWriter, soa};
@@ -267,12 +267,19 @@ fn is_fresh(version: &Version<'_>, origin: &Origin, policy: &config::Policy, now
         && validity.is_some_and(|validity| !is_due(validity, policy, now))
 }
 
-/// Whether signatures with this validity must be made anew: they end soon, or are not valid yet, as those are
-/// that were made while the clock was ahead.
-pub fn is_due(validity: Validity, policy: &config::Policy, now: u32) -> bool {
-    use super::state::is_before;
-    let resign_at = validity.expiration.wrapping_sub(policy.refresh.seconds());
-    !is_before(now, resign_at) || is_before(now, validity.inception)
+/// Faults of a zone that are told in one message; more are only counted.
+const TOLD_FAULTS: usize = 5;
+
+/// What is wrong with a zone's signatures, for people.
+pub(super) fn told(faults: &[Fault]) -> anyhow::Error {
+    let mut text = String::from("a validator would reject the zone: ");
+    for (index, fault) in faults.iter().take(TOLD_FAULTS).enumerate() {
+        let _ = write!(text, "{}{fault}", if index == 0 { "" } else { "; " });
+    }
+    if faults.len() > TOLD_FAULTS {
+        let _ = write!(text, "; and {} more", faults.len() - TOLD_FAULTS);
+    }
+    anyhow::Error::msg(text)
 }
 
 /// A version as it is.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use super::signing;
 use crate::config;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
@@ -187,8 +186,15 @@ impl ZoneState {
         let Some(loaded) = &self.loaded else { return false };
         let Some(expiration) = loaded.expiration else { return false };
         let inception = loaded.inception.unwrap_or(now);
-        signing::is_due(Validity { inception, expiration }, &self.policy, now)
+        is_due(Validity { inception, expiration }, &self.policy, now)
     }
+}
+
+/// Whether signatures with this validity must be made anew: they end soon, or are not valid yet, as those are
+/// that were made while the clock was ahead.
+pub fn is_due(validity: Validity, policy: &config::Policy, now: u32) -> bool {
+    let resign_at = validity.expiration.wrapping_sub(policy.refresh.seconds());
+    !is_before(now, resign_at) || is_before(now, validity.inception)
 }
 
 /// Whether time `a` is before `b`, both truncated to 32 bits (RFC 4034 section 3.1.5).

@@ -7,13 +7,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
 
-use super::interface::{Interface, InterfaceError};
+use super::attach_error::{AttachError, errno, word};
+use super::interface::Interface;
 use super::link::{Hook, Link};
-use super::load::{self, LoadError, Loaded, Programs};
+use super::load::{Loaded, Programs};
 use super::loader::request::{Kind, Refused};
 use super::path::Path;
 use super::pins::Links;
-use super::probe::findings::{Finding, lacks_room};
+use super::probe::findings::lacks_room;
 use crate::config::{TcxMode, XdpMode};
 
 /// A program attached to an interface; detached when dropped, or when the process ends, however, unless it
@@ -30,110 +31,6 @@ pub struct Attachment {
     adopted: Option<u32>,
     /// Why nothing is attached any more.
     lost: Option<&'static str>,
-}
-
-/// Why a program could not be attached.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// The interface cannot be used.
-    #[error(transparent)]
-    Interface(#[from] InterfaceError),
-    /// The programs do not load.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// Somebody else's program is there.
-    #[error(
-        "{interface} has an XDP program already (id {id}, {mode} mode), and it is not replaced: see \
-         whose it is with `bpftool prog show id {id}`, and detach it first{hint}"
-    )]
-    Busy {
-        /// The interface's name.
-        interface: String,
-        /// The program's id.
-        id: u32,
-        /// How it is attached.
-        mode: &'static str,
-        /// How to do that, where it can be told.
-        hint: String,
-    },
-    /// Not allowed.
-    #[error(
-        "the kernel does not let this process attach to {0}: it takes root, or the capabilities \
-         CAP_BPF and CAP_NET_ADMIN"
-    )]
-    Permission(String),
-    /// The driver cannot.
-    #[error("{interface} cannot run XDP in {mode} mode: {source}{hint}")]
-    Unsupported {
-        /// The interface's name.
-        interface: String,
-        /// The mode that was tried.
-        mode: &'static str,
-        /// What the system said.
-        source: io::Error,
-        /// What to do.
-        hint: &'static str,
-    },
-    /// The kernel has no TCX.
-    #[error(
-        "{0}: mode = \"tcx\" needs TCX, which came with Linux 6.6 and this kernel ({release}) lacks: use another \
-         mode in [xdp]",
-        release = load::release()
-    )]
-    NoTcx(String),
-    /// Answers would leave and never arrive.
-    #[error("{interface}: no XDP in {mode} mode: {what}; {fix}")]
-    Lost {
-        /// The interface's name.
-        interface: String,
-        /// The mode that was asked for.
-        mode: &'static str,
-        /// Why.
-        what: String,
-        /// What to do.
-        fix: String,
-    },
-    /// Nothing works here.
-    #[error(
-        "{0}: neither XDP nor TCX can answer here (`sealdns xdp probe {0}` says why, and what would mend it)"
-    )]
-    NoPath(String),
-    /// It could not be pinned, or what is pinned cannot be used.
-    #[error("what is pinned for {interface}: {source}")]
-    Pins {
-        /// The interface's name.
-        interface: String,
-        /// What went wrong.
-        source: Refused,
-    },
-    /// Anything else.
-    #[error("attaching XDP to {interface}: {source}")]
-    Other {
-        /// The interface's name.
-        interface: String,
-        /// What went wrong.
-        source: Refused,
-    },
-}
-
-/// What is known to lose all answers is not attached.
-pub fn lost(interface: &str, mode: XdpMode, finding: Finding) -> AttachError {
-    let Finding { what, fix, .. } = finding;
-    let fix = fix.map_or_else(
-        || "use mode = \"auto\" in [xdp]".into(),
-        |fix| format!("mend that with `{fix}`, or use mode = \"auto\" in [xdp]"),
-    );
-    AttachError::Lost { interface: interface.to_owned(), mode: word(mode), what, fix }
-}
-
-/// The word for a mode in messages.
-pub fn word(mode: XdpMode) -> &'static str {
-    match mode {
-        XdpMode::Auto => "auto",
-        XdpMode::Native => "native",
-        XdpMode::Generic => "generic",
-        XdpMode::Tcx => "tcx",
-    }
 }
 
 impl Attachment {
@@ -478,22 +375,6 @@ fn link(
     let hook = if mode == XdpMode::Generic { Hook::Generic } else { Hook::Native };
     let attached = links.attach(descriptor(program, &interface.name)?, hook);
     attached.map_err(|refused| explain(refused, interface, mode))
-}
-
-/// What the system said when a program could not be attached.
-pub fn reason(error: &ProgramError) -> io::Error {
-    errno(error).map_or_else(|| io::Error::other(error.to_string()), io::Error::from_raw_os_error)
-}
-
-fn errno(error: &ProgramError) -> Option<i32> {
-    match error {
-        ProgramError::SyscallError(error) => error.io_error.raw_os_error(),
-        // When a link is refused with EINVAL, aya tries the older way, which tells the same.
-        ProgramError::XdpError(aya::programs::xdp::XdpError::NetlinkError(error)) => {
-            error.raw_os_error()
-        }
-        _ => None,
-    }
 }
 
 fn explain(error: Refused, interface: &Interface, mode: XdpMode) -> AttachError {

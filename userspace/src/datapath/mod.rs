@@ -13,6 +13,7 @@
 //! | share memory with the kernel | [`memory`] |
 
 pub mod attach;
+pub mod attach_error;
 mod broadcasts;
 pub mod clock;
 pub mod device;

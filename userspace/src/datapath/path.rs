@@ -4,7 +4,7 @@
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType};
 use serde::Serialize;
 
-use super::attach::{self, AttachError};
+use super::attach_error::{AttachError, lost as lost_error, word};
 use super::device::Device;
 use super::interface::Interface;
 use super::probe::findings::{self, lacks_room};
@@ -145,7 +145,7 @@ impl<'a> Path<'a> {
             return Err(AttachError::NoTcx(name.clone()));
         }
         match lost::with(name, &device, mode) {
-            Some(finding) => Err(attach::lost(name, mode, finding)),
+            Some(finding) => Err(lost_error(name, mode, finding)),
             None => Ok(Path { interface, facts: None, mode }),
         }
     }
@@ -167,7 +167,7 @@ impl<'a> Path<'a> {
         tracing::info!(
             interface = next.interface.name,
             "{} is taken instead: {refused}",
-            attach::word(next.mode)
+            word(next.mode)
         );
         Ok(next)
     }

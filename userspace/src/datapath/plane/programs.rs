@@ -21,7 +21,8 @@ use crate::datapath::interface::Interface;
 use crate::datapath::load::{self, Loaded};
 use crate::datapath::memory::{Size, wait_for_programs};
 use crate::datapath::path::{Path, has_tcx};
-use crate::datapath::probe::findings::{self, Severity};
+use crate::datapath::probe::finding::Severity;
+use crate::datapath::probe::findings;
 use crate::datapath::seam::{self, Detached, Tried};
 
 /// The programs, or what they would be told.

@@ -1,62 +1,13 @@
 //! What is known of devices and drivers: by their settings, and by what others have met with.
 
-use serde::Serialize;
-
+use super::finding::Finding;
 use super::lost;
-
 use crate::config::XdpMode;
 use crate::datapath::device::Device;
 
 /// The largest MTU that native XDP takes with every driver known: ENA's (amzn-drivers #240, #294). A frame
 /// must fit a page, with head room in front and the kernel's record behind.
 const MAX_MTU: u32 = 3498;
-
-/// Something to know about a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How much it matters.
-    pub severity: Severity,
-    /// What it is.
-    pub what: String,
-    /// What to do about it: a command, or a setting.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
-    /// Who says so, if it is not the device itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub source: Option<&'static str>,
-}
-
-/// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// Answers are slower, or do not leave from XDP, until it is mended.
-    Problem,
-    /// Good to know.
-    Note,
-}
-
-impl Finding {
-    /// A problem.
-    pub fn problem(what: impl Into<String>) -> Finding {
-        Finding { severity: Severity::Problem, what: what.into(), fix: None, source: None }
-    }
-
-    /// A note.
-    pub fn note(what: impl Into<String>) -> Finding {
-        Finding { severity: Severity::Note, ..Finding::problem(what) }
-    }
-
-    /// The same with what to do.
-    pub fn fix(self, fix: impl Into<String>) -> Finding {
-        Finding { fix: Some(fix.into()), ..self }
-    }
-
-    /// The same with who says so.
-    fn source(self, source: &'static str) -> Finding {
-        Finding { source: Some(source), ..self }
-    }
-}
 
 /// Whether packets come without room for an answer: socket buffers in generic mode, and on virtual devices
 /// what sockets have sent. A bond's packets are those of its network cards.
@@ -242,6 +193,7 @@ fn of_driver(device: &Device) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datapath::probe::finding::Severity;
 
     fn card(driver: &str) -> Device {
         Device {

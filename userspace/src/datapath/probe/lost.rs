@@ -1,7 +1,7 @@
 //! What makes a device lose every answer of XDP, which its driver counts as sent all the same: there XDP is not
 //! attached, and another path is taken.
 
-use super::findings::Finding;
+use super::finding::Finding;
 use crate::config::XdpMode;
 use crate::datapath::device::Device;
 

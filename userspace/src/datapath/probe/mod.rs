@@ -4,6 +4,7 @@
 //! Only where it is allowed: a program in the driver, which sees what packets come. Some drivers set up
 //! their queues anew for it and lose packets. No frame is ever sent.
 
+pub mod finding;
 pub mod findings;
 pub mod lost;
 pub mod trial;
@@ -17,7 +18,8 @@ use super::device::Device;
 use super::interface::{Interface, InterfaceError};
 use super::path::{Facts, Way, has_tcx};
 use crate::config::XdpMode;
-use findings::{Finding, Severity, lacks_room};
+use finding::{Finding, Severity};
+use findings::lacks_room;
 use trial::{Room, Trial, Tried};
 
 /// Where a kernel with BTF shows it.

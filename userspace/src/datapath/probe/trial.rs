@@ -14,7 +14,7 @@ use serde::Serialize;
 use xdp_common::maps::{self, CHUNK_LEN, Probed};
 
 use crate::config::XdpMode;
-use crate::datapath::attach::reason;
+use crate::datapath::attach_error::reason;
 use crate::datapath::interface::Interface;
 use crate::datapath::load::{LoadError, Loaded, Programs};
 use crate::datapath::memory::Size;
