@@ -20,7 +20,7 @@ use sealdns::{
         load::Loaded,
         memory::Size,
     },
-    server::limits::Limits,
+    ratelimit::limits::Limits,
     zone::{Rtype, Zone},
 };
 use serde_json::{Value, json};

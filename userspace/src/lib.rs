@@ -1,16 +1,18 @@
 //! sealdns: an authoritative DNS edge whose answers leave from XDP.
 //!
 //! Arrows only point down: `main` -> [`cli`] -> [`daemon`] -> {[`datapath`], [`server`],
-//! [`control`], [`transfer`]} -> [`compile`], [`check`] -> [`dnssec`] -> [`zone`].
+//! [`control`], [`transfer`]} -> {[`ratelimit`], [`compile`], [`check`]} -> [`dnssec`] -> [`zone`].
 //! From [`compile`] downwards there is no tokio, no aya, no clock and no file, but for
 //! [`zone::text::files`], which opens master files, and [`dnssec::keys::store`], which keeps keys.
-//! [`files`] is how everybody writes them.
+//! [`files`] is how everybody writes them. Above, the wall clock is [`clock`].
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod datapath;
+pub mod ratelimit;
 pub mod server;
 pub mod transfer;
 

@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use sealdns::{
-    compile::Image,
+    compile::{Engine, Image},
     datapath::memory::{Mapping, Size},
     dnssec::policy::Denial,
     server::{
-        Engine, Manners, Served, ServedZone,
+        Manners, Served, ServedZone,
         responder::{Reply, respond},
         stats::{Stats, Transport},
     },

@@ -7,7 +7,7 @@ use aya::{maps::ProgramArray, programs::Xdp};
 use sealdns::{
     datapath::limiting::{self, Written},
     dnssec::policy::Denial,
-    server::limits::{Block, Limits},
+    ratelimit::limits::{Block, Limits},
     zone::Name,
 };
 use testbed::frames::Frame;

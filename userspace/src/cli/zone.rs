@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::output::{CliError, CommandResult, Exit, Output, cell, table, time_cell};
 use super::{Global, PATIENCE, RELOAD_PATIENCE};
+use crate::clock::now;
 use crate::control::protocol::{Failure, Request};
 use crate::daemon::prepare;
-use crate::server::now;
 use crate::zone::{Name, NameError};
 
 /// What to do with zones.

@@ -9,6 +9,7 @@
 
 mod build;
 mod check;
+mod engine;
 mod error;
 mod image;
 pub mod inspect;
@@ -25,6 +26,7 @@ mod tests;
 mod version;
 
 pub use check::{check, faults};
+pub use engine::Engine;
 pub use error::{Blame, CompileError, Unsendable, What};
 pub use image::{Difference, Image, PublishError, Retired, Usage, ZoneUsage};
 pub use memory::Memory;

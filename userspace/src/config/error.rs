@@ -64,7 +64,7 @@ impl fmt::Display for DisplayAt<'_> {
 }
 
 /// Turns what the TOML reader says into a sentence with a place and, where possible, advice.
-pub(super) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> ConfigError {
+pub(crate) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> ConfigError {
     let message = error.message();
     let span = error.span().unwrap_or(0..0);
     // For an element of a list the reader gives the place of the list: look for the element, which

@@ -3,7 +3,6 @@
 //! BIND's (`rate-limit`) and Knot's (mod-rrl) words are accepted where they mean the same:
 //! [`ALIASES`].
 
-pub mod settings;
 #[cfg(test)]
 mod tests;
 pub mod values;

@@ -8,13 +8,13 @@ use xdp_common::maps::{self, MAX_MACS, address_words};
 
 use super::parts::Daemon;
 use super::requests::{known_name, unknown_zone};
+use crate::clock::now;
 use crate::compile::inspect::asking::Asking;
 use crate::compile::inspect::explain::{Explanation, explain};
 use crate::compile::inspect::lookup::lookup;
 use crate::compile::inspect::verify::{Findings, verify, verify_table};
 use crate::control::protocol::{Asked, Failure};
 use crate::datapath::seam::{Inspection, Tried};
-use crate::server::now;
 use crate::zone::{Name, Rtype};
 
 /// How often a zone is looked at anew that changes while it is looked at.

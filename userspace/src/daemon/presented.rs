@@ -11,9 +11,10 @@ use super::cookies::{self, Secrets};
 use super::locks::{Lock, Rank};
 use super::plane::SharedPlane;
 use super::state::ZoneState;
+use crate::clock::now;
 use crate::config::{self, Config};
 use crate::datapath::seam::DataPlane;
-use crate::server::{Manners, Served, ServedZone, Shared, now};
+use crate::server::{Manners, Served, ServedZone, Shared};
 use crate::zone::Name;
 
 /// What the sockets serve, and what XDP is told beside zones.

@@ -1,193 +1,33 @@
-//! Rate limits at run time: the configuration, and over it what was changed by command.
-//!
-//! There are three layers: the file's section, what was changed and saved, and what was changed until the
-//! next start. Saved changes lie in a file of their own in `state-dir`, not in the configuration: that one
-//! is the operator's, who may keep it under version control, and the daemon, which has given up root, may
-//! not write it.
+//! Rate limits at run time: put in effect for XDP and for the sockets alike, changed and told by command.
 
-mod changes;
-mod figures;
 mod report;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use toml::Table;
-use xdp_common::limit::{Limited, Mode, amplified};
+use xdp_common::limit::{Limited, amplified};
 use xdp_common::maps::Verdicts;
 use xdp_common::{Outcome, maps};
 
 use super::locks::{Lock, Rank};
 use super::plane::{GLANCE, SharedPlane};
+use crate::clock::now_s;
 use crate::config::Config;
-use crate::config::ratelimit::settings::{BadSetting, setting};
-use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
-use crate::datapath::clock::now_s;
+use crate::ratelimit::changes::{self, Changes, Target};
+use crate::ratelimit::figures;
+use crate::ratelimit::layers::RateLimits;
+use crate::ratelimit::limits::Block;
+use crate::ratelimit::settings::{BadSetting, setting};
 use crate::server::Shared;
-use crate::server::limits::{Block, Limits};
 use crate::server::stats::Stats;
-use crate::zone::Name;
-pub use changes::{Changes, Target};
-
-/// The file of saved changes, in `state-dir`.
-const FILE: &str = "ratelimit.toml";
-
-/// The layers of what is limited.
-pub struct RateLimits {
-    /// The configuration's section, and those of its zones.
-    file: RateLimit,
-    zones: BTreeMap<Name, ZoneRateLimit>,
-    saved: Changes,
-    live: Changes,
-    path: PathBuf,
-    /// What is in effect.
-    limits: Arc<Limits>,
-    /// The mode that the log tells.
-    told: Option<u32>,
-    minute: figures::Minute,
-    /// When the counters were looked at last, and how many queries a second came then.
-    ticked: Option<Instant>,
-    qps: u64,
-}
-
-/// Where something that is in effect was said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Origin {
-    File,
-    Saved,
-    UntilRestart,
-}
-
-impl Origin {
-    fn word(self) -> &'static str {
-        match self {
-            Origin::File => "file",
-            Origin::Saved => "saved",
-            Origin::UntilRestart => "until-restart",
-        }
-    }
-}
-
-impl RateLimits {
-    /// What the configuration says, and over it what was saved.
-    pub fn new(config: &Config) -> RateLimits {
-        let path = config.server.state_dir.join(FILE);
-        let saved = Changes::load(&path).unwrap_or_else(|error| {
-            tracing::error!("saved changes of rate limits are not in effect: {error:#}");
-            Changes::default()
-        });
-        let mut limits = RateLimits {
-            file: RateLimit::default(),
-            zones: BTreeMap::new(),
-            saved,
-            live: Changes::default(),
-            path,
-            limits: Arc::default(),
-            told: None,
-            minute: figures::Minute::default(),
-            ticked: None,
-            qps: 0,
-        };
-        limits.follow(config);
-        limits
-    }
-
-    /// Takes the file's layer from a configuration.
-    fn follow(&mut self, config: &Config) {
-        self.file = config.ratelimit.clone();
-        let zones = config.zones().map(|zone| (zone.name.clone(), zone.ratelimit.clone()));
-        self.zones = zones.filter_map(|(name, limits)| Some((name, limits?))).collect();
-    }
-
-    /// The settings in effect.
-    fn settings(&self) -> Result<RateLimit, BadSetting> {
-        self.file.with(&self.saved.set)?.with(&self.live.set)
-    }
-
-    /// Says in the log which mode is in effect, at start and when it has changed, whoever changed it.
-    fn tell_mode(&mut self) {
-        let mode = self.limits.policy.mode;
-        if self.told.replace(mode) == Some(mode) {
-            return;
-        }
-        let zones =
-            self.limits.overrides.values().filter(|zone| zone.mode != Mode::Off as u32).count();
-        if mode == Mode::On as u32 {
-            tracing::info!("rate limits are on");
-        } else if mode == Mode::DryRun as u32 {
-            tracing::info!("rate limits are in dry-run: all is answered, and counted");
-        } else {
-            tracing::warn!(
-                zones_that_have_their_own = zones,
-                "rate limits are off: whoever forges a victim's address can have it sent answers; `mode` in \
-                 [ratelimit] turns them on"
-            );
-        }
-    }
-
-    /// All layers as one.
-    fn compile(&self) -> Result<Limits, Failure> {
-        let settings = self.settings().map_err(failure)?;
-        let over = |zone: &ZoneRateLimit| zone.over(&settings).policy();
-        let mut limits = Limits {
-            policy: settings.policy(),
-            overrides: self.zones.iter().map(|(name, zone)| (name.clone(), over(zone))).collect(),
-            exempt: self.exempt().into_keys().map(|prefix| (prefix, 0)).collect(),
-            ..Limits::default()
-        };
-        for (target, (block, _)) in self.blocks() {
-            match target {
-                Target::Prefix(prefix) => drop(limits.block.insert(prefix, block)),
-                Target::Name(name) => drop(limits.block_names.insert(name, block)),
-            }
-        }
-        limits.check().map_err(|error| Failure::new("ratelimit", error.to_string()))?;
-        Ok(limits)
-    }
-
-    /// The exempt prefixes, and where that was said.
-    fn exempt(&self) -> BTreeMap<IpNet, Origin> {
-        let file = self.file.exempt.iter().map(|prefix| (prefix.0.trunc(), Origin::File));
-        let mut exempt: BTreeMap<IpNet, Origin> = file.collect();
-        for (changes, origin) in [(&self.saved, Origin::Saved), (&self.live, Origin::UntilRestart)]
-        {
-            for (prefix, is_exempt) in &changes.exempt {
-                if *is_exempt {
-                    exempt.entry(*prefix).or_insert(origin);
-                } else {
-                    exempt.remove(prefix);
-                }
-            }
-        }
-        exempt
-    }
-
-    /// What is blocked, and where that was said.
-    fn blocks(&self) -> BTreeMap<Target, (Block, Origin)> {
-        let now = now_s();
-        let mut blocks = BTreeMap::new();
-        for (changes, origin) in [(&self.saved, Origin::Saved), (&self.live, Origin::UntilRestart)]
-        {
-            for (target, block) in &changes.block {
-                match block {
-                    Some(block) if block.until == 0 || block.until > now => {
-                        blocks.insert(target.clone(), (*block, origin));
-                    }
-                    _ => drop(blocks.remove(target)),
-                }
-            }
-        }
-        blocks
-    }
-}
 
 /// Rate limits, and who keeps them.
 pub struct RateLimiting {
@@ -282,7 +122,7 @@ impl RateLimiting {
 
     /// Puts in effect what the layers say.
     fn enforce(&self, limits: &mut RateLimits) -> Result<(), Failure> {
-        let compiled = Arc::new(limits.compile()?);
+        let compiled = Arc::new(limits.compile().map_err(failure)?);
         self.plane
             .hold_soon()?
             .set_limits(&compiled, limits.qps)
@@ -342,7 +182,7 @@ impl RateLimiting {
                 Ok(json!({ "reset": true, "saved": save }))
             }
             RateLimitAction::Exempt { prefixes, add, save } => {
-                let prefixes = changes::prefixes(&prefixes)?;
+                let prefixes = changes::prefixes(&prefixes).map_err(bad_text)?;
                 let there: BTreeSet<IpNet> = limits.exempt().into_keys().collect();
                 if let (false, Some(missing)) =
                     (add, prefixes.iter().find(|one| !there.contains(one)))
@@ -356,7 +196,7 @@ impl RateLimiting {
                 Ok(json!({ if add { "added" } else { "deleted" }: prefixes, "saved": save }))
             }
             RateLimitAction::BlockAdd { targets, seconds, dry_run, save } => {
-                let targets = changes::targets(&targets)?;
+                let targets = changes::targets(&targets).map_err(bad_text)?;
                 let until = seconds.map_or(0, |seconds| now_s() + u64::from(seconds));
                 let block = Some(Block { until, dry_run });
                 self.change_limits(&mut limits, save, |changes| {
@@ -365,7 +205,7 @@ impl RateLimiting {
                 Ok(json!({ "added": words(&targets), "until": until, "saved": save }))
             }
             RateLimitAction::BlockDel { targets, save } => {
-                let targets = changes::targets(&targets)?;
+                let targets = changes::targets(&targets).map_err(bad_text)?;
                 let there = limits.blocks();
                 if let Some(missing) = targets.iter().find(|one| !there.contains_key(one)) {
                     return Err(Failure::new("ratelimit", format!("{missing} is not blocked"))
@@ -425,6 +265,10 @@ impl RateLimiting {
 
 fn words(targets: &[Target]) -> Vec<String> {
     targets.iter().map(Target::to_string).collect()
+}
+
+fn bad_text(message: String) -> Failure {
+    Failure::new("ratelimit", message)
 }
 
 fn failure(bad: BadSetting) -> Failure {

@@ -6,8 +6,8 @@ use super::health;
 use super::parts::Daemon;
 use super::state::{self, ZoneState};
 use super::zones::Change;
+use crate::clock::now;
 use crate::control::protocol::{Failure, Request, Response};
-use crate::server::now;
 use crate::zone::{Name, NameError};
 
 impl Daemon {

@@ -19,7 +19,7 @@ use super::run::{DnsSockets, Sockets};
 use super::state::{Before, Prepare, Prepared};
 use super::zones::REFRESH;
 use super::{Daemon, Source};
-use crate::compile::Asked;
+use crate::compile::{Asked, Engine};
 use crate::config::{self, Config, Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::{Failure, MAX_REQUEST, Request, Response};
@@ -33,8 +33,8 @@ use xdp_common::maps::{Manners, Verdicts};
 use crate::datapath::seam::{
     Attaching, Attachment, DataPlane, Detached, Observing, PlaneStatus, Published, Publishing,
 };
-use crate::server::limits::Limits;
-use crate::server::{Engine, tcp, testing, udp};
+use crate::ratelimit::limits::Limits;
+use crate::server::{tcp, testing, udp};
 use crate::zone::Name;
 
 const WEEK: u32 = 7 * 86400;

@@ -17,12 +17,12 @@ use super::ratelimit::RateLimiting;
 use super::source::Source;
 use super::state::{Before, Loaded, Prepare, Prepared, Stamp, ZoneState};
 use super::store::{Kept, Store};
+use crate::clock::now;
 use crate::config::Config;
 use crate::control::protocol::Failure;
 use crate::datapath::memory::{FileMap, trim_heap};
 use crate::datapath::seam::{DataPlane, Published};
 use crate::dnssec::origin::Origin;
-use crate::server::now;
 use crate::zone::{Name, Rtype};
 
 /// How long to wait after a failure to sign again, at most: seldom enough not to fill the log. It

@@ -1,13 +1,6 @@
 //! The clock of the programs: the kernel's boot clock, and what it takes to make wall-clock time of it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use nix::time::{ClockId, clock_gettime};
-
-/// Wall-clock seconds since 1970.
-pub fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
 
 /// What the programs are told ([`Config::booted_at_s`](xdp_common::maps::Config::booted_at_s)) so that
 /// for them it is now `now_s`, in wall-clock seconds since 1970. 0, which is no time, if the boot clock
@@ -21,6 +14,7 @@ pub fn booted_at_s(now_s: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::now_s;
 
     #[test]
     fn a_wall_clock_that_was_never_set_is_no_time() {

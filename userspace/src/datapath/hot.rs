@@ -10,8 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xdp_common::Outcome;
 use xdp_common::limit::account::Account;
 
-use crate::compile::{Asked, Found};
-use crate::server::Engine;
+use crate::compile::{Asked, Engine, Found};
 use crate::zone::{Name, Rtype, Zone, name};
 
 /// Names that are counted at a time.

@@ -15,7 +15,7 @@ use xdp_common::maps;
 
 use super::load::Loaded;
 use super::memory::Value;
-use crate::server::limits::{Limits, Prefixes};
+use crate::ratelimit::limits::{Limits, Prefixes};
 use crate::zone::Name;
 
 /// What stands in the maps.

@@ -42,10 +42,9 @@ use super::memory::Size;
 use super::seam::{
     Attaching, DataPlane, Detached, Inspection, Observing, PlaneStatus, Published, Publishing, Tried,
 };
-use crate::compile::Listing;
+use crate::compile::{Engine, Listing};
 use crate::config::Config;
-use crate::server::Engine;
-use crate::server::limits::Limits;
+use crate::ratelimit::limits::Limits;
 use crate::zone::{Name, Zone};
 pub(super) use counted::named;
 use programs::Programs;

@@ -10,11 +10,9 @@ use xdp_common::maps::{Manners, Verdicts};
 use xdp_common::{Outcome, maps};
 
 use super::fault::Fault;
-use crate::compile::Listing;
-use crate::compile::Reader;
+use crate::compile::{Engine, Listing, Reader};
 use crate::config::XdpMode;
-use crate::server::Engine;
-use crate::server::limits::Limits;
+use crate::ratelimit::limits::Limits;
 use crate::zone::{Name, Zone};
 
 /// The data plane: compiled zones in memory and, where XDP is attached, in its maps.

@@ -36,17 +36,6 @@ pub const CLASS_CH: u16 = 3;
 const CLASS_ANY: u16 = 255;
 const TYPE_TSIG: u16 = 250;
 
-/// Extended DNS error codes (RFC 8914 section 4).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ExtendedError(pub u16);
-
-#[allow(missing_docs, reason = "the names are the registry's own")]
-impl ExtendedError {
-    pub const SIGNATURE_EXPIRED: ExtendedError = ExtendedError(7);
-    pub const NOT_READY: ExtendedError = ExtendedError(14);
-    pub const NOT_AUTHORITATIVE: ExtendedError = ExtendedError(20);
-}
-
 /// A query as far as it could be read.
 #[derive(Debug)]
 pub struct Query<'m> {

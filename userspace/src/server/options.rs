@@ -9,7 +9,7 @@ use xdp_common::engine::options::{self, Circumstances};
 use xdp_common::maps::{Manners, address_words};
 use xdp_common::{Scratch, cookie};
 
-use super::message::ExtendedError;
+use super::extended_error::ExtendedError;
 
 thread_local! {
     static SCRATCH: RefCell<Box<Scratch>> = RefCell::default();

@@ -34,11 +34,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use xdp_common::Outcome;
 use xdp_common::dns::MAX_PAYLOAD;
 
-use super::message::{
-    CLASS_CH, CLASS_IN, ExtendedError, HEADER_LEN, Query, Question, Rcode, add_to_count,
-};
+use super::extended_error::ExtendedError;
+use super::message::{CLASS_CH, CLASS_IN, HEADER_LEN, Query, Question, Rcode, add_to_count};
+use super::options;
+use super::served::Served;
 use super::stats::{Stats, Transport};
-use super::{Served, ServedZone, options};
+use super::zones::ServedZone;
 use crate::compile::{self, MAX_TCP_MESSAGE};
 use crate::transfer::axfr::{self, Heading};
 use crate::zone::{Rtype, Zone};

@@ -18,9 +18,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::bind::bind_before_it_is_here;
 use super::responder::{Reply, Transfer, respond};
+use super::served::Shared;
 use super::stats::{Stats, Transport};
-use super::{Shared, bind_before_it_is_here, now};
+use crate::clock::now;
 use crate::transfer::axfr;
 use pool::{Admitted, Bounds, Pool, Seat, idle_time};
 

@@ -6,8 +6,8 @@ use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::{Outcome, maps};
 
 use super::message::{CLASS_IN, Query, Rcode, add_to_count};
-use super::{Engine, Manners, Served, ServedZone};
-use crate::compile::Asked;
+use super::{Manners, Served, ServedZone};
+use crate::compile::{Asked, Engine};
 use crate::dnssec::any::preferred_type;
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
 

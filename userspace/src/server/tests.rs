@@ -20,13 +20,13 @@ use xdp_common::cookie::ServerCookie;
 use xdp_common::limit::{Class, Mode, Policy, Verdict};
 use xdp_common::maps::address_words;
 
-use super::limits::Limits;
 use super::responder::{Reply, respond};
 use super::stats::{Stats, Transport};
 use super::testing::{self, served};
 use super::{Shared, tcp, udp};
 use crate::compile::Image;
 use crate::datapath::memory::{Mapping, Size};
+use crate::ratelimit::limits::Limits;
 use crate::transfer::axfr;
 
 const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);

@@ -17,12 +17,14 @@ use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::limit::account::Account;
 use xdp_common::limit::{Class, Verdict};
 
+use super::bind::bind_before_it_is_here;
 use super::message::{Query, Rcode};
 use super::options::{Cookie, cookie_for};
 use super::responder::{Reply, respond};
+use super::served::Shared;
 use super::stats::{Stats, Transport};
-use super::told::Response;
-use super::{Shared, bind_before_it_is_here, now};
+use crate::clock::now;
+use crate::ratelimit::told::Response;
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
 /// system may give less to who is not root (net.core.rmem_max).

@@ -3,14 +3,33 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::ServedZone;
+use ipnet::IpNet;
+
+use crate::zone::Zone;
 
 /// Parts: a hundred thousand zones make some hundred a part.
 const PARTS: usize = 1024;
 
 type Part = HashMap<Box<[u8]>, ServedZone>;
+
+/// One configured zone.
+#[derive(Clone)]
+pub struct ServedZone {
+    /// Its records; `None` while it could not be loaded.
+    pub zone: Option<Arc<Zone>>,
+    /// Who may transfer it.
+    pub allow_transfer: Vec<IpNet>,
+}
+
+impl ServedZone {
+    /// Whether `client` may transfer this zone.
+    pub fn may_transfer(&self, client: IpAddr) -> bool {
+        self.allow_transfer.iter().any(|net| net.contains(&client))
+    }
+}
 
 /// Zones by lower-case apex.
 #[derive(Clone)]

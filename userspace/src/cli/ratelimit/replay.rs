@@ -1,12 +1,8 @@
 //! `sealdns ratelimit test`: a capture through the limiter's own arithmetic, by the capture's own clock.
 //!
 //! Responses count where they are in the capture; else every query counts as one that is answered. Which policy
-//! counts and what is blocked is decided as the daemon's sockets decide it ([`Told`](crate::server::told::Told)).
+//! counts and what is blocked is decided as the daemon's sockets decide it ([`Told`](crate::ratelimit::told::Told)).
 //! Only the table that XDP has is kept, and the list of netblocks that were over a limit; both have bounds.
-
-mod capture;
-mod limiter;
-mod response;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,16 +18,16 @@ use crate::cli::Global;
 use crate::cli::output::{CliError, CommandResult, Exit, Output, table};
 use crate::config::AddressPrefix;
 use crate::config::Config;
-use crate::config::ratelimit::settings::{BadSetting, setting};
 use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
-use crate::daemon::ratelimit::Target;
-use crate::server::limits::{Block, Limits};
+use crate::ratelimit::changes::Target;
+use crate::ratelimit::limits::{Block, Limits};
+use crate::ratelimit::replay::capture::{self, Datagram};
+use crate::ratelimit::replay::limiter::Limiter;
+use crate::ratelimit::replay::response::{self, Counted};
+use crate::ratelimit::settings::{BadSetting, setting};
 use crate::zone::Name;
-use capture::Datagram;
-use limiter::Limiter;
-use response::Counted;
 
 /// What to replay, and by which policy.
 #[derive(Args, Debug)]

@@ -154,7 +154,7 @@ fn a_zone_s_limits_differ_where_it_says_so() {
 /// last word on each; without one on totals, that on `slip` is theirs.
 #[test]
 fn slip_is_that_of_totals_too_unless_they_have_their_own() {
-    use settings::setting;
+    use crate::ratelimit::settings::setting;
     let slips = [None, Some("0"), Some("1"), Some("10")];
     let totals = [None, Some("0"), Some("1"), Some("10"), Some("slip")];
     let layers: Vec<_> =

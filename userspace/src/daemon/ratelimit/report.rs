@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use xdp_common::limit::policy::Policy;
 use xdp_common::limit::{Class, Hit, Limited, Mode};
 
-use super::{Origin, RateLimits, Target, failure};
+use super::failure;
 use crate::config::AddressPrefix;
 use crate::control::protocol::Failure;
-use crate::server::limits::{Limits, net};
+use crate::ratelimit::changes::Target;
+use crate::ratelimit::layers::{Origin, RateLimits};
+use crate::ratelimit::limits::{Limits, net};
 use crate::zone::Name;
 
 /// Who was over a limit so many seconds ago is said to be limited now.

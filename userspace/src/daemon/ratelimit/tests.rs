@@ -11,8 +11,8 @@ use xdp_common::limit::{Mode, Verdict};
 use super::super::tests::{Stage, lock};
 use crate::control::protocol::{Failure, Request};
 use crate::control::ratelimit::RateLimitAction as Action;
-use crate::server::limiter::{Moment, Response};
-use crate::server::limits::Limits;
+use crate::ratelimit::limiter::{Moment, Response};
+use crate::ratelimit::limits::Limits;
 use crate::server::stats::Transport;
 
 const CONFIG: &str = "version = \"v1\"\n[server]\nstate-dir = \".\"\n\

@@ -10,13 +10,14 @@ use xdp_common::maps::{self, CHUNK_LEN};
 
 use super::programs::Programs;
 use super::size::{Demand, FLOOR, Sizes, TooLarge};
-use crate::compile::Listing;
-use crate::compile::{Difference, Image, PublishError, Reader, Retired, buckets_for};
+use crate::clock::now;
+use crate::compile::{
+    Difference, Engine, Image, Listing, PublishError, Reader, Retired, buckets_for,
+};
 use crate::datapath::hot::{self, Counting, Held, Misses};
 use crate::datapath::load::Loaded;
 use crate::datapath::memory::{Mapping, Size};
 use crate::datapath::seam::{MapStatus, PlaneStatus, Published, ZoneStatus};
-use crate::server::{Engine, now};
 use crate::zone::{Name, Zone};
 
 /// Slots of a bucket.

@@ -10,12 +10,13 @@ use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::limit::policy::Circumstances;
 use xdp_common::maps::{self, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, address_words, mac_word};
 
+use crate::clock::now_s;
 use crate::config::Config;
 use crate::datapath::interface::Interface;
 use crate::datapath::limiting::{self, Written};
 use crate::datapath::load::Loaded;
 use crate::datapath::{broadcasts, clock};
-use crate::server::limits::Limits;
+use crate::ratelimit::limits::Limits;
 
 /// What the programs are told, whether any are loaded or not. A change is written to the maps of those that are.
 pub(super) struct Settings {
@@ -59,7 +60,7 @@ impl Settings {
     /// Writes all of it to maps that no program reads yet, whose table has this many buckets.
     pub(super) fn fill(&mut self, loaded: &mut Loaded, buckets: usize) -> anyhow::Result<()> {
         self.config.bucket_mask = (buckets - 1) as u32;
-        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
+        self.config.booted_at_s = clock::booted_at_s(now_s());
         let mut written = Written::default();
         written.write(loaded, &self.limits, self.circumstances(), &mut self.config)?;
         self.written = written;
@@ -69,7 +70,7 @@ impl Settings {
     }
 
     fn tell(&mut self, loaded: Option<&mut Loaded>) {
-        self.config.booted_at_s = clock::booted_at_s(clock::now_s());
+        self.config.booted_at_s = clock::booted_at_s(now_s());
         if let Some(loaded) = loaded {
             loaded.config.write(&self.config);
         }

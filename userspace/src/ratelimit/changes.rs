@@ -10,9 +10,8 @@ use serde::{Deserialize, Serialize};
 use toml::Table;
 
 use crate::config::AddressPrefix;
-use crate::control::protocol::Failure;
 use crate::files;
-use crate::server::limits::Block;
+use crate::ratelimit::limits::Block;
 use crate::zone::Name;
 
 /// Above the file of saved changes.
@@ -72,15 +71,15 @@ impl fmt::Display for Target {
 }
 
 /// Reads prefixes, all or none.
-pub fn prefixes(texts: &[String]) -> Result<Vec<IpNet>, Failure> {
+pub fn prefixes(texts: &[String]) -> Result<Vec<IpNet>, String> {
     let read = texts.iter().map(|text| AddressPrefix::from_text(text).map(|net| net.0.trunc()));
-    read.collect::<Result<_, _>>().map_err(|message| Failure::new("ratelimit", message))
+    read.collect()
 }
 
 /// Reads targets, all or none.
-pub fn targets(texts: &[String]) -> Result<Vec<Target>, Failure> {
+pub fn targets(texts: &[String]) -> Result<Vec<Target>, String> {
     let read = texts.iter().map(|text| Target::from_text(text));
-    read.collect::<Result<_, _>>().map_err(|message| Failure::new("ratelimit", message))
+    read.collect()
 }
 
 /// The file.
@@ -130,7 +129,12 @@ impl Changes {
             .with(&changes.set)
             .map_err(|bad| anyhow::anyhow!(bad.message))?;
         for (list, is_exempt) in [(saved.exempt, true), (saved.not_exempt, false)] {
-            changes.exempt.extend(prefixes(&list)?.into_iter().map(|prefix| (prefix, is_exempt)));
+            changes.exempt.extend(
+                prefixes(&list)
+                    .map_err(anyhow::Error::msg)?
+                    .into_iter()
+                    .map(|prefix| (prefix, is_exempt)),
+            );
         }
         for SavedBlock { target, until, dry_run } in saved.block {
             let target = Target::from_text(&target).map_err(anyhow::Error::msg)?;

@@ -15,8 +15,8 @@ use xdp_common::maps::{RATE_BUCKETS, address_words};
 use xdp_common::state::LimitState;
 
 use super::response::Counted;
-use crate::server::limits::{Limits, net};
-use crate::server::told::Told;
+use crate::ratelimit::limits::{Limits, net};
+use crate::ratelimit::told::Told;
 
 /// Netblocks over a limit that are listed one by one: a capture of forged addresses may have any number.
 const MAX_LISTED: usize = 1 << 18;
@@ -241,8 +241,8 @@ impl decide::Limiter for Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::limiter::{self, Moment};
-    use crate::server::limits::Block;
+    use crate::ratelimit::limiter::{self, Moment};
+    use crate::ratelimit::limits::Block;
     use crate::zone::Name;
     use proptest::prelude::*;
     use xdp_common::limit::{Class, Mode, Policy};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{ALIASES, RateLimit};
+use crate::config::ratelimit::{ALIASES, RateLimit};
 use crate::config::{ConfigError, explain};
 
 /// Keys that are not set one by one, and how it is done instead.

@@ -43,7 +43,7 @@ impl fmt::Display for Place {
 
 /// Why a configuration cannot be translated, with its place.
 #[derive(Debug, PartialEq)]
-pub(super) struct Fault(pub String);
+pub struct Fault(pub String);
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

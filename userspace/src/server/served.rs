@@ -1,0 +1,107 @@
+//! What is served right now, and the place where it is exchanged whole.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use xdp_common::maps;
+
+use super::zones::{ServedZone, Zones};
+use crate::compile::Engine;
+use crate::ratelimit::limiter::Limiter;
+use crate::zone::{Name, name};
+
+/// What is served at one moment; a change makes a new one.
+pub struct Served {
+    pub(super) engine: Arc<dyn Engine>,
+    zones: Zones,
+    /// Whether one of them could not be loaded.
+    pub(super) lacks_zones: bool,
+    pub(super) manners: Manners,
+}
+
+/// How the server presents itself.
+#[derive(Clone, Debug)]
+pub struct Manners {
+    /// What id.server says in class CH; `None`: refused.
+    pub identity: Option<String>,
+    /// What version.server says in class CH; `None`: refused.
+    pub version: Option<String>,
+    /// The largest UDP response in octets.
+    pub udp_payload: usize,
+    /// What options of responses say, and whether names of no zone are refused: as XDP is told.
+    pub said: maps::Manners,
+}
+
+impl Served {
+    /// Puts together what is served.
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        zones: impl IntoIterator<Item = (Name, ServedZone)>,
+        manners: Manners,
+    ) -> Served {
+        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), Some(zone)));
+        Served::of(engine, Zones::default().with(zones), manners)
+    }
+
+    /// The same with another engine and other options of responses, and with these zones in the place of
+    /// what was served of them.
+    pub fn with(
+        &self,
+        engine: Arc<dyn Engine>,
+        zones: impl IntoIterator<Item = (Name, ServedZone)>,
+        said: maps::Manners,
+    ) -> Served {
+        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), Some(zone)));
+        Served::of(engine, self.zones.with(zones), Manners { said, ..self.manners.clone() })
+    }
+
+    fn of(engine: Arc<dyn Engine>, zones: Zones, manners: Manners) -> Served {
+        let lacks_zones = zones.lacks_some();
+        Served { engine, zones, lacks_zones, manners }
+    }
+
+    /// What options of responses say.
+    pub fn said(&self) -> maps::Manners {
+        self.manners.said
+    }
+
+    /// The zone with this lower-case apex.
+    pub fn zone_at(&self, apex: &[u8]) -> Option<&ServedZone> {
+        self.zones.get(apex)
+    }
+
+    /// The closest enclosing zone of a lower-case name.
+    pub fn zone_of(&self, qname: &[u8]) -> Option<&ServedZone> {
+        name::ancestors(qname).find_map(|apex| self.zones.get(apex))
+    }
+}
+
+/// The place where what is served is exchanged whole.
+pub struct Shared {
+    served: RwLock<Arc<Served>>,
+    limiter: Limiter,
+}
+
+impl Shared {
+    /// Starts with `served`, and limits nothing.
+    pub fn new(served: Served) -> Shared {
+        // Randomly keyed by the standard library, which needs no error here.
+        let seed = RandomState::new().hash_one(0);
+        Shared { served: RwLock::new(Arc::new(served)), limiter: Limiter::new(seed) }
+    }
+
+    /// Who limits what is sent over UDP.
+    pub fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    /// What is served now. The lock is held for the copy of a pointer.
+    pub fn get(&self) -> Arc<Served> {
+        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Serves `served` from the next message on.
+    pub fn set(&self, served: Served) {
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+    }
+}
