@@ -167,7 +167,7 @@ fn served(
 
 fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
     let served = ServedZone {
-        zone: state.loaded.as_ref().map(|loaded| Arc::clone(&loaded.zone)),
+        zone: state.loaded.as_ref().map(|loaded| Arc::clone(&loaded.zone) as _),
         allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
     };
     (name.clone(), served)

@@ -40,7 +40,8 @@ use xdp_common::maps::{self, Verdicts};
 
 use super::memory::Size;
 use super::seam::{
-    Attaching, DataPlane, Detached, Inspection, Observing, PlaneStatus, Published, Publishing, Tried,
+    Attaching, DataPlane, Detached, Inspection, Observing, PlaneStatus, Published, Publishing,
+    Tried,
 };
 use crate::compile::{Engine, Listing};
 use crate::config::Config;

@@ -41,8 +41,8 @@ use super::served::Served;
 use super::stats::{Stats, Transport};
 use super::zones::ServedZone;
 use crate::compile::{self, MAX_TCP_MESSAGE};
-use crate::transfer::axfr::{self, Heading};
-use crate::zone::{Rtype, Zone};
+use crate::transfer::axfr::{self, Heading, Transferable};
+use crate::zone::Rtype;
 
 /// A type for private use that no zone is likely to have (RFC 6895 section 3.1).
 const NO_TYPE: Rtype = Rtype(65534);
@@ -63,7 +63,7 @@ pub enum Reply {
 /// A transfer that was granted.
 pub struct Transfer {
     /// The zone as it is served.
-    pub zone: Arc<Zone>,
+    pub zone: Arc<dyn Transferable>,
     /// What each message starts and ends with.
     pub heading: Heading,
 }
@@ -335,7 +335,7 @@ impl Asked<'_> {
             // that the client shall come back over TCP.
             self.stats.rcode(Rcode::NOERROR);
             query.begin(Rcode::NOERROR, true, out);
-            axfr::push_soa(zone, out);
+            axfr::push_soa(&**zone, out);
             query.finish(Rcode::NOERROR, self.payload(), &self.options(query, None), out);
             return Reply::Response;
         }

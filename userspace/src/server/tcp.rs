@@ -410,7 +410,7 @@ impl Writer<'_> {
     ) -> io::Result<()> {
         let (zone, stats) = (&transfer.zone, &self.place.context.stats);
         let result = async {
-            let mut messages = axfr::messages(zone, &transfer.heading);
+            let mut messages = axfr::messages(&**zone, &transfer.heading);
             while messages.next_message(message).map_err(io::Error::other)? {
                 self.push(message).await?;
             }

@@ -105,7 +105,10 @@ pub fn zone(serial: u32, hosts: u32) -> Arc<Zone> {
 pub fn served(zone: &Arc<Zone>) -> Served {
     let loopback = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).to_vec();
     let zones = [
-        (name("example"), ServedZone { zone: Some(Arc::clone(zone)), allow_transfer: loopback }),
+        (
+            name("example"),
+            ServedZone { zone: Some(Arc::clone(zone) as _), allow_transfer: loopback },
+        ),
         (name("unloaded"), ServedZone { zone: None, allow_transfer: Vec::new() }),
     ];
     let manners = Manners {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::zone::Zone;
+use crate::transfer::axfr::Transferable;
 
 /// Parts: a hundred thousand zones make some hundred a part.
 const PARTS: usize = 1024;
@@ -19,7 +19,7 @@ type Part = HashMap<Box<[u8]>, ServedZone>;
 #[derive(Clone)]
 pub struct ServedZone {
     /// Its records; `None` while it could not be loaded.
-    pub zone: Option<Arc<Zone>>,
+    pub zone: Option<Arc<dyn Transferable>>,
     /// Who may transfer it.
     pub allow_transfer: Vec<IpNet>,
 }
@@ -89,12 +89,13 @@ mod tests {
 
     #[test]
     fn a_change_leaves_what_was_there_before_and_counts_what_lacks() {
-        let zone = |zone| ServedZone { zone, allow_transfer: Vec::new() };
+        let zone =
+            |zone: Option<Arc<dyn Transferable>>| ServedZone { zone, allow_transfer: Vec::new() };
         let apex = |number: usize| -> Box<[u8]> { format!("{number}").into_bytes().into() };
         let all = Zones::default().with((0..5000).map(|n| (apex(n), Some(zone(None)))));
         assert!(all.lacks_some());
         let records = crate::server::testing::zone(1, 0);
-        let loaded = (0..5000).map(|n| (apex(n), Some(zone(Some(Arc::clone(&records))))));
+        let loaded = (0..5000).map(|n| (apex(n), Some(zone(Some(Arc::clone(&records) as _)))));
         let loaded = all.with(loaded);
         assert!(!loaded.lacks_some() && all.lacks_some());
         let fewer = loaded.with([(apex(7), None), (apex(8), Some(zone(None)))]);

@@ -1,7 +1,7 @@
 //! A whole zone as DNS messages (RFC 5936), from the very zone that is served.
 
 use crate::compile::MAX_TCP_MESSAGE;
-use crate::zone::{Owner, Rrset, Rtype, Zone, name};
+use crate::zone::{Name, Owner, Rrset, Rtype, Serial, Zone, name};
 
 /// Messages are closed at this many octets: compression pointers reach 16 KiB (RFC 1035 section
 /// 4.1.4). Only a record that is larger by itself makes a larger message.
@@ -30,10 +30,25 @@ impl Heading {
 #[error("a record is too large for a DNS message")]
 pub struct TooLarge;
 
+/// A zone to be transferred, whatever holds its records: who sends them needs no more of it than this.
+pub trait Transferable: Send + Sync {
+    /// Its apex.
+    fn apex(&self) -> &Name;
+
+    /// Its serial.
+    fn serial(&self) -> Serial;
+
+    /// Its SOA record.
+    fn soa(&self) -> Option<Record<'_>>;
+
+    /// All its records.
+    fn records(&self) -> Box<dyn Iterator<Item = Record<'_>> + Send + '_>;
+}
+
 /// The messages of one AXFR: the SOA record, all other records, the SOA record again
 /// (RFC 5936 section 2.2).
-pub struct Messages<'z, R> {
-    records: R,
+pub struct Messages<'z> {
+    records: Box<dyn Iterator<Item = Record<'z>> + Send + 'z>,
     waiting: Option<Record<'z>>,
     heading: &'z Heading,
     apex: &'z [u8],
@@ -49,36 +64,51 @@ pub struct Record<'z> {
 }
 
 /// Starts a transfer of `zone`.
-pub fn messages<'z>(
-    zone: &'z Zone,
-    heading: &'z Heading,
-) -> Messages<'z, impl Iterator<Item = Record<'z>> + Send> {
-    let rest = records(zone).filter(|record| record.rtype != Rtype::SOA);
-    let mut records = soa(zone).into_iter().chain(rest).chain(soa(zone));
+pub fn messages<'z>(zone: &'z dyn Transferable, heading: &'z Heading) -> Messages<'z> {
+    let rest = zone.records().filter(|record| record.rtype != Rtype::SOA);
+    let mut records: Box<dyn Iterator<Item = Record<'z>> + Send + 'z> =
+        Box::new(zone.soa().into_iter().chain(rest).chain(zone.soa()));
     let waiting = records.next();
     Messages { records, waiting, heading, apex: zone.apex().as_wire() }
 }
 
 /// Appends the zone's SOA record to a message whose question's name is the apex.
-pub fn push_soa(zone: &Zone, out: &mut Vec<u8>) {
-    if let Some(soa) = soa(zone) {
+pub fn push_soa(zone: &dyn Transferable, out: &mut Vec<u8>) {
+    if let Some(soa) = zone.soa() {
         out.extend_from_slice(&QNAME_POINTER);
         push_after_owner(&soa, out);
         out[6..8].copy_from_slice(&1u16.to_be_bytes());
     }
 }
 
-fn records(zone: &Zone) -> impl Iterator<Item = Record<'_>> {
-    zone.owners().flat_map(|owner| {
-        owner.rrsets().flat_map(move |rrset| {
-            rrset.rdatas().map(move |rdata| Record {
-                owner: owner.name(),
-                rtype: rrset.rtype(),
-                ttl: ttl(&owner, &rrset, rdata),
-                rdata,
+impl Transferable for Zone {
+    fn apex(&self) -> &Name {
+        Zone::apex(self)
+    }
+
+    fn serial(&self) -> Serial {
+        Zone::serial(self)
+    }
+
+    fn soa(&self) -> Option<Record<'_>> {
+        let rrset = Zone::soa(self)?;
+        let rdata = rrset.rdatas().next()?;
+        let owner = Zone::apex(self).as_wire();
+        Some(Record { owner, rtype: Rtype::SOA, ttl: rrset.ttl(), rdata })
+    }
+
+    fn records(&self) -> Box<dyn Iterator<Item = Record<'_>> + Send + '_> {
+        Box::new(self.owners().flat_map(|owner| {
+            owner.rrsets().flat_map(move |rrset| {
+                rrset.rdatas().map(move |rdata| Record {
+                    owner: owner.name(),
+                    rtype: rrset.rtype(),
+                    ttl: ttl(&owner, &rrset, rdata),
+                    rdata,
+                })
             })
-        })
-    })
+        }))
+    }
 }
 
 /// All RRSIG records of an owner are one RRset in a [`Zone`], but the TTL of each "MUST match the
@@ -91,12 +121,6 @@ fn ttl(owner: &Owner<'_>, rrset: &Rrset<'_>, rdata: &[u8]) -> u32 {
     owner.rrset(covered).map_or(rrset.ttl(), |covered| covered.ttl())
 }
 
-fn soa(zone: &Zone) -> Option<Record<'_>> {
-    let rrset = zone.soa()?;
-    let rdata = rrset.rdatas().next()?;
-    Some(Record { owner: zone.apex().as_wire(), rtype: Rtype::SOA, ttl: rrset.ttl(), rdata })
-}
-
 fn push_after_owner(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&record.rtype.0.to_be_bytes());
     out.extend_from_slice(&[0, 1]);
@@ -105,7 +129,7 @@ fn push_after_owner(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(record.rdata);
 }
 
-impl<'z, R: Iterator<Item = Record<'z>>> Messages<'z, R> {
+impl Messages<'_> {
     /// Writes the next message to `out`; `false` when the transfer is complete.
     pub fn next_message(&mut self, out: &mut Vec<u8>) -> Result<bool, TooLarge> {
         out.clear();

@@ -46,7 +46,7 @@ fn a_transfer_has_every_record_once_between_two_soa_records() {
     let served = served(&zone);
     let reply = respond(&served, &stats, &query, CLIENT, Transport::Tcp, 0, &mut out);
     let Reply::Transfer(transfer) = reply else { panic!("no transfer") };
-    let mut messages = axfr::messages(&transfer.zone, &transfer.heading);
+    let mut messages = axfr::messages(&*transfer.zone, &transfer.heading);
     let mut records = Vec::new();
     let mut count = 0;
     while messages.next_message(&mut out).unwrap() {
