@@ -10,7 +10,7 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
 use super::attach_error::{AttachError, errno, word};
 use super::interface::Interface;
 use super::link::{Hook, Link};
-use super::load::{Loaded, Programs};
+use super::load::{Loaded, ProgramSet};
 use super::loader::request::{Kind, Refused};
 use super::path::Path;
 use super::pins::Links;
@@ -176,8 +176,8 @@ impl Attachment {
     }
 
     /// The hooks that its programs stand on.
-    pub fn hooks(&self) -> impl Iterator<Item = Programs> + use<> {
-        let hooks = [(Programs::Xdp, self.link.is_some()), (Programs::Tcx, self.tcx.is_some())];
+    pub fn hooks(&self) -> impl Iterator<Item = ProgramSet> + use<> {
+        let hooks = [(ProgramSet::Xdp, self.link.is_some()), (ProgramSet::Tcx, self.tcx.is_some())];
         hooks.into_iter().filter(|(_, is_there)| *is_there).map(|(hook, _)| hook)
     }
 

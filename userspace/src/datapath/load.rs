@@ -107,19 +107,19 @@ pub enum LoadError {
 /// Where packets come to programs: each hook has programs of its own, which are verified when they are asked
 /// for first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Programs {
+pub enum ProgramSet {
     /// XDP.
     Xdp,
     /// TCX.
     Tcx,
 }
 
-impl Programs {
+impl ProgramSet {
     /// The place of its counters in [`maps::STATS`].
     pub fn counters(self) -> u32 {
         match self {
-            Programs::Xdp => maps::XDP_COUNTERS,
-            Programs::Tcx => maps::TCX_COUNTERS,
+            ProgramSet::Xdp => maps::XDP_COUNTERS,
+            ProgramSet::Tcx => maps::TCX_COUNTERS,
         }
     }
 }
@@ -138,7 +138,7 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Makes the maps. Programs are verified when they are asked for, those of a hook together: a device that
+    /// Makes the maps. ProgramSet are verified when they are asked for, those of a hook together: a device that
     /// TCX alone answers needs none for XDP, and a kernel without TCX none for that.
     pub fn new(size: Size) -> Result<Loaded, LoadError> {
         Loaded::of(object()?, size)
@@ -198,24 +198,24 @@ impl Loaded {
     }
 
     /// Whether the programs of a hook are verified.
-    pub fn has(&self, hook: Programs) -> bool {
+    pub fn has(&self, hook: ProgramSet) -> bool {
         match hook {
-            Programs::Xdp => self.has_xdp,
-            Programs::Tcx => self.has_tcx,
+            ProgramSet::Xdp => self.has_xdp,
+            ProgramSet::Tcx => self.has_tcx,
         }
     }
 
     /// Has the programs of a hook verified.
-    pub fn verify(&mut self, hook: Programs) -> Result<(), LoadError> {
+    pub fn verify(&mut self, hook: ProgramSet) -> Result<(), LoadError> {
         match hook {
-            Programs::Xdp => self.entry().map(drop),
-            Programs::Tcx => self.tcx_entry().map(drop),
+            ProgramSet::Xdp => self.entry().map(drop),
+            ProgramSet::Tcx => self.tcx_entry().map(drop),
         }
     }
 
     /// The hook that a frame is tried on: XDP if its programs are there.
-    pub fn tried_hook(&self) -> Programs {
-        if self.has_tcx && !self.has_xdp { Programs::Tcx } else { Programs::Xdp }
+    pub fn tried_hook(&self) -> ProgramSet {
+        if self.has_tcx && !self.has_xdp { ProgramSet::Tcx } else { ProgramSet::Xdp }
     }
 
     /// Runs the programs of [`Loaded::tried_hook`] on a frame in the kernel, without a device: gives the verdict
@@ -231,13 +231,13 @@ impl Loaded {
         };
         let not_loaded = |_: LoadError| ProgramError::NotLoaded;
         let result = match self.tried_hook() {
-            Programs::Xdp => self.entry().map_err(not_loaded)?.test_run(options)?,
-            Programs::Tcx => self.tcx_entry().map_err(not_loaded)?.test_run(options)?,
+            ProgramSet::Xdp => self.entry().map_err(not_loaded)?.test_run(options)?,
+            ProgramSet::Tcx => self.tcx_entry().map_err(not_loaded)?.test_run(options)?,
         };
         left.truncate(result.data_size_out as usize);
         let action = match self.tried_hook() {
-            Programs::Xdp => result.return_value,
-            Programs::Tcx => action_of(result.return_value),
+            ProgramSet::Xdp => result.return_value,
+            ProgramSet::Tcx => action_of(result.return_value),
         };
         Ok((action, left))
     }

@@ -18,7 +18,7 @@ use crate::config::{Config, OnExit, TcxMode, XdpMode};
 use crate::datapath::attach::{self, Attachment};
 use crate::datapath::device::Device;
 use crate::datapath::interface::Interface;
-use crate::datapath::load::{self, Loaded};
+use crate::datapath::load::{Loaded, ProgramSet};
 use crate::datapath::memory::{Size, wait_for_programs};
 use crate::datapath::path::{Path, has_tcx};
 use crate::datapath::probe::finding::Severity;
@@ -102,7 +102,7 @@ impl Programs {
     /// hooks that are in use are verified: what is attached is to go on.
     pub(super) fn load(&self, size: Size) -> anyhow::Result<Loaded> {
         let mut loaded = Loaded::new(size)?;
-        for hook in [load::Programs::Xdp, load::Programs::Tcx] {
+        for hook in [ProgramSet::Xdp, ProgramSet::Tcx] {
             if self.loaded.as_ref().is_some_and(|old| old.has(hook)) {
                 loaded.verify(hook)?;
             }
@@ -134,7 +134,7 @@ impl Programs {
     /// Has the programs of both hooks verified, for an interface that comes later.
     pub(super) fn verify_all(&mut self) {
         let Some(loaded) = &mut self.loaded else { return };
-        for hook in [load::Programs::Xdp, load::Programs::Tcx] {
+        for hook in [ProgramSet::Xdp, ProgramSet::Tcx] {
             if let Err(error) = loaded.verify(hook) {
                 tracing::warn!("no program for what comes later: {error}");
             }
