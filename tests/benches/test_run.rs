@@ -17,7 +17,7 @@ use sealdns::{
     datapath::{
         clock::booted_at_s,
         limiting::{self, Written},
-        load::Loaded,
+        load::LoadedPrograms,
         memory::Size,
     },
     ratelimit::limits::Limits,
@@ -304,7 +304,7 @@ fn manners() -> Manners {
 
 /// The programs that are measured and those that measure.
 struct Rig {
-    loaded: Loaded,
+    loaded: LoadedPrograms,
     reader: Reader,
     lab: Ebpf,
     /// Octets of the table, and of the slab in use.
@@ -318,7 +318,7 @@ impl Rig {
     fn new(zones: &[Zone]) -> Result<Self> {
         let mut size = Size { slab: 16 << 20, buckets: 4096 };
         let (mut loaded, image) = 'sizes: loop {
-            let loaded = Loaded::new(size)?;
+            let loaded = LoadedPrograms::new(size)?;
             let mut image = Image::new(loaded.memory(), SEED);
             for zone in zones {
                 match image.publish(zone) {

@@ -19,7 +19,7 @@ use sealdns::{
     datapath::{
         Plane,
         interface::Interface,
-        load::Loaded,
+        load::LoadedPrograms,
         memory::Size,
         seam::{Attaching, DataPlane, Observing, Publishing},
     },
@@ -360,7 +360,7 @@ pub fn maps_are_memory() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
-    let loaded = Loaded::new(FLOOR)?;
+    let loaded = LoadedPrograms::new(FLOOR)?;
     let memory = loaded.memory();
     ensure!(memory.slab_len() == FLOOR.slab && memory.bucket_count() == FLOOR.buckets);
     memory.write(FLOOR.slab - 8, &[0xff; 8]);
@@ -379,7 +379,7 @@ pub fn without_the_right_to_load_a_sentence_says_so() -> Result<Verdict> {
     // Capabilities belong to a thread.
     let refused = thread::spawn(|| -> Result<_> {
         caps::clear(None, caps::CapSet::Effective)?;
-        Ok(Loaded::new(FLOOR).err().map(|error| error.to_string()))
+        Ok(LoadedPrograms::new(FLOOR).err().map(|error| error.to_string()))
     });
     let refused = refused.join().ok().context("the thread panicked")??;
     let refused = refused.context("programs were loaded without capabilities")?;

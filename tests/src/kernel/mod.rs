@@ -10,7 +10,7 @@ use sealdns::{
     compile::{Image, Reader},
     datapath::{
         clock::booted_at_s,
-        load::{Counters, Loaded},
+        load::{Counters, LoadedPrograms},
         memory::Size,
         object,
     },
@@ -58,7 +58,7 @@ pub const TAGS: [&[(u16, u16)]; 3] = [&[], &[(0x8100, 7)], &[(0x88a8, 9), (0x810
 /// The programs with a zone in their maps, and the host's engine over the same memory.
 pub struct Rig {
     /// The programs and their maps.
-    pub loaded: Loaded,
+    pub loaded: LoadedPrograms,
     /// The engine over the same memory.
     pub reader: Arc<Reader>,
     /// What the programs are told.
@@ -70,7 +70,7 @@ pub struct Rig {
 impl Rig {
     /// Publishes a zone.
     pub fn new(zone: &Zone) -> Result<Self> {
-        let loaded = Loaded::new(SIZE)?;
+        let loaded = LoadedPrograms::new(SIZE)?;
         let mut image = Image::new(loaded.memory(), SEED);
         drop(image.publish(zone)?);
         let config = prog_test_run::served(SERVER_MAC, &SERVERS)?;

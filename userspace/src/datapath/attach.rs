@@ -10,7 +10,7 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
 use super::attach_error::{AttachError, errno, word};
 use super::interface::Interface;
 use super::link::{Hook, Link};
-use super::load::{Loaded, ProgramSet};
+use super::load::{LoadedPrograms, ProgramSet};
 use super::loader::request::{Kind, Refused};
 use super::path::Path;
 use super::pins::Links;
@@ -36,7 +36,7 @@ pub struct Attachment {
 impl Attachment {
     /// Attaches programs, and pins their link if there is a place to. [`XdpMode::Auto`] is what [`Path`] says.
     pub fn new(
-        loaded: &mut Loaded,
+        loaded: &mut LoadedPrograms,
         interface: Interface,
         mode: XdpMode,
         tcx: TcxMode,
@@ -53,7 +53,7 @@ impl Attachment {
 
     /// Attaches in this mode, which is not [`XdpMode::Auto`].
     fn by(
-        loaded: &mut Loaded,
+        loaded: &mut LoadedPrograms,
         interface: Interface,
         mode: XdpMode,
         links: Links,
@@ -273,7 +273,7 @@ impl Attachment {
     }
 
     /// Puts another loaded program in this one's place, between two packets.
-    pub fn replace(&mut self, loaded: &mut Loaded) -> Result<(), AttachError> {
+    pub fn replace(&mut self, loaded: &mut LoadedPrograms) -> Result<(), AttachError> {
         if self.mode == XdpMode::Tcx {
             self.add_tcx(loaded.tcx_entry()?)?;
             self.adopted = None;

@@ -7,7 +7,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::attach::Attachment;
 use super::interface::Interface;
-use super::load::Loaded;
+use super::load::LoadedPrograms;
 use super::loader::Loader;
 use super::memory::Size;
 use super::pins::Links;
@@ -30,7 +30,7 @@ pub fn attach(
     let interface = Interface::find(interface)?;
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block().context("waiting for signals")?;
-    let mut loaded = Loaded::new(SIZE)?;
+    let mut loaded = LoadedPrograms::new(SIZE)?;
     let links = Links::of(&Loader::here(None), interface.index, false);
     let attachment = Attachment::new(&mut loaded, interface, mode, TcxMode::Auto, links)?;
     attached(&attachment);

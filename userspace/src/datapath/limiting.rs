@@ -13,7 +13,7 @@ use xdp_common::limit::policy::{Circumstances, MAX_POLICIES};
 use xdp_common::limit::{ListEntry, NameEntry, Rules};
 use xdp_common::maps;
 
-use super::load::Loaded;
+use super::load::LoadedPrograms;
 use super::memory::Value;
 use crate::ratelimit::limits::{Limits, Prefixes};
 use crate::zone::Name;
@@ -32,7 +32,7 @@ impl Written {
     /// any more is to be [cleared](Written::clear) once they are.
     pub fn write(
         &mut self,
-        loaded: &mut Loaded,
+        loaded: &mut LoadedPrograms,
         limits: &Limits,
         circumstances: Circumstances,
         config: &mut maps::Config,
@@ -62,7 +62,12 @@ impl Written {
     }
 
     /// Removes from the maps what is not wanted any more.
-    pub fn clear(&mut self, loaded: &mut Loaded, limits: &Limits, seed: u64) -> anyhow::Result<()> {
+    pub fn clear(
+        &mut self,
+        loaded: &mut LoadedPrograms,
+        limits: &Limits,
+        seed: u64,
+    ) -> anyhow::Result<()> {
         let names = names(limits, seed)?;
         clear_prefixes(loaded, maps::EXEMPT, &mut self.exempt, &limits.exempt_prefixes())?;
         clear_prefixes(loaded, maps::BLOCK, &mut self.block, &limits.blocked_prefixes())?;
@@ -89,7 +94,7 @@ fn is_gone(removed: Result<(), MapError>) -> Result<(), MapError> {
 }
 
 fn set_prefixes(
-    loaded: &mut Loaded,
+    loaded: &mut LoadedPrograms,
     name: &str,
     there: &mut Prefixes,
     wanted: Prefixes,
@@ -107,7 +112,7 @@ fn set_prefixes(
 }
 
 fn clear_prefixes(
-    loaded: &mut Loaded,
+    loaded: &mut LoadedPrograms,
     name: &str,
     there: &mut Prefixes,
     wanted: &Prefixes,

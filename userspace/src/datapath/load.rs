@@ -125,7 +125,7 @@ impl ProgramSet {
 }
 
 /// The object, loaded: programs that may be attached, and the maps they share with us.
-pub struct Loaded {
+pub struct LoadedPrograms {
     // It keeps the maps open: the kernel empties a program array that is neither open nor pinned.
     ebpf: Ebpf,
     has_xdp: bool,
@@ -137,15 +137,15 @@ pub struct Loaded {
     pub manners: MannersMap,
 }
 
-impl Loaded {
+impl LoadedPrograms {
     /// Makes the maps. ProgramSet are verified when they are asked for, those of a hook together: a device that
     /// TCX alone answers needs none for XDP, and a kernel without TCX none for that.
-    pub fn new(size: Size) -> Result<Loaded, LoadError> {
-        Loaded::of(object()?, size)
+    pub fn new(size: Size) -> Result<LoadedPrograms, LoadError> {
+        LoadedPrograms::of(object()?, size)
     }
 
-    /// As [`Loaded::new`], of this object.
-    pub fn of(object: &[u8], size: Size) -> Result<Loaded, LoadError> {
+    /// As [`LoadedPrograms::new`], of this object.
+    pub fn of(object: &[u8], size: Size) -> Result<LoadedPrograms, LoadError> {
         check_kernel(&release())?;
         let chunks = u32::try_from(size.slab / maps::CHUNK_LEN);
         let (Ok(chunks), Ok(buckets)) = (chunks, u32::try_from(size.buckets)) else {
@@ -166,7 +166,8 @@ impl Loaded {
         let manners = MannersMap::new(array(&ebpf, maps::MANNERS)?.fd())
             .map_err(|source| LoadError::Mapping { map: maps::MANNERS, source })?;
         let memory = Arc::new(memory);
-        let mut loaded = Loaded { ebpf, has_xdp: false, has_tcx: false, memory, config, manners };
+        let mut loaded =
+            LoadedPrograms { ebpf, has_xdp: false, has_tcx: false, memory, config, manners };
         loaded.carry(&[[0; _]; _]).map_err(other)?;
         Ok(loaded)
     }
@@ -218,7 +219,7 @@ impl Loaded {
         if self.has_tcx && !self.has_xdp { ProgramSet::Tcx } else { ProgramSet::Xdp }
     }
 
-    /// Runs the programs of [`Loaded::tried_hook`] on a frame in the kernel, without a device: gives the verdict
+    /// Runs the programs of [`LoadedPrograms::tried_hook`] on a frame in the kernel, without a device: gives the verdict
     /// (`enum xdp_action`) and the frame as they left it. It has room behind it as on a device with page-sized
     /// buffers.
     pub fn test_run(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>), ProgramError> {
@@ -317,7 +318,7 @@ fn descriptor(map: &Map) -> Option<BorrowedFd<'_>> {
     }
 }
 
-/// What [`Loaded::carry`] noted and counters since then, of another daemon's pinned maps; `None` if they are
+/// What [`LoadedPrograms::carry`] noted and counters since then, of another daemon's pinned maps; `None` if they are
 /// of another layout.
 pub struct PinnedCounters {
     carried: HookCounters,

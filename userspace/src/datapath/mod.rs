@@ -4,7 +4,7 @@
 //! |---|---|
 //! | serve zones | [`Plane`], behind the seam [`DataPlane`](seam::DataPlane) |
 //! | attach without a daemon | [`foreground`] |
-//! | load the programs | [`load::Loaded`] |
+//! | load the programs | [`load::LoadedPrograms`] |
 //! | attach one | [`attach::Attachment`] |
 //! | keep XDP when the daemon ends | [`pins`] |
 //! | do what takes privileges | [`loader`] |

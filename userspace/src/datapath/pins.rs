@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use xdp_common::maps;
 
 use super::link::{Hook, Link};
-use super::load::{Loaded, PinnedCounters};
+use super::load::{LoadedPrograms, PinnedCounters};
 use super::loader::Loader;
 use super::loader::folder::{Folder, PinsError};
 use super::loader::request::{Entry, Kind, Refused};
@@ -103,7 +103,7 @@ impl Pins {
     }
 
     /// Pins what is loaded: in a new set, or what is new of it in the set it is in.
-    pub fn pin(&mut self, loaded: &Loaded, is_new: bool) -> Result<(), Refused> {
+    pub fn pin(&mut self, loaded: &LoadedPrograms, is_new: bool) -> Result<(), Refused> {
         let set = match self.set {
             Some(set) if !is_new => set,
             _ => self.sets().last().map_or(1, |last| last + 1),

@@ -7,7 +7,7 @@ use aya::maps::MapError;
 use xdp_common::Outcome;
 use xdp_common::maps::{self, Stats, Verdicts};
 
-use crate::datapath::load::{self, Counters, HookCounters, Loaded, PinnedCounters};
+use crate::datapath::load::{self, Counters, HookCounters, LoadedPrograms, PinnedCounters};
 
 /// The hooks by the place of their counters, and what the names of their counters begin with.
 pub(super) const HOOKS: [(u32, &str); maps::COUNTERS_COUNT as usize] =
@@ -37,14 +37,14 @@ impl Counted {
     }
 
     /// All that was counted on a hook, by these programs and before.
-    pub(super) fn on(&self, hook: u32, loaded: &Loaded) -> Result<Counters, MapError> {
+    pub(super) fn on(&self, hook: u32, loaded: &LoadedPrograms) -> Result<Counters, MapError> {
         let mut counters = loaded.counters(hook)?;
         load::add(&mut counters, &self.before(hook));
         Ok(counters)
     }
 
     /// All that was counted, by name.
-    pub(super) fn named(&self, loaded: &Loaded) -> BTreeMap<String, u64> {
+    pub(super) fn named(&self, loaded: &LoadedPrograms) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
         for (hook, prefix) in HOOKS {
             match self.on(hook, loaded) {
@@ -60,7 +60,7 @@ impl Counted {
     }
 
     /// All that was decided.
-    pub(super) fn verdicts(&self, loaded: Option<&Loaded>) -> Verdicts {
+    pub(super) fn verdicts(&self, loaded: Option<&LoadedPrograms>) -> Verdicts {
         let mut sums = self.verdicts;
         for (hook, _) in HOOKS {
             match loaded.map(|loaded| loaded.verdicts(hook)) {
@@ -73,7 +73,7 @@ impl Counted {
     }
 
     /// Adds what programs have counted that were replaced and run no more.
-    pub(super) fn add(&mut self, replaced: &Loaded) {
+    pub(super) fn add(&mut self, replaced: &LoadedPrograms) {
         for ((hook, _), carried) in HOOKS.into_iter().zip(&mut self.carried) {
             match replaced.counters(hook) {
                 Ok(counters) => load::add(carried, &counters),
@@ -88,7 +88,7 @@ impl Counted {
     }
 
     /// Tells a next daemon what was counted before `loaded`, now that `old` programs are replaced too.
-    pub(super) fn carry(&self, loaded: Option<&mut Loaded>, old: Option<&Loaded>) {
+    pub(super) fn carry(&self, loaded: Option<&mut LoadedPrograms>, old: Option<&LoadedPrograms>) {
         let sums = HOOKS.map(|(hook, _)| {
             let mut sums = self.before(hook);
             if let Some(Ok(counters)) = old.map(|old| old.counters(hook)) {

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::config::Config;
 use crate::datapath::attach::Attachment;
-use crate::datapath::load::{Loaded, PinnedCounters};
+use crate::datapath::load::{LoadedPrograms, PinnedCounters};
 use crate::datapath::loader::Loader;
 use crate::datapath::loader::request::Kind;
 use crate::datapath::pins::{Links, Pins};
@@ -56,7 +56,7 @@ impl Pinning {
     }
 
     /// Pins what is loaded, or what is new of it; `is_new` if it is all new.
-    pub(super) fn pin(&mut self, loaded: Option<&Loaded>, is_new: bool) -> Result<()> {
+    pub(super) fn pin(&mut self, loaded: Option<&LoadedPrograms>, is_new: bool) -> Result<()> {
         if let (Some(pins), Some(loaded)) = (&mut self.pins, loaded) {
             pins.pin(loaded, is_new)?;
         }

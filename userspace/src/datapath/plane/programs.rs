@@ -18,7 +18,7 @@ use crate::config::{Config, OnExit, TcxMode, XdpMode};
 use crate::datapath::attach::{self, Attachment};
 use crate::datapath::device::Device;
 use crate::datapath::interface::Interface;
-use crate::datapath::load::{Loaded, ProgramSet};
+use crate::datapath::load::{LoadedPrograms, ProgramSet};
 use crate::datapath::memory::{Size, wait_for_programs};
 use crate::datapath::path::{Path, has_tcx};
 use crate::datapath::probe::finding::Severity;
@@ -32,7 +32,7 @@ pub(super) struct Programs {
     on_exit: OnExit,
     // Dropped before the programs that they run.
     attachments: Attachments,
-    loaded: Option<Loaded>,
+    loaded: Option<LoadedPrograms>,
     settings: Settings,
     counted: Counted,
     pinning: Pinning,
@@ -72,7 +72,7 @@ impl Programs {
     }
 
     /// The same to be changed, and the programs whose maps are to be written then.
-    pub(super) fn settings_mut(&mut self) -> (&mut Settings, Option<&mut Loaded>) {
+    pub(super) fn settings_mut(&mut self) -> (&mut Settings, Option<&mut LoadedPrograms>) {
         (&mut self.settings, self.loaded.as_mut())
     }
 
@@ -100,8 +100,8 @@ impl Programs {
 
     /// Loads programs over maps of this size, which are to take the place of those that are there. Those of the
     /// hooks that are in use are verified: what is attached is to go on.
-    pub(super) fn load(&self, size: Size) -> anyhow::Result<Loaded> {
-        let mut loaded = Loaded::new(size)?;
+    pub(super) fn load(&self, size: Size) -> anyhow::Result<LoadedPrograms> {
+        let mut loaded = LoadedPrograms::new(size)?;
         for hook in [ProgramSet::Xdp, ProgramSet::Tcx] {
             if self.loaded.as_ref().is_some_and(|old| old.has(hook)) {
                 loaded.verify(hook)?;
@@ -112,7 +112,11 @@ impl Programs {
 
     /// Puts programs that were [loaded](Programs::load) in the place of those that are there, between two packets;
     /// their maps have all that is published.
-    pub(super) fn exchange(&mut self, mut loaded: Loaded, size: Size) -> anyhow::Result<()> {
+    pub(super) fn exchange(
+        &mut self,
+        mut loaded: LoadedPrograms,
+        size: Size,
+    ) -> anyhow::Result<()> {
         self.settings.fill(&mut loaded, size.buckets)?;
         let old = self.loaded.replace(loaded);
         self.counted.carry(self.loaded.as_mut(), old.as_ref());
@@ -366,7 +370,7 @@ impl Programs {
 
     /// The worst responses.
     pub(super) fn amplified(&self) -> Vec<Amplified> {
-        let amplified = self.loaded.as_ref().map(Loaded::amplified).transpose();
+        let amplified = self.loaded.as_ref().map(LoadedPrograms::amplified).transpose();
         amplified.map(Option::unwrap_or_default).unwrap_or_else(|error| {
             tracing::warn!("the worst responses cannot be read: {error}");
             Vec::new()
@@ -375,7 +379,7 @@ impl Programs {
 
     /// The netblocks that are limited, or were.
     pub(super) fn limited(&self) -> Vec<Limited> {
-        let limited = self.loaded.as_ref().map(Loaded::limited).transpose();
+        let limited = self.loaded.as_ref().map(LoadedPrograms::limited).transpose();
         limited.map(Option::unwrap_or_default).unwrap_or_else(|error| {
             tracing::warn!("the limited netblocks cannot be read: {error}");
             Vec::new()
@@ -417,7 +421,7 @@ fn warn_of(interface: &Interface) {
     }
 }
 
-fn try_frame(loaded: &mut Loaded, frame: &[u8]) -> anyhow::Result<Tried> {
+fn try_frame(loaded: &mut LoadedPrograms, frame: &[u8]) -> anyhow::Result<Tried> {
     let hook = loaded.tried_hook().counters();
     let before = loaded.counters(hook)?;
     let (action, frame) = loaded.test_run(frame).context("BPF_PROG_TEST_RUN")?;
@@ -427,7 +431,7 @@ fn try_frame(loaded: &mut Loaded, frame: &[u8]) -> anyhow::Result<Tried> {
 }
 
 /// Attaches to TCX too. Without it the sockets answer what XDP has no room for.
-fn add_tcx(attachment: &mut Attachment, loaded: &mut Loaded, mode: TcxMode) {
+fn add_tcx(attachment: &mut Attachment, loaded: &mut LoadedPrograms, mode: TcxMode) {
     let name = &attachment.interface().name;
     if mode == TcxMode::Auto && !has_tcx(name) {
         tracing::info!(

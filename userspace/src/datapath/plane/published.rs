@@ -15,7 +15,7 @@ use crate::compile::{
     Difference, Engine, Image, Listing, PublishError, Reader, Retired, buckets_for,
 };
 use crate::datapath::hot::{self, Counting, Held, Misses};
-use crate::datapath::load::Loaded;
+use crate::datapath::load::LoadedPrograms;
 use crate::datapath::memory::{Mapping, Size};
 use crate::datapath::seam::{MapStatus, PlaneStatus, Published, ZoneStatus};
 use crate::zone::{Name, Zone};
@@ -299,7 +299,7 @@ impl PublishedZones {
     /// Moves the image to maps that meet a demand. Where programs run, those over the new maps take their place.
     fn move_to_maps(&mut self, mut demand: Demand, programs: &mut Programs) -> anyhow::Result<()> {
         let before = programs.are_loaded().then_some(self.size);
-        let (size, loaded): (Size, Loaded) = loop {
+        let (size, loaded): (Size, LoadedPrograms) = loop {
             let size = self.sizes.of_maps(demand, before)?;
             let loaded = programs.load(size)?;
             match self.image.move_to(loaded.memory()) {

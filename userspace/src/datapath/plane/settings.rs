@@ -14,7 +14,7 @@ use crate::clock::now_s;
 use crate::config::Config;
 use crate::datapath::interface::Interface;
 use crate::datapath::limiting::{self, Written};
-use crate::datapath::load::Loaded;
+use crate::datapath::load::LoadedPrograms;
 use crate::datapath::{broadcasts, clock};
 use crate::ratelimit::limits::Limits;
 
@@ -58,7 +58,11 @@ impl Settings {
     //--- All of it
 
     /// Writes all of it to maps that no program reads yet, whose table has this many buckets.
-    pub(super) fn fill(&mut self, loaded: &mut Loaded, buckets: usize) -> anyhow::Result<()> {
+    pub(super) fn fill(
+        &mut self,
+        loaded: &mut LoadedPrograms,
+        buckets: usize,
+    ) -> anyhow::Result<()> {
         self.config.bucket_mask = (buckets - 1) as u32;
         self.config.booted_at_s = clock::booted_at_s(now_s());
         let mut written = Written::default();
@@ -69,7 +73,7 @@ impl Settings {
         Ok(())
     }
 
-    fn tell(&mut self, loaded: Option<&mut Loaded>) {
+    fn tell(&mut self, loaded: Option<&mut LoadedPrograms>) {
         self.config.booted_at_s = clock::booted_at_s(now_s());
         if let Some(loaded) = loaded {
             loaded.config.write(&self.config);
@@ -79,18 +83,22 @@ impl Settings {
     //--- Options of responses, and refusals
 
     /// Sets what is said beside the records of zones.
-    pub(super) fn set_manners(&mut self, manners: &maps::Manners, loaded: Option<&mut Loaded>) {
+    pub(super) fn set_manners(
+        &mut self,
+        manners: &maps::Manners,
+        loaded: Option<&mut LoadedPrograms>,
+    ) {
         self.manners = *manners;
         self.tell_manners(loaded);
     }
 
     /// Sets whether names of no zone may be refused.
-    pub(super) fn set_may_refuse(&mut self, may_refuse: bool, loaded: Option<&mut Loaded>) {
+    pub(super) fn set_may_refuse(&mut self, may_refuse: bool, loaded: Option<&mut LoadedPrograms>) {
         self.may_refuse = may_refuse;
         self.tell_manners(loaded);
     }
 
-    fn tell_manners(&self, loaded: Option<&mut Loaded>) {
+    fn tell_manners(&self, loaded: Option<&mut LoadedPrograms>) {
         if let Some(loaded) = loaded {
             loaded.manners.write(&self.manners());
         }
@@ -99,7 +107,7 @@ impl Settings {
     //--- Zones and devices
 
     /// Sets how many labels the longest name of all zones has, and the time.
-    pub(super) fn set_max_labels(&mut self, max_labels: u32, loaded: Option<&mut Loaded>) {
+    pub(super) fn set_max_labels(&mut self, max_labels: u32, loaded: Option<&mut LoadedPrograms>) {
         self.config.max_labels = max_labels;
         self.tell(loaded);
     }
@@ -110,7 +118,7 @@ impl Settings {
         &mut self,
         others: usize,
         device: &Interface,
-        loaded: Option<&mut Loaded>,
+        loaded: Option<&mut LoadedPrograms>,
     ) {
         self.config.macs[others] = mac_word(device.mac);
         broadcasts::tell(&mut self.config, &[&device.name]);
@@ -121,7 +129,7 @@ impl Settings {
     pub(super) fn set_devices<'a>(
         &mut self,
         devices: impl Iterator<Item = &'a Interface> + Clone,
-        loaded: Option<&mut Loaded>,
+        loaded: Option<&mut LoadedPrograms>,
     ) {
         self.config.macs = [0; MAX_MACS];
         for (place, device) in self.config.macs.iter_mut().zip(devices.clone()) {
@@ -134,7 +142,7 @@ impl Settings {
     pub(super) fn look_at_subnets<'a>(
         &mut self,
         devices: impl Iterator<Item = &'a Interface>,
-        loaded: Option<&mut Loaded>,
+        loaded: Option<&mut LoadedPrograms>,
     ) {
         let names: Vec<&str> = devices.map(|device| device.name.as_str()).collect();
         if !names.is_empty() {
@@ -150,7 +158,7 @@ impl Settings {
         &mut self,
         limits: &Arc<Limits>,
         qps: u64,
-        mut loaded: Option<&mut Loaded>,
+        mut loaded: Option<&mut LoadedPrograms>,
     ) -> anyhow::Result<()> {
         limits.check()?;
         let before = (std::mem::replace(&mut self.limits, Arc::clone(limits)), self.qps);
@@ -166,7 +174,7 @@ impl Settings {
     }
 
     /// Brings the limiter's maps up to date, if there are any.
-    fn tell_limits(&mut self, loaded: Option<&mut Loaded>) -> anyhow::Result<()> {
+    fn tell_limits(&mut self, loaded: Option<&mut LoadedPrograms>) -> anyhow::Result<()> {
         let circumstances = self.circumstances();
         let Some(loaded) = loaded else { return Ok(()) };
         self.written.write(loaded, &self.limits, circumstances, &mut self.config)?;

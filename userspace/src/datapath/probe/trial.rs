@@ -16,7 +16,7 @@ use xdp_common::maps::{self, CHUNK_LEN, Probed};
 use crate::config::XdpMode;
 use crate::datapath::attach_error::reason;
 use crate::datapath::interface::Interface;
-use crate::datapath::load::{LoadError, Loaded, ProgramSet};
+use crate::datapath::load::{LoadError, LoadedPrograms, ProgramSet};
 use crate::datapath::memory::Size;
 use crate::datapath::object::object;
 
@@ -65,7 +65,7 @@ impl Trial {
     /// Loads the programs that answer, to see that the kernel takes them, and those that probe. Says what
     /// came of it.
     pub fn new() -> Result<(Trial, Vec<Tried>), LoadError> {
-        let mut loaded = Loaded::new(SIZE)?;
+        let mut loaded = LoadedPrograms::new(SIZE)?;
         let hooks = [(XDP_PROGRAMS, ProgramSet::Xdp), (TCX_PROGRAMS, ProgramSet::Tcx)];
         let mut tried = Vec::from(hooks.map(|(what, hook)| {
             let error = loaded.verify(hook).err().map(|error| error.to_string());
