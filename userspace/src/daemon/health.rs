@@ -231,7 +231,7 @@ mod tests {
 
     use super::*;
     use crate::config::XdpMode;
-    use crate::daemon::state::Loaded;
+    use crate::daemon::state::LoadedZone;
     use crate::datapath::fault::Fault;
     use crate::datapath::seam::Attachment;
     use crate::server::testing;
@@ -289,7 +289,7 @@ mod tests {
         let section = config.zones().next().expect("a zone").clone();
         let mut state = ZoneState::new(section.clone(), config.policy(&section));
         state.error = error.map(str::to_owned);
-        state.loaded = expires_in.map(|seconds| Loaded {
+        state.loaded = expires_in.map(|seconds| LoadedZone {
             zone: testing::zone(7, 0),
             kept_in: Vec::new(),
             loaded_at: NOW,

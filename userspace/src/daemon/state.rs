@@ -74,7 +74,7 @@ pub struct ZoneState {
     /// Its policy.
     pub policy: config::Policy,
     /// What is served; `None` until it could be loaded once.
-    pub loaded: Option<Loaded>,
+    pub loaded: Option<LoadedZone>,
     /// Why the last attempt to load it failed, if it did.
     pub error: Option<String>,
     /// Why what should be known of it at the next start could not be kept, if so.
@@ -86,7 +86,7 @@ pub struct ZoneState {
 }
 
 /// A zone that is served.
-pub struct Loaded {
+pub struct LoadedZone {
     /// Its records.
     pub zone: Arc<Zone>,
     /// The files that they lie in, if they are many.
@@ -156,7 +156,7 @@ impl ZoneState {
 
     /// Whether what is served is not what the configuration and the files say.
     pub fn is_stale(&self, section: &config::Zone, policy: &config::Policy) -> bool {
-        let same = |loaded: &Loaded| loaded.stamps.iter().all(Stamp::holds);
+        let same = |loaded: &LoadedZone| loaded.stamps.iter().all(Stamp::holds);
         self.section.file != section.file
             || self.section.dnssec != section.dnssec
             || self.section.verify != section.verify

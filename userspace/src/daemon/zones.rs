@@ -15,7 +15,7 @@ use super::prepare;
 use super::presented::{Changed, Presented};
 use super::ratelimit::RateLimiting;
 use super::source::Source;
-use super::state::{Before, Loaded, Prepare, Prepared, Stamp, ZoneState};
+use super::state::{Before, LoadedZone, Prepare, Prepared, Stamp, ZoneState};
 use super::store::{Kept, Store};
 use crate::clock::now;
 use crate::config::Config;
@@ -56,7 +56,7 @@ struct ServedVersion {
 }
 
 impl ServedVersion {
-    fn of(loaded: &Loaded) -> ServedVersion {
+    fn of(loaded: &LoadedZone) -> ServedVersion {
         ServedVersion {
             zone: Arc::clone(&loaded.zone),
             is_verified: loaded.is_verified,
@@ -339,7 +339,7 @@ impl Zones {
                 // Of a file that could not be read nothing is known.
                 None => stamps.unwrap_or_default(),
             };
-            let loaded = Loaded {
+            let loaded = LoadedZone {
                 zone,
                 kept_in: files,
                 loaded_at: now,
