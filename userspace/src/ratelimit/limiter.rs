@@ -15,9 +15,9 @@ use xdp_common::limit::{Limited, ListEntry, Rules, Verdict};
 use xdp_common::maps::{LIMITED_COUNT, Verdicts, address_words};
 use xdp_common::state::LimitState;
 
+use super::compiled::CompiledLimits;
+pub use super::compiled::Response;
 use super::limits::Limits;
-pub use super::told::Response;
-use super::told::Told;
 
 /// Buckets of the table, a power of two: 1 MiB, 131,072 accounts. Sockets take a tenth of the queries that XDP does.
 const BUCKETS: usize = 1 << 14;
@@ -36,7 +36,7 @@ pub struct Limiter {
     buckets: Box<[[AtomicU64; SLOTS]]>,
     seed: u64,
     start: Instant,
-    told: RwLock<Arc<Told>>,
+    compiled: RwLock<Arc<CompiledLimits>>,
     verdicts: Mutex<Verdicts>,
     limited: Mutex<Box<[Limited]>>,
 }
@@ -53,7 +53,7 @@ impl Limiter {
             buckets: (0..BUCKETS).map(|_| empty()).collect(),
             seed,
             start: Instant::now(),
-            told: RwLock::default(),
+            compiled: RwLock::default(),
             verdicts: Mutex::default(),
             limited: Mutex::new(vec![Limited::default(); LIMITED_COUNT as usize].into()),
         }
@@ -62,8 +62,8 @@ impl Limiter {
     /// Limits from now on as this says. `qps` is how many queries a second come, for policies that are scaled by
     /// it.
     pub fn set(&self, limits: &Limits, qps: u64) {
-        let told = Told::new(limits, qps);
-        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(told);
+        let compiled = CompiledLimits::new(limits, qps);
+        *self.compiled.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(compiled);
     }
 
     /// Now.
@@ -78,13 +78,13 @@ impl Limiter {
 
     /// Whether there is anything to decide.
     pub fn is_on(&self) -> bool {
-        self.told.read().unwrap_or_else(PoisonError::into_inner).bits() != 0
+        self.compiled.read().unwrap_or_else(PoisonError::into_inner).bits() != 0
     }
 
     /// Decides whether a query is taken on, before it is read.
     pub fn arrive(&self, client: IpAddr, now: Moment) -> Result<(), Outcome> {
         let view = self.view(now);
-        if view.told.bits() == 0 {
+        if view.compiled.bits() == 0 {
             return Ok(());
         }
         STATE.with_borrow_mut(|state| decide::arrive(&view, &who(client), || true, state))
@@ -99,10 +99,10 @@ impl Limiter {
         now: Moment,
     ) -> Result<Verdict, Outcome> {
         let view = self.view(now);
-        if view.told.bits() == 0 {
+        if view.compiled.bits() == 0 {
             return Ok(Verdict::Answer);
         }
-        STATE.with_borrow_mut(|state| view.told.respond(&view, &who(client), response, state))
+        STATE.with_borrow_mut(|state| view.compiled.respond(&view, &who(client), response, state))
     }
 
     /// What was decided.
@@ -117,8 +117,8 @@ impl Limiter {
     }
 
     fn view(&self, now: Moment) -> View<'_> {
-        let told = Arc::clone(&self.told.read().unwrap_or_else(PoisonError::into_inner));
-        View { limiter: self, told, now }
+        let compiled = Arc::clone(&self.compiled.read().unwrap_or_else(PoisonError::into_inner));
+        View { limiter: self, compiled, now }
     }
 }
 
@@ -130,7 +130,7 @@ fn who(client: IpAddr) -> Client {
 /// The limiter at one moment.
 struct View<'a> {
     limiter: &'a Limiter,
-    told: Arc<Told>,
+    compiled: Arc<CompiledLimits>,
     now: Moment,
 }
 
@@ -153,7 +153,7 @@ impl Table for View<'_> {
 
 impl decide::Limiter for View<'_> {
     fn limits(&self) -> u32 {
-        self.told.bits()
+        self.compiled.bits()
     }
 
     fn seed(&self) -> u64 {
@@ -169,15 +169,15 @@ impl decide::Limiter for View<'_> {
     }
 
     fn rules(&self, place: u32) -> Option<&Rules> {
-        self.told.rules(place)
+        self.compiled.rules(place)
     }
 
     fn exempt(&self, source: [u64; 2]) -> Option<ListEntry> {
-        self.told.exempt(source)
+        self.compiled.exempt(source)
     }
 
     fn block(&self, source: [u64; 2]) -> Option<ListEntry> {
-        self.told.block(source)
+        self.compiled.block(source)
     }
 
     fn count(&self, what: Count) {

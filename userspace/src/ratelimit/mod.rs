@@ -14,6 +14,7 @@
 //! in their maps by [`datapath::limiting`](crate::datapath::limiting).
 
 pub mod changes;
+pub mod compiled;
 pub mod figures;
 pub mod import;
 pub mod layers;
@@ -21,4 +22,3 @@ pub mod limiter;
 pub mod limits;
 pub mod replay;
 pub mod settings;
-pub mod told;

@@ -24,7 +24,7 @@ use super::responder::{Reply, respond};
 use super::served::Shared;
 use super::stats::{Stats, Transport};
 use crate::clock::now;
-use crate::ratelimit::told::Response;
+use crate::ratelimit::compiled::Response;
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
 /// system may give less to who is not root (net.core.rmem_max).

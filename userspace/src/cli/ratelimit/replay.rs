@@ -1,7 +1,7 @@
 //! `sealdns ratelimit test`: a capture through the limiter's own arithmetic, by the capture's own clock.
 //!
 //! Responses count where they are in the capture; else every query counts as one that is answered. Which policy
-//! counts and what is blocked is decided as the daemon's sockets decide it ([`Told`](crate::ratelimit::told::Told)).
+//! counts and what is blocked is decided as the daemon's sockets decide it ([`CompiledLimits`](crate::ratelimit::compiled::CompiledLimits)).
 //! Only the table that XDP has is kept, and the list of netblocks that were over a limit; both have bounds.
 
 use std::collections::BTreeMap;

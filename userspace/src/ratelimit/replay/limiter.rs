@@ -15,8 +15,8 @@ use xdp_common::maps::{RATE_BUCKETS, address_words};
 use xdp_common::state::LimitState;
 
 use super::response::Counted;
+use crate::ratelimit::compiled::CompiledLimits;
 use crate::ratelimit::limits::{Limits, net};
-use crate::ratelimit::told::Told;
 
 /// Netblocks over a limit that are listed one by one: a capture of forged addresses may have any number.
 const MAX_LISTED: usize = 1 << 18;
@@ -66,7 +66,7 @@ pub struct Limiter {
 
 struct Accounts {
     slots: Box<[[Cell<u64>; SLOTS]]>,
-    told: Told,
+    told: CompiledLimits,
     /// The place of the policy by which it is decided.
     policy: Cell<u32>,
     now: Cell<u64>,
@@ -82,7 +82,7 @@ impl Limiter {
         Limiter {
             accounts: Accounts {
                 slots: (0..RATE_BUCKETS).map(|_| empty()).collect(),
-                told: Told::new(limits, 0),
+                told: CompiledLimits::new(limits, 0),
                 policy: Cell::new(0),
                 now: Cell::new(0),
                 now_s: Cell::new(0),

@@ -7,7 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use xdp_common::limit::Class;
 use xdp_common::limit::account::Account;
 
-use crate::ratelimit::told::Response;
+use crate::ratelimit::compiled::Response;
 use crate::zone::Rtype;
 
 /// What is counted.

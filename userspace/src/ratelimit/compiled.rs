@@ -17,9 +17,9 @@ use xdp_common::state::LimitState;
 use super::limits::{Block, Limits, Prefixes, longest};
 use crate::zone::{Name, name};
 
-/// What is limited.
+/// What is limited, compiled.
 #[derive(Default)]
-pub struct Told {
+pub struct CompiledLimits {
     bits: u32,
     /// The default policy, and those of names in their order.
     policies: Vec<Policy>,
@@ -45,11 +45,11 @@ pub struct Response<'a> {
     pub is_vouched_for: bool,
 }
 
-impl Told {
+impl CompiledLimits {
     /// As this says. `qps` is how many queries a second come, for policies that are scaled by it.
-    pub fn new(limits: &Limits, qps: u64) -> Told {
+    pub fn new(limits: &Limits, qps: u64) -> CompiledLimits {
         let policies = [&limits.policy].into_iter().chain(limits.overrides.values());
-        let mut told = Told {
+        let mut compiled = CompiledLimits {
             bits: limits.bits(),
             policies: policies.copied().collect(),
             rules: Vec::new(),
@@ -58,8 +58,8 @@ impl Told {
             block: limits.blocked_prefixes(),
             block_names: limits.block_names.clone(),
         };
-        told.scale(qps);
-        told
+        compiled.scale(qps);
+        compiled
     }
 
     /// Scales the policies by so many queries a second.
