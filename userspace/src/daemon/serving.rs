@@ -164,7 +164,7 @@ impl Daemon {
             tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
             pulses.push(pulse);
         }
-        let limits = limits(&self.zones.config().server);
+        let limits = connection_limits(&self.zones.config().server);
         let context =
             tcp::Context::new(Arc::clone(self.presented.shared()), Arc::clone(&self.stats), limits);
         let context = Arc::new(context);
@@ -268,8 +268,8 @@ impl Daemon {
     }
 }
 
-fn limits(server: &config::Server) -> tcp::Limits {
-    tcp::Limits {
+fn connection_limits(server: &config::Server) -> tcp::ConnectionLimits {
+    tcp::ConnectionLimits {
         idle_timeout: server.tcp_idle_timeout.duration(),
         write_timeout: server.tcp_write_timeout.duration(),
         connections: server.tcp_connections.get(),

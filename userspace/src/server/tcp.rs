@@ -53,7 +53,7 @@ const SWEEP: Duration = Duration::from_millis(250);
 
 /// What one connection, and all together, may use.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// Without a whole query arriving.
     pub idle_timeout: Duration,
     /// Without the client taking what is sent.
@@ -70,7 +70,7 @@ pub struct Context {
     pub shared: Arc<Shared>,
     /// Where it is counted.
     pub stats: Arc<Stats>,
-    limits: Limits,
+    limits: ConnectionLimits,
     pool: Mutex<Pool>,
     started: Instant,
     /// When taking a connection last failed and that was said.
@@ -78,8 +78,8 @@ pub struct Context {
 }
 
 impl Context {
-    /// Limits hold for all listening sockets of one context together.
-    pub fn new(shared: Arc<Shared>, stats: Arc<Stats>, limits: Limits) -> Context {
+    /// ConnectionLimits hold for all listening sockets of one context together.
+    pub fn new(shared: Arc<Shared>, stats: Arc<Stats>, limits: ConnectionLimits) -> Context {
         let bounds =
             Bounds { connections: limits.connections, per_client: limits.connections_per_client };
         Context {

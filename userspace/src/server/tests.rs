@@ -149,7 +149,7 @@ struct Running {
     tasks: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
 }
 
-const QUICK: tcp::Limits = tcp::Limits {
+const QUICK: tcp::ConnectionLimits = tcp::ConnectionLimits {
     idle_timeout: Duration::from_millis(300),
     write_timeout: Duration::from_millis(300),
     connections: 8,
@@ -157,7 +157,7 @@ const QUICK: tcp::Limits = tcp::Limits {
 };
 
 impl Running {
-    fn start(ip: IpAddr, hosts: u32, limits: tcp::Limits) -> Running {
+    fn start(ip: IpAddr, hosts: u32, limits: tcp::ConnectionLimits) -> Running {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

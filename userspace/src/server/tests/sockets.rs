@@ -108,7 +108,7 @@ fn tcp_takes_the_longest_query() {
 
 #[test]
 fn tcp_closes_a_client_s_longest_idle_connection_for_its_new_one() {
-    let limits = tcp::Limits { idle_timeout: Duration::from_secs(60), ..QUICK };
+    let limits = tcp::ConnectionLimits { idle_timeout: Duration::from_secs(60), ..QUICK };
     let server = Running::start(Ipv4Addr::LOCALHOST.into(), 0, limits);
     let query = framed(&ask("www.example", 1).wire());
     let mut open: Vec<TcpStream> = (0..4).map(|_| server.connect()).collect();
@@ -133,7 +133,7 @@ fn tcp_closes_a_client_s_longest_idle_connection_for_its_new_one() {
 
 #[test]
 fn tcp_serves_a_new_client_while_idle_ones_fill_the_pool() {
-    let limits = tcp::Limits { idle_timeout: Duration::from_secs(60), ..QUICK };
+    let limits = tcp::ConnectionLimits { idle_timeout: Duration::from_secs(60), ..QUICK };
     let server = Running::start(Ipv4Addr::LOCALHOST.into(), 0, limits);
     let query = framed(&ask("www.example", 1).wire());
     let connect = |last: u8, ask: bool| {
@@ -175,7 +175,7 @@ fn tcp_cuts_off_a_client_that_does_not_read() {
 
 #[test]
 fn stopping_finishes_what_was_asked_and_takes_no_more() {
-    let limits = tcp::Limits { idle_timeout: Duration::from_secs(60), ..QUICK };
+    let limits = tcp::ConnectionLimits { idle_timeout: Duration::from_secs(60), ..QUICK };
     let mut server = Running::start(Ipv4Addr::LOCALHOST.into(), 0, limits);
     let mut stream = server.connect();
     stream.write_all(&framed(&ask("www.example", 1).wire())).unwrap();

@@ -100,7 +100,7 @@ fn a_secondary_of_another_make_takes_the_zone() {
         }
     }
 
-    let limits = tcp::Limits { idle_timeout: Duration::from_secs(10), ..QUICK };
+    let limits = tcp::ConnectionLimits { idle_timeout: Duration::from_secs(10), ..QUICK };
     let ip = Ipv4Addr::LOCALHOST.into();
     let zone = testing::zone(7, 3000);
     // Knot asks for the SOA and transfers from one address and port: TCP and UDP must share it.
