@@ -45,7 +45,7 @@ pub(super) struct Told {
     zones: BTreeMap<Name, u32>,
     refuse: bool,
     interfaces: Vec<String>,
-    settled: usize,
+    replaced_adopted: usize,
     manners: Manners,
     /// How often the sockets and XDP were told what is served.
     refreshed: usize,
@@ -140,8 +140,8 @@ impl Attaching for FakePlane {
         Ok(Detached { detached: gone.collect(), forgotten: Vec::new() })
     }
 
-    fn settle(&mut self) -> anyhow::Result<()> {
-        lock(&self.0).settled += 1;
+    fn replace_adopted(&mut self) -> anyhow::Result<()> {
+        lock(&self.0).replaced_adopted += 1;
         Ok(())
     }
 
@@ -404,13 +404,13 @@ fn a_broken_zone_leaves_the_old_one_serving() {
 
 #[test]
 fn what_an_earlier_daemon_left_answers_until_a_zone_is_loaded() {
-    assert_eq!(lock(&Stage::new().told).settled, 1);
+    assert_eq!(lock(&Stage::new().told).replaced_adopted, 1);
     let stage = Stage::with("broken");
     stage.reload();
-    assert_eq!(lock(&stage.told).settled, 0);
+    assert_eq!(lock(&stage.told).replaced_adopted, 0);
     stage.write("zone", &format!("1 {}", 2 * WEEK));
     stage.reload();
-    assert_eq!(lock(&stage.told).settled, 1);
+    assert_eq!(lock(&stage.told).replaced_adopted, 1);
 }
 
 /// Everything that may be asked without changing anything.

@@ -173,7 +173,7 @@ impl Zones {
                 refreshed = Instant::now();
             }
         }
-        self.settle();
+        self.replace_adopted();
         self.unfollowed.hold().clear();
         finish(self, &changes[told..]);
         let loaded =
@@ -187,12 +187,12 @@ impl Zones {
 
     /// Replaces the programs of an earlier daemon, unless there is nothing to answer in their place: then
     /// what they answer is better than nothing.
-    fn settle(&self) {
+    fn replace_adopted(&self) {
         let has_zone = {
             let zones = self.states.hold();
             zones.is_empty() || zones.values().any(|zone| zone.loaded.is_some())
         };
-        if has_zone && let Err(error) = self.plane.hold().settle() {
+        if has_zone && let Err(error) = self.plane.hold().replace_adopted() {
             tracing::error!("replacing the programs of an earlier daemon: {error:#}");
         }
     }

@@ -188,8 +188,8 @@ impl Attaching for Plane {
         self.programs.detach(interface)
     }
 
-    fn settle(&mut self) -> Result<()> {
-        self.programs.settle()
+    fn replace_adopted(&mut self) -> Result<()> {
+        self.programs.replace_adopted()
     }
 
     fn end(&mut self) -> Result<()> {

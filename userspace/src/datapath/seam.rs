@@ -56,7 +56,7 @@ pub trait Attaching {
 
     /// Called when all zones that are to be served were published: where an earlier daemon's programs were
     /// taken over, they answer until then, and are replaced now.
-    fn settle(&mut self) -> anyhow::Result<()>;
+    fn replace_adopted(&mut self) -> anyhow::Result<()>;
 
     /// Called once, when the daemon ends: detaches XDP, or leaves it to the next daemon, as the
     /// configuration says.

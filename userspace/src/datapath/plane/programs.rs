@@ -274,7 +274,7 @@ impl Programs {
     }
 
     /// Puts the programs in the place of those of an earlier daemon: their maps have all that is to be served.
-    pub(super) fn settle(&mut self) -> anyhow::Result<()> {
+    pub(super) fn replace_adopted(&mut self) -> anyhow::Result<()> {
         self.is_settled = true;
         if !self.attachments.has_adopted() {
             return Ok(());
