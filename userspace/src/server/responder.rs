@@ -87,7 +87,7 @@ pub fn respond(
         stats.outcome(transport, Outcome::SourcePort);
         return Reply::Silent;
     }
-    let asked = Asked { served, stats, client: client.ip(), transport, now };
+    let asked = Circumstances { served, stats, client: client.ip(), transport, now };
     let outcome = asked.engine(message, out);
     stats.outcome(transport, outcome);
     if outcome.is_answered() {
@@ -105,7 +105,7 @@ pub fn respond(
 }
 
 /// The circumstances of one message.
-struct Asked<'a> {
+struct Circumstances<'a> {
     served: &'a Served,
     stats: &'a Stats,
     client: IpAddr,
@@ -113,7 +113,7 @@ struct Asked<'a> {
     now: u32,
 }
 
-impl Asked<'_> {
+impl Circumstances<'_> {
     fn engine(&self, message: &[u8], out: &mut Vec<u8>) -> Outcome {
         self.served.engine.respond(message, &self.asked(), out)
     }
