@@ -41,21 +41,21 @@ impl Section {
     }
 
     /// A number as the peer wrote it.
-    fn number(&mut self, key: &'static str, said: &Said) -> Result<(), Fault> {
-        self.set(key, said.number()?.to_string());
+    fn number(&mut self, key: &'static str, option: &PeerOption) -> Result<(), Fault> {
+        self.set(key, option.number()?.to_string());
         Ok(())
     }
 
-    fn note(&mut self, said: &Said, why: &str) {
-        match &said.place {
-            Some(place) => self.notes.push(format!("{place}: {}: {why}", said.text())),
-            None => self.notes.push(format!("{}: {why}", said.text())),
+    fn note(&mut self, option: &PeerOption, why: &str) {
+        match &option.place {
+            Some(place) => self.notes.push(format!("{place}: {}: {why}", option.text())),
+            None => self.notes.push(format!("{}: {why}", option.text())),
         }
     }
 
     /// Exempts an address, a prefix or a range. What else a peer takes there (names of lists, `localhost`, negations)
     /// is noted; what only looks like an address is a fault.
-    fn exempt(&mut self, said: &Said, text: &str) -> Result<(), Fault> {
+    fn exempt(&mut self, option: &PeerOption, text: &str) -> Result<(), Fault> {
         if let Some((first, last)) = text.split_once('-') {
             let (first, last) = (first.trim().parse(), last.trim().parse());
             match (first, last) {
@@ -75,9 +75,9 @@ impl Section {
             Err(_)
                 if text.starts_with(|first: char| first.is_ascii_digit()) || text.contains(':') =>
             {
-                return Err(said.fault(format_args!("\"{text}\" is not an address prefix")));
+                return Err(option.fault(format_args!("\"{text}\" is not an address prefix")));
             }
-            Err(_) => self.note(said, &format!("\"{text}\" is not an address prefix")),
+            Err(_) => self.note(option, &format!("\"{text}\" is not an address prefix")),
         }
         Ok(())
     }
@@ -107,14 +107,14 @@ impl Section {
 
 /// One option as the peer wrote it.
 #[derive(Debug, Clone, PartialEq)]
-struct Said {
+struct PeerOption {
     /// Where; `None` for a default.
     place: Option<Place>,
     key: String,
     values: Vec<String>,
 }
 
-impl Said {
+impl PeerOption {
     /// Its only value; empty if there is none or there are several.
     fn value(&self) -> &str {
         match self.values.as_slice() {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::files::{Fault, Files, Place, Start};
-use super::{Said, Section};
+use super::{PeerOption, Section};
 
 /// BIND's defaults, said aloud where they are not ours.
 const WINDOW: &str = "15";
@@ -102,13 +102,19 @@ fn is_mark(token: &Token) -> bool {
     ["{", "}", ";"].iter().any(|mark| token.is(mark))
 }
 
-fn translate(options: &[Said], acls: &HashMap<String, Vec<String>>) -> Result<Section, Fault> {
+fn translate(
+    options: &[PeerOption],
+    acls: &HashMap<String, Vec<String>>,
+) -> Result<Section, Fault> {
     let mut section = Section::default();
     let find = |key: &str| options.iter().find(|said| said.key == key);
-    let default =
-        |key: &str, value: &str| Said { place: None, key: key.into(), values: vec![value.into()] };
+    let default = |key: &str, value: &str| PeerOption {
+        place: None,
+        key: key.into(),
+        values: vec![value.into()],
+    };
     let or = |key: &str, value: &str| find(key).cloned().unwrap_or_else(|| default(key, value));
-    let is_dry = find("log-only").is_some_and(Said::is_true);
+    let is_dry = find("log-only").is_some_and(PeerOption::is_true);
     section.set("mode", if is_dry { "\"dry-run\"" } else { "\"on\"" });
     section.number("rate", &or("responses-per-second", "0"))?;
     for (theirs, ours) in [
@@ -185,9 +191,9 @@ fn resolve(
 }
 
 /// The options of a statement, whose `{` comes before `tokens`, to its `}`.
-fn options(tokens: &[Token]) -> Result<Vec<Said>, Fault> {
+fn options(tokens: &[Token]) -> Result<Vec<PeerOption>, Fault> {
     let mut options = Vec::new();
-    let mut open: Option<Said> = None;
+    let mut open: Option<PeerOption> = None;
     let mut depth = 0usize;
     for token in tokens {
         match token.text.as_str() {
@@ -200,12 +206,12 @@ fn options(tokens: &[Token]) -> Result<Vec<Said>, Fault> {
                 Some(said) => said.values.push(word.to_owned()),
                 None => {
                     let place = Some(token.place.clone());
-                    open = Some(Said { place, key: word.to_owned(), values: Vec::new() });
+                    open = Some(PeerOption { place, key: word.to_owned(), values: Vec::new() });
                 }
             },
         }
     }
-    match options.iter().find(|said: &&Said| said.values.is_empty()) {
+    match options.iter().find(|said: &&PeerOption| said.values.is_empty()) {
         Some(said) => Err(said.fault("a value is missing")),
         None => Ok(options),
     }

@@ -1,7 +1,7 @@
 //! Knot's section `mod-rrl` (knot.conf).
 
 use super::files::{Fault, Files, Place, Start};
-use super::{Said, Section};
+use super::{PeerOption, Section};
 
 /// Knot's defaults (3.4.3), said aloud: they are not ours.
 const RATE_LIMIT: &str = "50";
@@ -13,7 +13,7 @@ pub(super) fn section(files: &mut Files) -> Result<Option<Section>, Fault> {
     let mut lines = Vec::new();
     files.outermost(|files, text, start| read(files, text, &start, &mut lines))?;
     let Some(items) = items(&lines)? else { return Ok(None) };
-    let name = |item: &[Said]| {
+    let name = |item: &[PeerOption]| {
         item.iter().find(|said| said.key == "id").map(|said| said.value().to_owned())
     };
     let chosen =
@@ -31,13 +31,13 @@ pub(super) fn section(files: &mut Files) -> Result<Option<Section>, Fault> {
     Ok(Some(section))
 }
 
-fn translate(item: &[Said]) -> Result<Section, Fault> {
+fn translate(item: &[PeerOption]) -> Result<Section, Fault> {
     let mut section = Section::default();
     let find = |key: &str| item.iter().find(|said| said.key == key);
     let default =
-        |value: &str| Said { place: None, key: String::new(), values: vec![value.into()] };
+        |value: &str| PeerOption { place: None, key: String::new(), values: vec![value.into()] };
     let or = |key: &str, value: &str| find(key).cloned().unwrap_or_else(|| default(value));
-    let is_dry = find("dry-run").is_some_and(Said::is_true);
+    let is_dry = find("dry-run").is_some_and(PeerOption::is_true);
     section.set("mode", if is_dry { "\"dry-run\"" } else { "\"on\"" });
     // Knot's knows no classes: only what goes to a netblock in total.
     section.set("rate", "0");
@@ -112,8 +112,8 @@ fn read(files: &mut Files, text: &str, start: &Start, all: &mut Vec<Line>) -> Re
 }
 
 /// The items of the sections: each a list of options. `None` if there is no such section.
-fn items(lines: &[Line]) -> Result<Option<Vec<Vec<Said>>>, Fault> {
-    let mut items: Vec<Vec<Said>> = Vec::new();
+fn items(lines: &[Line]) -> Result<Option<Vec<Vec<PeerOption>>>, Fault> {
+    let mut items: Vec<Vec<PeerOption>> = Vec::new();
     let mut indent = None;
     let (mut is_within, mut is_there) = (false, false);
     for read in lines {
@@ -153,7 +153,7 @@ fn items(lines: &[Line]) -> Result<Option<Vec<Vec<Said>>>, Fault> {
             None => vec![unquoted(said)],
         };
         let values = values.into_iter().filter(|value| !value.is_empty()).map(str::to_owned);
-        item.push(Said {
+        item.push(PeerOption {
             place: Some(read.place()),
             key: key.trim().to_owned(),
             values: values.collect(),
