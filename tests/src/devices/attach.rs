@@ -387,7 +387,7 @@ pub fn without_the_right_to_load_a_sentence_says_so() -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// What does not fit is held hot within the limit, and complete again once it fits.
+/// What does not fit is partial within the limit, and complete again once it fits.
 pub fn memory_has_a_limit() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
@@ -395,15 +395,18 @@ pub fn memory_has_a_limit() -> Result<Verdict> {
     let stage = Stage::new("limit")?;
     let config = config("[xdp]\ninterfaces = [\"server\"]\nmemory = \"1MiB\"")?;
     let mut plane = stage.server.enter(|| Plane::new(&config, FLOOR))??;
-    for (hosts, is_hot) in
+    for (hosts, is_partial) in
         [(10, false), (40_000, true), (40_001, true), (11, false), (40_000, true)]
     {
         let published = plane.publish(&zone(hosts)?)?;
-        ensure!(published.is_hot == is_hot, "{hosts}: {published:?}");
+        ensure!(published.is_partial == is_partial, "{hosts}: {published:?}");
         let status = plane.status();
         let octets: u64 = status.maps.iter().map(|map| map.memory_octets).sum();
         ensure!(octets <= 1 << 20, "{status:?}");
-        ensure!(status.zones[0].held == if is_hot { "hot" } else { "complete" }, "{status:?}");
+        ensure!(
+            status.zones[0].held == if is_partial { "partial" } else { "complete" },
+            "{status:?}"
+        );
         ensure!(status.zones[0].names == u64::from(hosts) + 2, "{status:?}");
     }
     plane.remove(zone(1)?.apex())?;

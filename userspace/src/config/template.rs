@@ -79,7 +79,7 @@ refuse = "auto"
 # Memory for the maps that hold compiled zones. No official reference: half a million typical names.
 # They start small and grow up to it; with `user` set they are made this large at start, since only
 # root can make maps. While they grow, the old maps are there as well. A zone for which they may not
-# grow is held hot: XDP has the names that are asked for often, and the daemon answers the rest.
+# grow is partial: XDP has the names that are asked for often, and the daemon answers the rest.
 memory = "512MiB"
 # A folder of sealdns's own on a BPF file system, such as "/sys/fs/bpf/sealdns", mode 0700: what is pinned
 # there outlives the daemon. If the daemon crashes, XDP goes on answering, until signatures expire, and

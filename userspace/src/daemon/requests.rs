@@ -140,7 +140,7 @@ impl Daemon {
             let published = loaded.map(|zone| zone.published);
             fields.insert("records_written".into(), json!(published.map(|one| one.written)));
             fields.insert("records_kept".into(), json!(published.map(|one| one.kept)));
-            let held = published.map(|one| if one.is_hot { "hot" } else { "complete" });
+            let held = published.map(|one| if one.is_partial { "partial" } else { "complete" });
             fields.insert("held".into(), json!(held));
             fields.insert("resign_at".into(), json!(state.resign_at()));
             fields.insert("unkept".into(), json!(state.unkept));

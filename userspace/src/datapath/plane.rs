@@ -5,7 +5,7 @@
 //! packets, so that no query is lost. The same happens to what an earlier daemon has pinned, once the zones
 //! are loaded: until then its programs answer from its maps.
 //!
-//! A zone for which the maps may not grow is held *hot*: they have some of its names, and the daemon has
+//! A zone for which the maps may not grow is *partial*: they have some of its names, and the daemon has
 //! all zones in an image of its own, from which it answers what XDP passes up. Meanwhile XDP refuses no
 //! names.
 //!

@@ -140,7 +140,7 @@ pub struct Published {
     /// Records that were there already and are the same in the version before.
     pub kept: usize,
     /// Whether XDP has only some of the zone's names.
-    pub is_hot: bool,
+    pub is_partial: bool,
 }
 
 /// The state of a [`DataPlane`].
@@ -167,7 +167,7 @@ pub struct PlaneStatus {
 pub struct ZoneStatus {
     /// Its apex.
     pub zone: String,
-    /// `complete`, or `hot`: XDP has only some of its names.
+    /// `complete`, or `partial`: XDP has only some of its names.
     pub held: &'static str,
     /// Its names, empty non-terminals included.
     pub names: u64,

@@ -38,7 +38,7 @@ pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outco
         exact::referral::<S>(query, plan, absence, cells, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
-    if node.is(flag::HOT) {
+    if node.is(flag::PARTIAL) {
         return Err(Outcome::Miss);
     }
     if node.is(flag::DNAME) {

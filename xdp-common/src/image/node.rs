@@ -56,7 +56,7 @@ pub mod flag {
     /// [`Node::first_cover`](super::Node::first_cover) among them.
     pub const NO_NSEC3: u16 = 64;
     /// Its zone is here in part: nothing follows from the absence of names below it, except at a cut.
-    pub const HOT: u16 = 128;
+    pub const PARTIAL: u16 = 128;
 }
 
 /// A node, read from its record.

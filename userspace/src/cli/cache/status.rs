@@ -18,7 +18,7 @@ pub fn shown(status: &Value) -> String {
     let mut zones: Vec<&Value> = status["zones"].as_array().into_iter().flatten().collect();
     // What is not whole is looked for first.
     zones.sort_by_key(|zone| {
-        (zone["held"] != "hot", std::cmp::Reverse(zone["octets"].as_u64().unwrap_or(0)))
+        (zone["held"] != "partial", std::cmp::Reverse(zone["octets"].as_u64().unwrap_or(0)))
     });
     let listed = zones.iter().take(LISTED).map(|zone| {
         let per_name = zone["octets"].as_u64().zip(zone["names"].as_u64());

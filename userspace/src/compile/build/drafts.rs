@@ -54,7 +54,7 @@ impl<'a> Build<'a, '_, '_> {
             draft.flags |= flag::APEX;
         }
         if self.is_part {
-            draft.flags |= flag::HOT;
+            draft.flags |= flag::PARTIAL;
         }
         if let Some(owner) = owner {
             self.draft(&owner, is_cut, &mut draft);

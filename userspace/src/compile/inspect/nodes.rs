@@ -16,7 +16,7 @@ const FLAGS: u16 = flag::APEX
     | flag::VIRTUAL
     | flag::CHASE
     | flag::NO_NSEC3
-    | flag::HOT;
+    | flag::PARTIAL;
 
 /// What is wrong with a node.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -63,15 +63,15 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
         wrong("ANY", "it has types, and says none of them");
     }
     check_chase(survey, &node);
-    // A hot node says nothing about what is around it, and its proofs are of itself.
-    if node.is(flag::HOT) != survey.is_hot() {
+    // A node of a partial zone says nothing about what is around it, and its proofs are of itself.
+    if node.is(flag::PARTIAL) != survey.is_partial() {
         survey.problem(
             &node.wire,
             "node",
             "it is marked as one of some names of its zone, or should be",
         );
     }
-    if survey.is_hot() {
+    if survey.is_partial() {
         return;
     }
     check_around(survey, place, &node);
@@ -340,9 +340,11 @@ pub fn check_zone(survey: &mut Survey<'_>) {
     let at_apex = |rtype: Rtype| survey.names.first().is_some_and(|node| node.piece(rtype.0) != 0);
     // While a zone is moved from one to the other it has both; a part of a zone denies nothing.
     let is_right = match survey.denial {
-        denial::NONE => survey.is_hot() || !(at_apex(Rtype::NSEC) || at_apex(Rtype::NSEC3PARAM)),
-        denial::NSEC => !survey.is_hot() && at_apex(Rtype::NSEC),
-        denial::NSEC3 => !survey.is_hot() && at_apex(Rtype::NSEC3PARAM),
+        denial::NONE => {
+            survey.is_partial() || !(at_apex(Rtype::NSEC) || at_apex(Rtype::NSEC3PARAM))
+        }
+        denial::NSEC => !survey.is_partial() && at_apex(Rtype::NSEC),
+        denial::NSEC3 => !survey.is_partial() && at_apex(Rtype::NSEC3PARAM),
         _ => false,
     };
     if !is_right {

@@ -176,8 +176,8 @@ impl<'a> Survey<'a> {
     }
 
     /// Whether only some names of the zone are held.
-    pub fn is_hot(&self) -> bool {
-        self.names.first().is_some_and(|apex| apex.is(flag::HOT))
+    pub fn is_partial(&self) -> bool {
+        self.names.first().is_some_and(|apex| apex.is(flag::PARTIAL))
     }
 
     pub fn problem(&mut self, name: &[u8], part: impl ToString, problem: impl ToString) {

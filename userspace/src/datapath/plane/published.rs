@@ -14,9 +14,9 @@ use crate::clock::now;
 use crate::compile::{
     Difference, Engine, Image, Listing, PublishError, Reader, Retired, buckets_for,
 };
-use crate::datapath::hot::{self, Counting, Held, Misses};
 use crate::datapath::load::LoadedPrograms;
 use crate::datapath::memory::{Mapping, Size};
+use crate::datapath::partial::{self, Counting, Held, Misses};
 use crate::datapath::seam::{MapStatus, PlaneStatus, Published, ZoneStatus};
 use crate::zone::{Name, Zone};
 
@@ -28,11 +28,11 @@ const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
 /// What changes the maps is handed the programs that read them.
 pub(super) struct PublishedZones {
     image: Image,
-    /// What is published, complete or hot.
+    /// What is published, complete or partial.
     zones: BTreeMap<Name, Arc<Zone>>,
     /// Those of which only these names are in `image`.
-    hot: BTreeMap<Name, Held>,
-    /// All zones, complete, as long as some are hot.
+    partial: BTreeMap<Name, Held>,
+    /// All zones, complete, as long as some are partial.
     own: Option<Image>,
     misses: Arc<Misses>,
     ticks: u64,
@@ -50,7 +50,7 @@ impl PublishedZones {
         Ok(PublishedZones {
             image: Image::new(Arc::new(memory), seed),
             zones: BTreeMap::new(),
-            hot: BTreeMap::new(),
+            partial: BTreeMap::new(),
             own: None,
             misses: Arc::default(),
             ticks: 0,
@@ -73,18 +73,18 @@ impl PublishedZones {
         if let Some(own) = &mut self.own {
             publish_beside(own, zone)?;
         }
-        // A zone above it that is hot must not lose sight of the cut.
-        for above in self.hot_above(apex) {
-            self.publish_hot(&above, Some(apex), programs)?;
+        // A zone above it that is partial must not lose sight of the cut.
+        for above in self.partial_above(apex) {
+            self.publish_in_part(&above, Some(apex), programs)?;
         }
         let published = match self.publish_complete(zone, programs) {
             Err(error) if error.is::<TooLarge>() => {
-                if !self.hot.contains_key(apex) {
-                    tracing::warn!(zone = %apex, "held hot, most names by the daemon alone: {error:#}");
+                if !self.partial.contains_key(apex) {
+                    tracing::warn!(zone = %apex, "held in part, most names by the daemon alone: {error:#}");
                 }
-                self.hold_hot(zone, programs)
+                self.hold_in_part(zone, programs)
             }
-            published => published.inspect(|_| self.forget_hot(apex, programs)),
+            published => published.inspect(|_| self.forget_partial(apex, programs)),
         };
         set_max_labels(self.image.max_labels(), programs);
         let published = published?;
@@ -102,7 +102,7 @@ impl PublishedZones {
             wait_for_own_readers(own);
             own.release(retired);
         }
-        self.forget_hot(apex, programs);
+        self.forget_partial(apex, programs);
         set_max_labels(self.image.max_labels(), programs);
     }
 
@@ -127,16 +127,20 @@ impl PublishedZones {
                 Ok((difference, retired)) => {
                     self.retired.push(retired);
                     let Difference { written, kept, .. } = difference;
-                    return Ok(Published { written, kept, is_hot: false });
+                    return Ok(Published { written, kept, is_partial: false });
                 }
             }
         }
     }
 
-    //--- Hot zones
+    //--- Zones in part
 
     /// Goes on with some names of a zone that does not fit.
-    fn hold_hot(&mut self, zone: &Arc<Zone>, programs: &mut Programs) -> anyhow::Result<Published> {
+    fn hold_in_part(
+        &mut self,
+        zone: &Arc<Zone>,
+        programs: &mut Programs,
+    ) -> anyhow::Result<Published> {
         let apex = zone.apex();
         if self.own.is_none() {
             let memory = Mapping::anonymous(self.sizes.floor_of_own());
@@ -149,13 +153,13 @@ impl PublishedZones {
             self.own = Some(own);
         }
         let older = self.zones.insert(apex.clone(), Arc::clone(zone));
-        self.hot.entry(apex.clone()).or_default();
+        self.partial.entry(apex.clone()).or_default();
         self.say_whether_complete(programs);
-        let published = self.publish_hot(apex, None, programs);
+        let published = self.publish_in_part(apex, None, programs);
         if let (Err(_), older) = (&published, older) {
-            // A zone of which nothing is left in the maps stays hot: the daemon answers for it.
+            // A zone of which nothing is left in the maps stays partial: the daemon answers for it.
             if older.is_none() || self.image.usage_of(apex).is_some_and(|usage| !usage.is_part) {
-                self.forget_hot(apex, programs);
+                self.forget_partial(apex, programs);
             }
             match older {
                 Some(older) => drop(self.zones.insert(apex.clone(), older)),
@@ -165,17 +169,18 @@ impl PublishedZones {
         published
     }
 
-    /// Publishes the names of a hot zone that are to be held; `below` is the apex of a zone that is about to
+    /// Publishes the names of a partial zone that are to be held; `below` is the apex of a zone that is about to
     /// be published.
-    fn publish_hot(
+    fn publish_in_part(
         &mut self,
         apex: &Name,
         below: Option<&Name>,
         programs: &mut Programs,
     ) -> anyhow::Result<Published> {
-        let zone = Arc::clone(self.zones.get(apex).context("a hot zone that is not published")?);
+        let zone =
+            Arc::clone(self.zones.get(apex).context("a partial zone that is not published")?);
         loop {
-            let mut names = self.hot.get(apex).map(Held::names).unwrap_or_default();
+            let mut names = self.partial.get(apex).map(Held::names).unwrap_or_default();
             // Questions for the DS of a zone below are this zone's to answer.
             let beneath = self.zones.range::<Name, _>(apex..).map(|(other, _)| other);
             let beneath = beneath.take_while(|other| other.is_at_or_below(apex)).chain(below);
@@ -184,23 +189,23 @@ impl PublishedZones {
                 Ok((difference, retired)) => {
                     self.retired.push(retired);
                     let Difference { written, kept, .. } = difference;
-                    return Ok(Published { written, kept, is_hot: true });
+                    return Ok(Published { written, kept, is_partial: true });
                 }
                 Err(PublishError::Full { .. }) if !self.retired.is_empty() => {
                     self.release(programs);
                 }
                 Err(PublishError::Full { slab_needed, buckets_needed }) => {
                     let needed = Size { slab: slab_needed, buckets: buckets_needed };
-                    self.make_room_for_hot(apex, needed, programs)?;
+                    self.make_room_for_part(apex, needed, programs)?;
                 }
                 Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Makes room for names of a hot zone: larger maps if they may grow, or fewer names. Whatever complete
+    /// Makes room for names of a partial zone: larger maps if they may grow, or fewer names. Whatever complete
     /// version was there before goes last.
-    fn make_room_for_hot(
+    fn make_room_for_part(
         &mut self,
         apex: &Name,
         needed: Size,
@@ -210,7 +215,7 @@ impl PublishedZones {
         if !error.is::<TooLarge>() {
             return Err(error);
         }
-        if let Some(held) = self.hot.get_mut(apex).filter(|held| !held.is_empty()) {
+        if let Some(held) = self.partial.get_mut(apex).filter(|held| !held.is_empty()) {
             held.halve();
             return Ok(());
         }
@@ -222,43 +227,43 @@ impl PublishedZones {
         Ok(())
     }
 
-    /// The zones that are hot and above a name.
-    fn hot_above(&self, apex: &Name) -> Vec<Name> {
+    /// The zones that are partial and above a name.
+    fn partial_above(&self, apex: &Name) -> Vec<Name> {
         let is_above = |above: &&Name| *above != apex && apex.is_at_or_below(above);
-        self.hot.keys().filter(is_above).cloned().collect()
+        self.partial.keys().filter(is_above).cloned().collect()
     }
 
-    fn forget_hot(&mut self, apex: &Name, programs: &mut Programs) {
-        if self.hot.remove(apex).is_none() {
+    fn forget_partial(&mut self, apex: &Name, programs: &mut Programs) {
+        if self.partial.remove(apex).is_none() {
             return;
         }
-        if self.hot.is_empty() {
+        if self.partial.is_empty() {
             self.own = None;
         }
         self.say_whether_complete(programs);
     }
 
-    /// Tells the programs whether names of no zone may be refused. While a zone is hot its apex may be missing for
+    /// Tells the programs whether names of no zone may be refused. While a zone is partial its apex may be missing for
     /// a moment, or as long as the maps have no room for it: they must not take the absence of all zones
     /// above a name for the name being nobody's here.
     fn say_whether_complete(&self, programs: &mut Programs) {
         let (settings, loaded) = programs.settings_mut();
-        settings.set_may_refuse(self.hot.is_empty(), loaded);
+        settings.set_may_refuse(self.partial.is_empty(), loaded);
     }
 
     /// Follows what is asked for.
-    fn choose_hot(&mut self, programs: &mut Programs) {
-        if self.hot.is_empty() {
+    fn choose_names(&mut self, programs: &mut Programs) {
+        if self.partial.is_empty() {
             return;
         }
         let zones = &self.zones;
         let zone_of = |apex: &Name| zones.get(apex).cloned();
-        for apex in hot::choose(&mut self.hot, zone_of, &self.misses, self.ticks) {
-            match self.publish_hot(&apex, None, programs) {
+        for apex in partial::choose(&mut self.partial, zone_of, &self.misses, self.ticks) {
+            match self.publish_in_part(&apex, None, programs) {
                 Ok(published) => {
-                    tracing::debug!(zone = %apex, written = published.written, "other names are hot");
+                    tracing::debug!(zone = %apex, written = published.written, "other names are held");
                 }
-                Err(error) => tracing::warn!(zone = %apex, "its hot names stay: {error:#}"),
+                Err(error) => tracing::warn!(zone = %apex, "its names stay: {error:#}"),
             }
         }
     }
@@ -336,8 +341,8 @@ impl PublishedZones {
     pub(super) fn tick(&mut self, programs: &mut Programs) {
         self.release(programs);
         self.ticks += 1;
-        if self.ticks.is_multiple_of(hot::CHOICE_TICKS) {
-            self.choose_hot(programs);
+        if self.ticks.is_multiple_of(partial::CHOICE_TICKS) {
+            self.choose_names(programs);
         }
     }
 
@@ -403,7 +408,7 @@ impl PublishedZones {
         let whole = own.unwrap_or(held);
         Some(ZoneStatus {
             zone: apex.to_string(),
-            held: if held.is_part { "hot" } else { "complete" },
+            held: if held.is_part { "partial" } else { "complete" },
             names: whole.names as u64,
             names_held: held.names as u64,
             records: whole.records as u64,
