@@ -58,9 +58,13 @@ impl Qemu {
     /// for its parts from there.
     fn place_linker(&self) -> Result<()> {
         let Some(root) = &self.unpacked else { return Ok(()) };
-        let from = ["usr/lib64", "lib64"].map(|folder| root.join(folder).join(LINKER));
-        let from = from.iter().find(|file| file.is_file()).context("it has no dynamic linker")?;
-        fs::copy(from, self.program.with_file_name(LINKER))?;
+        let to = self.program.with_file_name(LINKER);
+        // One that runs cannot be written over.
+        if !to.exists() {
+            let from = ["usr/lib64", "lib64"].map(|folder| root.join(folder).join(LINKER));
+            let from = from.iter().find(|file| file.is_file()).context("it has no linker")?;
+            fs::copy(from, to)?;
+        }
         Ok(())
     }
 
