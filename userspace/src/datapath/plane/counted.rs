@@ -157,7 +157,7 @@ impl Counted {
 }
 
 /// Counters by the words of their outcomes, and the sums beside them.
-pub(in crate::datapath) fn named(counters: &Counters, prefix: &str) -> BTreeMap<String, u64> {
+pub fn named(counters: &Counters, prefix: &str) -> BTreeMap<String, u64> {
     let outcomes = Outcome::ALL.iter().map(|one| (one.word(), counters[one.index()]));
     let sums = [
         ("octets_in", counters[offset_of!(Stats, octets_in) / size_of::<u64>()]),

@@ -12,10 +12,11 @@ use xdp_common::maps::{self, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, address_words, 
 
 use crate::clock::now_s;
 use crate::config::Config;
+use crate::datapath::broadcasts;
+use crate::datapath::clock;
 use crate::datapath::interface::Interface;
 use crate::datapath::limiting::{self, Written};
 use crate::datapath::load::LoadedPrograms;
-use crate::datapath::{broadcasts, clock};
 use crate::ratelimit::limits::Limits;
 
 /// What the programs are told, whether any are loaded or not. A change is written to the maps of those that are.
