@@ -119,7 +119,7 @@ pub fn sync_folder_of(path: &Path) -> io::Result<()> {
 pub fn sweep(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if is_unfinished(&entry.path()) && fs::remove_file(entry.path()).is_ok() {
-            tracing::info!("removed {}, which was never finished", entry.path().display());
+            tracing::info!("removed {}, an incomplete file", entry.path().display());
         }
     }
 }

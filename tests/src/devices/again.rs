@@ -137,7 +137,7 @@ fn detached_by_others(stage: &mut Stage, pins: &Pins) -> Result<()> {
                 })
         })?;
         let said = stage.server.process.said();
-        ensure!(said.contains("another has detached our programs"), "{said}");
+        ensure!(said.contains("another program has detached those of sealdns"), "{said}");
     }
 
     // Who detaches by command means it.

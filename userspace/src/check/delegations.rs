@@ -67,7 +67,7 @@ fn at_cut(owner: &Owner<'_>, servers: &HashSet<&[u8]>, findings: &mut Findings) 
         let rtype = rrset.rtype();
         let is_glue = is_server && matches!(rtype, Rtype::A | Rtype::AAAA);
         if !OF_CUTS.contains(&rtype) && rtype != Rtype::DNAME && !is_glue {
-            let message = "the name is delegated: nobody asks this zone for it";
+            let message = "the name is delegated: no query for it reaches this zone";
             findings.warn(owner, rtype, "occluded", message.into());
         }
     }
@@ -80,7 +80,7 @@ fn occluded(owner: &Owner<'_>, servers: &HashSet<&[u8]>, findings: &mut Findings
         let rtype = rrset.rtype();
         if !(is_server && matches!(rtype, Rtype::A | Rtype::AAAA)) {
             let message =
-                "a name above is delegated: nobody asks this zone for it, and it is no glue";
+                "a name above is delegated: no query for it reaches this zone, and it is no glue";
             findings.warn(owner, rtype, "occluded", message.into());
         }
     }

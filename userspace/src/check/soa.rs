@@ -20,7 +20,7 @@ pub(super) fn check(zone: &Zone, findings: &mut Findings) {
         if refresh == 0 || retry == 0 {
             warn(
                 "soa-refresh",
-                "a refresh or retry of 0 seconds has secondaries ask all the time".into(),
+                "with a refresh or retry of 0 seconds secondaries ask all the time".into(),
             );
         }
         if retry >= refresh {

@@ -56,7 +56,9 @@ pub fn parse_duration(text: &str) -> Result<u32, String> {
 /// As [`parse_duration`], but no time at all is refused.
 pub fn parse_lifetime(text: &str) -> Result<u32, String> {
     match parse_duration(text)? {
-        0 => Err(format!("`{text}` is no time at all: what ends when it begins is never valid")),
+        0 => {
+            Err(format!("`{text}` is no time: a signature that ends when it begins is never valid"))
+        }
         seconds => Ok(seconds),
     }
 }

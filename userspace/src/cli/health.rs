@@ -13,7 +13,7 @@ pub fn run(global: &Global, output: &Output) -> CommandResult {
     let status = global.call(&Request::Status, PATIENCE)?;
     let problems = serde_json::from_value::<Vec<Problem>>(status["problems"].clone());
     let problems =
-        problems.context("the daemon says of its problems what this version cannot read")?;
+        problems.context("this version cannot read the problems that the daemon reports")?;
     let is_healthy = problems.is_empty();
     let data = json!({ "healthy": is_healthy, "problems": problems, "status": status });
     output.data(data, |_| {

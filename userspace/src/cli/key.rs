@@ -41,7 +41,7 @@ pub enum KeyCommand {
         /// ECDSAP256SHA256, ECDSAP384SHA384 or ED25519
         #[arg(long, value_name = "ALGORITHM", default_value = "ECDSAP256SHA256")]
         algorithm: Algorithm,
-        /// Make keys, show them, and forget them
+        /// Make keys and show them, but store none
         #[arg(long)]
         dry_run: bool,
     },
@@ -107,7 +107,9 @@ impl KeysOf {
                 match call(&global.control_path()?, &Request::Status, PATIENCE) {
                     Ok(status) => {
                         let dir = status["key_dir"].as_str().map(PathBuf::from);
-                        dir.context("the daemon is of another version: say --keys or --config")?
+                        dir.context(
+                            "the daemon has another version: name the keys with --keys or --config",
+                        )?
                     }
                     // Only a daemon that was named must be there.
                     Err(error @ CallError::Unreachable { .. }) if global.control.is_some() => {

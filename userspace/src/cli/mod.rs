@@ -91,9 +91,9 @@ enum Command {
     /// Rate limits: show, set, mode, reset, exempt, block, top, explain, test, import
     #[command(subcommand, name = "ratelimit")]
     RateLimit(ratelimit::RateLimitCommand),
-    /// Counters of XDP and of the daemon's sockets
+    /// Show the counters of XDP and of the daemon's sockets
     Stats(stats::StatsArgs),
-    /// What is wrong with the daemon, its zones and XDP (exit 3 if anything is, 4 if it does not answer)
+    /// Show what is wrong with the daemon, its zones and XDP (exit 3 if anything is, 4 without a daemon)
     Health,
     /// Configuration: template, check
     #[command(subcommand)]

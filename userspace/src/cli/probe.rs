@@ -15,7 +15,7 @@ use crate::datapath::probe::{self, Probe};
 pub struct ProbeArgs {
     /// The interface's name
     interface: String,
-    /// Attach a program that passes everything, for so many seconds, and look at what packets come: some
+    /// Attach a program that passes all packets for SECONDS seconds, and look at the packets that come. Some
     /// drivers set up their queues anew for it, and lose packets
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "3",
           value_parser = clap::value_parser!(u64).range(1..=600))]

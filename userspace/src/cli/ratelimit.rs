@@ -49,7 +49,7 @@ pub enum RateLimitCommand {
     Block(BlockCommand),
     /// List netblocks that are limited, or near it
     Top {
-        /// No more than so many
+        /// Show at most this many
         #[arg(long, value_name = "COUNT", default_value_t = 20)]
         limit: usize,
     },
@@ -71,7 +71,7 @@ pub enum RateLimitCommand {
         /// The configuration file
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Whose it is [default: by its looks]
+        /// Which server the file is of [default: recognised by its content]
         #[arg(long, value_enum)]
         from: Option<import::Peer>,
     },
@@ -90,7 +90,7 @@ pub struct Save {
 pub enum Mode {
     /// Everybody is answered
     Off,
-    /// Everybody is answered, and who would not be is counted
+    /// Everybody is answered, and clients that would be limited are counted
     DryRun,
     /// Limits are kept
     On,

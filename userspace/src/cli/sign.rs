@@ -50,7 +50,7 @@ pub struct SignArgs {
     /// How long signatures are valid from now on, such as 14d or 1w12h
     #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = parse_lifetime)]
     pub validity: u32,
-    /// Spread the ends of signatures over so long a time before they are due
+    /// Let signatures expire at different times, up to this much before the end of --validity
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
     pub jitter: u32,
     /// Add a digest of the whole zone (ZONEMD, RFC 8976: scheme SIMPLE, SHA-384)

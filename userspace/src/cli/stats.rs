@@ -13,7 +13,7 @@ use crate::control::protocol::Request;
 /// What to show of the counters.
 #[derive(Args, Debug)]
 pub struct StatsArgs {
-    /// Show them again every so many seconds, with their rates
+    /// Show the counters again every SECONDS seconds, with the rate of each
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     watch: Option<u64>,

@@ -17,16 +17,16 @@ pub enum XdpCommand {
         #[command(flatten)]
         pins: pins::PinArgs,
     },
-    /// Find out which path a device needs, by trying, and what to change (exit 3 if anything)
+    /// Try which path a device needs, and say what to change (exit 3 if something should be changed)
     Probe(probe::ProbeArgs),
     /// Attach XDP to one more interface, until the daemon ends (or pinned, as the configuration says)
     Attach {
         /// The interface's name
         interface: String,
-        /// Attach without a daemon, until Ctrl-C: answers nothing, shows what the interface can
+        /// Attach without a daemon, until Ctrl-C. Nothing is answered; it shows whether the interface can be used
         #[arg(long)]
         foreground: bool,
-        /// How, in the foreground: the daemon's is set in its configuration
+        /// The mode with --foreground; the daemon's mode is set in its configuration
         #[arg(long, value_enum, default_value = "auto", requires = "foreground")]
         mode: Mode,
     },
@@ -35,7 +35,7 @@ pub enum XdpCommand {
         /// The interface's name
         #[arg(required_unless_present = "all")]
         interface: Option<String>,
-        /// From all interfaces; without a daemon, all that is pinned
+        /// Detach from all interfaces; without a daemon, remove all that is pinned
         #[arg(long, conflicts_with = "interface")]
         all: bool,
         #[command(flatten)]

@@ -17,7 +17,7 @@ use crate::zone::{Name, NameError};
 pub enum ZoneCommand {
     /// List the daemon's zones
     List,
-    /// Show one zone of the daemon, and why it is not up to date if it is not
+    /// Show one zone of the daemon; if it is not up to date, why
     Status {
         /// The zone's name
         #[arg(value_name = "ZONE")]

@@ -62,21 +62,21 @@ impl fmt::Display for Unsendable {
             What::Rrset(rtype) => write!(
                 f,
                 "{owner} {rtype}: the RRset, its signatures included, is larger than a DNS message \
-                 ({MAX_TCP_MESSAGE} octets); who asks for it is answered SERVFAIL"
+                 ({MAX_TCP_MESSAGE} octets); queries for it are answered SERVFAIL"
             ),
             What::Referral => write!(
                 f,
-                "{owner} NS: the referral with its DS is larger than a DNS message ({MAX_TCP_MESSAGE} octets); who \
-                 asks at or below it is answered SERVFAIL"
+                "{owner} NS: the referral with its DS is larger than a DNS message ({MAX_TCP_MESSAGE} octets); queries at or \
+         below it are answered SERVFAIL"
             ),
             What::Glue => write!(
                 f,
                 "{owner} NS: the referral with the addresses of its name servers is larger than a DNS message \
-                 ({MAX_TCP_MESSAGE} octets); addresses are left out, and TC says so"
+                 ({MAX_TCP_MESSAGE} octets); addresses are left out, and TC is set"
             ),
             What::Types => write!(
                 f,
-                "{owner} has records of more than {MAX_TYPES} types; who asks for it is answered SERVFAIL"
+                "{owner} has records of more than {MAX_TYPES} types; queries for it are answered SERVFAIL"
             ),
         }
     }

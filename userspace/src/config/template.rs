@@ -12,25 +12,25 @@ version = "v1"
 # UDP and TCP sockets: the addresses clients ask, for example ["192.0.2.1:53", "[2001:db8::1]:53"].
 # Wildcards are refused: an answer must leave from the address that was asked, and XDP answers only
 # on addresses it knows. Empty: no sockets; another name server on this host serves what XDP does
-# not. An address that the host does not have yet is listened on all the same, with a warning: who gives it
-# to the host (a routing daemon, keepalived) may wait until `sealdns health` exits 0.
+# not. An address that the host does not have yet is listened on all the same, with a warning: a routing
+# daemon or keepalived may give it to the host once `sealdns health` exits 0.
 listen = []
-# The socket that the other sealdns commands talk to. Mode 0600: whoever may open it may control. What is
-# asked for by it is in the log, with who asked. A file there that is no socket of sealdns is left alone.
+# The socket that the other sealdns commands talk to. Mode 0600: whoever may open it controls the daemon.
+# What is changed through it is in the log, with the user who asked. A file there that is no socket is left alone.
 control = "/run/sealdns/control.sock"
 # Keys and state: of each zone its last serial and what was served last, signed, for the next start; and without
 # a name the records of large zones. Made with mode 0700. Of all this only `keys` cannot be made again: back it up.
 # One daemon has it at a time, and `user` must be able to use what is in it.
 state-dir = "/var/lib/sealdns"
 # The user to become once sockets are bound and XDP is attached, so that no code that reads the
-# network runs as root. Empty: stay who started the daemon.
+# network runs as root. Empty: the daemon stays the user that started it.
 user = ""
 # What id.server and hostname.bind (class CH, type TXT) say, to tell anycast nodes apart (RFC 4892).
 # Empty: refused.
 identity = ""
 # What version.server and version.bind say. Empty: refused; it mostly helps attackers.
 version = ""
-# What the EDNS option NSID says to who asks for it (RFC 5001), to tell anycast nodes apart: text, or octets
+# What the EDNS option NSID tells a client that asks for it (RFC 5001), to tell anycast nodes apart: text, or octets
 # as "0x" and hexadecimal digits; 128 octets at most. Empty: nothing.
 nsid = ""
 # Largest UDP response in octets, 512 to 4096. 1232 passes every IPv6 path unfragmented (RFC 9715).
@@ -72,14 +72,14 @@ tcx = "auto"
 ports = [53]
 # Destination addresses answered in XDP. Empty: the addresses of `listen`.
 addresses = []
-# Queries for names of no zone here. "on": XDP says REFUSED, as the daemon does. "off": XDP passes them on.
+# Queries for names in none of the zones here. "on": XDP says REFUSED, as the daemon does. "off": XDP passes them on.
 # "auto": "on" if `listen` names addresses; without, another name server on this host may have the zone.
 # While a zone that is configured is not loaded, they are passed on.
 refuse = "auto"
 # Memory for the maps that hold compiled zones. No official reference: half a million typical names.
 # They start small and grow up to it; with `user` set they are made this large at start, since only
 # root can make maps. While they grow, the old maps are there as well. A zone for which they may not
-# grow is partial: XDP has the names that are asked for often, and the daemon answers the rest.
+# grow is held in part: XDP has the names that are asked for often, and the daemon answers the rest.
 memory = "512MiB"
 # A folder of sealdns's own on a BPF file system, such as "/sys/fs/bpf/sealdns", mode 0700: what is pinned
 # there outlives the daemon. If the daemon crashes, XDP goes on answering, until signatures expire, and
@@ -93,26 +93,26 @@ pin = ""
 on-exit = "detach"
 
 [cookies]
-# DNS cookies (RFC 7873): who sends back the one it was given has not spoofed its address. They cost clients
-# and servers nearly nothing. `false`: the option is ignored.
+# DNS cookies (RFC 7873): a client that sends back the cookie that it was given has not forged its address.
+# They cost clients and servers nearly nothing. `false`: the option is ignored.
 enabled = true
 # The secret that cookies are made with, 32 hexadecimal digits, the same on all servers of an address (RFC
 # 9018) or they would not accept each other's. Empty, and no file: a random one at each start.
 secret = ""
-# One that is accepted as well. To exchange secrets, make the new one the other here, on all servers; then
-# the first, and the old one the other; after an hour remove that (RFC 9018 section 5).
+# A second secret that is accepted as well. To change secrets: write the new one here, on all servers; then make
+# it `secret` and the old one `other-secret`; after an hour remove the old one (RFC 9018 section 5).
 other-secret = ""
 # A file that holds the secret on its first line and the other one on its second, if there is one, readable
 # by its owner only. It is read again when the daemon is told to reload. Empty: none.
 secret-file = ""
-# Exchange secrets by the clock: for each such period, counted from 1970, one is derived from the secret
+# Change secrets by the clock: for each such period, counted from 1970, one is derived from the secret
 # (HKDF with SHA-256), the same on all servers that know it. No less than two hours, for example "1d".
 # Empty: the secret itself is used.
 derive = ""
 
 [ratelimit]
 # Whether responses over UDP are limited, so that nobody can use this server against a third party
-# whose address is forged. "off"; "dry-run": everybody is answered, and who would not be is counted
+# whose address is forged. "off"; "dry-run": everybody is answered, and clients that would be limited are counted
 # and listed by `sealdns ratelimit top`; "on". Start with "dry-run".
 # The words of BIND (responses-per-second, nxdomains-per-second, ipv4-prefix-length, exempt-clients,
 # log-only, …) and of Knot (rate-limit, instant-limit, whitelist, dry-run) are understood where they mean
@@ -137,8 +137,8 @@ burst = 0
 # its rate all the same. BIND's is "15s"; at most "1h".
 window = "0s"
 # Of the responses over a rate every n-th is sent cut short, with TC, so that an honest client asks
-# over TCP. 1: all are, which does not lower the number of packets. 0: none; then who is limited sees
-# nothing, and is easier to deceive. At most 10. 2 is BIND's and NSD's.
+# over TCP. 1: all are, which does not lower the number of packets. 0: none; a limited client then sees
+# no response, and is easier to deceive. At most 10. 2 is BIND's and NSD's.
 slip = 2
 # Errors have no shorter form: of those over their rate every n-th is sent whole. 0: none. At most 10.
 leak = 2
@@ -146,13 +146,13 @@ leak = 2
 ipv4-prefix = 24
 ipv6-prefix = 56
 # All responses per second to one netblock, whatever they are, at several prefix lengths at once: times
-# the multiplier of `ipv4-levels` and `ipv6-levels`. Who floods from all over a network is limited as a
-# network. 0: no limit. 200 is four times `rate` (BIND's advice). Knot's rate-limit.
+# the multiplier of `ipv4-levels` and `ipv6-levels`. A client that floods from all over a network is
+# limited as a network. 0: no limit. 200 is four times `rate` (BIND's advice). Knot's rate-limit.
 total-rate = 200
 # So many at once after a pause, times the multiplier. 0: as many as `total-rate`. Knot's instant-limit.
 total-burst = 0
-# The same for what is over a total: a number, or "slip": that of `slip` in this section, so that who sets
-# `slip` alone means all limits, as in BIND.
+# The same for what is over a total: a number, or "slip": that of `slip` in this section, so that
+# setting `slip` alone changes all limits, as in BIND.
 total-slip = "slip"
 # At most 4 and 5. The defaults are Knot's.
 ipv4-levels = ["/32 x1", "/24 x32", "/20 x256", "/18 x768"]
@@ -174,9 +174,9 @@ exempt = []
 exempt-file = ""
 
 [health]
-# `sealdns health` (exit 3 if anything is wrong) warns when this little is left of a zone's earliest
-# signature; of a zone that sealdns signs half of `refresh`, if that is less: by then signing again has failed
-# for as long. No official reference: a weekend, and a day to mend it.
+# `sealdns health` (exit 3 if anything is wrong) warns when less than this is left until a zone's first signature
+# expires. For a zone that sealdns signs, half of `refresh` counts if that is less: by then signing again has
+# failed for as long. No official reference: a weekend, and a day to mend it.
 warn-before = "3d"
 
 [policy.default]
@@ -199,7 +199,7 @@ any = "rrset"
 zonemd = false
 # From signing to expiration: two weeks leave time to repair a broken signer.
 signature-validity = "2w"
-# Zones are signed again when this little is left of their earliest signature: half the validity.
+# Zones are signed again when less than this is left until their first signature expires: half the validity.
 refresh = "1w"
 
 # One section per zone:

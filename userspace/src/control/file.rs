@@ -35,7 +35,7 @@ impl SocketFile {
             let removed = unlinkat(&self.folder, &*self.name, UnlinkatFlags::NoRemoveDir);
             if let Err(errno) = removed {
                 // The next daemon takes its place.
-                tracing::debug!("the control socket's file stays: {errno}");
+                tracing::debug!("the file of the control socket could not be removed: {errno}");
             }
         }
     }

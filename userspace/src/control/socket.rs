@@ -69,7 +69,7 @@ fn turn(path: &Path) -> Option<Flock<File>> {
 fn clear(path: &Path, found: &Metadata) -> io::Result<()> {
     let taken = |message: &str| io::Error::new(io::ErrorKind::AddrInUse, message);
     if !found.file_type().is_socket() {
-        let message = "something else is there that is no socket; it is left alone: move it away, or set \
+        let message = "there is a file that is not a socket; it is left alone: move it away, or set \
                        `control` in [server] to another path";
         return Err(taken(message));
     }
@@ -133,7 +133,7 @@ async fn connection(stream: UnixStream, handler: Handler, waiting: &Semaphore) -
     let response = match serde_json::from_str::<Request>(&line) {
         Ok(request) => answer(request, handler, waiting, &peer).await,
         Err(error) => {
-            let message = format!("this is no request that the daemon knows: {error}");
+            let message = format!("the daemon does not know this request: {error}");
             Response::Error(
                 Failure::new("request", message)
                     .with_hint("use the `sealdns` command of the same version as the daemon"),

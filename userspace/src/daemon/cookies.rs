@@ -76,7 +76,7 @@ pub fn random() -> anyhow::Result<Secret> {
     let mut octets = [[0; 8]; 2];
     ring::rand::SystemRandom::new()
         .fill(octets.as_flattened_mut())
-        .map_err(|_| anyhow!("the system has no random numbers"))?;
+        .map_err(|_| anyhow!("the system gave no random numbers"))?;
     Ok(octets.map(u64::from_le_bytes))
 }
 
@@ -100,7 +100,9 @@ fn derived(secret: &Secret, place: u32) -> Secret {
 fn read(path: &Path) -> anyhow::Result<(Secret, Option<Secret>)> {
     let file = files::open(path).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => {
-            anyhow!("{error}: it must belong to who the daemon runs as (`user` in [server])")
+            anyhow!(
+                "{error}: it must belong to the user that the daemon runs as (`user` in [server])"
+            )
         }
         _ => error.into(),
     })?;

@@ -121,7 +121,7 @@ fn zones_not_loaded(seen: &Seen<'_>, found: &mut Vec<Problem>) {
         let what = match &state.loaded {
             Some(loaded) => {
                 let serial = loaded.zone.serial();
-                format!("the older version, serial {serial}, is served still: {error}")
+                format!("the older version, serial {serial}, is still served: {error}")
             }
             None => format!("it is not served: {error}"),
         };
@@ -138,7 +138,8 @@ fn signatures_that_end(seen: &Seen<'_>, found: &mut Vec<Problem>) {
         };
         let warns_before = seen.config.warns_before(&state.section, &state.policy);
         let (severity, what) = if is_before(expiration, seen.now) {
-            let what = "it has expired signatures, and what they cover is not answered";
+            let what =
+                "some of its signatures have expired, and the records that they cover are not sent";
             (Severity::Error, what.to_owned())
         } else if is_before(expiration, seen.now.wrapping_add(warns_before)) {
             let left = time(expiration.wrapping_sub(seen.now));
@@ -168,7 +169,10 @@ fn time(seconds: u32) -> String {
 /// The process that attaches and pins for a daemon without privileges is gone.
 fn loader_lost(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     if let Some(why) = &seen.plane.loader_lost {
-        let what = format!("it is gone, and nothing can be attached again without it: {why}");
+        let what = format!(
+            "this process, which keeps root's privileges, has ended; nothing can be attached until the daemon \
+             is restarted: {why}"
+        );
         found.push(Problem::new(Severity::Warning, "loader", what).with_fix("restart the daemon"));
     }
 }
@@ -187,8 +191,8 @@ fn interfaces_without_xdp(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     for name in wanted.filter(|name| !is_attached(name) && !is_known(name)) {
         let missing = seen.plane.missing.iter().find(|one| one.interface == *name);
         let what = match missing {
-            Some(missing) => format!("XDP is meant for it and not attached: {}", missing.why),
-            None => "XDP is configured for it and not attached".into(),
+            Some(missing) => format!("XDP should be attached here and is not: {}", missing.why),
+            None => "XDP is configured here and is not attached".into(),
         };
         let problem = Problem::new(Severity::Error, format!("interface {name}"), what);
         found.push(problem.with_fix(format!("sealdns xdp attach {name}")));
@@ -200,7 +204,7 @@ fn zones_not_kept(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     for (name, state) in seen.zones {
         let Some(error) = &state.unkept else { continue };
         let what =
-            format!("its serial or its signatures could not be kept for the next start: {error}");
+            format!("its serial or its signatures could not be saved for the next start: {error}");
         found.push(Problem::new(Severity::Warning, zone(name), what));
     }
 }
@@ -324,9 +328,9 @@ mod tests {
         assert_eq!(
             whats,
             [
-                "the older version, serial 7, is served still: no such file",
-                "it has expired signatures, and what they cover is not answered",
-                "XDP is configured for it and not attached",
+                "the older version, serial 7, is still served: no such file",
+                "some of its signatures have expired, and the records that they cover are not sent",
+                "XDP is configured here and is not attached",
             ]
         );
         let subjects: Vec<&String> = said.iter().map(|(_, subject, _)| subject).collect();

@@ -272,4 +272,4 @@ fn advice(zone: &Zone) -> Option<String> {
 }
 
 /// What is said of NSEC3 that takes more work than XDP does.
-const DAEMON_PROVES: &str = ": that names do not exist the daemon proves, and not XDP";
+const DAEMON_PROVES: &str = ": the daemon, not XDP, proves that names do not exist";

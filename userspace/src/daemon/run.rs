@@ -99,7 +99,6 @@ impl Sockets {
 
 fn cannot_listen(transport: &str, address: SocketAddr) -> String {
     format!(
-        "listening on {address} over {transport} (is another server using it, and may we use ports \
-         below 1024?)"
+        "listening on {address} over {transport} (does another server use it, and may this user use ports below 1024?)"
     )
 }

@@ -118,7 +118,7 @@ impl Daemon {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => tracing::error!("detaching XDP: {error:#}"),
             Ok(Err(error)) => tracing::error!("detaching XDP: {error}"),
-            Err(_) => tracing::warn!("XDP is detached when the process ends: it is being changed"),
+            Err(_) => tracing::warn!("XDP is being changed, and is detached when the process ends"),
         }
         stop.send_replace(true);
         let finished =

@@ -117,7 +117,7 @@ impl Signing {
             return None;
         }
         SignedFile::of(&self.signed, apex).read(apex).unwrap_or_else(|error| {
-            tracing::warn!(zone = %apex, "what was served before is not known: {error:#}");
+            tracing::warn!(zone = %apex, "the version that was served before cannot be read: {error:#}");
             None
         })
     }

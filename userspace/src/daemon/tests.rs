@@ -767,7 +767,7 @@ fn a_panic_costs_what_panicked_and_nothing_else() {
     stage.write("zone", "panic");
     let reload = Request::ZoneReload { zone: None };
     let change = call(&control, &reload, PATIENCE).unwrap();
-    assert_eq!(change[0]["error"], "a fault of this program, which the log has");
+    assert_eq!(change[0]["error"], "a fault of this program, which is in the log");
     assert_eq!(stage.status()["state"], "serving-old");
 
     let before = {

@@ -287,7 +287,7 @@ impl Zones {
     /// As [`Zones::load`]; a zone that makes it panic fails alone.
     fn load_or_say_fault(&self, name: &Name, why: Why) -> Change {
         catch_unwind(AssertUnwindSafe(|| self.load(name, why))).unwrap_or_else(|_| {
-            let message = "a fault of this program, which the log has".to_owned();
+            let message = "a fault of this program, which is in the log".to_owned();
             if let Some(state) = self.states.hold().get_mut(name) {
                 state.error = Some(message.clone());
                 state.retry_at =
@@ -363,7 +363,9 @@ impl Zones {
                 (state.begins_at, state.retry_at) = (begins_at, None);
                 state.unkept = unkept.map(|error| format!("{error:#}"));
                 if let Some(error) = &state.unkept {
-                    tracing::warn!("zone {name}: at the next start it is not known: {error}");
+                    tracing::warn!(
+                        "zone {name}: what is served could not be saved for the next start: {error}"
+                    );
                 }
                 state.error = fault.map(|error| format!("{error:#}"));
                 let Some(error) = &state.error else { return Change::Loaded };

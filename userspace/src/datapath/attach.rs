@@ -222,8 +222,11 @@ impl Attachment {
         let was = &self.interface;
         match Interface::at(was.index, &was.name) {
             Ok(Some(_)) if !self.holds() => {
-                tracing::error!(interface = was.name, "another has detached our programs");
-                self.lose("another has detached our programs");
+                tracing::error!(
+                    interface = was.name,
+                    "another program has detached those of sealdns"
+                );
+                self.lose("another program has detached those of sealdns");
                 true
             }
             Ok(Some(now)) if now.name == was.name && now.mac == was.mac => false,

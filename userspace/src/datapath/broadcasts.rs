@@ -25,7 +25,9 @@ pub fn tell(config: &mut Config, interfaces: &[&str]) {
             }
         }
         Err(error) => {
-            tracing::warn!("the broadcast addresses of our subnets are not known: {error}")
+            tracing::warn!(
+                "the broadcast addresses of this machine's subnets cannot be read: {error}"
+            )
         }
     }
 }

@@ -130,7 +130,7 @@ impl Plane {
     fn load_for_later(&mut self) {
         let is_loaded = self.programs.are_loaded();
         if let Some(Err(error)) = (!is_loaded).then(|| self.published.load(&mut self.programs)) {
-            tracing::error!("what comes later cannot be attached to: {error:#}");
+            tracing::error!("interfaces that appear later cannot be attached to: {error:#}");
         }
         self.programs.verify_all();
     }

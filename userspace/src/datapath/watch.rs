@@ -251,7 +251,9 @@ fn answers(device: &Device, all: &[Device], programs: Programs) -> Option<Fault>
         .min_by(|a, b| (a.sent * b.received.max(1)).cmp(&(b.sent * a.received.max(1))))?;
     (worst.interface == device.interface).then(|| {
         let answered = programs.answered;
-        let what = format!("of {answered} answers that were counted as sent at most {sent} left");
+        let what = format!(
+            "of {answered} answers that XDP counted as sent at most {sent} left the interface"
+        );
         fault(device, Kind::AnswersLost, what)
     })
 }
@@ -264,7 +266,7 @@ fn packets(device: &Device, programs: Programs) -> Option<Fault> {
         return None;
     }
     let what = format!(
-        "the driver has a program of XDP and showed it none of {} packets received: the sockets answer",
+        "the driver has shown its XDP program none of {} packets received: the sockets answer",
         device.received
     );
     Some(fault(device, Kind::PacketsUnseen, what))

@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_ours_is_said() {
         for (text, said) in [
-            ("version = \"v1\"\n[set]\nslip = 11\n", "11 is not one in how many"),
+            ("version = \"v1\"\n[set]\nslip = 11\n", "11 is out of range"),
             ("version = \"v1\"\n[set]\nslib = 1\n", "slib"),
             ("version = \"v2\"\n", "v2"),
             ("version = \"v1\"\nexempt = [\"a\"]\n", "not an address prefix"),

@@ -109,7 +109,7 @@ mod tests {
             let BadSetting { message, hint } = setting(key, text).unwrap_err();
             (message, hint.unwrap_or_default())
         };
-        let expected = "slip: 11 is not one in how many: choose 0 (none) to 10";
+        let expected = "slip: 11 is out of range: choose a number from 0 (none) to 10";
         assert_eq!(bad("slip", "11"), (expected.into(), String::new()));
         let expected = ("unknown key `slib`".into(), "did you mean `slip`?".into());
         assert_eq!(bad("slib", "1"), expected);

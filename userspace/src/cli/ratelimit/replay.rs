@@ -38,13 +38,13 @@ pub struct TestArgs {
     /// Settings instead of those of the configuration file, such as rate=20
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Take what the running daemon has in effect: settings, zones, exempt and blocked
+    /// Use the settings, zones, exempt clients and blocks of the running daemon
     #[arg(long)]
     live: bool,
     /// The server's port
     #[arg(long, value_name = "PORT", default_value_t = 53)]
     port: u16,
-    /// Show no more netblocks than so many
+    /// Show at most this many netblocks
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     limit: usize,
 }

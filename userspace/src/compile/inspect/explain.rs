@@ -190,7 +190,7 @@ impl Recorder<'_, '_, '_> {
         self.scratch.plan.outcome = outcome.index() as u32;
         self.options(now)?;
         if config.limits != 0 {
-            let decides = "what came before decides: `sealdns ratelimit explain` knows of it";
+            let decides = "earlier queries decide: see `sealdns ratelimit explain`";
             self.note("limit", decides.to_owned());
         }
         let (message_at, limit) = (

@@ -34,7 +34,7 @@ pub enum NodeFault {
     Flags(u16),
     #[error("it has more types than a node can have, or one of them twice")]
     Types,
-    #[error("it has more types than are held: who asks for it is answered SERVFAIL")]
+    #[error("it has more types than are held: queries for it are answered SERVFAIL")]
     TooManyTypes,
     #[error("unused octets are not zero")]
     Unused,

@@ -39,7 +39,7 @@ pub enum PieceFault {
     NotAfter { stored: u32, is: u32 },
     #[error("it is said to be held until {0}, when none of its signatures ends")]
     NoEnd(u32),
-    #[error("no message has room for it: who asks for it is answered SERVFAIL")]
+    #[error("no message has room for it: queries for it are answered SERVFAIL")]
     TooLarge,
 }
 

@@ -50,13 +50,13 @@ fn what_is_written_is_read_again() {
 #[test]
 fn faults_are_said_where_they_stand() {
     for (text, line, column, message, hint) in [
-        ("slip = 11", 3, 8, "11 is not one in how many: choose 0 (none) to 10", ""),
-        ("total-slip = 11", 3, 14, "11 is not one in how many: choose 0 (none) to 10", ""),
+        ("slip = 11", 3, 8, "11 is out of range: choose a number from 0 (none) to 10", ""),
+        ("total-slip = 11", 3, 14, "11 is out of range: choose a number from 0 (none) to 10", ""),
         (
             "total-slip = \"slib\"",
             3,
             14,
-            "\"slib\" is not one in how many: write 0 (none) to 10, or \"slip\"",
+            "\"slib\" is not a number: write one from 0 (none) to 10, or \"slip\"",
             "",
         ),
         ("rate = -1", 3, 8, "-1 is not a rate: choose 0 (no limit) to 976562", ""),

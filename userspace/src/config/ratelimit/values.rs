@@ -12,7 +12,7 @@ use super::super::Period;
 pub enum LimitMode {
     /// Everybody is answered.
     Off,
-    /// Everybody is answered, and who would not be is counted.
+    /// Everybody is answered, and clients that would be limited are counted.
     DryRun,
     /// They are kept.
     On,
@@ -113,7 +113,8 @@ impl<'de> Deserialize<'de> for OneIn {
         match u8::try_from(n) {
             Ok(n) if n <= MAX_SLIP => Ok(OneIn(n)),
             _ => {
-                let message = format!("{n} is not one in how many: choose 0 (none) to {MAX_SLIP}");
+                let message =
+                    format!("{n} is out of range: choose a number from 0 (none) to {MAX_SLIP}");
                 Err(de::Error::custom(message))
             }
         }
@@ -147,10 +148,10 @@ impl<'de> Deserialize<'de> for TotalSlip {
             }
             Ok(Written::Word(word)) if word == "slip" => Ok(TotalSlip::AsSlip),
             Ok(Written::Word(word)) => Err(de::Error::custom(format!(
-                "\"{word}\" is not one in how many: write 0 (none) to {MAX_SLIP}, or \"slip\""
+                "\"{word}\" is not a number: write one from 0 (none) to {MAX_SLIP}, or \"slip\""
             ))),
             Err(_) => Err(de::Error::custom(format!(
-                "this is not one in how many: write 0 (none) to {MAX_SLIP}, or \"slip\""
+                "this is not a number: write one from 0 (none) to {MAX_SLIP}, or \"slip\""
             ))),
         }
     }

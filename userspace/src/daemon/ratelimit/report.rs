@@ -267,7 +267,7 @@ pub fn explain(
         (.., Some(row)) => {
             (if row.is_enforced { "limited" } else { "would-be-limited" }, row.reason())
         }
-        _ => ("not-limited", "no netblock of it was over a limit lately".to_owned()),
+        _ => ("not-limited", "none of its netblocks was over a limit recently".to_owned()),
     };
     let since = over.filter(|_| verdict.ends_with("limited") && verdict != "not-limited");
     let allowed: Vec<Value> =

@@ -94,7 +94,7 @@ fn the_file_is_in_effect_from_the_start() {
 fn settings_change_together_or_not_at_all() {
     let stage = stage();
     let bad = fail(&stage, set(&[("rate", "5"), ("slip", "11")], false));
-    assert_eq!(bad.message, "slip: 11 is not one in how many: choose 0 (none) to 10");
+    assert_eq!(bad.message, "slip: 11 is out of range: choose a number from 0 (none) to 10");
     assert_eq!((told(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
     ask(&stage, set(&[("responses-per-second", "5"), ("slip", "3")], false));
     assert_eq!((told(&stage).policy.rates[0], told(&stage).policy.slip), (5, 3));

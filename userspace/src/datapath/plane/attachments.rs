@@ -197,7 +197,8 @@ impl Attachments {
             let renamed = self.interfaces().find(|interface| Some(interface.index) == index);
             let why = match renamed {
                 Some(interface) => format!(
-                    "there is none of this name; the one that had it is called {}, and XDP is there still",
+                    "there is no interface of this name; the one that had it is called {} now, and XDP is \
+                     still attached to it",
                     interface.name
                 ),
                 None => "there is no interface of this name".into(),

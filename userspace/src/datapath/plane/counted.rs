@@ -97,7 +97,7 @@ impl Counted {
             sums
         });
         if let Some(Err(error)) = loaded.map(|loaded| loaded.carry(&sums)) {
-            tracing::warn!("a next daemon will not know what was counted: {error}");
+            tracing::warn!("the next daemon will not know these counters: {error}");
         }
     }
 

@@ -140,7 +140,7 @@ impl Programs {
         let Some(loaded) = &mut self.loaded else { return };
         for hook in [ProgramSet::Xdp, ProgramSet::Tcx] {
             if let Err(error) = loaded.verify(hook) {
-                tracing::warn!("no program for what comes later: {error}");
+                tracing::warn!("no program for interfaces that appear later: {error}");
             }
         }
     }

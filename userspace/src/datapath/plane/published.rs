@@ -263,7 +263,7 @@ impl PublishedZones {
                 Ok(published) => {
                     tracing::debug!(zone = %apex, written = published.written, "other names are held");
                 }
-                Err(error) => tracing::warn!(zone = %apex, "its names stay: {error:#}"),
+                Err(error) => tracing::warn!(zone = %apex, "its names in XDP stay: {error:#}"),
             }
         }
     }

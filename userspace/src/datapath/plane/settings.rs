@@ -197,7 +197,7 @@ fn told(config: &Config) -> anyhow::Result<maps::Config> {
     let mut seed = [0; 8];
     ring::rand::SystemRandom::new()
         .fill(&mut seed)
-        .map_err(|_| anyhow!("the system has no random numbers"))?;
+        .map_err(|_| anyhow!("the system gave no random numbers"))?;
     told.seed = u64::from_ne_bytes(seed);
     told.tick_ns = limiting::tick_ns()?;
     told.payload_limit = config.server.udp_payload.octets().min(MAX_PAYLOAD.into()) as u32;

@@ -40,10 +40,10 @@ fn of_kind(name: &str, device: &Device) -> Vec<Finding> {
                 ))
                 .source("cilium #24768")
         }
-        "bond" => {
-            Finding::note("XDP on a bond (natively since Linux 5.15) takes its devices as well")
-                .source("xdp-tools #195")
-        }
+        "bond" => Finding::note(
+            "XDP on a bond (natively since Linux 5.15) is attached to the bond's devices as well",
+        )
+        .source("xdp-tools #195"),
         "veth" => Finding::note(
             "answers of XDP cross a veth pair only if its other end has an XDP program too (one that \
              passes everything will do), which is not seen from here: TCX answers without",

@@ -172,7 +172,7 @@ impl Probe {
             && self.path == Way::Generic
             && !self.has_problems()
         {
-            let what = "the driver refuses XDP: it is generic mode, which is slower";
+            let what = "the driver refuses XDP: generic mode is used, which is slower";
             self.findings
                 .push(Finding::problem(what).fix("a kernel of Linux 6.6 or later, for TCX"));
         }

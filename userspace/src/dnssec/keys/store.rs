@@ -322,7 +322,7 @@ impl KeyStore {
                 if is_folder { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             match removed {
                 Ok(()) => {
-                    tracing::info!("removed {}: keys that were never finished", path.display())
+                    tracing::info!("removed {}: incomplete keys", path.display())
                 }
                 // It has no part in what follows: no reason not to sign.
                 Err(error) => tracing::warn!("removing {}: {error}", path.display()),
@@ -535,7 +535,10 @@ mod tests {
         fs::rename(path(&other, ".private"), store.dir().join("Kexample.+013+00001.private"))
             .unwrap();
         let error = store.load(&zone()).unwrap_err().to_string();
-        assert!(error.contains("which its name denies; rename it to Kexample.+013+"), "{error}");
+        assert!(
+            error.contains("but its name says otherwise; rename it to Kexample.+013+"),
+            "{error}"
+        );
     }
 
     /// A store with two keys of a zone, as they lie in their folder before they come to their place.
