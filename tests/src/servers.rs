@@ -25,7 +25,7 @@ use testbed::net::{self, Process};
 use crate::dns::Query;
 
 /// How long a server has to start.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(60);
 
 /// How long a server has to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
