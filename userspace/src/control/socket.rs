@@ -58,11 +58,25 @@ pub fn bind(path: &Path) -> io::Result<StdUnixListener> {
     Ok(socket.into())
 }
 
+/// How often a turn is tried, and the time between two tries: a daemon has its own for a few milliseconds.
+const TURN_TRIES: u32 = 20;
+const TURN_PAUSE: Duration = Duration::from_millis(25);
+
 /// Waits for daemons that bind in the same folder; none if it cannot be locked, as it seldom matters.
+///
+/// Nobody is waited for without an end: a state directory is locked as long as its daemon runs, and the socket may lie in
+/// it.
 fn turn(path: &Path) -> Option<Flock<File>> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
-    Flock::lock(folder, FlockArg::LockExclusive).ok()
+    let mut folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
+    for _ in 0..TURN_TRIES {
+        match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+            Ok(turn) => return Some(turn),
+            Err((opened, _taken)) => folder = opened,
+        }
+        std::thread::sleep(TURN_PAUSE);
+    }
+    None
 }
 
 /// Removes what is found at the path, if an earlier daemon left it there.
@@ -242,6 +256,15 @@ mod tests {
         assert!(bind(&path).unwrap_err().to_string().contains("another daemon"));
         drop(live);
         bind(&path).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_stays_locked_is_no_obstacle() {
+        let folder = tempfile::tempdir().unwrap();
+        // As the daemon locks its state directory, in which the socket may lie.
+        let opened = File::open(folder.path()).unwrap();
+        let _locked = Flock::lock(opened, FlockArg::LockExclusiveNonblock).unwrap();
+        bind(&folder.path().join("control.sock")).unwrap();
     }
 
     #[test]

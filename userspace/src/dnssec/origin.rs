@@ -58,7 +58,7 @@ impl Origin {
                 if is_apex && rrset.rtype() == Rtype::DNSKEY && !dnskeys.is_empty() {
                     let rdatas = dnskeys.iter().map(Vec::as_slice);
                     writer.rrset(Rtype::DNSKEY, *dnskey_ttl, rdatas)?;
-                } else if !is_made(rrset.rtype()) && !(is_apex && rrset.rtype() == Rtype::ZONEMD) {
+                } else if !(is_made(rrset.rtype()) || is_apex && rrset.rtype() == Rtype::ZONEMD) {
                     writer.rrset(rrset.rtype(), rrset.ttl(), rrset.rdatas())?;
                 }
             }
