@@ -434,7 +434,7 @@ fn what_is_not_the_daemon_s_socket_stays() {
     std::fs::create_dir_all(stage.folder.path().join("run")).expect("a folder");
     std::fs::write(&control, "precious").expect("a file");
     let said = refused(&stage.config);
-    assert!(said.contains("something else is there that is no socket"), "{said}");
+    assert!(said.contains("there is a file that is not a socket"), "{said}");
     assert_eq!(std::fs::read_to_string(&control).expect("the file"), "precious");
     std::fs::remove_file(&control).expect("it goes");
     // What a daemon left that was killed is no obstacle.

@@ -29,7 +29,7 @@ pub fn a_full_disk_does_not_keep_from_signing() -> Result<Verdict> {
         stage.wait_for_signings(3)?;
         stage.is_right()?;
         let (code, said) = stage.health()?;
-        ensure!(code == Some(3) && said.contains("could not be kept"), "{code:?} {said}");
+        ensure!(code == Some(3) && said.contains("could not be saved"), "{code:?} {said}");
         // Started again, it does not go back behind what it served.
         let served = stage.serial()?;
         stage.stop()?;
@@ -70,7 +70,7 @@ pub fn a_read_only_state_directory_does_not_keep_from_signing() -> Result<Verdic
         stage.wait_for_signings(3)?;
         stage.is_right()?;
         let (code, said) = stage.health()?;
-        ensure!(code == Some(3) && said.contains("could not be kept"), "{code:?} {said}");
+        ensure!(code == Some(3) && said.contains("could not be saved"), "{code:?} {said}");
         stage.stop()?;
         stage.start()?;
         stage.wait_for_signings(1)?;

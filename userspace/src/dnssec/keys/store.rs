@@ -89,7 +89,7 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// A file name gives other numbers than the key within.
-    #[error("{path} holds key {tag} of algorithm {algorithm}, which its name denies; rename it \
+    #[error("{path} holds key {tag} of algorithm {algorithm}, but its name says otherwise; rename it \
              to {expected}", path = path.display())]
     OtherName {
         /// The file.
