@@ -230,11 +230,11 @@ mod tests {
         let path = folder.path().join("control.sock");
         type Make = fn(&Path);
         let makers: [(&str, Make); 5] = [
-            ("no socket", |path| std::fs::write(path, "precious").unwrap()),
-            ("no socket", |path| std::fs::create_dir(path).unwrap()),
+            ("not a socket", |path| std::fs::write(path, "precious").unwrap()),
+            ("not a socket", |path| std::fs::create_dir(path).unwrap()),
             // Whatever it points to.
-            ("no socket", |path| std::os::unix::fs::symlink("/nowhere", path).unwrap()),
-            ("no socket", |path| nix::unistd::mkfifo(path, Mode::S_IRUSR).unwrap()),
+            ("not a socket", |path| std::os::unix::fs::symlink("/nowhere", path).unwrap()),
+            ("not a socket", |path| nix::unistd::mkfifo(path, Mode::S_IRUSR).unwrap()),
             ("another program", |path| {
                 drop(StdUnixListener::bind(path).unwrap());
                 std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
