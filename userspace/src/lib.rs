@@ -4,7 +4,8 @@
 //! [`control`], [`transfer`]} -> {[`ratelimit`], [`compile`], [`check`]} -> [`dnssec`] -> [`zone`].
 //! From [`compile`] downwards there is no tokio, no aya, no clock and no file, but for
 //! [`zone::text::files`], which opens master files, and [`dnssec::keys::store`], which keeps keys.
-//! [`files`] is how everybody writes them. Above, the wall clock is [`clock`].
+//! [`files`] is how everybody writes them. Above, the wall clock is [`clock`]. [`observe`] is what is known and counted, as
+//! values that [`control`] tells.
 
 pub mod cli;
 pub mod clock;
@@ -20,4 +21,5 @@ pub mod check;
 pub mod compile;
 pub mod dnssec;
 pub mod files;
+pub mod observe;
 pub mod zone;

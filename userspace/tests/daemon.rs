@@ -11,8 +11,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sealdns::control::client::call;
 use sealdns::control::protocol::Request;
+use sealdns::control::reply::read::{self, Readable};
+use sealdns::control::reply::status::Health;
+use sealdns::control::reply::zone::{Change, ServingState, ZoneList, ZoneReload, ZoneStatus};
+use sealdns::control::reply::{Failed, Reply};
 use sealdns::daemon::locks::WRONG_ORDER;
-use serde_json::Value;
 
 const SEALDNS: &str = env!("CARGO_BIN_EXE_sealdns");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -127,23 +130,28 @@ impl Stage {
     }
 
     /// A command, its exit code and what it printed as JSON.
-    fn command(&self, arguments: &[&str]) -> (i32, Value) {
+    fn told<T: Readable>(&self, arguments: &[&str]) -> (i32, T) {
+        let (code, said) = self.command(arguments);
+        let read = read::printed(&said);
+        (code, read.unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said}")))
+    }
+
+    /// A command, its exit code and what it printed.
+    fn command(&self, arguments: &[&str]) -> (i32, String) {
         let output = Command::new(SEALDNS)
             .args(arguments)
             .args(["--json", "--config"])
             .arg(&self.config)
             .output()
             .expect("sealdns runs");
-        let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
-            panic!("{arguments:?}: {error}: {}", String::from_utf8_lossy(&output.stdout))
-        });
-        (output.status.code().expect("an exit code"), json)
+        let said = String::from_utf8(output.stdout).expect("text");
+        (output.status.code().expect("an exit code"), said)
     }
 
-    fn zone(&self) -> Value {
-        let (code, json) = self.command(&["zone", "status", "example.com"]);
-        assert_eq!(code, 0, "{json}");
-        json
+    fn zone(&self) -> ZoneStatus {
+        let (code, status) = self.told(&["zone", "status", "example.com"]);
+        assert_eq!(code, 0, "{status:?}");
+        status
     }
 
     /// The lines of the zone as dig transfers it, SOA first and last.
@@ -161,17 +169,17 @@ impl Stage {
 #[test]
 fn a_daemon_s_life() {
     let stage = Stage::new();
-    let (code, json) = stage.command(&["zone", "list"]);
-    assert_eq!((code, &json["error"]["code"]), (4, &Value::from("unreachable")));
+    let (code, failed) = stage.told::<Failed>(&["zone", "list"]);
+    assert_eq!((code, failed.error.code.as_str()), (4, "unreachable"));
 
     let daemon = Daemon::start(&stage.config);
     let zone = stage.zone();
-    assert_eq!((&zone["state"], &zone["serial"]), (&Value::from("serving"), &Value::from(7)));
+    assert_eq!((zone.summary.state, zone.summary.serial), (ServingState::Serving, Some(7)));
     assert_eq!(stage.command(&["health"]).0, 0);
 
     // What is transferred is the signed zone, and other people's tools accept it.
     let records = stage.transferred();
-    assert_eq!(zone["records"].as_u64(), Some(records.len() as u64 - 1));
+    assert_eq!(zone.records, Some(records.len() as u64 - 1));
     assert_eq!(records.first(), records.last());
     let signed = stage.folder.path().join("transferred");
     std::fs::write(&signed, records[..records.len() - 1].join("\n") + "\n").expect("a file");
@@ -186,22 +194,22 @@ fn a_daemon_s_life() {
     stage.write_zone(&format!("{ZONE}www A 192.0.2.300\n"));
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for("the older version, serial 7, stays");
-    let (code, json) = stage.command(&["zone", "reload"]);
-    assert_eq!((code, &json["zones"][0]["change"]), (1, &Value::from("failed")));
+    let (code, reload) = stage.told::<ZoneReload>(&["zone", "reload"]);
+    assert_eq!((code, reload.zones[0].change), (1, Change::Failed));
     let zone = stage.zone();
-    assert_eq!((&zone["state"], &zone["serial"]), (&Value::from("serving-old"), &Value::from(7)));
-    assert!(zone["error"].as_str().is_some_and(|error| error.contains("example.com.zone:7:7")));
-    let (code, health) = stage.command(&["health"]);
-    let problem = &health["problems"][0];
-    assert_eq!((code, &problem["subject"]), (3, &Value::from("zone example.com.")), "{health}");
-    assert!(problem["what"].as_str().is_some_and(|what| what.contains("example.com.zone:7:7")));
+    assert_eq!((zone.summary.state, zone.summary.serial), (ServingState::ServingOld, Some(7)));
+    assert!(zone.summary.error.is_some_and(|error| error.contains("example.com.zone:7:7")));
+    let (code, health) = stage.told::<Health>(&["health"]);
+    let problem = &health.problems[0];
+    assert_eq!((code, problem.subject.as_str()), (3, "zone example.com."), "{health:?}");
+    assert!(problem.what.contains("example.com.zone:7:7"));
     assert_eq!(stage.transferred(), records);
 
     // Repaired, it has a serial that secondaries take for newer, though the file's is the same.
     stage.write_zone(&format!("{ZONE}new A 192.0.2.3\n"));
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for("reloaded zones=1 failed=0");
-    assert_eq!(stage.zone()["serial"], 8);
+    assert_eq!(stage.zone().summary.serial, Some(8));
     let repaired = stage.transferred();
     assert!(repaired.iter().any(|line| line.starts_with("new.example.com.")));
 
@@ -224,7 +232,7 @@ fn a_daemon_s_life() {
 
     // Started again, it serves what it served, with the same signatures and so with the same serial.
     let daemon = Daemon::start(&stage.config);
-    assert_eq!(stage.zone()["serial"], 8);
+    assert_eq!(stage.zone().summary.serial, Some(8));
     assert_eq!(stage.transferred(), repaired);
     assert_eq!(stage.command(&["stop"]).0, 0);
     assert!(daemon.wait().success());
@@ -237,7 +245,8 @@ fn monitors_ask_while_zones_change() {
     let daemon = Daemon::start(&stage.config);
     let control = stage.folder.path().join("run/control.sock");
     let ask = |request: &Request| {
-        call(&control, request, PATIENCE).unwrap_or_else(|error| panic!("{request:?}: {error}"))
+        let reply = call::<Reply>(&control, request, PATIENCE);
+        reply.unwrap_or_else(|error| panic!("{request:?}: {error}"))
     };
     let questions = [Request::Status, Request::Status, Request::CacheStatus, Request::Stats];
     std::thread::scope(|scope| {
@@ -317,12 +326,11 @@ fn zones_are_served_as_they_are_loaded() {
     assert!(said.contains("status: SERVFAIL") && said.contains("EDE: 14"), "{said}");
     let said = dig("127.0.0.1", stage.port, &["www.example.org", "A"]);
     assert!(said.contains("status: REFUSED"), "{said}");
-    let (_, zones) = stage.command(&["zone", "list"]);
-    let states: Vec<&Value> =
-        zones["zones"].as_array().expect("zones").iter().map(|zone| &zone["state"]).collect();
-    assert_eq!(states, ["serving", "loading"]);
-    let (code, health) = stage.command(&["health"]);
-    assert_eq!((code, &health["problems"][0]["subject"]), (3, &Value::from("zones")), "{health}");
+    let (_, list) = stage.told::<ZoneList>(&["zone", "list"]);
+    let states: Vec<ServingState> = list.zones.iter().map(|zone| zone.state).collect();
+    assert_eq!(states, [ServingState::Serving, ServingState::Loading]);
+    let (code, health) = stage.told::<Health>(&["health"]);
+    assert_eq!((code, health.problems[0].subject.as_str()), (3, "zones"), "{health:?}");
     daemon.wait_for("loading zones: 1 of 2");
     std::fs::write(&slow, ZONE).expect("the zone");
     daemon.wait_for("ready");
@@ -590,10 +598,10 @@ fn a_key_that_others_can_read_is_not_used() {
     std::fs::set_permissions(&private, mode).expect("a mode");
     let sentence = format!("private key {0} has mode 0644; run chmod 600 {0}", private.display());
 
-    let (code, json) = stage.command(&["zone", "reload", "example.com"]);
-    assert_eq!((code, &json["zones"][0]["change"]), (1, &Value::from("failed")));
-    assert!(json["zones"][0]["error"].as_str().is_some_and(|error| error.contains(&sentence)));
-    assert_eq!(stage.zone()["state"], "serving-old");
+    let (code, reload) = stage.told::<ZoneReload>(&["zone", "reload", "example.com"]);
+    assert_eq!((code, reload.zones[0].change), (1, Change::Failed));
+    assert!(reload.zones[0].error.as_ref().is_some_and(|error| error.contains(&sentence)));
+    assert_eq!(stage.zone().summary.state, ServingState::ServingOld);
 
     let folder = stage.folder.path();
     let output = Command::new(SEALDNS)
@@ -670,7 +678,7 @@ fn root_is_given_up_and_the_service_manager_told() {
     assert!(told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
     assert_eq!(told(), "READY=1\n");
     assert_eq!(stage.command(&["zone", "reload", "example.com"]).0, 0);
-    assert_eq!(stage.zone()["serial"], 7, "nothing changed");
+    assert_eq!(stage.zone().summary.serial, Some(7), "nothing changed");
     daemon.signal(Signal::SIGTERM);
     assert_eq!(told(), "STOPPING=1\n");
     assert!(daemon.wait().success());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use serde_json::json;
+use serde::Serialize;
 
 use super::output::{CliError, CommandResult, Exit, Output};
 use crate::config::{Config, TEMPLATE};
@@ -27,7 +27,7 @@ pub enum ConfigCommand {
 pub fn run(command: &ConfigCommand, output: &Output) -> CommandResult {
     match command {
         ConfigCommand::Template => {
-            output.data(json!({ "template": TEMPLATE }), |_| TEMPLATE.to_owned());
+            output.data(&Template { template: TEMPLATE }, |_| TEMPLATE.to_owned());
             Ok(Exit::Ok)
         }
         ConfigCommand::Check { file } => {
@@ -36,16 +36,31 @@ pub fn run(command: &ConfigCommand, output: &Output) -> CommandResult {
             let problems = problems(&config, file);
             let zones = config.zones().count();
             let is_ok = problems.is_empty();
-            output.data(json!({ "ok": is_ok, "zones": zones, "problems": problems }), |_| {
+            output.data(&Checked { ok: is_ok, zones, problems }, |checked| {
                 if is_ok {
                     format!("{}: no problems; zones: {zones}\n", file.display())
                 } else {
-                    problems.iter().map(|problem| format!("{problem}\n")).collect()
+                    checked.problems.iter().map(|problem| format!("{problem}\n")).collect()
                 }
             });
             Ok(if is_ok { Exit::Ok } else { Exit::Problems })
         }
     }
+}
+
+/// The template.
+#[derive(Serialize)]
+struct Template {
+    template: &'static str,
+}
+
+/// What is wrong with a configuration.
+#[derive(Serialize)]
+struct Checked {
+    ok: bool,
+    /// How many it has.
+    zones: usize,
+    problems: Vec<String>,
 }
 
 /// What this host lacks that the configuration needs, and what the user that the daemon becomes may not use.

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::clock::now;
-use super::output::{CliError, CommandResult, Exit, print_line};
+use super::output::{CliError, CommandResult, Exit, print_json, print_line};
 use super::{Global, PATIENCE};
 use crate::config::Config;
 use crate::control::client::{CallError, call};
 use crate::control::protocol::Request;
+use crate::control::reply::status::Status;
 use crate::daemon::privileges;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, DsDigest, Key, NewKey, Role};
@@ -104,13 +105,10 @@ impl KeysOf {
                 Config::load(&global.config_path())?.server.key_dir()
             }
             None => {
-                match call(&global.control_path()?, &Request::Status, PATIENCE) {
-                    Ok(status) => {
-                        let dir = status["key_dir"].as_str().map(PathBuf::from);
-                        dir.context(
-                            "the daemon has another version: name the keys with --keys or --config",
-                        )?
-                    }
+                match call::<Status>(&global.control_path()?, &Request::Status, PATIENCE) {
+                    Ok(status) => status.key_dir.context(
+                        "the daemon names no folder of keys: name it with --keys or --config",
+                    )?,
                     // Only a daemon that was named must be there.
                     Err(error @ CallError::Unreachable { .. }) if global.control.is_some() => {
                         return Err(error.into());
@@ -140,9 +138,9 @@ impl KeysOf {
     }
 
     /// Prints lines, or a JSON object with a list of them.
-    fn print(&self, what: &str, lines: &[String]) {
+    fn print(&self, list: fn(Vec<String>) -> Lines, lines: Vec<String>) {
         if self.json {
-            print_line(json!({ "schema": 1, what: lines }));
+            print_json(&list(lines));
         } else {
             lines.iter().for_each(print_line);
         }
@@ -160,8 +158,7 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
             let store = of.store(global)?;
             let keys = of.load(&store)?;
             if of.json {
-                let keys: Vec<Value> = keys.iter().map(describe).collect();
-                print_line(json!({ "schema": 1, "keys": keys }));
+                print_json(&Listed { keys: keys.iter().map(KeySummary::of).collect() });
             } else {
                 print_line(format_args!("{:<5} {:<5} {:<16} file", "tag", "role", "algorithm"));
                 for key in &keys {
@@ -179,7 +176,7 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
         KeyCommand::Ds { of, digest } => {
             let keys = of.load(&of.store(global)?)?;
             let parents = keys.iter().filter(|key| key.role() != Role::Zsk);
-            of.print("ds", &parents.map(|key| key.ds(*digest)).collect::<Vec<_>>());
+            of.print(Lines::Ds, parents.map(|key| key.ds(*digest)).collect());
         }
         KeyCommand::Dnskey { of } => {
             let keys = of.load(&of.store(global)?)?;
@@ -188,7 +185,7 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
                 let line = write_record(key.zone().as_wire(), Rtype::DNSKEY, ttl, key.dnskey());
                 line.trim_end().to_owned()
             };
-            of.print("dnskey", &keys.iter().map(record).collect::<Vec<_>>());
+            of.print(Lines::Dnskey, keys.iter().map(record).collect());
         }
     }
     Ok(Exit::Ok)
@@ -215,8 +212,8 @@ fn generate(
         keys
     };
     if of.json {
-        let described: Vec<Value> = keys.iter().map(describe).collect();
-        print_line(json!({ "schema": 1, "key": described.first(), "keys": described }));
+        let keys: Vec<KeySummary> = keys.iter().map(KeySummary::of).collect();
+        print_json(&Generated { key: keys.first().cloned(), keys });
     } else {
         keys.iter().for_each(|key| print_line(store.path_of(key).display()));
     }
@@ -236,12 +233,44 @@ fn warn_of_other_roles(stored: &[Key], made: &[Key]) {
     }
 }
 
-/// A key for JSON.
-pub(super) fn describe(key: &Key) -> Value {
-    json!({
-        "zone": key.zone().to_string(),
-        "tag": key.tag(),
-        "role": key.role().to_string(),
-        "algorithm": key.algorithm().mnemonic(),
-    })
+/// Records of keys, a line each.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Lines {
+    Ds(Vec<String>),
+    Dnskey(Vec<String>),
+}
+
+/// The keys of a zone.
+#[derive(Serialize)]
+struct Listed {
+    keys: Vec<KeySummary>,
+}
+
+/// Keys that were made, and the first of them.
+#[derive(Serialize)]
+struct Generated {
+    key: Option<KeySummary>,
+    keys: Vec<KeySummary>,
+}
+
+/// A key in short.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct KeySummary {
+    zone: String,
+    tag: u16,
+    role: String,
+    algorithm: &'static str,
+}
+
+impl KeySummary {
+    /// What is told of a key.
+    pub(super) fn of(key: &Key) -> KeySummary {
+        KeySummary {
+            zone: key.zone().to_string(),
+            tag: key.tag(),
+            role: key.role().to_string(),
+            algorithm: key.algorithm().mnemonic(),
+        }
+    }
 }

@@ -28,11 +28,11 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, setrlimit};
-use serde_json::Value;
 
 use crate::config::{Config, DEFAULT_CONTROL, DEFAULT_PATH};
 use crate::control::client;
 use crate::control::protocol::{Failure, Request};
+use crate::control::reply::{self, status::Stopping};
 use crate::daemon;
 use crate::datapath::loader::process as loader;
 use output::{CliError, Exit, Output};
@@ -165,8 +165,8 @@ impl Cli {
                 Ok(Exit::Ok)
             }
             Command::Stop => {
-                let data = global.call(&Request::Stop, PATIENCE)?;
-                output.data(data, |_| "the daemon is stopping\n".to_owned());
+                let stopping: Stopping = global.call(&Request::Stop, PATIENCE)?;
+                output.data(&stopping, |_| "the daemon is stopping\n".to_owned());
                 Ok(Exit::Ok)
             }
         };
@@ -193,9 +193,15 @@ impl Global {
         }
     }
 
-    fn call(&self, request: &Request, patience: Duration) -> Result<Value, CliError> {
+    fn call<K: reply::Kind>(&self, request: &Request, patience: Duration) -> Result<K, CliError> {
         Ok(client::call(&self.control_path()?, request, patience)?)
     }
+}
+
+/// Data as `--json` prints it, without the end of the line.
+#[cfg(test)]
+pub fn printed(data: &impl serde::Serialize) -> String {
+    output::json(data)
 }
 
 /// Help and version go to stdout; a wrong usage is exit code 2, in JSON if that was asked for.

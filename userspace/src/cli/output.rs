@@ -5,14 +5,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use comfy_table::{Table, presets};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::config::ConfigError;
 use crate::control::client::CallError;
-use crate::control::protocol::Failure;
-
-/// The version of the JSON that commands print.
-const SCHEMA: u32 = 1;
+use crate::control::protocol::{Failure, SAME_VERSION};
+use crate::control::reply::{Failed, SCHEMA};
 
 /// Exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +59,10 @@ impl From<CallError> for CliError {
                 let failure = Failure::new("unreachable", error.to_string()).with_hint(hint);
                 CliError { exit: Exit::Unreachable, failure }
             }
+            CallError::Misunderstood { .. } => {
+                let failure = Failure::new("version", error.to_string()).with_hint(SAME_VERSION);
+                CliError { exit: Exit::Failed, failure }
+            }
         }
     }
 }
@@ -97,18 +99,18 @@ impl Output {
     }
 
     /// Prints `data` as one line of JSON, or as `text` makes it, which ends its lines itself.
-    pub fn data(&self, data: Value, text: impl FnOnce(&Value) -> String) {
+    pub fn data<T: Serialize>(&self, data: &T, text: impl FnOnce(&T) -> String) {
         if self.json {
-            print(&format!("{}\n", with_schema(data)));
+            print_json(data);
         } else {
-            print(&text(&data));
+            print(&text(data));
         }
     }
 
     /// Prints an error.
     pub fn error(&self, failure: &Failure) {
         if self.json {
-            print(&format!("{}\n", json!({ "schema": SCHEMA, "error": failure })));
+            print_json(&Failed { error: failure.clone() });
             return;
         }
         let mut text = format!("error: {}\n", failure.message);
@@ -117,6 +119,25 @@ impl Output {
         }
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
+}
+
+/// What commands print, with the version of it.
+#[derive(Serialize)]
+struct WithSchema<'a, T> {
+    schema: u32,
+    #[serde(flatten)]
+    data: &'a T,
+}
+
+/// Data as one line of JSON.
+pub(super) fn json(data: &impl Serialize) -> String {
+    // It is made of numbers, words, lists and objects of these: nothing that JSON has not.
+    serde_json::to_string(&WithSchema { schema: SCHEMA, data }).unwrap_or_default()
+}
+
+/// Prints data as one line of JSON.
+pub(super) fn print_json(data: &impl Serialize) {
+    print_line(json(data));
 }
 
 /// Prints a line to stdout.
@@ -130,16 +151,6 @@ fn print(text: &str) {
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-fn with_schema(data: Value) -> Value {
-    match data {
-        Value::Object(mut fields) => {
-            fields.insert("schema".into(), SCHEMA.into());
-            Value::Object(fields)
-        }
-        list => json!({ "schema": SCHEMA, "items": list }),
-    }
-}
-
 /// A table without borders; empty if there are no rows.
 pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
@@ -150,21 +161,30 @@ pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Stri
     if table.row_count() == 0 { String::new() } else { format!("{}\n", table.trim_fmt()) }
 }
 
-/// A value as it stands in a table.
-pub fn cell(value: &Value) -> String {
-    match value {
-        Value::Null => "-".into(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) if items.is_empty() => "-".into(),
-        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
+/// A value as it stands in a table; `-` for none.
+pub fn cell(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "-".into(), |value| value.to_string())
+}
+
+/// Values as they stand in a table; `-` for none.
+pub fn list_cell(values: &[impl Display]) -> String {
+    let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+    if values.is_empty() { "-".into() } else { values.join(", ") }
+}
+
+/// The word for a value of one of a few kinds, as JSON has it; what else is text, without quotes.
+pub fn word(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(other) => other.to_string(),
+        Err(error) => error.to_string(),
     }
 }
 
 /// Seconds since 1970 as a date and time in UTC; `-` for none.
-pub fn time_cell(value: &Value) -> String {
-    value
-        .as_i64()
+pub fn time_cell(seconds: Option<impl Into<u64>>) -> String {
+    seconds
+        .and_then(|seconds| i64::try_from(seconds.into()).ok())
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
         .map_or_else(|| "-".into(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use nix::net::if_::if_indextoname;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::Global;
 use super::output::{CliError, CommandResult, Exit, Output, cell, table};
-use super::xdp::rows;
 use crate::config::{Config, DEFAULT_PIN};
+use crate::control::protocol::Failure;
 use crate::datapath::pins::{self, Found};
 
 /// Where pins are.
@@ -44,14 +44,14 @@ pub fn detach_all(args: &PinArgs, global: &Global, output: &Output) -> CommandRe
     for link in &links {
         by_interface.entry(name_of(link)).or_default().push(link.hook);
     }
-    let data = json!({
-        "detached": by_interface.keys().collect::<Vec<_>>(),
-        "pins": links.iter().map(shown).collect::<Vec<_>>(),
-        "sets": sets,
-        "folder": folder,
-        "daemon": false,
-    });
-    output.data(data, |_| {
+    let removed = Removed {
+        detached: by_interface.keys().cloned().collect(),
+        pins: links.iter().map(Pin::of).collect(),
+        sets,
+        folder: folder.clone(),
+        daemon: false,
+    };
+    output.data(&removed, |_| {
         let folder = folder.display();
         if links.is_empty() && sets == 0 {
             return format!("no daemon runs, and nothing is pinned in {folder}\n");
@@ -72,27 +72,64 @@ pub fn status(args: &PinArgs, error: CliError, global: &Global, output: &Output)
     if links.is_empty() {
         return Err(error);
     }
-    let data = json!({
-        "pins": links.iter().map(shown).collect::<Vec<_>>(),
-        "folder": folder,
-        "daemon": false,
-        "error": error.failure,
-    });
-    output.data(data, |data| {
-        let columns = ["interface", "hook", "program", "pin"];
-        let shown = table(&columns, rows(&data["pins"], &columns));
-        format!("{shown}no daemon: {}\n", cell(&data["error"]["message"]))
+    let pinned = Pinned {
+        pins: links.iter().map(Pin::of).collect(),
+        folder,
+        daemon: false,
+        error: error.failure,
+    };
+    output.data(&pinned, |pinned| {
+        let pins = pinned.pins.iter().map(|pin| {
+            let path = pin.pin.display().to_string();
+            vec![pin.interface.clone(), pin.hook.to_owned(), cell(pin.program), path]
+        });
+        let shown = table(&["interface", "hook", "program", "pin"], pins);
+        format!("{shown}no daemon: {}\n", pinned.error.message)
     });
     Ok(error.exit)
 }
 
-fn shown(link: &Found) -> Value {
-    json!({
-        "interface": name_of(link),
-        "hook": link.hook,
-        "program": link.program,
-        "pin": link.path,
-    })
+/// What was detached and removed.
+#[derive(Serialize)]
+struct Removed {
+    /// The interfaces.
+    detached: Vec<String>,
+    pins: Vec<Pin>,
+    /// How many sets of maps and programs were removed.
+    sets: usize,
+    folder: PathBuf,
+    /// Whether a daemon runs.
+    daemon: bool,
+}
+
+/// What is pinned, where no daemon answers.
+#[derive(Serialize)]
+struct Pinned {
+    pins: Vec<Pin>,
+    folder: PathBuf,
+    daemon: bool,
+    /// Why none answers.
+    error: Failure,
+}
+
+/// A link that is pinned.
+#[derive(Serialize)]
+struct Pin {
+    interface: String,
+    hook: &'static str,
+    program: Option<u32>,
+    pin: PathBuf,
+}
+
+impl Pin {
+    fn of(link: &Found) -> Pin {
+        Pin {
+            interface: name_of(link),
+            hook: link.hook,
+            program: link.program,
+            pin: link.path.clone(),
+        }
+    }
 }
 
 /// The interface's name, or its number if it is gone or in another namespace.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde_json::json;
 
 use super::output::{CommandResult, Exit, Output};
 use crate::datapath::probe::finding::Severity;
@@ -25,7 +24,7 @@ pub struct ProbeArgs {
 /// Probes it: exit 0 if all is well, 3 if something should be changed.
 pub fn run(args: &ProbeArgs, output: &Output) -> CommandResult {
     let probe = probe::run(&args.interface, args.try_attach.map(Duration::from_secs))?;
-    output.data(json!(&probe), |_| text(&probe));
+    output.data(&probe, text);
     Ok(if probe.has_problems() { Exit::Problems } else { Exit::Ok })
 }
 

@@ -7,13 +7,16 @@ mod show;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::Value;
 
-use super::output::{CliError, CommandResult, Exit, Output, cell};
+use super::output::{CliError, CommandResult, Exit, Output, list_cell, word};
 use super::{Global, PATIENCE};
 use crate::config::Period;
-use crate::control::protocol::{Failure, MAX_REQUEST, Request};
+use crate::control::protocol::{Failure, MAX_REQUEST, Request, write_request};
 use crate::control::ratelimit::RateLimitAction;
+use crate::control::reply::Kind;
+use crate::control::reply::ratelimit::{
+    BlockList, Change, Changed, ExemptList, Explained, RateLimits, Top, Verdict,
+};
 
 /// What to do with rate limits.
 #[derive(Subcommand, Debug)]
@@ -154,49 +157,55 @@ fn period(text: &str) -> Result<Period, String> {
 
 /// Does it.
 pub fn run(command: RateLimitCommand, global: &Global, output: &Output) -> CommandResult {
-    let (request, text): (RateLimitAction, fn(&Value) -> String) = match command {
-        RateLimitCommand::Show => (RateLimitAction::Show, show::policy),
-        RateLimitCommand::Set { settings, save } => {
-            (RateLimitAction::Set { settings: pairs(&settings)?, save: save.save }, done)
+    let change = match command {
+        RateLimitCommand::Show => {
+            output.data::<RateLimits>(&ask(global, RateLimitAction::Show)?, show::policy);
+            return Ok(Exit::Ok);
         }
-        RateLimitCommand::Mode { mode, save } => {
-            let word = mode
-                .to_possible_value()
-                .map_or_else(String::new, |value| value.get_name().to_owned());
-            let settings = vec![("mode".to_owned(), word)];
-            (RateLimitAction::Set { settings, save: save.save }, done)
-        }
-        RateLimitCommand::Reset { save } => (RateLimitAction::Reset { save: save.save }, done),
         RateLimitCommand::Exempt(ExemptCommand::List) => {
-            (RateLimitAction::ExemptList, show::exempt)
+            output.data::<ExemptList>(&ask(global, RateLimitAction::ExemptList)?, show::exempt);
+            return Ok(Exit::Ok);
         }
-        RateLimitCommand::Exempt(ExemptCommand::Add { prefixes, save }) => {
-            (RateLimitAction::Exempt { prefixes, add: true, save: save.save }, done)
-        }
-        RateLimitCommand::Exempt(ExemptCommand::Del { prefixes, save }) => {
-            (RateLimitAction::Exempt { prefixes, add: false, save: save.save }, done)
-        }
-        RateLimitCommand::Block(BlockCommand::List) => (RateLimitAction::BlockList, show::blocks),
-        RateLimitCommand::Block(BlockCommand::Add { targets, period, dry_run, save }) => {
-            let seconds = period.map(Period::seconds);
-            (RateLimitAction::BlockAdd { targets, seconds, dry_run, save: save.save }, done)
-        }
-        RateLimitCommand::Block(BlockCommand::Del { targets, save }) => {
-            (RateLimitAction::BlockDel { targets, save: save.save }, done)
+        RateLimitCommand::Block(BlockCommand::List) => {
+            output.data::<BlockList>(&ask(global, RateLimitAction::BlockList)?, show::blocks);
+            return Ok(Exit::Ok);
         }
         RateLimitCommand::Top { limit } => return top(limit, global, output),
         RateLimitCommand::Explain { prefix } => return explain(prefix, global, output),
         RateLimitCommand::Test(args) => return replay::run(&args, global, output),
         RateLimitCommand::Import { file, from } => return import::run(&file, from, output),
+        RateLimitCommand::Set { settings, save } => {
+            RateLimitAction::Set { settings: pairs(&settings)?, save: save.save }
+        }
+        RateLimitCommand::Mode { mode, save } => {
+            let word = mode
+                .to_possible_value()
+                .map_or_else(String::new, |value| value.get_name().to_owned());
+            RateLimitAction::Set { settings: vec![("mode".to_owned(), word)], save: save.save }
+        }
+        RateLimitCommand::Reset { save } => RateLimitAction::Reset { save: save.save },
+        RateLimitCommand::Exempt(ExemptCommand::Add { prefixes, save }) => {
+            RateLimitAction::Exempt { prefixes, add: true, save: save.save }
+        }
+        RateLimitCommand::Exempt(ExemptCommand::Del { prefixes, save }) => {
+            RateLimitAction::Exempt { prefixes, add: false, save: save.save }
+        }
+        RateLimitCommand::Block(BlockCommand::Add { targets, period, dry_run, save }) => {
+            let seconds = period.map(Period::seconds);
+            RateLimitAction::BlockAdd { targets, seconds, dry_run, save: save.save }
+        }
+        RateLimitCommand::Block(BlockCommand::Del { targets, save }) => {
+            RateLimitAction::BlockDel { targets, save: save.save }
+        }
     };
-    output.data(ask(global, request)?, text);
+    output.data::<Changed>(&ask(global, change)?, changed_text);
     Ok(Exit::Ok)
 }
 
-fn ask(global: &Global, request: RateLimitAction) -> Result<Value, CliError> {
+fn ask<K: Kind>(global: &Global, request: RateLimitAction) -> Result<K, CliError> {
     let request = Request::RateLimit { request };
-    let len = serde_json::to_string(&request).map_or(usize::MAX, |text| text.len());
-    if len as u64 >= MAX_REQUEST {
+    let len = write_request(&request).map_or(usize::MAX, |line| line.len());
+    if len as u64 > MAX_REQUEST {
         let failure = Failure::new("usage", "this list is too long for one request")
             .with_hint("give it in parts, or name its file as `exempt-file` in [ratelimit]");
         return Err(CliError { exit: Exit::Usage, failure });
@@ -218,43 +227,35 @@ fn pairs(settings: &[String]) -> Result<Vec<(String, String)>, CliError> {
 }
 
 /// What was changed, and for how long.
-fn done(data: &Value) -> String {
-    let how_long = match data["saved"].as_bool() {
-        Some(true) => "saved",
-        _ => "until the daemon is restarted; --save keeps it",
+fn changed_text(changed: &Changed) -> String {
+    let how_long = match changed.saved {
+        true => "saved",
+        false => "until the daemon is restarted; --save keeps it",
     };
-    let fields = data.as_object().into_iter().flatten();
-    let told = fields.filter(|(field, _)| !matches!(field.as_str(), "saved" | "until"));
-    let told = told.map(|(field, value)| match value {
-        Value::Object(settings) => settings
+    let what = match &changed.change {
+        Change::Set(settings) => settings
             .iter()
-            .map(|(key, value)| format!("{key} = {}\n", cell(value)))
+            .map(|(key, value)| format!("{key} = {}\n", word(value)))
             .collect::<String>(),
-        Value::Bool(_) => format!("{field}\n"),
-        value => format!("{field}: {}\n", cell(value)),
-    });
-    format!("{}({how_long})\n", told.collect::<String>())
+        Change::Reset(_) => "reset\n".to_owned(),
+        Change::Added(targets) => format!("added: {}\n", list_cell(targets)),
+        Change::Deleted(targets) => format!("deleted: {}\n", list_cell(targets)),
+    };
+    format!("{what}({how_long})\n")
 }
 
 fn top(limit: usize, global: &Global, output: &Output) -> CommandResult {
-    let mut data = ask(global, RateLimitAction::Top)?;
-    if let Some(netblocks) = data["netblocks"].as_array_mut() {
-        netblocks.truncate(limit);
-    }
-    output.data(data, show::top);
+    let mut top: Top = ask(global, RateLimitAction::Top)?;
+    top.netblocks.truncate(limit);
+    output.data(&top, show::top);
     Ok(Exit::Ok)
 }
 
 fn explain(prefix: String, global: &Global, output: &Output) -> CommandResult {
-    let data = ask(global, RateLimitAction::Explain { prefix })?;
-    let is_hit = matches!(data["verdict"].as_str(), Some("limited" | "blocked"));
-    output.data(data, show::explained);
+    let explained: Explained = ask(global, RateLimitAction::Explain { prefix })?;
+    output.data(&explained, show::explained);
+    let is_hit = matches!(explained.verdict, Verdict::Limited | Verdict::Blocked);
     Ok(if is_hit { Exit::Problems } else { Exit::Ok })
-}
-
-/// A JSON object's field as text, for tables.
-fn fields(row: &Value, names: &[&str]) -> Vec<String> {
-    names.iter().map(|name| cell(&row[*name])).collect()
 }
 
 /// An error of usage.
@@ -265,7 +266,6 @@ fn usage(message: impl Into<String>) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn settings_are_pairs() {
@@ -277,11 +277,15 @@ mod tests {
 
     #[test]
     fn what_was_changed_is_told_with_how_long_it_lasts() {
-        let set = json!({ "set": { "rate": 5, "mode": "on" }, "saved": true });
-        assert_eq!(done(&set), "mode = on\nrate = 5\n(saved)\n");
-        let added = done(&json!({ "added": ["192.0.2.0/24", "a."], "until": 7, "saved": false }));
+        let changed = |change, until, saved| changed_text(&Changed { change, until, saved });
+        let settings = toml::toml! {
+            mode = "on"
+            rate = 5
+        };
+        assert_eq!(changed(Change::Set(settings), None, true), "mode = on\nrate = 5\n(saved)\n");
+        let targets = vec!["192.0.2.0/24".into(), "a.".into()];
         assert_eq!(
-            added,
+            changed(Change::Added(targets), Some(7), false),
             "added: 192.0.2.0/24, a.\n(until the daemon is restarted; --save keeps it)\n"
         );
     }

@@ -6,9 +6,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
+use serde::Serialize;
 
 use super::clock::{cpu_seconds, now, parse_duration, parse_lifetime, parse_time};
-use super::output::print_line;
+use super::key::KeySummary;
+use super::output::{json, print_line};
 use super::verify::FOUND_PROBLEMS;
 use super::zone_file::{print_zone, read_zone, write_zone};
 use crate::compile;
@@ -115,20 +117,18 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
         false => print_line(line),
     };
     if args.json {
-        let report = serde_json::json!({
-            "schema": 1,
-            "zone": args.zone.to_string(),
-            "serial": signed.serial(),
-            "records": signed.record_count(),
-            "rrsets": statistics.rrsets,
-            "signatures": statistics.signatures,
-            "denials": statistics.denials,
-            "wall-seconds": wall,
-            "cpu-seconds": cpu,
-            "keys": keys.iter().map(super::key::describe).collect::<Vec<_>>(),
-            "written": !args.dry_run,
-        });
-        tell(&report);
+        tell(&json(&Signed {
+            zone: args.zone.to_string(),
+            serial: signed.serial().0,
+            records: signed.record_count(),
+            rrsets: statistics.rrsets,
+            signatures: statistics.signatures,
+            denials: statistics.denials,
+            wall_seconds: wall,
+            cpu_seconds: cpu,
+            keys: keys.iter().map(KeySummary::of).collect(),
+            written: !args.dry_run,
+        }));
     } else {
         tell(&format_args!(
             "{} serial {}: {} records, {} RRsets signed with {} signatures, {} denial records",
@@ -145,6 +145,22 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
         ));
     }
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FOUND_PROBLEMS) })
+}
+
+/// What signing took and made.
+#[derive(Serialize)]
+struct Signed {
+    zone: String,
+    serial: u32,
+    records: usize,
+    rrsets: usize,
+    signatures: usize,
+    denials: usize,
+    wall_seconds: f64,
+    cpu_seconds: f64,
+    keys: Vec<KeySummary>,
+    /// Whether it was written.
+    written: bool,
 }
 
 fn find_keys(args: &SignArgs) -> anyhow::Result<Vec<Key>> {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::Value;
 
 use super::output::{CommandResult, Exit, Output, table};
 use super::{Global, PATIENCE};
 use crate::control::protocol::Request;
+use crate::observe::Snapshot;
 
 /// What to show of the counters.
 #[derive(Args, Debug)]
@@ -28,10 +28,10 @@ type Counters = BTreeMap<String, u64>;
 pub fn run(args: &StatsArgs, global: &Global, output: &Output) -> CommandResult {
     let mut before: Option<(Instant, Counters)> = None;
     loop {
-        let stats = global.call(&Request::Stats, PATIENCE)?;
+        let snapshot: Snapshot = global.call(&Request::Stats, PATIENCE)?;
         let at = Instant::now();
-        let counters = flat(&stats);
-        output.data(stats, |_| {
+        let counters: Counters = snapshot.named().into_iter().collect();
+        output.data(&snapshot, |_| {
             let last = before.as_ref().map(|(then, counters)| {
                 (at.duration_since(*then).as_secs_f64().max(1e-3), counters)
             });
@@ -41,18 +41,6 @@ pub fn run(args: &StatsArgs, global: &Global, output: &Output) -> CommandResult 
         before = Some((at, counters));
         std::thread::sleep(Duration::from_secs(seconds));
     }
-}
-
-/// `{"xdp": {"positive": 1}, "server": {…}}` as `xdp.positive`, `server.…`.
-fn flat(stats: &Value) -> Counters {
-    let groups = stats.as_object().into_iter().flatten();
-    groups
-        .flat_map(|(group, counters)| {
-            let counters = counters.as_object().into_iter().flatten();
-            counters
-                .filter_map(move |(name, count)| Some((format!("{group}.{name}"), count.as_u64()?)))
-        })
-        .collect()
 }
 
 fn text(counters: &Counters, last: Option<(f64, &Counters)>, all: bool) -> String {
@@ -71,12 +59,19 @@ fn text(counters: &Counters, last: Option<(f64, &Counters)>, all: bool) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::observe::{KernelCounters, ProgramCounters};
+    use xdp_common::Outcome;
+
+    fn counters(positive: u64) -> Counters {
+        let mut xdp = ProgramCounters::default();
+        xdp.outcomes[Outcome::Positive] = positive;
+        let kernel = KernelCounters { xdp: Some(xdp), tcx: None };
+        Snapshot { kernel, ..Snapshot::default() }.named().into_iter().collect()
+    }
 
     #[test]
     fn rates_are_differences_by_time() {
-        let before = flat(&json!({ "xdp": { "positive": 10, "miss": 0 }, "server": {} }));
-        let after = flat(&json!({ "xdp": { "positive": 30, "miss": 0 }, "server": {} }));
+        let (before, after) = (counters(10), counters(30));
         let shown = text(&after, Some((2.0, &before)), false);
         assert!(shown.contains("xdp.positive") && shown.contains("10.0/s"), "{shown}");
         assert!(!shown.contains("xdp.miss"), "{shown}");

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
-use super::output::print_line;
+use super::output::{print_json, print_line};
 use super::zone_file::read_zone;
 use crate::compile::Blame;
 use crate::daemon::prepare::{placed, placed_lines, unserved};
@@ -54,17 +55,15 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
                 Denial::Nsec3 { opt_out: true } => "NSEC3 with opt-out",
             };
             if args.json {
-                let report = serde_json::json!({
-                    "schema": 1,
-                    "zone": name,
-                    "valid": true,
-                    "rrsets": report.rrsets,
-                    "keys": report.keys,
-                    "denial": denial,
-                    "denials": report.denials,
-                    "expiration": report.expiration,
+                print_json(&Valid {
+                    zone: name,
+                    valid: true,
+                    rrsets: report.rrsets,
+                    keys: report.keys,
+                    denial: denial.to_owned(),
+                    denials: report.denials,
+                    expiration: report.expiration,
                 });
-                print_line(&report);
             } else {
                 print_line(format_args!(
                     "{name} is signed: {} RRsets, {} keys, {} {denial} records; the first \
@@ -81,29 +80,72 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// A zone that is signed as it should be.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Valid {
+    /// Its apex.
+    pub zone: String,
+    /// It is.
+    pub valid: bool,
+    /// RRsets with a signature.
+    pub rrsets: usize,
+    /// Keys.
+    pub keys: usize,
+    /// How the absence of names is proven.
+    pub denial: String,
+    /// Records of the chain.
+    pub denials: usize,
+    /// When the first signature ends, in seconds since 1970.
+    pub expiration: u32,
+}
+
+/// A zone that is not.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Invalid {
+    /// Its apex.
+    pub zone: String,
+    /// It is not.
+    pub valid: bool,
+    /// What is wrong with it.
+    pub faults: Vec<FaultFound>,
+}
+
+/// Something that is wrong with a zone.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FaultFound {
+    /// The name.
+    pub owner: String,
+    /// The type of the records; none: it is the name as a whole.
+    #[serde(rename = "type")]
+    pub rtype: Option<String>,
+    /// What is wrong.
+    pub reason: String,
+    /// The file that it stands in, if that is known.
+    pub file: Option<String>,
+    /// Its line, from 1.
+    pub line: Option<usize>,
+    /// Its column, from 1.
+    pub column: Option<usize>,
+}
+
 /// Prints what is wrong.
 fn tell(args: &VerifyArgs, zone: &Zone, faults: &[(Blame, String)]) -> ExitCode {
     let name = zone.apex().to_string();
     if args.json {
-        let list: Vec<_> = placed(&args.file, zone.apex(), faults)
-            .into_iter()
-            .map(|(place, (blame, text))| {
-                let rtype = blame.rtype.map(|rtype| rtype.to_string()).unwrap_or_default();
-                let head = format!("{} {rtype}: ", blame.owner);
-                serde_json::json!({
-                    "owner": blame.owner.to_string(),
-                    "type": blame.rtype.map(|rtype| rtype.to_string()),
-                    "reason": text.strip_prefix(&head).unwrap_or(text),
-                    "file": place.as_ref().map(|place| &place.file),
-                    "line": place.as_ref().map(|place| place.line),
-                    "column": place.as_ref().map(|place| place.column),
-                })
-            })
-            .collect();
-        let report = serde_json::json!({
-            "schema": 1, "zone": name, "valid": false, "faults": list,
+        let faults = placed(&args.file, zone.apex(), faults);
+        let faults = faults.into_iter().map(|(place, (blame, text))| {
+            let rtype = blame.rtype.map(|rtype| rtype.to_string());
+            let head = format!("{} {}: ", blame.owner, rtype.as_deref().unwrap_or_default());
+            FaultFound {
+                owner: blame.owner.to_string(),
+                rtype,
+                reason: text.strip_prefix(&head).unwrap_or(text).to_owned(),
+                file: place.as_ref().map(|place| place.file.clone()),
+                line: place.as_ref().map(|place| place.line),
+                column: place.as_ref().map(|place| place.column),
+            }
         });
-        print_line(&report);
+        print_json(&Invalid { zone: name, valid: false, faults: faults.collect() });
     } else {
         for fault in placed_lines(&args.file, zone.apex(), faults) {
             print_line(fault);

@@ -1,13 +1,15 @@
 //! `sealdns xdp`.
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::output::{CommandResult, Exit, Output, cell, table};
+use super::output::{CommandResult, Exit, Output, cell, list_cell, table, word};
 use super::{Global, PATIENCE, logging, pins, probe};
 use crate::config::XdpMode;
 use crate::control::protocol::Request;
+use crate::control::reply::xdp::{XdpAttached, XdpDetached, XdpStatus};
 use crate::datapath::foreground;
+use crate::observe::{self, KernelCounters};
 
 /// What to do with XDP.
 #[derive(Subcommand, Debug)]
@@ -71,75 +73,90 @@ impl From<Mode> for XdpMode {
 pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandResult {
     match command {
         XdpCommand::Status { pins: args } => {
-            let status = match global.call(&Request::XdpStatus, PATIENCE) {
+            let status: XdpStatus = match global.call(&Request::XdpStatus, PATIENCE) {
                 Err(error) if error.exit == Exit::Unreachable => {
                     return pins::status(args, error, global, output);
                 }
                 status => status?,
             };
-            output.data(status, |status| {
-                let columns = ["interface", "mode", "tcx", "pinned", "adopted"];
-                let attached = table(&columns, rows(&status["attachments"], &columns));
-                let counters = status["counters"].as_object().into_iter().flatten();
-                let counted = counters.filter(|(_, count)| count.as_u64() != Some(0));
-                let counted = counted.map(|(name, count)| vec![name.clone(), cell(count)]);
-                let counted = table(&["outcome", "packets"], counted);
-                let missing = status["missing"].as_array().into_iter().flatten();
-                let missing = missing.map(|one| {
-                    format!("not attached: {}: {}\n", cell(&one["interface"]), cell(&one["why"]))
-                });
-                let missing: String = missing.collect();
-                let columns = ["interface", "what", "fix"];
-                let faults: String = rows(&status["faults"], &columns)
-                    .into_iter()
-                    .map(|row| format!("{}: {}\n  {}\n", row[0], row[1], row[2]))
-                    .collect();
-                let attached =
-                    if attached.is_empty() { "XDP is not attached\n".into() } else { attached };
-                format!("{attached}{missing}{faults}{counted}")
-            });
+            output.data(&status, status_text);
         }
         XdpCommand::Probe(args) => return probe::run(args, output),
         XdpCommand::Attach { interface, foreground: true, mode } => {
             logging::start(global.json);
             let counters = foreground::attach(interface, (*mode).into(), |attachment| {
-                let (name, mode) = (&attachment.interface().name, attachment.mode());
-                let attached = json!({ "attached": name, "mode": mode });
-                output.data(attached, |attached| {
-                    format!("attached: {name} ({}); Ctrl-C detaches\n", cell(&attached["mode"]))
+                let attached = Attached {
+                    attached: attachment.interface().name.clone(),
+                    mode: attachment.mode(),
+                };
+                output.data(&attached, |Attached { attached, mode }| {
+                    format!("attached: {attached} ({}); Ctrl-C detaches\n", word(mode))
                 });
             })?;
-            output.data(json!({ "detached": interface, "counters": counters }), |_| {
-                let counted = counters.iter().filter(|(_, count)| **count != 0);
-                let counted = counted.map(|(name, count)| vec![name.clone(), count.to_string()]);
-                format!("detached\n{}", table(&["outcome", "packets"], counted))
+            let detached = Detached { detached: vec![interface.clone()], counters };
+            output.data(&detached, |detached| {
+                format!("detached\n{}", counters_text(&detached.counters))
             });
         }
         XdpCommand::Attach { interface, .. } => {
             let request = Request::XdpAttach { interface: interface.clone() };
-            let data = global.call(&request, PATIENCE)?;
-            output.data(data, |data| format!("attached: {}\n", cell(&data["attached"])));
+            let attached: XdpAttached = global.call(&request, PATIENCE)?;
+            output.data(&attached, |done| format!("attached: {}\n", done.attached));
         }
         XdpCommand::Detach { interface, pins: args, .. } => {
             let request = Request::XdpDetach { interface: interface.clone() };
-            let data = match global.call(&request, PATIENCE) {
+            let detached: XdpDetached = match global.call(&request, PATIENCE) {
                 Err(error) if error.exit == Exit::Unreachable && interface.is_none() => {
                     return pins::detach_all(args, global, output);
                 }
-                data => data?,
+                detached => detached?,
             };
-            output.data(data, |data| {
-                let told = [("detached", "detached"), ("forgotten", "not waited for any longer")];
-                let told = told.into_iter().filter(|(key, _)| data[key] != json!([]));
-                told.map(|(key, words)| format!("{words}: {}\n", cell(&data[key]))).collect()
-            });
+            output.data(&detached, detached_text);
         }
     }
     Ok(Exit::Ok)
 }
 
-/// One row per element of a list, with the fields named.
-pub fn rows(list: &Value, fields: &[&str]) -> Vec<Vec<String>> {
-    let list = list.as_array().into_iter().flatten();
-    list.map(|item| fields.iter().map(|field| cell(&item[*field])).collect()).collect()
+/// Attached without a daemon.
+#[derive(Serialize)]
+struct Attached {
+    attached: String,
+    mode: XdpMode,
+}
+
+/// Detached without a daemon.
+#[derive(Serialize)]
+struct Detached {
+    detached: Vec<String>,
+    counters: KernelCounters,
+}
+
+fn detached_text(done: &XdpDetached) -> String {
+    let told =
+        [("detached", &done.detached), ("not waited for any longer", &done.forgotten)].into_iter();
+    let told = told.filter(|(_, interfaces)| !interfaces.is_empty());
+    told.map(|(words, interfaces)| format!("{words}: {}\n", list_cell(interfaces))).collect()
+}
+
+fn status_text(status: &XdpStatus) -> String {
+    let attachments = status.attachments.iter().map(|one| {
+        let flags = [one.tcx, one.pinned, one.adopted].map(|flag| flag.to_string());
+        [vec![one.interface.clone(), word(&one.mode)], flags.to_vec()].concat()
+    });
+    let attached = table(&["interface", "mode", "tcx", "pinned", "adopted"], attachments);
+    let attached = if attached.is_empty() { "XDP is not attached\n".into() } else { attached };
+    let missing = status.missing.iter();
+    let missing: String =
+        missing.map(|one| format!("not attached: {}: {}\n", one.interface, one.why)).collect();
+    let faults = status.faults.iter();
+    let faults: String = faults
+        .map(|one| format!("{}: {}\n  {}\n", one.interface, one.what, cell(one.fix.as_ref())))
+        .collect();
+    format!("{attached}{missing}{faults}{}", counters_text(&status.counters))
+}
+
+/// Counters that are not zero.
+fn counters_text(counters: &KernelCounters) -> String {
+    let counted = observe::named(counters).into_iter().filter(|(_, count)| *count != 0);
+    table(&["counter", "count"], counted.map(|(name, count)| vec![name, count.to_string()]))
 }

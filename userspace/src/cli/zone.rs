@@ -3,12 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use super::output::{CliError, CommandResult, Exit, Output, cell, table, time_cell};
+use super::output::{
+    CliError, CommandResult, Exit, Output, cell, list_cell, table, time_cell, word,
+};
 use super::{Global, PATIENCE, RELOAD_PATIENCE};
 use crate::clock::now;
 use crate::control::protocol::{Failure, Request};
+use crate::control::reply::zone::{
+    Change, ServingState, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
+};
 use crate::daemon::prepare;
 use crate::zone::{Name, NameError};
 
@@ -44,76 +49,112 @@ pub enum ZoneCommand {
 pub fn run(command: &ZoneCommand, global: &Global, output: &Output) -> CommandResult {
     match command {
         ZoneCommand::List => {
-            let zones = global.call(&Request::ZoneList, PATIENCE)?;
-            output.data(json!({ "zones": zones }), |data| {
-                let head = ["zone", "state", "dnssec", "serial", "signatures expire"];
-                let zones = data["zones"].as_array().into_iter().flatten();
-                let shown = table(
-                    &head,
-                    zones.map(|zone| {
-                        let mut row: Vec<String> = ["zone", "state", "dnssec", "serial"]
-                            .iter()
-                            .map(|field| cell(&zone[*field]))
-                            .collect();
-                        row.push(time_cell(&zone["expiration"]));
-                        row
-                    }),
-                );
-                if shown.is_empty() {
-                    return "no zone is configured\n".into();
-                }
-                format!("{shown}{}", progress(&data["zones"]))
-            });
+            let list: ZoneList = global.call(&Request::ZoneList, PATIENCE)?;
+            output.data(&list, list_text);
             Ok(Exit::Ok)
         }
         ZoneCommand::Status { zone } => {
-            let status = global.call(&Request::ZoneStatus { zone: zone.clone() }, PATIENCE)?;
-            output.data(status, status_text);
+            let request = Request::ZoneStatus { zone: zone.clone() };
+            let status: ZoneStatus = global.call(&request, PATIENCE)?;
+            output.data(&status, status_text);
             Ok(Exit::Ok)
         }
         ZoneCommand::Reload { zone } => {
             let request = Request::ZoneReload { zone: zone.clone() };
-            let changes = global.call(&request, RELOAD_PATIENCE)?;
-            let failed = changes
-                .as_array()
-                .is_some_and(|changes| changes.iter().any(|zone| zone["change"] == "failed"));
-            output.data(json!({ "zones": changes }), |data| {
-                let zones = data["zones"].as_array().into_iter().flatten();
-                zones
-                    .map(|zone| match zone["error"].as_str() {
-                        None => format!("{}: {}\n", cell(&zone["zone"]), cell(&zone["change"])),
-                        Some(error) => format!("{}: failed: {error}\n", cell(&zone["zone"])),
-                    })
-                    .collect()
-            });
+            let reload: ZoneReload = global.call(&request, RELOAD_PATIENCE)?;
+            output.data(&reload, reload_text);
+            let failed = reload.zones.iter().any(|zone| zone.change == Change::Failed);
             Ok(if failed { Exit::Failed } else { Exit::Ok })
         }
         ZoneCommand::Check { file, zone } => check(file, zone.as_deref(), output),
     }
 }
 
+fn list_text(list: &ZoneList) -> String {
+    let rows = list.zones.iter().map(|zone| {
+        vec![
+            zone.zone.clone(),
+            word(&zone.state),
+            word(&zone.dnssec),
+            cell(zone.serial),
+            time_cell(zone.expiration),
+        ]
+    });
+    let shown = table(&["zone", "state", "dnssec", "serial", "signatures expire"], rows);
+    if shown.is_empty() {
+        return "no zone is configured\n".into();
+    }
+    format!("{shown}{}", progress(&list.zones))
+}
+
 /// How far loading is, while it is not done.
-fn progress(zones: &Value) -> String {
-    let zones = zones.as_array().map_or(&[][..], Vec::as_slice);
-    let loading = zones.iter().filter(|zone| zone["state"] == "loading").count();
+fn progress(zones: &[ZoneSummary]) -> String {
+    let loading = zones.iter().filter(|zone| zone.state == ServingState::Loading).count();
     match loading {
         0 => String::new(),
         _ => format!("loading: {} of {} zones were tried\n", zones.len() - loading, zones.len()),
     }
 }
 
-fn status_text(status: &Value) -> String {
-    let fields = status.as_object().into_iter().flatten();
-    fields
-        .filter(|(_, value)| !value.is_null())
-        .map(|(field, value)| {
-            let shown = match field.as_str() {
-                "expiration" | "loaded_at" | "resign_at" => time_cell(value),
-                _ => cell(value),
-            };
-            format!("{:16} {shown}\n", field.replace('_', "-"))
+fn status_text(status: &ZoneStatus) -> String {
+    let ZoneStatus { summary, .. } = status;
+    let time = |seconds: Option<u32>| seconds.map(|seconds| time_cell(Some(seconds)));
+    let number = |number: Option<u64>| number.map(|number| number.to_string());
+    let rows = [
+        ("zone", Some(summary.zone.clone())),
+        ("state", Some(word(&summary.state))),
+        ("error", summary.error.clone()),
+        ("unkept", status.unkept.clone()),
+        ("file", Some(status.file.display().to_string())),
+        ("dnssec", Some(word(&summary.dnssec))),
+        ("policy", Some(status.policy.clone())),
+        ("serial", summary.serial.map(|serial| serial.to_string())),
+        ("records", number(status.records)),
+        ("owners", number(status.owners)),
+        ("held", status.held.map(|held| word(&held))),
+        ("records-written", number(status.records_written)),
+        ("records-kept", number(status.records_kept)),
+        ("loaded-at", time(status.loaded_at)),
+        ("expiration", time(summary.expiration)),
+        ("resign-at", time(status.resign_at)),
+        ("allow-transfer", Some(list_cell(&status.allow_transfer))),
+    ];
+    let known = rows.into_iter().filter_map(|(field, value)| Some((field, value?)));
+    known.map(|(field, value)| format!("{field:16} {value}\n")).collect()
+}
+
+fn reload_text(reload: &ZoneReload) -> String {
+    let zones = reload.zones.iter();
+    zones
+        .map(|zone| match &zone.error {
+            None => format!("{}: {}\n", zone.zone, word(&zone.change)),
+            Some(error) => format!("{}: failed: {error}\n", zone.zone),
         })
         .collect()
+}
+
+/// What `zone check` found.
+#[derive(Serialize)]
+struct Checked {
+    ok: bool,
+    zone: String,
+    serial: Option<u32>,
+    records: Option<usize>,
+    signed: bool,
+    findings: Vec<Found>,
+    /// Whether there may be more than is listed.
+    more: bool,
+}
+
+/// Something that is wrong with a zone file. Of the file as a whole there is no line.
+#[derive(Serialize)]
+struct Found {
+    file: String,
+    line: Option<usize>,
+    column: Option<usize>,
+    severity: &'static str,
+    code: &'static str,
+    message: String,
 }
 
 fn check(file: &Path, zone: Option<&str>, output: &Output) -> CommandResult {
@@ -126,26 +167,26 @@ fn check(file: &Path, zone: Option<&str>, output: &Output) -> CommandResult {
     let report = prepare::check(file, &apex, now());
     let is_ok = report.is_ok();
     let findings = report.findings.iter().map(|finding| {
-        json!({
-            "file": finding.place.file,
-            // Of the file as a whole there is no line.
-            "line": (finding.place.line > 0).then_some(finding.place.line),
-            "column": (finding.place.line > 0).then_some(finding.place.column),
-            "severity": finding.severity.word(),
-            "code": finding.code,
-            "message": finding.message,
-        })
+        let place = &finding.place;
+        Found {
+            file: place.file.clone(),
+            line: (place.line > 0).then_some(place.line),
+            column: (place.line > 0).then_some(place.column),
+            severity: finding.severity.word(),
+            code: finding.code,
+            message: finding.message.clone(),
+        }
     });
-    let data = json!({
-        "ok": is_ok,
-        "zone": apex.to_string(),
-        "serial": report.serial,
-        "records": report.records,
-        "signed": report.is_signed,
-        "findings": findings.collect::<Vec<_>>(),
-        "more": report.has_more,
-    });
-    output.data(data, |_| {
+    let checked = Checked {
+        ok: is_ok,
+        zone: apex.to_string(),
+        serial: report.serial.map(|serial| serial.0),
+        records: report.records,
+        signed: report.is_signed,
+        findings: findings.collect(),
+        more: report.has_more,
+    };
+    output.data(&checked, |_| {
         let findings = report.findings.iter().map(|finding| format!("{}\n", finding.text));
         let mut text: String = findings.collect();
         if report.has_more {

@@ -3,8 +3,17 @@
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::ratelimit::RateLimitAction;
+use super::reply::{Reply, read as strict};
+
+/// The version of requests and replies: who changes one raises it, and the samples in `userspace/tests/replies/`
+/// show that one has changed. Daemon and command understand each other only if it is the same.
+pub const PROTOCOL: u32 = 2;
+
+/// This program's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The longest request in octets, its newline included: some 40,000 prefixes to exempt.
 pub const MAX_REQUEST: u64 = 1 << 20;
@@ -125,14 +134,95 @@ pub struct Asked {
     pub from: Option<IpAddr>,
 }
 
+/// What goes over the socket, a line each way, with who says it.
+#[derive(Serialize, Deserialize)]
+struct Message<T> {
+    /// [`PROTOCOL`].
+    protocol: u32,
+    /// [`VERSION`].
+    version: String,
+    #[serde(flatten)]
+    says: T,
+}
+
+/// What a client says.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Asks {
+    Request(Request),
+}
+
 /// What the daemon says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, on its way to the socket")]
 pub enum Response {
     /// It was done.
-    Data(serde_json::Value),
+    Reply(Reply),
     /// It was not.
     Error(Failure),
+}
+
+/// Why a line is not understood.
+#[derive(Debug, thiserror::Error)]
+pub enum Misunderstanding {
+    /// The other end speaks another version.
+    #[error("it is {}, which speaks {}; this is sealdns {VERSION}, which speaks protocol {PROTOCOL}",
+            version.as_ref().map_or("an earlier sealdns".into(), |version| format!("sealdns {version}")),
+            protocol.map_or("none that is known here".into(), |protocol| format!("protocol {protocol}")))]
+    Version {
+        /// Its version, if it says so.
+        version: Option<String>,
+        /// Its protocol, if it says so.
+        protocol: Option<u64>,
+    },
+    /// It says that it speaks the same and does not.
+    #[error("it says what is not understood here: {0}")]
+    Content(String),
+}
+
+/// What to do about a [`Misunderstanding`].
+pub const SAME_VERSION: &str = "use the `sealdns` command of the daemon's version; a daemon that was updated must be restarted";
+
+/// A request as a line.
+pub fn write_request(request: &Request) -> serde_json::Result<Vec<u8>> {
+    write(Asks::Request(request.clone()))
+}
+
+/// A response as a line.
+pub fn write_response(response: &Response) -> serde_json::Result<Vec<u8>> {
+    write(response)
+}
+
+/// Reads a request.
+pub fn read_request(line: &str) -> Result<Request, Misunderstanding> {
+    let Asks::Request(request) = read(line)?;
+    Ok(request)
+}
+
+/// Reads a response.
+pub fn read_response(line: &str) -> Result<Response, Misunderstanding> {
+    read(line)
+}
+
+fn write(says: impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let message = Message { protocol: PROTOCOL, version: VERSION.to_owned(), says };
+    let mut line = serde_json::to_vec(&message)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn read<T: strict::Readable>(line: &str) -> Result<T, Misunderstanding> {
+    let content = |error: serde_json::Error| Misunderstanding::Content(error.to_string());
+    let message: Value = serde_json::from_str(line).map_err(content)?;
+    // Before anything else is looked at, which another version may write otherwise.
+    let protocol = message.get("protocol").and_then(Value::as_u64);
+    if protocol != Some(PROTOCOL.into()) {
+        let version = message.get("version").and_then(Value::as_str).map(str::to_owned);
+        return Err(Misunderstanding::Version { version, protocol });
+    }
+    let message: Message<T> = strict::from_value(message).map_err(Misunderstanding::Content)?;
+    Ok(message.says)
 }
 
 /// An error in words for people (`message`, `hint`) and for programs (`code`).
@@ -144,7 +234,6 @@ pub struct Failure {
     /// What is wrong.
     pub message: String,
     /// What to do about it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
 }
 

@@ -17,7 +17,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::protocol::{Failure, MAX_REQUEST, Request, Response};
+use super::protocol::{
+    Failure, MAX_REQUEST, Misunderstanding, Request, Response, SAME_VERSION, read_request,
+    write_response,
+};
 
 /// Connections at once; more wait in the system's backlog.
 pub const MAX_CONNECTIONS: usize = 16;
@@ -144,18 +147,18 @@ async fn connection(stream: UnixStream, handler: Handler, waiting: &Semaphore) -
     if timeout(PATIENCE, reader.read_line(&mut line)).await?? == 0 {
         return Ok(());
     }
-    let response = match serde_json::from_str::<Request>(&line) {
+    let response = match read_request(&line) {
         Ok(request) => answer(request, handler, waiting, &peer).await,
         Err(error) => {
-            let message = format!("the daemon does not know this request: {error}");
-            Response::Error(
-                Failure::new("request", message)
-                    .with_hint("use the `sealdns` command of the same version as the daemon"),
-            )
+            let code = match error {
+                Misunderstanding::Version { .. } => "version",
+                Misunderstanding::Content(_) => "request",
+            };
+            let message = format!("the command is not understood: {error}");
+            Response::Error(Failure::new(code, message).with_hint(SAME_VERSION))
         }
     };
-    let mut line = serde_json::to_vec(&response)?;
-    line.push(b'\n');
+    let line = write_response(&response)?;
     timeout(PATIENCE, write.write_all(&line)).await??;
     write.shutdown().await
 }

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde_json::{Value, json};
 use xdp_common::Outcome;
 use xdp_common::maps::{self, MAX_MACS, address_words};
 
@@ -14,7 +13,12 @@ use crate::compile::inspect::explain::{Explanation, explain};
 use crate::compile::inspect::lookup::lookup;
 use crate::compile::inspect::verify::{Findings, verify, verify_table};
 use crate::control::protocol::{Asked, Failure};
+use crate::control::reply::cache::{
+    AnswerPiece, Bound, CacheExplain, CacheLookup, CacheVerify, DaemonAnswer, ExplainedQuery, Fate,
+    KernelTrial, Stage, Transport,
+};
 use crate::datapath::seam::{Inspection, Tried};
+use crate::observe::word::Word as _;
 use crate::zone::{Name, Rtype};
 
 /// How often a zone is looked at anew that changes while it is looked at.
@@ -34,6 +38,9 @@ const SERVERS: [IpAddr; 2] = [
 /// The MAC address of a device where XDP is attached to none.
 const NO_DEVICE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
+/// Why programs in the kernel are not tried.
+const NOT_ATTACHED: &str = "XDP is not attached";
+
 /// The port of DNS.
 const PORT: u16 = 53;
 
@@ -43,7 +50,11 @@ impl Daemon {
         self.plane.hold_soon()?.inspect().ok_or_else(nothing)
     }
 
-    pub(super) fn cache_lookup(&self, name: &str, rtype: Option<&str>) -> Result<Value, Failure> {
+    pub(super) fn cache_lookup(
+        &self,
+        name: &str,
+        rtype: Option<&str>,
+    ) -> Result<CacheLookup, Failure> {
         let name = known_name(name)?;
         let rtype = rtype.map(known_type).transpose()?;
         let inspection = self.inspect()?;
@@ -54,14 +65,12 @@ impl Daemon {
             .filter(|zone| name.is_at_or_below(zone))
             .max_by_key(|zone| zone.label_count())
             .map(ToString::to_string);
-        let mut found = json!(lookup(&inspection.reader, &name, rtype));
-        found["zone"] = json!(zone);
-        Ok(found)
+        Ok(CacheLookup { zone, found: lookup(&inspection.reader, &name, rtype) })
     }
 
     //--- Explain
 
-    pub(super) fn cache_explain(&self, asked: &Asked) -> Result<Value, Failure> {
+    pub(super) fn cache_explain(&self, asked: &Asked) -> Result<CacheExplain, Failure> {
         let name = known_name(&asked.name)?;
         let rtype = known_type(&asked.rtype)?;
         let Inspection { reader, whole, told, manners, is_loaded } = self.inspect()?;
@@ -73,54 +82,48 @@ impl Daemon {
             true => Explanation::of_tcp(),
             false => explain(&reader, &told, &manners, &frame, time),
         };
-        let mut data = json!(explanation);
-        data["query"] = json!({
-            "name": asking.name.to_string(),
-            "type": asking.rtype.to_string(),
-            "payload": asking.payload,
-            "dnssec_ok": asking.dnssec_ok,
-            "from": asking.from,
-            "to": asking.to,
-            "transport": if asked.tcp { "tcp" } else { "udp" },
-        });
         let mut said = Vec::new();
         let limit = told.payload_limit as usize;
         let limit = if asked.tcp { crate::compile::MAX_TCP_MESSAGE } else { limit };
         let outcome = whole.answer(&asking.message(), asked.tcp, limit, now(), &mut said);
-        data["daemon"] = json!({ "outcome": outcome.word(), "response_octets": said.len() });
-        data["kernel"] = match (asked.tcp, is_loaded) {
-            (true, _) => json!({ "tried": false, "why": "XDP reads no TCP" }),
-            (_, false) => json!({ "tried": false, "why": "XDP is not attached" }),
+        let kernel = match (asked.tcp, is_loaded) {
+            (true, _) => KernelTrial::NotTried { why: "XDP reads no TCP".to_owned() },
+            (_, false) => KernelTrial::NotTried { why: NOT_ATTACHED.to_owned() },
             _ => self.try_in_kernel(&frame, &explanation),
         };
-        Ok(data)
+        let daemon = DaemonAnswer { outcome, response_octets: said.len() as u64 };
+        let query = ExplainedQuery {
+            name: asking.name.to_string(),
+            rtype: asking.rtype.to_string(),
+            payload: asking.payload,
+            dnssec_ok: asking.dnssec_ok,
+            from: asking.from,
+            to: asking.to,
+            transport: if asked.tcp { Transport::Tcp } else { Transport::Udp },
+        };
+        Ok(told_of(explanation, query, daemon, kernel))
     }
 
     /// Runs the loaded programs on the frame, and says whether they do what was foretold.
-    fn try_in_kernel(&self, frame: &[u8], foretold: &Explanation) -> Value {
+    fn try_in_kernel(&self, frame: &[u8], foretold: &Explanation) -> KernelTrial {
         let tried = match self.plane.hold_soon() {
             Ok(mut plane) => plane.try_frame(frame),
-            Err(busy) => return json!({ "tried": false, "why": busy.message }),
+            Err(busy) => return KernelTrial::NotTried { why: busy.message },
         };
         match tried {
-            None => json!({ "tried": false, "why": "XDP is not attached" }),
-            Some(Err(error)) => json!({ "tried": false, "why": format!("{error:#}") }),
-            Some(Ok(tried)) => {
-                let differences = differences(&tried, foretold);
-                json!({
-                    "tried": true,
-                    "action": action_word(tried.action),
-                    "frame_octets": tried.frame.len(),
-                    "agrees": differences.is_empty(),
-                    "differences": differences,
-                })
-            }
+            None => KernelTrial::NotTried { why: NOT_ATTACHED.to_owned() },
+            Some(Err(error)) => KernelTrial::NotTried { why: format!("{error:#}") },
+            Some(Ok(tried)) => KernelTrial::Tried {
+                action: fate_of(tried.action),
+                frame_octets: tried.frame.len() as u64,
+                differences: differences(&tried, foretold),
+            },
         }
     }
 
     //--- Verify
 
-    pub(super) fn cache_verify(&self, zone: Option<&str>) -> Result<Value, Failure> {
+    pub(super) fn cache_verify(&self, zone: Option<&str>) -> Result<CacheVerify, Failure> {
         let only = zone.map(known_name).transpose()?;
         let loaded: Vec<Name> = match &only {
             Some(zone) if !self.zones.states().contains_key(zone) => {
@@ -150,10 +153,7 @@ impl Daemon {
         if only.is_none() {
             totals.problems.extend(verify_table(&self.inspect()?.reader));
         }
-        let mut data = json!(totals);
-        data["zones"] = json!(count);
-        data["unfinished"] = json!(unfinished);
-        Ok(data)
+        Ok(CacheVerify { zones: count, unfinished, found: totals })
     }
 
     /// Checks a zone as it is published now; none if it changes all the while, or is not published.
@@ -240,12 +240,50 @@ fn address_of(words: [u64; 2]) -> IpAddr {
     address.to_ipv4_mapped().map_or(address.into(), IpAddr::V4)
 }
 
-fn action_word(action: u32) -> &'static str {
+/// What a program's return value does with the packet (`enum xdp_action` of linux/bpf.h).
+fn fate_of(action: u32) -> Fate {
     match action {
-        1 => "dropped",
-        2 => "passed up",
-        3 => "answered",
-        _ => "aborted",
+        1 => Fate::Dropped,
+        2 => Fate::PassedUp,
+        3 => Fate::Answered,
+        _ => Fate::Aborted,
+    }
+}
+
+/// An explanation as it is told.
+fn told_of(
+    explanation: Explanation,
+    query: ExplainedQuery,
+    daemon: DaemonAnswer,
+    kernel: KernelTrial,
+) -> CacheExplain {
+    let stages = explanation.stages.into_iter();
+    let pieces = explanation.pieces.into_iter();
+    let bounds = explanation.bounds.into_iter();
+    CacheExplain {
+        query,
+        stages: stages
+            .map(|stage| Stage { stage: stage.stage.to_owned(), found: stage.found })
+            .collect(),
+        pieces: pieces
+            .map(|piece| AnswerPiece {
+                section: piece.section.to_owned(),
+                sent_octets: piece.sent_octets as u64,
+                piece: piece.piece,
+            })
+            .collect(),
+        bounds: bounds
+            .map(|bound| Bound {
+                bound: bound.bound.to_owned(),
+                needed: bound.needed as u64,
+                limit: bound.limit as u64,
+            })
+            .collect(),
+        outcome: explanation.outcome,
+        fate: explanation.outcome.into(),
+        response_octets: explanation.response_octets.map(|octets| octets as u64),
+        daemon,
+        kernel,
     }
 }
 
@@ -257,11 +295,11 @@ fn differences(tried: &Tried, foretold: &Explanation) -> Vec<String> {
         return Vec::new();
     }
     let mut differences = Vec::new();
-    let did = action_word(tried.action);
-    if did != foretold.fate {
-        differences.push(format!("the kernel says: {did}"));
+    let did = fate_of(tried.action);
+    if did != Fate::from(foretold.outcome) {
+        differences.push(format!("the kernel says: {}", did.word()));
     }
-    if !tried.counted.iter().any(|outcome| outcome.word() == foretold.outcome) {
+    if !tried.counted.contains(&foretold.outcome) {
         let counted: Vec<&str> =
             tried.counted.iter().map(|outcome: &Outcome| outcome.word()).collect();
         differences.push(format!("the kernel counted {}", counted.join(", ")));

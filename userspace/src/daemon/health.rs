@@ -1,5 +1,4 @@
-//! What `sealdns health` says: one list of problems, made by the daemon and read by the command line
-//! as the same type.
+//! What `sealdns health` says: one list of [`Problem`]s.
 //!
 //! # How to add a problem
 //!
@@ -17,37 +16,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
 use super::state::{ZoneState, is_before};
 use crate::config::{Config, Dnssec};
-use crate::datapath::fault::Kind;
+use crate::control::reply::status::{Problem, Severity};
 use crate::datapath::seam::PlaneStatus;
+use crate::observe::ZoneCounts;
+use crate::observe::plane::FaultKind;
 use crate::zone::Name;
-
-/// Something that an operator should mend.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it is about: "zone example.com.", "interface eth0".
-    pub subject: String,
-    /// What is wrong with it; without a full stop.
-    pub what: String,
-    /// The command that mends it or says more, if there is one.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub fix: Option<String>,
-}
-
-/// How bad a problem is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Severity {
-    /// Queries are answered rightly now, and will not be for ever, or not as they could be.
-    Warning,
-    /// Some queries are not answered as they should be.
-    Error,
-}
 
 /// What problems are found in.
 pub struct Seen<'a> {
@@ -55,6 +30,8 @@ pub struct Seen<'a> {
     pub config: &'a Config,
     /// Every configured zone.
     pub zones: &'a BTreeMap<Name, ZoneState>,
+    /// How they are, in numbers.
+    pub counts: &'a ZoneCounts,
     /// What the data plane says of itself.
     pub plane: &'a PlaneStatus,
     /// Seconds since 1970, truncated to 32 bits.
@@ -82,34 +59,11 @@ pub fn problems(seen: &Seen<'_>) -> Vec<Problem> {
     found
 }
 
-impl Problem {
-    /// A problem that no command mends.
-    pub fn new(severity: Severity, subject: impl Into<String>, what: impl Into<String>) -> Problem {
-        Problem { severity, subject: subject.into(), what: what.into(), fix: None }
-    }
-
-    /// The same with the command that mends it.
-    pub fn with_fix(self, fix: impl Into<String>) -> Problem {
-        Problem { fix: Some(fix.into()), ..self }
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let severity = match self.severity {
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        write!(f, "{severity}: {}: {}", self.subject, self.what)?;
-        self.fix.iter().try_for_each(|fix| write!(f, "; try: {fix}"))
-    }
-}
-
 /// Zones that are not served yet. One problem for all: there may be a hundred thousand.
 fn zones_loading(seen: &Seen<'_>, found: &mut Vec<Problem>) {
-    let loading = seen.zones.values().filter(|state| state.is_loading()).count();
+    let ZoneCounts { loading, configured, .. } = *seen.counts;
     if loading > 0 {
-        let what = format!("{loading} of {} are not loaded yet", seen.zones.len());
+        let what = format!("{loading} of {configured} are not loaded yet");
         found.push(Problem::new(Severity::Error, "zones", what).with_fix("sealdns zone list"));
     }
 }
@@ -214,8 +168,10 @@ fn answers_that_do_not_leave(seen: &Seen<'_>, found: &mut Vec<Problem>) {
     for fault in &seen.plane.faults {
         let subject = format!("interface {}", fault.interface);
         let severity = match fault.kind {
-            Kind::PacketsUnseen => Severity::Warning,
-            Kind::NotAttached | Kind::Obstacle | Kind::AnswersLost => Severity::Error,
+            FaultKind::PacketsUnseen => Severity::Warning,
+            FaultKind::NotAttached | FaultKind::Obstacle | FaultKind::AnswersLost => {
+                Severity::Error
+            }
         };
         let problem = Problem::new(severity, subject, &fault.what);
         found.push(match &fault.fix {
@@ -236,8 +192,7 @@ mod tests {
     use super::*;
     use crate::config::XdpMode;
     use crate::daemon::state::LoadedZone;
-    use crate::datapath::fault::Fault;
-    use crate::datapath::seam::Attachment;
+    use crate::observe::plane::{Attachment, Fault};
     use crate::server::testing;
 
     const NOW: u32 = 1_800_000_000;
@@ -313,8 +268,11 @@ mod tests {
         };
         let attachments = attached.iter().map(attachment).collect();
         let plane = PlaneStatus { attachments, ..PlaneStatus::default() };
+        let loading = state.is_loading().into();
+        let counts = ZoneCounts { configured: 1, loading, ..ZoneCounts::default() };
         let zones = BTreeMap::from([(section.name.clone(), state)]);
-        let seen = Seen { config: &config, zones: &zones, plane: &plane, now: NOW };
+        let seen =
+            Seen { config: &config, zones: &zones, counts: &counts, plane: &plane, now: NOW };
         let problems = problems(&seen).into_iter();
         problems.map(|one| (one.severity, one.subject, one.what)).collect()
     }
@@ -348,7 +306,9 @@ mod tests {
         let zones = BTreeMap::new();
         let said = |faults: Vec<Fault>| {
             let plane = PlaneStatus { faults, ..PlaneStatus::default() };
-            let seen = Seen { config: &config, zones: &zones, plane: &plane, now: NOW };
+            let counts = ZoneCounts::default();
+            let seen =
+                Seen { config: &config, zones: &zones, counts: &counts, plane: &plane, now: NOW };
             problems(&seen).iter().map(Problem::to_string).collect::<Vec<_>>()
         };
         let fault = |kind| Fault {
@@ -359,23 +319,13 @@ mod tests {
         };
         assert_eq!(said(Vec::new()).len(), 1);
         assert_eq!(
-            said(vec![fault(Kind::NotAttached)]),
+            said(vec![fault(FaultKind::NotAttached)]),
             ["error: interface eth7: it is ill; try: cure eth7"]
         );
         // Answers come, from the sockets.
         assert_eq!(
-            said(vec![fault(Kind::PacketsUnseen)]),
+            said(vec![fault(FaultKind::PacketsUnseen)]),
             ["warning: interface eth7: it is ill; try: cure eth7"]
         );
-    }
-
-    #[test]
-    fn a_problem_is_read_as_it_was_written() {
-        let problem = Problem::new(Severity::Warning, "zone a.", "is ill").with_fix("cure a.");
-        assert_eq!(problem.to_string(), "warning: zone a.: is ill; try: cure a.");
-        for problem in [Problem::new(Severity::Error, "interface eth0", "is gone"), problem] {
-            let text = serde_json::to_string(&problem).expect("JSON");
-            assert_eq!(serde_json::from_str::<Problem>(&text).expect("a problem"), problem);
-        }
     }
 }

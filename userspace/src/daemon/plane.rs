@@ -4,7 +4,6 @@
 //! last answer if it is not. So what is told is right to the packet while nothing is going on, and some seconds old
 //! during a change; and no question waits for a change.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use xdp_common::maps::Verdicts;
 use super::locks::{Held, Lock, Rank};
 use crate::control::protocol::Failure;
 use crate::datapath::seam::{DataPlane, Observing, PlaneStatus};
+use crate::observe::KernelCounters;
 
 /// How long a question waits for the data plane: longer than other questions hold it, and too short to
 /// be noticed.
@@ -24,13 +24,31 @@ pub const GLANCE: Duration = Duration::from_millis(50);
 /// that it is told why nothing was done.
 const COMMAND: Duration = Duration::from_secs(5);
 
+/// All that XDP and TCX count, read at once.
+pub struct Counted {
+    /// What became of packets.
+    pub kernel: KernelCounters,
+    /// What the limiter decided.
+    pub verdicts: Verdicts,
+    /// The worst responses.
+    pub amplified: Vec<Amplified>,
+}
+
+impl Counted {
+    fn of(plane: &(impl Observing + ?Sized)) -> Counted {
+        Counted {
+            kernel: plane.counters(),
+            verdicts: plane.verdicts(),
+            amplified: plane.amplified(),
+        }
+    }
+}
+
 /// The data plane, and what it said last.
 pub struct SharedPlane {
     plane: Lock<Box<dyn DataPlane>>,
     status: Lock<Arc<PlaneStatus>>,
-    counters: Lock<Arc<BTreeMap<String, u64>>>,
-    verdicts: Lock<Arc<Verdicts>>,
-    amplified: Lock<Arc<Vec<Amplified>>>,
+    counted: Lock<Arc<Counted>>,
     limited: Lock<Arc<Vec<Limited>>>,
 }
 
@@ -39,9 +57,7 @@ impl SharedPlane {
     pub fn new(plane: Box<dyn DataPlane>) -> SharedPlane {
         SharedPlane {
             status: last(plane.status()),
-            counters: last(plane.counters()),
-            verdicts: last(plane.verdicts()),
-            amplified: last(plane.amplified()),
+            counted: last(Counted::of(&*plane)),
             limited: last(plane.limited()),
             plane: Lock::new(Rank::Plane, plane),
         }
@@ -79,19 +95,9 @@ impl SharedPlane {
         self.glance(&self.status, |plane| plane.status())
     }
 
-    /// Packets by the word of their outcome.
-    pub fn counters(&self) -> Arc<BTreeMap<String, u64>> {
-        self.glance(&self.counters, |plane| plane.counters())
-    }
-
-    /// What the limiter decided in XDP and TCX.
-    pub fn verdicts(&self) -> Arc<Verdicts> {
-        self.glance(&self.verdicts, |plane| plane.verdicts())
-    }
-
-    /// The worst responses of XDP and TCX.
-    pub fn amplified(&self) -> Arc<Vec<Amplified>> {
-        self.glance(&self.amplified, |plane| plane.amplified())
+    /// All that XDP and TCX count.
+    pub fn counted(&self) -> Arc<Counted> {
+        self.glance(&self.counted, |plane| Counted::of(plane))
     }
 
     /// The netblocks that XDP and TCX limit.

@@ -4,24 +4,25 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
-use serde_json::{Value, json};
 use toml::Table;
+use xdp_common::Outcome;
 use xdp_common::limit::{Limited, amplified};
-use xdp_common::maps::Verdicts;
-use xdp_common::{Outcome, maps};
 
 use super::locks::{Lock, Rank};
-use super::plane::{GLANCE, SharedPlane};
+use super::plane::{Counted, GLANCE, SharedPlane};
 use crate::clock::now_s;
 use crate::config::Config;
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
-use crate::ratelimit::changes::{self, Changes, Target};
+use crate::control::reply::Reply;
+use crate::control::reply::ratelimit::{Change, Changed, Top};
+use crate::observe::{Decisions, WorstResponse};
+use crate::ratelimit::changes::{self, Changes};
 use crate::ratelimit::figures;
 use crate::ratelimit::layers::RateLimits;
 use crate::ratelimit::limits::Block;
@@ -68,21 +69,19 @@ impl RateLimiting {
     /// a policy is scaled by it.
     pub fn tick(&self, now: Instant) {
         // While a zone is published nothing is counted here, and the next look is over a longer time.
-        let Some(counters) = self.plane.hold_if_free().map(|plane| plane.counters()) else {
+        let Some(kernel) = self.plane.hold_if_free().map(|plane| plane.counters()) else {
             return;
         };
-        let sum = |name: &str| {
-            let of_tcx = counters.get(&format!("{}{name}", maps::TCX_PREFIX));
-            counters.get(name).unwrap_or(&0) + of_tcx.unwrap_or(&0)
-        };
         // What XDP leaves comes to TCX, and what both leave to the sockets: each query ends in one place.
-        let ends = |one: &&Outcome| one.is_query() && !one.is_ours();
-        let ended: u64 = Outcome::ALL.iter().filter(ends).map(|one| sum(one.word())).sum();
+        let ends = |outcome: Outcome| outcome.is_query() && !outcome.is_ours();
+        let ended = kernel.sum(|counters| counters.outcomes.sum(ends));
+        let (octets_in, octets_out) =
+            (kernel.sum(|counters| counters.octets_in), kernel.sum(|counters| counters.octets_out));
         let queries = ended + self.stats.udp_messages();
         let Some(mut limits) = self.limits.hold_for(GLANCE) else { return };
         let limits = &mut *limits;
         let since = limits.ticked.replace(now).map_or(Duration::ZERO, |then| now - then);
-        limits.minute.tick(sum("octets_in"), sum("octets_out"), queries);
+        limits.minute.tick(octets_in, octets_out, queries);
         if since.is_zero() {
             return;
         }
@@ -98,26 +97,19 @@ impl RateLimiting {
         }
     }
 
-    /// The response of the last minute, by XDP or by the sockets, that was largest for its query; `null` if there
-    /// was none.
-    pub fn worst_response(&self) -> Value {
-        let of_xdp = self.plane.amplified();
+    /// The response of the last minute, by XDP or by the sockets, that was largest for its query.
+    pub fn worst_response(&self, counted: &Counted) -> Option<WorstResponse> {
         let of_sockets = self.stats.amplified();
-        let worst = amplified::worst(of_xdp.iter().chain(&of_sockets), now_s() as u32);
-        worst.map_or(Value::Null, |worst| {
-            json!({
-                "query_octets": worst.query,
-                "response_octets": worst.response,
-                "at": worst.second,
-            })
-        })
+        let all = counted.amplified.iter().chain(&of_sockets);
+        let worst = amplified::worst(all, now_s() as u32);
+        worst.map(WorstResponse::from)
     }
 
-    /// What was decided by name, by XDP and by the sockets.
-    pub fn decisions(&self) -> BTreeMap<String, u64> {
-        let mut verdicts: Verdicts = *self.plane.verdicts();
+    /// What was decided by XDP, TCX and for the sockets.
+    pub fn decisions(&self, counted: &Counted) -> Decisions {
+        let mut verdicts = counted.verdicts;
         verdicts.add(&self.shared.limiter().verdicts());
-        figures::decisions(&verdicts)
+        Decisions::from(&verdicts)
     }
 
     /// Puts in effect what the layers say.
@@ -148,75 +140,117 @@ impl RateLimiting {
     }
 
     /// Does what the control socket asks for.
-    pub fn handle(&self, request: RateLimitAction) -> Result<Value, Failure> {
+    pub fn handle(&self, request: RateLimitAction) -> Result<Reply, Failure> {
         // Not behind `change`: zones may take minutes to load.
         let mut limits = self.limits.hold();
         match request {
-            RateLimitAction::Show => report::show(&limits),
-            RateLimitAction::ExemptList => Ok(report::exempt(&limits)),
-            RateLimitAction::BlockList => Ok(report::blocks(&limits)),
-            RateLimitAction::Top => {
-                let limited = self.limited();
-                let mut top = report::top(&limits, &limited, now_s());
-                top["decisions"] = json!(self.decisions());
-                top["worst_second"] = json!(limits.minute.worst());
-                top["worst_response"] = self.worst_response();
-                Ok(top)
-            }
+            RateLimitAction::Show => report::show(&limits).map(Reply::from),
+            RateLimitAction::ExemptList => Ok(report::exempt(&limits).into()),
+            RateLimitAction::BlockList => Ok(report::blocks(&limits).into()),
+            RateLimitAction::Top => Ok(self.top(&limits).into()),
             RateLimitAction::Explain { prefix } => {
                 let limited = self.limited();
-                report::explain(&limits, &prefix, &limited, now_s())
+                report::explain(&limits, &prefix, &limited, now_s()).map(Reply::from)
             }
-            RateLimitAction::Set { settings, save } => {
-                let set = settings.iter().map(|(key, value)| setting(key, value));
-                let set: Table = set.collect::<Result<_, _>>().map_err(failure)?;
-                self.change_limits(&mut limits, save, |changes| changes.set.extend(set.clone()))?;
-                Ok(json!({ "set": set, "saved": save }))
-            }
+            RateLimitAction::Set { settings, save } => self.set(&mut limits, &settings, save),
             RateLimitAction::Reset { save } => {
                 let before = (limits.saved.clone(), std::mem::take(&mut limits.live));
                 if save {
                     limits.saved = Changes::default();
                 }
                 self.enforce_or_undo(&mut limits, before, save)?;
-                Ok(json!({ "reset": true, "saved": save }))
+                Ok(changed(Change::Reset(true), save))
             }
             RateLimitAction::Exempt { prefixes, add, save } => {
-                let prefixes = changes::prefixes(&prefixes).map_err(bad_text)?;
-                let there: BTreeSet<IpNet> = limits.exempt().into_keys().collect();
-                if let (false, Some(missing)) =
-                    (add, prefixes.iter().find(|one| !there.contains(one)))
-                {
-                    return Err(Failure::new("ratelimit", format!("{missing} is not exempt"))
-                        .with_hint("`sealdns ratelimit exempt list` shows what is"));
-                }
-                self.change_limits(&mut limits, save, |changes| {
-                    changes.exempt.extend(prefixes.iter().map(|prefix| (*prefix, add)));
-                })?;
-                Ok(json!({ if add { "added" } else { "deleted" }: prefixes, "saved": save }))
+                self.exempt(&mut limits, &prefixes, add, save)
             }
             RateLimitAction::BlockAdd { targets, seconds, dry_run, save } => {
-                let targets = changes::targets(&targets).map_err(bad_text)?;
-                let until = seconds.map_or(0, |seconds| now_s() + u64::from(seconds));
-                let block = Some(Block { until, dry_run });
-                self.change_limits(&mut limits, save, |changes| {
-                    changes.block.extend(targets.iter().map(|target| (target.clone(), block)));
-                })?;
-                Ok(json!({ "added": words(&targets), "until": until, "saved": save }))
+                let until = seconds.map(|seconds| now_s() + u64::from(seconds));
+                let block = Block { until: until.unwrap_or(0), dry_run };
+                self.block(&mut limits, &targets, block, save)
             }
             RateLimitAction::BlockDel { targets, save } => {
-                let targets = changes::targets(&targets).map_err(bad_text)?;
-                let there = limits.blocks();
-                if let Some(missing) = targets.iter().find(|one| !there.contains_key(one)) {
-                    return Err(Failure::new("ratelimit", format!("{missing} is not blocked"))
-                        .with_hint("`sealdns ratelimit block list` shows what is"));
-                }
-                self.change_limits(&mut limits, save, |changes| {
-                    changes.block.extend(targets.iter().map(|target| (target.clone(), None)));
-                })?;
-                Ok(json!({ "deleted": words(&targets), "saved": save }))
+                self.unblock(&mut limits, &targets, save)
             }
         }
+    }
+
+    fn top(&self, limits: &RateLimits) -> Top {
+        let (mode, modes) = report::modes(&limits.limits);
+        let counted = self.plane.counted();
+        Top {
+            mode,
+            modes,
+            netblocks: report::netblocks(limits, &self.limited(), now_s()),
+            decisions: self.decisions(&counted),
+            worst_second: limits.minute.worst(),
+            worst_response: self.worst_response(&counted),
+        }
+    }
+
+    fn set(
+        &self,
+        limits: &mut RateLimits,
+        settings: &[(String, String)],
+        save: bool,
+    ) -> Result<Reply, Failure> {
+        let set = settings.iter().map(|(key, value)| setting(key, value));
+        let set: Table = set.collect::<Result<_, _>>().map_err(failure)?;
+        self.change_limits(limits, save, |changes| changes.set.extend(set.clone()))?;
+        Ok(changed(Change::Set(set), save))
+    }
+
+    fn exempt(
+        &self,
+        limits: &mut RateLimits,
+        prefixes: &[String],
+        add: bool,
+        save: bool,
+    ) -> Result<Reply, Failure> {
+        let prefixes = changes::prefixes(prefixes).map_err(bad_text)?;
+        let there: BTreeSet<IpNet> = limits.exempt().into_keys().collect();
+        if let (false, Some(missing)) = (add, prefixes.iter().find(|one| !there.contains(one))) {
+            return Err(Failure::new("ratelimit", format!("{missing} is not exempt"))
+                .with_hint("`sealdns ratelimit exempt list` shows what is"));
+        }
+        self.change_limits(limits, save, |changes| {
+            changes.exempt.extend(prefixes.iter().map(|prefix| (*prefix, add)));
+        })?;
+        let change = if add { Change::Added } else { Change::Deleted };
+        Ok(changed(change(words(&prefixes)), save))
+    }
+
+    fn block(
+        &self,
+        limits: &mut RateLimits,
+        targets: &[String],
+        block: Block,
+        save: bool,
+    ) -> Result<Reply, Failure> {
+        let targets = changes::targets(targets).map_err(bad_text)?;
+        self.change_limits(limits, save, |changes| {
+            changes.block.extend(targets.iter().map(|target| (target.clone(), Some(block))));
+        })?;
+        let (change, until) = (Change::Added(words(&targets)), report::until(&block));
+        Ok(Changed { change, until, saved: save }.into())
+    }
+
+    fn unblock(
+        &self,
+        limits: &mut RateLimits,
+        targets: &[String],
+        save: bool,
+    ) -> Result<Reply, Failure> {
+        let targets = changes::targets(targets).map_err(bad_text)?;
+        let there = limits.blocks();
+        if let Some(missing) = targets.iter().find(|one| !there.contains_key(one)) {
+            return Err(Failure::new("ratelimit", format!("{missing} is not blocked"))
+                .with_hint("`sealdns ratelimit block list` shows what is"));
+        }
+        self.change_limits(limits, save, |changes| {
+            changes.block.extend(targets.iter().map(|target| (target.clone(), None)));
+        })?;
+        Ok(changed(Change::Deleted(words(&targets)), save))
     }
 
     /// Changes the upper layer, and with `save` the one below it as well.
@@ -263,8 +297,12 @@ impl RateLimiting {
     }
 }
 
-fn words(targets: &[Target]) -> Vec<String> {
-    targets.iter().map(Target::to_string).collect()
+fn words(targets: &[impl ToString]) -> Vec<String> {
+    targets.iter().map(ToString::to_string).collect()
+}
+
+fn changed(change: Change, saved: bool) -> Reply {
+    Changed { change, until: None, saved }.into()
 }
 
 fn bad_text(message: String) -> Failure {

@@ -1,159 +1,189 @@
 //! What the control socket asks for.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 use super::health;
 use super::parts::Daemon;
 use super::state::{self, ZoneState};
 use super::zones::Change;
 use crate::clock::now;
-use crate::control::protocol::{Failure, Request, Response};
+use crate::control::protocol::{Failure, Request, Response, VERSION};
+use crate::control::reply::Reply;
+use crate::control::reply::cache::{CacheStatus, ImageMemory};
+use crate::control::reply::status::{Status, Stopping};
+use crate::control::reply::xdp::{XdpAttached, XdpDetached, XdpStatus};
+use crate::control::reply::zone::{
+    self, ServingState, ZoneChange, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
+};
+use crate::datapath::seam::Detached;
+use crate::observe::plane::Held;
+use crate::observe::{Snapshot, ZoneCounts};
 use crate::zone::{Name, NameError};
 
 impl Daemon {
     /// Does what the control socket asks for.
     pub fn handle(&self, request: Request) -> Response {
-        let result = match request {
-            Request::Status => Ok(self.status()),
-            Request::ZoneList => {
-                let zones = self.zones.states();
-                Ok(json!(zones.iter().map(|(name, state)| brief(name, state)).collect::<Vec<_>>()))
-            }
-            Request::ZoneStatus { zone } => self.zone_status(&zone),
-            Request::ZoneReload { zone: Some(zone) } => self.reload_one(&zone),
-            Request::ZoneReload { zone: None } => self.zones.reload().map(|changes| {
-                json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>())
-            }),
-            Request::XdpStatus => Ok(json!({
-                "attachments": self.plane.status().attachments,
-                "missing": self.plane.status().missing,
-                "faults": self.plane.status().faults,
-                "counters": *self.plane.counters(),
-            })),
-            Request::XdpAttach { interface } => self.plane.hold_soon().and_then(|mut plane| {
-                let attached = plane.attach(&interface);
-                self.plane.note(&**plane);
-                attached
-                    .map(|()| json!({ "attached": interface }))
-                    .map_err(|error| Failure::new("xdp", format!("{error:#}")))
-            }),
-            Request::XdpDetach { interface } => self.plane.hold_soon().and_then(|mut plane| {
-                let detached = plane.detach(interface.as_deref());
-                self.plane.note(&**plane);
-                detached
-                    .map(|gone| json!({ "detached": gone.detached, "forgotten": gone.forgotten }))
-                    .map_err(|error| Failure::new("xdp", format!("{error:#}")))
-            }),
-            Request::CacheStatus => Ok(self.cache_status()),
-            Request::CacheLookup { name, rtype } => self.cache_lookup(&name, rtype.as_deref()),
-            Request::CacheExplain(asked) => self.cache_explain(&asked),
-            Request::CacheVerify { zone } => self.cache_verify(zone.as_deref()),
-            Request::Stats => Ok(json!({
-                "xdp": *self.plane.counters(),
-                "ratelimit": self.limits.decisions(),
-                "worst-response": self.limits.worst_response(),
-                "server": self.stats.snapshot(),
-            })),
-            Request::RateLimit { request } => self.limits.handle(request),
-            Request::Stop => {
-                self.stop.notify_one();
-                Ok(json!({ "stopping": true }))
-            }
-        };
-        match result {
-            Ok(data) => Response::Data(data),
+        match self.reply(request) {
+            Ok(reply) => Response::Reply(reply),
             Err(failure) => Response::Error(failure),
         }
     }
 
-    fn status(&self) -> Value {
+    fn reply(&self, request: Request) -> Result<Reply, Failure> {
+        Ok(match request {
+            Request::Status => self.status().into(),
+            Request::ZoneList => self.zone_list().into(),
+            Request::ZoneStatus { zone } => self.zone_status(&zone)?.into(),
+            Request::ZoneReload { zone: Some(zone) } => self.reload_one(&zone)?.into(),
+            Request::ZoneReload { zone: None } => reloaded(self.zones.reload()?.iter()).into(),
+            Request::XdpStatus => self.xdp_status().into(),
+            Request::XdpAttach { interface } => self.xdp_attach(interface)?.into(),
+            Request::XdpDetach { interface } => self.xdp_detach(interface.as_deref())?.into(),
+            Request::CacheStatus => self.cache_status().into(),
+            Request::CacheLookup { name, rtype } => {
+                self.cache_lookup(&name, rtype.as_deref())?.into()
+            }
+            Request::CacheExplain(asked) => self.cache_explain(&asked)?.into(),
+            Request::CacheVerify { zone } => self.cache_verify(zone.as_deref())?.into(),
+            Request::Stats => self.snapshot().into(),
+            Request::RateLimit { request } => self.limits.handle(request)?,
+            Request::Stop => {
+                self.stop.notify_one();
+                Stopping { stopping: true }.into()
+            }
+        })
+    }
+
+    /// All counters now.
+    pub fn snapshot(&self) -> Snapshot {
+        // The data plane comes first in the order of locks.
+        let counted = self.plane.counted();
+        Snapshot {
+            kernel: counted.kernel.clone(),
+            udp: self.stats.udp(),
+            tcp: self.stats.tcp(),
+            connections: self.stats.connections(),
+            response: self.stats.responses(),
+            transfer: self.stats.transfers(),
+            ratelimit: self.limits.decisions(&counted),
+            zones: counts_of(&self.zones.states(), now()),
+            worst_response: self.limits.worst_response(&counted),
+        }
+    }
+
+    fn status(&self) -> Status {
         let config = self.zones.config();
         // Before zones are: the data plane comes first in the order.
         let plane = self.plane.status();
-        let zones = self.zones.states();
-        let failed: Vec<String> = zones
-            .iter()
-            .filter(|(_, state)| state.loaded.is_none() || state.error.is_some())
-            .map(|(name, _)| name.to_string())
-            .collect();
-        let unserved = zones.values().filter(|state| state.loaded.is_none()).count();
-        let now = now();
-        let expired: Vec<String> = zones
-            .iter()
-            .filter(|(_, state)| {
-                let expiration = state.loaded.as_ref().and_then(|loaded| loaded.expiration);
-                expiration.is_some_and(|expiration| state::is_before(expiration, now))
-            })
-            .map(|(name, _)| name.to_string())
-            .collect();
-        let seen = health::Seen { config: &config, zones: &zones, plane: &plane, now };
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "pid": std::process::id(),
-            "uptime_seconds": self.started.elapsed().as_secs(),
-            "key_dir": std::path::absolute(config.server.key_dir()).ok(),
-            "listen": config.server.listen.iter().map(|listen| listen.0.to_string())
-                .collect::<Vec<_>>(),
-            "xdp": plane.attachments,
-            "zones": zones.len(),
-            "zones_not_served": unserved,
-            "zones_loading": zones.values().filter(|state| state.is_loading()).count(),
-            "zones_failed": failed,
-            "zones_expired": expired,
-            "problems": health::problems(&seen),
-        })
+        let (zones, now) = (self.zones.states(), now());
+        let counts = counts_of(&zones, now);
+        let named = |is_meant: &dyn Fn(&ZoneState) -> bool| {
+            let meant = zones.iter().filter(|(_, state)| is_meant(state));
+            meant.map(|(name, _)| name.to_string()).collect()
+        };
+        let seen =
+            health::Seen { config: &config, zones: &zones, counts: &counts, plane: &plane, now };
+        Status {
+            version: VERSION.to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            key_dir: std::path::absolute(config.server.key_dir()).ok(),
+            listen: config.server.listen.iter().map(|listen| listen.0).collect(),
+            xdp: plane.attachments.clone(),
+            zones: counts.configured,
+            zones_not_served: counts.not_served,
+            zones_loading: counts.loading,
+            zones_failed: named(&|state| state.loaded.is_none() || state.error.is_some()),
+            zones_expired: named(&|state| is_expired(state, now)),
+            problems: health::problems(&seen),
+        }
     }
 
+    //--- XDP
+
+    fn xdp_status(&self) -> XdpStatus {
+        let status = self.plane.status();
+        XdpStatus {
+            attachments: status.attachments.clone(),
+            missing: status.missing.clone(),
+            faults: status.faults.clone(),
+            counters: self.plane.counted().kernel.clone(),
+        }
+    }
+
+    fn xdp_attach(&self, interface: String) -> Result<XdpAttached, Failure> {
+        let mut plane = self.plane.hold_soon()?;
+        let attached = plane.attach(&interface);
+        self.plane.note(&**plane);
+        attached.map_err(xdp_failure)?;
+        Ok(XdpAttached { attached: interface })
+    }
+
+    fn xdp_detach(&self, interface: Option<&str>) -> Result<XdpDetached, Failure> {
+        let mut plane = self.plane.hold_soon()?;
+        let detached = plane.detach(interface);
+        self.plane.note(&**plane);
+        let Detached { detached, forgotten } = detached.map_err(xdp_failure)?;
+        Ok(XdpDetached { detached, forgotten })
+    }
+
+    //--- Compiled zones
+
     /// How full the maps are, and what a name and a record take of all memory for the image.
-    fn cache_status(&self) -> Value {
+    fn cache_status(&self) -> CacheStatus {
         let status = self.plane.status();
         let loaded = self.zones.states();
         let loaded = loaded.values().filter_map(|state| state.loaded.as_ref());
-        let records: usize = loaded.map(|loaded| loaded.zone.record_count()).sum();
-        let names: u64 = status.zones.iter().map(|zone| zone.names).sum();
+        let records = loaded.map(|loaded| loaded.zone.record_count() as u64).sum();
+        let names = status.zones.iter().map(|zone| zone.names).sum();
         let octets = status.image_octets;
-        json!({
-            "maps": status.maps,
-            "zones": status.zones,
-            "memory": {
-                "image_octets": octets,
-                "names": names,
-                "records": records,
-                "octets_per_name": octets.checked_div(names),
-                "octets_per_record": octets.checked_div(records as u64),
+        CacheStatus {
+            maps: status.maps.clone(),
+            zones: status.zones.clone(),
+            memory: ImageMemory {
+                image_octets: octets,
+                names,
+                records,
+                octets_per_name: octets.checked_div(names),
+                octets_per_record: octets.checked_div(records),
             },
-        })
+        }
     }
 
-    fn zone_status(&self, zone: &str) -> Result<Value, Failure> {
+    //--- Zones
+
+    fn zone_list(&self) -> ZoneList {
+        let zones = self.zones.states();
+        ZoneList { zones: zones.iter().map(|(name, state)| summary(name, state)).collect() }
+    }
+
+    fn zone_status(&self, zone: &str) -> Result<ZoneStatus, Failure> {
         let name = known_name(zone)?;
         let zones = self.zones.states();
         let state = zones.get(&name).ok_or_else(|| unknown_zone(&name))?;
-        let mut status = brief(&name, state);
         let loaded = state.loaded.as_ref();
-        if let Value::Object(fields) = &mut status {
-            fields.insert("file".into(), json!(state.section.file));
-            fields.insert("policy".into(), json!(state.section.policy));
-            fields.insert("records".into(), json!(loaded.map(|zone| zone.zone.record_count())));
-            fields.insert("owners".into(), json!(loaded.map(|zone| zone.zone.owners().len())));
-            fields.insert("loaded_at".into(), json!(loaded.map(|zone| zone.loaded_at)));
-            let published = loaded.map(|zone| zone.published);
-            fields.insert("records_written".into(), json!(published.map(|one| one.written)));
-            fields.insert("records_kept".into(), json!(published.map(|one| one.kept)));
-            let held = published.map(|one| if one.is_partial { "partial" } else { "complete" });
-            fields.insert("held".into(), json!(held));
-            fields.insert("resign_at".into(), json!(state.resign_at()));
-            fields.insert("unkept".into(), json!(state.unkept));
-            let prefixes = state.section.allow_transfer.iter().map(|prefix| prefix.0.to_string());
-            fields.insert("allow_transfer".into(), json!(prefixes.collect::<Vec<_>>()));
-        }
-        Ok(status)
+        let published = loaded.map(|zone| zone.published);
+        let transfers = state.section.allow_transfer.iter();
+        Ok(ZoneStatus {
+            summary: summary(&name, state),
+            file: state.section.file.clone(),
+            policy: state.section.policy.clone(),
+            records: loaded.map(|zone| zone.zone.record_count() as u64),
+            owners: loaded.map(|zone| zone.zone.owners().len() as u64),
+            loaded_at: loaded.map(|zone| zone.loaded_at),
+            records_written: published.map(|one| one.written as u64),
+            records_kept: published.map(|one| one.kept as u64),
+            held: published.map(|one| if one.is_partial { Held::Partial } else { Held::Complete }),
+            resign_at: state.resign_at(),
+            unkept: state.unkept.clone(),
+            allow_transfer: transfers.map(|prefix| prefix.0.to_string()).collect(),
+        })
     }
 
-    fn reload_one(&self, zone: &str) -> Result<Value, Failure> {
+    fn reload_one(&self, zone: &str) -> Result<ZoneReload, Failure> {
         let name = known_name(zone)?;
         let changes = self.zones.reload_one(&name).ok_or_else(|| unknown_zone(&name))?;
-        Ok(json!(changes.iter().map(|(name, change)| told(name, change)).collect::<Vec<_>>()))
+        Ok(reloaded(changes.iter().map(|(name, change)| (name, change))))
     }
 }
 
@@ -166,28 +196,55 @@ pub(super) fn unknown_zone(name: &Name) -> Failure {
         .with_hint("`sealdns zone list` shows those that are")
 }
 
-fn brief(name: &Name, state: &ZoneState) -> Value {
-    json!({
-        "zone": name.to_string(),
-        "state": match (&state.loaded, &state.error) {
-            (Some(_), None) => "serving",
-            (Some(_), Some(_)) => "serving-old",
-            (None, Some(_)) => "failed",
-            (None, None) => "loading",
-        },
-        "dnssec": state.section.dnssec,
-        "serial": state.loaded.as_ref().map(|loaded| loaded.zone.serial()),
-        "expiration": state.loaded.as_ref().and_then(|loaded| loaded.expiration),
-        "error": state.error,
-    })
+fn xdp_failure(error: anyhow::Error) -> Failure {
+    Failure::new("xdp", format!("{error:#}"))
 }
 
-fn told(name: &Name, change: &Change) -> Value {
-    let (change, error) = match change {
-        Change::Unchanged => ("unchanged", None),
-        Change::Loaded => ("loaded", None),
-        Change::Removed => ("removed", None),
-        Change::Failed(error) => ("failed", Some(error)),
+/// How zones are, in numbers.
+fn counts_of(zones: &BTreeMap<Name, ZoneState>, now: u32) -> ZoneCounts {
+    let count = |is_meant: &dyn Fn(&ZoneState) -> bool| {
+        zones.values().filter(|state| is_meant(state)).count() as u64
     };
-    json!({ "zone": name.to_string(), "change": change, "error": error })
+    ZoneCounts {
+        configured: zones.len() as u64,
+        not_served: count(&|state| state.loaded.is_none()),
+        loading: count(&ZoneState::is_loading),
+        failed: count(&|state| state.error.is_some()),
+        expired: count(&|state| is_expired(state, now)),
+    }
+}
+
+/// Whether a zone has an expired signature.
+fn is_expired(state: &ZoneState, now: u32) -> bool {
+    let expiration = state.loaded.as_ref().and_then(|loaded| loaded.expiration);
+    expiration.is_some_and(|expiration| state::is_before(expiration, now))
+}
+
+fn summary(name: &Name, state: &ZoneState) -> ZoneSummary {
+    ZoneSummary {
+        zone: name.to_string(),
+        state: match (&state.loaded, &state.error) {
+            (Some(_), None) => ServingState::Serving,
+            (Some(_), Some(_)) => ServingState::ServingOld,
+            (None, Some(_)) => ServingState::Failed,
+            (None, None) => ServingState::Loading,
+        },
+        dnssec: state.section.dnssec,
+        serial: state.loaded.as_ref().map(|loaded| loaded.zone.serial().0),
+        expiration: state.loaded.as_ref().and_then(|loaded| loaded.expiration),
+        error: state.error.clone(),
+    }
+}
+
+fn reloaded<'a>(changes: impl Iterator<Item = (&'a Name, &'a Change)>) -> ZoneReload {
+    let zones = changes.map(|(name, change)| {
+        let (change, error) = match change {
+            Change::Unchanged => (zone::Change::Unchanged, None),
+            Change::Loaded => (zone::Change::Loaded, None),
+            Change::Removed => (zone::Change::Removed, None),
+            Change::Failed(error) => (zone::Change::Failed, Some(error.clone())),
+        };
+        ZoneChange { zone: name.to_string(), change, error }
+    });
+    ZoneReload { zones: zones.collect() }
 }

@@ -11,7 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::cookies::Secrets;
@@ -22,7 +21,7 @@ use super::{Daemon, Source};
 use crate::compile::{Asked, Engine};
 use crate::config::{self, Config, Policy, XdpMode};
 use crate::control::client::{CallError, call};
-use crate::control::protocol::{Failure, MAX_REQUEST, Request, Response};
+use crate::control::protocol::{Failure, MAX_REQUEST, PROTOCOL, Request, Response, read_response};
 use crate::control::ratelimit::RateLimitAction;
 use crate::control::socket;
 use xdp_common::Outcome;
@@ -30,9 +29,17 @@ use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
 
-use crate::datapath::seam::{
-    Attaching, Attachment, DataPlane, Detached, Observing, PlaneStatus, Published, Publishing,
+use crate::control::reply::status::{Status, Stopping};
+use crate::control::reply::xdp::{XdpAttached, XdpDetached, XdpStatus};
+use crate::control::reply::zone::{
+    self, ServingState, ZoneChange, ZoneList, ZoneReload, ZoneStatus,
 };
+use crate::control::reply::{Kind, Reply};
+use crate::datapath::seam::{
+    Attaching, DataPlane, Detached, Observing, PlaneStatus, Published, Publishing,
+};
+use crate::observe::plane::Attachment;
+use crate::observe::{KernelCounters, Snapshot};
 use crate::ratelimit::limits::Limits;
 use crate::server::{tcp, testing, udp};
 use crate::zone::Name;
@@ -51,7 +58,7 @@ pub(super) struct Told {
     refreshed: usize,
     pub(super) limits: Arc<Limits>,
     pub(super) qps: u64,
-    pub(super) counters: BTreeMap<String, u64>,
+    pub(super) counters: KernelCounters,
     /// How many ticks there were, and how many of the next ones panic.
     ticks: usize,
     panics: usize,
@@ -164,9 +171,9 @@ impl Observing for FakePlane {
         PlaneStatus { attachments, ..PlaneStatus::default() }
     }
 
-    fn counters(&self) -> BTreeMap<String, u64> {
-        let mut counters = BTreeMap::from([("positive".into(), 3)]);
-        counters.extend(lock(&self.0).counters.clone());
+    fn counters(&self) -> KernelCounters {
+        let mut counters = lock(&self.0).counters.clone();
+        counters.xdp.get_or_insert_default().outcomes[Outcome::Positive] = 3;
         counters
     }
 
@@ -281,25 +288,30 @@ impl Stage {
         std::fs::write(self.folder.path().join(file), padded).unwrap();
     }
 
-    pub(super) fn ask(&self, request: Request) -> Value {
+    /// Does what is asked for.
+    pub(super) fn tell(&self, request: Request) -> Reply {
         match self.daemon.handle(request) {
-            Response::Data(data) => data,
+            Response::Reply(reply) => reply,
             Response::Error(failure) => panic!("{failure}"),
         }
     }
 
+    pub(super) fn ask<K: Kind>(&self, request: Request) -> K {
+        K::of(self.tell(request)).expect("the reply to this request")
+    }
+
     pub(super) fn fail(&self, request: Request) -> Failure {
         match self.daemon.handle(request) {
-            Response::Data(data) => panic!("{data}"),
+            Response::Reply(reply) => panic!("{reply:?}"),
             Response::Error(failure) => failure,
         }
     }
 
-    pub(super) fn reload(&self) -> Value {
-        self.ask(Request::ZoneReload { zone: None })
+    pub(super) fn reload(&self) -> Vec<ZoneChange> {
+        self.ask::<ZoneReload>(Request::ZoneReload { zone: None }).zones
     }
 
-    fn status(&self) -> Value {
+    fn status(&self) -> ZoneStatus {
         self.ask(Request::ZoneStatus { zone: "example".into() })
     }
 
@@ -311,14 +323,14 @@ impl Stage {
 #[test]
 fn a_zone_that_did_not_change_is_not_loaded_again() {
     let stage = Stage::new();
-    assert_eq!(stage.status()["state"], "serving");
-    assert_eq!(stage.reload()[0]["change"], "unchanged");
+    assert_eq!(stage.status().summary.state, ServingState::Serving);
+    assert_eq!(stage.reload()[0].change, zone::Change::Unchanged);
     assert_eq!(stage.prepare.calls.load(Relaxed), 1);
     stage.write("zone", &format!("2 {}", 2 * WEEK));
-    assert_eq!(stage.reload()[0]["change"], "loaded");
-    assert_eq!((stage.published(), &stage.status()["serial"]), (Some(2), &json!(2)));
+    assert_eq!(stage.reload()[0].change, zone::Change::Loaded);
+    assert_eq!((stage.published(), stage.status().summary.serial), (Some(2), Some(2)));
     // By name it is loaded whatever the file looks like.
-    stage.ask(Request::ZoneReload { zone: Some("Example.".into()) });
+    stage.tell(Request::ZoneReload { zone: Some("Example.".into()) });
     assert_eq!(stage.prepare.calls.load(Relaxed), 3);
 }
 
@@ -357,8 +369,8 @@ fn a_large_zone_lies_in_one_file_until_it_is_replaced() {
     let stage = Stage::of(folder, &config, &format!("1 {} 30000", 2 * WEEK));
     assert_eq!(mapped(), 1);
     stage.write("zone", &format!("2 {} 30001", 2 * WEEK));
-    assert_eq!(stage.reload()[0]["change"], "loaded");
-    assert_eq!((mapped(), &stage.status()["serial"]), (1, &json!(2)));
+    assert_eq!(stage.reload()[0].change, zone::Change::Loaded);
+    assert_eq!((mapped(), stage.status().summary.serial), (1, Some(2)));
     let served = stage.daemon.presented.shared().get();
     assert_eq!(served.zone_at(b"\x07example\x00").unwrap().zone.as_ref().unwrap().serial().0, 2);
     let zone = {
@@ -367,7 +379,7 @@ fn a_large_zone_lies_in_one_file_until_it_is_replaced() {
     };
     assert!(zone.find(b"\x09host30000\x07example\x00").is_some());
     stage.write("zone", &format!("3 {}", 2 * WEEK));
-    assert_eq!(stage.reload()[0]["change"], "loaded");
+    assert_eq!(stage.reload()[0].change, zone::Change::Loaded);
     // Whoever still reads the version before has its file.
     assert_eq!(mapped(), 1);
     assert_eq!(zone.record_count(), 30028);
@@ -383,22 +395,22 @@ fn a_broken_zone_leaves_the_old_one_serving() {
     for _ in 0..2 {
         let change = &stage.reload()[0];
         assert_eq!(
-            (&change["change"], &change["error"]),
-            (&json!("failed"), &json!("the zone is broken"))
+            (change.change, change.error.as_deref()),
+            (zone::Change::Failed, Some("the zone is broken"))
         );
         assert_eq!(
-            (&stage.status()["state"], &stage.status()["serial"]),
-            (&json!("serving-old"), &json!(1))
+            (stage.status().summary.state, stage.status().summary.serial),
+            (ServingState::ServingOld, Some(1))
         );
         assert_eq!(stage.published(), Some(1));
     }
     let served = stage.daemon.presented.shared().get();
     assert_eq!(served.zone_at(b"\x07example\x00").unwrap().zone.as_ref().unwrap().serial().0, 1);
     stage.write("zone", &format!("3 {}", 2 * WEEK));
-    assert_eq!(stage.reload()[0]["change"], "loaded");
+    assert_eq!(stage.reload()[0].change, zone::Change::Loaded);
     assert_eq!(
-        (&stage.status()["state"], &stage.status()["error"]),
-        (&json!("serving"), &Value::Null)
+        (stage.status().summary.state, stage.status().summary.error),
+        (ServingState::Serving, None)
     );
 }
 
@@ -437,12 +449,13 @@ fn a_long_publication_holds_nobody_up() {
     lock(&stage.told).gate = Some(gate);
     let open = Some(open);
     std::thread::scope(|scope| {
-        let reload = || stage.ask(Request::ZoneReload { zone: Some("example".into()) });
+        let reload =
+            || stage.ask::<ZoneReload>(Request::ZoneReload { zone: Some("example".into()) });
         let reloading = scope.spawn(reload);
         arrival.recv().unwrap();
         let asked = scope.spawn(|| {
             for question in questions() {
-                stage.ask(question);
+                stage.tell(question);
             }
             stage.daemon.tick();
             let (client, mut response) = (([192, 0, 2, 1], 5353).into(), Vec::new());
@@ -456,7 +469,7 @@ fn a_long_publication_holds_nobody_up() {
         assert!(!reloading.is_finished());
         drop(open);
         assert_eq!(failure.expect("all was answered").code, "busy");
-        assert_eq!(reloading.join().unwrap()[0]["change"], "loaded");
+        assert_eq!(reloading.join().unwrap().zones[0].change, zone::Change::Loaded);
     });
     assert!(lock(&stage.told).interfaces.is_empty());
 }
@@ -465,10 +478,10 @@ fn a_long_publication_holds_nobody_up() {
 fn monitors_ask_while_zones_change() {
     const TURNS: usize = 200;
     let (stage, questions) = (Stage::new(), questions());
-    let change = || stage.ask(Request::ZoneReload { zone: Some("example".into()) });
+    let change = || stage.tell(Request::ZoneReload { zone: Some("example".into()) });
     std::thread::scope(|scope| {
         for question in &questions {
-            scope.spawn(|| (0..TURNS).for_each(|_| drop(stage.ask(question.clone()))));
+            scope.spawn(|| (0..TURNS).for_each(|_| drop(stage.tell(question.clone()))));
         }
         scope.spawn(|| (0..TURNS).for_each(|_| drop(change())));
         scope.spawn(|| (0..TURNS).for_each(|_| drop(stage.reload())));
@@ -483,7 +496,7 @@ fn monitors_ask_while_zones_change() {
             for _ in 0..TURNS {
                 let set = vec![("rate".to_owned(), "50".to_owned())];
                 let request = RateLimitAction::Set { settings: set, save: false };
-                stage.ask(Request::RateLimit { request });
+                stage.tell(Request::RateLimit { request });
             }
         });
     });
@@ -495,16 +508,16 @@ fn a_zone_that_the_data_plane_refuses_leaves_the_old_one_serving() {
     lock(&stage.told).refuse = true;
     stage.write("zone", &format!("2 {}", 2 * WEEK));
     let change = &stage.reload()[0];
-    assert_eq!(change["error"], "publishing the zone: the maps are full");
-    assert_eq!(stage.status()["serial"], 1);
+    assert_eq!(change.error.as_deref(), Some("publishing the zone: the maps are full"));
+    assert_eq!(stage.status().summary.serial, Some(1));
 }
 
 #[test]
 fn a_file_that_goes_away_is_said() {
     let stage = Stage::new();
     std::fs::remove_file(stage.folder.path().join("zone")).unwrap();
-    assert_eq!(stage.reload()[0]["change"], "failed");
-    assert_eq!(stage.status()["state"], "serving-old");
+    assert_eq!(stage.reload()[0].change, zone::Change::Failed);
+    assert_eq!(stage.status().summary.state, ServingState::ServingOld);
 }
 
 #[test]
@@ -524,12 +537,12 @@ fn zones_come_and_go_with_the_configuration() {
     let second = ONE_ZONE.replace("\"example\"", "\"second\"");
     stage.write("sealdns.toml", &second);
     let changes = stage.reload();
-    assert_eq!(changes.as_array().unwrap().len(), 2);
-    let change = |zone: &str| {
-        let changes = changes.as_array().unwrap();
-        changes.iter().find(|change| change["zone"] == zone).unwrap()["change"].clone()
-    };
-    assert_eq!((change("example."), change("second.")), (json!("removed"), json!("loaded")));
+    assert_eq!(changes.len(), 2);
+    let change = |zone: &str| changes.iter().find(|change| change.zone == zone).unwrap().change;
+    assert_eq!(
+        (change("example."), change("second.")),
+        (zone::Change::Removed, zone::Change::Loaded)
+    );
     assert_eq!(stage.fail(Request::ZoneStatus { zone: "example".into() }).code, "zone");
     let served = stage.daemon.presented.shared().get();
     assert!(served.zone_at(b"\x07example\x00").is_none());
@@ -541,10 +554,10 @@ fn another_policy_loads_the_zone_again_and_another_acl_takes_effect() {
     let stage = Stage::new();
     let policy = "[policy.default]\ndenial = \"nsec3\"\n";
     stage.write("sealdns.toml", &format!("{ONE_ZONE}{policy}"));
-    assert_eq!(stage.reload()[0]["change"], "loaded");
+    assert_eq!(stage.reload()[0].change, zone::Change::Loaded);
     let acl = "allow-transfer = [\"192.0.2.0/24\"]\n";
     stage.write("sealdns.toml", &format!("{ONE_ZONE}{acl}{policy}"));
-    assert_eq!(stage.reload()[0]["change"], "unchanged");
+    assert_eq!(stage.reload()[0].change, zone::Change::Unchanged);
     let served = stage.daemon.presented.shared().get();
     let zone = served.zone_at(b"\x07example\x00").unwrap();
     assert_eq!(zone.allow_transfer, ["192.0.2.0/24".parse().unwrap()]);
@@ -555,8 +568,8 @@ fn zones_are_signed_again_in_time() {
     let stage = Stage::new();
     let name = testing::name("example");
     let due = |now| stage.daemon.zones.states()[&name].is_due(now, Instant::now());
-    let loaded_at = stage.status()["loaded_at"].as_u64().unwrap() as u32;
-    assert_eq!(stage.status()["resign_at"], loaded_at + WEEK);
+    let loaded_at = stage.status().loaded_at.unwrap();
+    assert_eq!(stage.status().resign_at, Some(loaded_at + WEEK));
     assert!(!due(loaded_at) && !due(loaded_at + WEEK - 1));
     assert!(due(loaded_at + WEEK) && due(loaded_at + 3 * WEEK));
     stage.daemon.zones.renew();
@@ -572,7 +585,7 @@ fn zones_are_signed_again_in_time() {
     stage.daemon.zones.renew();
     stage.daemon.zones.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), 4);
-    assert_eq!(stage.status()["state"], "serving-old");
+    assert_eq!(stage.status().summary.state, ServingState::ServingOld);
 }
 
 #[test]
@@ -584,32 +597,36 @@ fn zones_that_others_signed_are_not_signed_again() {
     let calls = stage.prepare.calls.load(Relaxed);
     stage.daemon.zones.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), calls);
-    assert_eq!(stage.status()["resign_at"], Value::Null);
+    assert_eq!(stage.status().resign_at, None);
 }
 
 #[test]
 fn expired_signatures_are_said() {
     let stage = Stage::new();
-    assert_eq!(stage.ask(Request::Status)["zones_expired"], json!([]));
+    assert_eq!(stage.ask::<Status>(Request::Status).zones_expired, [""; 0]);
     stage.write("zone", "2 -5");
     stage.reload();
-    assert_eq!(stage.ask(Request::Status)["zones_expired"], json!(["example."]));
+    assert_eq!(stage.ask::<Status>(Request::Status).zones_expired, ["example."]);
 }
 
 #[test]
 fn xdp_is_attached_and_detached() {
     let stage = Stage::new();
-    stage.ask(Request::XdpAttach { interface: "eth7".into() });
-    let status = stage.ask(Request::XdpStatus);
+    stage.tell(Request::XdpAttach { interface: "eth7".into() });
+    let status: XdpStatus = stage.ask(Request::XdpStatus);
     assert_eq!(
-        status["attachments"][0],
-        json!({
-            "interface": "eth7", "mode": "native", "tcx": false, "pinned": false, "adopted": false,
-        })
+        status.attachments,
+        [Attachment {
+            interface: "eth7".into(),
+            mode: XdpMode::Native,
+            tcx: false,
+            pinned: false,
+            adopted: false,
+        }]
     );
-    assert_eq!(status["counters"]["positive"], 3);
-    let detached = stage.ask(Request::XdpDetach { interface: None });
-    assert_eq!(detached["detached"], json!(["eth7"]));
+    assert_eq!(status.counters.xdp.unwrap().outcomes[Outcome::Positive], 3);
+    let detached: XdpDetached = stage.ask(Request::XdpDetach { interface: None });
+    assert_eq!(detached.detached, ["eth7"]);
 }
 
 // --- the control socket -------------------------------------------------------------------------
@@ -645,20 +662,24 @@ const PATIENCE: Duration = Duration::from_secs(5);
 fn the_control_socket_answers_its_owner() {
     let stage = Stage::new();
     let path = stage.folder.path().join("control.sock");
-    let unreachable = call(&path, &Request::Status, PATIENCE).unwrap_err();
+    let unreachable = call::<Status>(&path, &Request::Status, PATIENCE).unwrap_err();
     assert!(matches!(unreachable, CallError::Unreachable { .. }));
 
     let socket = Socket::serve(&path, &stage.daemon);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(call(&path, &Request::ZoneList, PATIENCE).unwrap()[0]["serial"], 1);
-    let refused = call(&path, &Request::ZoneStatus { zone: "org".into() }, PATIENCE).unwrap_err();
+    assert_eq!(
+        call::<ZoneList>(&path, &Request::ZoneList, PATIENCE).unwrap().zones[0].serial,
+        Some(1)
+    );
+    let refused = call::<ZoneStatus>(&path, &Request::ZoneStatus { zone: "org".into() }, PATIENCE)
+        .unwrap_err();
     assert!(matches!(refused, CallError::Refused(failure) if failure.code == "zone"));
     // While somebody answers, nobody takes the place; afterwards what is left is no obstacle.
     assert_eq!(socket::bind(&path).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
     drop(socket);
     std::thread::sleep(Duration::from_millis(50));
     let _socket = Socket::serve(&path, &stage.daemon);
-    assert!(call(&path, &Request::Stats, PATIENCE).is_ok());
+    assert!(call::<Snapshot>(&path, &Request::Stats, PATIENCE).is_ok());
 }
 
 #[test]
@@ -676,19 +697,25 @@ fn the_control_socket_bounds_what_it_reads() {
         let _ = stream.read(&mut [0]);
         line
     };
-    for text in [
-        &b"hello\n"[..],
-        b"{\"command\":\"fly\"}\n",
-        b"{\"command\":\"zone-status\"}\n",
-        b"{\"command\":\"zone-status\",\"zone\":\"a\",\"more\":1}\n",
+    let request = |request: &str| {
+        format!("{{\"protocol\":{PROTOCOL},\"version\":\"1\",\"request\":{request}}}\n")
+    };
+    for (text, code) in [
+        ("hello\n".to_owned(), "request"),
+        (request("{\"command\":\"fly\"}"), "request"),
+        (request("{\"command\":\"zone-status\"}"), "request"),
+        (request("{\"command\":\"zone-status\",\"zone\":\"a\",\"more\":1}"), "request"),
+        // As before there were versions, and as there may be one day.
+        ("{\"command\":\"status\"}\n".to_owned(), "version"),
+        ("{\"protocol\":99,\"question\":1}\n".to_owned(), "version"),
     ] {
-        let response: Response = serde_json::from_str(&say(text)).unwrap();
-        assert!(matches!(response, Response::Error(failure) if failure.code == "request"));
+        let response = read_response(&say(text.as_bytes())).unwrap();
+        assert!(matches!(response, Response::Error(failure) if failure.code == code), "{text}");
     }
     // A line that is too long is cut, and so is no request.
     let long = say(&vec![b'x'; 2 * MAX_REQUEST as usize]);
     assert!(long.is_empty() || long.contains("\"error\""), "{long}");
-    assert!(call(&path, &Request::Status, PATIENCE).is_ok());
+    assert!(call::<Status>(&path, &Request::Status, PATIENCE).is_ok());
 }
 
 #[test]
@@ -756,19 +783,22 @@ fn a_panic_costs_what_panicked_and_nothing_else() {
         assert!(ask_over_tcp(over_tcp, &query("example")).len() > 12);
 
         let attach = Request::XdpAttach { interface: "panic".into() };
-        let refused = call(&control, &attach, PATIENCE).unwrap_err();
+        let refused = call::<XdpAttached>(&control, &attach, PATIENCE).unwrap_err();
         assert!(matches!(refused, CallError::Refused(failure) if failure.code == "internal"));
-        assert!(call(&control, &Request::Status, PATIENCE).is_ok());
+        assert!(call::<Status>(&control, &Request::Status, PATIENCE).is_ok());
     }
-    let stats = call(&control, &Request::Stats, PATIENCE).unwrap();
-    assert_eq!(stats["server"]["udp.fault"], 3);
+    let stats: Snapshot = call(&control, &Request::Stats, PATIENCE).unwrap();
+    assert_eq!(stats.udp.fault, 3);
 
     // A zone that panics fails alone, and the older version stays.
     stage.write("zone", "panic");
     let reload = Request::ZoneReload { zone: None };
-    let change = call(&control, &reload, PATIENCE).unwrap();
-    assert_eq!(change[0]["error"], "a fault of this program, which is in the log");
-    assert_eq!(stage.status()["state"], "serving-old");
+    let reloaded: ZoneReload = call(&control, &reload, PATIENCE).unwrap();
+    assert_eq!(
+        reloaded.zones[0].error.as_deref(),
+        Some("a fault of this program, which is in the log")
+    );
+    assert_eq!(stage.status().summary.state, ServingState::ServingOld);
 
     let before = {
         let mut told = lock(&stage.told);
@@ -780,6 +810,6 @@ fn a_panic_costs_what_panicked_and_nothing_else() {
         assert!(Instant::now() < deadline, "the clock stands still");
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(call(&control, &Request::Stop, PATIENCE).is_ok());
+    assert!(call::<Stopping>(&control, &Request::Stop, PATIENCE).is_ok());
     serving.join().unwrap().unwrap();
 }

@@ -1,18 +1,17 @@
 //! XDP attached without a daemon: to see that an interface can run it.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context;
 use nix::sys::signal::{SigSet, Signal};
 
 use super::attach::Attachment;
 use super::interface::Interface;
-use super::load::LoadedPrograms;
+use super::load::{LoadedPrograms, ProgramSet};
 use super::loader::Loader;
 use super::memory::Size;
 use super::pins::Links;
 use super::plane;
 use crate::config::{TcxMode, XdpMode};
+use crate::observe::KernelCounters;
 
 /// Room for no zone.
 const SIZE: Size = Size { slab: xdp_common::maps::CHUNK_LEN, buckets: 64 };
@@ -26,7 +25,7 @@ pub fn attach(
     interface: &str,
     mode: XdpMode,
     attached: impl FnOnce(&Attachment),
-) -> anyhow::Result<BTreeMap<String, u64>> {
+) -> anyhow::Result<KernelCounters> {
     let interface = Interface::find(interface)?;
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM]);
     signals.thread_block().context("waiting for signals")?;
@@ -35,7 +34,11 @@ pub fn attach(
     let attachment = Attachment::new(&mut loaded, interface, mode, TcxMode::Auto, links)?;
     attached(&attachment);
     signals.wait().context("waiting for signals")?;
-    let hook = loaded.tried_hook().counters();
+    let hook = loaded.tried_hook();
     drop(attachment);
-    Ok(plane::named(&loaded.counters(hook)?, ""))
+    let counters = Some(plane::counters_of(&loaded.counters(hook.counters())?));
+    Ok(match hook {
+        ProgramSet::Xdp => KernelCounters { xdp: counters, tcx: None },
+        ProgramSet::Tcx => KernelCounters { xdp: None, tcx: counters },
+    })
 }

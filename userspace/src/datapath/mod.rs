@@ -17,7 +17,6 @@ pub mod attach_error;
 mod broadcasts;
 pub mod clock;
 pub mod device;
-pub mod fault;
 pub mod foreground;
 pub mod interface;
 pub mod limiting;

@@ -29,7 +29,6 @@ mod published;
 mod settings;
 mod size;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -45,9 +44,10 @@ use super::seam::{
 };
 use crate::compile::{Engine, Listing};
 use crate::config::Config;
+use crate::observe::KernelCounters;
 use crate::ratelimit::limits::Limits;
 use crate::zone::{Name, Zone};
-pub(super) use counted::named;
+pub(super) use counted::counters_of;
 use programs::Programs;
 use published::PublishedZones;
 use size::{FLOOR, Sizes};
@@ -205,7 +205,7 @@ impl Observing for Plane {
         status
     }
 
-    fn counters(&self) -> BTreeMap<String, u64> {
+    fn counters(&self) -> KernelCounters {
         self.programs.counters()
     }
 

@@ -1,17 +1,15 @@
 //! The seam between the daemon and its data plane.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde::Serialize;
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
 use xdp_common::{Outcome, maps};
 
-use super::fault::Fault;
 use crate::compile::{Engine, Listing, Reader};
-use crate::config::XdpMode;
+use crate::observe::KernelCounters;
+use crate::observe::plane::{Attachment, Fault, MapUsage, Missing, ZoneUsage};
 use crate::ratelimit::limits::Limits;
 use crate::zone::{Name, Zone};
 
@@ -68,8 +66,8 @@ pub trait Observing {
     /// Where XDP is attached, and how full the maps are.
     fn status(&self) -> PlaneStatus;
 
-    /// Packets by the word of their outcome.
-    fn counters(&self) -> BTreeMap<String, u64>;
+    /// What the programs count.
+    fn counters(&self) -> KernelCounters;
 
     /// The worst responses that XDP and TCX sent in the seconds that are remembered, in no order.
     fn amplified(&self) -> Vec<Amplified>;
@@ -133,7 +131,7 @@ pub struct Tried {
 }
 
 /// What became of a zone that was published.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Published {
     /// Records of the image that were written.
     pub written: usize,
@@ -144,7 +142,7 @@ pub struct Published {
 }
 
 /// The state of a [`DataPlane`].
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default)]
 pub struct PlaneStatus {
     /// Where XDP is attached.
     pub attachments: Vec<Attachment>,
@@ -155,65 +153,9 @@ pub struct PlaneStatus {
     /// What keeps answers from being given or from leaving there, or where it should be attached.
     pub faults: Vec<Fault>,
     /// How full the maps are.
-    pub maps: Vec<MapStatus>,
+    pub maps: Vec<MapUsage>,
     /// What the zones take.
-    pub zones: Vec<ZoneStatus>,
+    pub zones: Vec<ZoneUsage>,
     /// Octets in use for them, in the maps or in the daemon's memory: records, and the table.
     pub image_octets: u64,
-}
-
-/// One zone in the image.
-#[derive(Debug, Clone, Serialize)]
-pub struct ZoneStatus {
-    /// Its apex.
-    pub zone: String,
-    /// `complete`, or `partial`: XDP has only some of its names.
-    pub held: &'static str,
-    /// Its names, empty non-terminals included.
-    pub names: u64,
-    /// Those that XDP has.
-    pub names_held: u64,
-    /// Records of the image: nodes, pieces, indexes.
-    pub records: u64,
-    /// Octets of these.
-    pub octets: u64,
-    /// Octets of those that XDP has.
-    pub octets_held: u64,
-}
-
-/// XDP on one interface.
-#[derive(Debug, Clone, Serialize)]
-pub struct Attachment {
-    /// The interface's name.
-    pub interface: String,
-    /// How: never `Auto`.
-    pub mode: XdpMode,
-    /// Whether a program on TCX answers behind it what it has no room for.
-    pub tcx: bool,
-    /// Whether it is pinned, so that it outlives the daemon.
-    pub pinned: bool,
-    /// Whether the programs of an earlier daemon answer still.
-    pub adopted: bool,
-}
-
-/// An interface that XDP is to be on and is not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Missing {
-    /// The interface's name.
-    pub interface: String,
-    /// Why, as an operator is told.
-    pub why: String,
-}
-
-/// One map.
-#[derive(Debug, Clone, Serialize)]
-pub struct MapStatus {
-    /// Its name.
-    pub name: String,
-    /// Entries in use.
-    pub used: u64,
-    /// Entries there is room for.
-    pub capacity: u64,
-    /// Memory in octets.
-    pub memory_octets: u64,
 }

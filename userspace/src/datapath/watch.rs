@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::{Fault, Kind};
 use crate::config::XdpMode;
+use crate::observe::plane::{Fault, FaultKind};
 
 /// Answers from which on it is told whether they leave: a client has tried again by then.
 const ANSWERS: u64 = 4;
@@ -235,7 +235,7 @@ fn answers(device: &Device, all: &[Device], programs: Programs) -> Option<Fault>
     let made = left.map_or(programs.answered, |left| left + dropped);
     if dropped >= ANSWERS && dropped * DROPPED_OF >= made {
         let what = format!("the driver drops {dropped} of {made} answers of XDP");
-        return Some(fault(device, Kind::AnswersLost, what));
+        return Some(fault(device, FaultKind::AnswersLost, what));
     }
     // Fewer than half: counters are read one after the other, and some run late. Other packets that were sent
     // hide a loss, and never make one.
@@ -254,7 +254,7 @@ fn answers(device: &Device, all: &[Device], programs: Programs) -> Option<Fault>
         let what = format!(
             "of {answered} answers that XDP counted as sent at most {sent} left the interface"
         );
-        fault(device, Kind::AnswersLost, what)
+        fault(device, FaultKind::AnswersLost, what)
     })
 }
 
@@ -269,15 +269,15 @@ fn packets(device: &Device, programs: Programs) -> Option<Fault> {
         "the driver has shown its XDP program none of {} packets received: the sockets answer",
         device.received
     );
-    Some(fault(device, Kind::PacketsUnseen, what))
+    Some(fault(device, FaultKind::PacketsUnseen, what))
 }
 
-fn fault(device: &Device, kind: Kind, what: String) -> Fault {
+fn fault(device: &Device, kind: FaultKind, what: String) -> Fault {
     let fix = match (device.driver.as_str(), device.mode) {
         ("veth", XdpMode::Native) => {
             "mode = \"auto\" in [xdp], which takes TCX here, or a program of XDP on the other end of the pair"
         }
-        ("virtio_net", XdpMode::Native) if kind == Kind::PacketsUnseen => {
+        ("virtio_net", XdpMode::Native) if kind == FaultKind::PacketsUnseen => {
             "mode = \"tcx\" in [xdp], or for this device on the host: mrg_rxbuf=on, or \
              guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off"
         }

@@ -1,9 +1,8 @@
 //! What the limiter decided, in numbers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
-use xdp_common::limit::{Class, Limited, Verdict};
-use xdp_common::maps::{PASSED, Verdicts};
+use xdp_common::limit::Limited;
 
 /// Seconds that are looked back on.
 const MINUTE: usize = 60;
@@ -67,22 +66,6 @@ pub fn joined(entries: impl Iterator<Item = Limited>) -> Vec<Limited> {
     limited
 }
 
-/// Decisions by name: `positive.slip`, `passed.drop`, `total.drop`, `exempt`, …
-pub fn decisions(verdicts: &Verdicts) -> BTreeMap<String, u64> {
-    let classes =
-        Class::ALL.into_iter().map(|class| (class.word(), verdicts.classes[class.index()]));
-    let others = [("passed", verdicts.classes[PASSED]), ("total", verdicts.totals)];
-    let counts = classes.chain(others).flat_map(|(what, counts)| {
-        Verdict::ALL.map(|verdict| (format!("{what}.{}", verdict.word()), counts[verdict.index()]))
-    });
-    let rest = [
-        ("exempt", verdicts.exempt),
-        ("blocked-prefix", verdicts.blocked_prefix),
-        ("blocked-name", verdicts.blocked_name),
-    ];
-    counts.chain(rest.map(|(what, count)| (what.to_owned(), count))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,16 +100,5 @@ mod tests {
         assert_eq!(joined.len(), 2);
         let sum = joined[0];
         assert_eq!((sum.since_s, sum.last_s, sum.slips, sum.drops), (7, 20, 2, 4));
-    }
-
-    #[test]
-    fn every_decision_has_a_name() {
-        let mut verdicts = Verdicts::default();
-        verdicts.classes[Class::Nodata.index()][Verdict::Slip.index()] = 3;
-        verdicts.classes[PASSED][Verdict::Drop.index()] = 4;
-        verdicts.totals[Verdict::Drop.index()] = 5;
-        let named = decisions(&verdicts);
-        assert_eq!((named["nodata.slip"], named["passed.drop"], named["total.drop"]), (3, 4, 5));
-        assert_eq!(named.len(), 9 * 4 + 3);
     }
 }

@@ -60,17 +60,6 @@ pub enum Origin {
     UntilRestart,
 }
 
-impl Origin {
-    /// As an operator is told.
-    pub fn word(self) -> &'static str {
-        match self {
-            Origin::File => "file",
-            Origin::Saved => "saved",
-            Origin::UntilRestart => "until-restart",
-        }
-    }
-}
-
 impl RateLimits {
     /// What the configuration says, and over it what was saved.
     pub fn new(config: &Config) -> RateLimits {

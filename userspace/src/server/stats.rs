@@ -1,12 +1,13 @@
-//! Counters of the sockets, each with a name.
+//! Counters of the sockets.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use xdp_common::Outcome;
 use xdp_common::limit::amplified::{Amplified, SECONDS};
 
 use super::message::Rcode;
+use crate::observe::word::PerWord;
+use crate::observe::{Connections, Responses, Tcp, Transfers, Udp};
 
 /// Over what a message came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,39 +124,61 @@ impl Stats {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// All counters by name: `udp.positive`, `tcp.nxdomain`, `response.formerr`, …
-    pub fn snapshot(&self) -> BTreeMap<String, u64> {
-        let mut counters = BTreeMap::new();
-        for (transport, outcomes) in ["udp", "tcp"].iter().zip(&self.outcomes) {
-            for (outcome, counter) in Outcome::ALL.iter().zip(&outcomes.0) {
-                counters.insert(format!("{transport}.{}", outcome.word()), counter.load(Relaxed));
-            }
+    /// Messages over a transport by what became of them.
+    fn outcomes(&self, transport: Transport) -> PerWord<Outcome> {
+        let counters = &self.outcomes[transport as usize].0;
+        PerWord::new(|outcome: Outcome| counters[outcome.index()].load(Relaxed))
+    }
+
+    /// Messages over UDP.
+    pub fn udp(&self) -> Udp {
+        let [octets_in, octets_out] = &self.udp_octets;
+        Udp {
+            outcomes: self.outcomes(Transport::Udp),
+            octets_in: octets_in.load(Relaxed),
+            octets_out: octets_out.load(Relaxed),
+            send_failed: self.udp_send_failed.load(Relaxed),
+            fault: self.udp_faults.load(Relaxed),
         }
-        for (name, counter) in [
-            ("response.formerr", &self.formerr),
-            ("response.servfail", &self.servfail),
-            ("response.notimp", &self.notimp),
-            ("response.refused", &self.refused),
-            ("response.notauth", &self.notauth),
-            ("response.badvers", &self.badvers),
-            ("response.plain", &self.plain),
-            ("response.silent", &self.silent),
-            ("transfer.sent", &self.transfers),
-            ("transfer.failed", &self.transfers_failed),
-            ("udp.octets-in", &self.udp_octets[0]),
-            ("udp.octets-out", &self.udp_octets[1]),
-            ("udp.send-failed", &self.udp_send_failed),
-            ("udp.fault", &self.udp_faults),
-            ("tcp.connections", &self.tcp_connections),
-            ("tcp.accepted", &self.tcp_accepted),
-            ("tcp.refused", &self.tcp_refused),
-            ("tcp.gave-way", &self.tcp_gave_way),
-            ("tcp.accept-failed", &self.tcp_accept_failed),
-            ("tcp.idle", &self.tcp_idle),
-            ("tcp.slow", &self.tcp_slow),
-        ] {
-            counters.insert(name.to_owned(), counter.load(Relaxed));
+    }
+
+    /// Messages over TCP.
+    pub fn tcp(&self) -> Tcp {
+        Tcp { outcomes: self.outcomes(Transport::Tcp) }
+    }
+
+    /// TCP connections.
+    pub fn connections(&self) -> Connections {
+        Connections {
+            open: self.tcp_connections.load(Relaxed),
+            accepted: self.tcp_accepted.load(Relaxed),
+            refused: self.tcp_refused.load(Relaxed),
+            gave_way: self.tcp_gave_way.load(Relaxed),
+            accept_failed: self.tcp_accept_failed.load(Relaxed),
+            idle: self.tcp_idle.load(Relaxed),
+            slow: self.tcp_slow.load(Relaxed),
         }
-        counters
+    }
+
+    /// Responses by plain code.
+    pub fn responses(&self) -> Responses {
+        Responses {
+            formerr: self.formerr.load(Relaxed),
+            servfail: self.servfail.load(Relaxed),
+            notimp: self.notimp.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            notauth: self.notauth.load(Relaxed),
+            badvers: self.badvers.load(Relaxed),
+            plain: self.plain.load(Relaxed),
+            silent: self.silent.load(Relaxed),
+        }
+    }
+
+    /// Transfers of zones.
+    pub fn transfers(&self) -> Transfers {
+        Transfers {
+            sent: self.transfers.load(Relaxed),
+            failed: self.transfers_failed.load(Relaxed),
+        }
     }
 }

@@ -3,13 +3,14 @@
 use std::net::IpAddr;
 
 use clap::Args;
-use serde_json::Value;
 use xdp_common::dns::MAX_PAYLOAD;
 
-use super::super::output::{CommandResult, Exit, Output, cell, table};
+use super::super::output::{CommandResult, Exit, Output, list_cell, table};
 use super::super::{Global, PATIENCE};
 use super::lookup::pieces_table;
 use crate::control::protocol::{Asked, Request};
+use crate::control::reply::cache::{CacheExplain, Fate, KernelTrial};
+use crate::observe::word::Word as _;
 
 /// Arguments of `cache explain`.
 #[derive(Args, Debug)]
@@ -47,41 +48,46 @@ pub fn run(args: &ExplainArgs, global: &Global, output: &Output) -> CommandResul
         tcp: args.tcp,
         from: args.from,
     });
-    let explained = global.call(&request, PATIENCE)?;
-    let differs = explained["kernel"]["agrees"] == false;
-    output.data(explained, text);
-    Ok(if differs { Exit::Problems } else { Exit::Ok })
+    let explained: CacheExplain = global.call(&request, PATIENCE)?;
+    output.data(&explained, text);
+    Ok(exit(&explained.kernel))
 }
 
-fn text(explained: &Value) -> String {
-    let stages = explained["stages"].as_array().into_iter().flatten();
-    let stages = stages.map(|stage| vec![cell(&stage["stage"]), cell(&stage["found"])]);
+fn exit(kernel: &KernelTrial) -> Exit {
+    match kernel {
+        KernelTrial::Tried { differences, .. } if !differences.is_empty() => Exit::Problems,
+        _ => Exit::Ok,
+    }
+}
+
+fn text(explained: &CacheExplain) -> String {
+    let stages = explained.stages.iter();
+    let stages = stages.map(|stage| vec![stage.stage.clone(), stage.found.clone()]);
     let mut text = table(&["stage", "found"], stages);
-    text.push_str(&pieces_table("section", &explained["pieces"], "section"));
-    let bounds = explained["bounds"].as_array().into_iter().flatten();
-    let bounds = bounds.filter(|bound| bound["needed"] != 0).map(|bound| {
-        let exceeded = bound["needed"].as_u64() > bound["limit"].as_u64();
-        let exceeded = if exceeded { "exceeded" } else { "" };
-        vec![cell(&bound["bound"]), cell(&bound["needed"]), cell(&bound["limit"]), exceeded.into()]
+    let pieces = explained.pieces.iter().map(|piece| (&piece.section, &piece.piece));
+    text.push_str(&pieces_table("section", pieces));
+    let bounds = explained.bounds.iter().filter(|bound| bound.needed != 0).map(|bound| {
+        let exceeded = if bound.needed > bound.limit { "exceeded" } else { "" };
+        let numbers = [bound.needed, bound.limit].map(|number| number.to_string());
+        [vec![bound.bound.clone()], numbers.to_vec(), vec![exceeded.to_owned()]].concat()
     });
     text.push_str(&table(&["bound", "needed", "of", ""], bounds));
-    let (outcome, fate) = (cell(&explained["outcome"]), cell(&explained["fate"]));
-    let octets = match &explained["response_octets"] {
-        Value::Null => String::new(),
-        octets => format!(", {} octets", cell(octets)),
-    };
+    let octets = explained.response_octets;
+    let octets = octets.map_or_else(String::new, |octets| format!(", {octets} octets"));
+    let (outcome, fate) = (explained.outcome.word(), explained.fate.word());
     text.push_str(&format!("XDP: {outcome}, {fate}{octets}\n"));
-    let kernel = &explained["kernel"];
-    text.push_str(&match (&kernel["tried"], &kernel["agrees"]) {
-        (Value::Bool(true), Value::Bool(true)) => "tried in the kernel: the same\n".to_owned(),
-        (Value::Bool(true), _) => {
-            format!("tried in the kernel, and it differs: {}\n", cell(&kernel["differences"]))
+    text.push_str(&match &explained.kernel {
+        KernelTrial::NotTried { why } => format!("not tried in the kernel: {why}\n"),
+        KernelTrial::Tried { differences, .. } if differences.is_empty() => {
+            "tried in the kernel: the same\n".to_owned()
         }
-        _ => format!("not tried in the kernel: {}\n", cell(&kernel["why"])),
+        KernelTrial::Tried { differences, .. } => {
+            format!("tried in the kernel, and it differs: {}\n", list_cell(differences))
+        }
     });
-    if fate == "passed up" {
-        let daemon = &explained["daemon"];
-        let (outcome, octets) = (cell(&daemon["outcome"]), cell(&daemon["response_octets"]));
+    if explained.fate == Fate::PassedUp {
+        let daemon = &explained.daemon;
+        let (outcome, octets) = (daemon.outcome.word(), daemon.response_octets);
         text.push_str(&format!("the daemon's engine: {outcome}, {octets} octets\n"));
     }
     text

@@ -1,11 +1,12 @@
 //! `sealdns cache lookup`.
 
 use clap::Args;
-use serde_json::Value;
 
 use super::super::output::{CommandResult, Exit, Output, cell, table, time_cell};
 use super::super::{Global, PATIENCE};
+use crate::compile::inspect::lookup::{NodeView, PieceView};
 use crate::control::protocol::Request;
+use crate::control::reply::cache::CacheLookup;
 
 /// Arguments of `cache lookup`.
 #[derive(Args, Debug)]
@@ -21,69 +22,62 @@ pub struct LookupArgs {
 /// Does it.
 pub fn run(args: &LookupArgs, global: &Global, output: &Output) -> CommandResult {
     let request = Request::CacheLookup { name: args.name.clone(), rtype: args.rtype.clone() };
-    let found = global.call(&request, PATIENCE)?;
-    output.data(found, |found| {
-        let mut text = String::new();
-        if found["zone"].is_null() {
-            text.push_str("no zone of this daemon encloses the name\n");
-        }
-        let nodes = found["nodes"].as_array().into_iter().flatten();
-        for (head, node) in nodes
-            .map(|node| ("", node))
-            .chain([("closest encloser ", &found["closest_encloser"])])
-            .chain([("wildcard ", &found["wildcard"])])
-            .filter(|(_, node)| !node.is_null())
-        {
-            text.push_str(head);
-            text.push_str(&node_text(node));
-        }
-        text
-    });
+    let lookup: CacheLookup = global.call(&request, PATIENCE)?;
+    output.data(&lookup, text);
     Ok(Exit::Ok)
 }
 
-fn node_text(node: &Value) -> String {
-    let target = match &node["target"] {
-        Value::Null => String::new(),
-        target => format!(", leads to {}", cell(target)),
-    };
+fn text(lookup: &CacheLookup) -> String {
+    let mut text = String::new();
+    if lookup.zone.is_none() {
+        text.push_str("no zone of this daemon encloses the name\n");
+    }
+    let found = &lookup.found;
+    let nodes = found.nodes.iter().map(|node| ("", node));
+    let encloser = found.closest_encloser.iter().map(|node| ("closest encloser ", node));
+    let wildcard = found.wildcard.iter().map(|node| ("wildcard ", node));
+    for (head, node) in nodes.chain(encloser).chain(wildcard) {
+        text.push_str(head);
+        text.push_str(&node_text(node));
+    }
+    text
+}
+
+fn node_text(node: &NodeView) -> String {
+    let target = node.target.as_ref();
+    let target = target.map_or_else(String::new, |target| format!(", leads to {target}"));
     format!(
         "{}: {}, serial {}, node of {} octets at {}{target}\n{}",
-        cell(&node["name"]),
-        cell(&node["kind"]),
-        cell(&node["serial"]),
-        cell(&node["octets"]),
-        cell(&node["address"]),
-        pieces_table("part", &node["pieces"], "part"),
+        node.name,
+        node.kind,
+        cell(node.serial),
+        node.octets,
+        node.address,
+        pieces_table("part", node.pieces.iter().map(|piece| (&piece.part, piece))),
     )
 }
 
-/// Pieces as a table, the first column as told.
-pub fn pieces_table(head: &str, pieces: &Value, column: &str) -> String {
+/// Pieces as a table, each with what stands in the first column.
+pub fn pieces_table<'a>(
+    head: &str,
+    pieces: impl Iterator<Item = (&'a String, &'a PieceView)>,
+) -> String {
     let heads = [head, "owner", "types", "ttl", "records", "octets", "expires", "address", ""];
-    let pieces = pieces.as_array().into_iter().flatten();
-    table(
-        &heads,
-        pieces.map(|piece| {
-            let both = |field: &str| {
-                let [plain, all] = [0, 1].map(|at| cell(&piece[field][at]));
-                if plain == all { all } else { format!("{plain}, DO {all}") }
-            };
-            let problem = match &piece["problem"] {
-                Value::Null => String::new(),
-                problem => cell(problem),
-            };
-            vec![
-                cell(&piece[column]),
-                cell(&piece["owner"]),
-                cell(&piece["types"]),
-                cell(&piece["ttl"]),
-                both("records"),
-                both("octets"),
-                time_cell(&piece["not_after"]),
-                cell(&piece["address"]),
-                problem,
-            ]
-        }),
-    )
+    let both = |[plain, all]: [usize; 2]| {
+        if plain == all { all.to_string() } else { format!("{plain}, DO {all}") }
+    };
+    let rows = pieces.map(|(first, piece)| {
+        vec![
+            first.clone(),
+            piece.owner.clone(),
+            piece.types.clone(),
+            piece.ttl.to_string(),
+            both(piece.records),
+            both(piece.octets),
+            time_cell(piece.not_after),
+            piece.address.to_string(),
+            piece.problem.clone().unwrap_or_default(),
+        ]
+    });
+    table(&heads, rows)
 }

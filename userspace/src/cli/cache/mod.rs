@@ -10,6 +10,7 @@ use clap::Subcommand;
 use super::output::{CommandResult, Exit, Output};
 use super::{Global, PATIENCE};
 use crate::control::protocol::Request;
+use crate::control::reply::cache::CacheStatus;
 
 /// What to do with compiled zones.
 #[derive(Subcommand, Debug)]
@@ -39,7 +40,7 @@ pub fn run(command: &CacheCommand, global: &Global, output: &Output) -> CommandR
 }
 
 fn status(global: &Global, output: &Output) -> CommandResult {
-    let status = global.call(&Request::CacheStatus, PATIENCE)?;
-    output.data(status, status::shown);
+    let status: CacheStatus = global.call(&Request::CacheStatus, PATIENCE)?;
+    output.data(&status, status::shown);
     Ok(Exit::Ok)
 }

@@ -1,45 +1,42 @@
 //! `sealdns cache verify`.
 
-use serde_json::Value;
-
-use super::super::output::{CommandResult, Exit, Output, cell, table};
-use super::super::xdp::rows;
+use super::super::output::{CommandResult, Exit, Output, list_cell, table};
 use super::super::{Global, RELOAD_PATIENCE};
 use crate::control::protocol::Request;
+use crate::control::reply::cache::CacheVerify;
 
 /// Does it.
 pub fn run(zone: Option<&str>, global: &Global, output: &Output) -> CommandResult {
     let request = Request::CacheVerify { zone: zone.map(str::to_owned) };
-    let found = global.call(&request, RELOAD_PATIENCE)?;
-    let exit = exit(&found);
-    output.data(found, |found| {
-        let columns = ["name", "part", "problem"];
-        let mut text = table(&columns, rows(&found["problems"], &columns));
-        if !is_empty(found, "unfinished") {
-            text.push_str(&format!(
-                "changed meanwhile, or not published: {}\n",
-                cell(&found["unfinished"])
-            ));
-        }
-        text.push_str(&format!(
-            "{} zones, {} names, {} pieces, {} RRsets with valid signatures: {} problems\n",
-            cell(&found["zones"]),
-            cell(&found["names"]),
-            cell(&found["pieces"]),
-            cell(&found["signed_rrsets"]),
-            found["problems"].as_array().map_or(0, Vec::len),
-        ));
-        text
-    });
-    Ok(exit)
+    let verified: CacheVerify = global.call(&request, RELOAD_PATIENCE)?;
+    output.data(&verified, text);
+    Ok(exit(&verified))
 }
 
-fn is_empty(found: &Value, field: &str) -> bool {
-    found[field].as_array().is_none_or(Vec::is_empty)
+fn text(verified: &CacheVerify) -> String {
+    let found = &verified.found;
+    let rows = found
+        .problems
+        .iter()
+        .map(|problem| vec![problem.name.clone(), problem.part.clone(), problem.problem.clone()]);
+    let mut text = table(&["name", "part", "problem"], rows);
+    if !verified.unfinished.is_empty() {
+        let unfinished = list_cell(&verified.unfinished);
+        text.push_str(&format!("changed meanwhile, or not published: {unfinished}\n"));
+    }
+    text.push_str(&format!(
+        "{} zones, {} names, {} pieces, {} RRsets with valid signatures: {} problems\n",
+        verified.zones,
+        found.names,
+        found.pieces,
+        found.signed_rrsets,
+        found.problems.len(),
+    ));
+    text
 }
 
-fn exit(found: &Value) -> Exit {
-    match (is_empty(found, "problems"), is_empty(found, "unfinished")) {
+fn exit(verified: &CacheVerify) -> Exit {
+    match (verified.found.problems.is_empty(), verified.unfinished.is_empty()) {
         (false, _) => Exit::Problems,
         (true, false) => Exit::Failed,
         (true, true) => Exit::Ok,
@@ -48,21 +45,21 @@ fn exit(found: &Value) -> Exit {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::compile::inspect::verify::{Findings, Problem};
 
     #[test]
     fn problems_are_what_counts() {
-        let problem = json!([{ "name": "a.", "part": "A", "problem": "wrong" }]);
+        let problem = Problem { name: "a.".into(), part: "A".into(), problem: "wrong".into() };
         for (problems, unfinished, expected) in [
-            (json!([]), json!([]), Exit::Ok),
-            (json!([]), json!(["a."]), Exit::Failed),
-            (problem.clone(), json!([]), Exit::Problems),
-            (problem, json!(["a."]), Exit::Problems),
+            (vec![], vec![], Exit::Ok),
+            (vec![], vec!["a.".to_owned()], Exit::Failed),
+            (vec![problem.clone()], vec![], Exit::Problems),
+            (vec![problem], vec!["a.".to_owned()], Exit::Problems),
         ] {
-            let found = json!({ "problems": problems, "unfinished": unfinished });
-            assert_eq!(exit(&found), expected);
+            let found = Findings { problems, ..Findings::default() };
+            let verified = CacheVerify { zones: 1, unfinished, found };
+            assert_eq!(exit(&verified), expected);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::ValueEnum;
-use serde_json::json;
+use serde::Serialize;
 
 use crate::cli::output::{CliError, CommandResult, Exit, Output};
 use crate::config::{Config, ConfigError};
@@ -28,6 +28,15 @@ impl Peer {
     }
 }
 
+/// The section that another's configuration becomes.
+#[derive(Serialize)]
+struct Imported {
+    from: &'static str,
+    section: String,
+    /// What is not in it, since there is nothing like it.
+    without_equivalent: Vec<String>,
+}
+
 /// Prints the section.
 pub fn run(file: &Path, from: Option<Peer>, output: &Output) -> CommandResult {
     let failed =
@@ -41,7 +50,7 @@ pub fn run(file: &Path, from: Option<Peer>, output: &Output) -> CommandResult {
         return Err(failed(format!("{}: {source_line}: {message}", file.display())));
     }
     let from = if peer == import::Peer::Bind { "bind" } else { "knot" };
-    let data = json!({ "from": from, "section": written, "without_equivalent": section.notes });
-    output.data(data, |_| written.clone());
+    let imported = Imported { from, section: written, without_equivalent: section.notes };
+    output.data(&imported, |imported| imported.section.clone());
     Ok(Exit::Ok)
 }

@@ -9,18 +9,21 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::{Value, json};
+use ipnet::IpNet;
+use serde::Serialize;
 use xdp_common::Outcome;
 use xdp_common::limit::{Class, Mode, Policy, Verdict};
 
 use super::{ask, pairs, usage};
 use crate::cli::Global;
-use crate::cli::output::{CliError, CommandResult, Exit, Output, table};
+use crate::cli::output::{CliError, CommandResult, Exit, Output, cell, table, time_cell, word};
 use crate::config::AddressPrefix;
 use crate::config::Config;
 use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
+use crate::control::reply::ratelimit::{BlockList, ExemptList, RateLimits, Setting, ZoneSettings};
+use crate::observe::word::PerWord;
 use crate::ratelimit::changes::Target;
 use crate::ratelimit::limits::{Block, Limits};
 use crate::ratelimit::replay::capture::{self, Datagram};
@@ -68,15 +71,15 @@ struct Report {
 /// Replays it and says who would be limited.
 pub fn run(args: &TestArgs, global: &Global, output: &Output) -> CommandResult {
     let limits = limits(args, global)?;
-    let data = measure(args, &limits).map_err(|message| CliError {
+    let replayed = measure(args, &limits).map_err(|message| CliError {
         exit: Exit::Failed,
         failure: Failure::new("capture", format!("{}: {message}", args.file.display())),
     })?;
-    output.data(data, text);
+    output.data(&replayed, text);
     Ok(Exit::Ok)
 }
 
-fn measure(args: &TestArgs, limits: &Limits) -> Result<Value, String> {
+fn measure(args: &TestArgs, limits: &Limits) -> Result<Replayed, String> {
     // Which of the two is in the capture is known only once it is read.
     let mut has_responses = false;
     capture::read(&args.file, |datagram| has_responses |= is_response(&datagram, args.port))?;
@@ -103,7 +106,7 @@ fn measure(args: &TestArgs, limits: &Limits) -> Result<Value, String> {
     if report.responses == 0 {
         return Err(format!("there is no DNS over UDP port {} in it", args.port));
     }
-    Ok(report.data(&limiter, has_responses, args.limit))
+    Ok(report.told(&limiter, has_responses, args.limit))
 }
 
 fn is_response(datagram: &Datagram<'_>, port: u16) -> bool {
@@ -125,10 +128,10 @@ fn limits(args: &TestArgs, global: &Global) -> Result<Limits, CliError> {
         };
     let mut limits = Limits::default();
     if args.live {
-        let shown = ask(global, RateLimitAction::Show)?;
-        settings = live_settings(&settings, &shown)?;
-        zones = live_zones(&shown)?;
-        settings.exempt = live_exempt(&ask(global, RateLimitAction::ExemptList)?)?;
+        let live: RateLimits = ask(global, RateLimitAction::Show)?;
+        settings = live_settings(&settings, live.settings)?;
+        zones = live_zones(live.zones)?;
+        settings.exempt = live_exempt(&ask(global, RateLimitAction::ExemptList)?);
         live_blocks(&ask(global, RateLimitAction::BlockList)?, &mut limits)?;
     }
     let mut set = vec![("mode".to_owned(), "on".to_owned())];
@@ -154,52 +157,82 @@ fn bad(bad: BadSetting) -> CliError {
     }
 }
 
-fn rows<'a>(shown: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
-    shown[field].as_array().into_iter().flatten()
-}
-
-fn word<'a>(row: &'a Value, field: &str) -> &'a str {
-    row[field].as_str().unwrap_or_default()
-}
-
 /// The daemon's settings in the place of those of the file.
-fn live_settings(file: &RateLimit, shown: &Value) -> Result<RateLimit, CliError> {
-    let settings = rows(shown, "settings").map(|row| {
-        let value =
-            toml::Value::try_from(&row["value"]).map_err(|error| usage(error.to_string()))?;
-        Ok((word(row, "key").to_owned(), value))
-    });
-    file.with(&settings.collect::<Result<_, CliError>>()?).map_err(bad)
+fn live_settings(file: &RateLimit, live: Vec<Setting>) -> Result<RateLimit, CliError> {
+    let set = live.into_iter().filter_map(|setting| Some((setting.key, setting.value?)));
+    file.with(&set.collect()).map_err(bad)
 }
 
 /// What zones say otherwise in the daemon.
-fn live_zones(shown: &Value) -> Result<BTreeMap<Name, ZoneRateLimit>, CliError> {
-    let zone = |row: &Value| -> Option<(Name, ZoneRateLimit)> {
-        let settings = toml::Table::try_from(&row["settings"]).ok()?;
-        Some((word(row, "zone").parse().ok()?, settings.try_into().ok()?))
+fn live_zones(live: Vec<ZoneSettings>) -> Result<BTreeMap<Name, ZoneRateLimit>, CliError> {
+    let zone = |ZoneSettings { zone, settings }: ZoneSettings| {
+        Some((zone.parse().ok()?, settings.try_into().ok()?))
     };
-    let zones = rows(shown, "zones").map(zone).collect::<Option<_>>();
-    zones.ok_or_else(|| {
+    live.into_iter().map(zone).collect::<Option<_>>().ok_or_else(|| {
         usage("the daemon, of another version, has policies that are not known here")
     })
 }
 
 /// Who is exempt in the daemon.
-fn live_exempt(shown: &Value) -> Result<Vec<AddressPrefix>, CliError> {
-    let exempt = rows(shown, "exempt").filter(|row| row["exempt"] == true);
-    exempt.map(|row| AddressPrefix::from_text(word(row, "prefix")).map_err(usage)).collect()
+fn live_exempt(live: &ExemptList) -> Vec<AddressPrefix> {
+    let exempt = live.exempt.iter().filter(|one| one.exempt);
+    exempt.map(|one| AddressPrefix(one.prefix)).collect()
 }
 
 /// What the daemon blocks: all of it from the capture's first second to its last, whenever that was.
-fn live_blocks(shown: &Value, limits: &mut Limits) -> Result<(), CliError> {
-    for row in rows(shown, "blocked") {
-        let block = Block { until: 0, dry_run: row["dry_run"] == true };
-        match Target::from_text(word(row, "target")).map_err(usage)? {
+fn live_blocks(live: &BlockList, limits: &mut Limits) -> Result<(), CliError> {
+    for blocked in &live.blocked {
+        let block = Block { until: 0, dry_run: blocked.dry_run };
+        match Target::from_text(&blocked.target).map_err(usage)? {
             Target::Prefix(prefix) => drop(limits.block.insert(prefix, block)),
             Target::Name(name) => drop(limits.block_names.insert(name, block)),
         }
     }
     Ok(())
+}
+
+/// What a replay found.
+#[derive(Debug, PartialEq, Serialize)]
+struct Replayed {
+    /// What each packet that counts is.
+    counted: CountedAs,
+    responses: u64,
+    other_packets: u64,
+    /// From the first to the last.
+    seconds: f64,
+    answered: u64,
+    leaked: u64,
+    slipped: u64,
+    dropped: u64,
+    blocked: u64,
+    octets: u64,
+    octets_with_limits: u64,
+    classes: PerWord<Class, PerWord<Verdict>>,
+    netblocks_limited: usize,
+    netblocks: Vec<OverLimit>,
+    netblocks_not_listed: u64,
+}
+
+/// What is counted of a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum CountedAs {
+    Responses,
+    Queries,
+}
+
+/// A netblock that was over a limit.
+#[derive(Debug, PartialEq, Serialize)]
+struct OverLimit {
+    netblock: IpNet,
+    limit: &'static str,
+    /// Whose policy it is; none: the default one.
+    zone: Option<String>,
+    slips: u64,
+    drops: u64,
+    /// In seconds since 1970.
+    first: u64,
+    last: u64,
 }
 
 impl Report {
@@ -224,83 +257,84 @@ impl Report {
         } as u64;
     }
 
-    fn data(&self, limiter: &Limiter, has_responses: bool, limit: usize) -> Value {
+    fn told(&self, limiter: &Limiter, has_responses: bool, limit: usize) -> Replayed {
+        let classes = PerWord::new(|class: Class| {
+            let counts = self.verdicts[class.index()];
+            PerWord::new(|verdict: Verdict| counts[verdict.index()])
+        });
         let sum = |verdict: Verdict| -> u64 {
             self.verdicts.iter().map(|counts| counts[verdict.index()]).sum()
         };
-        let classes = Class::ALL.into_iter().map(|class| {
-            let counts = self.verdicts[class.index()];
-            let counts = Verdict::ALL
-                .map(|verdict| (verdict.word().to_owned(), json!(counts[verdict.index()])));
-            (class.word().to_owned(), Value::Object(counts.into_iter().collect()))
-        });
         let mut netblocks: Vec<_> = limiter.over().collect();
         netblocks.sort_by_key(|(.., over)| std::cmp::Reverse(over.slips + over.drops));
-        let shown = netblocks.iter().take(limit).map(|(net, hit, zone, over)| {
-            json!({
-                "netblock": net,
-                "limit": hit.word(),
-                "zone": zone,
-                "slips": over.slips,
-                "drops": over.drops,
-                "first": over.first_s,
-                "last": over.last_s,
-            })
+        let shown = netblocks.iter().take(limit).map(|(net, hit, zone, over)| OverLimit {
+            netblock: *net,
+            limit: hit.word(),
+            zone: zone.map(str::to_owned),
+            slips: over.slips,
+            drops: over.drops,
+            first: over.first_s,
+            last: over.last_s,
         });
-        json!({
-            "counted": if has_responses { "responses" } else { "queries" },
-            "responses": self.responses,
-            "other_packets": self.other_packets,
-            "seconds": self.last_ns.saturating_sub(self.first_ns.unwrap_or(0)) as f64 / 1e9,
-            "answered": sum(Verdict::Answer),
-            "leaked": sum(Verdict::Leak),
-            "slipped": sum(Verdict::Slip),
-            "dropped": sum(Verdict::Drop),
-            "blocked": self.blocked,
-            "octets": self.octets_in_full,
-            "octets_with_limits": self.octets_limited,
-            "classes": classes.collect::<serde_json::Map<String, Value>>(),
-            "netblocks_limited": netblocks.len(),
-            "netblocks": shown.collect::<Vec<_>>(),
-            "netblocks_not_listed": limiter.not_listed(),
-        })
+        Replayed {
+            counted: if has_responses { CountedAs::Responses } else { CountedAs::Queries },
+            responses: self.responses,
+            other_packets: self.other_packets,
+            seconds: self.last_ns.saturating_sub(self.first_ns.unwrap_or(0)) as f64 / 1e9,
+            answered: sum(Verdict::Answer),
+            leaked: sum(Verdict::Leak),
+            slipped: sum(Verdict::Slip),
+            dropped: sum(Verdict::Drop),
+            blocked: self.blocked,
+            octets: self.octets_in_full,
+            octets_with_limits: self.octets_limited,
+            classes,
+            netblocks_limited: netblocks.len(),
+            netblocks: shown.collect(),
+            netblocks_not_listed: limiter.not_listed(),
+        }
     }
 }
 
-fn text(data: &Value) -> String {
+fn text(replayed: &Replayed) -> String {
     let mut text = format!(
         "{} {} in {:.1} s: {} answered, {} leaked, {} slipped, {} dropped, {} blocked; {} octets instead of {}\n",
-        data["responses"],
-        data["counted"].as_str().unwrap_or_default(),
-        data["seconds"].as_f64().unwrap_or_default(),
-        data["answered"],
-        data["leaked"],
-        data["slipped"],
-        data["dropped"],
-        data["blocked"],
-        data["octets_with_limits"],
-        data["octets"],
+        replayed.responses,
+        word(&replayed.counted),
+        replayed.seconds,
+        replayed.answered,
+        replayed.leaked,
+        replayed.slipped,
+        replayed.dropped,
+        replayed.blocked,
+        replayed.octets_with_limits,
+        replayed.octets,
     );
-    if data["counted"] == "queries" {
+    if replayed.counted == CountedAs::Queries {
         text.push_str(
             "no responses in the capture: each query counts as an answer of 512 octets; names that do \
              not exist are not told apart\n",
         );
     }
-    let classes = data["classes"].as_object().into_iter().flatten();
-    let rows = classes.map(|(class, counts)| {
-        let counts = Verdict::ALL.map(|verdict| counts[verdict.word()].to_string());
-        [vec![class.clone()], counts.to_vec()].concat()
+    let rows = replayed.classes.iter().filter(|(_, counts)| counts.sum(|_| true) > 0);
+    let rows = rows.map(|(class, counts)| {
+        let counts = counts.iter().map(|(_, count)| count.to_string());
+        [class.word().to_owned()].into_iter().chain(counts).collect()
     });
-    let rows = rows.filter(|row| row[1..].iter().any(|count| count != "0"));
-    text.push_str(&table(&["class", "answer", "slip", "drop", "leak"], rows));
+    let verdicts = Verdict::ALL.map(Verdict::word);
+    text.push_str(&table(&[&["class"][..], &verdicts].concat(), rows));
+    let rows = replayed.netblocks.iter().map(|one| {
+        vec![
+            one.netblock.to_string(),
+            one.limit.to_owned(),
+            cell(one.zone.as_ref()),
+            one.slips.to_string(),
+            one.drops.to_string(),
+            time_cell(Some(one.first)),
+            time_cell(Some(one.last)),
+        ]
+    });
     let head = ["netblock", "limit", "zone", "slips", "drops", "first", "last"];
-    let netblocks = data["netblocks"].as_array().into_iter().flatten();
-    let rows = netblocks.map(|row| {
-        let mut cells = super::fields(row, &["netblock", "limit", "zone", "slips", "drops"]);
-        cells.extend(["first", "last"].map(|at| crate::cli::output::time_cell(&row[at])));
-        cells
-    });
     let shown = table(&head, rows);
     text.push_str(if shown.is_empty() { "nobody would be limited\n" } else { &shown });
     text

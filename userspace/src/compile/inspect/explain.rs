@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
-use serde::Serialize;
 use xdp_common::dns::{query, rtype};
 use xdp_common::engine::{compose, exact, find, options, plan, proofs, sequence};
 use xdp_common::frame::{Frame as _, SliceFrame};
@@ -31,7 +30,7 @@ const ROOM: usize = 4096;
 const ATTEMPTS: usize = 4;
 
 /// What becomes of a query, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
     /// What each stage found, in their order.
     pub stages: Vec<Stage>,
@@ -39,14 +38,11 @@ pub struct Explanation {
     pub pieces: Vec<AnswerPiece>,
     /// What was needed of what the kernel is bounded to.
     pub bounds: Vec<Bound>,
-    /// The word of the outcome.
-    pub outcome: &'static str,
-    /// What is done with the packet: `answered`, `passed up` or `dropped`.
-    pub fate: &'static str,
+    /// What becomes of it.
+    pub outcome: Outcome,
     /// Octets of the DNS message that is sent, if one is.
     pub response_octets: Option<usize>,
     /// The frame as it leaves the program.
-    #[serde(skip)]
     pub frame: Vec<u8>,
 }
 
@@ -59,8 +55,7 @@ impl Explanation {
             stages: vec![Stage { stage: "decode", found }],
             pieces: Vec::new(),
             bounds: Vec::new(),
-            outcome: outcome.word(),
-            fate: fate(outcome),
+            outcome,
             response_octets: None,
             frame: Vec::new(),
         }
@@ -77,7 +72,7 @@ fn fate(outcome: Outcome) -> &'static str {
 }
 
 /// What a stage found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stage {
     /// Its name.
     pub stage: &'static str,
@@ -86,19 +81,18 @@ pub struct Stage {
 }
 
 /// A piece of an answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AnswerPiece {
     /// Its section.
     pub section: &'static str,
     /// Octets of it that are sent.
     pub sent_octets: usize,
     /// The piece.
-    #[serde(flatten)]
     pub piece: PieceView,
 }
 
 /// What was needed of one of the engine's bounds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     /// The constant of `Store`.
     pub bound: &'static str,
@@ -159,8 +153,7 @@ fn explain_once(
     Explanation {
         pieces: recorder.pieces(),
         bounds: recorder.bounds(),
-        outcome: outcome.word(),
-        fate,
+        outcome,
         response_octets: is_answered.then_some(recorder.scratch.plan.total as usize),
         frame: recorder.frame.octets().to_vec(),
         stages: recorder.stages,

@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xdp_common::engine::find::CUT_BESIDE_APEX;
 use xdp_common::image::node::flag;
 use xdp_common::image::piece::NEVER;
@@ -17,7 +17,7 @@ use super::verify::shown;
 use crate::zone::{Name, Rtype, name};
 
 /// What is held for a name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lookup {
     /// The name.
     pub name: String,
@@ -30,12 +30,12 @@ pub struct Lookup {
 }
 
 /// A node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
     /// Its name.
     pub name: String,
     /// What kind of name it is.
-    pub kind: &'static str,
+    pub kind: String,
     /// The zone's serial; none for a name that belongs to no zone.
     pub serial: Option<u32>,
     /// Where its record is, in units of eight octets.
@@ -49,7 +49,7 @@ pub struct NodeView {
 }
 
 /// A piece.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PieceView {
     /// What it is for: a type, or its place in the node.
     pub part: String,
@@ -68,7 +68,6 @@ pub struct PieceView {
     /// Where its record is, in units of eight octets.
     pub address: Address,
     /// What is wrong with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
@@ -176,7 +175,7 @@ fn view(memory: &dyn Memory, seed: u64, node: &NodeRecord, rtype: Option<Rtype>)
     let target = target.and_then(|target| NodeRecord::read(memory, target, seed).ok());
     NodeView {
         name: shown(&node.wire),
-        kind: node.kind(),
+        kind: node.kind().to_owned(),
         serial,
         address: node.address,
         octets: node.octets,

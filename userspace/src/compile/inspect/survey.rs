@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::SeqCst;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use xdp_common::engine::find::CUT_BESIDE_APEX;
 use xdp_common::image::node::flag;
 use xdp_common::image::piece::Piece;
@@ -25,7 +25,7 @@ use crate::zone::{Name, Rtype, ZoneBuilder};
 pub const MAX_PROBLEMS: usize = 1000;
 
 /// Something that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Problem {
     /// The name that it is about.
     pub name: String,
@@ -36,7 +36,7 @@ pub struct Problem {
 }
 
 /// What was looked at, and what is wrong.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     /// Names.
     pub names: usize,

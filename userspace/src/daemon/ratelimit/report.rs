@@ -1,87 +1,102 @@
 //! What the commands show of rate limits.
 
 use ipnet::IpNet;
-use serde_json::{Value, json};
 use xdp_common::limit::policy::Policy;
 use xdp_common::limit::{Class, Hit, Limited, Mode};
 
 use super::failure;
 use crate::config::AddressPrefix;
 use crate::control::protocol::Failure;
+use crate::control::reply::ratelimit::{
+    self as reply, Allowance, BlockList, Blocked, BlockedBy, ExemptBy, ExemptList, ExemptPrefix,
+    Explained, Netblock, NetblockState, PolicyLimits, PolicyMode, Setting, Total, Verdict,
+    ZoneSettings,
+};
+use crate::observe::word::PerWord;
 use crate::ratelimit::changes::Target;
 use crate::ratelimit::layers::{Origin, RateLimits};
-use crate::ratelimit::limits::{Limits, net};
+use crate::ratelimit::limits::{Block, Limits, net};
 use crate::zone::Name;
 
 /// Who was over a limit so many seconds ago is said to be limited now.
 const LATELY_S: u64 = 10;
 
 /// What is in effect, and where that was said.
-pub fn show(limits: &RateLimits) -> Result<Value, Failure> {
-    let settings = limits.settings().map_err(failure)?;
-    let (now, file) = (settings.settings(), limits.file.settings());
-    let of = |key: &str| {
+pub fn show(limits: &RateLimits) -> Result<reply::RateLimits, Failure> {
+    let in_effect = limits.settings().map_err(failure)?;
+    let (now, file) = (in_effect.settings(), limits.file.settings());
+    let setting = |key: &String| {
         let origin = match () {
             () if limits.live.set.contains_key(key) => Origin::UntilRestart,
             () if limits.saved.set.contains_key(key) => Origin::Saved,
             () => Origin::File,
         };
-        json!({
-            "key": key,
-            "value": now.get(key),
-            "file": file.get(key),
-            "drift": now.get(key) != file.get(key),
-            "origin": origin.word(),
-        })
+        let (value, file) = (now.get(key).cloned(), file.get(key).cloned());
+        Setting { key: key.clone(), drift: value != file, value, file, origin: origin_of(origin) }
     };
-    let rows: Vec<Value> = now.keys().map(|key| of(key)).collect();
+    let settings: Vec<Setting> = now.keys().map(setting).collect();
     let zones = limits
         .zones
         .iter()
-        .map(|(name, zone)| json!({ "zone": name.to_string(), "settings": zone.settings() }));
+        .map(|(name, zone)| ZoneSettings { zone: name.to_string(), settings: zone.settings() });
     let (exempt, blocks) = (limits.exempt(), limits.blocks());
     let file_exempt: std::collections::BTreeSet<IpNet> =
         limits.file.exempt.iter().map(|prefix| prefix.0.trunc()).collect();
     let exempt_drift = exempt.values().any(|origin| *origin != Origin::File)
         || file_exempt.iter().any(|prefix| !exempt.contains_key(prefix));
-    Ok(json!({
-        "mode": settings.mode,
-        "drift": rows.iter().any(|row| row["drift"] == true) || exempt_drift || !blocks.is_empty(),
-        "settings": rows,
-        "zones": zones.collect::<Vec<_>>(),
-        "exempt": exempt.len(),
-        "exempt_drift": exempt_drift,
-        "blocked": blocks.len(),
-        "unsaved": !limits.live.is_empty(),
-        "saved_in": limits.path,
-    }))
+    let are_changed = settings.iter().any(|setting| setting.drift);
+    Ok(reply::RateLimits {
+        mode: mode(&in_effect.policy()),
+        drift: are_changed || exempt_drift || !blocks.is_empty(),
+        settings,
+        zones: zones.collect(),
+        exempt: exempt.len() as u64,
+        exempt_drift,
+        blocked: blocks.len() as u64,
+        unsaved: !limits.live.is_empty(),
+        saved_in: limits.path.clone(),
+    })
 }
 
 /// All exempt prefixes, and those of the file that are not exempt any longer.
-pub fn exempt(limits: &RateLimits) -> Value {
+pub fn exempt(limits: &RateLimits) -> ExemptList {
     let exempt = limits.exempt();
     let deleted = limits.file.exempt.iter().map(|prefix| prefix.0.trunc());
     let deleted = deleted.filter(|prefix| !exempt.contains_key(prefix));
     let deleted =
-        deleted.map(|prefix| json!({ "prefix": prefix, "origin": "file", "exempt": false }));
-    let there = exempt.iter().map(
-        |(prefix, origin)| json!({ "prefix": prefix, "origin": origin.word(), "exempt": true }),
-    );
-    json!({ "exempt": there.chain(deleted).collect::<Vec<_>>() })
+        deleted.map(|prefix| ExemptPrefix { prefix, origin: reply::Origin::File, exempt: false });
+    let there = exempt.iter().map(|(prefix, origin)| ExemptPrefix {
+        prefix: *prefix,
+        origin: origin_of(*origin),
+        exempt: true,
+    });
+    ExemptList { exempt: there.chain(deleted).collect() }
 }
 
 /// All that is blocked.
-pub fn blocks(limits: &RateLimits) -> Value {
+pub fn blocks(limits: &RateLimits) -> BlockList {
     let blocks = limits.blocks();
-    let blocks = blocks.iter().map(|(target, (block, origin))| {
-        json!({
-            "target": target.to_string(),
-            "until": (block.until > 0).then_some(block.until),
-            "dry_run": block.dry_run,
-            "origin": origin.word(),
-        })
+    let blocked = blocks.iter().map(|(target, (block, origin))| Blocked {
+        target: target.to_string(),
+        until: until(block),
+        dry_run: block.dry_run,
+        origin: origin_of(*origin),
     });
-    json!({ "blocked": blocks.collect::<Vec<_>>() })
+    BlockList { blocked: blocked.collect() }
+}
+
+/// Where something was said, as it is told.
+fn origin_of(origin: Origin) -> reply::Origin {
+    match origin {
+        Origin::File => reply::Origin::File,
+        Origin::Saved => reply::Origin::Saved,
+        Origin::UntilRestart => reply::Origin::UntilRestart,
+    }
+}
+
+/// When a block ends, in seconds since 1970; none: never.
+pub fn until(block: &Block) -> Option<u64> {
+    (block.until > 0).then_some(block.until)
 }
 
 /// What a limit allows per second; none if it is a block.
@@ -137,15 +152,12 @@ fn mode(policy: &Policy) -> Mode {
 
 /// One netblock that is limited, or near it.
 struct Row {
-    net: IpNet,
     hit: Hit,
-    state: &'static str,
     /// Whether a policy that it may be of is enforced.
     is_enforced: bool,
     /// Which policy allows how much.
     allowance: String,
-    limited: Limited,
-    shown: Value,
+    shown: Netblock,
 }
 
 impl Row {
@@ -154,9 +166,9 @@ impl Row {
         let hit = Hit::of_number(limited.hit)?;
         let was_over = limited.since_s > 0;
         let state = match was_over {
-            true if now_s.saturating_sub(limited.last_s) <= LATELY_S => "limited",
-            true => "was-limited",
-            false => "near",
+            true if now_s.saturating_sub(limited.last_s) <= LATELY_S => NetblockState::Limited,
+            true => NetblockState::WasLimited,
+            false => NetblockState::Near,
         };
         let seconds = limited.last_s.saturating_sub(limited.since_s) as f64;
         let over = (limited.slips + limited.drops) as f64 / seconds.max(1.0);
@@ -164,29 +176,28 @@ impl Row {
         let mut rates: Vec<u64> = candidates.iter().map(|one| one.per_second).collect();
         rates.sort_unstable();
         rates.dedup();
-        let policies = candidates.iter().map(|one| {
-            json!({
-                "zone": one.zone.map(ToString::to_string),
-                "mode": one.mode.word(),
-                "allowed_per_second": one.per_second,
-            })
+        let policies = candidates.iter().map(|one| Allowance {
+            zone: one.zone.map(ToString::to_string),
+            mode: one.mode,
+            allowed_per_second: one.per_second,
         });
-        let shown = json!({
-            "netblock": net,
-            "state": state,
-            "limit": hit.word(),
-            "class": if let Hit::Class(class) = hit { Some(class.word()) } else { None },
-            "allowed_per_second": if let [rate] = rates[..] { Some(rate) } else { None },
-            "policies": policies.collect::<Vec<_>>(),
-            "over_per_second": (over * 10.0).round() / 10.0,
-            "since": was_over.then_some(limited.since_s),
-            "last": limited.last_s,
-            "slips": limited.slips,
-            "drops": limited.drops,
-        });
+        let class = if let Hit::Class(class) = hit { Some(class) } else { None };
+        let shown = Netblock {
+            netblock: net,
+            state,
+            limit: hit.word().to_owned(),
+            class: class.map(|class| class.word().to_owned()),
+            allowed_per_second: if let [rate] = rates[..] { Some(rate) } else { None },
+            policies: policies.collect(),
+            over_per_second: (over * 10.0).round() / 10.0,
+            since: was_over.then_some(limited.since_s),
+            last: limited.last_s,
+            slips: limited.slips,
+            drops: limited.drops,
+        };
         let is_enforced = candidates.iter().any(|one| one.mode == Mode::On);
         let allowance = allowance(&candidates, &rates, !limits.limits.overrides.is_empty());
-        Some(Row { net, hit, state, is_enforced, allowance, limited: *limited, shown })
+        Some(Row { hit, is_enforced, allowance, shown })
     }
 
     /// Why it is limited.
@@ -195,7 +206,7 @@ impl Row {
             Hit::Class(class) => format!("responses of class {} about one name", class.word()),
             hit => format!("limit \"{}\"", hit.word()),
         };
-        format!("{} is over {}: {what}", self.net, self.allowance)
+        format!("{} is over {}: {what}", self.shown.netblock, self.allowance)
     }
 }
 
@@ -217,18 +228,18 @@ fn allowance(candidates: &[Candidate<'_>], rates: &[u64], are_zones: bool) -> St
 }
 
 /// Netblocks that are limited, or near it, worst first.
-pub fn top(limits: &RateLimits, limited: &[Limited], now_s: u64) -> Value {
+pub fn netblocks(limits: &RateLimits, limited: &[Limited], now_s: u64) -> Vec<Netblock> {
     let mut worst: Vec<&Limited> = limited.iter().collect();
     worst.sort_by_key(|one| std::cmp::Reverse((one.since_s > 0, one.slips + one.drops)));
     let rows = worst.into_iter().filter_map(|one| Row::new(limits, one, now_s));
-    let modes = Mode::ALL
-        .into_iter()
-        .filter(|one| policies(&limits.limits).any(|(_, policy)| mode(policy) == *one));
-    json!({
-        "mode": mode(&limits.limits.policy).word(),
-        "modes": modes.map(Mode::word).collect::<Vec<_>>(),
-        "netblocks": rows.map(|row| row.shown).collect::<Vec<_>>(),
-    })
+    rows.map(|row| row.shown).collect()
+}
+
+/// The mode of `[ratelimit]`, and all modes that a policy has.
+pub fn modes(limits: &Limits) -> (Mode, Vec<PolicyMode>) {
+    let is_one = |one: &Mode| policies(limits).any(|(_, policy)| mode(policy) == *one);
+    let modes = Mode::ALL.into_iter().filter(is_one).map(PolicyMode);
+    (mode(&limits.policy), modes.collect())
 }
 
 /// What is done to a netblock, and why.
@@ -237,7 +248,7 @@ pub fn explain(
     prefix: &str,
     limited: &[Limited],
     now_s: u64,
-) -> Result<Value, Failure> {
+) -> Result<Explained, Failure> {
     let asked = AddressPrefix::from_text(prefix)
         .map_err(|message| Failure::new("ratelimit", message))?
         .0
@@ -253,74 +264,73 @@ pub fn explain(
     let mut rows: Vec<Row> = limited
         .iter()
         .filter_map(|one| Row::new(limits, one, now_s))
-        .filter(|row| touches(&row.net))
+        .filter(|row| touches(&row.shown.netblock))
         .collect();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.limited.slips.max(row.limited.drops)));
-    let over = rows.iter().find(|row| row.state == "limited");
+    rows.sort_by_key(|row| std::cmp::Reverse(row.shown.slips.max(row.shown.drops)));
+    let over = rows.iter().find(|row| row.shown.state == NetblockState::Limited);
     let is_off = policies(&limits.limits).all(|(_, policy)| mode(policy) == Mode::Off);
     let (verdict, reason) = match (block, exempt, over) {
         (Some((prefix, block, _)), ..) if !block.dry_run => {
-            ("blocked", format!("{prefix} is blocked"))
+            (Verdict::Blocked, format!("{prefix} is blocked"))
         }
-        (_, Some((prefix, _)), _) => ("exempt", format!("{prefix} is exempt")),
-        _ if is_off => ("not-limited", "the mode is off".to_owned()),
+        (_, Some((prefix, _)), _) => (Verdict::Exempt, format!("{prefix} is exempt")),
+        _ if is_off => (Verdict::NotLimited, "the mode is off".to_owned()),
         (.., Some(row)) => {
-            (if row.is_enforced { "limited" } else { "would-be-limited" }, row.reason())
+            let is_limited = row.is_enforced;
+            let verdict = if is_limited { Verdict::Limited } else { Verdict::WouldBeLimited };
+            (verdict, row.reason())
         }
-        _ => ("not-limited", "none of its netblocks was over a limit recently".to_owned()),
+        _ => (Verdict::NotLimited, "none of its netblocks was over a limit recently".to_owned()),
     };
-    let since = over.filter(|_| verdict.ends_with("limited") && verdict != "not-limited");
-    let allowed: Vec<Value> =
-        policies(&limits.limits).map(|(zone, policy)| allowances(zone, policy, asked)).collect();
-    Ok(json!({
-        "netblock": asked,
-        "verdict": verdict,
-        "reason": reason,
-        "since": since.map(|row| row.limited.since_s),
-        "mode": mode(&limits.limits.policy).word(),
-        "blocked_by": block.map(|(prefix, block, origin)| json!({
-            "prefix": prefix,
-            "until": (block.until > 0).then_some(block.until),
-            "dry_run": block.dry_run,
-            "origin": origin.word(),
-        })),
-        "exempt_by": exempt.map(|(prefix, origin)| json!({ "prefix": prefix, "origin": origin.word() })),
-        "limits": rows.into_iter().map(|row| row.shown).collect::<Vec<_>>(),
-        "allowed": allowed[0],
-        "policies": allowed,
-        "queries_per_second": limits.qps,
-    }))
+    let is_over = matches!(verdict, Verdict::Limited | Verdict::WouldBeLimited);
+    let since = over.filter(|_| is_over).and_then(|row| row.shown.since);
+    let default = allowances(None, &limits.limits.policy, asked);
+    let policies = policies(&limits.limits);
+    let policies = policies.map(|(zone, policy)| allowances(zone, policy, asked)).collect();
+    Ok(Explained {
+        netblock: asked,
+        verdict,
+        reason,
+        since,
+        mode: mode(&limits.limits.policy),
+        blocked_by: block.map(|(prefix, block, origin)| BlockedBy {
+            prefix: *prefix,
+            until: until(block),
+            dry_run: block.dry_run,
+            origin: origin_of(*origin),
+        }),
+        exempt_by: exempt
+            .map(|(prefix, origin)| ExemptBy { prefix: *prefix, origin: origin_of(*origin) }),
+        limits: rows.into_iter().map(|row| row.shown).collect(),
+        allowed: default,
+        policies,
+        queries_per_second: limits.qps,
+    })
 }
 
 /// Every limit of a policy that counts for an address. What is the same for all zones stands with the default
 /// policy only.
-fn allowances(zone: Option<&Name>, policy: &Policy, asked: IpNet) -> Value {
+fn allowances(zone: Option<&Name>, policy: &Policy, asked: IpNet) -> PolicyLimits {
     let (prefix, levels): (u32, &[_]) = match asked {
         IpNet::V4(_) => (policy.ipv4_prefix, &policy.ipv4_levels),
         IpNet::V6(_) => (policy.ipv6_prefix, &policy.ipv6_levels),
     };
     let block = |length: u32| IpNet::new(asked.addr(), length as u8).ok().map(|net| net.trunc());
-    let classes: serde_json::Map<String, Value> = Class::ALL
-        .into_iter()
-        .map(|class| (class.word().to_owned(), json!(policy.rates[class.index()])))
-        .collect();
-    let mut allowances = json!({
-        "zone": zone.map(ToString::to_string),
-        "mode": mode(policy).word(),
-        "netblock": block(prefix),
-        "classes_per_second": classes,
-        "qps_scale": (policy.qps_scale > 0).then_some(policy.qps_scale),
+    let levels = levels.iter().filter(|level| level.multiplier > 0 && policy.total > 0);
+    let totals = levels.map(|level| Total {
+        netblock: block(level.prefix),
+        per_second: u64::from(policy.total) * u64::from(level.multiplier),
     });
-    if zone.is_none() {
-        let levels = levels.iter().filter(|level| level.multiplier > 0 && policy.total > 0);
-        let totals = levels.map(|level| {
-            let per_second = u64::from(policy.total) * u64::from(level.multiplier);
-            json!({ "netblock": block(level.prefix), "per_second": per_second })
-        });
-        allowances["total"] = totals.collect();
-        allowances["passed_per_second"] = json!(policy.passed);
+    let is_default = zone.is_none();
+    PolicyLimits {
+        zone: zone.map(ToString::to_string),
+        mode: mode(policy),
+        netblock: block(prefix),
+        classes_per_second: PerWord::new(|class: Class| policy.rates[class.index()]),
+        qps_scale: (policy.qps_scale > 0).then_some(policy.qps_scale),
+        total: is_default.then(|| totals.collect()),
+        passed_per_second: is_default.then_some(policy.passed),
     }
-    allowances
 }
 
 #[cfg(test)]

@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use toml::Value;
 use xdp_common::Outcome;
 use xdp_common::limit::account::Account;
 use xdp_common::limit::policy::UNITS_PER_SECOND;
-use xdp_common::limit::{Mode, Verdict};
+use xdp_common::limit::{Class, Mode, Verdict as Decision};
 
 use super::super::tests::{Stage, lock};
 use crate::control::protocol::{Failure, Request};
 use crate::control::ratelimit::RateLimitAction as Action;
+use crate::control::reply::Kind;
+use crate::control::reply::ratelimit::{BlockList, Explained, Origin, RateLimits, Top, Verdict};
+use crate::observe::{KernelCounters, ProgramCounters};
 use crate::ratelimit::limiter::{Moment, Response};
 use crate::ratelimit::limits::Limits;
 use crate::server::stats::Transport;
@@ -45,7 +48,11 @@ fn restarted(stage: Stage) -> Stage {
     started(folder, CONFIG)
 }
 
-fn ask(stage: &Stage, request: Action) -> Value {
+fn tell(stage: &Stage, request: Action) {
+    stage.tell(Request::RateLimit { request });
+}
+
+fn ask<K: Kind>(stage: &Stage, request: Action) -> K {
     stage.ask(Request::RateLimit { request })
 }
 
@@ -72,10 +79,10 @@ fn told(stage: &Stage) -> Limits {
 }
 
 /// Settings that differ from the file: key, value, where that was said.
-fn drift(stage: &Stage) -> Vec<(Value, Value, Value)> {
-    let shown = ask(stage, Action::Show);
-    let rows = shown["settings"].as_array().unwrap().iter().filter(|row| row["drift"] == true);
-    rows.map(|row| (row["key"].clone(), row["value"].clone(), row["origin"].clone())).collect()
+fn drift(stage: &Stage) -> Vec<(String, Value, Origin)> {
+    let shown: RateLimits = ask(stage, Action::Show);
+    let differing = shown.settings.into_iter().filter(|setting| setting.drift);
+    differing.map(|one| (one.key, one.value.unwrap(), one.origin)).collect()
 }
 
 #[test]
@@ -87,7 +94,7 @@ fn the_file_is_in_effect_from_the_start() {
     assert_eq!(zone.unwrap().rates, [7; 7]);
     assert!(limits.exempt.contains_key(&"192.0.2.0/24".parse().unwrap()));
     assert_eq!(drift(&stage), []);
-    assert_eq!(ask(&stage, Action::Show)["drift"], false);
+    assert!(!ask::<RateLimits>(&stage, Action::Show).drift);
 }
 
 #[test]
@@ -96,29 +103,28 @@ fn settings_change_together_or_not_at_all() {
     let bad = fail(&stage, set(&[("rate", "5"), ("slip", "11")], false));
     assert_eq!(bad.message, "slip: 11 is out of range: choose a number from 0 (none) to 10");
     assert_eq!((told(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
-    ask(&stage, set(&[("responses-per-second", "5"), ("slip", "3")], false));
+    tell(&stage, set(&[("responses-per-second", "5"), ("slip", "3")], false));
     assert_eq!((told(&stage).policy.rates[0], told(&stage).policy.slip), (5, 3));
-    let until_restart = json!("until-restart");
     let expected = [("rate", 5), ("slip", 3)]
-        .map(|(key, value)| (json!(key), json!(value), until_restart.clone()));
+        .map(|(key, value)| (key.to_owned(), Value::from(value), Origin::UntilRestart));
     assert_eq!(drift(&stage), expected);
     // The zone's own rate stays.
     assert_eq!(told(&stage).overrides.values().next().unwrap().rates, [7; 7]);
-    ask(&stage, Action::Reset { save: false });
+    tell(&stage, Action::Reset { save: false });
     assert_eq!((told(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
 }
 
 #[test]
 fn a_restart_forgets_what_was_not_saved() {
     let stage = stage();
-    ask(&stage, set(&[("rate", "5")], true));
-    ask(&stage, set(&[("slip", "3")], false));
-    ask(&stage, exempt("198.51.100.0/24", true, true));
-    ask(&stage, exempt("192.0.2.0/24", false, true));
-    ask(&stage, exempt("203.0.113.0/24", true, false));
-    ask(&stage, block("203.0.113.7", None, true));
-    ask(&stage, block("bad.example", Some(3600), true));
-    ask(&stage, block("worse.example", None, false));
+    tell(&stage, set(&[("rate", "5")], true));
+    tell(&stage, set(&[("slip", "3")], false));
+    tell(&stage, exempt("198.51.100.0/24", true, true));
+    tell(&stage, exempt("192.0.2.0/24", false, true));
+    tell(&stage, exempt("203.0.113.0/24", true, false));
+    tell(&stage, block("203.0.113.7", None, true));
+    tell(&stage, block("bad.example", Some(3600), true));
+    tell(&stage, block("worse.example", None, false));
     assert_eq!((told(&stage).block.len(), told(&stage).block_names.len()), (1, 2));
     let stage = restarted(stage);
     let limits = told(&stage);
@@ -127,8 +133,8 @@ fn a_restart_forgets_what_was_not_saved() {
     assert_eq!(exempt, ["198.51.100.0/24"]);
     assert_eq!((limits.block.len(), limits.block_names.len()), (1, 1));
     assert!(limits.block_names.values().next().unwrap().until > 0);
-    assert_eq!(drift(&stage), [(json!("rate"), json!(5), json!("saved"))]);
-    ask(&stage, Action::Reset { save: true });
+    assert_eq!(drift(&stage), [("rate".to_owned(), Value::from(5), Origin::Saved)]);
+    tell(&stage, Action::Reset { save: true });
     let stage = restarted(stage);
     assert_eq!((told(&stage).policy.rates[0], told(&stage).block.len()), (40, 0));
 }
@@ -139,9 +145,9 @@ fn what_is_not_there_cannot_be_deleted() {
     assert!(fail(&stage, exempt("203.0.113.0/24", false, false)).message.contains("not exempt"));
     let del = |target: &str| Action::BlockDel { targets: vec![target.into()], save: false };
     assert!(fail(&stage, del("a.example")).message.contains("a.example. is not blocked"));
-    ask(&stage, block("a.example", None, false));
-    ask(&stage, del("A.Example"));
-    assert_eq!(ask(&stage, Action::BlockList)["blocked"], json!([]));
+    tell(&stage, block("a.example", None, false));
+    tell(&stage, del("A.Example"));
+    assert_eq!(ask::<BlockList>(&stage, Action::BlockList).blocked, []);
     // All or none.
     let both = Action::BlockAdd {
         targets: vec!["b.example".into(), "192.0.2.300".into()],
@@ -156,7 +162,7 @@ fn what_is_not_there_cannot_be_deleted() {
 #[test]
 fn a_reload_follows_the_file_and_keeps_what_was_changed() {
     let stage = stage();
-    ask(&stage, set(&[("slip", "3")], false));
+    tell(&stage, set(&[("slip", "3")], false));
     stage.write("sealdns.toml", &CONFIG.replace("rate = 40", "rate = 41"));
     stage.reload();
     assert_eq!((told(&stage).policy.rates[0], told(&stage).policy.slip), (41, 3));
@@ -178,15 +184,20 @@ fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
     let start = Instant::now();
     stage.daemon.limits.tick(start);
     // What XDP passes up is counted where it ends, and what is no query is not counted.
-    let counters = [
-        ("nodata", 50),
-        ("limited", 20),
-        ("tcx_positive", 10),
-        ("miss", 120),
-        ("not-udp", 1000),
-        ("response", 1000),
-    ];
-    lock(&stage.told).counters = counters.map(|(name, count)| (name.to_owned(), count)).into();
+    let counters = |counts: &[(Outcome, u64)]| {
+        let mut counters = ProgramCounters::default();
+        counts.iter().for_each(|(outcome, count)| counters.outcomes[*outcome] = *count);
+        Some(counters)
+    };
+    let xdp = counters(&[
+        (Outcome::Nodata, 50),
+        (Outcome::Limited, 20),
+        (Outcome::Miss, 120),
+        (Outcome::NotUdp, 1000),
+        (Outcome::Response, 1000),
+    ]);
+    let tcx = counters(&[(Outcome::Positive, 10)]);
+    lock(&stage.told).counters = KernelCounters { xdp, tcx };
     for _ in 0..120 {
         stage.daemon.stats.outcome(Transport::Udp, Outcome::Positive);
     }
@@ -199,7 +210,7 @@ fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
     let answered = (0..100 * 10).filter(|number| {
         let now = Moment { units: 1 + number * UNITS_PER_SECOND / 100, seconds: number / 100 };
         limiter.arrive(client, now).unwrap();
-        limiter.respond(client, &SMALL, now) == Ok(Verdict::Answer)
+        limiter.respond(client, &SMALL, now) == Ok(Decision::Answer)
     });
     let answered = answered.count();
     assert!((29..=33).contains(&answered), "{answered}");
@@ -215,33 +226,32 @@ fn a_hit_is_explained_by_the_policies_that_it_may_be_of() {
         limiter.arrive(client, now).unwrap();
         let _ = limiter.respond(client, &SMALL, now);
     }
-    let said = ask(&stage, Action::Explain { prefix: "198.51.100.1".into() });
+    let said: Explained = ask(&stage, Action::Explain { prefix: "198.51.100.1".into() });
     let expected = "198.51.100.0/24 is over its 7 or 40 per second of the default or of a zone's \
                     policy: responses of class positive about one name";
-    assert_eq!((&said["verdict"], &said["reason"]), (&json!("limited"), &json!(expected)));
-    assert_eq!(said["since"], json!(now.seconds));
-    let policies = said["policies"].as_array().unwrap();
-    let rates = policies
-        .iter()
-        .map(|policy| (policy["zone"].clone(), policy["classes_per_second"]["positive"].clone()));
+    assert_eq!((said.verdict, said.reason.as_str()), (Verdict::Limited, expected));
+    assert_eq!(said.since, Some(now.seconds));
+    let rates = said.policies.iter();
+    let rates =
+        rates.map(|policy| (policy.zone.as_deref(), policy.classes_per_second[Class::Positive]));
     let rates: Vec<_> = rates.collect();
-    assert_eq!(rates, [(Value::Null, json!(40)), (json!("example."), json!(7))]);
-    let row = &ask(&stage, Action::Top)["netblocks"][0];
-    assert_eq!((&row["allowed_per_second"], &row["limit"]), (&Value::Null, &json!("positive")));
-    assert_eq!(row["policies"].as_array().map(Vec::len), Some(2));
+    assert_eq!(rates, [(None, 40), (Some("example."), 7)]);
+    let row = &ask::<Top>(&stage, Action::Top).netblocks[0];
+    assert_eq!((row.allowed_per_second, row.limit.as_str()), (None, "positive"));
+    assert_eq!(row.policies.len(), 2);
 }
 
 #[test]
 fn an_explanation_names_what_decides() {
     let stage = stage();
     let explain = |prefix: &str| {
-        let data = ask(&stage, Action::Explain { prefix: prefix.into() });
-        (data["verdict"].clone(), data["reason"].as_str().unwrap().to_owned())
+        let said: Explained = ask(&stage, Action::Explain { prefix: prefix.into() });
+        (said.verdict, said.reason)
     };
-    assert_eq!(explain("192.0.2.7"), (json!("exempt"), "192.0.2.0/24 is exempt".to_owned()));
-    ask(&stage, block("192.0.2.0/28", None, false));
-    assert_eq!(explain("192.0.2.7"), (json!("blocked"), "192.0.2.0/28 is blocked".to_owned()));
-    assert_eq!(explain("198.51.100.1").0, "not-limited");
+    assert_eq!(explain("192.0.2.7"), (Verdict::Exempt, "192.0.2.0/24 is exempt".to_owned()));
+    tell(&stage, block("192.0.2.0/28", None, false));
+    assert_eq!(explain("192.0.2.7"), (Verdict::Blocked, "192.0.2.0/28 is blocked".to_owned()));
+    assert_eq!(explain("198.51.100.1").0, Verdict::NotLimited);
     let bad = fail(&stage, Action::Explain { prefix: "x".into() });
     assert!(bad.message.contains("not an address prefix"));
 }

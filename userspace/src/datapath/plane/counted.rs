@@ -1,6 +1,5 @@
 //! What programs have counted, those that were replaced and those of an earlier daemon among them.
 
-use std::collections::BTreeMap;
 use std::mem::offset_of;
 
 use aya::maps::MapError;
@@ -8,10 +7,12 @@ use xdp_common::Outcome;
 use xdp_common::maps::{self, Stats, Verdicts};
 
 use crate::datapath::load::{self, Counters, HookCounters, LoadedPrograms, PinnedCounters};
+use crate::observe::word::PerWord;
+use crate::observe::{KernelCounters, ProgramCounters};
 
-/// The hooks by the place of their counters, and what the names of their counters begin with.
-pub(super) const HOOKS: [(u32, &str); maps::COUNTERS_COUNT as usize] =
-    [(maps::XDP_COUNTERS, ""), (maps::TCX_COUNTERS, maps::TCX_PREFIX)];
+/// The hooks: the places of their counters.
+pub(super) const HOOKS: [u32; maps::COUNTERS_COUNT as usize] =
+    [maps::XDP_COUNTERS, maps::TCX_COUNTERS];
 
 /// What was counted by programs that are not ours, or not ours any more.
 pub(super) struct Counted {
@@ -43,26 +44,24 @@ impl Counted {
         Ok(counters)
     }
 
-    /// All that was counted, by name.
-    pub(super) fn named(&self, loaded: &LoadedPrograms) -> BTreeMap<String, u64> {
-        let mut all = BTreeMap::new();
-        for (hook, prefix) in HOOKS {
-            match self.on(hook, loaded) {
-                Ok(counters) => all.extend(named(&counters, prefix)),
-                Err(error) => {
-                    tracing::warn!(
-                        "XDP's counters cannot be read: {error} (before Linux 5.19 it takes CAP_BPF)"
-                    );
-                }
+    /// All that was counted; of a hook none if its counters cannot be read.
+    pub(super) fn all(&self, loaded: &LoadedPrograms) -> KernelCounters {
+        let [xdp, tcx] = HOOKS.map(|hook| match self.on(hook, loaded) {
+            Ok(words) => Some(counters_of(&words)),
+            Err(error) => {
+                tracing::warn!(
+                    "XDP's counters cannot be read: {error} (before Linux 5.19 it takes CAP_BPF)"
+                );
+                None
             }
-        }
-        all
+        });
+        KernelCounters { xdp, tcx }
     }
 
     /// All that was decided.
     pub(super) fn verdicts(&self, loaded: Option<&LoadedPrograms>) -> Verdicts {
         let mut sums = self.verdicts;
-        for (hook, _) in HOOKS {
+        for hook in HOOKS {
             match loaded.map(|loaded| loaded.verdicts(hook)) {
                 Some(Ok(verdicts)) => sums.add(&verdicts),
                 Some(Err(error)) => tracing::warn!("the verdicts cannot be read: {error}"),
@@ -74,7 +73,7 @@ impl Counted {
 
     /// Adds what programs have counted that were replaced and run no more.
     pub(super) fn add(&mut self, replaced: &LoadedPrograms) {
-        for ((hook, _), carried) in HOOKS.into_iter().zip(&mut self.carried) {
+        for (hook, carried) in HOOKS.into_iter().zip(&mut self.carried) {
             match replaced.counters(hook) {
                 Ok(counters) => load::add(carried, &counters),
                 Err(error) => {
@@ -89,7 +88,7 @@ impl Counted {
 
     /// Tells a next daemon what was counted before `loaded`, now that `old` programs are replaced too.
     pub(super) fn carry(&self, loaded: Option<&mut LoadedPrograms>, old: Option<&LoadedPrograms>) {
-        let sums = HOOKS.map(|(hook, _)| {
+        let sums = HOOKS.map(|hook| {
             let mut sums = self.before(hook);
             if let Some(Ok(counters)) = old.map(|old| old.counters(hook)) {
                 load::add(&mut sums, &counters);
@@ -128,7 +127,7 @@ impl Counted {
 
     /// From here on what the earlier daemon's programs have counted is ours, and they are gone.
     pub(super) fn inherit(&mut self) {
-        for (hook, _) in HOOKS {
+        for hook in HOOKS {
             let counted = self.by_previous(hook);
             load::add(&mut self.carried[hook as usize], &counted);
         }
@@ -156,15 +155,15 @@ impl Counted {
     }
 }
 
-/// Counters by the words of their outcomes, and the sums beside them.
-pub fn named(counters: &Counters, prefix: &str) -> BTreeMap<String, u64> {
-    let outcomes = Outcome::ALL.iter().map(|one| (one.word(), counters[one.index()]));
-    let sums = [
-        ("octets_in", counters[offset_of!(Stats, octets_in) / size_of::<u64>()]),
-        ("octets_out", counters[offset_of!(Stats, octets_out) / size_of::<u64>()]),
-        ("grown_at_head", counters[offset_of!(Stats, grown_at_head) / size_of::<u64>()]),
-    ];
-    outcomes.chain(sums).map(|(name, count)| (format!("{prefix}{name}"), count)).collect()
+/// The words of [`Counters`] as counters.
+pub(in crate::datapath) fn counters_of(words: &Counters) -> ProgramCounters {
+    let sum = |offset: usize| words[offset / size_of::<u64>()];
+    ProgramCounters {
+        outcomes: PerWord::new(|outcome: Outcome| words[outcome.index()]),
+        octets_in: sum(offset_of!(Stats, octets_in)),
+        octets_out: sum(offset_of!(Stats, octets_out)),
+        grown_at_head: sum(offset_of!(Stats, grown_at_head)),
+    }
 }
 
 /// The places of [`HOOKS`] are those of counters.
@@ -175,12 +174,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_counter_has_a_name() {
-        let mut counters: Counters = std::array::from_fn(|index| index as u64);
-        counters[Outcome::Miss.index()] = 1000;
-        let named = named(&counters, "");
-        assert_eq!(named["miss"], 1000);
-        assert_eq!((named["octets_in"], named["octets_out"], named["grown_at_head"]), (64, 65, 66));
-        assert_eq!(named.len(), Outcome::ALL.len() + 3);
+    fn every_counter_is_read_from_its_place() {
+        let mut words: Counters = std::array::from_fn(|index| index as u64);
+        words[Outcome::Miss.index()] = 1000;
+        let counters = counters_of(&words);
+        assert_eq!(counters.outcomes[Outcome::Miss], 1000);
+        assert_eq!(counters.outcomes[Outcome::Torn], Outcome::Torn.index() as u64);
+        let sums = (counters.octets_in, counters.octets_out, counters.grown_at_head);
+        assert_eq!(sums, (64, 65, 66));
     }
 }

@@ -7,12 +7,12 @@ use super::attachments::Attachments;
 use crate::config::XdpMode;
 use crate::datapath::attach::Attachment;
 use crate::datapath::device::Device;
-use crate::datapath::fault::{Fault, Kind};
 use crate::datapath::interface;
 use crate::datapath::load::Counters;
 use crate::datapath::memory::driver;
 use crate::datapath::probe::lost;
 use crate::datapath::watch::{self, Counted, Programs, Snapshot, Watch};
+use crate::observe::plane::{Fault, FaultKind};
 
 /// Ticks between two looks: some drivers ask their card for counters, which takes milliseconds.
 const TICKS: u64 = 4;
@@ -34,7 +34,7 @@ impl Faults {
         tracing::error!(interface, "no XDP, the sockets answer: {error:#}");
         self.unattached.push(Fault {
             interface: interface.to_owned(),
-            kind: Kind::NotAttached,
+            kind: FaultKind::NotAttached,
             what: format!("no XDP, the sockets answer: {error:#}"),
             fix: Some(format!("sealdns xdp attach {interface}")),
         });
@@ -129,7 +129,7 @@ fn obstacle(attachment: &Attachment) -> Option<Fault> {
     let finding = lost::with(&interface.name, &device, mode)?;
     Some(Fault {
         interface: interface.name.clone(),
-        kind: Kind::Obstacle,
+        kind: FaultKind::Obstacle,
         what: finding.what,
         fix: finding.fix,
     })

@@ -1,6 +1,5 @@
 //! The programs: loaded over maps, attached, pinned, told what they need to know, and what they have counted.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -24,6 +23,7 @@ use crate::datapath::path::{Path, has_tcx};
 use crate::datapath::probe::finding::Severity;
 use crate::datapath::probe::findings;
 use crate::datapath::seam::{self, Detached, Tried};
+use crate::observe::{self, KernelCounters};
 
 /// The programs, or what they would be told.
 pub(super) struct Programs {
@@ -337,7 +337,7 @@ impl Programs {
     /// Looks whether answers leave, every few ticks.
     pub(super) fn look_for_faults(&mut self) {
         let (counted, loaded) = (&self.counted, self.loaded.as_ref());
-        let on = |(hook, _)| loaded.and_then(|loaded| counted.on(hook, loaded).ok());
+        let on = |hook| loaded.and_then(|loaded| counted.on(hook, loaded).ok());
         self.faults.tick(&self.attachments, || HOOKS.map(on));
     }
 
@@ -345,7 +345,7 @@ impl Programs {
 
     /// Puts in what is known of where they are attached.
     pub(super) fn describe(&self, status: &mut seam::PlaneStatus) {
-        let attachments = self.attachments.iter().map(|one| seam::Attachment {
+        let attachments = self.attachments.iter().map(|one| observe::plane::Attachment {
             interface: one.interface().name.clone(),
             mode: one.mode(),
             tcx: one.has_tcx(),
@@ -358,9 +358,9 @@ impl Programs {
         status.faults = self.faults.list();
     }
 
-    /// Packets by the word of their outcome.
-    pub(super) fn counters(&self) -> BTreeMap<String, u64> {
-        self.loaded.as_ref().map(|loaded| self.counted.named(loaded)).unwrap_or_default()
+    /// What was counted.
+    pub(super) fn counters(&self) -> KernelCounters {
+        self.loaded.as_ref().map(|loaded| self.counted.all(loaded)).unwrap_or_default()
     }
 
     /// What the limiter decided.

@@ -17,7 +17,8 @@ use crate::compile::{
 use crate::datapath::load::LoadedPrograms;
 use crate::datapath::memory::{Mapping, Size};
 use crate::datapath::partial::{self, Counting, Held, Misses};
-use crate::datapath::seam::{MapStatus, PlaneStatus, Published, ZoneStatus};
+use crate::datapath::seam::{PlaneStatus, Published};
+use crate::observe::plane::{self, MapUsage, ZoneUsage};
 use crate::zone::{Name, Zone};
 
 /// Slots of a bucket.
@@ -378,13 +379,13 @@ impl PublishedZones {
         let usage = self.image.usage();
         let (slab, table) = (self.size.slab as u64, (self.size.buckets * SLOTS) as u64);
         let maps = [
-            MapStatus {
+            MapUsage {
                 name: maps::SLAB.into(),
                 used: usage.slab_octets as u64,
                 capacity: slab,
                 memory_octets: slab,
             },
-            MapStatus {
+            MapUsage {
                 name: maps::TABLE.into(),
                 used: usage.entries as u64,
                 capacity: table,
@@ -402,13 +403,13 @@ impl PublishedZones {
         status.image_octets = image_octets.sum::<usize>() as u64;
     }
 
-    fn status_of(&self, apex: &Name) -> Option<ZoneStatus> {
+    fn status_of(&self, apex: &Name) -> Option<ZoneUsage> {
         let own = self.own.as_ref().and_then(|own| own.usage_of(apex));
         let held = self.image.usage_of(apex)?;
         let whole = own.unwrap_or(held);
-        Some(ZoneStatus {
+        Some(ZoneUsage {
             zone: apex.to_string(),
-            held: if held.is_part { "partial" } else { "complete" },
+            held: if held.is_part { plane::Held::Partial } else { plane::Held::Complete },
             names: whole.names as u64,
             names_held: held.names as u64,
             records: whole.records as u64,

@@ -132,15 +132,15 @@ fn judged(seen: u64, answered: u64, device: Device) -> Judged {
     judge(&before, &after).unwrap()
 }
 
-fn kinds(found: Option<Vec<Fault>>) -> Option<Vec<Kind>> {
+fn kinds(found: Option<Vec<Fault>>) -> Option<Vec<FaultKind>> {
     found.map(|found| found.iter().map(|fault| fault.kind).collect())
 }
 
-fn lost() -> Option<Vec<Kind>> {
-    Some(vec![Kind::AnswersLost])
+fn lost() -> Option<Vec<FaultKind>> {
+    Some(vec![FaultKind::AnswersLost])
 }
 
-fn well() -> Option<Vec<Kind>> {
+fn well() -> Option<Vec<FaultKind>> {
     Some(Vec::new())
 }
 
@@ -207,7 +207,7 @@ fn packets_that_no_program_sees_are_found() {
         counted: Counted { seen, ..Counted::default() },
         ..device
     };
-    let unseen = Some(vec![Kind::PacketsUnseen]);
+    let unseen = Some(vec![FaultKind::PacketsUnseen]);
     let virtio = device("virtio_net", XdpMode::Native);
     for (seen, device, expected) in [
         (0, received(32, Some(0), virtio.clone()), unseen.clone()),

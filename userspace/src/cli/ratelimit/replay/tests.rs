@@ -1,7 +1,9 @@
 //! Captures that are made here, replayed.
 
-use super::*;
 use std::path::Path;
+
+use super::*;
+use crate::control::reply::ratelimit::{Blocked, ExemptPrefix, Origin};
 
 /// A frame of Ethernet and IPv4 with a UDP datagram.
 fn frame(source: ([u8; 4], u16), destination: ([u8; 4], u16), payload: &[u8]) -> Vec<u8> {
@@ -112,12 +114,16 @@ fn args(file: &[u8], set: &[&str]) -> (TestArgs, tempfile::TempDir) {
     (args, folder)
 }
 
-fn replay(file: &[u8], set: &[&str]) -> Result<Value, String> {
+fn net(text: &str) -> IpNet {
+    text.parse().unwrap()
+}
+
+fn replay(file: &[u8], set: &[&str]) -> Result<Replayed, String> {
     replay_with(None, file, set)
 }
 
 /// The same with a configuration.
-fn replay_with(config: Option<&str>, file: &[u8], set: &[&str]) -> Result<Value, String> {
+fn replay_with(config: Option<&str>, file: &[u8], set: &[&str]) -> Result<Replayed, String> {
     let folder = tempfile::tempdir().unwrap();
     let config = config.map(|text| {
         let path = folder.path().join("sealdns.toml");
@@ -159,19 +165,18 @@ const FIVE: [&str; 4] = ["rate=5", "burst=5", "total-rate=0", "slip=2"];
 fn who_is_over_the_rate_is_told_from_who_is_not() {
     let frames = traffic(answer, true);
     let from_pcap = replay(&pcap(&frames), &FIVE).unwrap();
-    assert_eq!(from_pcap["counted"], "responses");
-    assert_eq!(from_pcap["responses"], 210);
+    assert_eq!(from_pcap.counted, CountedAs::Responses);
+    assert_eq!(from_pcap.responses, 210);
     // Five at once, and then five a second for ten seconds; ten of the other client.
-    let answered = from_pcap["answered"].as_u64().unwrap();
-    assert!((54 + 10 - 1..=55 + 10).contains(&answered), "{from_pcap}");
-    let (slipped, dropped) = (&from_pcap["slipped"], &from_pcap["dropped"]);
-    let (slipped, dropped) = (slipped.as_u64().unwrap(), dropped.as_u64().unwrap());
+    let answered = from_pcap.answered;
+    assert!((54 + 10 - 1..=55 + 10).contains(&answered), "{from_pcap:?}");
+    let (slipped, dropped) = (from_pcap.slipped, from_pcap.dropped);
     assert_eq!(answered + slipped + dropped, 210);
-    assert!(slipped.abs_diff(dropped) <= 1, "{from_pcap}");
-    assert_eq!(from_pcap["netblocks_limited"], 1);
-    let row = &from_pcap["netblocks"][0];
-    assert_eq!((&row["netblock"], &row["limit"]), (&json!("198.51.100.0/24"), &json!("positive")));
-    assert_eq!(row["last"], 1_700_000_009);
+    assert!(slipped.abs_diff(dropped) <= 1, "{from_pcap:?}");
+    assert_eq!(from_pcap.netblocks_limited, 1);
+    let row = &from_pcap.netblocks[0];
+    assert_eq!((row.netblock, row.limit), (net("198.51.100.0/24"), "positive"));
+    assert_eq!(row.last, 1_700_000_009);
     assert_eq!(replay(&pcapng(&frames), &FIVE).unwrap(), from_pcap);
     assert!(text(&from_pcap).contains("198.51.100.0/24"));
 }
@@ -180,9 +185,9 @@ fn who_is_over_the_rate_is_told_from_who_is_not() {
 fn queries_count_where_there_are_no_responses() {
     let query = |label: &str| message(label, A, 0, [0, 0], &[]);
     let report = replay(&pcap(&traffic(query, false)), &FIVE).unwrap();
-    assert_eq!((&report["counted"], &report["responses"]), (&json!("queries"), &json!(210)));
-    assert_eq!(report["netblocks"][0]["netblock"], "198.51.100.0/24");
-    assert_eq!(report["octets"], 210 * 512);
+    assert_eq!((report.counted, report.responses), (CountedAs::Queries, 210));
+    assert_eq!(report.netblocks[0].netblock, net("198.51.100.0/24"));
+    assert_eq!(report.octets, 210 * 512);
 }
 
 #[test]
@@ -198,50 +203,59 @@ fn zones_have_their_own_policy() {
         let frames = traffic(|_| answer(label), true);
         replay_with(Some(&config), &pcap(&frames), &FIVE).unwrap()
     };
-    let over = |report: &Value| {
-        let row = &report["netblocks"][0];
-        let over = row["slips"].as_u64().unwrap_or(0) + row["drops"].as_u64().unwrap_or(0);
-        (row["netblock"].clone(), row["zone"].clone(), over)
+    let over = |report: &Replayed| {
+        let row = &report.netblocks[0];
+        (row.netblock, row.zone.clone(), row.slips + row.drops)
     };
     // Of 200 in ten seconds what is over 5, 2 and 1 a second, and what may come at once.
     let (netblock, zone, count) = over(&report("www"));
-    assert_eq!((netblock, zone), (json!("198.51.100.0/24"), Value::Null));
+    assert_eq!((netblock, zone), (net("198.51.100.0/24"), None));
     assert!((144..=147).contains(&count), "{count}");
     let of_a = report("a");
     let (netblock, zone, count) = over(&of_a);
-    assert_eq!((netblock, zone), (json!("198.51.100.0/24"), json!("a.example.")));
+    assert_eq!((netblock, zone), (net("198.51.100.0/24"), Some("a.example.".to_owned())));
     assert!((174..=178).contains(&count), "{count}");
-    assert_eq!(of_a["slipped"], 0);
+    assert_eq!(of_a.slipped, 0);
     assert!(text(&of_a).contains("a.example."));
-    assert_eq!(report("b")["answered"], 210);
+    assert_eq!(report("b").answered, 210);
     let (netblock, zone, count) = over(&report("c"));
-    assert_eq!((netblock, zone), (json!("198.51.100.7/32"), json!("c.example.")));
+    assert_eq!((netblock, zone), (net("198.51.100.7/32"), Some("c.example.".to_owned())));
     assert!((184..=188).contains(&count), "{count}");
 }
 
 #[test]
 fn what_a_daemon_has_in_effect_is_read() {
-    let shown = json!({
-        "settings": [{ "key": "rate", "value": 7 }, { "key": "ipv4-levels", "value": ["/32 x1"] }],
-        "zones": [{ "zone": "example.", "settings": { "rate": 3, "window": "1m" } }],
-        "exempt": [
-            { "prefix": "192.0.2.0/24", "exempt": true },
-            { "prefix": "192.0.3.0/24", "exempt": false },
-        ],
-        "blocked": [
-            { "target": "198.51.100.0/24", "until": 7, "dry_run": false },
-            { "target": "bad.example.", "until": null, "dry_run": true },
-        ],
-    });
-    let settings = live_settings(&RateLimit::default(), &shown).unwrap();
+    let setting = |key: &str, value: toml::Value| Setting {
+        key: key.into(),
+        file: None,
+        value: Some(value),
+        drift: true,
+        origin: Origin::Saved,
+    };
+    let set = [setting("rate", 7.into()), setting("ipv4-levels", vec!["/32 x1"].into())];
+    let settings = live_settings(&RateLimit::default(), set.into()).unwrap();
     assert_eq!(settings.policy().rates, [7; Class::COUNT]);
-    let zones = live_zones(&shown).unwrap();
+    let own = toml::toml! {
+        rate = 3
+        window = "1m"
+    };
+    let zones = vec![ZoneSettings { zone: "example.".into(), settings: own }];
+    let zones = live_zones(zones).unwrap();
     let zone = zones[&"example".parse().unwrap()].over(&settings).policy();
     assert_eq!((zone.rates, zone.window_s), ([3; Class::COUNT], 60));
-    let exempt = live_exempt(&shown).unwrap();
+    let exempt = [("192.0.2.0/24", true), ("192.0.3.0/24", false)]
+        .map(|(prefix, exempt)| ExemptPrefix { prefix: net(prefix), origin: Origin::File, exempt });
+    let exempt = live_exempt(&ExemptList { exempt: exempt.into() });
     assert_eq!((exempt.len(), exempt[0].0.to_string()), (1, "192.0.2.0/24".to_owned()));
     let mut limits = Limits::default();
-    live_blocks(&shown, &mut limits).unwrap();
+    let blocked = |target: &str, until, dry_run| Blocked {
+        target: target.into(),
+        until,
+        dry_run,
+        origin: Origin::UntilRestart,
+    };
+    let blocked = [blocked("198.51.100.0/24", Some(7), false), blocked("bad.example.", None, true)];
+    live_blocks(&BlockList { blocked: blocked.into() }, &mut limits).unwrap();
     assert_eq!(limits.block.values().next(), Some(&Block::default()));
     assert!(limits.block_names[&"bad.example".parse().unwrap()].dry_run);
 }
@@ -256,17 +270,11 @@ fn what_is_blocked_is_told_from_what_is_over_a_limit() {
         measure(&args, &limits).unwrap()
     };
     let by_prefix = blocks("203.0.113.9/32", "example.net");
-    assert_eq!((&by_prefix["blocked"], &by_prefix["answered"]), (&json!(10), &json!(200)));
-    let row = &by_prefix["netblocks"][0];
-    assert_eq!(
-        (&row["limit"], &row["netblock"]),
-        (&json!("blocked-prefix"), &json!("203.0.113.0/24"))
-    );
+    assert_eq!((by_prefix.blocked, by_prefix.answered), (10, 200));
+    let row = &by_prefix.netblocks[0];
+    assert_eq!((row.limit, row.netblock), ("blocked-prefix", net("203.0.113.0/24")));
     let by_name = blocks("192.0.2.0/24", "example");
-    assert_eq!(
-        (&by_name["blocked"], &by_name["netblocks"][0]["limit"]),
-        (&json!(210), &json!("blocked-name"))
-    );
+    assert_eq!((by_name.blocked, by_name.netblocks[0].limit), (210, "blocked-name"));
 }
 
 #[test]
@@ -274,13 +282,13 @@ fn settings_matter() {
     let capture = pcap(&traffic(answer, true));
     let limited = |set: &[&str]| {
         let report = replay(&capture, set).unwrap();
-        report["slipped"].as_u64().unwrap() + report["dropped"].as_u64().unwrap()
+        report.slipped + report.dropped
     };
     assert_eq!(limited(&["rate=0", "total-rate=0"]), 0);
     assert_eq!(limited(&["rate=50"]), 0);
     let total = ["rate=0", "total-rate=2", "ipv4-levels=32x1"];
     assert!(limited(&total) > 150);
-    assert_eq!(replay(&capture, &total).unwrap()["netblocks"][0]["netblock"], "198.51.100.7/32");
+    assert_eq!(replay(&capture, &total).unwrap().netblocks[0].netblock, net("198.51.100.7/32"));
     // Half the queries per second that there are: half the rate.
     assert!(limited(&["rate=20", "burst=1", "total-rate=0", "qps-scale=10"]) > 50);
     assert!(replay(&capture, &["slip=11"]).unwrap_err().contains("slip: 11"));
@@ -326,7 +334,7 @@ fn what_is_no_capture_is_said() {
     assert!(replay(&pcap(&[]), &[]).unwrap_err().contains("no DNS"));
     // Cut off in the middle of a packet.
     let capture = pcap(&traffic(answer, true));
-    assert_eq!(replay(&capture[..capture.len() - 5], &[]).unwrap()["responses"], 209);
+    assert_eq!(replay(&capture[..capture.len() - 5], &[]).unwrap().responses, 209);
     assert!(capture::read(Path::new("/no/such/file"), |_| ()).is_err());
 }
 

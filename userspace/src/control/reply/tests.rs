@@ -1,0 +1,607 @@
+//! Every request and reply as JSON, compared with samples that are kept, and replies read strictly.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use xdp_common::Outcome;
+use xdp_common::limit::{Mode, Verdict as LimitVerdict};
+
+use super::cache::*;
+use super::ratelimit::{self, *};
+use super::status::*;
+use super::xdp::*;
+use super::zone::{self, *};
+use super::{KINDS, Reply, read};
+use crate::compile::inspect::lookup::{Lookup, NodeView, PieceView};
+use crate::compile::inspect::verify;
+use crate::config::{Dnssec, XdpMode};
+use crate::control::protocol::{Asked, PROTOCOL, Request, read_request, write_request};
+use crate::control::ratelimit::RateLimitAction;
+use crate::observe::plane::*;
+use crate::observe::word::PerWord;
+use crate::observe::{KernelCounters, ProgramCounters, Snapshot, WorstResponse, ZoneCounts};
+
+/// Set to write the samples anew.
+const WRITE: &str = "SEALDNS_WRITE_SAMPLES";
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replies")
+}
+
+/// One reply of each kind; what may be absent is there in one of them.
+fn samples() -> Vec<Reply> {
+    vec![
+        status().into(),
+        ZoneList { zones: vec![summary()] }.into(),
+        zone_status().into(),
+        zone_reload().into(),
+        xdp_status().into(),
+        XdpAttached { attached: "eth0".into() }.into(),
+        XdpDetached { detached: vec!["eth0".into()], forgotten: vec!["eth1".into()] }.into(),
+        cache_status().into(),
+        cache_lookup().into(),
+        cache_explain().into(),
+        cache_verify().into(),
+        snapshot().into(),
+        rate_limits().into(),
+        exempt_list().into(),
+        block_list().into(),
+        top().into(),
+        explained().into(),
+        Changed { change: ratelimit::Change::Set(table()), until: Some(1), saved: true }.into(),
+        Stopping { stopping: true }.into(),
+    ]
+}
+
+/// The name of a reply's kind in JSON.
+fn kind(reply: &Value) -> &str {
+    let kinds: Vec<&String> = reply.as_object().expect("an object").keys().collect();
+    let [kind] = kinds[..] else { panic!("not one kind: {reply}") };
+    kind
+}
+
+#[test]
+fn every_reply_is_as_its_sample() {
+    let samples: Vec<Value> =
+        samples().iter().map(|reply| serde_json::to_value(reply).expect("JSON")).collect();
+    let mut kinds: Vec<String> = samples.iter().map(|reply| kind(reply).to_owned()).collect();
+    let mut expected: Vec<String> = KINDS.iter().map(|name| kebab(name)).collect();
+    kinds.sort();
+    expected.sort();
+    assert_eq!(kinds, expected, "one sample of each kind");
+    samples.iter().for_each(|sample| is_as_kept(kind(sample), sample));
+}
+
+#[test]
+fn every_request_is_as_its_sample() {
+    let requests = requests();
+    let text = |request: &Request| serde_json::to_string(request).expect("JSON");
+    let asked: BTreeSet<usize> = requests.iter().map(place).collect();
+    assert_eq!(asked, (0..REQUESTS).collect(), "one sample of each");
+    for request in &requests {
+        let line = String::from_utf8(write_request(request).expect("a line")).expect("text");
+        assert_eq!(read_request(&line).expect("a request"), *request);
+    }
+    let samples: Vec<Value> = requests
+        .iter()
+        .map(|request| serde_json::from_str(&text(request)).expect("JSON"))
+        .collect();
+    is_as_kept("requests", &Value::Array(samples));
+}
+
+/// Compares with what is kept.
+fn is_as_kept(name: &str, sample: &Value) {
+    let path = folder().join(format!("{name}.json"));
+    let text = format!("{sample:#}\n");
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&path, &text).expect("written");
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        text,
+        kept,
+        "{} is another: if that is meant, raise PROTOCOL (now {PROTOCOL}), say so in CHANGELOG.md and run this \
+         test with {WRITE}=1",
+        path.display()
+    );
+}
+
+/// How many requests there are.
+const REQUESTS: usize = 24;
+
+/// The place of a request among all.
+fn place(request: &Request) -> usize {
+    match request {
+        Request::Status => 0,
+        Request::ZoneList => 1,
+        Request::ZoneStatus { .. } => 2,
+        Request::ZoneReload { .. } => 3,
+        Request::XdpStatus => 4,
+        Request::XdpAttach { .. } => 5,
+        Request::XdpDetach { .. } => 6,
+        Request::CacheStatus => 7,
+        Request::CacheLookup { .. } => 8,
+        Request::CacheExplain(_) => 9,
+        Request::CacheVerify { .. } => 10,
+        Request::Stats => 11,
+        Request::Stop => 12,
+        Request::RateLimit { request } => match request {
+            RateLimitAction::Show => 13,
+            RateLimitAction::Set { .. } => 14,
+            RateLimitAction::Reset { .. } => 15,
+            RateLimitAction::ExemptList => 16,
+            RateLimitAction::Exempt { add: true, .. } => 17,
+            RateLimitAction::Exempt { add: false, .. } => 18,
+            RateLimitAction::BlockList => 19,
+            RateLimitAction::BlockAdd { .. } => 20,
+            RateLimitAction::BlockDel { .. } => 21,
+            RateLimitAction::Top => 22,
+            RateLimitAction::Explain { .. } => 23,
+        },
+    }
+}
+
+fn requests() -> Vec<Request> {
+    let zone = || "example.com.".to_owned();
+    let interface = || "eth0".to_owned();
+    let prefixes = || vec!["192.0.2.0/24".to_owned()];
+    let rate_limits = [
+        RateLimitAction::Show,
+        RateLimitAction::Set { settings: vec![("rate".into(), "5".into())], save: true },
+        RateLimitAction::Reset { save: false },
+        RateLimitAction::ExemptList,
+        RateLimitAction::Exempt { prefixes: prefixes(), add: true, save: false },
+        RateLimitAction::Exempt { prefixes: prefixes(), add: false, save: true },
+        RateLimitAction::BlockList,
+        RateLimitAction::BlockAdd {
+            targets: prefixes(),
+            seconds: Some(3600),
+            dry_run: false,
+            save: false,
+        },
+        RateLimitAction::BlockDel { targets: prefixes(), save: false },
+        RateLimitAction::Top,
+        RateLimitAction::Explain { prefix: "192.0.2.1".into() },
+    ];
+    let others = [
+        Request::Status,
+        Request::ZoneList,
+        Request::ZoneStatus { zone: zone() },
+        Request::ZoneReload { zone: Some(zone()) },
+        Request::XdpStatus,
+        Request::XdpAttach { interface: interface() },
+        Request::XdpDetach { interface: Some(interface()) },
+        Request::CacheStatus,
+        Request::CacheLookup { name: zone(), rtype: Some("A".into()) },
+        Request::CacheExplain(Asked {
+            name: zone(),
+            rtype: "A".into(),
+            dnssec_ok: true,
+            payload: 1232,
+            tcp: false,
+            from: Some("192.0.2.1".parse().expect("an address")),
+        }),
+        Request::CacheVerify { zone: Some(zone()) },
+        Request::Stats,
+        Request::Stop,
+    ];
+    let rate_limits = rate_limits.map(|request| Request::RateLimit { request });
+    others.into_iter().chain(rate_limits).collect()
+}
+
+fn kebab(name: &str) -> String {
+    let mut kebab = String::new();
+    for (at, letter) in name.char_indices() {
+        if letter.is_uppercase() && at > 0 {
+            kebab.push('-');
+        }
+        kebab.push(letter.to_ascii_lowercase());
+    }
+    kebab
+}
+
+/// Objects whose fields are settings by their keys.
+const FREE: [&str; 2] = ["rate-limits.zones[0].settings", "rate-limit-changed.set"];
+
+/// What a reader makes of one change to a value, at each place in turn: a field that is not there, one that is
+/// called otherwise, one more.
+fn for_each_change(value: &Value, check: &mut dyn FnMut(&Value, &str, &str)) {
+    let mut places = Vec::new();
+    objects(value, String::new(), String::new(), &mut places);
+    for (pointer, path) in places.iter().filter(|(_, path)| !FREE.contains(&path.as_str())) {
+        let changed = |change: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+            let mut value = value.clone();
+            let object = value.pointer_mut(pointer).expect("it is there");
+            change(object.as_object_mut().expect("an object"));
+            value
+        };
+        let object = value.pointer(pointer).and_then(Value::as_object).expect("an object");
+        for field in object.keys() {
+            check(&changed(&|object| drop(object.remove(field))), path, field);
+            let other = format!("{field}x");
+            let renamed = changed(&|object| {
+                let value = object.remove(field).expect("it is there");
+                object.insert(other.clone(), value);
+            });
+            check(&renamed, path, field);
+        }
+        check(&changed(&|object| drop(object.insert("more".into(), json!(1)))), path, "more");
+    }
+}
+
+/// All objects in a value, as JSON pointers and as readers are told.
+fn objects(value: &Value, pointer: String, path: String, found: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(fields) => {
+            found.push((pointer.clone(), path.clone()));
+            for (field, value) in fields {
+                let dot = if path.is_empty() { "" } else { "." };
+                objects(value, format!("{pointer}/{field}"), format!("{path}{dot}{field}"), found);
+            }
+        }
+        Value::Array(values) => {
+            for (at, value) in values.iter().enumerate() {
+                objects(value, format!("{pointer}/{at}"), format!("{path}[{at}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn no_field_is_lost_in_silence() {
+    let mut changes = 0;
+    for sample in samples() {
+        let value = serde_json::to_value(&sample).expect("JSON");
+        assert_eq!(read::from_value::<Reply>(value.clone()).as_ref(), Ok(&sample));
+        for_each_change(&value, &mut |changed, path, field| {
+            changes += 1;
+            let error = read::from_value::<Reply>(changed.clone());
+            let error = error.expect_err(&format!("{path}: {field}"));
+            // Which change was made is told by a field's name: one that is missing has none.
+            let has_name = !path.is_empty() && path != "rate-limit-changed";
+            assert!(!has_name || error.contains(field), "{path}: {field}: {error}");
+        });
+    }
+    assert!(changes > 1000, "{changes}");
+}
+
+#[test]
+fn what_is_printed_has_a_version() {
+    let stopping = Stopping { stopping: true };
+    let text = crate::cli::printed(&stopping);
+    assert_eq!(text, r#"{"schema":1,"stopping":true}"#);
+    assert_eq!(read::printed::<Stopping>(&text), Ok(stopping));
+    for (text, said) in [
+        (r#"{"stopping":true}"#, "missing field `schema`"),
+        (r#"{"schema":7,"stopping":true}"#, "its schema is 7"),
+        (r#"{"schema":1,"stops":true}"#, "missing field `stopping`"),
+        (r#"{"schema":1,"stopping":true,"when":1}"#, "unknown field `when`"),
+    ] {
+        let error = read::printed::<Stopping>(text).expect_err("an error");
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+//----------- Samples --------------------------------------------------------------------------------
+
+const NOW: u32 = 1_800_000_000;
+
+fn attachment() -> Attachment {
+    Attachment {
+        interface: "eth0".into(),
+        mode: XdpMode::Native,
+        tcx: true,
+        pinned: false,
+        adopted: false,
+    }
+}
+
+fn status() -> Status {
+    Status {
+        version: "1.2.3".into(),
+        pid: 7,
+        uptime_seconds: 60,
+        key_dir: Some("/var/lib/sealdns/keys".into()),
+        listen: vec!["192.0.2.1:53".parse().expect("an address")],
+        xdp: vec![attachment()],
+        zones: 2,
+        zones_not_served: 1,
+        zones_loading: 0,
+        zones_failed: vec!["example.net.".into()],
+        zones_expired: vec!["example.com.".into()],
+        problems: vec![
+            Problem::new(Severity::Error, "zone example.net.", "it is not served: no such file")
+                .with_fix("sealdns zone reload example.net."),
+        ],
+    }
+}
+
+fn summary() -> ZoneSummary {
+    ZoneSummary {
+        zone: "example.com.".into(),
+        state: ServingState::ServingOld,
+        dnssec: Dnssec::Sign,
+        serial: Some(7),
+        expiration: Some(NOW),
+        error: Some("example.com.zone:7:7: no such type".into()),
+    }
+}
+
+fn zone_status() -> ZoneStatus {
+    ZoneStatus {
+        summary: summary(),
+        file: "/etc/sealdns/example.com.zone".into(),
+        policy: "default".into(),
+        records: Some(6),
+        owners: Some(3),
+        loaded_at: Some(NOW),
+        records_written: Some(9),
+        records_kept: Some(1),
+        held: Some(Held::Complete),
+        resign_at: Some(NOW),
+        unkept: Some("no space left on device".into()),
+        allow_transfer: vec!["192.0.2.0/24".into()],
+    }
+}
+
+fn zone_reload() -> ZoneReload {
+    let change = |zone: &str, change, error: Option<&str>| ZoneChange {
+        zone: zone.into(),
+        change,
+        error: error.map(str::to_owned),
+    };
+    ZoneReload {
+        zones: vec![
+            change("a.", zone::Change::Unchanged, None),
+            change("b.", zone::Change::Loaded, None),
+            change("c.", zone::Change::Removed, None),
+            change("d.", zone::Change::Failed, Some("no such file")),
+        ],
+    }
+}
+
+fn kernel_counters() -> KernelCounters {
+    let counters = ProgramCounters {
+        outcomes: PerWord::new(|outcome: Outcome| outcome.index() as u64),
+        octets_in: 100,
+        octets_out: 200,
+        grown_at_head: 3,
+    };
+    KernelCounters { xdp: Some(counters), tcx: None }
+}
+
+fn xdp_status() -> XdpStatus {
+    XdpStatus {
+        attachments: vec![attachment()],
+        missing: vec![Missing { interface: "eth1".into(), why: "there is none".into() }],
+        faults: vec![Fault {
+            interface: "eth2".into(),
+            kind: FaultKind::AnswersLost,
+            what: "the driver drops answers".into(),
+            fix: Some("mode = \"tcx\" in [xdp]".into()),
+        }],
+        counters: kernel_counters(),
+    }
+}
+
+fn cache_status() -> CacheStatus {
+    CacheStatus {
+        maps: vec![MapUsage { name: "SLAB".into(), used: 1, capacity: 2, memory_octets: 3 }],
+        zones: vec![ZoneUsage {
+            zone: "example.com.".into(),
+            held: Held::Partial,
+            names: 10,
+            names_held: 5,
+            records: 20,
+            octets: 3000,
+            octets_held: 1500,
+        }],
+        memory: ImageMemory {
+            image_octets: 3000,
+            names: 10,
+            records: 20,
+            octets_per_name: Some(300),
+            octets_per_record: Some(150),
+        },
+    }
+}
+
+fn piece() -> PieceView {
+    PieceView {
+        part: "A".into(),
+        types: "A RRSIG".into(),
+        owner: "www.example.com.".into(),
+        ttl: 300,
+        records: [1, 2],
+        octets: [16, 120],
+        not_after: Some(NOW),
+        address: 64,
+        problem: Some("a damaged piece".into()),
+    }
+}
+
+fn cache_lookup() -> CacheLookup {
+    let node = NodeView {
+        name: "www.example.com.".into(),
+        kind: "name".into(),
+        serial: Some(7),
+        address: 128,
+        octets: 80,
+        target: Some("host.example.com.".into()),
+        pieces: vec![piece()],
+    };
+    CacheLookup {
+        zone: Some("example.com.".into()),
+        found: Lookup {
+            name: "www.example.com.".into(),
+            nodes: vec![node.clone()],
+            closest_encloser: Some(node.clone()),
+            wildcard: Some(node),
+        },
+    }
+}
+
+fn cache_explain() -> CacheExplain {
+    CacheExplain {
+        query: ExplainedQuery {
+            name: "www.example.com.".into(),
+            rtype: "A".into(),
+            payload: Some(1232),
+            dnssec_ok: true,
+            from: "198.51.100.53".parse().expect("an address"),
+            to: "192.0.2.53".parse().expect("an address"),
+            transport: Transport::Udp,
+        },
+        stages: vec![Stage { stage: "decode".into(), found: "IPv4".into() }],
+        pieces: vec![AnswerPiece { section: "answer".into(), sent_octets: 120, piece: piece() }],
+        bounds: vec![Bound { bound: "MAX_PIECES".into(), needed: 1, limit: 16 }],
+        outcome: Outcome::Positive,
+        fate: Fate::Answered,
+        response_octets: Some(170),
+        daemon: DaemonAnswer { outcome: Outcome::Positive, response_octets: 170 },
+        kernel: KernelTrial::Tried {
+            action: Fate::PassedUp,
+            frame_octets: 212,
+            differences: vec!["the kernel says: passed up".into()],
+        },
+    }
+}
+
+fn cache_verify() -> CacheVerify {
+    let problem = verify::Problem {
+        name: "example.com.".into(),
+        part: "A".into(),
+        problem: "a signature is wrong".into(),
+    };
+    CacheVerify {
+        zones: 1,
+        unfinished: vec!["example.net.".into()],
+        found: verify::Findings { names: 3, pieces: 9, signed_rrsets: 6, problems: vec![problem] },
+    }
+}
+
+fn worst_response() -> WorstResponse {
+    WorstResponse { query_octets: 40, response_octets: 1200, at: NOW }
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        kernel: kernel_counters(),
+        zones: ZoneCounts { configured: 2, not_served: 1, ..ZoneCounts::default() },
+        worst_response: Some(worst_response()),
+        ..Snapshot::default()
+    }
+}
+
+fn table() -> toml::Table {
+    toml::toml! {
+        rate = 5
+        mode = "on"
+        ipv4-levels = ["/32 x1"]
+    }
+}
+
+fn rate_limits() -> RateLimits {
+    RateLimits {
+        mode: Mode::On,
+        drift: true,
+        settings: vec![Setting {
+            key: "rate".into(),
+            value: Some(5.into()),
+            file: Some(50.into()),
+            drift: true,
+            origin: Origin::UntilRestart,
+        }],
+        zones: vec![ZoneSettings { zone: "example.com.".into(), settings: table() }],
+        exempt: 1,
+        exempt_drift: false,
+        blocked: 1,
+        unsaved: true,
+        saved_in: "/var/lib/sealdns/ratelimit.toml".into(),
+    }
+}
+
+fn net(text: &str) -> ipnet::IpNet {
+    text.parse().expect("a prefix")
+}
+
+fn exempt_list() -> ExemptList {
+    let prefix = net("192.0.2.0/24");
+    ExemptList { exempt: vec![ExemptPrefix { prefix, origin: Origin::File, exempt: true }] }
+}
+
+fn block_list() -> BlockList {
+    BlockList {
+        blocked: vec![Blocked {
+            target: "bad.example.com.".into(),
+            until: Some(NOW.into()),
+            dry_run: false,
+            origin: Origin::Saved,
+        }],
+    }
+}
+
+fn netblock() -> Netblock {
+    Netblock {
+        netblock: net("198.51.100.0/24"),
+        state: NetblockState::Limited,
+        limit: "positive".into(),
+        class: Some("positive".into()),
+        allowed_per_second: Some(10),
+        policies: vec![Allowance {
+            zone: Some("example.com.".into()),
+            mode: Mode::On,
+            allowed_per_second: 10,
+        }],
+        over_per_second: 12.5,
+        since: Some(NOW.into()),
+        last: NOW.into(),
+        slips: 60,
+        drops: 65,
+    }
+}
+
+fn top() -> Top {
+    let mut decisions = crate::observe::Decisions::default();
+    decisions.passed[LimitVerdict::Drop] = 4;
+    Top {
+        mode: Mode::On,
+        modes: vec![PolicyMode(Mode::DryRun), PolicyMode(Mode::On)],
+        netblocks: vec![netblock()],
+        decisions,
+        worst_second: 2.5,
+        worst_response: Some(worst_response()),
+    }
+}
+
+fn explained() -> Explained {
+    let limits = PolicyLimits {
+        zone: None,
+        mode: Mode::On,
+        netblock: Some(net("198.51.100.0/24")),
+        classes_per_second: PerWord::new(|_| 10),
+        qps_scale: Some(1000),
+        total: Some(vec![Total { netblock: Some(net("198.51.100.0/24")), per_second: 50 }]),
+        passed_per_second: Some(100),
+    };
+    Explained {
+        netblock: net("198.51.100.1/32"),
+        verdict: Verdict::WouldBeLimited,
+        reason: "198.51.100.0/24 is over its 10 per second".into(),
+        since: Some(NOW.into()),
+        mode: Mode::On,
+        blocked_by: Some(BlockedBy {
+            prefix: net("198.51.100.0/25"),
+            until: Some(NOW.into()),
+            dry_run: true,
+            origin: Origin::Saved,
+        }),
+        exempt_by: Some(ExemptBy { prefix: net("198.51.100.0/26"), origin: Origin::File }),
+        limits: vec![netblock()],
+        allowed: limits.clone(),
+        policies: vec![limits],
+        queries_per_second: 5,
+    }
+}

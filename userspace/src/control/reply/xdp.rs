@@ -1,0 +1,35 @@
+//! Replies about XDP.
+
+use serde::{Deserialize, Serialize};
+
+use crate::observe::KernelCounters;
+use crate::observe::plane::{Attachment, Fault, Missing};
+
+/// Where XDP is attached, and what it counts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XdpStatus {
+    /// Where it is.
+    pub attachments: Vec<Attachment>,
+    /// Where it is to be and is not.
+    pub missing: Vec<Missing>,
+    /// What keeps answers from being given or from leaving.
+    pub faults: Vec<Fault>,
+    /// What is counted.
+    pub counters: KernelCounters,
+}
+
+/// XDP was attached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XdpAttached {
+    /// To this interface.
+    pub attached: String,
+}
+
+/// XDP was detached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XdpDetached {
+    /// From these interfaces.
+    pub detached: Vec<String>,
+    /// The interfaces that it was to be on as soon as they would be there.
+    pub forgotten: Vec<String>,
+}

@@ -1,0 +1,108 @@
+//! Replies about zones.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Dnssec;
+use crate::observe::plane::Held;
+
+/// All zones.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneList {
+    /// By name.
+    pub zones: Vec<ZoneSummary>,
+}
+
+/// A zone in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneSummary {
+    /// Its apex.
+    pub zone: String,
+    /// Whether it is served.
+    pub state: ServingState,
+    /// Where its signatures come from.
+    pub dnssec: Dnssec,
+    /// The serial that is served.
+    pub serial: Option<u32>,
+    /// When the earliest of its signatures expires, in seconds since 1970.
+    pub expiration: Option<u32>,
+    /// Why its last version could not be loaded.
+    pub error: Option<String>,
+}
+
+/// Whether a zone is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServingState {
+    /// Its last version is.
+    Serving,
+    /// The version before is: the last one could not be loaded.
+    ServingOld,
+    /// No version could be loaded.
+    Failed,
+    /// None was tried yet.
+    Loading,
+}
+
+/// All of one zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneStatus {
+    /// What the list says of it.
+    #[serde(flatten)]
+    pub summary: ZoneSummary,
+    /// Its file.
+    pub file: PathBuf,
+    /// The name of its policy.
+    pub policy: String,
+    /// How many records it has.
+    pub records: Option<u64>,
+    /// How many owner names it has.
+    pub owners: Option<u64>,
+    /// When it was loaded, in seconds since 1970.
+    pub loaded_at: Option<u32>,
+    /// Records of the image that were written when it was published.
+    pub records_written: Option<u64>,
+    /// Those that were there already.
+    pub records_kept: Option<u64>,
+    /// How much of it XDP has.
+    pub held: Option<Held>,
+    /// When it is signed again, in seconds since 1970; none if sealdns does not sign it.
+    pub resign_at: Option<u32>,
+    /// Why what should be known of it at the next start could not be kept.
+    pub unkept: Option<String>,
+    /// Who may transfer it: address prefixes.
+    pub allow_transfer: Vec<String>,
+}
+
+/// What became of zones in a reload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneReload {
+    /// In the order in which they were loaded.
+    pub zones: Vec<ZoneChange>,
+}
+
+/// What became of a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneChange {
+    /// Its apex.
+    pub zone: String,
+    /// What became of it.
+    pub change: Change,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// What may become of a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// Its files say what is served.
+    Unchanged,
+    /// It was loaded.
+    Loaded,
+    /// It is served no more.
+    Removed,
+    /// It could not be loaded.
+    Failed,
+}

@@ -1,0 +1,15 @@
+//! What is counted and known of a running daemon, as plain values: made by whoever counts, read by the control
+//! socket, the command line and `health`.
+//!
+//! A counter has one name: its path in [`Snapshot`], such as `udp.positive` or `ratelimit.nxdomain.slip`. It is what
+//! `stats` prints and what its JSON has, nested. Names of outcomes, classes and verdicts are their
+//! [words](word::Word) and are written nowhere else.
+
+mod counters;
+pub mod plane;
+pub mod word;
+
+pub use counters::{
+    Connections, Decisions, KernelCounters, ProgramCounters, Responses, Snapshot, Tcp, Transfers,
+    Udp, WorstResponse, ZoneCounts, named,
+};
