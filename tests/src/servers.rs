@@ -6,13 +6,14 @@ use std::{
     io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Output},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use sealdns::{
     cli::{clock, zone_file},
+    control::reply::read::{self, Readable},
     dnssec::{
         keys::{Algorithm, KeyLayout, store::KeyStore},
         policy::{Denial, SigningPolicy},
@@ -96,6 +97,12 @@ pub struct Server {
 pub fn sealdns() -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
     own.ancestors().skip(1).take(2).map(|folder| folder.join("sealdns")).find(|file| file.is_file())
+}
+
+/// What a command of sealdns printed with `--json`.
+pub fn said_in_json<T: Readable>(output: &Output) -> Result<T> {
+    let text = std::str::from_utf8(&output.stdout)?;
+    read::printed(text).map_err(|error| anyhow!("{error}: {output:?}"))
 }
 
 /// An address of this host that nobody listens on.

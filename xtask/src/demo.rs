@@ -210,7 +210,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let stage = shell::step("stage: namespaces, keys, zones, sealdns, unbound", || {
         Stage::set(&directory.path, &binary)
     })?;
-    let counted_before = stage.answered_by_own_count("")?;
+    let counted_before = stage.answered_by_own_count("xdp")?;
     let sent_before = stage.transmitted()?;
     let mut rows = Vec::new();
     for question in QUESTIONS {
@@ -220,7 +220,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         rows.push(stage.ask(question)?);
     }
     let sent = stage.transmitted()? - sent_before;
-    let counted = stage.answered_by_own_count("")? - counted_before;
+    let counted = stage.answered_by_own_count("xdp")? - counted_before;
     print_table(&rows);
     if !arguments.stay {
         let ended = stage.end()?;
@@ -381,8 +381,8 @@ impl Stage {
         self.server.enter(|| net::xdp_transmitted(SERVER_END))?
     }
 
-    /// Answers that a hook sent, as sealdns counts; the names of its counters begin with `prefix`.
-    fn answered_by_own_count(&self, prefix: &str) -> Result<u64> {
+    /// Answers that a hook (`xdp`, `tcx`) sent, as sealdns counts.
+    fn answered_by_own_count(&self, hook: &str) -> Result<u64> {
         let output = self.server.output(
             Command::new(&self.binary)
                 .args(["xdp", "status", "--json", "--config"])
@@ -398,7 +398,7 @@ impl Stage {
         );
         let status: Value =
             serde_json::from_str(&said).with_context(|| format!("this is no JSON: {said}"))?;
-        Ok(answered(&status, prefix))
+        answered(&status, hook)
     }
 
     /// Asks one question, of the server and of the validators.
@@ -408,11 +408,11 @@ impl Stage {
             Way::Frame6 => RELAY[1].parse()?,
             Way::Socket => server_address(0)?,
         };
-        let before = [self.transmitted()?, self.answered_by_own_count("tcx_")?];
+        let before = [self.transmitted()?, self.answered_by_own_count("tcx")?];
         let direct = self.dig(at, question, &["+norecurse", "+ignore"])?;
         let answerer = if self.transmitted()? > before[0] {
             Answerer::Xdp
-        } else if self.answered_by_own_count("tcx_")? > before[1] {
+        } else if self.answered_by_own_count("tcx")? > before[1] {
             Answerer::Tcx
         } else {
             Answerer::Daemon

@@ -10,14 +10,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use aya::{Ebpf, programs::xdp::XdpMode};
+use sealdns::control::reply::xdp::XdpStatus;
 use testbed::net::{self, Process, output_within};
 use tests::{
     measure::programs::{self, xdp},
     servers,
 };
 
-use serde_json::Value;
-use xdp_common::{Outcome, maps::TCX_PREFIX};
+use xdp_common::Outcome;
 
 use super::{schedule, wire::Wire};
 
@@ -212,12 +212,8 @@ impl Serving {
     pub fn by_tcx(&mut self) -> Result<u64> {
         let Self::Sealdns(_, status) = self else { return Ok(0) };
         let output = output_within(status, PATIENCE)?;
-        let said: Value = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("`sealdns xdp status` said {output:?}"))?;
-        let counters = &said["counters"];
-        let answered = Outcome::ALL.into_iter().filter(|outcome| outcome.is_answered());
-        let count = |outcome: Outcome| counters[format!("{TCX_PREFIX}{}", outcome.word())].as_u64();
-        answered.map(|outcome| count(outcome).context("no counters of TCX")).sum()
+        let counters = servers::said_in_json::<XdpStatus>(&output)?.counters.tcx;
+        Ok(counters.context("no counters of TCX")?.outcomes.sum(Outcome::is_answered))
     }
 
     /// Ends it, and leaves the wire as it was.

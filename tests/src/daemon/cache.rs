@@ -1,8 +1,12 @@
 //! `sealdns cache` beside a daemon that has XDP attached.
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use sealdns::control::reply::{
+    Failed,
+    cache::{CacheExplain, CacheLookup, CacheVerify, KernelTrial},
+};
 use tests::{harness::Verdict, servers::DEMO};
+use xdp_common::Outcome;
 
 use crate::wire::stage::{Stage, obstacle};
 
@@ -13,47 +17,49 @@ pub fn the_commands_look_in() -> Result<Verdict> {
         return Ok(obstacle);
     }
     let stage = Stage::new("cache", &[(DEMO.0, DEMO.1, "")])?;
-    let run = |arguments: &[&str]| -> Result<(i32, Value)> {
-        let output = stage.command(&[arguments, &["--json"]].concat())?;
-        let code = output.status.code().context("no exit code")?;
-        let data = serde_json::from_slice(&output.stdout)
-            .with_context(|| format!("{arguments:?}: {output:?}"))?;
-        Ok((code, data))
-    };
-
-    let (code, held) = run(&["cache", "lookup", "www.example.org"])?;
-    ensure!(code == 0 && held["nodes"][0]["kind"] == "name", "{held}");
-    ensure!(held["zone"] == "example.org.", "{held}");
-    let (_, held) = run(&["cache", "lookup", "a.b.apps.example.org", "A"])?;
-    ensure!(held["nodes"].as_array().is_some_and(Vec::is_empty), "{held}");
-    ensure!(held["closest_encloser"]["name"] == "apps.example.org.", "{held}");
-    ensure!(held["wildcard"]["pieces"][0]["part"] == "A", "{held}");
+    let (code, held): (_, CacheLookup) = stage.ended(&["cache", "lookup", "www.example.org"])?;
+    ensure!(code == 0 && held.found.nodes[0].kind == "name", "{held:?}");
+    ensure!(held.zone.as_deref() == Some("example.org."), "{held:?}");
+    let held: CacheLookup = stage.told(&["cache", "lookup", "a.b.apps.example.org", "A"])?;
+    ensure!(held.found.nodes.is_empty(), "{held:?}");
+    let encloser = held.found.closest_encloser.as_ref().context("no closest encloser")?;
+    ensure!(encloser.name == "apps.example.org.", "{held:?}");
+    let wildcard = held.found.wildcard.as_ref().context("no wildcard")?;
+    ensure!(wildcard.pieces[0].part == "A", "{held:?}");
 
     for (arguments, outcome, kernel) in [
-        (&["www.example.org"][..], "positive", true),
-        (&["nobody.example.org", "AAAA", "--no-do"], "nxdomain", true),
-        (&["x.apps.example.org", "--bufsize", "0"], "wildcard", true),
-        (&["www.example.org", "--from", "2001:db8::9"], "positive", true),
-        (&["www.example.org", "--from", "127.0.0.1"], "bad-source", true),
-        (&["www.example.net"], "refused", true),
-        (&["www.example.org", "--tcp"], "not-udp", false),
+        (&["www.example.org"][..], Outcome::Positive, true),
+        (&["nobody.example.org", "AAAA", "--no-do"], Outcome::Nxdomain, true),
+        (&["x.apps.example.org", "--bufsize", "0"], Outcome::Wildcard, true),
+        (&["www.example.org", "--from", "2001:db8::9"], Outcome::Positive, true),
+        (&["www.example.org", "--from", "127.0.0.1"], Outcome::BadSource, true),
+        (&["www.example.net"], Outcome::Refused, true),
+        (&["www.example.org", "--tcp"], Outcome::NotUdp, false),
     ] {
-        let (code, said) = run(&[&["cache", "explain"], arguments].concat())?;
-        ensure!(code == 0 && said["outcome"] == outcome, "{arguments:?}: {said}");
-        ensure!(said["kernel"]["tried"] == kernel, "{arguments:?}: {said}");
-        ensure!(!kernel || said["kernel"]["agrees"] == true, "{arguments:?}: {said}");
+        let (code, said): (_, CacheExplain) =
+            stage.ended(&[&["cache", "explain"], arguments].concat())?;
+        ensure!(code == 0 && said.outcome == outcome, "{arguments:?}: {said:?}");
+        let is_tried = match &said.kernel {
+            KernelTrial::Tried { differences, .. } => {
+                ensure!(differences.is_empty(), "{arguments:?}: {said:?}");
+                true
+            }
+            KernelTrial::NotTried { .. } => false,
+        };
+        ensure!(is_tried == kernel, "{arguments:?}: {said:?}");
     }
-    let (code, said) = run(&["cache", "explain", "www.example.org", "NOTYPE"])?;
-    ensure!(code == 1 && said["error"]["code"] == "type", "{said}");
+    let (code, said): (_, Failed) =
+        stage.ended(&["cache", "explain", "www.example.org", "NOTYPE"])?;
+    ensure!(code == 1 && said.error.code == "type", "{said:?}");
 
     for arguments in [&["cache", "verify"][..], &["cache", "verify", "example.org"]] {
-        let (code, found) = run(arguments)?;
-        let is_right = found["problems"].as_array().is_some_and(Vec::is_empty);
-        ensure!(code == 0 && is_right && found["zones"] == 1, "{found}");
-        ensure!(found["signed_rrsets"].as_u64() > Some(20), "{found}");
+        let (code, verified): (_, CacheVerify) = stage.ended(arguments)?;
+        let is_right = verified.found.problems.is_empty();
+        ensure!(code == 0 && is_right && verified.zones == 1, "{verified:?}");
+        ensure!(verified.found.signed_rrsets > 20, "{verified:?}");
     }
-    let (code, said) = run(&["cache", "verify", "example.net"])?;
-    ensure!(code == 1 && said["error"]["code"] == "zone", "{said}");
+    let (code, said): (_, Failed) = stage.ended(&["cache", "verify", "example.net"])?;
+    ensure!(code == 1 && said.error.code == "zone", "{said:?}");
     let text =
         String::from_utf8(stage.command(&["cache", "explain", "www.example.org", "A"])?.stdout)?;
     println!("{text}");

@@ -1,11 +1,14 @@
 //! Devices that go and come again, and programs that others detach.
 
 use anyhow::{Context as _, Result, ensure};
-use sealdns::datapath::{
-    link::Link,
-    loader::{
-        folder::Folder,
-        request::{Entry, Kind},
+use sealdns::{
+    control::reply::{status::Health, xdp::XdpDetached},
+    datapath::{
+        link::Link,
+        loader::{
+            folder::Folder,
+            request::{Entry, Kind},
+        },
     },
 };
 use testbed::net;
@@ -48,9 +51,8 @@ fn wait_for_programs(stage: &Stage, count: usize) -> Result<()> {
 /// Waits until the daemon has run so many seconds more: it ticks every second.
 fn wait_for_ticks(stage: &Stage, ticks: u64) -> Result<()> {
     let uptime = || -> Option<u64> {
-        let (_, text) = told(stage, &["health", "--json"]).ok()?;
-        let status: serde_json::Value = serde_json::from_str(&text).ok()?;
-        status["status"]["uptime_seconds"].as_u64()
+        let (_, health) = stage.ended::<Health>(&["health"]).ok()?;
+        Some(health.status.uptime_seconds)
     };
     let then = uptime().context("no uptime")?;
     net::wait_until("it has looked again", PATIENCE, || {
@@ -179,11 +181,8 @@ pub fn a_device_that_comes_later_gets_its_programs() -> Result<Verdict> {
         ensure!(stage.sent_by_xdp()? == before + 1, "XDP does not answer");
 
         start_without_device(stage)?;
-        let (code, said) = told(stage, &["xdp", "detach", "server", "--json"])?;
-        let detached: serde_json::Value = serde_json::from_str(&said).context(said.clone())?;
-        ensure!(code == Some(0), "{said}");
-        ensure!(detached["detached"] == serde_json::json!([]), "{said}");
-        ensure!(detached["forgotten"] == serde_json::json!(["server"]), "{said}");
+        let said: XdpDetached = stage.told(&["xdp", "detach", "server"])?;
+        ensure!(said.detached.is_empty() && said.forgotten == ["server"], "{said:?}");
         stage.pair.connect()?;
         wait_for_ticks(stage, 3)?;
         ensure!(attached(stage)?.is_empty(), "it is attached all the same");

@@ -1,7 +1,6 @@
 //! The daemon's data plane with the real object on real devices: attaching, counting, growing.
 
 use std::{
-    collections::BTreeMap,
     net::{SocketAddr, UdpSocket},
     path::Path,
     sync::{
@@ -23,10 +22,12 @@ use sealdns::{
         memory::Size,
         seam::{Attaching, DataPlane, Observing, Publishing},
     },
+    observe::{ProgramCounters, plane::Held},
     zone::{Zone, text},
 };
 use testbed::net::{self, End, Namespace};
 use tests::harness::Verdict;
+use xdp_common::Outcome;
 
 use crate::{
     kernel::obstacle,
@@ -79,11 +80,9 @@ impl Stage {
 }
 
 /// Waits until the plane's counters are as they are to be; the error shows them.
-fn wait_for_counters(
-    plane: &Plane,
-    are_right: impl Fn(&BTreeMap<String, u64>) -> bool,
-) -> Result<()> {
-    net::wait_until("the counters to be right", PATIENCE, || are_right(&plane.counters()))
+fn wait_for_counters(plane: &Plane, are_right: impl Fn(&ProgramCounters) -> bool) -> Result<()> {
+    let are_right = || plane.counters().xdp.is_some_and(|counters| are_right(&counters));
+    net::wait_until("the counters to be right", PATIENCE, are_right)
         .with_context(|| format!("{:?}", plane.counters()))
 }
 
@@ -132,12 +131,13 @@ pub fn xdp_is_attached_counts_and_goes() -> Result<Verdict> {
     }
     stage.send(&served, QUERY);
     // The image is empty: port and addresses were ours, the name is nobody's.
-    wait_for_counters(&plane, |counters| {
-        counters["not-our-port"] >= 5 && counters["miss"] + counters["not-ours"] >= 1
+    wait_for_counters(&plane, |ProgramCounters { outcomes, .. }| {
+        outcomes[Outcome::NotOurPort] >= 5
+            && outcomes[Outcome::Miss] + outcomes[Outcome::NotOurs] >= 1
     })?;
-    let counters = plane.counters();
-    ensure!(counters["not-our-address"] == 0, "{counters:?}");
-    ensure!(counters["octets_out"] == 0, "{counters:?}");
+    let counters = plane.counters().xdp.context("no counters")?;
+    ensure!(counters.outcomes[Outcome::NotOurAddress] == 0, "{counters:?}");
+    ensure!(counters.octets_out == 0, "{counters:?}");
 
     let error = plane.detach(Some("other")).err().context("detached from nowhere")?.to_string();
     ensure!(error == "XDP is not attached to other, but to server", "{error}");
@@ -255,10 +255,10 @@ pub fn programs_are_replaced_and_no_packet_is_lost() -> Result<Verdict> {
         ensure!(second.1 > first_capacity && third.1 > second.1, "{second:?} {third:?}");
         anyhow::Ok(sent.load(Relaxed))
     })?;
-    wait_for_counters(&plane, |counters| counters["not-our-port"] >= sent)?;
-    let counters = plane.counters();
+    wait_for_counters(&plane, |counters| counters.outcomes[Outcome::NotOurPort] >= sent)?;
+    let counters = plane.counters().xdp.context("no counters")?;
     ensure!(sent > 100, "{sent} packets prove nothing");
-    ensure!(counters["not-our-port"] == sent, "{sent} sent, {counters:?}");
+    ensure!(counters.outcomes[Outcome::NotOurPort] == sent, "{sent} sent, {counters:?}");
     drop(plane);
     ensure!(!link(&stage.server)?.contains("xdp"), "{}", link(&stage.server)?);
     Ok(Verdict::Passed)
@@ -311,10 +311,10 @@ pub fn answers_come_from_xdp_while_maps_grow() -> Result<Verdict> {
         asked
     })?;
     ensure!(capacity(&plane) > 2 * before, "{:?}", plane.status());
-    let counters = plane.counters();
+    let counters = plane.counters().xdp.context("no counters")?;
     ensure!(asked > 100, "{asked} queries prove nothing");
-    ensure!(counters["positive"] == asked, "{asked} asked, {counters:?}");
-    ensure!(counters["octets_in"] == asked * HOST_QUERY.len() as u64, "{counters:?}");
+    ensure!(counters.outcomes[Outcome::Positive] == asked, "{asked} asked, {counters:?}");
+    ensure!(counters.octets_in == asked * HOST_QUERY.len() as u64, "{counters:?}");
     Ok(Verdict::Passed)
 }
 
@@ -404,7 +404,7 @@ pub fn memory_has_a_limit() -> Result<Verdict> {
         let octets: u64 = status.maps.iter().map(|map| map.memory_octets).sum();
         ensure!(octets <= 1 << 20, "{status:?}");
         ensure!(
-            status.zones[0].held == if is_partial { "partial" } else { "complete" },
+            status.zones[0].held == if is_partial { Held::Partial } else { Held::Complete },
             "{status:?}"
         );
         ensure!(status.zones[0].names == u64::from(hosts) + 2, "{status:?}");
@@ -442,12 +442,13 @@ pub fn a_device_may_change_and_go() -> Result<Verdict> {
     stage.server.ip("link set server address 02:00:00:00:00:99")?;
     stage.client.ip("neigh replace 198.51.100.2 lladdr 02:00:00:00:00:99 dev client")?;
     stage.send(&socket, QUERY);
-    wait_for_counters(&plane, |counters| counters["not-our-address"] >= 1)?;
-    let before = plane.counters();
+    wait_for_counters(&plane, |counters| counters.outcomes[Outcome::NotOurAddress] >= 1)?;
+    let before = plane.counters().xdp.context("no counters")?.outcomes;
     stage.server.enter(|| plane.tick())?;
     stage.send(&socket, QUERY);
-    wait_for_counters(&plane, |after| {
-        after["miss"] + after["not-ours"] > before["miss"] + before["not-ours"]
+    wait_for_counters(&plane, |ProgramCounters { outcomes: after, .. }| {
+        after[Outcome::Miss] + after[Outcome::NotOurs]
+            > before[Outcome::Miss] + before[Outcome::NotOurs]
     })?;
 
     stage.server.ip("link set server down")?;

@@ -11,8 +11,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use sealdns::datapath::object;
-use serde_json::Value;
+use sealdns::{
+    config::XdpMode, control::reply::xdp::XdpStatus, datapath::object, observe::plane::FaultKind,
+};
 use testbed::{
     frames::Frame,
     inject::Injector,
@@ -55,8 +56,8 @@ fn health(stage: &Stage) -> Result<(Option<i32>, String)> {
     Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
 }
 
-fn status(stage: &Stage) -> Result<Value> {
-    Ok(serde_json::from_slice(&stage.command(&["xdp", "status", "--json"])?.stdout)?)
+fn status(stage: &Stage) -> Result<XdpStatus> {
+    stage.told(&["xdp", "status"])
 }
 
 /// The default on veth, as containers have it: the daemon cannot see what stands at the other end.
@@ -64,18 +65,20 @@ pub fn auto_answers_where_nothing_stands_at_the_other_end() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
-    for (test, xdp, mode) in [("auto", "", "tcx"), ("auto-off", "tcx = \"off\"", "generic")] {
+    for (test, xdp, mode) in
+        [("auto", "", XdpMode::Tcx), ("auto-off", "tcx = \"off\"", XdpMode::Generic)]
+    {
         let stage = Stage::with(&Settings { xdp, ..Settings::default() }, test, &[ZONE])?;
         let before = stage.sent_by_tcx()?;
         for family in [0, 1, 0, 1, 0, 1] {
-            ensure!(ask(&stage.pair, family, PATIENCE)?, "{mode} {family}: no answer");
+            ensure!(ask(&stage.pair, family, PATIENCE)?, "{mode:?} {family}: no answer");
         }
         let status = status(&stage)?;
-        ensure!(status["attachments"][0]["mode"] == mode, "{status}");
-        ensure!(status["faults"] == serde_json::json!([]), "{status}");
-        if mode == "tcx" {
+        ensure!(status.attachments[0].mode == mode, "{status:?}");
+        ensure!(status.faults.is_empty(), "{status:?}");
+        if mode == XdpMode::Tcx {
             ensure!(!link(&stage.pair.server)?.contains("xdp"), "{}", link(&stage.pair.server)?);
-            ensure!(stage.sent_by_tcx()? - before == 6, "{status}");
+            ensure!(stage.sent_by_tcx()? - before == 6, "{status:?}");
         }
         // Once what was asked has been looked at. Of a look that finds nothing the daemon says nothing: the time of
         // some looks is what the test gives.
@@ -135,7 +138,7 @@ pub fn tags_are_kept() -> Result<Verdict> {
 }
 
 fn dump_status(stage: &Stage) -> String {
-    status(stage).map_or_else(|error| error.to_string(), |status| status.to_string())
+    status(stage).map_or_else(|error| error.to_string(), |status| format!("{status:?}"))
 }
 
 /// Natively on veth without a program at the other end, in both ways that loses answers: without a queue there, which
@@ -161,10 +164,10 @@ pub fn answers_that_do_not_leave_are_said() -> Result<Verdict> {
         };
         net::wait_until("health minds", 2 * PATIENCE, || is_said().unwrap_or(false))
             .with_context(|| format!("gro {gro}: {}", dump_status(&stage)))?;
-        let faults = status(&stage)?["faults"].clone();
+        let faults = status(&stage)?.faults;
         ensure!(
-            faults[0]["kind"] == "answers-lost" && faults[0]["interface"] == "server",
-            "{faults}"
+            faults[0].kind == FaultKind::AnswersLost && faults[0].interface == "server",
+            "{faults:?}"
         );
         let said = stage.server.process.said();
         let is_said_once = said.matches("ERROR").count() == 1;
@@ -251,9 +254,9 @@ pub fn what_does_not_load_is_said_and_may_be_required() -> Result<Verdict> {
             let stage =
                 Stage::by(binary.clone(), &settings, "refused", &[ZONE]).context(case.clone())?;
             let (code, said) = health(&stage)?;
-            let attached = status(&stage)?["attachments"].clone();
+            let attached = status(&stage)?.attachments;
             if needs != section {
-                ensure!(code == Some(0) && attached[0]["interface"] == "server", "{case}: {said}");
+                ensure!(code == Some(0) && attached[0].interface == "server", "{case}: {said}");
                 continue;
             }
             ensure!(code == Some(3), "{case}: {said}");
@@ -262,7 +265,7 @@ pub fn what_does_not_load_is_said_and_may_be_required() -> Result<Verdict> {
                 "{case}: {said}"
             );
             ensure!(said.contains("refuses the program \""), "{case}: {said}");
-            ensure!(attached == serde_json::json!([]), "{case}: {attached}");
+            ensure!(attached.is_empty(), "{case}: {attached:?}");
             ensure!(!link(&stage.pair.server)?.contains("xdp"), "{case}");
             ensure!(ask(&stage.pair, 0, PATIENCE)?, "{case}: the sockets do not answer");
             let log = stage.server.process.said();

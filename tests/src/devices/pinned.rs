@@ -18,8 +18,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sealdns::datapath::pins;
-use serde_json::Value;
+use sealdns::{datapath::pins, observe::Snapshot};
 use testbed::net;
 use tests::{dns::Message, harness::Verdict, servers::DEMO};
 use xdp_common::{
@@ -122,13 +121,8 @@ pub fn attached(stage: &Stage) -> Result<Vec<u32>> {
 
 /// How many answers XDP and TCX have sent, as the daemon counts.
 fn answered(stage: &Stage) -> Result<u64> {
-    let stats: Value = serde_json::from_slice(&stage.command(&["stats", "--json"])?.stdout)?;
-    let counters = stats["xdp"].as_object().context("no counters")?;
-    let answers = Outcome::ALL.iter().filter(|outcome| outcome.is_answered());
-    let counts = answers.flat_map(|outcome| {
-        ["", maps::TCX_PREFIX].map(|hook| counters.get(&format!("{hook}{}", outcome.word())))
-    });
-    Ok(counts.flatten().filter_map(Value::as_u64).sum())
+    let kernel = stage.told::<Snapshot>(&["stats"])?.kernel;
+    Ok(kernel.sum(|counters| counters.outcomes.sum(Outcome::is_answered)))
 }
 
 fn said(output: &std::process::Output) -> String {

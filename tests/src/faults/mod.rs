@@ -18,8 +18,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
-use sealdns::zone::Serial;
-use serde_json::Value;
+use sealdns::{control::reply::zone::ZoneStatus, zone::Serial};
 use testbed::net::{self, Process};
 use tests::{harness::Verdict, servers};
 
@@ -160,14 +159,13 @@ impl Stage {
         Ok((output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
-    fn status(&self) -> Result<Value> {
-        let output = self.sealdns(&["zone", "status", APEX, "--json"])?;
-        serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))
+    fn status(&self) -> Result<ZoneStatus> {
+        servers::said_in_json(&self.sealdns(&["zone", "status", APEX, "--json"])?)
     }
 
     fn serial(&self) -> Result<u32> {
         let status = self.status()?;
-        Ok(u32::try_from(status["serial"].as_u64().with_context(|| status.to_string())?)?)
+        status.summary.serial.with_context(|| format!("{status:?}"))
     }
 
     /// Waits until the zone was signed again so often.

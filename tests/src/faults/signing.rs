@@ -100,7 +100,7 @@ pub fn a_broken_or_missing_file_does_not_keep_from_signing() -> Result<Verdict> 
                 }
                 stage.wait_for_signings(3)?;
                 stage.is_right()?;
-                let error = stage.status()?["error"].to_string();
+                let error = stage.status()?.summary.error.unwrap_or_default();
                 ensure!(error.contains(says), "{error}");
                 let (code, said) = stage.health()?;
                 ensure!(code == Some(3) && said.contains(says), "{code:?} {said}");
@@ -173,7 +173,9 @@ pub fn a_clock_that_was_ahead_leaves_nothing_behind() -> Result<Verdict> {
         open(0o644)?;
         set("+800d")?;
         net::wait_until("signing fails", PATIENCE, || {
-            stage.status().is_ok_and(|status| status["error"].to_string().contains("chmod 600"))
+            stage.status().is_ok_and(|status| {
+                status.summary.error.is_some_and(|error| error.contains("chmod 600"))
+            })
         })?;
         set("+0")?;
         open(0o600)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use sealdns::{
     compile::inspect::explain::explain,
+    control::reply::cache::Fate,
     dnssec::policy::{Any, SigningPolicy},
     zone::Zone,
 };
@@ -58,18 +59,18 @@ fn foretell(zone: &Zone, fates: &mut BTreeMap<&'static str, u32>) -> Result<()> 
         let foretold = explain(&rig.reader, &rig.config, &Manners::new(), &octets, rig.now);
         let (run, outcome) = rig.run_counted(&octets)?;
         let what = || format!("{query:?}: {:?}", foretold.stages);
-        ensure!(outcome.word() == foretold.outcome, "{}: {}", outcome.word(), what());
+        ensure!(outcome == foretold.outcome, "{}: {}", outcome.word(), what());
         ensure!(run.frame == foretold.frame, "another frame: {}", what());
         let fate = match run.action {
-            Action::Tx => "answered",
-            Action::Pass => "passed up",
-            _ => "dropped",
+            Action::Tx => Fate::Answered,
+            Action::Pass => Fate::PassedUp,
+            _ => Fate::Dropped,
         };
-        ensure!(fate == foretold.fate, "{fate}: {}", what());
+        ensure!(fate == foretold.outcome.into(), "{fate:?}: {}", what());
         let exceeded = foretold.bounds.iter().any(|bound| bound.needed > bound.limit);
-        ensure!(!exceeded || fate == "passed up", "beyond a bound: {}", what());
+        ensure!(!exceeded || fate == Fate::PassedUp, "beyond a bound: {}", what());
         ensure!(foretold.pieces.iter().all(|piece| piece.piece.problem.is_none()), "{}", what());
-        *fates.entry(foretold.outcome).or_default() += 1;
+        *fates.entry(foretold.outcome.word()).or_default() += 1;
     }
     Ok(())
 }

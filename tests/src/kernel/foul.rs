@@ -4,8 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
-use sealdns::dnssec::policy::Denial;
-use serde_json::Value;
+use sealdns::{control::reply::xdp::XdpStatus, dnssec::policy::Denial};
 use testbed::{frames::Frame, inject::Injector, net};
 use tests::{
     dns::{Edns, Query},
@@ -248,10 +247,9 @@ pub fn the_daemon_tells_the_broadcast_addresses() -> Result<Verdict> {
         return Ok(obstacle);
     }
     let stage = Stage::new("broadcasts", &[(DEMO.0, DEMO.1, "")])?;
-    let counted = |word: &str| -> Result<u64> {
-        let status: Value =
-            serde_json::from_slice(&stage.command(&["xdp", "status", "--json"])?.stdout)?;
-        status["counters"][word].as_u64().with_context(|| format!("no {word}: {status}"))
+    let counted = |outcome: Outcome| -> Result<u64> {
+        let counters = stage.told::<XdpStatus>(&["xdp", "status"])?.counters.xdp;
+        Ok(counters.context("no counters")?.outcomes[outcome])
     };
     let mut injector = stage.pair.client.enter(|| Injector::new(&lab(), "client"))??;
     let source_mac = stage.pair.client.enter(|| net::mac_address("client"))??;
@@ -269,19 +267,23 @@ pub fn the_daemon_tells_the_broadcast_addresses() -> Result<Verdict> {
     };
     sends("198.51.100.255")?;
     net::wait_until("a broadcast address is counted", stage::PATIENCE, || {
-        counted("broadcast-source").is_ok_and(|count| count == 1)
+        counted(Outcome::BroadcastSource).is_ok_and(|count| count == 1)
     })?;
     stage.pair.server.ip("address add 203.0.113.1/28 dev server")?;
     // The daemon looks once a second: until then the frame is answered.
     net::wait_until("one that came later is counted", stage::PATIENCE, || {
-        sends("203.0.113.15").is_ok() && counted("broadcast-source").is_ok_and(|count| count > 1)
+        sends("203.0.113.15").is_ok()
+            && counted(Outcome::BroadcastSource).is_ok_and(|count| count > 1)
     })?;
-    let before = counted("broadcast-source")?;
-    let answered = counted("positive")?;
+    let before = counted(Outcome::BroadcastSource)?;
+    let answered = counted(Outcome::Positive)?;
     sends("203.0.113.14")?;
     net::wait_until("a host of that subnet is answered", stage::PATIENCE, || {
-        counted("positive").is_ok_and(|count| count == answered + 1)
+        counted(Outcome::Positive).is_ok_and(|count| count == answered + 1)
     })?;
-    ensure!(counted("broadcast-source")? == before, "a host was taken for the broadcast address");
+    ensure!(
+        counted(Outcome::BroadcastSource)? == before,
+        "a host was taken for the broadcast address"
+    );
     Ok(Verdict::Passed)
 }

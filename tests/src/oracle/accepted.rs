@@ -10,7 +10,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use sealdns::{
-    cli::{clock, zone_file},
+    cli::{
+        clock,
+        verify::{Invalid, Valid},
+        zone_file,
+    },
+    control::reply::zone::ZoneStatus,
     dnssec::{
         keys::{Algorithm, KeyLayout, store::KeyStore},
         policy::{Denial, SigningPolicy},
@@ -190,10 +195,11 @@ pub fn what_is_accepted_is_served() -> Result<Verdict> {
         }
         if let ("presigned", Some((line, ..))) = (case.dnssec, case.unserved) {
             let output = sealdns(&["verify", "--json", "--zone", "served.test", path])?;
-            let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-            let fault = &said["faults"][0];
-            ensure!(fault["line"] == line && fault["file"] == path, "case {number}: {said}");
-            ensure!(fault["column"].is_u64(), "case {number}: {said}");
+            let said: Invalid = servers::said_in_json(&output)?;
+            let fault = said.faults.first().context("no fault")?;
+            let place = (fault.file.as_deref(), fault.line);
+            ensure!(place == (Some(path), Some(line)), "case {number}: {said:?}");
+            ensure!(fault.column.is_some(), "case {number}: {said:?}");
         }
         let server = daemon(folder.path(), "served.test", &file, case.dnssec)?;
         let rest = ask(&server, "ns1.served.test", Rtype::A)?;
@@ -284,13 +290,13 @@ pub fn ended_signatures_beside_others_do_no_harm() -> Result<Verdict> {
     }
     let path = directory.path().join("extra.test.zone");
     let output = sealdns(&["verify", "--json", path.to_str().context("a path")?])?;
-    let verified: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let verified: Valid = servers::said_in_json(&output)?;
     let config = directory.path().join("sealdns.toml");
     let config = config.to_str().context("a path")?;
     let output = sealdns(&["zone", "status", "extra.test", "--config", config, "--json"])?;
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    ensure!(verified["expiration"].is_number(), "{verified}");
-    ensure!(verified["expiration"] == status["expiration"], "{verified}, and {status}");
+    let status: ZoneStatus = servers::said_in_json(&output)?;
+    let expiration = Some(verified.expiration);
+    ensure!(status.summary.expiration == expiration, "{verified:?}, and {status:?}");
     Ok(Verdict::Passed)
 }
 

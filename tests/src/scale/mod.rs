@@ -16,20 +16,21 @@ use anyhow::{Context as _, Result, ensure};
 use sealdns::{
     cli::{clock, zone_file},
     compile::Image,
+    control::reply::{cache::CacheStatus, zone::ZoneStatus},
     datapath::memory::{Mapping, Size},
     dnssec::{
         keys::{Algorithm, KeyLayout, store::KeyStore},
         policy::{Denial, SigningPolicy},
         sign::sign_again,
     },
+    observe::plane::Held,
     zone::{Rtype, Serial, Zone, ZoneBuilder, soa::set_serial},
 };
-use serde_json::Value;
 use testbed::net::{self, Process};
 use tests::{
     harness::Verdict,
     measure::zones,
-    servers::{DEMO, free_address},
+    servers::{self, DEMO, free_address},
 };
 
 use crate::wire::{
@@ -84,10 +85,15 @@ fn memory_of(process: &Process) -> Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
-fn json(stage: &Stage, arguments: &[&str]) -> Result<Value> {
-    let output = stage.command(arguments)?;
-    ensure!(output.status.success(), "{output:?}");
-    Ok(serde_json::from_slice(&output.stdout)?)
+/// Octets of all maps.
+fn map_octets(status: &CacheStatus) -> u64 {
+    status.maps.iter().map(|map| map.memory_octets).sum()
+}
+
+fn cache_status(stage: &Stage) -> Result<CacheStatus> {
+    let status = stage.told(&["cache", "status"])?;
+    tell("cache status", format_args!("{status:?}"));
+    Ok(status)
 }
 
 /// The daemon over zones of files, given as apex and settings that name the file; `memory` is a line for
@@ -211,7 +217,7 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
     let stage = serve(memory, "update", &[(&apex, &linked)])?;
     tell("loading, s", started.elapsed().as_secs_f64());
     tell("daemon's memory, MiB", memory_of(&stage.server.process)? >> 20);
-    tell("cache status", json(&stage, &["cache", "status", "--json"])?);
+    cache_status(&stage)?;
     let client = Client::new(&stage.pair)?;
     let load = Load::new(&queries, &expected, 2);
     let before = stage.sent_by_xdp()?;
@@ -243,8 +249,8 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
     ensure!(asked.iter().all(|count| *count > 500), "{asked:?} queries prove nothing");
     let sent = stage.sent_by_xdp()? - before;
     ensure!(sent > asked[0] / 3, "of {asked:?} queries XDP answered {sent}");
-    let status = json(&stage, &["zone", "status", &apex, "--json"])?;
-    let (written, kept) = (status["records_written"].as_u64(), status["records_kept"].as_u64());
+    let status: ZoneStatus = stage.told(&["zone", "status", &apex])?;
+    let (written, kept) = (status.records_written, status.records_kept);
     let (written, kept) = (written.context("no figure")?, kept.context("no figure")?);
     tell("asked while it changed, answered by XDP", format!("{asked:?} {sent}"));
     tell("records written, kept", format!("{written} {kept}"));
@@ -276,20 +282,13 @@ pub fn a_zone_that_does_not_fit_is_held_hot() -> Result<Verdict> {
     let linked = format!("file = \"{}\"\ndnssec = \"presigned\"", file.display());
     let sections = [(&*apex, &*linked), (DEMO.0, &*demo)];
     let stage = serve("memory = \"4MiB\"", "hot", &sections)?;
-    let held = |stage: &Stage| -> Result<BTreeSet<String>> {
-        let status = json(stage, &["cache", "status", "--json"])?;
-        tell("cache status", &status);
-        let octets: u64 = status["maps"]
-            .as_array()
-            .context("no maps")?
-            .iter()
-            .filter_map(|map| map["memory_octets"].as_u64())
-            .sum();
-        ensure!(octets > 0 && octets <= 4 << 20, "{status}");
-        let zones = status["zones"].as_array().context("no zones")?;
-        Ok(zones.iter().map(|zone| format!("{} {}", zone["zone"], zone["held"])).collect())
+    let held = |stage: &Stage| -> Result<BTreeSet<(String, Held)>> {
+        let status = cache_status(stage)?;
+        let octets = map_octets(&status);
+        ensure!(octets > 0 && octets <= 4 << 20, "{status:?}");
+        Ok(status.zones.into_iter().map(|zone| (zone.zone, zone.held)).collect())
     };
-    let both = [format!("\"{apex}.\" \"partial\""), format!("\"{}.\" \"complete\"", DEMO.0)];
+    let both = [(format!("{apex}."), Held::Partial), (DEMO.0.to_owned(), Held::Complete)];
     ensure!(held(&stage)? == BTreeSet::from(both.clone()), "{:?}", held(&stage)?);
 
     let client = Client::new(&stage.pair)?;
@@ -378,15 +377,15 @@ pub fn many_zones_are_served() -> Result<Verdict> {
     ensure!(sent == asked.len() as u64, "{} asked, {sent} from XDP", asked.len());
 
     // When each was loaded, and what was written for it: a zone that is loaded again, though unchanged, has another.
-    let statuses = || -> Result<Vec<Value>> {
-        let status = |number: usize| -> Result<Value> {
+    let statuses = || -> Result<Vec<ZoneStatus>> {
+        let status = |number: usize| -> Result<ZoneStatus> {
             let said = stage.command_by_socket(&["zone", "status", &apex(number), "--json"])?;
-            Ok(serde_json::from_slice(&said.stdout)?)
+            servers::said_in_json(&said)
         };
         (1..=10).map(status).collect()
     };
     let others = statuses()?;
-    ensure!(others.iter().all(|status| status["records_written"].as_u64() > Some(0)), "{others:?}");
+    ensure!(others.iter().all(|status| status.records_written > Some(0)), "{others:?}");
     let mut times = Vec::new();
     for serial in 2..7 {
         let number = count / serial as usize;
@@ -461,25 +460,19 @@ pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
     let client = Client::new(&stage.pair)?;
     let ours = stage.pair.client.enter(|| client.inject(0, &asked))??;
     tell("sealdns' first answer after, s", started.elapsed().as_secs_f64());
-    let status = json(&stage, &["cache", "status", "--json"])?;
-    let maps: u64 = status["maps"]
-        .as_array()
-        .context("no maps")?
-        .iter()
-        .filter_map(|map| map["memory_octets"].as_u64())
-        .sum();
+    let status = cache_status(&stage)?;
+    let maps = map_octets(&status);
     let memory = memory_of(&stage.server.process)?;
     tell("records", records);
     tell("sealdns' memory with the mapped maps, octets per record", memory / records);
     tell("octets of maps per record", maps / records);
     ensure!(!is_heavy() || memory / records <= MAX_OCTETS_PER_RECORD, "{}", memory / records);
-    tell("cache status", &status);
     let read = |octets: &[u8]| tests::dns::Message::read(octets);
     let (ours, theirs) = (read(&ours)?, read(&theirs)?);
     ensure!(ours.authority == theirs.authority, "{ours:?} {theirs:?}");
     ensure!(ours.additional == theirs.additional, "{ours:?} {theirs:?}");
-    ensure!(status["zones"][0]["held"] == "complete", "{status}");
-    ensure!(status["zones"][0]["names"].as_u64() >= Some(count as u64), "{status}");
+    ensure!(status.zones[0].held == Held::Complete, "{status:?}");
+    ensure!(status.zones[0].names >= count as u64, "{status:?}");
     Ok(Verdict::Passed)
 }
 

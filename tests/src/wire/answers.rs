@@ -5,7 +5,7 @@ use std::{net::UdpSocket, process::Command, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::{SchedClassifier, TcAttachType};
 use nix::sys::socket::{setsockopt, sockopt};
-use serde_json::Value;
+use sealdns::{config::XdpMode, control::reply::xdp::XdpStatus};
 use testbed::inject::Injector;
 use tests::{
     dns::{Edns, Message},
@@ -193,10 +193,9 @@ pub fn tcx_answers_alone() -> Result<Verdict> {
             None
         };
         ensure!(link(&stage.pair.server)?.contains("prog/xdp") == has_other);
-        let status = stage.command(&["xdp", "status", "--json"])?;
-        let status: Value = serde_json::from_slice(&status.stdout)?;
-        let attachment = &status["attachments"][0];
-        ensure!(attachment["mode"] == "tcx" && attachment["tcx"] == true, "{status}");
+        let status: XdpStatus = stage.told(&["xdp", "status"])?;
+        let attachment = &status.attachments[0];
+        ensure!(attachment.mode == XdpMode::Tcx && attachment.tcx, "{status:?}");
         let whole = stage.pair.client.enter(|| stage.server.ask_all_over_tcp(&asked))??;
         let client = Client::new(&stage.pair)?;
         for family in 0..2 {

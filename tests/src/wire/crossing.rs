@@ -18,9 +18,10 @@ use nix::sys::{
 use sealdns::{
     cli::clock,
     compile::{Image, Reader},
+    control::reply::xdp::XdpStatus,
     datapath::memory::{Mapping, Size},
+    observe::KernelCounters,
 };
-use serde_json::Value;
 use testbed::{frames::Frame, inject::Injector, net};
 use tests::{harness::Verdict, prog_test_run::lab};
 use xdp_common::Outcome;
@@ -75,11 +76,6 @@ pub fn every_query_over_veth_is_answered() -> Result<Verdict> {
 
     let stage = Stage::new("crossing", &[(APEX, &text, "dnssec = \"off\"")])?;
     let source_mac = stage.pair.client.enter(|| net::mac_address("client"))??;
-    let counters = || -> Result<Value> {
-        let status: Value =
-            serde_json::from_slice(&stage.command(&["xdp", "status", "--json"])?.stdout)?;
-        Ok(status["counters"].clone())
-    };
     let client = Client::new(&stage.pair)?;
     let mut asked = 0;
     stage.pair.client.enter(|| -> Result<()> {
@@ -121,17 +117,19 @@ pub fn every_query_over_veth_is_answered() -> Result<Verdict> {
         }
         Ok(())
     })??;
-    let counters = counters()?;
-    let count = |word: &str| counters[word].as_u64().unwrap_or(0);
-    let sum = |prefix: &str| -> u64 {
-        let answers = Outcome::ALL.iter().filter(|outcome| outcome.is_answered());
-        answers.map(|outcome| count(&format!("{prefix}{}", outcome.word()))).sum()
-    };
-    let (by_xdp, by_tcx, at_head) = (sum(""), sum("tcx_"), count("grown_at_head"));
+    let KernelCounters { xdp, tcx } = stage.told::<XdpStatus>(&["xdp", "status"])?.counters;
+    let (xdp, tcx) = (xdp.context("no counters")?, tcx.context("no counters of TCX")?);
+    let by_xdp = xdp.outcomes.sum(Outcome::is_answered);
+    let by_tcx = tcx.outcomes.sum(Outcome::is_answered);
+    let at_head = xdp.grown_at_head;
     println!("  {by_xdp} by XDP, {at_head} of them grown at the head, {by_tcx} by TCX");
-    ensure!(by_xdp + by_tcx == asked, "{by_xdp} by XDP, {by_tcx} by TCX, of {asked}: {counters}");
-    ensure!(at_head > 1000 && by_tcx > 1000, "{counters}");
-    ensure!(count("torn") == 0 && count("tcx_torn") == 0, "{counters}");
+    ensure!(
+        by_xdp + by_tcx == asked,
+        "{by_xdp} by XDP, {by_tcx} by TCX, of {asked}: {xdp:?} {tcx:?}"
+    );
+    ensure!(at_head > 1000 && by_tcx > 1000, "{xdp:?} {tcx:?}");
+    let torn = [&xdp, &tcx].map(|counters| counters.outcomes[Outcome::Torn]);
+    ensure!(torn == [0, 0], "{xdp:?} {tcx:?}");
     Ok(Verdict::Passed)
 }
 

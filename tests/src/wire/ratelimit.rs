@@ -8,6 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use sealdns::control::reply::{
+    Failed,
+    ratelimit::{
+        BlockList, Changed, Explained, Netblock, NetblockState, Origin, RateLimits, Top,
+        Verdict as Done,
+    },
+};
 use serde_json::Value;
 use testbed::{
     inject::Injector,
@@ -100,34 +107,32 @@ fn stage(test: &str) -> Result<(Stage, Injector)> {
     Ok((stage, injector))
 }
 
-/// Runs `sealdns ratelimit …`, which must succeed, and reads what it says.
-fn ratelimit(stage: &Stage, arguments: &str) -> Result<Value> {
-    let (code, said) = try_ratelimit(stage, arguments)?;
-    ensure!(code == Some(0), "ratelimit {arguments}: {code:?}: {said}");
-    Ok(said)
+/// The words of `sealdns ratelimit …`.
+fn words(arguments: &str) -> Vec<&str> {
+    ["ratelimit"].into_iter().chain(arguments.split_whitespace()).collect()
 }
 
-/// The same with its exit code.
-fn try_ratelimit(stage: &Stage, arguments: &str) -> Result<(Option<i32>, Value)> {
-    let mut words = vec!["ratelimit"];
-    words.extend(arguments.split_whitespace());
-    words.push("--json");
-    let output = stage.command(&words)?;
-    let said = serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("{arguments}: {output:?}"))?;
-    Ok((output.status.code(), said))
+/// Runs `sealdns ratelimit …` that changes something, which must succeed.
+fn ratelimit(stage: &Stage, arguments: &str) -> Result<()> {
+    stage.told::<Changed>(&words(arguments)).map(drop)
+}
+
+/// What is said of the client, and the exit code.
+fn explain(stage: &Stage, client: &str) -> Result<(i32, Explained)> {
+    stage.ended(&words(&format!("explain {client}")))
 }
 
 /// The row of `top` for the client's netblock and a limit.
-fn row(stage: &Stage, limit: &str) -> Result<Value> {
-    let top = ratelimit(stage, "top")?;
-    let rows = top["netblocks"].as_array().context("no netblocks")?;
-    let ours = |row: &&Value| row["netblock"] == "198.51.100.0/24" && row["limit"] == limit;
-    Ok(rows.iter().find(ours).with_context(|| format!("no such netblock: {top}"))?.clone())
+fn row(stage: &Stage, limit: &str) -> Result<Netblock> {
+    let top: Top = stage.told(&words("top"))?;
+    let ours =
+        |row: &&Netblock| row.netblock.to_string() == "198.51.100.0/24" && row.limit == limit;
+    let row = top.netblocks.iter().find(ours);
+    Ok(row.with_context(|| format!("no such netblock: {top:?}"))?.clone())
 }
 
-fn over(row: &Value) -> u64 {
-    row["slips"].as_u64().unwrap_or(0) + row["drops"].as_u64().unwrap_or(0)
+fn over(row: &Netblock) -> u64 {
+    row.slips + row.drops
 }
 
 /// One rate, and nothing else that could limit.
@@ -161,19 +166,21 @@ pub fn commands_take_effect_at_once() -> Result<Verdict> {
 
     let listed = row(&stage, "positive")?;
     let expected = (all - on.whole) as u64;
-    ensure!(over(&listed).abs_diff(expected) <= expected / 10, "{listed}, {on:?}");
-    ensure!(listed["state"] == "limited" && listed["allowed_per_second"] == 10, "{listed}");
-    let (code, why) = try_ratelimit(&stage, "explain 198.51.100.1")?;
-    ensure!(code == Some(3) && why["verdict"] == "limited", "{code:?} {why}");
-    let reason = why["reason"].as_str().unwrap_or_default();
-    ensure!(reason.contains("198.51.100.0/24") && reason.contains("10 per second"), "{why}");
-    ensure!(why["limits"][0]["since"].is_u64(), "{why}");
-    ensure!(ratelimit(&stage, "explain 203.0.113.1")?["verdict"] == "not-limited");
+    ensure!(over(&listed).abs_diff(expected) <= expected / 10, "{listed:?}, {on:?}");
+    ensure!(listed.state == NetblockState::Limited, "{listed:?}");
+    ensure!(listed.allowed_per_second == Some(10), "{listed:?}");
+    let (code, why) = explain(&stage, "198.51.100.1")?;
+    ensure!(code == 3 && why.verdict == Done::Limited, "{code} {why:?}");
+    let reason = &why.reason;
+    ensure!(reason.contains("198.51.100.0/24") && reason.contains("10 per second"), "{why:?}");
+    ensure!(why.limits[0].since.is_some(), "{why:?}");
+    let (code, other) = explain(&stage, "203.0.113.1")?;
+    ensure!(code == 0 && other.verdict == Done::NotLimited, "{code} {other:?}");
 
     // A bad setting changes nothing; a good one counts from the next packet.
-    let (code, refused) = try_ratelimit(&stage, "set rate=1000 slip=11")?;
-    ensure!(code == Some(1) && refused["error"]["code"] == "ratelimit", "{code:?} {refused}");
-    ensure!(ratelimit(&stage, "show")?["drift"] == true);
+    let (code, refused): (_, Failed) = stage.ended(&words("set rate=1000 slip=11"))?;
+    ensure!(code == 1 && refused.error.code == "ratelimit", "{code} {refused:?}");
+    ensure!(stage.told::<RateLimits>(&words("show"))?.drift);
     let still = flood(&stage, &www, 200)?;
     ensure!(still.whole < 40, "the refused change is in effect: {still:?}");
     ratelimit(&stage, "set rate=2000 burst=0")?;
@@ -184,7 +191,7 @@ pub fn commands_take_effect_at_once() -> Result<Verdict> {
     ratelimit(&stage, "exempt add 198.51.100.1")?;
     let exempt = flood(&stage, &www, COUNT)?;
     ensure!(exempt.whole == all, "an exempt client: {exempt:?}");
-    ensure!(ratelimit(&stage, "explain 198.51.100.1")?["verdict"] == "exempt");
+    ensure!(explain(&stage, "198.51.100.1")?.1.verdict == Done::Exempt);
     ratelimit(&stage, "exempt del 198.51.100.1")?;
     ensure!(flood(&stage, &www, COUNT)?.whole < all / 4, "still exempt");
 
@@ -193,7 +200,7 @@ pub fn commands_take_effect_at_once() -> Result<Verdict> {
     ratelimit(&stage, "block add 198.51.100.0/25")?;
     let blocked = flood(&stage, &www, 40)?;
     ensure!((blocked.whole, blocked.slipped) == (0, 0), "a blocked prefix: {blocked:?}");
-    ensure!(try_ratelimit(&stage, "explain 198.51.100.1")?.1["verdict"] == "blocked");
+    ensure!(explain(&stage, "198.51.100.1")?.1.verdict == Done::Blocked);
     ratelimit(&stage, "block del 198.51.100.0/25")?;
     ratelimit(&stage, "block add www.example.org --for 1h")?;
     let blocked = flood(&stage, &www, 40)?;
@@ -202,9 +209,9 @@ pub fn commands_take_effect_at_once() -> Result<Verdict> {
     ensure!(below.whole == 0, "below a blocked name: {below:?}");
     let other = flood(&stage, &query("mail.example.org", A, WITH_DNSSEC), 40)?;
     ensure!(other.whole == 40, "beside a blocked name: {other:?}");
-    let list = ratelimit(&stage, "block list")?;
-    ensure!(list["blocked"][0]["target"] == "www.example.org.", "{list}");
-    ensure!(list["blocked"][0]["until"].is_u64(), "{list}");
+    let list: BlockList = stage.told(&words("block list"))?;
+    ensure!(list.blocked[0].target == "www.example.org.", "{list:?}");
+    ensure!(list.blocked[0].until.is_some(), "{list:?}");
     ratelimit(&stage, "block add www.example.org --dry-run")?;
     ensure!(flood(&stage, &www, 40)?.whole == 40, "a block that only counts");
     ratelimit(&stage, "block del www.example.org")?;
@@ -371,13 +378,14 @@ pub fn a_restart_keeps_what_was_saved() -> Result<Verdict> {
     ensure!(got.slipped > 100, "the unsaved slip=0 is in effect: {got:?}");
     let mail = flood(&stage, &query("mail.example.org", A, WITH_DNSSEC), 20)?;
     ensure!(mail.whole == 0, "the saved block is forgotten: {mail:?}");
-    let shown = ratelimit(&stage, "show")?;
-    let settings = shown["settings"].as_array().context("no settings")?;
-    let of = |key: &str| settings.iter().find(|row| row["key"] == key);
+    let shown: RateLimits = stage.told(&words("show"))?;
+    let of = |key: &str| shown.settings.iter().find(|setting| setting.key == key);
     let rate = of("rate").context("no rate")?;
-    ensure!(rate["value"] == 10 && rate["file"] == 50 && rate["origin"] == "saved", "{rate}");
-    ensure!(of("slip").is_some_and(|slip| slip["drift"] == false), "{shown}");
-    ensure!(shown["exempt"] == 0 && shown["blocked"] == 1, "{shown}");
+    let (now, file) = (Some(10.into()), Some(50.into()));
+    ensure!((&rate.value, &rate.file) == (&now, &file), "{rate:?}");
+    ensure!(rate.origin == Origin::Saved, "{rate:?}");
+    ensure!(of("slip").is_some_and(|slip| !slip.drift), "{shown:?}");
+    ensure!(shown.exempt == 0 && shown.blocked == 1, "{shown:?}");
     Ok(Verdict::Passed)
 }
 
@@ -491,11 +499,8 @@ pub fn a_victim_receives_less_than_the_attacker_sends() -> Result<Verdict> {
     // Every second one over the limit is slipped, which is as large as its query.
     ensure!(factor(with) < 0.9 && with < without / 5, "{with} of {without} octets came through");
     ensure!(silent < with / 2, "{silent} octets came through without slips");
-    let top = ratelimit(&stage, "top")?;
-    ensure!(
-        top["netblocks"][0]["netblock"] == "203.0.113.0/24"
-            || top["netblocks"][0]["netblock"] == "203.0.113.7/32",
-        "{top}"
-    );
+    let top: Top = stage.told(&words("top"))?;
+    let worst = top.netblocks[0].netblock.to_string();
+    ensure!(worst == "203.0.113.0/24" || worst == "203.0.113.7/32", "{top:?}");
     Ok(Verdict::Passed)
 }

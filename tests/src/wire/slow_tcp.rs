@@ -14,8 +14,10 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
     unistd::Uid,
 };
-use sealdns::zone::Name;
-use serde_json::Value;
+use sealdns::{
+    observe::{Connections, Snapshot},
+    zone::Name,
+};
 use socket2::{Domain, Socket, Type};
 use testbed::net::{self, Process};
 use tests::{
@@ -83,21 +85,18 @@ impl Stage {
         Ok(socket.into())
     }
 
-    /// A counter of the daemon's sockets.
-    fn counter(&self, name: &str) -> Result<u64> {
+    /// What the daemon counts of connections.
+    fn connections(&self) -> Result<Connections> {
         let mut command = Command::new(servers::sealdns().context("no sealdns")?);
         command.args(["stats", "--json", "--config"]).arg(self.folder.path().join("sealdns.toml"));
         let output = net::output_within(&mut command, PATIENCE)?;
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let stats: Value = serde_json::from_str(&said).with_context(|| said.clone())?;
-        let found = find(&stats, name);
-        found.with_context(|| format!("no {name} in {said}"))
+        Ok(servers::said_in_json::<Snapshot>(&output)?.connections)
     }
 
-    /// Waits until a counter is at least `least`.
-    fn wait_for(&self, name: &str, least: u64) -> Result<()> {
-        net::wait_until(&format!("{name} >= {least}"), PATIENCE, || {
-            self.counter(name).is_ok_and(|count| count >= least)
+    /// Waits until at least `least` connections were taken.
+    fn wait_for_accepted(&self, least: u64) -> Result<()> {
+        net::wait_until(&format!("{least} connections"), PATIENCE, || {
+            self.connections().is_ok_and(|connections| connections.accepted >= least)
         })
     }
 
@@ -113,17 +112,6 @@ impl Stage {
         let message = Message::read(&message)?;
         ensure!(message.rcode == 0 && message.answer.len() == 1, "{}: {message:?}", what());
         Ok(())
-    }
-}
-
-/// A number anywhere in a document by its key.
-fn find(value: &Value, name: &str) -> Option<u64> {
-    match value {
-        Value::Object(fields) => match fields.get(name) {
-            Some(number) => number.as_u64(),
-            None => fields.values().find_map(|value| find(value, name)),
-        },
-        _ => None,
     }
 }
 
@@ -166,13 +154,13 @@ pub fn idle_clients_shut_nobody_out() -> Result<Verdict> {
         }
         stage.asks(client(number))?;
     }
-    stage.wait_for("tcp.accepted", 1510)?;
+    stage.wait_for_accepted(1510)?;
     for number in 0..40 {
         stage.asks(client(number))?;
     }
-    ensure!(stage.counter("tcp.refused")? == 0, "connections were refused");
-    ensure!(stage.counter("tcp.gave-way")? >= 500, "{}", stage.counter("tcp.gave-way")?);
-    ensure!(stage.counter("tcp.connections")? <= 1000, "more than there may be");
+    ensure!(stage.connections()?.refused == 0, "connections were refused");
+    ensure!(stage.connections()?.gave_way >= 500, "{}", stage.connections()?.gave_way);
+    ensure!(stage.connections()?.open <= 1000, "more than there may be");
     ensure!(stage.process.stop()?.success(), "it does not end");
     Ok(Verdict::Passed)
 }
@@ -207,9 +195,8 @@ pub fn slow_clients_are_ended_and_keep_nobody_waiting() -> Result<Verdict> {
     }
     let query = framed("ns", A);
     let slow = |stage: &Stage| -> Result<u64> {
-        Ok(stage.counter("tcp.idle")?
-            + stage.counter("tcp.slow")?
-            + stage.counter("tcp.gave-way")?)
+        let connections = stage.connections()?;
+        Ok(connections.idle + connections.slow + connections.gave_way)
     };
     for (asked, octet) in (0..).zip(&query) {
         for stream in &mut trickling {
@@ -226,8 +213,8 @@ pub fn slow_clients_are_ended_and_keep_nobody_waiting() -> Result<Verdict> {
     net::wait_until("the slow ones to be ended", PATIENCE, || {
         slow(&stage).is_ok_and(|ended| ended == 3 * u64::from(EACH))
     })?;
-    ensure!(stage.counter("tcp.slow")? == u64::from(EACH), "who does not read is cut off");
-    ensure!(stage.counter("tcp.refused")? == 0, "connections were refused");
+    ensure!(stage.connections()?.slow == u64::from(EACH), "who does not read is cut off");
+    ensure!(stage.connections()?.refused == 0, "connections were refused");
     stage.asks(client(250))?;
     ensure!(stage.process.stop()?.success(), "it does not end");
     Ok(Verdict::Passed)
@@ -257,12 +244,12 @@ pub fn too_few_descriptors_mean_fewer_connections() -> Result<Verdict> {
             idle.push(stage.connect(client(number))?);
         }
     }
-    stage.wait_for("tcp.accepted", 300)?;
+    stage.wait_for_accepted(300)?;
     for number in 100..140 {
         stage.asks(client(number))?;
     }
-    ensure!(stage.counter("tcp.refused")? == 0, "connections were refused");
-    ensure!(stage.counter("tcp.accept-failed")? == 0, "descriptors ran out");
+    ensure!(stage.connections()?.refused == 0, "connections were refused");
+    ensure!(stage.connections()?.accept_failed == 0, "descriptors ran out");
     ensure!(stage.process.stop()?.success(), "it does not end");
     // A soft limit alone is raised.
     let stage = Stage::new("tcp-connections = 2000", &["prlimit", "--nofile=256:4096"])?;
@@ -287,7 +274,7 @@ pub fn descriptors_that_run_out_end_idle_connections() -> Result<Verdict> {
     for number in 0..50 {
         idle.push(stage.connect(client(number))?);
     }
-    stage.wait_for("tcp.accepted", 50)?;
+    stage.wait_for_accepted(50)?;
     let limit = |number: usize| -> Result<()> {
         let mut command = Command::new("prlimit");
         let pid = stage.process.id().to_string();
@@ -301,8 +288,8 @@ pub fn descriptors_that_run_out_end_idle_connections() -> Result<Verdict> {
         stage.asks(client(number))?;
     }
     limit(4096)?;
-    ensure!(stage.counter("tcp.accept-failed")? > 0, "descriptors did not run out");
-    ensure!(stage.counter("tcp.gave-way")? > 0, "no connection gave way");
+    ensure!(stage.connections()?.accept_failed > 0, "descriptors did not run out");
+    ensure!(stage.connections()?.gave_way > 0, "no connection gave way");
     stage.asks(client(1))?;
     Ok(Verdict::Passed)
 }

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use sealdns::control::reply::{read::Readable, xdp::XdpStatus};
 use testbed::net::{self, Process};
 use tests::{
     harness::Verdict,
@@ -117,12 +117,22 @@ impl Stage {
 
     /// How many answers TCX has sent, as the daemon counts.
     pub fn sent_by_tcx(&self) -> Result<u64> {
-        let status: Value =
-            serde_json::from_slice(&self.command(&["xdp", "status", "--json"])?.stdout)?;
-        let counters = status["counters"].as_object().context("no counters")?;
-        let answers = Outcome::ALL.iter().filter(|outcome| outcome.is_answered());
-        let counts = answers.map(|outcome| &counters[&format!("tcx_{}", outcome.word())]);
-        Ok(counts.filter_map(Value::as_u64).sum())
+        let counters = self.told::<XdpStatus>(&["xdp", "status"])?.counters.tcx;
+        Ok(counters.context("no counters of TCX")?.outcomes.sum(Outcome::is_answered))
+    }
+
+    /// Runs a command that must succeed, and reads what it says in JSON.
+    pub fn told<T: Readable>(&self, arguments: &[&str]) -> Result<T> {
+        let (code, said) = self.ended(arguments)?;
+        ensure!(code == 0, "{arguments:?}: {code}");
+        Ok(said)
+    }
+
+    /// The same with the exit code, whatever it is.
+    pub fn ended<T: Readable>(&self, arguments: &[&str]) -> Result<(i32, T)> {
+        let output = self.command(&[arguments, &["--json"]].concat())?;
+        let code = output.status.code().with_context(|| format!("{arguments:?}: {output:?}"))?;
+        Ok((code, servers::said_in_json(&output).with_context(|| format!("{arguments:?}"))?))
     }
 
     /// Runs a command of `sealdns` for this daemon.

@@ -61,9 +61,8 @@ pub fn security_by_delv(said: &str) -> Security {
     }
 }
 
-/// The sum of all counters of outcomes that are answers, wherever they stand in `xdp status --json`, of
-/// the hook whose counters' names begin with `prefix`.
-pub fn answered(status: &Value, prefix: &str) -> u64 {
+/// The sum of all counters of outcomes that are answers in `xdp status --json`, of a hook.
+pub fn answered(status: &Value, hook: &str) -> Result<u64> {
     const ANSWERS: [&str; 8] = [
         "positive",
         "nodata",
@@ -74,19 +73,18 @@ pub fn answered(status: &Value, prefix: &str) -> u64 {
         "truncated",
         "bad-version",
     ];
-    let is_answer =
-        |name: &str| name.strip_prefix(prefix).is_some_and(|word| ANSWERS.contains(&word));
-    match status {
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| match value.as_u64() {
-                Some(count) if is_answer(name) => count,
-                _ => answered(value, prefix),
-            })
-            .sum(),
-        Value::Array(values) => values.iter().map(|value| answered(value, prefix)).sum(),
-        _ => 0,
+    ANSWERS.iter().map(|word| number(status, &["counters", hook, word])).sum()
+}
+
+/// A number in a document by the fields that lead to it; the error names the one that is missing.
+fn number(document: &Value, fields: &[&str]) -> Result<u64> {
+    let mut value = document;
+    for field in fields {
+        value = value
+            .get(field)
+            .with_context(|| format!("there is no {field} of {}: {document}", fields.join(".")))?;
     }
+    value.as_u64().with_context(|| format!("{} is no number: {document}", fields.join(".")))
 }
 
 #[cfg(test)]
@@ -122,11 +120,17 @@ mod tests {
 
     #[test]
     fn only_answers_are_summed() {
-        let status = json!({ "programs": [
-            { "name": "serve", "counters": { "positive": 3, "miss": 100, "nodata": 2 } },
-            { "name": "deny", "counters": { "nxdomain": 5, "tcx_nxdomain": 7, "tcx_miss": 1 } },
-        ]});
-        assert_eq!(answered(&status, ""), 10);
-        assert_eq!(answered(&status, "tcx_"), 7);
+        let mut status = json!({ "counters": {
+            "xdp": {
+                "positive": 3, "nodata": 2, "referral": 0, "wildcard": 0, "nxdomain": 5, "dname": 0,
+                "truncated": 0, "bad-version": 0, "miss": 100,
+            },
+            "tcx": null,
+        }});
+        assert_eq!(answered(&status, "xdp").expect("counters"), 10);
+        assert!(answered(&status, "tcx").is_err());
+        status["counters"]["xdp"].as_object_mut().expect("an object").remove("dname");
+        let error = answered(&status, "xdp").expect_err("a field is missing").to_string();
+        assert!(error.starts_with("there is no dname of counters.xdp.dname"), "{error}");
     }
 }
