@@ -1,5 +1,6 @@
 //! What dig, delv and sealdns said, read.
 
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 /// What a validator makes of an answer.
