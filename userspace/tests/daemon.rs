@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sealdns::control::client::call;
@@ -307,12 +308,15 @@ fn dig(server: &str, port: u16, arguments: &[&str]) -> String {
 #[test]
 fn zones_are_served_as_they_are_loaded() {
     let stage = Stage::new();
-    // Whoever opens it waits until somebody writes.
-    let slow = stage.folder.path().join("slow.zone");
-    nix::unistd::mkfifo(&slow, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    std::fs::write(stage.folder.path().join("slow.zone"), ZONE).expect("the zone");
+    // Who signs waits until nobody writes keys.
+    let keys = stage.folder.path().join("state/keys");
+    std::fs::create_dir_all(&keys).expect("a folder");
+    let keys = std::fs::File::open(&keys).expect("the folder");
+    let keys = Flock::lock(keys, FlockArg::LockExclusiveNonblock).expect("nobody writes keys");
     let text = std::fs::read_to_string(&stage.config).expect("the configuration");
     let text = format!(
-        "{text}[[zone]]\nname = \"slow.example\"\nfile = \"slow.zone\"\ndnssec = \"off\"\n"
+        "{text}dnssec = \"off\"\n[[zone]]\nname = \"slow.example\"\nfile = \"slow.zone\"\n"
     );
     std::fs::write(&stage.config, text).expect("the configuration");
     let daemon = Daemon::begin(&stage.config, &[]);
@@ -332,7 +336,7 @@ fn zones_are_served_as_they_are_loaded() {
     let (code, health) = stage.told::<Health>(&["health"]);
     assert_eq!((code, health.problems[0].subject.as_str()), (3, "zones"), "{health:?}");
     daemon.wait_for("loading zones: 1 of 2");
-    std::fs::write(&slow, ZONE).expect("the zone");
+    drop(keys);
     daemon.wait_for("ready");
     let said = dig("127.0.0.1", stage.port, &["www.slow.example", "A"]);
     assert!(said.contains("status: NOERROR"), "{said}");
