@@ -6,11 +6,9 @@
 use std::{collections::HashMap, io};
 
 use libfuzzer_sys::fuzz_target;
-use sealdns::{
-    zone::{
-        Zone,
-        text::{self, MAX_INCLUDES, Options, ReadError},
-    },
+use sealdns::zone::{
+    Zone,
+    text::{self, MAX_INCLUDES, Options, ReadError},
 };
 
 /// A `$GENERATE` may make millions of records, which takes longer than a run of a fuzzer should: ranges
