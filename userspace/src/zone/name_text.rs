@@ -199,7 +199,7 @@ mod tests {
         ] {
             assert_eq!(fault(text), expected, "{text}");
         }
-        let error = "a..b".parse::<Name>().err().expect("an error");
+        let error = "a..b".parse::<Name>().expect_err("an error");
         assert_eq!(error.to_string(), "\"a..b\" is not a domain name: a label is empty");
     }
 

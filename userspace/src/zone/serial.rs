@@ -32,7 +32,7 @@ impl Serial {
     }
 
     /// The serial `n` steps after; `None` if `n` is more than the 2^31 - 1 that RFC 1982 section 3.1 allows.
-    pub fn add(self, n: u32) -> Option<Serial> {
+    pub fn plus(self, n: u32) -> Option<Serial> {
         (n <= i32::MAX as u32).then(|| Serial(self.0.wrapping_add(n)))
     }
 
@@ -72,8 +72,8 @@ mod tests {
         assert!(is_newer(0x7fff_ffff, 0) && !is_newer(0x8000_0001, 0));
         assert_eq!(Serial(0).compare(Serial(0x8000_0000)), None);
         assert!(!is_newer(0, 0x8000_0000) && !is_newer(0x8000_0000, 0));
-        assert_eq!(Serial(u32::MAX).add(2), Some(Serial(1)));
-        assert_eq!(Serial(0).add(0x8000_0000), None);
+        assert_eq!(Serial(u32::MAX).plus(2), Some(Serial(1)));
+        assert_eq!(Serial(0).plus(0x8000_0000), None);
         for serial in [0, 1, u32::MAX, 0x7fff_ffff].map(Serial) {
             assert!(serial.next().is_newer_than(serial));
         }

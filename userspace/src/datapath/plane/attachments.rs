@@ -118,9 +118,9 @@ impl Attachments {
         for one in &gone {
             self.wanted.retain(|_, wanted| wanted.index != Some(one.interface().index));
         }
-        let is_meant = |name: &String| interface.is_none_or(|interface| interface == name);
-        let forgotten = self.wanted.extract_if(.., |name, _| is_meant(name));
-        let forgotten: Vec<String> = forgotten.map(|(name, _)| name).collect();
+        let is_meant = |name: &&String| interface.is_none_or(|interface| interface == *name);
+        let forgotten: Vec<String> = self.wanted.keys().filter(is_meant).cloned().collect();
+        self.wanted.retain(|name, _| !forgotten.contains(name));
         if let (Some(interface), true) = (interface, gone.is_empty() && forgotten.is_empty()) {
             let names: Vec<&str> = self.interfaces().map(|one| one.name.as_str()).collect();
             match names.as_slice() {
