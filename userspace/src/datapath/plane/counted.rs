@@ -156,7 +156,7 @@ impl Counted {
 }
 
 /// The words of [`Counters`] as counters.
-pub(in crate::datapath) fn counters_of(words: &Counters) -> ProgramCounters {
+pub fn counters_of(words: &Counters) -> ProgramCounters {
     let sum = |offset: usize| words[offset / size_of::<u64>()];
     ProgramCounters {
         outcomes: PerWord::new(|outcome: Outcome| words[outcome.index()]),
