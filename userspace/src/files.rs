@@ -11,9 +11,6 @@ use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::zone::Name;
-use crate::zone::name::labels;
-
 /// How the name of a file ends that is being written.
 const UNFINISHED: &str = ".new";
 
@@ -143,24 +140,6 @@ fn is_unfinished(path: &Path) -> bool {
     name.starts_with('.') && name.ends_with(UNFINISHED)
 }
 
-/// A zone's name within a file name, as BIND writes it: what is not a letter, digit, `-` or `_`
-/// becomes `%` and two hexadecimal digits. Nothing for the root zone, which has no label.
-pub fn name_of_zone(zone: &Name) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    for label in labels(zone.as_wire()) {
-        for &octet in label {
-            if octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_' {
-                text.push(octet.into());
-            } else {
-                let _ = write!(text, "%{octet:02X}");
-            }
-        }
-        text.push('.');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -208,14 +187,5 @@ mod tests {
         assert_eq!(names(folder.path()), [".hidden", "file"]);
         // Only what is ours is taken away: a file that is to be new and is there is an error.
         assert_eq!(create(&path, 0o600, b"").unwrap_err().kind(), ErrorKind::AlreadyExists);
-    }
-
-    #[test]
-    fn file_names_are_those_of_bind() {
-        let name = |wire: &[u8]| name_of_zone(&Name::from_wire(wire).unwrap());
-        assert_eq!(name(b"\x07Example\x03com\x00"), "example.com.");
-        assert_eq!(name(b"\x040/25\x01a\x00"), "0%2F25.a.");
-        assert_eq!(name(b"\x03../\x00"), "%2E%2E%2F.");
-        assert_eq!(name(b"\x00"), "");
     }
 }

@@ -32,6 +32,7 @@ pub mod layers;
 pub mod limit;
 pub mod maps;
 pub mod outcome;
+pub mod rtype;
 pub mod sha1;
 pub mod state;
 

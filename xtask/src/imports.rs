@@ -151,7 +151,8 @@ fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 /// A file without its comments, and without its tests, which come last.
 fn code(text: &str) -> String {
     let lines = text.lines().map(|line| line.split("//").next().unwrap_or_default());
-    let code = lines.collect::<Vec<_>>().join("\n");
+    // Who may see an item is no import.
+    let code = lines.collect::<Vec<_>>().join("\n").replace("pub(in crate::", "pub(in ");
     let mut tests = code.match_indices("#[cfg(test)]\n").map(|(at, _)| at);
     let is_module = |at: &usize| {
         let item = code[*at..].lines().nth(1).unwrap_or_default();

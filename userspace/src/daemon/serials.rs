@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::files;
-use crate::zone::{Name, Serial};
+use crate::zone::{Name, Serial, in_file_name};
 
 /// Where a zone's last serial is kept.
 pub struct SerialFile(PathBuf);
@@ -19,7 +19,7 @@ pub struct SerialFile(PathBuf);
 impl SerialFile {
     /// That of a zone in this folder.
     pub fn of(folder: &Path, zone: &Name) -> SerialFile {
-        SerialFile(folder.join(format!("{}serial", files::name_of_zone(zone))))
+        SerialFile(folder.join(format!("{}serial", in_file_name(zone))))
     }
 
     /// Whether there is one, whatever it holds: then the zone was served.

@@ -14,7 +14,7 @@ use ring::digest;
 
 use crate::dnssec::origin::{DIGEST_LEN, Origin};
 use crate::files;
-use crate::zone::{Name, Zone, stored};
+use crate::zone::{Name, Zone, in_file_name, stored};
 
 /// The first octets of the file; another format has others.
 const MAGIC: &[u8] = b"sealdns signed zone 1\n";
@@ -31,7 +31,7 @@ pub struct SignedFile(PathBuf);
 impl SignedFile {
     /// That of a zone in this folder.
     pub fn of(folder: &Path, zone: &Name) -> SignedFile {
-        SignedFile(folder.join(format!("{}signed", files::name_of_zone(zone))))
+        SignedFile(folder.join(format!("{}signed", in_file_name(zone))))
     }
 
     /// Whether there is one, whatever it holds: then the zone was signed.

@@ -33,7 +33,7 @@ pub use builder::ZoneBuilder;
 pub use error::ZoneError;
 pub use faults::{ZoneFault, ZoneFaultKind};
 pub use name::{Name, canonical_order};
-pub use name_text::{NameError, NameFault};
+pub use name_text::{NameError, NameFault, in_file_name};
 pub use rtype::Rtype;
 pub use serial::Serial;
 pub use soa::Soa;

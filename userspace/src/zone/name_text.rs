@@ -3,7 +3,7 @@
 
 use std::str::FromStr;
 
-use super::name::{MAX_LABEL_LEN, MAX_NAME_LEN, Name};
+use super::name::{MAX_LABEL_LEN, MAX_NAME_LEN, Name, labels};
 
 /// The most octets that a name of 255 octets takes when each is written as `\DDD`.
 const MAX_NAME_TEXT: usize = 4 * MAX_NAME_LEN;
@@ -158,6 +158,24 @@ pub(super) fn unescape(raw: &[u8]) -> Result<(u8, usize), &'static str> {
     }
 }
 
+/// A zone's name within a file name, as BIND writes it: what is not a letter, digit, `-` or `_`
+/// becomes `%` and two hexadecimal digits. Nothing for the root zone, which has no label.
+pub fn in_file_name(zone: &Name) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    for label in labels(zone.as_wire()) {
+        for &octet in label {
+            if octet.is_ascii_alphanumeric() || octet == b'-' || octet == b'_' {
+                text.push(octet.into());
+            } else {
+                let _ = write!(text, "%{octet:02X}");
+            }
+        }
+        text.push('.');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,6 +219,15 @@ mod tests {
         }
         let error = "a..b".parse::<Name>().expect_err("an error");
         assert_eq!(error.to_string(), "\"a..b\" is not a domain name: a label is empty");
+    }
+
+    #[test]
+    fn file_names_are_those_of_bind() {
+        let name = |wire: &[u8]| in_file_name(&Name::from_wire(wire).unwrap());
+        assert_eq!(name(b"\x07Example\x03com\x00"), "example.com.");
+        assert_eq!(name(b"\x040/25\x01a\x00"), "0%2F25.a.");
+        assert_eq!(name(b"\x03../\x00"), "%2E%2E%2F.");
+        assert_eq!(name(b"\x00"), "");
     }
 
     proptest! {

@@ -4,6 +4,7 @@ pub mod edns;
 pub mod name;
 pub mod query;
 
+pub use crate::rtype;
 pub use crate::state::scratch::MAX_PAYLOAD;
 
 /// Octets of the message header (RFC 1035 section 4.1.1).
@@ -15,29 +16,6 @@ pub const QUESTION_TAIL_LEN: usize = 4;
 /// The payload size of a client that sends no EDNS (RFC 1035 section 4.2.1), and the least that
 /// counts of one that does (RFC 6891 section 6.2.3).
 pub const MIN_PAYLOAD: usize = 512;
-
-/// RR types that the engine treats apart (IANA registry "Resource Record (RR) TYPEs").
-pub mod rtype {
-    #![allow(missing_docs, reason = "the mnemonics are the registry's own")]
-    pub const NS: u16 = 2;
-    pub const CNAME: u16 = 5;
-    pub const SOA: u16 = 6;
-    pub const PTR: u16 = 12;
-    pub const MX: u16 = 15;
-    pub const OPT: u16 = 41;
-    pub const DS: u16 = 43;
-    pub const RRSIG: u16 = 46;
-    pub const DNSKEY: u16 = 48;
-    pub const ANY: u16 = 255;
-
-    /// Whether a QTYPE asks for something other than one RRset: OPT, RRSIG (its records belong to
-    /// other RRsets), and the meta and QTYPE ranges (RFC 6895 section 3.1), but ANY: one RRset of the
-    /// name answers that (RFC 8482).
-    #[inline(always)]
-    pub const fn is_meta(qtype: u16) -> bool {
-        qtype == 0 || qtype == OPT || qtype == RRSIG || (qtype >= 128 && qtype < ANY)
-    }
-}
 
 /// EDNS options that are answered (IANA registry "DNS EDNS0 Option Codes").
 pub mod option {

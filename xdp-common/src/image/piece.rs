@@ -7,7 +7,7 @@
 
 use super::Window;
 use crate::bytes::{u8_at, u16_at, u32_at};
-use crate::dns::rtype;
+use crate::rtype;
 
 /// Offsets of a piece's fields, in octets.
 pub mod at {

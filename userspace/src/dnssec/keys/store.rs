@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{Algorithm, Key, KeyError, KeyLayout, NewKey, Role, assign_roles};
 use crate::files;
-use crate::zone::Name;
+use crate::zone::{Name, in_file_name};
 
 /// The largest key file that is read, in octets: an RSA key of 8192 bits takes 6 KB.
 const MAX_KEY_FILE: u64 = 64 * 1024;
@@ -423,7 +423,7 @@ fn stem(key: &Key) -> String {
 
 /// A zone's name within the name of a key's file, as BIND writes it.
 fn file_name(zone: &Name) -> String {
-    let name = files::name_of_zone(zone);
+    let name = in_file_name(zone);
     if name.is_empty() { ".".into() } else { name }
 }
 
