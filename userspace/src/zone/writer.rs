@@ -6,7 +6,7 @@ use super::rtype::Rtype;
 use super::tree::{OwnerEntry, RrsetEntry, Zone};
 
 /// Makes a zone of RRsets that are in canonical form and come in canonical order already, without
-/// holding them twice as a [`ZoneBuilder`] does.
+/// holding them twice as a [`ZoneBuilder`](super::ZoneBuilder) does.
 pub struct ZoneWriter(Draft);
 
 impl ZoneWriter {
