@@ -104,7 +104,7 @@ pub fn answer<S: Store>(
 }
 
 /// Makes the options of a response that is only a code, or comes from no zone. Those of the query have been
-/// [read](read) from the same octets.
+/// [`read`] from the same octets.
 #[inline(always)]
 pub fn of_error<const N: usize>(
     question: &[u8; N],
