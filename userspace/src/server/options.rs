@@ -69,11 +69,6 @@ pub fn has_malformed_cookie(asked: &[u8], manners: &Manners) -> bool {
 /// 9660 section 3.2 and RFC 5001 section 2.1 have them ignored), and of a cookie that is too long what
 /// makes it so.
 pub fn answered(asked: &[u8]) -> Vec<u8> {
-    const ANSWERED: [(u16, usize); 3] = [
-        (option::NSID, 0),
-        (option::COOKIE, cookie::CLIENT_LEN + cookie::ANY_SERVER_LEN[1] + 1),
-        (option::ZONEVERSION, 0),
-    ];
     let (mut rest, mut seen, mut kept) = (asked, [false; ANSWERED.len()], Vec::new());
     while let Some((&[a, b, c, d], behind)) = rest.split_first_chunk() {
         let (code, len) = (u16::from_be_bytes([a, b]), usize::from(u16::from_be_bytes([c, d])));
@@ -116,8 +111,15 @@ fn make(
     options::of_error(question, query, options, cells, &circumstances);
 }
 
+/// The options that are answered, and how many octets of each are looked at.
+const ANSWERED: [(u16, usize); 3] = [
+    (option::NSID, 0),
+    (option::COOKIE, cookie::CLIENT_LEN + cookie::ANY_SERVER_LEN[1] + 1),
+    (option::ZONEVERSION, 0),
+];
+
 /// More than [`answered`] leaves.
-const MAX_ANSWERED: usize = 4;
+const MAX_ANSWERED: usize = ANSWERED.len() + 1;
 
 #[cfg(test)]
 mod tests {
