@@ -144,7 +144,26 @@ fn compare_with_daemon(zone: &Zone, may_pass: bool) -> Result<String> {
     Ok(told.join(", "))
 }
 
-/// Every fate that a frame can meet: the frame, the counter, the verdict; what is passed is unchanged.
+/// Outcomes that take more than a frame and the demo's zone, and the test in which each is met.
+const MET_ELSEWHERE: [(Outcome, &str); 14] = [
+    (Outcome::Dname, "kernel::programs, by questions"),
+    (Outcome::Slipped, "kernel::limiting"),
+    (Outcome::Limited, "kernel::limiting"),
+    (Outcome::Blocked, "kernel::limiting"),
+    (Outcome::BroadcastSource, "kernel::foul"),
+    (Outcome::MappedAddress, "kernel::foul"),
+    (Outcome::SourceMac, "kernel::foul"),
+    (Outcome::IpLength, "kernel::foul"),
+    (Outcome::Expired, "kernel::programs::signatures_expire_without_a_daemon"),
+    (Outcome::Hashing, "kernel::programs, by salts"),
+    (Outcome::NoRoom, "kernel::room"),
+    (Outcome::Oversize, "the daemon's alone: unit messages, oracle::answers"),
+    (Outcome::Broken, "never, of an image that is whole: kernel::room"),
+    (Outcome::Torn, "never: kernel::room, kernel::random"),
+];
+
+/// Fates that a frame meets: the frame, the counter, the verdict; what is passed is unchanged. Of each outcome there is
+/// a frame here, or it is said where it is met.
 pub fn each_outcome_has_its_frame() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
@@ -244,6 +263,7 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
         (Outcome::Response, message(&[(2, 0x80)])?),
         (Outcome::SourcePort, from("198.51.100.1:0", SERVERS[0])?),
         (Outcome::BadLength, with(&[(UDP + 4, 0x40)])),
+        (Outcome::NotOurs, encoded(question(&name("www.example.net"), 1, Some(true)))?),
     ];
     let cookies = Manners { secret_count: 1, refuse: 1, ..Manners::new() };
     let with_manners: Vec<(Outcome, Vec<u8>)> = vec![
@@ -257,7 +277,9 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
     let frames = frames.flat_map(|(frames, manners)| {
         frames.into_iter().map(move |(outcome, frame)| (outcome, frame, manners))
     });
+    let mut met: Vec<Outcome> = MET_ELSEWHERE.iter().map(|(outcome, _)| *outcome).collect();
     for (outcome, frame, manners) in frames {
+        met.push(outcome);
         rig.loaded.manners.write(&manners);
         let (run, counted) = rig.run_counted(&frame)?;
         ensure!(counted == outcome, "expected {}: {}", outcome.word(), counted.word());
@@ -273,6 +295,9 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
             ensure!(run.frame == frame, "{}: the frame was changed", outcome.word());
         }
     }
+    let forgotten: Vec<&str> =
+        Outcome::ALL.iter().filter(|one| !met.contains(one)).map(|one| one.word()).collect();
+    ensure!(forgotten.is_empty(), "no frame meets {forgotten:?}");
     Ok(Verdict::Passed)
 }
 
