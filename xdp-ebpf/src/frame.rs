@@ -1,4 +1,4 @@
-//! The packet as the engine's frame: the only unsafe code on its way.
+//! The packet as the engine's frame, with all unsafe code that reads or writes a packet.
 //!
 //! Every access takes the packet's start anew, adds a bounded offset, and checks the very pointer it
 //! uses against the packet's end: that is what the verifier can follow. The pointer goes through
