@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -343,28 +343,31 @@ fn zones_are_served_as_they_are_loaded() {
     assert_eq!(stage.command(&["health"]).0, 0);
 }
 
+/// Whether a process, by its status (proc_pid_status(5)), has a signal blocked.
+fn holds_back(status: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).expect("a mask");
+    let mask = u64::from_str_radix(mask.trim(), 16).expect("a number");
+    mask >> (signal as i32 - 1) & 1 == 1
+}
+
 #[test]
 fn no_hangup_ends_a_daemon_that_starts() {
     let stage = Stage::new();
     for _ in 0..10 {
         let daemon = Daemon::begin(&stage.config, &[]);
         let status = format!("/proc/{}/status", daemon.child.id());
-        // From the first moment on that a program written in Rust can do anything: its runtime has begun,
-        // which has SIGPIPE ignored and a handler for SIGSEGV.
-        let mask = |text: &str, field: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(field)).expect("a field");
-            u64::from_str_radix(line.trim(), 16).expect("a mask")
-        };
-        let has = |mask: u64, signal: Signal| mask >> (signal as i32 - 1) & 1 == 1;
-        loop {
-            let text = std::fs::read_to_string(&status).expect("its status");
-            let (ignored, caught) = (mask(&text, "SigIgn:"), mask(&text, "SigCgt:"));
-            if has(ignored, Signal::SIGPIPE) && has(caught, Signal::SIGSEGV) {
-                break;
-            }
+        // From the first line of its own on; before that it is the runtime's, which knows no SIGHUP.
+        let deadline = Instant::now() + PATIENCE;
+        while !holds_back(&std::fs::read_to_string(&status).expect("its status"), Signal::SIGHUP) {
+            assert!(Instant::now() < deadline, "nobody holds SIGHUP back");
         }
         let mut count = 0;
-        while daemon.lines.try_recv().map_or(true, |line| !line.contains("ready")) {
+        loop {
+            match daemon.lines.try_recv() {
+                Ok(line) if line.contains("ready") => break,
+                Err(TryRecvError::Disconnected) => panic!("{count} hangups ended it"),
+                Ok(_) | Err(TryRecvError::Empty) => {}
+            }
             daemon.signal(Signal::SIGHUP);
             count += 1;
         }
