@@ -288,7 +288,7 @@ pub fn a_zone_that_does_not_fit_is_held_hot() -> Result<Verdict> {
         ensure!(octets > 0 && octets <= 4 << 20, "{status:?}");
         Ok(status.zones.into_iter().map(|zone| (zone.zone, zone.held)).collect())
     };
-    let both = [(format!("{apex}."), Held::Partial), (DEMO.0.to_owned(), Held::Complete)];
+    let both = [(format!("{apex}."), Held::Partial), (format!("{}.", DEMO.0), Held::Complete)];
     ensure!(held(&stage)? == BTreeSet::from(both.clone()), "{:?}", held(&stage)?);
 
     let client = Client::new(&stage.pair)?;
