@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use testbed::{
     frames::Frame,
     inject::Injector,
@@ -227,6 +227,9 @@ pub struct Daemon<'a> {
     scene: &'a Scene,
 }
 
+/// What the daemon's control socket speaks (`sealdns::control::protocol::PROTOCOL`); another is refused.
+const PROTOCOL: u32 = 2;
+
 /// What was counted by those who could have answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Counts {
@@ -243,13 +246,20 @@ impl Daemon<'_> {
     pub fn counts(&self) -> Result<Counts> {
         let status = self.ask("xdp-status")?;
         let counters = status["counters"].as_object().context("the status has no counters")?;
-        let sum = |prefix: &str| -> u64 {
+        // A hook that is not used has none.
+        let sum = |hook: &str| -> Result<u64> {
+            let counters = match counters.get(hook).context("the status has no such hook")? {
+                Value::Null => return Ok(0),
+                counters => counters,
+            };
             let answers = Outcome::ALL.iter().filter(|outcome| outcome.is_answered());
-            let counts =
-                answers.map(|outcome| counters.get(&format!("{prefix}{}", outcome.word())));
-            counts.filter_map(|count| count?.as_u64()).sum()
+            let counts = answers.map(|outcome| {
+                let count = counters[outcome.word()].as_u64();
+                count.with_context(|| format!("the status does not count {}", outcome.word()))
+            });
+            counts.sum()
         };
-        Ok(Counts { xdp: sum(""), tcx: sum("tcx_"), sockets: self.datagrams()? })
+        Ok(Counts { xdp: sum("xdp")?, tcx: sum("tcx")?, sockets: self.datagrams()? })
     }
 
     /// What was counted once that is so many more than before, or after a while. While the daemon is busy with its programs
@@ -274,12 +284,15 @@ impl Daemon<'_> {
     fn ask(&self, command: &str) -> Result<Value> {
         let mut stream = UnixStream::connect(self.scene.folder.join("control.sock"))?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(format!("{{\"command\":\"{command}\"}}\n").as_bytes())?;
+        let request = json!({
+            "protocol": PROTOCOL, "version": "matrix", "request": { "command": command }
+        });
+        stream.write_all(format!("{request}\n").as_bytes())?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line)?;
         let mut response: Value = serde_json::from_str(&line)?;
-        ensure!(response["data"].is_object(), "the daemon says {line}");
-        Ok(response["data"].take())
+        ensure!(response["reply"][command].is_object(), "the daemon says {line}");
+        Ok(response["reply"][command].take())
     }
 
     fn datagrams(&self) -> Result<u64> {
