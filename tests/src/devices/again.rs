@@ -60,6 +60,16 @@ fn wait_for_ticks(stage: &Stage, ticks: u64) -> Result<()> {
     })
 }
 
+/// Two daemons of one configuration: one that stays root, and one with `user` set, which pins.
+fn root_s_and_nobody_s(name: &str, pins: &Pins) -> Result<[Stage; 2]> {
+    let plain = "mode = \"native\"\nmemory = \"64MiB\"";
+    let zone = &[(DEMO.0, DEMO.1, "")];
+    Ok([
+        Stage::with(&Settings { xdp: plain, ..Settings::NATIVE }, name, zone)?,
+        stage(&format!("{name}-user"), &as_nobody(&pins.lines("")))?,
+    ])
+}
+
 /// A device that is made anew under its name has its programs again, and so has one whose programs another has
 /// detached, with `user` set and without; until then `health` and `xdp status` say what is missing. What an operator
 /// detaches by command stays so.
@@ -68,13 +78,7 @@ pub fn a_device_made_anew_gets_its_programs_back() -> Result<Verdict> {
         return Ok(obstacle);
     }
     let pins = Pins::new("again")?;
-    let pinned = pins.lines("");
-    let plain = "mode = \"native\"\nmemory = \"64MiB\"";
-    let zone = &[(DEMO.0, DEMO.1, "")];
-    let mut stages = [
-        Stage::with(&Settings { xdp: plain, ..Settings::NATIVE }, "again", zone)?,
-        stage("again-user", &as_nobody(&pinned))?,
-    ];
+    let mut stages = root_s_and_nobody_s("again", &pins)?;
     for stage in &mut stages {
         come_again(stage)?;
     }
@@ -160,13 +164,7 @@ pub fn a_device_that_comes_later_gets_its_programs() -> Result<Verdict> {
         return Ok(obstacle);
     }
     let pins = Pins::new("later")?;
-    let pinned = pins.lines("");
-    let plain = "mode = \"native\"\nmemory = \"64MiB\"";
-    let zone = &[(DEMO.0, DEMO.1, "")];
-    let mut stages = [
-        Stage::with(&Settings { xdp: plain, ..Settings::NATIVE }, "later", zone)?,
-        stage("later-user", &as_nobody(&pinned))?,
-    ];
+    let mut stages = root_s_and_nobody_s("later", &pins)?;
     for stage in &mut stages {
         start_without_device(stage)?;
         wait_for_health(stage, 3, "interface server")?;

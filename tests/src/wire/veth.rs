@@ -20,13 +20,10 @@ use tests::{
 
 use super::pair::{CLIENT, Pair, SERVER, obstacle};
 
-/// An injected frame arrives at a socket behind the other end.
-pub fn live_frames_cross_a_veth_pair() -> Result<Verdict> {
-    if let Some(obstacle) = obstacle() {
-        return Ok(obstacle);
-    }
-    let pair = Pair::new("cross")?;
-    let server: SocketAddr = SocketAddr::new(net::address_of(SERVER)?, 4242);
+/// A pair with a socket at a port of the server's end.
+fn listening(name: &str, port: u16) -> Result<(Pair, SocketAddr, UdpSocket)> {
+    let pair = Pair::new(name)?;
+    let server = SocketAddr::new(net::address_of(SERVER)?, port);
     let socket = pair.server.enter(|| UdpSocket::bind(server))??;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;
     // Without a program there, the server's end must poll as if it had one to take such frames.
@@ -34,6 +31,15 @@ pub fn live_frames_cross_a_veth_pair() -> Result<Verdict> {
         std::process::Command::new("ethtool").args(["-K", "server", "gro", "on"]),
         Duration::from_secs(5),
     )?;
+    Ok((pair, server, socket))
+}
+
+/// An injected frame arrives at a socket behind the other end.
+pub fn live_frames_cross_a_veth_pair() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let (pair, server, socket) = listening("cross", 4242)?;
     pair.client.enter(|| -> Result<()> {
         let frame = Frame {
             source_mac: net::mac_address("client")?,
@@ -90,14 +96,7 @@ pub fn a_relay_carries_answers_back() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
-    let pair = Pair::new("relay")?;
-    let server: SocketAddr = SocketAddr::new(net::address_of(SERVER)?, 53);
-    let socket = pair.server.enter(|| UdpSocket::bind(server))??;
-    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-    pair.server.output(
-        std::process::Command::new("ethtool").args(["-K", "server", "gro", "on"]),
-        Duration::from_secs(5),
-    )?;
+    let (pair, server, socket) = listening("relay", 53)?;
     let route =
         Route { listen: "127.0.0.1:5300".parse()?, client: net::address_of(CLIENT)?, server };
     let _relay = Relay::start(&pair.client, &lab(), "client", pair.server_mac, &[route])?;
