@@ -199,12 +199,14 @@ impl ZoneBuilder {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const SOA: &[u8] = b"\x02NS\x00\x04mail\x00\x00\x00\x00\x07\x00\x00\x0e\x10\x00\x00\x03\x84\x00\x09\x3a\x80\x00\x00\x00\x3c";
+    /// Names in upper case, serial 7.
+    pub const SOA: &[u8] = b"\x02NS\x00\x04mail\x00\x00\x00\x00\x07\x00\x00\x0e\x10\x00\x00\x03\x84\x00\x09\x3a\x80\x00\x00\x00\x3c";
 
-    fn apex() -> Name {
+    /// `example.`
+    pub fn apex() -> Name {
         Name::from_wire(b"\x07example\x00").unwrap()
     }
 
