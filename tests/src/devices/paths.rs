@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use sealdns::{
     config::XdpMode, control::reply::xdp::XdpStatus, datapath::object, observe::plane::FaultKind,
 };
@@ -195,13 +195,15 @@ pub fn answers_that_do_not_leave_are_said() -> Result<Verdict> {
 fn refused(section: &str, folder: &Path) -> Result<PathBuf> {
     let object = object::object()?;
     let mut binary = fs::read(servers::sealdns().context("no sealdns")?)?;
-    // The whole object, since the compiler may have put parts of it elsewhere too.
+    // The whole object, since the compiler may have put parts of it elsewhere too. There is one: of two, the copy that
+    // the daemon loads would be anyone's guess.
     let head = &object[..64.min(object.len())];
     let starts = binary.windows(head.len()).enumerate().filter(|(_, window)| *window == head);
-    let starts: Vec<usize> = starts.map(|(at, _)| at).collect();
-    let is_whole = |at: &usize| binary[*at..].starts_with(object);
-    let at =
-        starts.into_iter().find(is_whole).context("sealdns has another object than this test")?;
+    let whole: Vec<usize> =
+        starts.map(|(at, _)| at).filter(|at| binary[*at..].starts_with(object)).collect();
+    let [at] = whole[..] else {
+        bail!("sealdns holds the object of this test {} times, not once", whole.len())
+    };
     let (start, len) = place_of(object, section).context("the object has no such section")?;
     let code = &mut binary[at + start..][..len];
     // A call (opcode 0x85) of a helper (source register 0), whose number is the last word.

@@ -3,13 +3,14 @@
 use thiserror::Error;
 
 /// The eBPF object, aligned for the loader, or `None` if the binary was built without it.
-pub const OBJECT: Option<&[u8]> = EMBEDDED;
-
+///
+/// A static, since a constant has no place of its own: the compiler writes its four megabytes once per unit of code
+/// that names it.
 #[cfg(has_ebpf_object)]
-const EMBEDDED: Option<&[u8]> =
+pub static OBJECT: Option<&[u8]> =
     Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ebpf-object")));
 #[cfg(not(has_ebpf_object))]
-const EMBEDDED: Option<&[u8]> = None;
+pub static OBJECT: Option<&[u8]> = None;
 
 /// The binary holds no XDP program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
