@@ -297,18 +297,18 @@ impl Image {
             return Err(error);
         }
         self.disappear(&compiled.replaced);
-        if compiled.farewell.is_empty() {
+        if compiled.gone_copies.is_empty() {
             self.disappear(&compiled.gone);
             self.head(&compiled);
         } else {
-            for (&old, &copy) in compiled.gone.iter().zip(&compiled.farewell) {
+            for (&old, &copy) in compiled.gone.iter().zip(&compiled.gone_copies) {
                 let hash = self.hash_of(old);
                 for place in [hash, hash ^ CUT_BESIDE_APEX] {
                     table::replace(&*self.memory, place, old, copy);
                 }
             }
             self.head(&compiled);
-            self.disappear(&compiled.farewell);
+            self.disappear(&compiled.gone_copies);
         }
         let difference = Difference {
             written: compiled.fresh,

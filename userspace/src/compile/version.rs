@@ -39,7 +39,7 @@ pub struct Compiled {
     /// The nodes of the version before whose names it does not have, in canonical order.
     pub gone: Vec<Address>,
     /// Copies of these, if they must stay until the zone records have changed, which theirs does not.
-    pub farewell: Vec<Address>,
+    pub gone_copies: Vec<Address>,
     /// What was taken for it.
     pub taken: Vec<Extent>,
     /// How many records it has that the version before has not.

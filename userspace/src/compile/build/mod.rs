@@ -157,7 +157,7 @@ impl Build<'_, '_, '_> {
         // With NSEC what is said of a name that is gone is its encloser's, which was written anew. Else
         // the zone record must say that it is gone before it goes.
         if self.denial_said() != denial::NSEC && records.iter().any(|&record| record != zone) {
-            compiled.farewell = self.farewell(&compiled.gone);
+            compiled.gone_copies = self.copies_of(&compiled.gone);
         }
         self.used.extend(&compiled.zone.nodes);
         self.used.extend(&records);
@@ -166,7 +166,7 @@ impl Build<'_, '_, '_> {
     }
 
     /// Writes copies of nodes of the version before, with a zone record that stays as it is.
-    fn farewell(&mut self, gone: &[Address]) -> Vec<Address> {
+    fn copies_of(&mut self, gone: &[Address]) -> Vec<Address> {
         let Some(record) = self.older.zone_octets().filter(|_| !gone.is_empty()) else {
             return Vec::new();
         };
