@@ -77,7 +77,7 @@ pub struct ZoneUsage {
     /// Octets of slab.
     pub octets: usize,
     /// Whether these are a part of its names.
-    pub is_part: bool,
+    pub is_partial: bool,
 }
 
 /// How full an image is.
@@ -193,7 +193,7 @@ impl Image {
             names: zone.nodes.len(),
             records: zone.extents.len(),
             octets: zone.octets,
-            is_part: zone.is_part,
+            is_partial: zone.is_partial,
         })
     }
 
@@ -223,7 +223,7 @@ impl Image {
 
     /// As [`Image::publish`], but only these names of the zone and its apex are answered for; all others
     /// are a miss.
-    pub fn publish_part(
+    pub fn publish_partial(
         &mut self,
         zone: &Zone,
         names: &BTreeSet<Name>,

@@ -71,7 +71,7 @@ pub fn existing<'a>(zone: &'a Zone) -> Vec<ExistingName<'a>> {
 
 /// Some of the names, and the apex: those of `chosen` that have records and a denial of their own, so that
 /// a node says all about them. They are given without what lies above and below them.
-pub fn part<'a>(zone: &'a Zone, chosen: &BTreeSet<Name>) -> Vec<ExistingName<'a>> {
+pub fn partial<'a>(zone: &'a Zone, chosen: &BTreeSet<Name>) -> Vec<ExistingName<'a>> {
     let apex = zone.apex();
     let owners = chosen.iter().filter(|name| *name != apex).map(Name::as_wire);
     let owners = owners.filter_map(|wire| zone.find(wire)).filter(|owner| is_whole(zone, owner));

@@ -20,7 +20,7 @@ pub struct CompiledZone {
     /// Octets of all that it occupies.
     pub octets: usize,
     /// Whether it is a part of the zone's names only.
-    pub is_part: bool,
+    pub is_partial: bool,
     /// What of it no message can carry.
     pub unsendable: Vec<Unsendable>,
     /// Whether another version takes its place, or none: then what is its own may be freed.

@@ -53,7 +53,7 @@ impl<'a> Build<'a, '_, '_> {
         if place == 0 {
             draft.flags |= flag::APEX;
         }
-        if self.is_part {
+        if self.is_partial {
             draft.flags |= flag::PARTIAL;
         }
         if let Some(owner) = owner {

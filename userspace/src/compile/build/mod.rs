@@ -87,7 +87,7 @@ pub fn compile(
             compiled.zone.extents.shrink_to_fit();
             let octets = compiled.zone.extents.iter().map(|extent| extent.len as usize);
             compiled.zone.octets = octets.map(|octets| octets.next_multiple_of(UNIT)).sum();
-            compiled.zone.is_part = part.is_some();
+            compiled.zone.is_partial = part.is_some();
             compiled.taken = extents;
             return Ok(compiled);
         }

@@ -17,7 +17,7 @@ impl<'a> Build<'a, '_, '_> {
     pub(super) fn hashed_names(&mut self) -> Result<(), CompileError> {
         let zone = self.zone;
         let nsec3 = self.nsec3;
-        let mut owners: Vec<Owner<'a>> = match self.is_part {
+        let mut owners: Vec<Owner<'a>> = match self.is_partial {
             true => {
                 let named = self.names.iter();
                 named.filter_map(|name| names::nsec3_of(zone, &nsec3, name.wire)).collect()

@@ -55,7 +55,7 @@ pub(super) struct Build<'a, 'w, 'm> {
     pub(super) now: u32,
     /// What no message can carry.
     pub(super) unsendable: RefCell<Vec<Unsendable>>,
-    pub(super) is_part: bool,
+    pub(super) is_partial: bool,
     pub(super) names: Vec<ExistingName<'a>>,
     pub(super) nodes: Vec<PlacedNode>,
     pub(super) hashed: Vec<HashedName>,
@@ -84,10 +84,10 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         };
         let nsec3 = parameters.unwrap_or_default();
         let names = match part {
-            Some(part) => names::part(zone, part),
+            Some(part) => names::partial(zone, part),
             None => names::existing(zone),
         };
-        let is_part = part.is_some();
+        let is_partial = part.is_some();
         let nodes = vec![PlacedNode::default(); names.len()];
         let (hashed, used) = (Vec::new(), Vec::new());
         Ok(Build {
@@ -99,7 +99,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             signers: Signers::of(zone),
             now,
             unsendable: RefCell::default(),
-            is_part,
+            is_partial,
             names,
             nodes,
             hashed,
@@ -111,7 +111,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
 
     /// What the zone record says of denial: a part of a zone denies nothing.
     pub(super) fn denial_said(&self) -> u8 {
-        if self.is_part { denial::NONE } else { self.denial }
+        if self.is_partial { denial::NONE } else { self.denial }
     }
 
     pub(super) fn cannot_send(&self, wire: &[u8], what: What) {

@@ -90,7 +90,7 @@ proptest! {
             chosen.map(|(owner, ..)| name(&format!("{owner}.example.org."))).collect();
         let (mut part, mut whole) = (small_image(), small_image());
         drop(whole.publish(&versions[0]).expect("published"));
-        drop(part.publish_part(&versions[0], &chosen).expect("published"));
+        drop(part.publish_partial(&versions[0], &chosen).expect("published"));
         let (reader, expected) = (part.reader(), whole.reader());
         let mut answered = 0;
         let asked = asked.iter().map(|asked| name(&format!("{asked}.example.org.")));
@@ -113,7 +113,7 @@ proptest! {
             part.release(retired);
             let query = query(name("c.example.org.").as_wire(), Rtype::A);
             prop_assert_eq!(answer(&part.reader(), &query), answer(&expected, &query));
-            let (_, retired) = part.publish_part(&versions[0], &chosen).expect("published");
+            let (_, retired) = part.publish_partial(&versions[0], &chosen).expect("published");
             part.release(retired);
             prop_assert_eq!(answer(&part.reader(), &query), Vec::<u8>::new());
         }

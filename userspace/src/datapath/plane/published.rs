@@ -159,7 +159,7 @@ impl PublishedZones {
         let published = self.publish_in_part(apex, None, programs);
         if let (Err(_), older) = (&published, older) {
             // A zone of which nothing is left in the maps stays partial: the daemon answers for it.
-            if older.is_none() || self.image.usage_of(apex).is_some_and(|usage| !usage.is_part) {
+            if older.is_none() || self.image.usage_of(apex).is_some_and(|usage| !usage.is_partial) {
                 self.forget_partial(apex, programs);
             }
             match older {
@@ -186,7 +186,7 @@ impl PublishedZones {
             let beneath = self.zones.range::<Name, _>(apex..).map(|(other, _)| other);
             let beneath = beneath.take_while(|other| other.is_at_or_below(apex)).chain(below);
             names.extend(beneath.cloned());
-            match self.image.at(now()).publish_part(&zone, &names) {
+            match self.image.at(now()).publish_partial(&zone, &names) {
                 Ok((difference, retired)) => {
                     self.retired.push(retired);
                     let Difference { written, kept, .. } = difference;
@@ -220,7 +220,7 @@ impl PublishedZones {
             held.halve();
             return Ok(());
         }
-        if self.image.usage_of(apex).is_none_or(|usage| usage.is_part) {
+        if self.image.usage_of(apex).is_none_or(|usage| usage.is_partial) {
             return Err(error);
         }
         let retired = self.image.remove(apex);
@@ -409,7 +409,7 @@ impl PublishedZones {
         let whole = own.unwrap_or(held);
         Some(ZoneUsage {
             zone: apex.to_string(),
-            held: if held.is_part { plane::Held::Partial } else { plane::Held::Complete },
+            held: if held.is_partial { plane::Held::Partial } else { plane::Held::Complete },
             names: whole.names as u64,
             names_held: held.names as u64,
             records: whole.records as u64,
