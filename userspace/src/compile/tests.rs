@@ -88,7 +88,7 @@ fn versions_for_any(zones: &[&Zone], denial: Option<Denial>, any: Any) -> Vec<Zo
 }
 
 /// What a question is answered with: outcome, response code, answer, authority as owner and type.
-struct Said {
+struct Answer {
     outcome: Outcome,
     code: ResponseCode,
     answer: Vec<String>,
@@ -103,20 +103,20 @@ pub(super) fn query(wire: &[u8], rtype: Rtype) -> Vec<u8> {
     message
 }
 
-fn ask(reader: &Reader, qname: &str, rtype: Rtype) -> Said {
+fn ask(reader: &Reader, qname: &str, rtype: Rtype) -> Answer {
     let mut response = Vec::new();
     let query = query(name(qname).as_wire(), rtype);
     let outcome = reader.answer(&query, false, 1232, NOW, &mut response);
     if !outcome.is_answered() {
         let (answer, authority) = (Vec::new(), Vec::new());
-        return Said { outcome, code: ResponseCode::ServFail, answer, authority };
+        return Answer { outcome, code: ResponseCode::ServFail, answer, authority };
     }
     assert_eq!(response[..2], query[..2]);
     let message = Message::from_bytes(&response).expect("a message");
     let shown = |records: &[hickory_proto::rr::Record]| {
         records.iter().map(|record| format!("{} {}", record.name, record.record_type())).collect()
     };
-    Said {
+    Answer {
         outcome,
         code: message.metadata.response_code,
         answer: shown(&message.answers),
