@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 use xdp_common::dns::MAX_PAYLOAD;
 
+use crate::duration::Period;
 use crate::zone::Name;
 pub use edns::{CookieSecret, Cookies, Derive, Nsid};
 pub use error::ConfigError;
@@ -36,7 +37,7 @@ pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
 pub use policy::{Algorithm, Any, Denial, KeyLayout, Policy};
 use ratelimit::{RateLimit, ZoneRateLimit};
 pub use template::TEMPLATE;
-pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, Period, UdpPayload};
+pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, UdpPayload};
 pub use xdp::{Refuse, TcxMode, Xdp, XdpMode};
 
 /// Where the daemon and the commands look when `--config` is not given.
@@ -132,11 +133,11 @@ impl Default for Server {
             version: ChaosText::default(),
             nsid: Nsid::default(),
             udp_payload: UdpPayload(MAX_PAYLOAD),
-            tcp_idle_timeout: Period(10),
-            tcp_write_timeout: Period(10),
+            tcp_idle_timeout: Period::from_seconds(10),
+            tcp_write_timeout: Period::from_seconds(10),
             tcp_connections: TCP_CONNECTIONS,
             tcp_connections_per_client: TCP_CONNECTIONS_PER_CLIENT,
-            shutdown_timeout: Period(5),
+            shutdown_timeout: Period::from_seconds(5),
         }
     }
 }

@@ -547,7 +547,7 @@ fn what_is_asked_by_control_is_logged_with_who_asked() {
         (&["ratelimit", "mode", "dry-run"], "ratelimit set mode=dry-run"),
         (
             &["ratelimit", "block", "add", "192.0.2.0/24", "bad.example", "--for", "1h"],
-            "ratelimit block add 192.0.2.0/24 bad.example --for 3600s",
+            "ratelimit block add 192.0.2.0/24 bad.example --for 1h",
         ),
         (&["ratelimit", "block", "del", "192.0.2.0/24"], "ratelimit block del 192.0.2.0/24"),
         (&["ratelimit", "exempt", "add", "192.0.2.0/24"], "ratelimit exempt add 192.0.2.0/24"),

@@ -10,13 +10,13 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::output::{CliError, CommandResult, Exit, Output, list_cell, word};
 use super::{Global, PATIENCE};
-use crate::config::Period;
 use crate::control::protocol::{Failure, MAX_REQUEST, Request, write_request};
 use crate::control::ratelimit::RateLimitAction;
 use crate::control::reply::Kind;
 use crate::control::reply::ratelimit::{
     BlockList, Change, Changed, ExemptList, Explained, RateLimits, Top, Verdict,
 };
+use crate::duration::Period;
 
 /// What to do with rate limits.
 #[derive(Subcommand, Debug)]
@@ -131,7 +131,7 @@ pub enum BlockCommand {
         #[arg(value_name = "PREFIX|NAME", required = true)]
         targets: Vec<String>,
         /// For so long, such as 1h [default: until it is deleted]
-        #[arg(long = "for", value_name = "TIME", value_parser = period)]
+        #[arg(long = "for", value_name = "TIME")]
         period: Option<Period>,
         /// Only count what would be dropped
         #[arg(long)]
@@ -149,10 +149,6 @@ pub enum BlockCommand {
     },
     /// List them
     List,
-}
-
-fn period(text: &str) -> Result<Period, String> {
-    Period::from_text(text).ok_or_else(|| "write for example \"10m\", \"1h30m\", \"2w\"".to_owned())
 }
 
 /// Does it.

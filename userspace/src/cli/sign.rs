@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use super::clock::{cpu_seconds, now, parse_duration, parse_lifetime, parse_time};
+use super::clock::{cpu_seconds, now, parse_time};
 use super::key::KeySummary;
 use super::output::{json, print_line};
 use super::verify::FOUND_PROBLEMS;
@@ -20,6 +20,7 @@ use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout, NewKey};
 use crate::dnssec::policy::{Denial, SerialPolicy, SigningPolicy};
 use crate::dnssec::sign::sign;
+use crate::duration::{self, Period};
 use crate::zone::Name;
 
 /// Signs a zone file. Keys are made on first use. The exit code is 3 if the daemon would not serve all of it.
@@ -50,10 +51,10 @@ pub struct SignArgs {
     #[arg(long, value_name = "POLICY", default_value = "keep")]
     pub serial: SerialPolicy,
     /// How long signatures are valid from now on, such as 14d or 1w12h
-    #[arg(long, value_name = "DURATION", default_value = "14d", value_parser = parse_lifetime)]
-    pub validity: u32,
+    #[arg(long, value_name = "DURATION", default_value = "14d")]
+    pub validity: Period,
     /// Let signatures expire at different times, up to this much before the end of --validity
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = |text: &str| duration::at_least(0, text))]
     pub jitter: u32,
     /// Add a digest of the whole zone (ZONEMD, RFC 8976: scheme SIMPLE, SHA-384)
     #[arg(long)]
@@ -81,7 +82,7 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
     let policy = SigningPolicy {
         denial: args.denial,
         serial: args.serial,
-        validity: args.validity,
+        validity: args.validity.seconds(),
         jitter: args.jitter,
         zonemd: args.zonemd,
         ..SigningPolicy::default()

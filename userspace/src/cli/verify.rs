@@ -13,7 +13,8 @@ use crate::daemon::prepare::{placed, placed_lines, unserved};
 use crate::dnssec::policy::Denial;
 use crate::dnssec::verify::{Fault, MAX_FAULTS, verify};
 use crate::dnssec::zonemd;
-use crate::zone::{Name, Rtype, Serial, Zone};
+use crate::duration::Rounded;
+use crate::zone::{Name, Rtype, Zone};
 
 /// Exit code of a check that found problems.
 pub const FOUND_PROBLEMS: u8 = 3;
@@ -67,11 +68,11 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             } else {
                 print_line(format_args!(
                     "{name} is signed: {} RRsets, {} keys, {} {denial} records; the first \
-                     signature ends in {:.1} days",
+                     signature ends in {}",
                     report.rrsets,
                     report.keys,
                     report.denials,
-                    f64::from(Serial(report.expiration).since(Serial(now))) / 86400.0,
+                    Rounded(report.expiration.wrapping_sub(now)),
                 ));
             }
             Ok(ExitCode::SUCCESS)

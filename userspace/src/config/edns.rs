@@ -8,7 +8,7 @@ use serde::de::{self, Deserializer};
 use xdp_common::cookie::Secret;
 use xdp_common::maps::MAX_NSID;
 
-use super::Period;
+use crate::duration::{self, Period};
 
 /// `[cookies]`: DNS cookies.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -113,10 +113,8 @@ impl<'de> Deserialize<'de> for Derive {
         if text.is_empty() {
             return Ok(Derive(None));
         }
-        let period = Period::from_text(&text).filter(|period| period.seconds() >= MIN_DERIVE_S);
-        period.map(|period| Derive(Some(period))).ok_or_else(|| {
-            de::Error::custom(format!("\"{text}\" is not a duration of two hours or more"))
-        })
+        let seconds = duration::at_least(MIN_DERIVE_S, &text).map_err(de::Error::custom)?;
+        Ok(Derive(Some(Period::from_seconds(seconds))))
     }
 }
 
@@ -179,7 +177,7 @@ mod tests {
             (format!("secret = \"{SECRET}\"\nsecret-file = \"f\""), 4, "both say the secret"),
             (format!("other-secret = \"{SECRET}\""), 3, "missing"),
             ("derive = \"1d\"".into(), 3, "no secret to derive"),
-            ("derive = \"1h\"".into(), 3, "two hours"),
+            ("derive = \"1h\"".into(), 3, "from 2h to"),
             ("secret = \"abc\"".into(), 3, "32 hexadecimal digits"),
             (format!("secret = \"{SECRET}00\""), 3, "32 hexadecimal digits"),
             ("secret = \"é5e973e5a6b2a43f48e7dc849e37bfcf\"".into(), 3, "32 hexadecimal digits"),

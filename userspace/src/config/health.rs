@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Period;
+use crate::duration::Period;
 
 /// `[health]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -15,6 +15,6 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Health {
         // A weekend, and a day to mend it.
-        Health { warn_before: Period(3 * 86400) }
+        Health { warn_before: Period::from_seconds(3 * 86400) }
     }
 }

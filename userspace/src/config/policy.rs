@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Period;
+use crate::duration::Period;
 
 /// `[policy.NAME]`: how zones are signed.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -32,8 +32,8 @@ impl Default for Policy {
             denial: Denial::Nsec,
             any: Any::Rrset,
             zonemd: false,
-            signature_validity: Period(14 * 86400),
-            refresh: Period(7 * 86400),
+            signature_validity: Period::from_seconds(14 * 86400),
+            refresh: Period::from_seconds(7 * 86400),
         }
     }
 }

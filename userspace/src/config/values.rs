@@ -1,12 +1,10 @@
 //! The values that keys take, each with its form and its bounds; `[ratelimit]` has more of its own.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use ipnet::IpNet;
+use serde::Deserialize;
 use serde::de::{self, Deserializer};
-use serde::{Deserialize, Serialize, Serializer};
 
 /// An address and port to listen on; never a wildcard address.
 ///
@@ -63,72 +61,6 @@ impl<'de> Deserialize<'de> for AddressPrefix {
             return Err(de::Error::custom(message));
         }
         AddressPrefix::from_text(&text).map_err(de::Error::custom)
-    }
-}
-
-/// A span of time in whole seconds, written `"90s"`, `"15m"`, `"1h30m"`, `"2w"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Period(pub(super) u32);
-
-impl Period {
-    /// In seconds; at least 1.
-    pub fn seconds(self) -> u32 {
-        self.0
-    }
-
-    /// As the standard library has it.
-    pub fn duration(self) -> Duration {
-        Duration::from_secs(self.0.into())
-    }
-
-    /// Reads it; at least one second.
-    pub fn from_text(text: &str) -> Option<Period> {
-        let mut total = 0u32;
-        let mut digits = String::new();
-        for character in text.trim().chars() {
-            if character.is_ascii_digit() {
-                digits.push(character);
-                continue;
-            }
-            let unit = match character {
-                's' => 1,
-                'm' => 60,
-                'h' => 3600,
-                'd' => 86400,
-                'w' => 604_800,
-                _ => return None,
-            };
-            total = total.checked_add(digits.parse::<u32>().ok()?.checked_mul(unit)?)?;
-            digits.clear();
-        }
-        (digits.is_empty() && total > 0).then_some(Period(total))
-    }
-}
-
-impl<'de> Deserialize<'de> for Period {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Period::from_text(&text).ok_or_else(|| {
-            let message = format!(
-                "\"{text}\" is not a duration: write for example \"10s\", \"1h30m\", \"2w\""
-            );
-            de::Error::custom(message)
-        })
-    }
-}
-
-impl fmt::Display for Period {
-    /// In the largest unit that it is a multiple of.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(604_800, 'w'), (86400, 'd'), (3600, 'h'), (60, 'm'), (1, 's')];
-        let fits = units.iter().find(|(seconds, _)| self.0.is_multiple_of(*seconds));
-        fits.map_or(Ok(()), |(seconds, unit)| write!(f, "{}{unit}", self.0 / seconds))
-    }
-}
-
-impl Serialize for Period {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 

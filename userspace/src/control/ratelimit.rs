@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::duration::Exact;
+
 /// Changes last until the daemon is restarted, or with `save` beyond.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
@@ -77,7 +79,8 @@ impl RateLimitAction {
                 (format!("exempt {} {}", if *add { "add" } else { "del" }, told(prefixes)), save)
             }
             RateLimitAction::BlockAdd { targets, seconds, dry_run, save } => {
-                let time = seconds.map_or_else(String::new, |seconds| format!(" --for {seconds}s"));
+                let time = seconds
+                    .map_or_else(String::new, |seconds| format!(" --for {}", Exact(seconds)));
                 let dry_run = if *dry_run { " --dry-run" } else { "" };
                 (format!("block add {}{time}{dry_run}", told(targets)), save)
             }

@@ -20,6 +20,7 @@ use super::state::{ZoneState, is_before};
 use crate::config::{Config, Dnssec};
 use crate::control::reply::status::{Problem, Severity};
 use crate::datapath::seam::PlaneStatus;
+use crate::duration::Rounded;
 use crate::observe::ZoneCounts;
 use crate::observe::plane::FaultKind;
 use crate::zone::Name;
@@ -96,7 +97,7 @@ fn signatures_that_end(seen: &Seen<'_>, found: &mut Vec<Problem>) {
                 "some of its signatures have expired, and the records that they cover are not sent";
             (Severity::Error, what.to_owned())
         } else if is_before(expiration, seen.now.wrapping_add(warns_before)) {
-            let left = time(expiration.wrapping_sub(seen.now));
+            let left = Rounded(expiration.wrapping_sub(seen.now));
             (Severity::Warning, format!("its first signature expires in {left}"))
         } else {
             continue;
@@ -107,16 +108,6 @@ fn signatures_that_end(seen: &Seen<'_>, found: &mut Vec<Problem>) {
             // Who signs it must; a reload takes what they signed.
             Dnssec::Presigned | Dnssec::Off => problem,
         });
-    }
-}
-
-/// A time in the unit that says most with one number.
-fn time(seconds: u32) -> String {
-    match seconds {
-        0..120 => format!("{seconds} seconds"),
-        120..7200 => format!("{} minutes", seconds / 60),
-        7200..172_800 => format!("{} hours", seconds / 3600),
-        _ => format!("{} days", seconds / 86400),
     }
 }
 

@@ -17,6 +17,7 @@ use super::keys::{Algorithm, Key, SigningFailed};
 use super::policy::{Any, Denial, SigningPolicy};
 use super::rrsig::{RrsigFields, label_count};
 use super::zonemd;
+use crate::duration::Exact;
 use crate::zone::name::MAX_NAME_LEN;
 use crate::zone::{Name, Owner, Rtype, Zone, ZoneError, ZoneWriter, canonical_order, soa};
 
@@ -77,7 +78,7 @@ pub enum SignError {
     )]
     Validity(u32),
     /// Some signatures would end when they begin.
-    #[error("a jitter of {jitter} seconds would leave nothing of a validity of {validity}")]
+    #[error("a jitter of {} would leave nothing of a validity of {}", Exact(*jitter), Exact(*validity))]
     Jitter {
         /// How much earlier signatures may end, in seconds.
         jitter: u32,

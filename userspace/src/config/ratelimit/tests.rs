@@ -68,8 +68,20 @@ fn faults_are_said_where_they_stand() {
             "",
         ),
         ("nodata-rate = \"all\"", 3, 15, "\"all\" is not a rate: write a number, or \"rate\"", ""),
-        ("window = \"2h\"", 3, 10, "\"2h\" is not a window: write \"0s\" to \"1h\"", ""),
-        ("window = 3601", 3, 10, "3601 is not a window: write \"0s\" to \"1h\"", ""),
+        (
+            "window = \"2h\"",
+            3,
+            10,
+            "\"2h\" is not a duration from 0s to 1h: write numbers with the units w, d, h, m, s, such as \"1h30m\" or \"2w\"",
+            "",
+        ),
+        (
+            "window = 3601",
+            3,
+            10,
+            "\"3601s\" is not a duration from 0s to 1h: write numbers with the units w, d, h, m, s, such as \"1h30m\" or \"2w\"",
+            "",
+        ),
         ("ipv4-prefix = 33", 3, 15, "33 is not a prefix length: choose 1 to 32", ""),
         (
             "ipv4-levels = [\"/32 x1\", \"/33 x1\"]",

@@ -4,7 +4,7 @@ use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
 use xdp_common::limit::policy::{Level, MAX_RATE};
 
-use super::super::Period;
+use crate::duration::{self, Exact};
 
 /// Whether limits are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
@@ -182,24 +182,16 @@ pub(super) fn window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, 
         Seconds(u32),
         Text(String),
     }
-    let (seconds, shown) = match Written::deserialize(deserializer) {
-        Ok(Written::Seconds(seconds)) => (Some(seconds), seconds.to_string()),
-        Ok(Written::Text(text)) => {
-            let seconds = Period::from_text(&text).map(Period::seconds);
-            (seconds.or_else(|| (text == "0s").then_some(0)), format!("\"{text}\""))
-        }
-        Err(_) => (None, "this".into()),
+    let text = match Written::deserialize(deserializer) {
+        Ok(Written::Seconds(seconds)) => format!("{seconds}s"),
+        Ok(Written::Text(text)) => text,
+        Err(_) => return Err(de::Error::custom("this is not a duration: write \"0s\" to \"1h\"")),
     };
-    seconds.filter(|seconds| *seconds <= MAX_WINDOW_SECONDS).ok_or_else(|| {
-        de::Error::custom(format!("{shown} is not a window: write \"0s\" to \"1h\""))
-    })
+    duration::within(&text, 0, MAX_WINDOW_SECONDS).map_err(de::Error::custom)
 }
 
 pub(super) fn write_window<S: Serializer>(seconds: &u32, serializer: S) -> Result<S::Ok, S::Error> {
-    match seconds {
-        0 => serializer.serialize_str("0s"),
-        seconds => serializer.collect_str(&Period(*seconds)),
-    }
+    serializer.collect_str(&Exact(*seconds))
 }
 
 /// The length of a prefix of an address of `BITS` bits, at least 1.

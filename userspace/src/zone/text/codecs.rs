@@ -18,31 +18,7 @@ pub(super) fn decimal(raw: &[u8], max: u64) -> Option<u64> {
 
 /// Seconds, bare or as numbers with units: `3600`, `1h`, `1W2D` (BIND's extension of RFC 1035).
 pub(super) fn duration(raw: &[u8]) -> Option<u64> {
-    if let Some(seconds) = decimal(raw, u64::MAX) {
-        return Some(seconds);
-    }
-    let (mut total, mut value, mut digits) = (0u64, 0u64, false);
-    for &octet in raw {
-        if octet.is_ascii_digit() {
-            value = value.checked_mul(10)?.checked_add((octet - b'0').into())?;
-            digits = true;
-            continue;
-        }
-        let unit = match octet.to_ascii_lowercase() {
-            b's' => 1,
-            b'm' => 60,
-            b'h' => 3_600,
-            b'd' => 86_400,
-            b'w' => 604_800,
-            _ => return None,
-        };
-        if !digits {
-            return None;
-        }
-        total = total.checked_add(value.checked_mul(unit)?)?;
-        (value, digits) = (0, false);
-    }
-    (!digits && !raw.is_empty()).then_some(total)
+    decimal(raw, u64::MAX).or_else(|| crate::duration::parse(raw))
 }
 
 /// A point in time modulo 2^32 seconds: `YYYYMMDDHHmmSS` in UTC, or seconds since 1970
