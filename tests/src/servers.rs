@@ -23,7 +23,7 @@ use sealdns::{
 };
 use testbed::net::{self, Process};
 
-use crate::dns::Query;
+use crate::dns::{HEADER_LEN, Query};
 
 /// How long a server has to start.
 const START: Duration = Duration::from_secs(60);
@@ -332,7 +332,7 @@ impl Server {
                 }
                 while responses.iter().any(Vec::is_empty) {
                     let Ok(len) = socket.recv(&mut buffer) else { break };
-                    ensure!(len >= 12, "a response of {len} octets");
+                    ensure!(len >= HEADER_LEN, "a response of {len} octets");
                     let place = usize::from(u16::from_be_bytes([buffer[0], buffer[1]]));
                     *responses.get_mut(place).context("a response that nobody asked for")? =
                         buffer[..len].to_vec();
@@ -368,7 +368,7 @@ impl Server {
                 stream.read_exact(&mut len).context("no response over TCP")?;
                 let mut response = vec![0; usize::from(u16::from_be_bytes(len))];
                 stream.read_exact(&mut response)?;
-                ensure!(response.len() >= 12, "a response of {} octets", response.len());
+                ensure!(response.len() >= HEADER_LEN, "a response of {} octets", response.len());
                 let place = usize::from(u16::from_be_bytes([response[0], response[1]]));
                 *responses.get_mut(place).context("a response that nobody asked for")? = response;
             }

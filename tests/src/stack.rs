@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use anyhow::{Context as _, Result, ensure};
-use testbed::frames::Frame;
+use testbed::frames::{ETHERTYPE_LEN, Frame, IPV4_LEN, IPV6_LEN, MACS_LEN, TAG_LEN, UDP_LEN};
 use xdp_common::{
     Outcome,
     maps::{Config, MAX_BROADCASTS, address_words, broadcast_word, mac_word},
@@ -97,8 +97,9 @@ impl Host {
 /// What is wrong with the lengths of a packet: octets behind it are padding.
 fn length_fault(packet: &[u8], is_ipv6: bool) -> Option<Outcome> {
     let word = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
-    let (header, total) = if is_ipv6 { (40, 40 + word(4)) } else { (20, word(2)) };
-    if total < header + 8 || total > packet.len() {
+    let (header, total) =
+        if is_ipv6 { (IPV6_LEN, IPV6_LEN + word(4)) } else { (IPV4_LEN, word(2)) };
+    if total < header + UDP_LEN || total > packet.len() {
         Some(Outcome::IpLength)
     } else {
         (header + word(header + 4) > total).then_some(Outcome::BadLength)
@@ -107,17 +108,17 @@ fn length_fault(packet: &[u8], is_ipv6: bool) -> Option<Outcome> {
 
 /// Where the IP header of a frame starts, and whether it is IPv6.
 pub fn ip_at(frame: &[u8]) -> (usize, bool) {
-    let mut at = 12;
+    let mut at = MACS_LEN;
     while matches!(frame.get(at..at + 2), Some([0x81, 0] | [0x88, 0xa8])) {
-        at += 4;
+        at += TAG_LEN;
     }
-    (at + 2, frame.get(at..at + 2) == Some(&[0x86, 0xdd]))
+    (at + ETHERTYPE_LEN, frame.get(at..at + 2) == Some(&[0x86, 0xdd]))
 }
 
 /// The UDP length field of a right frame.
 pub fn udp_len(frame: &[u8]) -> u16 {
     let (at, is_ipv6) = ip_at(frame);
-    let at = at + if is_ipv6 { 40 } else { 20 } + 4;
+    let at = at + if is_ipv6 { IPV6_LEN } else { IPV4_LEN } + 4;
     u16::from_be_bytes([frame[at], frame[at + 1]])
 }
 
@@ -126,7 +127,7 @@ pub fn udp_len(frame: &[u8]) -> u16 {
 /// checksum was none of these.
 pub fn repaired(frame: &[u8]) -> Result<Vec<u8>> {
     let (ip, is_ipv6) = ip_at(frame);
-    let udp = ip + if is_ipv6 { 40 } else { 20 };
+    let udp = ip + if is_ipv6 { IPV6_LEN } else { IPV4_LEN };
     let sent = frame.get(..udp + usize::from(udp_len(frame))).context("longer than its frame")?;
     let address = |at: usize| -> Result<IpAddr> {
         Ok(match is_ipv6 {
@@ -136,7 +137,7 @@ pub fn repaired(frame: &[u8]) -> Result<Vec<u8>> {
     };
     let word = |at: usize| u16::from_be_bytes([sent[at], sent[at + 1]]);
     let (source, destination) = if is_ipv6 { (ip + 8, ip + 24) } else { (ip + 12, ip + 16) };
-    let tags = sent[12..ip - 2].chunks_exact(4);
+    let tags = sent[MACS_LEN..ip - ETHERTYPE_LEN].chunks_exact(TAG_LEN);
     let tags = tags
         .map(|tag| (u16::from_be_bytes([tag[0], tag[1]]), u16::from_be_bytes([tag[2], tag[3]])));
     let right = Frame {
@@ -146,7 +147,7 @@ pub fn repaired(frame: &[u8]) -> Result<Vec<u8>> {
         source: (address(source)?, word(udp)).into(),
         destination: (address(destination)?, word(udp + 2)).into(),
         ttl: sent[if is_ipv6 { ip + 7 } else { ip + 8 }],
-        payload: sent[udp + 8..].to_vec(),
+        payload: sent[udp + UDP_LEN..].to_vec(),
     }
     .encode()?;
     let is_right = match word(udp + 6) {

@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use sealdns::compile::Asked;
 use sealdns_fuzz::{COMPILED, LIMIT, MANNERS, NOW};
-use tests::dns::{Message, Record};
+use tests::dns::{HEADER_LEN, Message, Record};
 use xdp_common::Outcome;
 
 const SOA: u16 = 6;
@@ -50,7 +50,7 @@ fn rtype(message: &Message) -> u16 {
 fn check_head(query: &[u8], message: &Message, over_tcp: bool, limit: usize) {
     assert_eq!(query[2] & 0xf8, 0, "an answer to what is no query");
     assert_eq!(message.id.to_be_bytes(), query[..2]);
-    assert_eq!(message.question, query[12..12 + message.question.len()]);
+    assert_eq!(message.question, query[HEADER_LEN..HEADER_LEN + message.question.len()]);
     // QR is set; RD and CD are the query's, AD and RA are not.
     assert_eq!(
         message.flags & 0xf9b0,
@@ -63,7 +63,7 @@ fn check_head(query: &[u8], message: &Message, over_tcp: bool, limit: usize) {
         let asked = match message.edns {
             None => 512,
             Some(_) => {
-                let at = 12 + message.question.len() + 3;
+                let at = HEADER_LEN + message.question.len() + 3;
                 usize::from(u16::from_be_bytes([query[at], query[at + 1]])).max(512)
             }
         };

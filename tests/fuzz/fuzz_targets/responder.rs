@@ -18,10 +18,9 @@ use sealdns::{
     zone::name::wire_name_len,
 };
 use sealdns_fuzz::{COMPILED, Compiled, LIMIT, MANNERS, NOW};
-use tests::dns::Message;
+use tests::dns::{HEADER_LEN, Message};
 use xdp_common::maps::Manners as Said;
 
-const HEADER_LEN: usize = 12;
 /// Without EDNS (RFC 1035 section 4.2.1).
 const MIN_PAYLOAD: usize = 512;
 /// FORMERR, NOTIMP, NOTAUTH. BADVERS has the low bits of NOERROR.

@@ -17,7 +17,7 @@ use sealdns::{
 use testbed::frames::Frame;
 use tests::{
     chance::Chance,
-    dns::{Edns, Message, Query},
+    dns::{Edns, HEADER_LEN, Message, Query},
     harness::Verdict,
     prog_test_run::Action,
     questions::questions,
@@ -65,7 +65,7 @@ pub fn with_options(mut query: Vec<u8>, options: &[u8]) -> Vec<u8> {
 /// is the root.
 pub fn options_of(response: &[u8]) -> Result<BTreeMap<u16, Vec<u8>>> {
     Message::read(response)?;
-    for at in (12..response.len().saturating_sub(10)).rev() {
+    for at in (HEADER_LEN..response.len().saturating_sub(10)).rev() {
         let [0, 0, 41, ..] = response[at..] else { continue };
         let len = usize::from(u16::from_be_bytes([response[at + 9], response[at + 10]]));
         if at + 11 + len != response.len() {
@@ -221,7 +221,7 @@ fn message(query: &Query, client: IpAddr, now: u32, chance: &mut Chance) -> Vec<
         options.extend(&all[place]);
     }
     let mut message = with_options(query.message(0x1234), &options);
-    let opt_at = 12 + query.name.len() + 4;
+    let opt_at = HEADER_LEN + query.name.len() + 4;
     let payload = [1232u16, 512, 700, 0, 65535][throw(5)];
     message[opt_at + 3..opt_at + 5].copy_from_slice(&payload.to_be_bytes());
     message[opt_at + 6] = u8::from(throw(16) == 0);

@@ -5,7 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use sealdns::{control::reply::xdp::XdpStatus, dnssec::policy::Denial};
-use testbed::{frames::Frame, inject::Injector, net};
+use testbed::{
+    frames::{Frame, IPV4_LEN},
+    inject::Injector,
+    net,
+};
 use tests::{
     dns::{Edns, Query},
     harness::Verdict,
@@ -153,7 +157,7 @@ fn set_length(frame: &mut [u8], len: u16) {
     frame[at..at + 2].copy_from_slice(&len.to_be_bytes());
     if !is_ipv6 {
         frame[ip + 10..ip + 12].fill(0);
-        let words = frame[ip..ip + 20].chunks_exact(2);
+        let words = frame[ip..ip + IPV4_LEN].chunks_exact(2);
         let mut sum: u32 = words.map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
         sum = (sum & 0xffff) + (sum >> 16);
         sum = (sum & 0xffff) + (sum >> 16);

@@ -10,7 +10,7 @@ use sealdns::{
     ratelimit::limits::{Block, Limits},
     zone::Name,
 };
-use testbed::frames::Frame;
+use testbed::frames::{ETHERNET_LEN, Frame, IPV4_LEN, UDP_LEN};
 use tests::{
     harness::Verdict as Ended,
     measure::{pin_to_core, programs},
@@ -33,7 +33,7 @@ use crate::kernel::{Rig, framed, obstacle, question};
 const SLOW: u32 = 1;
 const TXT: u16 = 16;
 /// Octets of Ethernet, IPv4 and UDP.
-const HEADERS_LEN: usize = 42;
+const HEADERS_LEN: usize = ETHERNET_LEN + IPV4_LEN + UDP_LEN;
 const A: u16 = 1;
 const MX: u16 = 15;
 const DNSKEY: u16 = 48;

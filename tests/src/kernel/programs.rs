@@ -9,9 +9,12 @@ use sealdns::{
     dnssec::policy::Denial,
     zone::{Rtype, Zone},
 };
-use testbed::{frames::Frame, net};
+use testbed::{
+    frames::{ETHERNET_LEN, Frame, IPV4_LEN, IPV6_LEN, UDP_LEN},
+    net,
+};
 use tests::{
-    dns::{Edns, Query},
+    dns::{Edns, HEADER_LEN, Query},
     harness::Verdict,
     prog_test_run::{self, Action},
     questions::questions,
@@ -26,9 +29,9 @@ use super::{
 use crate::{oracle::salted, wire::stage::PATIENCE};
 
 /// Where the headers of an untagged IPv4 frame start.
-const IP: usize = 14;
-const UDP: usize = 34;
-const DNS: usize = 42;
+const IP: usize = ETHERNET_LEN;
+const UDP: usize = IP + IPV4_LEN;
+const DNS: usize = UDP + UDP_LEN;
 
 /// Every program of the object passes the verifier.
 pub fn the_object_loads() -> Result<Verdict> {
@@ -214,8 +217,9 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
     let mut without_checksum = base.clone();
     without_checksum[UDP + 6..UDP + 8].fill(0);
     let mut v6_without_checksum = framed(good.clone(), 1, &[])?.encode()?;
-    v6_without_checksum[54 + 6..54 + 8].fill(0);
-    let mut many = good[..12].to_vec();
+    let v6_udp = IP + IPV6_LEN;
+    v6_without_checksum[v6_udp + 6..v6_udp + 8].fill(0);
+    let mut many = good[..HEADER_LEN].to_vec();
     many.extend([63u8; 1].iter().chain(&[b'a'; 63]).cycle().take(64 * 3));
     many.extend(name("www.example.org"));
     many.extend([0, 1, 0, 1, 0, 0, 41, 0x04, 0xd0, 0, 0, 0x80, 0]);
@@ -250,8 +254,8 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
         (Outcome::Opcode, message(&[(2, 0x28)])?),
         (Outcome::Counts, message(&[(5, 2)])?),
         (Outcome::Counts, message(&[(7, 1)])?),
-        (Outcome::Class, message(&[(12 + www.len() + 3, 3)])?),
-        (Outcome::Malformed, message(&[(12, 0xc0)])?),
+        (Outcome::Class, message(&[(HEADER_LEN + www.len() + 3, 3)])?),
+        (Outcome::Malformed, message(&[(HEADER_LEN, 0xc0)])?),
         (Outcome::Malformed, message(&[(good.len() - 1, 9)])?),
         (Outcome::Positive, encoded(question(&www, 255, None))?),
         (Outcome::MetaType, encoded(question(&www, 251, None))?),

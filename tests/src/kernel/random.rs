@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, env, thread};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sealdns::dnssec::policy::Denial;
-use testbed::frames::Frame;
+use testbed::frames::{ETHERNET_LEN, Frame};
 use tests::{
     chance::Chance,
-    dns::{Edns, Message, Query},
+    dns::{Edns, HEADER_LEN, Message, Query},
     harness::Verdict,
     prog_test_run::{Action, LARGEST},
     questions::questions,
@@ -162,7 +162,7 @@ impl Run {
 
     fn frame(&mut self, queries: &[Query]) -> Result<Vec<u8>> {
         if self.throw(16) == 0 {
-            let len = 14 + self.throw(LONGEST - 14);
+            let len = ETHERNET_LEN + self.throw(LONGEST - ETHERNET_LEN);
             let mut frame: Vec<u8> = (0..len).map(|_| self.octet()).collect();
             // Often far enough to be looked at.
             let right = framed(self.query(queries), 0, &[])?.encode()?;
@@ -187,7 +187,7 @@ impl Run {
             _ => {}
         }
         match self.throw(32) {
-            0 => frame.truncate(14 + self.throw(frame.len() - 14)),
+            0 => frame.truncate(ETHERNET_LEN + self.throw(frame.len() - ETHERNET_LEN)),
             // What pads a short frame.
             1 => frame.resize((frame.len() + self.throw(64)).min(LONGEST), 0),
             _ => {}
@@ -200,7 +200,7 @@ impl Run {
         for _ in 0..=self.throw(3) {
             let at = self.throw(octets.len());
             match self.throw(8) {
-                0 if octets.len() > 14 => drop(octets.remove(at)),
+                0 if octets.len() > ETHERNET_LEN => drop(octets.remove(at)),
                 1 => octets.insert(at, self.chance.throw(256) as u8),
                 _ => octets[at] = self.octet(),
             }
@@ -249,11 +249,12 @@ fn check_answer(query: &[u8], answer: &[u8]) -> Result<()> {
         answer[..2] == query[..2] && answer[2] & 0x80 != 0,
         "another identifier, or no response"
     );
-    let asked = sealdns::zone::name::wire_name_len(&query[12..]).context("no name")? + 4;
-    ensure!(answer[12..12 + asked] == query[12..12 + asked], "another question");
+    let asked = sealdns::zone::name::wire_name_len(&query[HEADER_LEN..]).context("no name")? + 4;
+    let end = HEADER_LEN + asked;
+    ensure!(answer[HEADER_LEN..end] == query[HEADER_LEN..end], "another question");
     ensure!(plain.edns.is_some() == (query[11] == 1), "OPT");
     let payload = match query[11] {
-        1 => usize::from(u16::from_be_bytes([query[12 + asked + 3], query[12 + asked + 4]])),
+        1 => usize::from(u16::from_be_bytes([query[end + 3], query[end + 4]])),
         _ => 0,
     };
     let limit = payload.clamp(LEAST, LIMIT);

@@ -4,13 +4,13 @@ use std::{fs, net::Ipv4Addr};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, EbpfLoader, maps::Array, programs::Xdp};
-use testbed::frames::Frame;
+use testbed::frames::{ETHERNET_LEN, Frame};
 use xdp_common::lab::{MAX_FRAME, MAX_TEMPLATES, Template, control, template};
 
 use crate::prog_test_run;
 
 /// Where the checksum of the IPv4 header stands in a frame without tags.
-const HEADER_CHECKSUM_AT: usize = 14 + 10;
+const HEADER_CHECKSUM_AT: usize = ETHERNET_LEN + 10;
 
 /// Names that are asked for at random: they differ in eight hexadecimal digits.
 #[derive(Clone, Copy, Debug)]

@@ -17,6 +17,8 @@ use sealdns::{
     zone::{Name, Rtype, Zone, ZoneBuilder, ZoneWriter},
 };
 
+use crate::dns::HEADER_LEN;
+
 /// When the zones are signed and asked, in seconds since 1970: the same in all runs, so that kept
 /// signatures do not expire.
 pub const NOW: u32 = 1_800_000_000;
@@ -25,7 +27,7 @@ pub const NOW: u32 = 1_800_000_000;
 pub const ADDRESSES: u16 = 4;
 
 /// Where in a query for a host its digits stand: behind the header, the label's length and an `h`.
-pub const DIGITS_AT: usize = 12 + 2;
+pub const DIGITS_AT: usize = HEADER_LEN + 2;
 
 /// Changes whenever what is made does, so that what was kept is made anew.
 const VERSION: u32 = 2;

@@ -18,7 +18,7 @@ use super::chains;
 use super::legal::{self, LEGAL, Pair, Peer};
 use super::salted;
 use tests::chance::{self, Chance};
-use tests::dns::{Message, Query};
+use tests::dns::{HEADER_LEN, Message, Query};
 use tests::harness::Verdict;
 use tests::questions::{PAYLOAD, questions};
 use tests::servers::{DENIALS, FIXED, Server, sealdns, signed};
@@ -324,7 +324,7 @@ impl Comparison<'_> {
 
 fn read(query: &Query, response: &[u8]) -> Result<Message> {
     let message = Message::read(response).with_context(|| format!("{query:?}: {response:02x?}"))?;
-    let question = &query.message(0)[12..12 + query.name.len() + 4];
+    let question = &query.message(0)[HEADER_LEN..HEADER_LEN + query.name.len() + 4];
     ensure!(message.question == question, "{query:?}: the question is not echoed as sent");
     Ok(message)
 }

@@ -8,7 +8,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use sealdns::{config::XdpMode, control::reply::xdp::XdpStatus};
 use testbed::inject::Injector;
 use tests::{
-    dns::{Edns, Message},
+    dns::{Edns, HEADER_LEN, Message},
     harness::Verdict,
     prog_test_run::lab,
     servers::DEMO,
@@ -72,8 +72,8 @@ pub fn letters_come_back_as_they_were_sent() -> Result<Verdict> {
 
 /// The question of a message that has one without pointers.
 fn question(message: &[u8]) -> &[u8] {
-    let name = sealdns::zone::name::wire_name_len(&message[12..]).unwrap_or(0);
-    &message[12..12 + name + 4]
+    let name = sealdns::zone::name::wire_name_len(&message[HEADER_LEN..]).unwrap_or(0);
+    &message[HEADER_LEN..HEADER_LEN + name + 4]
 }
 
 /// Answers that find no room in the packet, or that are more than XDP composes, are the daemon's: whole,

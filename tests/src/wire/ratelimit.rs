@@ -17,6 +17,7 @@ use sealdns::control::reply::{
 };
 use serde_json::Value;
 use testbed::{
+    frames::{ETHERNET_LEN, IPV4_LEN, UDP_LEN},
     inject::Injector,
     net::{self, End, Namespace},
 };
@@ -465,7 +466,7 @@ impl Scene {
         })??;
         // Nothing tells that no more comes.
         thread::sleep(REST);
-        let headers = 14 + 20 + 8;
+        let headers = (ETHERNET_LEN + IPV4_LEN + UDP_LEN) as u64;
         let sent = (query(0).len() as u64 + headers) * u64::from(FORGED);
         Ok((sent, received(&self.victim, "victim")? - before))
     }

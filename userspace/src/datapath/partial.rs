@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xdp_common::Outcome;
+use xdp_common::dns::HEADER_LEN;
 use xdp_common::limit::account::Account;
 
 use crate::compile::{Asked, Engine, Found};
@@ -27,9 +28,6 @@ pub const CHOICE_TICKS: u64 = 4;
 
 /// Ticks for which a name is held once it was chosen.
 const HELD_TICKS: u64 = 120;
-
-/// Octets of a DNS header, behind which the question stands (RFC 1035 section 4.1.1).
-const HEADER_LEN: usize = 12;
 
 /// How often names were answered by the daemon.
 #[derive(Default)]

@@ -5,12 +5,12 @@
 //! parts of a broken query can be echoed, so that its error response carries its id, its question
 //! and its case, and never grows. hickory-proto reads these responses in the tests.
 
+use xdp_common::dns::edns::OPT_LEN;
+use xdp_common::dns::{HEADER_LEN, QUESTION_TAIL_LEN};
+
 use super::options;
 use crate::zone::name::{MAX_NAME_LEN, wire_name_len};
 use crate::zone::{Rtype, Serial};
-
-/// Octets of the header (RFC 1035 section 4.1.1).
-pub const HEADER_LEN: usize = 12;
 
 /// Response codes (IANA registry "DNS RCODEs").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -223,7 +223,7 @@ impl<'m> Query<'m> {
     /// The same question for another type, as a query with nothing but the question and, if the
     /// client speaks EDNS, an OPT record with the options that are answered, each once.
     pub fn bare(&self, rtype: Rtype) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER_LEN + MAX_NAME_LEN + 4 + 11);
+        let mut out = Vec::with_capacity(HEADER_LEN + MAX_NAME_LEN + QUESTION_TAIL_LEN + OPT_LEN);
         let options = options::answered(self.options);
         out.extend_from_slice(&[self.message[0], self.message[1]]);
         out.extend_from_slice(&[self.message[2] & 1, self.message[3] & 0x10]);

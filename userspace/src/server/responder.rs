@@ -32,10 +32,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use xdp_common::Outcome;
-use xdp_common::dns::MAX_PAYLOAD;
+use xdp_common::dns::{HEADER_LEN, MAX_PAYLOAD};
 
 use super::extended_error::ExtendedError;
-use super::message::{CLASS_CH, CLASS_IN, HEADER_LEN, Query, Question, Rcode, add_to_count};
+use super::message::{CLASS_CH, CLASS_IN, Query, Question, Rcode, add_to_count};
 use super::options;
 use super::served::Served;
 use super::stats::{Stats, Transport};

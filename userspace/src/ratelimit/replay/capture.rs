@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
+use xdp_common::layers::{ETHERNET_LEN, IPV4_LEN, IPV6_LEN, UDP_LEN, VLAN_LEN};
 
 /// One datagram.
 pub struct Datagram<'a> {
@@ -29,6 +30,8 @@ const MAX_BLOCK: usize = 1 << 24;
 /// Interfaces of a pcapng section that are told apart.
 const MAX_INTERFACES: usize = 1 << 16;
 
+/// Octets of the type at the end of an Ethernet header.
+const ETHERTYPE_LEN: usize = 2;
 const ETHERNET_IPV4: u16 = 0x0800;
 const ETHERNET_IPV6: u16 = 0x86dd;
 /// 802.1Q and 802.1ad.
@@ -136,11 +139,11 @@ fn u16_at(data: &[u8], at: usize) -> Option<u16> {
 fn datagram(link: Linktype, packet: &[u8]) -> Option<Datagram<'_>> {
     let ip = match link {
         Linktype::ETHERNET => {
-            let mut at = 12;
+            let mut at = ETHERNET_LEN - ETHERTYPE_LEN;
             while VLAN.contains(&u16_at(packet, at)?) {
-                at += 4;
+                at += VLAN_LEN;
             }
-            is_ip(u16_at(packet, at)?).then(|| packet.get(at + 2..))?
+            is_ip(u16_at(packet, at)?).then(|| packet.get(at + ETHERTYPE_LEN..))?
         }
         // https://www.tcpdump.org/linktypes.html: LINUX_SLL and LINUX_SLL2.
         Linktype::LINUX_SLL => is_ip(u16_at(packet, 14)?).then(|| packet.get(16..))?,
@@ -157,25 +160,25 @@ fn datagram(link: Linktype, packet: &[u8]) -> Option<Datagram<'_>> {
                 return None;
             }
             let address = |at: usize| <[u8; 4]>::try_from(ip.get(at..at + 4)?).ok();
-            (address(12)?.into(), address(16)?.into(), ip.get(header.max(20)..)?)
+            (address(12)?.into(), address(16)?.into(), ip.get(header.max(IPV4_LEN)..)?)
         }
         6 => {
             if *ip.get(6)? != UDP {
                 return None;
             }
             let address = |at: usize| <[u8; 16]>::try_from(ip.get(at..at + 16)?).ok();
-            (address(8)?.into(), address(24)?.into(), ip.get(40..)?)
+            (address(8)?.into(), address(24)?.into(), ip.get(IPV6_LEN..)?)
         }
         _ => return None,
     };
-    let len = usize::from(u16_at(udp, 4)?).max(8);
+    let len = usize::from(u16_at(udp, 4)?).max(UDP_LEN);
     Some(Datagram {
         time_ns: 0,
         source,
         source_port: u16_at(udp, 0)?,
         destination,
         destination_port: u16_at(udp, 2)?,
-        payload: udp.get(8..len.min(udp.len()))?,
+        payload: udp.get(UDP_LEN..len.min(udp.len()))?,
     })
 }
 

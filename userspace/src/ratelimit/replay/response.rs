@@ -4,6 +4,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use xdp_common::dns::HEADER_LEN;
 use xdp_common::limit::Class;
 use xdp_common::limit::account::Account;
 
@@ -38,7 +39,6 @@ impl Counted {
     }
 }
 
-const HEADER_LEN: usize = 12;
 const NXDOMAIN: u8 = 3;
 /// Records that are looked at: what decides stands at the front.
 const MAX_RECORDS: u16 = 64;

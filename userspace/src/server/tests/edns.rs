@@ -1,5 +1,7 @@
 //! EDNS (RFC 8906 section 8.2): versions, options, cookies, truncation.
 
+use xdp_common::dns::HEADER_LEN;
+
 use super::*;
 
 #[test]
@@ -152,7 +154,7 @@ fn without_a_question_there_is_a_cookie_to_be_had() {
                 let said = read(&out);
                 let low = u16::from(out[3] & 15);
                 // Behind the header comes OPT, if one could be read.
-                let high = out.get(12 + 5).map_or(0, |octet| u16::from(*octet) << 4);
+                let high = out.get(HEADER_LEN + 5).map_or(0, |octet| u16::from(*octet) << 4);
                 assert_eq!(
                     (low | high, out[5], said.answers.len()),
                     (rcode, 0, 0),

@@ -1,5 +1,7 @@
 //! What is no answer: names of others, messages that are malformed, and what deserves no response.
 
+use xdp_common::dns::HEADER_LEN;
+
 use super::*;
 
 #[test]
@@ -36,7 +38,7 @@ fn malformed_messages_are_formerr_with_what_could_be_read() {
     let good = ask("example", 6).wire();
     let mut two_questions = good.clone();
     two_questions[5] = 2;
-    two_questions.extend_from_slice(&good[12..]);
+    two_questions.extend_from_slice(&good[HEADER_LEN..]);
     let mut no_question = good[..12].to_vec();
     no_question[5] = 0;
     let pointer = [&good[..12], &[0xc0, 12, 0, 6, 0, 1]].concat();
