@@ -11,7 +11,7 @@ use super::Global;
 use super::output::{CliError, CommandResult, Exit, Output, cell, table};
 use crate::config::{Config, DEFAULT_PIN};
 use crate::control::protocol::Failure;
-use crate::datapath::pins::{self, Found};
+use crate::datapath::pins::{self, PinnedLink};
 
 /// Where pins are.
 #[derive(Args, Debug)]
@@ -122,7 +122,7 @@ struct Pin {
 }
 
 impl Pin {
-    fn of(link: &Found) -> Pin {
+    fn of(link: &PinnedLink) -> Pin {
         Pin {
             interface: name_of(link),
             hook: link.hook,
@@ -133,7 +133,7 @@ impl Pin {
 }
 
 /// The interface's name, or its number if it is gone or in another namespace.
-fn name_of(link: &Found) -> String {
+fn name_of(link: &PinnedLink) -> String {
     match if_indextoname(link.index) {
         Ok(name) => name.to_string_lossy().into_owned(),
         Err(_) => format!("interface {}", link.index),

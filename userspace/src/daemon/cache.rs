@@ -17,7 +17,7 @@ use crate::control::reply::cache::{
     AnswerPiece, Bound, CacheExplain, CacheLookup, CacheVerify, DaemonAnswer, ExplainedQuery, Fate,
     KernelTrial, Stage, Transport,
 };
-use crate::datapath::seam::{Inspection, Tried};
+use crate::datapath::seam::{Inspection, TestRunResult};
 use crate::observe::word::Word as _;
 use crate::zone::{Name, Rtype};
 
@@ -288,7 +288,7 @@ fn told_of(
 }
 
 /// What the kernel did otherwise than foretold.
-fn differences(tried: &Tried, foretold: &Explanation) -> Vec<String> {
+fn differences(tried: &TestRunResult, foretold: &Explanation) -> Vec<String> {
     // What the rate limiter decides depends on what came before, and is not foretold.
     let limited = [Outcome::Slipped, Outcome::Limited, Outcome::Blocked];
     if tried.counted.iter().any(|outcome| limited.contains(outcome)) {
@@ -322,11 +322,12 @@ mod tests {
     #[test]
     fn what_the_kernel_does_otherwise_is_said() {
         let foretold = Explanation::of_tcp();
-        let same = Tried { action: 2, frame: Vec::new(), counted: vec![Outcome::NotUdp] };
+        let same = TestRunResult { action: 2, frame: Vec::new(), counted: vec![Outcome::NotUdp] };
         assert_eq!(differences(&same, &foretold), [""; 0]);
-        let others = Tried { counted: vec![Outcome::Positive, Outcome::NotUdp], ..same.clone() };
+        let others =
+            TestRunResult { counted: vec![Outcome::Positive, Outcome::NotUdp], ..same.clone() };
         assert_eq!(differences(&others, &foretold), [""; 0]);
-        let other = Tried { action: 1, frame: vec![0], counted: vec![Outcome::Positive] };
+        let other = TestRunResult { action: 1, frame: vec![0], counted: vec![Outcome::Positive] };
         let said = ["the kernel says: dropped", "the kernel counted positive"];
         let octets = "the kernel's frame has 1 octets, and not 0";
         assert_eq!(differences(&other, &foretold), [said[0], said[1], octets]);

@@ -12,7 +12,7 @@ use super::interface::Interface;
 use super::link::{Hook, Link};
 use super::load::{LoadedPrograms, ProgramSet};
 use super::loader::request::{Kind, Refused};
-use super::path::Path;
+use super::path::PathChoice;
 use super::pins::Links;
 use super::probe::findings::lacks_room;
 use crate::config::{TcxMode, XdpMode};
@@ -34,7 +34,7 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Attaches programs, and pins their link if there is a place to. [`XdpMode::Auto`] is what [`Path`] says.
+    /// Attaches programs, and pins their link if there is a place to. [`XdpMode::Auto`] is what [`PathChoice`] says.
     pub fn new(
         loaded: &mut LoadedPrograms,
         interface: Interface,
@@ -42,7 +42,7 @@ impl Attachment {
         tcx: TcxMode,
         links: Links,
     ) -> Result<Attachment, AttachError> {
-        let mut path = Path::new(&interface, mode, tcx)?;
+        let mut path = PathChoice::new(&interface, mode, tcx)?;
         loop {
             match Attachment::by(loaded, interface.clone(), path.mode(), links.clone()) {
                 Ok(attachment) => return Ok(attachment),

@@ -15,7 +15,7 @@ use crate::config::{TcxMode, XdpMode};
 /// A path for answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Way {
+pub enum AnswerPath {
     /// XDP in the driver.
     Native,
     /// XDP in the driver, and TCX behind it.
@@ -28,29 +28,29 @@ pub enum Way {
     Sockets,
 }
 
-impl Way {
+impl AnswerPath {
     /// In words, with the settings that give it.
     pub fn words(self) -> &'static str {
         match self {
-            Way::Native => "XDP in the driver (mode = \"native\", tcx = \"off\")",
-            Way::NativeAndTcx => {
+            AnswerPath::Native => "XDP in the driver (mode = \"native\", tcx = \"off\")",
+            AnswerPath::NativeAndTcx => {
                 "XDP in the driver, TCX behind it (mode = \"native\", tcx = \"on\")"
             }
-            Way::Tcx => "TCX alone (mode = \"tcx\")",
-            Way::Generic => {
+            AnswerPath::Tcx => "TCX alone (mode = \"tcx\")",
+            AnswerPath::Generic => {
                 "XDP in generic mode, the rest from sockets (mode = \"generic\", tcx = \"off\")"
             }
-            Way::Sockets => "sockets only: XDP cannot be used here",
+            AnswerPath::Sockets => "sockets only: XDP cannot be used here",
         }
     }
 
     /// The mode that programs are attached in; none if they are not.
     pub fn mode(self) -> Option<XdpMode> {
         match self {
-            Way::Native | Way::NativeAndTcx => Some(XdpMode::Native),
-            Way::Tcx => Some(XdpMode::Tcx),
-            Way::Generic => Some(XdpMode::Generic),
-            Way::Sockets => None,
+            AnswerPath::Native | AnswerPath::NativeAndTcx => Some(XdpMode::Native),
+            AnswerPath::Tcx => Some(XdpMode::Tcx),
+            AnswerPath::Generic => Some(XdpMode::Generic),
+            AnswerPath::Sockets => None,
         }
     }
 }
@@ -91,18 +91,18 @@ impl Facts {
     }
 
     /// The path.
-    pub fn way(&self) -> Way {
+    pub fn way(&self) -> AnswerPath {
         let room = self.room.filter(|room| room.packets > 0);
         let lacks_room = room.map_or(self.lacks_room, |room| room.at_tail < room.packets);
         // Such packets are copied for XDP, and those with larger answers passed on.
         let is_in_vain = room.is_some_and(|room| room.at_tail == 0);
         match (self.native && !self.is_pair, self.tcx) {
-            (false, true) => Way::Tcx,
-            (true, true) if is_in_vain => Way::Tcx,
-            (true, true) if lacks_room => Way::NativeAndTcx,
-            (true, _) => Way::Native,
-            (false, false) if self.generic => Way::Generic,
-            (false, false) => Way::Sockets,
+            (false, true) => AnswerPath::Tcx,
+            (true, true) if is_in_vain => AnswerPath::Tcx,
+            (true, true) if lacks_room => AnswerPath::NativeAndTcx,
+            (true, _) => AnswerPath::Native,
+            (false, false) if self.generic => AnswerPath::Generic,
+            (false, false) => AnswerPath::Sockets,
         }
     }
 }
@@ -119,34 +119,34 @@ pub fn has_tcx(interface: &str) -> bool {
 }
 
 /// The modes that are to be tried on a device, as its configuration and what comes of each say.
-pub struct Path<'a> {
+pub struct PathChoice<'a> {
     interface: &'a Interface,
     /// None if a mode is named.
     facts: Option<Facts>,
     mode: XdpMode,
 }
 
-impl<'a> Path<'a> {
+impl<'a> PathChoice<'a> {
     /// The first mode. What is known to lose all answers is refused.
     pub fn new(
         interface: &'a Interface,
         mode: XdpMode,
         tcx: TcxMode,
-    ) -> Result<Path<'a>, AttachError> {
+    ) -> Result<PathChoice<'a>, AttachError> {
         // A device that cannot be asked is given the chance to refuse.
         let device = Device::at(interface.index).unwrap_or_default();
         let name = &interface.name;
         if mode == XdpMode::Auto {
             let may_use_tcx = tcx != TcxMode::Off && has_tcx(name);
             let facts = Facts::of(name, &device, may_use_tcx);
-            return Path { interface, facts: Some(facts), mode }.decide();
+            return PathChoice { interface, facts: Some(facts), mode }.decide();
         }
         if mode == XdpMode::Tcx && !has_tcx(name) {
             return Err(AttachError::NoTcx(name.clone()));
         }
         match lost::with(name, &device, mode) {
             Some(finding) => Err(lost_error(name, mode, finding)),
-            None => Ok(Path { interface, facts: None, mode }),
+            None => Ok(PathChoice { interface, facts: None, mode }),
         }
     }
 
@@ -156,7 +156,7 @@ impl<'a> Path<'a> {
     }
 
     /// The next mode, after this one was refused for a reason that says nothing of others.
-    pub fn next(mut self, refused: AttachError) -> Result<Path<'a>, AttachError> {
+    pub fn next(mut self, refused: AttachError) -> Result<PathChoice<'a>, AttachError> {
         let Some(facts) = &mut self.facts else { return Err(refused) };
         match (&refused, self.mode) {
             (AttachError::Unsupported { .. }, XdpMode::Native) => facts.native = false,
@@ -172,8 +172,8 @@ impl<'a> Path<'a> {
         Ok(next)
     }
 
-    fn decide(mut self) -> Result<Path<'a>, AttachError> {
-        let way = self.facts.map_or(Way::Sockets, |facts| facts.way());
+    fn decide(mut self) -> Result<PathChoice<'a>, AttachError> {
+        let way = self.facts.map_or(AnswerPath::Sockets, |facts| facts.way());
         self.mode = way.mode().ok_or_else(|| AttachError::NoPath(self.interface.name.clone()))?;
         Ok(self)
     }
@@ -199,15 +199,15 @@ mod tests {
         };
         let legacy = Device { legacy_rx: true, ..card.clone() };
         for (device, with_tcx, without) in [
-            (&card, Way::Native, Way::Native),
-            (&silent, Way::Native, Way::Native),
-            (&no_driver, Way::Tcx, Way::Generic),
-            (&legacy, Way::Tcx, Way::Generic),
-            (&tagged, Way::Tcx, Way::Sockets),
+            (&card, AnswerPath::Native, AnswerPath::Native),
+            (&silent, AnswerPath::Native, AnswerPath::Native),
+            (&no_driver, AnswerPath::Tcx, AnswerPath::Generic),
+            (&legacy, AnswerPath::Tcx, AnswerPath::Generic),
+            (&tagged, AnswerPath::Tcx, AnswerPath::Sockets),
             // The other end may have no program.
-            (&device("veth", "veth"), Way::Tcx, Way::Generic),
-            (&device("tun", "tun"), Way::NativeAndTcx, Way::Native),
-            (&device("bond", "bond"), Way::Native, Way::Native),
+            (&device("veth", "veth"), AnswerPath::Tcx, AnswerPath::Generic),
+            (&device("tun", "tun"), AnswerPath::NativeAndTcx, AnswerPath::Native),
+            (&device("bond", "bond"), AnswerPath::Native, AnswerPath::Native),
         ] {
             assert_eq!(Facts::of("eth0", device, true).way(), with_tcx, "{device:?}");
             assert_eq!(Facts::of("eth0", device, false).way(), without, "{device:?}");
@@ -219,16 +219,16 @@ mod tests {
         let room = |packets, at_tail| Some(Room { packets, at_tail, at_head: 0 });
         let card = Facts::of("eth0", &device("", "igb"), true);
         for (room, way) in [
-            (None, Way::Native),
-            (room(0, 0), Way::Native),
-            (room(9, 9), Way::Native),
-            (room(9, 8), Way::NativeAndTcx),
-            (room(9, 0), Way::Tcx),
+            (None, AnswerPath::Native),
+            (room(0, 0), AnswerPath::Native),
+            (room(9, 9), AnswerPath::Native),
+            (room(9, 8), AnswerPath::NativeAndTcx),
+            (room(9, 0), AnswerPath::Tcx),
         ] {
             assert_eq!(Facts { room, ..card }.way(), way);
             // Not on a pair: whether answers arrive is not to be seen from here.
             let pair = Facts { is_pair: true, ..card };
-            assert_eq!(Facts { room, ..pair }.way(), Way::Tcx);
+            assert_eq!(Facts { room, ..pair }.way(), AnswerPath::Tcx);
         }
     }
 }

@@ -196,7 +196,7 @@ impl Links {
 
 /// A link that is pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct PinnedLink {
     /// The interface's number.
     pub index: u32,
     /// "xdp" or "tcx".
@@ -208,23 +208,23 @@ pub struct Found {
 }
 
 /// What links are pinned in a folder, whoever holds it.
-pub fn find(folder: &Path) -> Vec<Found> {
+pub fn find(folder: &Path) -> Vec<PinnedLink> {
     let Ok(open) = Folder::look(folder) else { return Vec::new() };
     let links = open.links().unwrap_or_default();
     links.into_iter().map(|(index, kind)| found(&open, index, kind).0).collect()
 }
 
-fn found(folder: &Folder, index: u32, kind: Kind) -> (Found, Option<Link>) {
+fn found(folder: &Folder, index: u32, kind: Kind) -> (PinnedLink, Option<Link>) {
     let link = folder.open_pin(&Entry::Link { kind, index }).ok().flatten().map(Link::from);
     let program = link.as_ref().and_then(|link| link.program().ok());
     let hook = kind.word();
     let path = folder.path().join("links").join(format!("{hook}-{index}"));
-    (Found { index, hook, program, path }, link)
+    (PinnedLink { index, hook, program, path }, link)
 }
 
 /// Detaches and removes all that is pinned in a folder, where no daemon holds it; gives the links, and says
 /// how many sets of maps and programs there were. Where there is nothing, nothing is done.
-pub fn remove_all(folder: &Path) -> Result<(Vec<Found>, usize), PinsError> {
+pub fn remove_all(folder: &Path) -> Result<(Vec<PinnedLink>, usize), PinsError> {
     if let Err(PinsError::Io { source, .. }) = Folder::look(folder)
         && source.kind() == std::io::ErrorKind::NotFound
     {

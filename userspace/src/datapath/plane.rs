@@ -17,11 +17,11 @@
 //! | `settings` | what the programs are told |
 //! | `attachments` | where they are, and where they are to be |
 //! | `pinning` | what outlives the daemon |
-//! | `counted` | what they have counted, those before them too |
+//! | `counters` | what they have counted, those before them too |
 //! | `faults` | what is wrong where they are attached |
 
 mod attachments;
-mod counted;
+mod counters;
 mod faults;
 mod pinning;
 mod programs;
@@ -40,14 +40,14 @@ use xdp_common::maps::{self, Verdicts};
 use super::memory::Size;
 use super::seam::{
     Attaching, DataPlane, Detached, Inspection, Observing, PlaneStatus, Published, Publishing,
-    Tried,
+    TestRunResult,
 };
 use crate::compile::{Engine, Listing};
 use crate::config::Config;
 use crate::observe::KernelCounters;
 use crate::ratelimit::limits::Limits;
 use crate::zone::{Name, Zone};
-pub(super) use counted::counters_of;
+pub(super) use counters::counters_of;
 use programs::Programs;
 use published::PublishedZones;
 use size::{FLOOR, Sizes};
@@ -236,7 +236,7 @@ impl Observing for Plane {
         self.published.nodes(apex)
     }
 
-    fn try_frame(&mut self, frame: &[u8]) -> Option<Result<Tried>> {
+    fn try_frame(&mut self, frame: &[u8]) -> Option<Result<TestRunResult>> {
         self.programs.try_frame(frame)
     }
 }

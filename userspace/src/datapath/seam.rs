@@ -91,7 +91,7 @@ pub trait Observing {
 
     /// Has the kernel run the loaded programs on a frame, which is counted as any packet is; none if there are no
     /// programs.
-    fn try_frame(&mut self, _frame: &[u8]) -> Option<anyhow::Result<Tried>> {
+    fn try_frame(&mut self, _frame: &[u8]) -> Option<anyhow::Result<TestRunResult>> {
         None
     }
 }
@@ -121,7 +121,7 @@ pub struct Inspection {
 
 /// What the programs did with a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tried {
+pub struct TestRunResult {
     /// What the kernel is to do with it (`enum xdp_action` of linux/bpf.h).
     pub action: u32,
     /// The frame as they left it.

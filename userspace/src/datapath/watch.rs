@@ -33,12 +33,12 @@ pub struct Device {
     /// Packets sent, as all devices count.
     pub sent: u64,
     /// What the driver counts of XDP.
-    pub counted: Counted,
+    pub counted: DriverCounters,
 }
 
 /// What a driver counts of XDP, summed over its queues; `None` for what it does not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counted {
+pub struct DriverCounters {
     /// Packets shown to a program.
     pub seen: Option<u64>,
     /// Frames sent back that left.
@@ -135,18 +135,22 @@ fn names(driver: &str) -> Option<&'static Names> {
     DRIVERS.iter().find(|names| names.driver == driver)
 }
 
-impl Counted {
+impl DriverCounters {
     /// Picks what is said of XDP from a driver's counters.
-    pub fn of(driver: &str, statistics: &BTreeMap<String, u64>) -> Counted {
+    pub fn of(driver: &str, statistics: &BTreeMap<String, u64>) -> DriverCounters {
         let sum = |is_one: &dyn Fn(&str) -> bool| {
             let found = statistics.iter().filter(|(name, _)| is_one(&without_numbers(name)));
             found.map(|(_, count)| *count).reduce(u64::wrapping_add)
         };
         let Some(names) = names(driver) else {
-            return Counted { dropped: sum(&is_dropped), ..Counted::default() };
+            return DriverCounters { dropped: sum(&is_dropped), ..DriverCounters::default() };
         };
         let named = |list: &[&str]| sum(&|name| list.contains(&name));
-        Counted { seen: named(names.seen), left: named(names.left), dropped: named(names.dropped) }
+        DriverCounters {
+            seen: named(names.seen),
+            left: named(names.left),
+            dropped: named(names.dropped),
+        }
     }
 }
 
@@ -180,7 +184,7 @@ fn is_in_sent(device: &Device) -> bool {
 
 /// What became of answers and packets between two snapshots: of which it can be told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Judged {
+pub struct WatchFindings {
     /// What was found of answers; `None` if too few were counted.
     pub answers: Option<Vec<Fault>>,
     /// What was found of packets received; `None` if too few were.
@@ -188,7 +192,7 @@ pub struct Judged {
 }
 
 /// Compares what two snapshots of the same devices tell. `None` if a counter began again meanwhile.
-pub fn judge(before: &Snapshot, after: &Snapshot) -> Option<Judged> {
+pub fn judge(before: &Snapshot, after: &Snapshot) -> Option<WatchFindings> {
     let programs = Programs {
         seen: after.programs.seen.checked_sub(before.programs.seen)?,
         answered: after.programs.answered.checked_sub(before.programs.answered)?,
@@ -200,7 +204,7 @@ pub fn judge(before: &Snapshot, after: &Snapshot) -> Option<Judged> {
     let received = devices.iter().map(|device| device.received).max().unwrap_or(0);
     let answers = || devices.iter().filter_map(|one| answers(one, &devices, programs)).collect();
     let packets = || devices.iter().filter_map(|one| packets(one, programs)).collect();
-    Some(Judged {
+    Some(WatchFindings {
         answers: (programs.answered >= ANSWERS).then(answers),
         packets: (received >= PACKETS).then(packets),
     })
@@ -218,7 +222,7 @@ fn moved(before: &Device, after: &Device) -> Option<Device> {
     Some(Device {
         received: after.received.checked_sub(before.received)?,
         sent: after.sent.checked_sub(before.sent)?,
-        counted: Counted {
+        counted: DriverCounters {
             seen: difference(before.counted.seen, after.counted.seen)?,
             left: difference(before.counted.left, after.counted.left)?,
             dropped: difference(before.counted.dropped, after.counted.dropped)?,
@@ -229,7 +233,7 @@ fn moved(before: &Device, after: &Device) -> Option<Device> {
 
 /// What is wrong with the answers of a device.
 fn answers(device: &Device, all: &[Device], programs: Programs) -> Option<Fault> {
-    let Counted { left, dropped, .. } = device.counted;
+    let DriverCounters { left, dropped, .. } = device.counted;
     let dropped = dropped.unwrap_or(0);
     // Programs count for all devices together: that is the most that were this one's.
     let made = left.map_or(programs.answered, |left| left + dropped);
@@ -292,24 +296,24 @@ fn fault(device: &Device, kind: FaultKind, what: String) -> Fault {
 /// What is remembered from one look to the next, of the devices that one hook is on.
 #[derive(Debug, Default)]
 pub struct Watch {
-    answers: Since,
-    packets: Since,
+    answers: Baseline,
+    packets: Baseline,
 }
 
 /// A snapshot that later ones are compared with until enough has happened, and what was found last.
 #[derive(Debug, Default)]
-struct Since {
+struct Baseline {
     before: Snapshot,
     found: Vec<Fault>,
 }
 
-impl Since {
-    fn look(&mut self, now: &Snapshot, of: impl Fn(Judged) -> Option<Vec<Fault>>) {
+impl Baseline {
+    fn look(&mut self, now: &Snapshot, of: impl Fn(WatchFindings) -> Option<Vec<Fault>>) {
         match judge(&self.before, now) {
-            None => *self = Since { before: now.clone(), found: Vec::new() },
+            None => *self = Baseline { before: now.clone(), found: Vec::new() },
             Some(judged) => {
                 if let Some(found) = of(judged) {
-                    *self = Since { before: now.clone(), found };
+                    *self = Baseline { before: now.clone(), found };
                 }
             }
         }

@@ -11,7 +11,7 @@ use crate::datapath::interface;
 use crate::datapath::load::Counters;
 use crate::datapath::memory::driver;
 use crate::datapath::probe::lost;
-use crate::datapath::watch::{self, Counted, Programs, Snapshot, Watch};
+use crate::datapath::watch::{self, DriverCounters, Programs, Snapshot, Watch};
 use crate::observe::plane::{Fault, FaultKind};
 
 /// Ticks between two looks: some drivers ask their card for counters, which takes milliseconds.
@@ -115,7 +115,7 @@ fn counts(attachment: &Attachment) -> Option<watch::Device> {
     Some(watch::Device {
         interface: interface.name.clone(),
         mode,
-        counted: Counted::of(&device.driver, &statistics),
+        counted: DriverCounters::of(&device.driver, &statistics),
         driver: device.driver,
         received,
         sent,

@@ -9,7 +9,7 @@ use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{MAX_MACS, Verdicts};
 
 use super::attachments::Attachments;
-use super::counted::{Counted, HOOKS};
+use super::counters::{CarriedCounters, HOOKS};
 use super::faults::Faults;
 use super::pinning::Pinning;
 use super::settings::{NO_ADDRESS, Settings};
@@ -19,10 +19,10 @@ use crate::datapath::device::Device;
 use crate::datapath::interface::Interface;
 use crate::datapath::load::{LoadedPrograms, ProgramSet};
 use crate::datapath::memory::{Size, wait_for_programs};
-use crate::datapath::path::{Path, has_tcx};
+use crate::datapath::path::{PathChoice, has_tcx};
 use crate::datapath::probe::finding::Severity;
 use crate::datapath::probe::findings;
-use crate::datapath::seam::{self, Detached, Tried};
+use crate::datapath::seam::{self, Detached, TestRunResult};
 use crate::observe::{self, KernelCounters};
 
 /// The programs, or what they would be told.
@@ -34,7 +34,7 @@ pub(super) struct Programs {
     attachments: Attachments,
     loaded: Option<LoadedPrograms>,
     settings: Settings,
-    counted: Counted,
+    counters: CarriedCounters,
     pinning: Pinning,
     /// What is wrong where they are attached.
     faults: Faults,
@@ -59,7 +59,7 @@ impl Programs {
             attachments: Attachments::default(),
             loaded: None,
             settings: Settings::new(config)?,
-            counted: Counted::new(),
+            counters: CarriedCounters::new(),
             pinning: Pinning::new(config),
             faults: Faults::default(),
             is_settled: false,
@@ -119,7 +119,7 @@ impl Programs {
     ) -> anyhow::Result<()> {
         self.settings.fill(&mut loaded, size.buckets)?;
         let old = self.loaded.replace(loaded);
-        self.counted.carry(self.loaded.as_mut(), old.as_ref());
+        self.counters.carry(self.loaded.as_mut(), old.as_ref());
         if let Err(error) = self.pinning.pin(self.loaded.as_ref(), true) {
             tracing::error!("what is pinned ends with the daemon: {error}");
         }
@@ -128,10 +128,10 @@ impl Programs {
         if let Some(old) = &old {
             // The last packets are still on their way through the old programs.
             self.wait_until_passed();
-            self.counted.add(old);
-            self.counted.carry(self.loaded.as_mut(), None);
+            self.counters.add(old);
+            self.counters.carry(self.loaded.as_mut(), None);
         }
-        self.pinning.keep(self.counted.previous_set());
+        self.pinning.keep(self.counters.previous_set());
         Ok(())
     }
 
@@ -199,7 +199,7 @@ impl Programs {
         }
         let mut interface = Interface::find(interface)?;
         self.pinning.open()?;
-        let mode = Path::new(&interface, self.mode, self.tcx)?.mode();
+        let mode = PathChoice::new(&interface, self.mode, self.tcx)?.mode();
         let adopted = self.adopt(&interface, mode)?;
         if adopted.is_none() {
             // What did not fit is detached now.
@@ -226,7 +226,7 @@ impl Programs {
             return Ok(None);
         };
         let set = self.pinning.set_of(&adopted);
-        self.counted.take_over(set, |set| self.pinning.counters_of(set));
+        self.counters.take_over(set, |set| self.pinning.counters_of(set));
         Ok(Some(adopted))
     }
 
@@ -270,7 +270,7 @@ impl Programs {
     pub(super) fn detach_others(&mut self) {
         let attached: Vec<u32> = self.attachments.interfaces().map(|one| one.index).collect();
         self.pinning.unpin_others(&attached);
-        self.pinning.keep(self.counted.previous_set());
+        self.pinning.keep(self.counters.previous_set());
     }
 
     /// Puts the programs in the place of those of an earlier daemon: their maps have all that is to be served.
@@ -280,7 +280,7 @@ impl Programs {
             return Ok(());
         }
         // If we are killed from here on, the next daemon finds in one place what was counted.
-        self.counted.carry(self.loaded.as_mut(), None);
+        self.counters.carry(self.loaded.as_mut(), None);
         self.replace(|attachment| attachment.adopted().is_some())?;
         self.wait_until_passed();
         self.inherit();
@@ -290,8 +290,8 @@ impl Programs {
 
     /// From here on what the earlier daemon's programs have counted is ours, and they are gone.
     fn inherit(&mut self) {
-        self.counted.inherit();
-        self.counted.carry(self.loaded.as_mut(), None);
+        self.counters.inherit();
+        self.counters.carry(self.loaded.as_mut(), None);
         self.pinning.keep(None);
     }
 
@@ -300,7 +300,7 @@ impl Programs {
         let (gone, forgotten) = self.attachments.take(interface)?;
         let detached = gone.iter().map(|one| one.interface().name.clone()).collect();
         gone.into_iter().for_each(Attachment::detach);
-        if self.counted.has_previous() && !self.attachments.has_adopted() {
+        if self.counters.has_previous() && !self.attachments.has_adopted() {
             self.inherit();
         }
         if self.attachments.are_none() {
@@ -336,8 +336,8 @@ impl Programs {
 
     /// Looks whether answers leave, every few ticks.
     pub(super) fn look_for_faults(&mut self) {
-        let (counted, loaded) = (&self.counted, self.loaded.as_ref());
-        let on = |hook| loaded.and_then(|loaded| counted.on(hook, loaded).ok());
+        let (counters, loaded) = (&self.counters, self.loaded.as_ref());
+        let on = |hook| loaded.and_then(|loaded| counters.on(hook, loaded).ok());
         self.faults.tick(&self.attachments, || HOOKS.map(on));
     }
 
@@ -360,12 +360,12 @@ impl Programs {
 
     /// What was counted.
     pub(super) fn counters(&self) -> KernelCounters {
-        self.loaded.as_ref().map(|loaded| self.counted.all(loaded)).unwrap_or_default()
+        self.loaded.as_ref().map(|loaded| self.counters.all(loaded)).unwrap_or_default()
     }
 
     /// What the limiter decided.
     pub(super) fn verdicts(&self) -> Verdicts {
-        self.counted.verdicts(self.loaded.as_ref())
+        self.counters.verdicts(self.loaded.as_ref())
     }
 
     /// The worst responses.
@@ -387,7 +387,7 @@ impl Programs {
     }
 
     /// Has the kernel run the programs on a frame; none if there are none.
-    pub(super) fn try_frame(&mut self, frame: &[u8]) -> Option<anyhow::Result<Tried>> {
+    pub(super) fn try_frame(&mut self, frame: &[u8]) -> Option<anyhow::Result<TestRunResult>> {
         self.loaded.as_mut().map(|loaded| try_frame(loaded, frame))
     }
 }
@@ -402,7 +402,7 @@ impl Drop for Programs {
         if self.attachments.count() == 0 {
             self.pinning.remove();
         } else {
-            self.pinning.leave(self.counted.previous_set());
+            self.pinning.leave(self.counters.previous_set());
         }
     }
 }
@@ -421,13 +421,13 @@ fn warn_of(interface: &Interface) {
     }
 }
 
-fn try_frame(loaded: &mut LoadedPrograms, frame: &[u8]) -> anyhow::Result<Tried> {
+fn try_frame(loaded: &mut LoadedPrograms, frame: &[u8]) -> anyhow::Result<TestRunResult> {
     let hook = loaded.tried_hook().counters();
     let before = loaded.counters(hook)?;
     let (action, frame) = loaded.test_run(frame).context("BPF_PROG_TEST_RUN")?;
     let after = loaded.counters(hook)?;
     let moved = |outcome: &Outcome| before[outcome.index()] != after[outcome.index()];
-    Ok(Tried { action, frame, counted: Outcome::ALL.into_iter().filter(moved).collect() })
+    Ok(TestRunResult { action, frame, counted: Outcome::ALL.into_iter().filter(moved).collect() })
 }
 
 /// Attaches to TCX too. Without it the sockets answer what XDP has no room for.

@@ -16,11 +16,11 @@ use serde::Serialize;
 
 use super::device::Device;
 use super::interface::{Interface, InterfaceError};
-use super::path::{Facts, Way, has_tcx};
+use super::path::{AnswerPath, Facts, has_tcx};
 use crate::config::XdpMode;
 use finding::{Finding, Severity};
 use findings::lacks_room;
-use trial::{Room, Trial, Tried};
+use trial::{Room, Trial, TrialResult};
 
 /// Where a kernel with BTF shows it.
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -33,7 +33,7 @@ pub struct Probe {
     /// What it is; `None` if it is no Ethernet device.
     pub device: Option<Device>,
     /// What was tried of the kernel and the device.
-    pub tried: Vec<Tried>,
+    pub tried: Vec<TrialResult>,
     /// Room of a packet in no device.
     pub test_run: Option<Room>,
     /// Room of a frame behind the driver, on TCX.
@@ -41,7 +41,7 @@ pub struct Probe {
     /// Room of packets that came while a program was attached.
     pub received: Option<Room>,
     /// The path that it needs.
-    pub path: Way,
+    pub path: AnswerPath,
     /// All that is to be known.
     pub findings: Vec<Finding>,
 }
@@ -62,7 +62,7 @@ pub fn run(name: &str, attach: Option<Duration>) -> anyhow::Result<Probe> {
         test_run: None,
         tcx: None,
         received: None,
-        path: Way::Sockets,
+        path: AnswerPath::Sockets,
         findings: Vec::new(),
     };
     let interface = match Interface::find(name) {
@@ -82,7 +82,7 @@ pub fn run(name: &str, attach: Option<Duration>) -> anyhow::Result<Probe> {
             "the kernel has no BTF: programs load without it, tools show less of them",
         ));
     }
-    probe.tried.push(Tried { what: "BTF", error: btf });
+    probe.tried.push(TrialResult { what: "BTF", error: btf });
     let (mut trial, tried) = Trial::new()?;
     probe.tried.extend(tried);
     probe.test_run = probe.note("test run", trial.test_run());
@@ -101,7 +101,7 @@ impl Probe {
             Ok(done) => (Some(done), None),
             Err(error) => (None, Some(format!("{error:#}"))),
         };
-        self.tried.push(Tried { what, error });
+        self.tried.push(TrialResult { what, error });
         done
     }
 
@@ -130,7 +130,7 @@ impl Probe {
     }
 
     /// As `mode = "auto"` decides, which looks at no packets.
-    fn way(&self, name: &str, device: &Device, native: bool) -> Way {
+    fn way(&self, name: &str, device: &Device, native: bool) -> AnswerPath {
         let has = |what| self.tried.iter().any(|one| one.what == what && one.error.is_none());
         let tcx = self.tcx.is_some_and(|room| room.at_tail > 0) && has(trial::TCX_PROGRAMS);
         let facts = Facts::of(name, device, tcx);
@@ -169,7 +169,7 @@ impl Probe {
             );
         }
         if self.tried.iter().any(|tried| tried.what == "native XDP" && tried.error.is_some())
-            && self.path == Way::Generic
+            && self.path == AnswerPath::Generic
             && !self.has_problems()
         {
             let what = "the driver refuses XDP: generic mode is used, which is slower";

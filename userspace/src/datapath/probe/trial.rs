@@ -31,14 +31,14 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 const PROBED_WORDS: usize = size_of::<Probed>() / size_of::<u64>();
 
-/// What programs are called in [`Tried`].
+/// What programs are called in [`TrialResult`].
 pub const XDP_PROGRAMS: &str = "programs for XDP";
 /// The same for TCX.
 pub const TCX_PROGRAMS: &str = "programs for TCX";
 
 /// Something tried: it works, or why it does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Tried {
+pub struct TrialResult {
     /// What.
     pub what: &'static str,
     /// Why it does not work; `None` if it does.
@@ -64,12 +64,12 @@ pub struct Trial {
 impl Trial {
     /// Loads the programs that answer, to see that the kernel takes them, and those that probe. Says what
     /// came of it.
-    pub fn new() -> Result<(Trial, Vec<Tried>), LoadError> {
+    pub fn new() -> Result<(Trial, Vec<TrialResult>), LoadError> {
         let mut loaded = LoadedPrograms::new(SIZE)?;
         let hooks = [(XDP_PROGRAMS, ProgramSet::Xdp), (TCX_PROGRAMS, ProgramSet::Tcx)];
         let mut tried = Vec::from(hooks.map(|(what, hook)| {
             let error = loaded.verify(hook).err().map(|error| error.to_string());
-            Tried { what, error }
+            TrialResult { what, error }
         }));
         let ebpf = EbpfLoader::new().load(object()?).map_err(LoadError::Object)?;
         let mut trial = Trial { ebpf };
@@ -80,7 +80,7 @@ impl Trial {
             trial.program::<SchedClassifier>(&tcx).and_then(|program| Ok(program.load()?)),
         ];
         let error = loaded.into_iter().find_map(Result::err).map(|error| format!("{error:#}"));
-        tried.push(Tried { what: "programs that probe", error });
+        tried.push(TrialResult { what: "programs that probe", error });
         Ok((trial, tried))
     }
 

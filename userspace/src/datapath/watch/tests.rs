@@ -7,7 +7,7 @@ fn statistics(names: &[(&str, u64)]) -> BTreeMap<String, u64> {
 /// Lines of `ethtool -S`, as each driver has them, blanks taken off and what comes twice summed up.
 #[test]
 fn counters_of_each_driver_are_known_by_its_names() {
-    let counted = |seen, left, dropped| Counted { seen, left, dropped };
+    let counted = |seen, left, dropped| DriverCounters { seen, left, dropped };
     for (driver, lines, expected) in [
         (
             "veth",
@@ -88,9 +88,9 @@ fn counters_of_each_driver_are_known_by_its_names() {
             ],
             counted(None, Some(8), Some(2)),
         ),
-        ("igb", &[("rx_queue_0_packets", 9), ("tx_queue_0_packets", 9)], Counted::default()),
-        ("i40e", &[("rx-0.packets", 9), ("veb.tx_packets", 9)], Counted::default()),
-        ("ice", &[("rx_queue_0_packets", 9), ("tx_dropped.nic", 9)], Counted::default()),
+        ("igb", &[("rx_queue_0_packets", 9), ("tx_queue_0_packets", 9)], DriverCounters::default()),
+        ("i40e", &[("rx-0.packets", 9), ("veb.tx_packets", 9)], DriverCounters::default()),
+        ("ice", &[("rx_queue_0_packets", 9), ("tx_dropped.nic", 9)], DriverCounters::default()),
         // Drivers that are not known here.
         (
             "mvneta",
@@ -102,9 +102,9 @@ fn counters_of_each_driver_are_known_by_its_names() {
             &[("Rx ring  0 xdp drops", 3), ("Tx ring  0 xdp_tx_drops", 4)],
             counted(None, None, Some(4)),
         ),
-        ("other", &[("rx_packets", 5)], Counted::default()),
+        ("other", &[("rx_packets", 5)], DriverCounters::default()),
     ] {
-        assert_eq!(Counted::of(driver, &statistics(lines)), expected, "{driver}");
+        assert_eq!(DriverCounters::of(driver, &statistics(lines)), expected, "{driver}");
     }
 }
 
@@ -113,13 +113,13 @@ fn device(driver: &str, mode: XdpMode) -> Device {
 }
 
 /// What is found after this was counted on one device.
-fn judged(seen: u64, answered: u64, device: Device) -> Judged {
+fn judged(seen: u64, answered: u64, device: Device) -> WatchFindings {
     let counted = device.counted;
     let none = |count: Option<u64>| count.map(|_| 0);
     let before = Device {
         received: 0,
         sent: 0,
-        counted: Counted {
+        counted: DriverCounters {
             seen: none(counted.seen),
             left: none(counted.left),
             dropped: none(counted.dropped),
@@ -149,7 +149,7 @@ fn answers_that_do_not_leave_are_found_by_what_each_driver_counts() {
     let native = |driver| device(driver, XdpMode::Native);
     let with = |left, dropped, sent, device| Device {
         sent,
-        counted: Counted { seen: None, left, dropped },
+        counted: DriverCounters { seen: None, left, dropped },
         ..device
     };
     for (answered, device, expected) in [
@@ -204,7 +204,7 @@ fn answers_of_another_hook_are_not_taken_for_those_that_are_missing() {
 fn packets_that_no_program_sees_are_found() {
     let received = |received, seen, device| Device {
         received,
-        counted: Counted { seen, ..Counted::default() },
+        counted: DriverCounters { seen, ..DriverCounters::default() },
         ..device
     };
     let unseen = Some(vec![FaultKind::PacketsUnseen]);
@@ -252,7 +252,7 @@ fn what_was_found_stands_until_enough_was_counted_again() {
         programs: Programs { seen: answered, answered, beside: 0 },
         devices: vec![Device {
             sent: left,
-            counted: Counted { seen: None, left: Some(left), dropped: Some(dropped) },
+            counted: DriverCounters { seen: None, left: Some(left), dropped: Some(dropped) },
             ..device("veth", XdpMode::Native)
         }],
     };

@@ -15,26 +15,26 @@ pub(super) const HOOKS: [u32; maps::COUNTERS_COUNT as usize] =
     [maps::XDP_COUNTERS, maps::TCX_COUNTERS];
 
 /// What was counted by programs that are not ours, or not ours any more.
-pub(super) struct Counted {
+pub(super) struct CarriedCounters {
     /// The counters of programs that were replaced, by hook.
     carried: HookCounters,
     /// What was decided by them.
     verdicts: Verdicts,
     /// What an earlier daemon pinned, while its programs run.
-    previous: Option<Previous>,
+    previous: Option<PreviousPins>,
 }
 
 /// What an earlier daemon pinned.
-struct Previous {
+struct PreviousPins {
     /// The set that its programs are in; none if they are not among what is pinned.
     set: Option<u32>,
     counters: Option<PinnedCounters>,
 }
 
-impl Counted {
+impl CarriedCounters {
     /// Nothing yet.
-    pub(super) fn new() -> Counted {
-        Counted { carried: [[0; _]; _], verdicts: Verdicts::default(), previous: None }
+    pub(super) fn new() -> CarriedCounters {
+        CarriedCounters { carried: [[0; _]; _], verdicts: Verdicts::default(), previous: None }
     }
 
     /// All that was counted on a hook, by these programs and before.
@@ -111,7 +111,7 @@ impl Counted {
     ) {
         if self.previous.as_ref().is_none_or(|previous| previous.set < set) {
             let counters = set.and_then(counters);
-            self.previous = Some(Previous { set, counters });
+            self.previous = Some(PreviousPins { set, counters });
         }
     }
 
