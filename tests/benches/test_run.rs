@@ -16,7 +16,7 @@ use sealdns::{
     compile::{Asked, Image, PublishError, Reader},
     datapath::{
         clock::booted_at_s,
-        limiting::{self, Written},
+        limiting::{self, ListsInMaps},
         load::LoadedPrograms,
         memory::Size,
     },
@@ -311,7 +311,7 @@ struct Rig {
     table: usize,
     slab: usize,
     config: maps::Config,
-    written: Written,
+    written: ListsInMaps,
 }
 
 impl Rig {
@@ -348,7 +348,7 @@ impl Rig {
         loaded.manners.write(&manners());
         let lab = programs::load(&PROGRAMS)?;
         let reader = image.reader();
-        let written = Written::default();
+        let written = ListsInMaps::default();
         Ok(Self { loaded, reader, lab, table, slab, config, written })
     }
 

@@ -131,7 +131,7 @@ impl Stage {
     }
 
     /// A command, its exit code and what it printed as JSON.
-    fn told<T: Readable>(&self, arguments: &[&str]) -> (i32, T) {
+    fn reply<T: Readable>(&self, arguments: &[&str]) -> (i32, T) {
         let (code, said) = self.command(arguments);
         let read = read::printed(&said);
         (code, read.unwrap_or_else(|error| panic!("{arguments:?}: {error}: {said}")))
@@ -150,7 +150,7 @@ impl Stage {
     }
 
     fn zone(&self) -> ZoneStatus {
-        let (code, status) = self.told(&["zone", "status", "example.com"]);
+        let (code, status) = self.reply(&["zone", "status", "example.com"]);
         assert_eq!(code, 0, "{status:?}");
         status
     }
@@ -170,7 +170,7 @@ impl Stage {
 #[test]
 fn a_daemon_s_life() {
     let stage = Stage::new();
-    let (code, failed) = stage.told::<Failed>(&["zone", "list"]);
+    let (code, failed) = stage.reply::<Failed>(&["zone", "list"]);
     assert_eq!((code, failed.error.code.as_str()), (4, "unreachable"));
 
     let daemon = Daemon::start(&stage.config);
@@ -195,12 +195,12 @@ fn a_daemon_s_life() {
     stage.write_zone(&format!("{ZONE}www A 192.0.2.300\n"));
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for("the older version, serial 7, stays");
-    let (code, reload) = stage.told::<ZoneReload>(&["zone", "reload"]);
+    let (code, reload) = stage.reply::<ZoneReload>(&["zone", "reload"]);
     assert_eq!((code, reload.zones[0].change), (1, Change::Failed));
     let zone = stage.zone();
     assert_eq!((zone.summary.state, zone.summary.serial), (ServingState::ServingOld, Some(7)));
     assert!(zone.summary.error.is_some_and(|error| error.contains("example.com.zone:7:7")));
-    let (code, health) = stage.told::<Health>(&["health"]);
+    let (code, health) = stage.reply::<Health>(&["health"]);
     let problem = &health.problems[0];
     assert_eq!((code, problem.subject.as_str()), (3, "zone example.com."), "{health:?}");
     assert!(problem.what.contains("example.com.zone:7:7"));
@@ -330,10 +330,10 @@ fn zones_are_served_as_they_are_loaded() {
     assert!(said.contains("status: SERVFAIL") && said.contains("EDE: 14"), "{said}");
     let said = dig("127.0.0.1", stage.port, &["www.example.org", "A"]);
     assert!(said.contains("status: REFUSED"), "{said}");
-    let (_, list) = stage.told::<ZoneList>(&["zone", "list"]);
+    let (_, list) = stage.reply::<ZoneList>(&["zone", "list"]);
     let states: Vec<ServingState> = list.zones.iter().map(|zone| zone.state).collect();
     assert_eq!(states, [ServingState::Serving, ServingState::Loading]);
-    let (code, health) = stage.told::<Health>(&["health"]);
+    let (code, health) = stage.reply::<Health>(&["health"]);
     assert_eq!((code, health.problems[0].subject.as_str()), (3, "zones"), "{health:?}");
     daemon.wait_for("loading zones: 1 of 2");
     drop(keys);
@@ -605,7 +605,7 @@ fn a_key_that_others_can_read_is_not_used() {
     std::fs::set_permissions(&private, mode).expect("a mode");
     let sentence = format!("private key {0} has mode 0644; run chmod 600 {0}", private.display());
 
-    let (code, reload) = stage.told::<ZoneReload>(&["zone", "reload", "example.com"]);
+    let (code, reload) = stage.reply::<ZoneReload>(&["zone", "reload", "example.com"]);
     assert_eq!((code, reload.zones[0].change), (1, Change::Failed));
     assert!(reload.zones[0].error.as_ref().is_some_and(|error| error.contains(&sentence)));
     assert_eq!(stage.zone().summary.state, ServingState::ServingOld);

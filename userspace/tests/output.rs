@@ -174,14 +174,14 @@ fn run_prints_only_json_where_it_is_asked_for() {
     }
     while next(&mut events).is_some() {}
     assert!(daemon.wait().expect("it ends").success());
-    let told: Vec<&str> =
+    let logged: Vec<&str> =
         events.iter().filter_map(|event| event["fields"]["message"].as_str()).collect();
-    // Each is told once.
+    // Each is logged once.
     for (expected, what) in
         [("rate limits are on", "rate limits are on"), ("ratelimit block add", "192.0.2.0/24")]
     {
         let is_it = |message: &&&str| message.contains(expected) && message.contains(what);
-        assert_eq!(told.iter().filter(is_it).count(), 1, "{expected}: {told:?}");
+        assert_eq!(logged.iter().filter(is_it).count(), 1, "{expected}: {logged:?}");
     }
 
     // Why it does not start is on standard output, as of all commands; whatever else is said is JSON too.

@@ -20,7 +20,7 @@ pub fn the_commands_look_in() -> Result<Verdict> {
     let (code, held): (_, CacheLookup) = stage.ended(&["cache", "lookup", "www.example.org"])?;
     ensure!(code == 0 && held.found.nodes[0].kind == "name", "{held:?}");
     ensure!(held.zone.as_deref() == Some("example.org."), "{held:?}");
-    let held: CacheLookup = stage.told(&["cache", "lookup", "a.b.apps.example.org", "A"])?;
+    let held: CacheLookup = stage.reply(&["cache", "lookup", "a.b.apps.example.org", "A"])?;
     ensure!(held.found.nodes.is_empty(), "{held:?}");
     let encloser = held.found.closest_encloser.as_ref().context("no closest encloser")?;
     ensure!(encloser.name == "apps.example.org.", "{held:?}");

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What `sealdns` says, and its exit code.
-fn told(stage: &Stage, command: &[&str]) -> Result<(Option<i32>, String)> {
+fn run_command(stage: &Stage, command: &[&str]) -> Result<(Option<i32>, String)> {
     let output = stage.command(command)?;
     let said = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     Ok((output.status.code(), said.concat()))
@@ -33,7 +33,7 @@ fn told(stage: &Stage, command: &[&str]) -> Result<(Option<i32>, String)> {
 fn wait_for_health(stage: &Stage, code: i32, said: &str) -> Result<()> {
     let mut last = (None, String::new());
     let waited = net::wait_until("health says so", PATIENCE, || {
-        last = told(stage, &["health"]).unwrap_or_default();
+        last = run_command(stage, &["health"]).unwrap_or_default();
         last.0 == Some(code) && last.1.contains(said)
     });
     waited.with_context(|| {
@@ -94,7 +94,7 @@ fn come_again(stage: &mut Stage) -> Result<()> {
     for _ in 0..2 {
         stage.pair.server.ip("link delete server")?;
         wait_for_health(stage, 3, "interface server")?;
-        let (_, status) = told(stage, &["xdp", "status"])?;
+        let (_, status) = run_command(stage, &["xdp", "status"])?;
         ensure!(status.contains("not attached: server: "), "{status}");
         stage.pair.connect()?;
         wait_for_programs(stage, 2)?;
@@ -147,11 +147,11 @@ fn detached_by_others(stage: &mut Stage, pins: &Pins) -> Result<()> {
     }
 
     // Who detaches by command means it.
-    ensure!(told(stage, &["xdp", "detach", "server"])?.0 == Some(0));
+    ensure!(run_command(stage, &["xdp", "detach", "server"])?.0 == Some(0));
     wait_for_ticks(stage, 3)?;
     ensure!(attached(stage)?.is_empty() && !pins.folder().exists(), "{:?}", pins.files());
     wait_for_health(stage, 3, "sealdns xdp attach server")?;
-    ensure!(told(stage, &["xdp", "attach", "server"])?.0 == Some(0));
+    ensure!(run_command(stage, &["xdp", "attach", "server"])?.0 == Some(0));
     ensure!(attached(stage)?.len() == 2);
     wait_for_health(stage, 0, "healthy")
 }
@@ -168,7 +168,7 @@ pub fn a_device_that_comes_later_gets_its_programs() -> Result<Verdict> {
     for stage in &mut stages {
         start_without_device(stage)?;
         wait_for_health(stage, 3, "interface server")?;
-        let (_, status) = told(stage, &["xdp", "status"])?;
+        let (_, status) = run_command(stage, &["xdp", "status"])?;
         ensure!(status.contains("not attached: server: "), "{status}");
         stage.pair.connect()?;
         wait_for_programs(stage, 2)?;
@@ -179,12 +179,15 @@ pub fn a_device_that_comes_later_gets_its_programs() -> Result<Verdict> {
         ensure!(stage.sent_by_xdp()? == before + 1, "XDP does not answer");
 
         start_without_device(stage)?;
-        let said: XdpDetached = stage.told(&["xdp", "detach", "server"])?;
+        let said: XdpDetached = stage.reply(&["xdp", "detach", "server"])?;
         ensure!(said.detached.is_empty() && said.forgotten == ["server"], "{said:?}");
         stage.pair.connect()?;
         wait_for_ticks(stage, 3)?;
         ensure!(attached(stage)?.is_empty(), "it is attached all the same");
-        ensure!(told(stage, &["xdp", "detach", "server"])?.0 == Some(1), "it is forgotten twice");
+        ensure!(
+            run_command(stage, &["xdp", "detach", "server"])?.0 == Some(1),
+            "it is forgotten twice"
+        );
     }
     Ok(Verdict::Passed)
 }

@@ -22,7 +22,7 @@ use sealdns::{
         memory::Size,
         seam::{Attaching, DataPlane, Observing, Publishing},
     },
-    observe::{ProgramCounters, plane::Held},
+    observe::{ProgramCounters, plane::Completeness},
     zone::{Zone, text},
 };
 use testbed::net::{self, End, Namespace};
@@ -404,7 +404,8 @@ pub fn memory_has_a_limit() -> Result<Verdict> {
         let octets: u64 = status.maps.iter().map(|map| map.memory_octets).sum();
         ensure!(octets <= 1 << 20, "{status:?}");
         ensure!(
-            status.zones[0].held == if is_partial { Held::Partial } else { Held::Complete },
+            status.zones[0].held
+                == if is_partial { Completeness::Partial } else { Completeness::Complete },
             "{status:?}"
         );
         ensure!(status.zones[0].names == u64::from(hosts) + 2, "{status:?}");

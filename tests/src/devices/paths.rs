@@ -57,7 +57,7 @@ fn health(stage: &Stage) -> Result<(Option<i32>, String)> {
 }
 
 fn status(stage: &Stage) -> Result<XdpStatus> {
-    stage.told(&["xdp", "status"])
+    stage.reply(&["xdp", "status"])
 }
 
 /// The default on veth, as containers have it: the daemon cannot see what stands at the other end.

@@ -121,7 +121,7 @@ pub fn attached(stage: &Stage) -> Result<Vec<u32>> {
 
 /// How many answers XDP and TCX have sent, as the daemon counts.
 fn answered(stage: &Stage) -> Result<u64> {
-    let kernel = stage.told::<Snapshot>(&["stats"])?.kernel;
+    let kernel = stage.reply::<Snapshot>(&["stats"])?.kernel;
     Ok(kernel.sum(|counters| counters.outcomes.sum(Outcome::is_answered)))
 }
 
@@ -229,7 +229,7 @@ fn restart_often(
         crash(stage)?;
         ensure!(attached(stage)? == programs, "the programs went with the daemon");
         load.wait_for_more(ASKED)?;
-        load.told.store(place, SeqCst);
+        load.newest.store(place, SeqCst);
         fs::write(&file, version)?;
         stage.restart()?;
         load.served.store(place, SeqCst);

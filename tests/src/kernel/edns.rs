@@ -178,11 +178,11 @@ pub fn options_are_those_of_the_daemon() -> Result<Verdict> {
                 *fates.entry(outcome.index()).or_insert(0u32) += 1;
             }
         }
-        let told: Vec<String> = fates
+        let line: Vec<String> = fates
             .iter()
             .map(|(&index, count)| format!("{count} {}", Outcome::ALL[index].word()))
             .collect();
-        println!("  {}", told.join(", "));
+        println!("  {}", line.join(", "));
         use Outcome::{BadVersion, FormErr, Miss, Nodata, Nxdomain, Positive, Referral, Refused};
         for outcome in
             [Positive, Nodata, Referral, Nxdomain, Outcome::Truncated, Refused, FormErr, BadVersion]

@@ -252,7 +252,7 @@ pub fn the_daemon_tells_the_broadcast_addresses() -> Result<Verdict> {
     }
     let stage = Stage::new("broadcasts", &[(DEMO.0, DEMO.1, "")])?;
     let counted = |outcome: Outcome| -> Result<u64> {
-        let counters = stage.told::<XdpStatus>(&["xdp", "status"])?.counters.xdp;
+        let counters = stage.reply::<XdpStatus>(&["xdp", "status"])?.counters.xdp;
         Ok(counters.context("no counters")?.outcomes[outcome])
     };
     let mut injector = stage.pair.client.enter(|| Injector::new(&lab(), "client"))??;

@@ -5,7 +5,7 @@ use std::{net::IpAddr, thread};
 use anyhow::{Context as _, Result, ensure};
 use aya::{maps::ProgramArray, programs::Xdp};
 use sealdns::{
-    datapath::limiting::{self, Written},
+    datapath::limiting::{self, ListsInMaps},
     dnssec::policy::Denial,
     ratelimit::limits::{Block, Limits},
     zone::Name,
@@ -59,12 +59,13 @@ fn five_each() -> Policy {
 /// The programs, limited.
 struct Limited {
     rig: Rig,
-    written: Written,
+    written: ListsInMaps,
 }
 
 impl Limited {
     fn new(limits: &Limits) -> Result<Self> {
-        let mut limited = Self { rig: Rig::of_demo(Denial::Nsec)?, written: Written::default() };
+        let mut limited =
+            Self { rig: Rig::of_demo(Denial::Nsec)?, written: ListsInMaps::default() };
         limited.rig.config.tick_ns = limiting::tick_ns()?;
         limited.set(limits)?;
         Ok(limited)

@@ -80,9 +80,9 @@ pub fn xdp_answers_as_the_daemon_does() -> Result<Verdict> {
                 Some((kind, denial)) => (kind, signed(zone, denial, directory.path())?),
                 None => ("nothing", unsigned(zone)?),
             };
-            let told = compare_with_daemon(&zone, may_pass)
+            let summary = compare_with_daemon(&zone, may_pass)
                 .with_context(|| format!("{} signed with {kind}", zone.apex()))?;
-            println!("  {} signed with {kind}: {told}", zone.apex());
+            println!("  {} signed with {kind}: {summary}", zone.apex());
         }
     }
     Ok(Verdict::Passed)
@@ -140,11 +140,11 @@ fn compare_with_daemon(zone: &Zone, may_pass: bool) -> Result<String> {
     let passed = fates.iter().filter(|(index, _)| !Outcome::ALL[**index].is_answered());
     let passed: u32 = passed.map(|(_, count)| count).sum();
     ensure!(passed as usize * 20 < queries.len(), "{passed} of {} passed up", queries.len());
-    let told: Vec<String> = fates
+    let line: Vec<String> = fates
         .iter()
         .map(|(&index, count)| format!("{count} {}", Outcome::ALL[index].word()))
         .collect();
-    Ok(told.join(", "))
+    Ok(line.join(", "))
 }
 
 /// Outcomes that take more than a frame and the demo's zone, and the test in which each is met.

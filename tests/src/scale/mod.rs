@@ -23,7 +23,7 @@ use sealdns::{
         policy::{Denial, SigningPolicy},
         sign::sign_again,
     },
-    observe::plane::Held,
+    observe::plane::Completeness,
     zone::{Rtype, Serial, Zone, ZoneBuilder, soa::set_serial},
 };
 use testbed::net::{self, Process};
@@ -91,7 +91,7 @@ fn map_octets(status: &CacheStatus) -> u64 {
 }
 
 fn cache_status(stage: &Stage) -> Result<CacheStatus> {
-    let status = stage.told(&["cache", "status"])?;
+    let status = stage.reply(&["cache", "status"])?;
     tell("cache status", format_args!("{status:?}"));
     Ok(status)
 }
@@ -228,7 +228,7 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
             let reloaded = (|| -> Result<()> {
                 load.wait_for_more(ASKED)?;
                 fs::rename(&next, &file)?;
-                load.told.store(1, SeqCst);
+                load.newest.store(1, SeqCst);
                 let started = Instant::now();
                 stage.server.process.signal(nix::sys::signal::Signal::SIGHUP)?;
                 let done = || stage.server.process.said().contains("reloaded zones=1 failed=0");
@@ -249,7 +249,7 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
     ensure!(asked.iter().all(|count| *count > 500), "{asked:?} queries prove nothing");
     let sent = stage.sent_by_xdp()? - before;
     ensure!(sent > asked[0] / 3, "of {asked:?} queries XDP answered {sent}");
-    let status: ZoneStatus = stage.told(&["zone", "status", &apex])?;
+    let status: ZoneStatus = stage.reply(&["zone", "status", &apex])?;
     let (written, kept) = (status.records_written, status.records_kept);
     let (written, kept) = (written.context("no figure")?, kept.context("no figure")?);
     tell("asked while it changed, answered by XDP", format!("{asked:?} {sent}"));
@@ -282,13 +282,16 @@ pub fn a_zone_that_does_not_fit_is_held_hot() -> Result<Verdict> {
     let linked = format!("file = \"{}\"\ndnssec = \"presigned\"", file.display());
     let sections = [(&*apex, &*linked), (DEMO.0, &*demo)];
     let stage = serve("memory = \"4MiB\"", "hot", &sections)?;
-    let held = |stage: &Stage| -> Result<BTreeSet<(String, Held)>> {
+    let held = |stage: &Stage| -> Result<BTreeSet<(String, Completeness)>> {
         let status = cache_status(stage)?;
         let octets = map_octets(&status);
         ensure!(octets > 0 && octets <= 4 << 20, "{status:?}");
         Ok(status.zones.into_iter().map(|zone| (zone.zone, zone.held)).collect())
     };
-    let both = [(format!("{apex}."), Held::Partial), (format!("{}.", DEMO.0), Held::Complete)];
+    let both = [
+        (format!("{apex}."), Completeness::Partial),
+        (format!("{}.", DEMO.0), Completeness::Complete),
+    ];
     ensure!(held(&stage)? == BTreeSet::from(both.clone()), "{:?}", held(&stage)?);
 
     let client = Client::new(&stage.pair)?;
@@ -471,7 +474,7 @@ pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
     let (ours, theirs) = (read(&ours)?, read(&theirs)?);
     ensure!(ours.authority == theirs.authority, "{ours:?} {theirs:?}");
     ensure!(ours.additional == theirs.additional, "{ours:?} {theirs:?}");
-    ensure!(status.zones[0].held == Held::Complete, "{status:?}");
+    ensure!(status.zones[0].held == Completeness::Complete, "{status:?}");
     ensure!(status.zones[0].names >= count as u64, "{status:?}");
     Ok(Verdict::Passed)
 }

@@ -193,7 +193,7 @@ pub fn tcx_answers_alone() -> Result<Verdict> {
             None
         };
         ensure!(link(&stage.pair.server)?.contains("prog/xdp") == has_other);
-        let status: XdpStatus = stage.told(&["xdp", "status"])?;
+        let status: XdpStatus = stage.reply(&["xdp", "status"])?;
         let attachment = &status.attachments[0];
         ensure!(attachment.mode == XdpMode::Tcx && attachment.tcx, "{status:?}");
         let whole = stage.pair.client.enter(|| stage.server.ask_all_over_tcp(&asked))??;

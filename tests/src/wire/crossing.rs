@@ -117,7 +117,7 @@ pub fn every_query_over_veth_is_answered() -> Result<Verdict> {
         }
         Ok(())
     })??;
-    let KernelCounters { xdp, tcx } = stage.told::<XdpStatus>(&["xdp", "status"])?.counters;
+    let KernelCounters { xdp, tcx } = stage.reply::<XdpStatus>(&["xdp", "status"])?.counters;
     let (xdp, tcx) = (xdp.context("no counters")?, tcx.context("no counters of TCX")?);
     let by_xdp = xdp.outcomes.sum(Outcome::is_answered);
     let by_tcx = tcx.outcomes.sum(Outcome::is_answered);

@@ -115,7 +115,7 @@ fn words(arguments: &str) -> Vec<&str> {
 
 /// Runs `sealdns ratelimit …` that changes something, which must succeed.
 fn ratelimit(stage: &Stage, arguments: &str) -> Result<()> {
-    stage.told::<Changed>(&words(arguments)).map(drop)
+    stage.reply::<Changed>(&words(arguments)).map(drop)
 }
 
 /// What is said of the client, and the exit code.
@@ -125,7 +125,7 @@ fn explain(stage: &Stage, client: &str) -> Result<(i32, Explained)> {
 
 /// The row of `top` for the client's netblock and a limit.
 fn row(stage: &Stage, limit: &str) -> Result<Netblock> {
-    let top: Top = stage.told(&words("top"))?;
+    let top: Top = stage.reply(&words("top"))?;
     let ours =
         |row: &&Netblock| row.netblock.to_string() == "198.51.100.0/24" && row.limit == limit;
     let row = top.netblocks.iter().find(ours);
@@ -181,7 +181,7 @@ pub fn commands_take_effect_at_once() -> Result<Verdict> {
     // A bad setting changes nothing; a good one counts from the next packet.
     let (code, refused): (_, Failed) = stage.ended(&words("set rate=1000 slip=11"))?;
     ensure!(code == 1 && refused.error.code == "ratelimit", "{code} {refused:?}");
-    ensure!(stage.told::<RateLimits>(&words("show"))?.drift);
+    ensure!(stage.reply::<RateLimits>(&words("show"))?.drift);
     let still = flood(&stage, &www, 200)?;
     ensure!(still.whole < 40, "the refused change is in effect: {still:?}");
     ratelimit(&stage, "set rate=2000 burst=0")?;
@@ -210,7 +210,7 @@ pub fn commands_take_effect_at_once() -> Result<Verdict> {
     ensure!(below.whole == 0, "below a blocked name: {below:?}");
     let other = flood(&stage, &query("mail.example.org", A, WITH_DNSSEC), 40)?;
     ensure!(other.whole == 40, "beside a blocked name: {other:?}");
-    let list: BlockList = stage.told(&words("block list"))?;
+    let list: BlockList = stage.reply(&words("block list"))?;
     ensure!(list.blocked[0].target == "www.example.org.", "{list:?}");
     ensure!(list.blocked[0].until.is_some(), "{list:?}");
     ratelimit(&stage, "block add www.example.org --dry-run")?;
@@ -379,7 +379,7 @@ pub fn a_restart_keeps_what_was_saved() -> Result<Verdict> {
     ensure!(got.slipped > 100, "the unsaved slip=0 is in effect: {got:?}");
     let mail = flood(&stage, &query("mail.example.org", A, WITH_DNSSEC), 20)?;
     ensure!(mail.whole == 0, "the saved block is forgotten: {mail:?}");
-    let shown: RateLimits = stage.told(&words("show"))?;
+    let shown: RateLimits = stage.reply(&words("show"))?;
     let of = |key: &str| shown.settings.iter().find(|setting| setting.key == key);
     let rate = of("rate").context("no rate")?;
     let (now, file) = (Some(10.into()), Some(50.into()));
@@ -500,7 +500,7 @@ pub fn a_victim_receives_less_than_the_attacker_sends() -> Result<Verdict> {
     // Every second one over the limit is slipped, which is as large as its query.
     ensure!(factor(with) < 0.9 && with < without / 5, "{with} of {without} octets came through");
     ensure!(silent < with / 2, "{silent} octets came through without slips");
-    let top: Top = stage.told(&words("top"))?;
+    let top: Top = stage.reply(&words("top"))?;
     let worst = top.netblocks[0].netblock.to_string();
     ensure!(worst == "203.0.113.0/24" || worst == "203.0.113.7/32", "{top:?}");
     Ok(Verdict::Passed)

@@ -192,7 +192,7 @@ fn reload(stage: &Stage, files: &[Vec<u8>], load: &Load<'_>) -> Result<()> {
         let new = file.with_extension("new");
         fs::write(&new, text)?;
         fs::rename(&new, &file)?;
-        load.told.store(place, SeqCst);
+        load.newest.store(place, SeqCst);
         process.signal(Signal::SIGHUP)?;
         let reloaded = || process.said().matches("reloaded zones=1 failed=0").count() == place;
         net::wait_until("the zone is reloaded", PATIENCE, reloaded)
@@ -210,7 +210,7 @@ pub struct Load<'a> {
     /// The version that is served at least.
     pub served: AtomicUsize,
     /// The newest version that may be served.
-    pub told: AtomicUsize,
+    pub newest: AtomicUsize,
     pub over: AtomicBool,
     /// The queries that each client has asked.
     asked: Vec<AtomicU64>,
@@ -223,7 +223,7 @@ impl<'a> Load<'a> {
             queries,
             expected,
             served: AtomicUsize::new(0),
-            told: AtomicUsize::new(0),
+            newest: AtomicUsize::new(0),
             over: AtomicBool::new(false),
             asked: (0..clients).map(|_| AtomicU64::new(0)).collect(),
         }
@@ -266,7 +266,7 @@ impl<'a> Load<'a> {
             let oldest = self.served.load(SeqCst);
             let answer = exchange(&query)
                 .with_context(|| format!("query {asked} after {:?}", started.elapsed()))?;
-            let newest = self.told.load(SeqCst);
+            let newest = self.newest.load(SeqCst);
             let is_one =
                 (oldest..=newest).any(|version| self.expected[version][place][2..] == answer[2..]);
             if !is_one {

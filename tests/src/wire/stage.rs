@@ -117,12 +117,12 @@ impl Stage {
 
     /// How many answers TCX has sent, as the daemon counts.
     pub fn sent_by_tcx(&self) -> Result<u64> {
-        let counters = self.told::<XdpStatus>(&["xdp", "status"])?.counters.tcx;
+        let counters = self.reply::<XdpStatus>(&["xdp", "status"])?.counters.tcx;
         Ok(counters.context("no counters of TCX")?.outcomes.sum(Outcome::is_answered))
     }
 
     /// Runs a command that must succeed, and reads what it says in JSON.
-    pub fn told<T: Readable>(&self, arguments: &[&str]) -> Result<T> {
+    pub fn reply<T: Readable>(&self, arguments: &[&str]) -> Result<T> {
         let (code, said) = self.ended(arguments)?;
         ensure!(code == 0, "{arguments:?}: {code}");
         Ok(said)

@@ -73,17 +73,17 @@ impl Daemon {
     pub(super) fn cache_explain(&self, asked: &Asked) -> Result<CacheExplain, Failure> {
         let name = known_name(&asked.name)?;
         let rtype = known_type(&asked.rtype)?;
-        let Inspection { reader, whole, told, manners, is_loaded } = self.inspect()?;
-        let (asking, told) = asking(name, rtype, asked, &told)?;
+        let Inspection { reader, whole, config, manners, is_loaded } = self.inspect()?;
+        let (asking, config) = asking(name, rtype, asked, &config)?;
         let frame = asking.frame();
         // Programs that were not told the time send no signature.
-        let time = if is_loaded && told.booted_at_s == 0 { 0 } else { now() };
+        let time = if is_loaded && config.booted_at_s == 0 { 0 } else { now() };
         let explanation = match asked.tcp {
             true => Explanation::of_tcp(),
-            false => explain(&reader, &told, &manners, &frame, time),
+            false => explain(&reader, &config, &manners, &frame, time),
         };
         let mut said = Vec::new();
-        let limit = told.payload_limit as usize;
+        let limit = config.payload_limit as usize;
         let limit = if asked.tcp { crate::compile::MAX_TCP_MESSAGE } else { limit };
         let outcome = whole.answer(&asking.message(), asked.tcp, limit, now(), &mut said);
         let kernel = match (asked.tcp, is_loaded) {
@@ -186,11 +186,11 @@ fn asking(
     name: Name,
     rtype: Rtype,
     asked: &Asked,
-    told: &maps::Config,
+    config: &maps::Config,
 ) -> Result<(Asking, maps::Config), Failure> {
-    let mut told = *told;
+    let mut config = *config;
     let family = asked.from.map(|from| usize::from(from.is_ipv6()));
-    let known: Vec<IpAddr> = told.addresses[..told.address_count as usize]
+    let known: Vec<IpAddr> = config.addresses[..config.address_count as usize]
         .iter()
         .map(|words| address_of(*words))
         .collect();
@@ -199,8 +199,8 @@ fn asking(
         Some(to) => to,
         None if known.is_empty() => {
             let to = SERVERS[family.unwrap_or(0)];
-            told.addresses[0] = address_words(to);
-            told.address_count = 1;
+            config.addresses[0] = address_words(to);
+            config.address_count = 1;
             to
         }
         None => {
@@ -209,13 +209,13 @@ fn asking(
         }
     };
     let from = asked.from.unwrap_or(CLIENTS[usize::from(to.is_ipv6())]);
-    if told.macs == [0; MAX_MACS] {
-        told.macs[0] = maps::mac_word(NO_DEVICE);
+    if config.macs == [0; MAX_MACS] {
+        config.macs[0] = maps::mac_word(NO_DEVICE);
     }
-    if told.ports[0] == 0 {
-        told.ports[0] = PORT.to_be();
+    if config.ports[0] == 0 {
+        config.ports[0] = PORT.to_be();
     }
-    let [a, b, c, d, e, f, ..] = told.macs[0].to_ne_bytes();
+    let [a, b, c, d, e, f, ..] = config.macs[0].to_ne_bytes();
     let payload = Some(asked.payload).filter(|payload| *payload != 0);
     let asking = Asking {
         name,
@@ -224,10 +224,10 @@ fn asking(
         dnssec_ok: asked.dnssec_ok && payload.is_some(),
         from,
         to,
-        port: u16::from_be(told.ports[0]),
+        port: u16::from_be(config.ports[0]),
         mac: [a, b, c, d, e, f],
     };
-    Ok((asking, told))
+    Ok((asking, config))
 }
 
 /// The address that [`address_words`] has made words of.
@@ -335,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_query_comes_to_what_is_served() {
-        let mut told = maps::Config::new();
+        let mut config = maps::Config::new();
         let asked = |from: Option<&str>| Asked {
             name: "a.".into(),
             rtype: "A".into(),
@@ -344,16 +344,16 @@ mod tests {
             tcp: false,
             from: from.map(|from| from.parse().expect("an address")),
         };
-        let asking = |told: &maps::Config, from| {
-            super::asking(Name::root(), Rtype::A, &asked(from), told).map(|(asking, _)| asking)
+        let asking = |config: &maps::Config, from| {
+            super::asking(Name::root(), Rtype::A, &asked(from), config).map(|(asking, _)| asking)
         };
         // Nothing is told: addresses for documentation.
-        assert_eq!(asking(&told, Some("2001:db8::9")).expect("any").to, SERVERS[1]);
-        told.addresses[0] = address_words(IpAddr::from([203, 0, 113, 1]));
-        told.address_count = 1;
-        let to_served = asking(&told, None).expect("served");
+        assert_eq!(asking(&config, Some("2001:db8::9")).expect("any").to, SERVERS[1]);
+        config.addresses[0] = address_words(IpAddr::from([203, 0, 113, 1]));
+        config.address_count = 1;
+        let to_served = asking(&config, None).expect("served");
         assert_eq!((to_served.to, to_served.from), (IpAddr::from([203, 0, 113, 1]), CLIENTS[0]));
         assert_eq!((to_served.payload, to_served.dnssec_ok), (None, false));
-        assert!(asking(&told, Some("2001:db8::9")).is_err());
+        assert!(asking(&config, Some("2001:db8::9")).is_err());
     }
 }

@@ -5,13 +5,13 @@
 //! 1. Let whoever knows it say the fact as a value: the data plane in
 //!    [`PlaneStatus`], the loading and signing of a zone in [`ZoneState`]. A fact, not a sentence: what
 //!    operators read is written here, in one place.
-//! 2. Write a finder below, a function from [`Seen`] to problems, and add it to `FINDERS`. A finder
+//! 2. Write a finder below, a function from [`HealthInput`] to problems, and add it to `FINDERS`. A finder
 //!    looks at what it is handed and at nothing else, takes no lock and asks no kernel: `health` must
-//!    answer while all else is busy. `Seen` is made anew for each question; what the data plane says in
+//!    answer while all else is busy. `HealthInput` is made anew for each question; what the data plane says in
 //!    it is at most some seconds old.
 //! 3. Name a subject that an operator knows, say what is wrong and not what should be, and give the
 //!    command that mends it if there is one. [`Severity`] says how bad it is.
-//! 4. Test the finder at the end of this file with the smallest `Seen` that shows the problem, and with
+//! 4. Test the finder at the end of this file with the smallest `HealthInput` that shows the problem, and with
 //!    one that does not.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ use crate::observe::plane::FaultKind;
 use crate::zone::Name;
 
 /// What problems are found in.
-pub struct Seen<'a> {
+pub struct HealthInput<'a> {
     /// The configuration in effect.
     pub config: &'a Config,
     /// Every configured zone.
@@ -40,7 +40,7 @@ pub struct Seen<'a> {
 }
 
 /// Finds problems of one kind, and adds them to the list.
-type Finder = fn(&Seen<'_>, &mut Vec<Problem>);
+type Finder = fn(&HealthInput<'_>, &mut Vec<Problem>);
 
 /// All kinds of problems, in the order in which they are said.
 const FINDERS: [Finder; 7] = [
@@ -54,15 +54,15 @@ const FINDERS: [Finder; 7] = [
 ];
 
 /// All problems, the kinds in the order of `FINDERS`.
-pub fn problems(seen: &Seen<'_>) -> Vec<Problem> {
+pub fn problems(input: &HealthInput<'_>) -> Vec<Problem> {
     let mut found = Vec::new();
-    FINDERS.iter().for_each(|find| find(seen, &mut found));
+    FINDERS.iter().for_each(|find| find(input, &mut found));
     found
 }
 
 /// Zones that are not served yet. One problem for all: there may be a hundred thousand.
-fn zones_loading(seen: &Seen<'_>, found: &mut Vec<Problem>) {
-    let ZoneCounts { loading, configured, .. } = *seen.counts;
+fn zones_loading(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
+    let ZoneCounts { loading, configured, .. } = *input.counts;
     if loading > 0 {
         let what = format!("{loading} of {configured} are not loaded yet");
         found.push(Problem::new(Severity::Error, "zones", what).with_fix("sealdns zone list"));
@@ -70,8 +70,8 @@ fn zones_loading(seen: &Seen<'_>, found: &mut Vec<Problem>) {
 }
 
 /// Zones whose last version could not be loaded: an older one stays, or none is served.
-fn zones_not_loaded(seen: &Seen<'_>, found: &mut Vec<Problem>) {
-    for (name, state) in seen.zones {
+fn zones_not_loaded(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
+    for (name, state) in input.zones {
         let Some(error) = &state.error else { continue };
         let what = match &state.loaded {
             Some(loaded) => {
@@ -86,18 +86,18 @@ fn zones_not_loaded(seen: &Seen<'_>, found: &mut Vec<Problem>) {
 }
 
 /// Zones with a signature that ended, whose RRset is SERVFAIL therefore, or that will end soon.
-fn signatures_that_end(seen: &Seen<'_>, found: &mut Vec<Problem>) {
-    for (name, state) in seen.zones {
+fn signatures_that_end(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
+    for (name, state) in input.zones {
         let Some(expiration) = state.loaded.as_ref().and_then(|loaded| loaded.expiration) else {
             continue;
         };
-        let warns_before = seen.config.warns_before(&state.section, &state.policy);
-        let (severity, what) = if is_before(expiration, seen.now) {
+        let warns_before = input.config.warns_before(&state.section, &state.policy);
+        let (severity, what) = if is_before(expiration, input.now) {
             let what =
                 "some of its signatures have expired, and the records that they cover are not sent";
             (Severity::Error, what.to_owned())
-        } else if is_before(expiration, seen.now.wrapping_add(warns_before)) {
-            let left = Rounded(expiration.wrapping_sub(seen.now));
+        } else if is_before(expiration, input.now.wrapping_add(warns_before)) {
+            let left = Rounded(expiration.wrapping_sub(input.now));
             (Severity::Warning, format!("its first signature expires in {left}"))
         } else {
             continue;
@@ -112,8 +112,8 @@ fn signatures_that_end(seen: &Seen<'_>, found: &mut Vec<Problem>) {
 }
 
 /// The process that attaches and pins for a daemon without privileges is gone.
-fn loader_lost(seen: &Seen<'_>, found: &mut Vec<Problem>) {
-    if let Some(why) = &seen.plane.loader_lost {
+fn loader_lost(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
+    if let Some(why) = &input.plane.loader_lost {
         let what = format!(
             "this process, which keeps root's privileges, has ended; nothing can be attached until the daemon \
              is restarted: {why}"
@@ -124,17 +124,17 @@ fn loader_lost(seen: &Seen<'_>, found: &mut Vec<Problem>) {
 
 /// Interfaces that the configuration names and that have neither XDP nor TCX, and those that had it by command
 /// and lost it.
-fn interfaces_without_xdp(seen: &Seen<'_>, found: &mut Vec<Problem>) {
+fn interfaces_without_xdp(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
     let is_attached =
-        |name: &String| seen.plane.attachments.iter().any(|one| one.interface == *name);
-    let configured = &seen.config.xdp.interfaces;
-    let missing = seen.plane.missing.iter().map(|one| &one.interface);
+        |name: &String| input.plane.attachments.iter().any(|one| one.interface == *name);
+    let configured = &input.config.xdp.interfaces;
+    let missing = input.plane.missing.iter().map(|one| &one.interface);
     let by_command = missing.filter(|name| !configured.contains(name));
     // What the daemon started without is told of below, with the reason.
-    let is_known = |name: &String| seen.plane.faults.iter().any(|one| one.interface == *name);
+    let is_known = |name: &String| input.plane.faults.iter().any(|one| one.interface == *name);
     let wanted = configured.iter().chain(by_command);
     for name in wanted.filter(|name| !is_attached(name) && !is_known(name)) {
-        let missing = seen.plane.missing.iter().find(|one| one.interface == *name);
+        let missing = input.plane.missing.iter().find(|one| one.interface == *name);
         let what = match missing {
             Some(missing) => format!("XDP should be attached here and is not: {}", missing.why),
             None => "XDP is configured here and is not attached".into(),
@@ -145,8 +145,8 @@ fn interfaces_without_xdp(seen: &Seen<'_>, found: &mut Vec<Problem>) {
 }
 
 /// Zones of which the next start would not know what was served: the disk is full, or may not be written to.
-fn zones_not_kept(seen: &Seen<'_>, found: &mut Vec<Problem>) {
-    for (name, state) in seen.zones {
+fn zones_not_kept(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
+    for (name, state) in input.zones {
         let Some(error) = &state.unkept else { continue };
         let what =
             format!("its serial or its signatures could not be saved for the next start: {error}");
@@ -155,8 +155,8 @@ fn zones_not_kept(seen: &Seen<'_>, found: &mut Vec<Problem>) {
 }
 
 /// Interfaces whose answers are lost, or that XDP does not answer on, with what the data plane knows of it.
-fn answers_that_do_not_leave(seen: &Seen<'_>, found: &mut Vec<Problem>) {
-    for fault in &seen.plane.faults {
+fn answers_that_do_not_leave(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
+    for fault in &input.plane.faults {
         let subject = format!("interface {}", fault.interface);
         let severity = match fault.kind {
             FaultKind::PacketsUnseen => Severity::Warning,
@@ -262,9 +262,14 @@ mod tests {
         let loading = state.is_loading().into();
         let counts = ZoneCounts { configured: 1, loading, ..ZoneCounts::default() };
         let zones = BTreeMap::from([(section.name.clone(), state)]);
-        let seen =
-            Seen { config: &config, zones: &zones, counts: &counts, plane: &plane, now: NOW };
-        let problems = problems(&seen).into_iter();
+        let input = HealthInput {
+            config: &config,
+            zones: &zones,
+            counts: &counts,
+            plane: &plane,
+            now: NOW,
+        };
+        let problems = problems(&input).into_iter();
         problems.map(|one| (one.severity, one.subject, one.what)).collect()
     }
 
@@ -298,9 +303,14 @@ mod tests {
         let said = |faults: Vec<Fault>| {
             let plane = PlaneStatus { faults, ..PlaneStatus::default() };
             let counts = ZoneCounts::default();
-            let seen =
-                Seen { config: &config, zones: &zones, counts: &counts, plane: &plane, now: NOW };
-            problems(&seen).iter().map(Problem::to_string).collect::<Vec<_>>()
+            let input = HealthInput {
+                config: &config,
+                zones: &zones,
+                counts: &counts,
+                plane: &plane,
+                now: NOW,
+            };
+            problems(&input).iter().map(Problem::to_string).collect::<Vec<_>>()
         };
         let fault = |kind| Fault {
             interface: "eth7".into(),

@@ -34,7 +34,7 @@ pub enum Rank {
     /// The zones that the sockets do not follow yet.
     Unfollowed,
     /// What the data plane said last. Nothing is taken behind it.
-    Watched,
+    PlaneSnapshot,
 }
 
 /// A mutex with a place in the order. A panic of its holder leaves it usable: what the daemon's locks
@@ -45,7 +45,7 @@ pub struct Lock<T> {
 }
 
 /// A lock that is held, until this is dropped.
-pub struct Held<'a, T> {
+pub struct LockGuard<'a, T> {
     // Dropped in this order: the lock is free before its rank is.
     value: MutexGuard<'a, T>,
     _rank: Ranked,
@@ -58,24 +58,24 @@ impl<T> Lock<T> {
     }
 
     /// Waits for the lock for as long as it takes.
-    pub fn hold(&self) -> Held<'_, T> {
+    pub fn hold(&self) -> LockGuard<'_, T> {
         let rank = Ranked::take(self.rank);
-        Held { value: self.value.lock(), _rank: rank }
+        LockGuard { value: self.value.lock(), _rank: rank }
     }
 
     /// Waits for the lock no longer than `patience`.
-    pub fn hold_for(&self, patience: Duration) -> Option<Held<'_, T>> {
+    pub fn hold_for(&self, patience: Duration) -> Option<LockGuard<'_, T>> {
         let rank = Ranked::take(self.rank);
-        Some(Held { value: self.value.try_lock_for(patience)?, _rank: rank })
+        Some(LockGuard { value: self.value.try_lock_for(patience)?, _rank: rank })
     }
 
     /// Takes the lock if nobody holds it.
-    pub fn try_hold(&self) -> Option<Held<'_, T>> {
+    pub fn try_hold(&self) -> Option<LockGuard<'_, T>> {
         self.hold_for(Duration::ZERO)
     }
 }
 
-impl<T> Deref for Held<'_, T> {
+impl<T> Deref for LockGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -83,7 +83,7 @@ impl<T> Deref for Held<'_, T> {
     }
 }
 
-impl<T> DerefMut for Held<'_, T> {
+impl<T> DerefMut for LockGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
         &mut self.value
     }
@@ -139,7 +139,7 @@ mod tests {
         Rank::Secrets,
         Rank::Config,
         Rank::Unfollowed,
-        Rank::Watched,
+        Rank::PlaneSnapshot,
     ];
 
     #[test]

@@ -11,7 +11,7 @@ use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::Verdicts;
 
-use super::locks::{Held, Lock, Rank};
+use super::locks::{Lock, LockGuard, Rank};
 use crate::control::protocol::Failure;
 use crate::datapath::seam::{DataPlane, Observing, PlaneStatus};
 use crate::observe::KernelCounters;
@@ -25,7 +25,7 @@ pub const GLANCE: Duration = Duration::from_millis(50);
 const COMMAND: Duration = Duration::from_secs(5);
 
 /// All that XDP and TCX count, read at once.
-pub struct Counted {
+pub struct PlaneCounters {
     /// What became of packets.
     pub kernel: KernelCounters,
     /// What the limiter decided.
@@ -34,9 +34,9 @@ pub struct Counted {
     pub amplified: Vec<Amplified>,
 }
 
-impl Counted {
-    fn of(plane: &(impl Observing + ?Sized)) -> Counted {
-        Counted {
+impl PlaneCounters {
+    fn of(plane: &(impl Observing + ?Sized)) -> PlaneCounters {
+        PlaneCounters {
             kernel: plane.counters(),
             verdicts: plane.verdicts(),
             amplified: plane.amplified(),
@@ -48,7 +48,7 @@ impl Counted {
 pub struct SharedPlane {
     plane: Lock<Box<dyn DataPlane>>,
     status: Lock<Arc<PlaneStatus>>,
-    counted: Lock<Arc<Counted>>,
+    counted: Lock<Arc<PlaneCounters>>,
     limited: Lock<Arc<Vec<Limited>>>,
 }
 
@@ -57,7 +57,7 @@ impl SharedPlane {
     pub fn new(plane: Box<dyn DataPlane>) -> SharedPlane {
         SharedPlane {
             status: last(plane.status()),
-            counted: last(Counted::of(&*plane)),
+            counted: last(PlaneCounters::of(&*plane)),
             limited: last(plane.limited()),
             plane: Lock::new(Rank::Plane, plane),
         }
@@ -66,17 +66,17 @@ impl SharedPlane {
     //--- To change it
 
     /// The data plane, however long that takes.
-    pub fn hold(&self) -> Held<'_, Box<dyn DataPlane>> {
+    pub fn hold(&self) -> LockGuard<'_, Box<dyn DataPlane>> {
         self.plane.hold()
     }
 
     /// The data plane, if it is free.
-    pub fn hold_if_free(&self) -> Option<Held<'_, Box<dyn DataPlane>>> {
+    pub fn hold_if_free(&self) -> Option<LockGuard<'_, Box<dyn DataPlane>>> {
         self.plane.hold_for(GLANCE)
     }
 
     /// The data plane for a command that changes or reads it, unless it is held for long.
-    pub fn hold_soon(&self) -> Result<Held<'_, Box<dyn DataPlane>>, Failure> {
+    pub fn hold_soon(&self) -> Result<LockGuard<'_, Box<dyn DataPlane>>, Failure> {
         self.plane.hold_for(COMMAND).ok_or_else(|| {
             Failure::new("busy", "nothing was done: a zone is being published")
                 .with_hint("ask again in a while; `sealdns zone list` shows what is being loaded")
@@ -96,8 +96,8 @@ impl SharedPlane {
     }
 
     /// All that XDP and TCX count.
-    pub fn counted(&self) -> Arc<Counted> {
-        self.glance(&self.counted, |plane| Counted::of(plane))
+    pub fn counted(&self) -> Arc<PlaneCounters> {
+        self.glance(&self.counted, |plane| PlaneCounters::of(plane))
     }
 
     /// The netblocks that XDP and TCX limit.
@@ -118,5 +118,5 @@ impl SharedPlane {
 }
 
 fn last<T>(value: T) -> Lock<Arc<T>> {
-    Lock::new(Rank::Watched, Arc::new(value))
+    Lock::new(Rank::PlaneSnapshot, Arc::new(value))
 }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use xdp_common::image::bounds::MAX_SALT;
 
-use super::signing::{Signing, told};
-use super::state::{Before, Prepare, Prepared};
+use super::signing::{Signing, rejection};
+use super::state::{CurrentVersion, Prepare, Prepared};
 use crate::check::{self, Severity};
 use crate::compile::{self, Blame};
 use crate::config::{self, Config};
@@ -19,23 +19,23 @@ use crate::zone::text::{self, Options, Place, Places};
 use crate::zone::{Name, Rtype, Serial, Zone};
 
 /// Takes zones from the files that the configuration names.
-pub struct FromFiles {
+pub struct ZoneFiles {
     signing: Signing,
 }
 
-impl FromFiles {
+impl ZoneFiles {
     /// Keys and what else is kept of zones are in the configuration's state directory.
-    pub fn new(config: &Config) -> FromFiles {
-        FromFiles { signing: Signing::new(config) }
+    pub fn new(config: &Config) -> ZoneFiles {
+        ZoneFiles { signing: Signing::new(config) }
     }
 }
 
-impl Prepare for FromFiles {
+impl Prepare for ZoneFiles {
     fn prepare(
         &self,
         section: &config::Zone,
         policy: &config::Policy,
-        before: Before<'_>,
+        before: CurrentVersion<'_>,
         now: u32,
     ) -> anyhow::Result<Prepared> {
         if section.dnssec == config::Dnssec::Sign {
@@ -70,8 +70,9 @@ impl Prepare for FromFiles {
                 (read.zone, expiration)
             }
             config::Dnssec::Presigned | config::Dnssec::Sign => {
-                let report = verify_again(&read.zone, before.verified, now)
-                    .map_err(|faults| Refused { why: told(&faults).to_string(), begins_at })?;
+                let report = verify_again(&read.zone, before.verified, now).map_err(|faults| {
+                    RejectedZone { why: rejection(&faults).to_string(), begins_at }
+                })?;
                 (read.zone, Some(report.expiration))
             }
         };
@@ -97,7 +98,7 @@ impl Prepare for FromFiles {
 /// A zone that a validator would reject.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
-pub(super) struct Refused {
+pub(super) struct RejectedZone {
     why: String,
     /// When that may be otherwise: a signature begins to be valid.
     pub begins_at: Option<u32>,
@@ -251,11 +252,11 @@ pub fn placed<'f>(
 
 /// The same as lines for people.
 pub fn placed_lines(file: &Path, apex: &Name, faults: &[(Blame, String)]) -> Vec<String> {
-    let told = |(place, (_, text)): (Option<text::Place>, &(Blame, String))| match place {
+    let line = |(place, (_, text)): (Option<text::Place>, &(Blame, String))| match place {
         Some(place) => format!("{place}: {text}"),
         None => format!("{}: {text}", file.display()),
     };
-    placed(file, apex, faults).into_iter().map(told).collect()
+    placed(file, apex, faults).into_iter().map(line).collect()
 }
 
 /// What a signer is advised against and is served all the same (RFC 9276).

@@ -36,7 +36,7 @@ struct CookieSecrets {
 
 /// What the sockets do not follow yet.
 #[derive(Clone, Copy)]
-pub enum Changed<'a> {
+pub enum RefreshScope<'a> {
     /// The configuration, and any zone.
     All,
     /// These zones.
@@ -111,14 +111,14 @@ impl Presented {
         plane: &mut dyn DataPlane,
         config: &Config,
         zones: &BTreeMap<Name, ZoneState>,
-        changed: Changed<'_>,
+        changed: RefreshScope<'_>,
     ) {
         let said = manners(config, zones, &self.secrets.hold().used);
         plane.set_manners(&said);
         self.plane.note(plane);
         self.shared.set(match changed {
-            Changed::All => served(config, zones, plane, said),
-            Changed::Zones(names) => {
+            RefreshScope::All => served(config, zones, plane, said),
+            RefreshScope::Zones(names) => {
                 let changed = names.iter().filter_map(|name| zones.get_key_value(*name));
                 let changed = changed.map(|(name, state)| served_zone(name, state));
                 self.shared.get().with(plane.engine(), changed, said)

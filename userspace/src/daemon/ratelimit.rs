@@ -14,7 +14,7 @@ use xdp_common::Outcome;
 use xdp_common::limit::{Limited, amplified};
 
 use super::locks::{Lock, Rank};
-use super::plane::{Counted, GLANCE, SharedPlane};
+use super::plane::{GLANCE, PlaneCounters, SharedPlane};
 use crate::clock::now_s;
 use crate::config::Config;
 use crate::control::protocol::Failure;
@@ -89,8 +89,8 @@ impl RateLimiting {
         let mut policies = limits.limits.overrides.values().chain([&limits.limits.policy]);
         if policies.any(|policy| policy.qps_scale != 0) {
             let plane = self.plane.hold_if_free();
-            let told = plane.map(|mut plane| plane.set_limits(&limits.limits, limits.qps));
-            if let Some(Err(error)) = told {
+            let result = plane.map(|mut plane| plane.set_limits(&limits.limits, limits.qps));
+            if let Some(Err(error)) = result {
                 tracing::error!("scaling the limits: {error:#}");
             }
             self.shared.limiter().set(&limits.limits, limits.qps);
@@ -98,7 +98,7 @@ impl RateLimiting {
     }
 
     /// The response of the last minute, by XDP or by the sockets, that was largest for its query.
-    pub fn worst_response(&self, counted: &Counted) -> Option<WorstResponse> {
+    pub fn worst_response(&self, counted: &PlaneCounters) -> Option<WorstResponse> {
         let of_sockets = self.stats.amplified();
         let all = counted.amplified.iter().chain(&of_sockets);
         let worst = amplified::worst(all, now_s() as u32);
@@ -106,7 +106,7 @@ impl RateLimiting {
     }
 
     /// What was decided by XDP, TCX and for the sockets.
-    pub fn decisions(&self, counted: &Counted) -> Decisions {
+    pub fn decisions(&self, counted: &PlaneCounters) -> Decisions {
         let mut verdicts = counted.verdicts;
         verdicts.add(&self.shared.limiter().verdicts());
         Decisions::from(&verdicts)

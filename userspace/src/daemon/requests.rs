@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::health;
 use super::parts::Daemon;
 use super::state::{self, ZoneState};
-use super::zones::Change;
+use super::zones::ReloadResult;
 use crate::clock::now;
 use crate::control::protocol::{Failure, Request, Response, VERSION};
 use crate::control::reply::Reply;
@@ -16,7 +16,7 @@ use crate::control::reply::zone::{
     self, ServingState, ZoneChange, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
 };
 use crate::datapath::seam::Detached;
-use crate::observe::plane::Held;
+use crate::observe::plane::Completeness;
 use crate::observe::{Snapshot, ZoneCounts};
 use crate::zone::{Name, NameError};
 
@@ -81,8 +81,13 @@ impl Daemon {
             let meant = zones.iter().filter(|(_, state)| is_meant(state));
             meant.map(|(name, _)| name.to_string()).collect()
         };
-        let seen =
-            health::Seen { config: &config, zones: &zones, counts: &counts, plane: &plane, now };
+        let seen = health::HealthInput {
+            config: &config,
+            zones: &zones,
+            counts: &counts,
+            plane: &plane,
+            now,
+        };
         Status {
             version: VERSION.to_owned(),
             pid: std::process::id(),
@@ -173,7 +178,9 @@ impl Daemon {
             loaded_at: loaded.map(|zone| zone.loaded_at),
             records_written: published.map(|one| one.written as u64),
             records_kept: published.map(|one| one.kept as u64),
-            held: published.map(|one| if one.is_partial { Held::Partial } else { Held::Complete }),
+            held: published.map(|one| {
+                if one.is_partial { Completeness::Partial } else { Completeness::Complete }
+            }),
             resign_at: state.resign_at(),
             unkept: state.unkept.clone(),
             allow_transfer: transfers.map(|prefix| prefix.0.to_string()).collect(),
@@ -236,13 +243,13 @@ fn summary(name: &Name, state: &ZoneState) -> ZoneSummary {
     }
 }
 
-fn reloaded<'a>(changes: impl Iterator<Item = (&'a Name, &'a Change)>) -> ZoneReload {
+fn reloaded<'a>(changes: impl Iterator<Item = (&'a Name, &'a ReloadResult)>) -> ZoneReload {
     let zones = changes.map(|(name, change)| {
         let (change, error) = match change {
-            Change::Unchanged => (zone::Change::Unchanged, None),
-            Change::Loaded => (zone::Change::Loaded, None),
-            Change::Removed => (zone::Change::Removed, None),
-            Change::Failed(error) => (zone::Change::Failed, Some(error.clone())),
+            ReloadResult::Unchanged => (zone::Change::Unchanged, None),
+            ReloadResult::Loaded => (zone::Change::Loaded, None),
+            ReloadResult::Removed => (zone::Change::Removed, None),
+            ReloadResult::Failed(error) => (zone::Change::Failed, Some(error.clone())),
         };
         ZoneChange { zone: name.to_string(), change, error }
     });

@@ -47,7 +47,7 @@ pub fn run(
         None => {}
     }
     let control = SocketFile::at(&config.server.control);
-    let prepare = Arc::new(prepare::FromFiles::new(&config));
+    let prepare = Arc::new(prepare::ZoneFiles::new(&config));
     let drain = config.server.shutdown_timeout.duration();
     let section = config.cookies.clone();
     let daemon = Arc::new(Daemon::new(source, config, plane, prepare));

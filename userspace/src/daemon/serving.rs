@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, interval_at};
 use super::parts::Daemon;
 use super::run::{DnsSockets, Sockets};
 use super::supervise::{Pulse, Watchdog, keep_running, notify};
-use super::zones::Change;
+use super::zones::ReloadResult;
 use crate::config;
 use crate::control::socket;
 use crate::server::{tcp, udp};
@@ -137,10 +137,10 @@ impl Daemon {
     ) -> Vec<Pulse> {
         let daemon = Arc::clone(self);
         let handler: socket::Handler = Arc::new(move |request| daemon.handle(request));
-        let (pulse, told) = (Pulse::new(), stopped.clone());
+        let (pulse, stop) = (Pulse::new(), stopped.clone());
         // A task that is started again needs the socket once more: it is given a copy of the descriptor.
         let make =
-            move || Ok(socket::serve(listener.try_clone()?, Arc::clone(&handler), told.clone()));
+            move || Ok(socket::serve(listener.try_clone()?, Arc::clone(&handler), stop.clone()));
         let what = "the control socket".to_owned();
         tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
         vec![pulse]
@@ -155,10 +155,10 @@ impl Daemon {
         let mut pulses = Vec::new();
         for socket in sockets.udp {
             let (shared, stats) = (Arc::clone(self.presented.shared()), Arc::clone(&self.stats));
-            let (pulse, told) = (Pulse::new(), stopped.clone());
+            let (pulse, stop) = (Pulse::new(), stopped.clone());
             let make = move || {
                 let (shared, stats) = (Arc::clone(&shared), Arc::clone(&stats));
-                Ok(udp::serve(socket.try_clone()?, shared, stats, told.clone()))
+                Ok(udp::serve(socket.try_clone()?, shared, stats, stop.clone()))
             };
             let what = "a UDP socket".to_owned();
             tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
@@ -169,9 +169,9 @@ impl Daemon {
             tcp::Context::new(Arc::clone(self.presented.shared()), Arc::clone(&self.stats), limits);
         let context = Arc::new(context);
         for listener in sockets.tcp {
-            let (context, pulse, told) = (Arc::clone(&context), Pulse::new(), stopped.clone());
+            let (context, pulse, stop) = (Arc::clone(&context), Pulse::new(), stopped.clone());
             let make =
-                move || Ok(tcp::serve(listener.try_clone()?, Arc::clone(&context), told.clone()));
+                move || Ok(tcp::serve(listener.try_clone()?, Arc::clone(&context), stop.clone()));
             let what = "a TCP socket".to_owned();
             tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
             pulses.push(pulse);
@@ -259,7 +259,8 @@ impl Daemon {
         notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
         match self.zones.reload() {
             Ok(changes) => {
-                let failed = changes.values().filter(|change| matches!(change, Change::Failed(_)));
+                let failed =
+                    changes.values().filter(|change| matches!(change, ReloadResult::Failed(_)));
                 tracing::info!(zones = changes.len(), failed = failed.count(), "reloaded");
             }
             Err(failure) => tracing::error!("not reloaded: {failure}"),

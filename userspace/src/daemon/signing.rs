@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use super::serials::SerialFile;
 use super::signed::SignedFile;
-use super::state::{Before, Prepared, is_due};
+use super::state::{CurrentVersion, Prepared, is_due};
 use crate::config::{self, Config};
 use crate::dnssec::keys::store::{KeyStore, StoreError};
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout};
@@ -77,7 +77,7 @@ impl Signing {
         &self,
         section: &config::Zone,
         policy: &config::Policy,
-        before: Before<'_>,
+        before: CurrentVersion<'_>,
         now: u32,
     ) -> anyhow::Result<Prepared> {
         if let (Some(zone), Some(origin)) = (before.verified, before.origin) {
@@ -112,7 +112,7 @@ impl Signing {
     }
 
     /// What was served before the daemon was started, if that is known and nothing has been served since.
-    fn kept(&self, apex: &Name, before: Before<'_>) -> Option<(Zone, Origin)> {
+    fn kept(&self, apex: &Name, before: CurrentVersion<'_>) -> Option<(Zone, Origin)> {
         if before.serial.is_some() {
             return None;
         }
@@ -126,7 +126,7 @@ impl Signing {
         &self,
         section: &config::Zone,
         policy: &config::Policy,
-        before: Before<'_>,
+        before: CurrentVersion<'_>,
         hand: Option<&Version<'_>>,
         now: u32,
     ) -> anyhow::Result<Prepared> {
@@ -163,7 +163,7 @@ impl Signing {
         let valid = hand.filter(|hand| hand.is_valid).map(|hand| hand.zone).or(before.verified);
         let signed = sign(&zone, valid, &keys, &policy_of_signing, policy, now)?;
         drop(zone);
-        let report = verify_again(&signed, valid, now).map_err(|faults| told(&faults))?;
+        let report = verify_again(&signed, valid, now).map_err(|faults| rejection(&faults))?;
         let inception = Validity::of(&signed, now).map(|validity| validity.inception);
         if let Err(error) = self.keys.mark(&section.name) {
             tracing::debug!(zone = %section.name, "marking its keys: {error}");
@@ -187,7 +187,7 @@ impl Signing {
         &self,
         section: &config::Zone,
         policy: &config::Policy,
-        before: Before<'_>,
+        before: CurrentVersion<'_>,
         was_signed: bool,
         now: u32,
     ) -> anyhow::Result<Vec<Key>> {
@@ -227,7 +227,7 @@ impl Signing {
         &self,
         serials: &SerialFile,
         zone: &Name,
-        before: Before<'_>,
+        before: CurrentVersion<'_>,
         hand: Option<&Version<'_>>,
     ) -> Option<Serial> {
         let hint = serials.read().unwrap_or_else(|error| {
@@ -241,7 +241,7 @@ impl Signing {
 /// The records of the file, or those in hand if it has not changed or is at fault.
 fn input(
     section: &config::Zone,
-    before: Before<'_>,
+    before: CurrentVersion<'_>,
     hand: Option<&Version<'_>>,
 ) -> anyhow::Result<Input> {
     if hand.is_some() && before.is_unchanged {
@@ -271,7 +271,7 @@ fn is_fresh(version: &Version<'_>, origin: &Origin, policy: &config::Policy, now
 const TOLD_FAULTS: usize = 5;
 
 /// What is wrong with a zone's signatures, for people.
-pub(super) fn told(faults: &[Fault]) -> anyhow::Error {
+pub(super) fn rejection(faults: &[Fault]) -> anyhow::Error {
     let mut text = String::from("a validator would reject the zone: ");
     for (index, fault) in faults.iter().take(TOLD_FAULTS).enumerate() {
         let _ = write!(text, "{}{fault}", if index == 0 { "" } else { "; " });

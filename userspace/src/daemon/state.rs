@@ -17,7 +17,7 @@ pub trait Prepare: Send + Sync {
         &self,
         section: &config::Zone,
         policy: &config::Policy,
-        before: Before<'_>,
+        before: CurrentVersion<'_>,
         now: u32,
     ) -> anyhow::Result<Prepared>;
 
@@ -29,7 +29,7 @@ pub trait Prepare: Send + Sync {
 
 /// The version of a zone that is served.
 #[derive(Clone, Copy, Default)]
-pub struct Before<'a> {
+pub struct CurrentVersion<'a> {
     /// Its serial; `None` if none is served.
     pub serial: Option<Serial>,
     /// Its records if they were verified: what did not change need not be signed or verified again.

@@ -24,7 +24,7 @@ pub struct Store {
 }
 
 /// A zone and the files that it lies in.
-pub struct Kept {
+pub struct StoredZone {
     /// The zone.
     pub zone: Zone,
     /// Its file and that of what stands beside it, where these are large.
@@ -38,7 +38,7 @@ impl Store {
     }
 
     /// The same zone in a file, if it is large. Where the folder cannot hold it, it stays where it is.
-    pub fn keep(&self, zone: Zone) -> Kept {
+    pub fn keep(&self, zone: Zone) -> StoredZone {
         let mut files = Vec::new();
         let zone = match zone.beside().cloned() {
             Some(beside) => {
@@ -48,7 +48,7 @@ impl Store {
             None => zone,
         };
         let zone = self.keep_one(zone, &mut files);
-        Kept { zone, files }
+        StoredZone { zone, files }
     }
 
     fn keep_one(&self, zone: Zone, files: &mut Vec<FileMap>) -> Zone {
@@ -134,7 +134,7 @@ mod tests {
             }
             let Ok(zone) = builder.finish() else { return Ok(()) };
             let folder = tempfile::tempdir().unwrap();
-            let Kept { zone: kept, files } = store(folder.path()).keep(zone.clone());
+            let StoredZone { zone: kept, files } = store(folder.path()).keep(zone.clone());
             prop_assert_eq!(files.len(), 1);
             files.iter().for_each(FileMap::rest);
             prop_assert_eq!(content(&kept), content(&zone));
@@ -151,7 +151,7 @@ mod tests {
         let zone = Zone::clone(&testing::zone(7, 100));
         let beside = any::unsigned(&zone).unwrap();
         let zone = zone.with_beside(beside.clone());
-        let Kept { zone: kept, files } = store(folder.path()).keep(zone);
+        let StoredZone { zone: kept, files } = store(folder.path()).keep(zone);
         assert_eq!(files.len(), 2);
         assert_eq!(content(kept.beside().unwrap()), content(&beside));
     }
@@ -161,7 +161,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let zone = Zone::clone(&testing::zone(7, 100));
         for store in [Store::new(folder.path().into()), store(&folder.path().join("missing"))] {
-            let Kept { zone: kept, files } = store.keep(zone.clone());
+            let StoredZone { zone: kept, files } = store.keep(zone.clone());
             assert!(files.is_empty());
             assert_eq!(content(&kept), content(&zone));
             assert_eq!(store.has_warned.into_inner(), store.large == 0);

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 use super::cookies::Secrets;
 use super::run::{DnsSockets, Sockets};
-use super::state::{Before, Prepare, Prepared};
+use super::state::{CurrentVersion, Prepare, Prepared};
 use super::zones::REFRESH;
 use super::{Daemon, Source};
 use crate::compile::{Asked, Engine};
@@ -55,7 +55,7 @@ const WEEK: u32 = 7 * 86400;
 
 /// What the daemon told the data plane.
 #[derive(Default)]
-pub(super) struct Told {
+pub(super) struct PlaneCalls {
     zones: BTreeMap<Name, u32>,
     refuse: bool,
     interfaces: Vec<String>,
@@ -103,7 +103,7 @@ impl Engine for Brittle {
     }
 }
 
-struct FakePlane(Arc<Mutex<Told>>);
+struct FakePlane(Arc<Mutex<PlaneCalls>>);
 
 impl Publishing for FakePlane {
     fn publish(&mut self, zone: &Arc<crate::zone::Zone>) -> anyhow::Result<Published> {
@@ -113,9 +113,9 @@ impl Publishing for FakePlane {
             // A test that failed has let go too.
             let _ = let_go.recv();
         }
-        let mut told = lock(&self.0);
-        anyhow::ensure!(!told.refuse, "the maps are full");
-        told.zones.insert(zone.apex().clone(), zone.serial().0);
+        let mut calls = lock(&self.0);
+        anyhow::ensure!(!calls.refuse, "the maps are full");
+        calls.zones.insert(zone.apex().clone(), zone.serial().0);
         Ok(Published::default())
     }
 
@@ -129,14 +129,14 @@ impl Publishing for FakePlane {
     }
 
     fn set_manners(&mut self, manners: &Manners) {
-        let told = &mut lock(&self.0);
-        told.manners = *manners;
-        told.refreshed += 1;
+        let calls = &mut lock(&self.0);
+        calls.manners = *manners;
+        calls.refreshed += 1;
     }
 
     fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> anyhow::Result<()> {
-        let told = &mut lock(&self.0);
-        (told.limits, told.qps) = (Arc::clone(limits), qps);
+        let calls = &mut lock(&self.0);
+        (calls.limits, calls.qps) = (Arc::clone(limits), qps);
         Ok(())
     }
 }
@@ -199,10 +199,10 @@ impl Observing for FakePlane {
 
 impl DataPlane for FakePlane {
     fn tick(&mut self) {
-        let told = &mut lock(&self.0);
-        told.ticks += 1;
-        if let Some(fewer) = told.panics.checked_sub(1) {
-            told.panics = fewer;
+        let calls = &mut lock(&self.0);
+        calls.ticks += 1;
+        if let Some(fewer) = calls.panics.checked_sub(1) {
+            calls.panics = fewer;
             panic!("injected");
         }
     }
@@ -220,7 +220,7 @@ impl Prepare for FakePrepare {
         &self,
         section: &config::Zone,
         _policy: &Policy,
-        _before: Before<'_>,
+        _before: CurrentVersion<'_>,
         now: u32,
     ) -> anyhow::Result<Prepared> {
         self.calls.fetch_add(1, Relaxed);
@@ -251,7 +251,7 @@ impl Prepare for FakePrepare {
 
 pub(super) struct Stage {
     pub(super) folder: tempfile::TempDir,
-    pub(super) told: Arc<Mutex<Told>>,
+    pub(super) calls: Arc<Mutex<PlaneCalls>>,
     prepare: Arc<FakePrepare>,
     pub(super) daemon: Arc<Daemon>,
 }
@@ -277,16 +277,16 @@ impl Stage {
         let path = folder.path().join("sealdns.toml");
         std::fs::write(&path, config).unwrap();
         std::fs::write(folder.path().join("zone"), zone).unwrap();
-        let told = Arc::new(Mutex::new(Told::default()));
+        let calls = Arc::new(Mutex::new(PlaneCalls::default()));
         let prepare = Arc::new(FakePrepare::default());
         let daemon = Daemon::new(
             Source { path: path.clone(), control: None, ready: "ready" },
             Config::load(&path).unwrap(),
-            Box::new(FakePlane(Arc::clone(&told))),
+            Box::new(FakePlane(Arc::clone(&calls))),
             Arc::clone(&prepare) as Arc<dyn Prepare>,
         );
         daemon.zones.load_all();
-        Stage { folder, told, prepare, daemon: Arc::new(daemon) }
+        Stage { folder, calls, prepare, daemon: Arc::new(daemon) }
     }
 
     pub(super) fn write(&self, file: &str, text: &str) {
@@ -323,7 +323,7 @@ impl Stage {
     }
 
     fn published(&self) -> Option<u32> {
-        lock(&self.told).zones.get(&testing::name("example")).copied()
+        lock(&self.calls).zones.get(&testing::name("example")).copied()
     }
 }
 

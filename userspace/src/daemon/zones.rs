@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::locks::{Held, Lock, Rank};
+use super::locks::{Lock, LockGuard, Rank};
 use super::plane::SharedPlane;
 use super::prepare;
-use super::presented::{Changed, Presented};
+use super::presented::{Presented, RefreshScope};
 use super::ratelimit::RateLimiting;
 use super::source::Source;
-use super::state::{Before, LoadedZone, Prepare, Prepared, Stamp, ZoneState};
-use super::store::{Kept, Store};
+use super::state::{CurrentVersion, LoadedZone, Prepare, Prepared, Stamp, ZoneState};
+use super::store::{Store, StoredZone};
 use crate::clock::now;
 use crate::config::Config;
 use crate::control::protocol::Failure;
@@ -40,9 +40,9 @@ const LARGE_ZONE: usize = 50_000;
 
 /// Why a zone is brought up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Why {
+enum LoadReason {
     /// It is to be what the configuration and its files say.
-    Told,
+    Requested,
     /// Its signatures must be made anew, whatever else there is.
     Due,
 }
@@ -65,14 +65,14 @@ impl ServedVersion {
         }
     }
 
-    fn before(&self, why: Why) -> Before<'_> {
+    fn before(&self, why: LoadReason) -> CurrentVersion<'_> {
         let apex = self.zone.find(self.zone.apex().as_wire());
-        Before {
+        CurrentVersion {
             serial: Some(self.zone.serial()),
             verified: self.is_verified.then_some(&*self.zone),
             origin: self.origin.as_ref(),
             is_signed: apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some()),
-            is_unchanged: why == Why::Due
+            is_unchanged: why == LoadReason::Due
                 && !self.stamps.is_empty()
                 && self.stamps.iter().all(Stamp::holds),
         }
@@ -81,7 +81,7 @@ impl ServedVersion {
 
 /// What became of one zone in a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum ReloadResult {
     Unchanged,
     Loaded,
     Removed,
@@ -131,7 +131,7 @@ impl Zones {
     }
 
     /// What is known of each.
-    pub fn states(&self) -> Held<'_, BTreeMap<Name, ZoneState>> {
+    pub fn states(&self) -> LockGuard<'_, BTreeMap<Name, ZoneState>> {
         self.states.hold()
     }
 
@@ -147,7 +147,7 @@ impl Zones {
         // What a zone says of names below another zone's apex must not be heard while that other zone is
         // only on its way.
         names.sort_by_key(|name| Reverse(name.label_count()));
-        self.load_each(names, Why::Told, Zones::refresh_served);
+        self.load_each(names, LoadReason::Requested, Zones::refresh_served);
     }
 
     /// Brings zones up to date. The sockets follow at least every [`REFRESH`] and with each tick, and not after
@@ -156,26 +156,26 @@ impl Zones {
     fn load_each(
         &self,
         names: Vec<Name>,
-        why: Why,
-        finish: impl FnOnce(&Zones, &[(Name, Change)]),
-    ) -> Vec<(Name, Change)> {
+        why: LoadReason,
+        finish: impl FnOnce(&Zones, &[(Name, ReloadResult)]),
+    ) -> Vec<(Name, ReloadResult)> {
         let mut refreshed = Instant::now();
-        let mut changes: Vec<(Name, Change)> = Vec::with_capacity(names.len());
-        let mut told = 0;
+        let mut changes: Vec<(Name, ReloadResult)> = Vec::with_capacity(names.len());
+        let mut refreshed_count = 0;
         for name in names {
             let change = self.load_or_say_fault(&name, why);
             self.unfollowed.hold().push(name.clone());
             changes.push((name, change));
             if refreshed.elapsed() >= REFRESH {
                 self.unfollowed.hold().clear();
-                self.refresh_served(&changes[told..]);
-                told = changes.len();
+                self.refresh_served(&changes[refreshed_count..]);
+                refreshed_count = changes.len();
                 refreshed = Instant::now();
             }
         }
         self.replace_adopted();
         self.unfollowed.hold().clear();
-        finish(self, &changes[told..]);
+        finish(self, &changes[refreshed_count..]);
         let loaded =
             |name: &Name| self.states.hold().get(name)?.loaded.as_ref().map(|one| one.zone.clone());
         let loaded = changes.iter().filter_map(|(name, _)| loaded(name));
@@ -214,11 +214,11 @@ impl Zones {
         for name in &due {
             tracing::info!(zone = %name, "made anew: its signatures are due, or others begin to be valid");
         }
-        self.load_each(due, Why::Due, Zones::refresh_served);
+        self.load_each(due, LoadReason::Due, Zones::refresh_served);
     }
 
     /// Reads the configuration again, and loads the zones whose section, policy or files changed.
-    pub fn reload(&self) -> Result<BTreeMap<Name, Change>, Failure> {
+    pub fn reload(&self) -> Result<BTreeMap<Name, ReloadResult>, Failure> {
         let _change = self.change.hold();
         let mut config = self.source.load().map_err(|error| Failure {
             code: "config".into(),
@@ -250,7 +250,7 @@ impl Zones {
                 if state.is_stale(section, &policy) {
                     stale.push(section.name.clone());
                 } else {
-                    changes.insert(section.name.clone(), Change::Unchanged);
+                    changes.insert(section.name.clone(), ReloadResult::Unchanged);
                 }
                 state.section = section.clone();
                 state.policy = policy;
@@ -268,24 +268,25 @@ impl Zones {
             if let Err(error) = self.plane.hold().remove(&name) {
                 tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
             }
-            changes.insert(name, Change::Removed);
+            changes.insert(name, ReloadResult::Removed);
         }
         // The configuration may have changed what is said of zones that are not loaded again.
-        changes.extend(self.load_each(stale, Why::Told, |zones, _| zones.refresh_all()));
+        changes
+            .extend(self.load_each(stale, LoadReason::Requested, |zones, _| zones.refresh_all()));
         limited.map(|()| changes)
     }
 
     /// Loads one zone, whatever its files look like; `None` if it is not configured.
-    pub fn reload_one(&self, name: &Name) -> Option<Vec<(Name, Change)>> {
+    pub fn reload_one(&self, name: &Name) -> Option<Vec<(Name, ReloadResult)>> {
         let _change = self.change.hold();
         if !self.states.hold().contains_key(name) {
             return None;
         }
-        Some(self.load_each(vec![name.clone()], Why::Told, Zones::refresh_served))
+        Some(self.load_each(vec![name.clone()], LoadReason::Requested, Zones::refresh_served))
     }
 
     /// As [`Zones::load`]; a zone that makes it panic fails alone.
-    fn load_or_say_fault(&self, name: &Name, why: Why) -> Change {
+    fn load_or_say_fault(&self, name: &Name, why: LoadReason) -> ReloadResult {
         catch_unwind(AssertUnwindSafe(|| self.load(name, why))).unwrap_or_else(|_| {
             let message = "a fault of this program, which is in the log".to_owned();
             if let Some(state) = self.states.hold().get_mut(name) {
@@ -293,17 +294,17 @@ impl Zones {
                 state.retry_at =
                     Some(Instant::now() + Duration::from_secs(RESIGN_RETRY_SECONDS.into()));
             }
-            Change::Failed(message)
+            ReloadResult::Failed(message)
         })
     }
 
     /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
-    fn load(&self, name: &Name, why: Why) -> Change {
+    fn load(&self, name: &Name, why: LoadReason) -> ReloadResult {
         let Some((section, policy, served)) = self.states.hold().get(name).map(|state| {
             let served = state.loaded.as_ref().map(ServedVersion::of);
             (state.section.clone(), state.policy.clone(), served)
         }) else {
-            return Change::Removed;
+            return ReloadResult::Removed;
         };
         let now = now();
         // A file that changes while it is read looks changed afterwards.
@@ -319,7 +320,7 @@ impl Zones {
         let stamps = served.map(|served| served.stamps);
         let loaded = ready.and_then(|ready| {
             // Before publishing, which takes most memory.
-            let Kept { zone, files } = self.store.keep(ready.zone);
+            let StoredZone { zone, files } = self.store.keep(ready.zone);
             let zone = Arc::new(zone);
             let mut plane = self.plane.hold();
             if zone.owners().len() >= LARGE_ZONE {
@@ -353,7 +354,7 @@ impl Zones {
             Ok((loaded, ready.begins_at, ready.fault, unkept))
         });
         let mut zones = self.states.hold();
-        let Some(state) = zones.get_mut(name) else { return Change::Removed };
+        let Some(state) = zones.get_mut(name) else { return ReloadResult::Removed };
         match loaded {
             Ok((loaded, begins_at, fault, unkept)) => {
                 let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
@@ -368,9 +369,9 @@ impl Zones {
                     );
                 }
                 state.error = fault.map(|error| format!("{error:#}"));
-                let Some(error) = &state.error else { return Change::Loaded };
+                let Some(error) = &state.error else { return ReloadResult::Loaded };
                 tracing::error!("zone {name}: its records stay, serial {serial}: {error}");
-                Change::Failed(error.clone())
+                ReloadResult::Failed(error.clone())
             }
             Err(error) => {
                 let message = format!("{error:#}");
@@ -383,53 +384,59 @@ impl Zones {
                 }
                 state.error = Some(message.clone());
                 // What could not be read is tried again.
-                if let Some(refused) = error.downcast_ref::<prepare::Refused>() {
+                if let Some(refused) = error.downcast_ref::<prepare::RejectedZone>() {
                     state.begins_at = refused.begins_at;
                 }
-                if why == Why::Due {
+                if why == LoadReason::Due {
                     let wait = policy.refresh.seconds() / RESIGN_ATTEMPTS;
                     let wait = Duration::from_secs(wait.min(RESIGN_RETRY_SECONDS).into());
                     state.retry_at = Some(Instant::now() + wait);
                 }
-                Change::Failed(message)
+                ReloadResult::Failed(message)
             }
         }
     }
 
     /// Leaves a zone as it is, which is what its files say.
-    fn leave(&self, name: &Name, ready: Prepared, file: &Path, stamp: Option<Stamp>) -> Change {
+    fn leave(
+        &self,
+        name: &Name,
+        ready: Prepared,
+        file: &Path,
+        stamp: Option<Stamp>,
+    ) -> ReloadResult {
         let mut zones = self.states.hold();
-        let Some(state) = zones.get_mut(name) else { return Change::Removed };
+        let Some(state) = zones.get_mut(name) else { return ReloadResult::Removed };
         state.error = None;
         state.retry_at = None;
         if let (Some(loaded), Some(files)) = (&mut state.loaded, ready.files) {
             loaded.stamps = stamps_of(stamp, &files, file);
         }
-        Change::Unchanged
+        ReloadResult::Unchanged
     }
 
     //--- Presenting
 
     /// Presents the configuration and all zones.
     fn refresh_all(&self) {
-        self.refresh(&mut **self.plane.hold(), Changed::All);
+        self.refresh(&mut **self.plane.hold(), RefreshScope::All);
     }
 
     /// Presents the zones that changed.
-    fn refresh_served(&self, changes: &[(Name, Change)]) {
+    fn refresh_served(&self, changes: &[(Name, ReloadResult)]) {
         let names: Vec<&Name> = changes.iter().map(|(name, _)| name).collect();
-        self.refresh(&mut **self.plane.hold(), Changed::Zones(&names));
+        self.refresh(&mut **self.plane.hold(), RefreshScope::Zones(&names));
     }
 
     /// Presents the zones that were loaded meanwhile: the next one may take long. The caller holds the data plane.
     pub fn follow(&self, plane: &mut dyn DataPlane) {
         let names = std::mem::take(&mut *self.unfollowed.hold());
         if !names.is_empty() {
-            self.refresh(plane, Changed::Zones(&names.iter().collect::<Vec<_>>()));
+            self.refresh(plane, RefreshScope::Zones(&names.iter().collect::<Vec<_>>()));
         }
     }
 
-    fn refresh(&self, plane: &mut dyn DataPlane, changed: Changed<'_>) {
+    fn refresh(&self, plane: &mut dyn DataPlane, changed: RefreshScope<'_>) {
         let config = self.config();
         self.presented.refresh(plane, &config, &self.states.hold(), changed);
     }

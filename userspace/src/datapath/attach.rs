@@ -11,7 +11,7 @@ use super::attach_error::{AttachError, errno, word};
 use super::interface::Interface;
 use super::link::{Hook, Link};
 use super::load::{LoadedPrograms, ProgramSet};
-use super::loader::request::{Kind, Refused};
+use super::loader::request::{Kind, Refusal};
 use super::path::PathChoice;
 use super::pins::Links;
 use super::probe::findings::lacks_room;
@@ -353,7 +353,7 @@ fn descriptor<'p>(program: &'p Xdp, name: &str) -> Result<BorrowedFd<'p>, Attach
 }
 
 fn other(error: ProgramError, interface: &str) -> AttachError {
-    let source = Refused { errno: errno(&error), message: error.to_string() };
+    let source = Refusal { errno: errno(&error), message: error.to_string() };
     AttachError::Other { interface: interface.to_owned(), source }
 }
 
@@ -380,7 +380,7 @@ fn link(
     attached.map_err(|refused| explain(refused, interface, mode))
 }
 
-fn explain(error: Refused, interface: &Interface, mode: XdpMode) -> AttachError {
+fn explain(error: Refusal, interface: &Interface, mode: XdpMode) -> AttachError {
     let name = interface.name.clone();
     match error.errno {
         Some(libc::EPERM | libc::EACCES) => AttachError::Permission(name),
@@ -405,7 +405,7 @@ fn explain(error: Refused, interface: &Interface, mode: XdpMode) -> AttachError 
     }
 }
 
-fn explain_tcx(error: Refused, name: &str) -> AttachError {
+fn explain_tcx(error: Refusal, name: &str) -> AttachError {
     match error.errno {
         Some(libc::EPERM | libc::EACCES) => AttachError::Permission(name.to_owned()),
         Some(libc::EINVAL) => AttachError::NoTcx(name.to_owned()),
@@ -413,7 +413,7 @@ fn explain_tcx(error: Refused, name: &str) -> AttachError {
     }
 }
 
-fn busy(interface: &Interface, attached: super::interface::Attached) -> AttachError {
+fn busy(interface: &Interface, attached: super::interface::AttachedProgram) -> AttachError {
     let name = &interface.name;
     let off = if attached.mode == XdpMode::Generic { "xdpgeneric" } else { "xdp" };
     AttachError::Busy {

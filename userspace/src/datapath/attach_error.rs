@@ -6,7 +6,7 @@ use aya::programs::ProgramError;
 
 use super::interface::InterfaceError;
 use super::load::{self, LoadError};
-use super::loader::request::Refused;
+use super::loader::request::Refusal;
 use super::probe::finding::Finding;
 use crate::config::XdpMode;
 
@@ -82,7 +82,7 @@ pub enum AttachError {
         /// The interface's name.
         interface: String,
         /// What went wrong.
-        source: Refused,
+        source: Refusal,
     },
     /// Anything else.
     #[error("attaching XDP to {interface}: {source}")]
@@ -90,7 +90,7 @@ pub enum AttachError {
         /// The interface's name.
         interface: String,
         /// What went wrong.
-        source: Refused,
+        source: Refusal,
     },
 }
 

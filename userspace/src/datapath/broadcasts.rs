@@ -11,7 +11,7 @@ use xdp_common::maps::{Config, MAX_BROADCASTS, broadcast_word};
 
 /// Brings [`Config::broadcasts`] up to date. If there are too many, those of `interfaces` are told first, and
 /// what is left out is logged when it changes.
-pub fn tell(config: &mut Config, interfaces: &[&str]) {
+pub fn set(config: &mut Config, interfaces: &[&str]) {
     match Broadcasts::known(interfaces) {
         Ok(known) if known.words == config.broadcasts => {}
         Ok(known) => {

@@ -23,12 +23,12 @@ pub struct Interface {
     /// What kind of virtual device it is ("veth", "bridge"); empty for a network card.
     pub kind: String,
     /// The XDP program that is attached to it, whoever did that.
-    pub xdp: Option<Attached>,
+    pub xdp: Option<AttachedProgram>,
 }
 
 /// An XDP program on an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Attached {
+pub struct AttachedProgram {
     /// The program's id, as `bpftool prog show id` takes it; 0 if the kernel does not say.
     pub id: u32,
     /// How it is attached.
@@ -157,7 +157,7 @@ pub(super) struct Link {
     pub(super) name: String,
     pub(super) kind: String,
     mac: Option<[u8; 6]>,
-    xdp: Option<Attached>,
+    xdp: Option<AttachedProgram>,
     /// The largest packet without its Ethernet header, in octets.
     pub(super) mtu: u32,
     /// The number of the bridge or bond that it is a port of.
@@ -219,7 +219,7 @@ fn read(message: &[u8]) -> Option<Link> {
                         _ => {}
                     }
                 }
-                link.xdp = mode.map(|mode| Attached { id, mode });
+                link.xdp = mode.map(|mode| AttachedProgram { id, mode });
             }
             _ => {}
         }

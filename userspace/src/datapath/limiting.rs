@@ -20,13 +20,13 @@ use crate::zone::Name;
 
 /// What stands in the maps.
 #[derive(Default)]
-pub struct Written {
+pub struct ListsInMaps {
     exempt: Prefixes,
     block: Prefixes,
     names: BTreeMap<u64, NameEntry>,
 }
 
-impl Written {
+impl ListsInMaps {
     /// Brings the maps from what stands in them to what `limits` says, and puts into `config` what the programs
     /// must be told for it to count. Until they are told, the policies before are in force. What is not wanted
     /// any more is to be [cleared](Written::clear) once they are.

@@ -22,7 +22,7 @@ use super::link::{Hook, Link};
 use super::load::{LoadedPrograms, PinnedCounters};
 use super::loader::Loader;
 use super::loader::folder::{Folder, PinsError};
-use super::loader::request::{Entry, Kind, Refused};
+use super::loader::request::{Entry, Kind, Refusal};
 use super::memory::bpf;
 
 /// A folder of pins, held by this daemon alone.
@@ -36,7 +36,7 @@ pub struct Pins {
 
 impl Pins {
     /// Makes the folder that the loader pins to, or takes the one that is there, and locks it.
-    pub fn open(folder: &Path, loader: &Loader) -> Result<Pins, Refused> {
+    pub fn open(folder: &Path, loader: &Loader) -> Result<Pins, Refusal> {
         loader.open_pins()?;
         Ok(Pins { folder: folder.to_owned(), loader: loader.clone(), set: None })
     }
@@ -103,7 +103,7 @@ impl Pins {
     }
 
     /// Pins what is loaded: in a new set, or what is new of it in the set it is in.
-    pub fn pin(&mut self, loaded: &LoadedPrograms, is_new: bool) -> Result<(), Refused> {
+    pub fn pin(&mut self, loaded: &LoadedPrograms, is_new: bool) -> Result<(), Refusal> {
         let set = match self.set {
             Some(set) if !is_new => set,
             _ => self.sets().last().map_or(1, |last| last + 1),
@@ -119,7 +119,7 @@ impl Pins {
     pub fn keep(&self, others: &[u32]) {
         for set in self.sets() {
             if self.set != Some(set) && !others.contains(&set) {
-                said(self.loader.remove_set(set));
+                log_failure(self.loader.remove_set(set));
             }
         }
     }
@@ -132,7 +132,7 @@ impl Pins {
 
     /// Removes everything, and the folder.
     pub fn remove(self) {
-        said(self.loader.remove_pins());
+        log_failure(self.loader.remove_pins());
     }
 }
 
@@ -156,7 +156,7 @@ impl Links {
     }
 
     /// Attaches a program, and pins its link if links are pinned.
-    pub fn attach(&self, program: BorrowedFd<'_>, hook: Hook) -> Result<Link, Refused> {
+    pub fn attach(&self, program: BorrowedFd<'_>, hook: Hook) -> Result<Link, Refusal> {
         let link = self.loader.attach(program, self.index, hook)?;
         if self.is_pinned {
             let kind = match hook {
@@ -171,7 +171,7 @@ impl Links {
     }
 
     /// Opens a link that an earlier daemon pinned, and says which program it runs.
-    pub fn open(&self, kind: Kind) -> Result<Option<(Link, u32)>, Refused> {
+    pub fn open(&self, kind: Kind) -> Result<Option<(Link, u32)>, Refusal> {
         if !self.is_pinned {
             return Ok(None);
         }
@@ -185,7 +185,7 @@ impl Links {
     /// Removes the pin of a link.
     pub fn unpin(&self, kind: Kind) {
         if self.is_pinned {
-            said(self.loader.unpin(self.entry(kind)));
+            log_failure(self.loader.unpin(self.entry(kind)));
         }
     }
 
@@ -245,7 +245,7 @@ pub fn remove_all(folder: &Path) -> Result<(Vec<PinnedLink>, usize), PinsError> 
 }
 
 /// A pin that could not be removed is told, and no reason to end.
-fn said(removed: Result<(), Refused>) {
+fn log_failure(removed: Result<(), Refusal>) {
     if let Err(refused) = removed {
         tracing::error!("removing pins: {refused}");
     }

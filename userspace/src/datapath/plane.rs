@@ -226,7 +226,7 @@ impl Observing for Plane {
         Some(Inspection {
             reader: self.published.reader(),
             whole: self.published.whole(),
-            told: *settings.config(),
+            config: *settings.config(),
             manners: settings.manners(),
             is_loaded: self.programs.are_loaded(),
         })

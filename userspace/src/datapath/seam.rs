@@ -112,7 +112,7 @@ pub struct Inspection {
     /// The engine that the daemon answers with: over all names of all zones.
     pub whole: Reader,
     /// What the programs are told, or would be.
-    pub told: maps::Config,
+    pub config: maps::Config,
     /// What options of responses say, and whether names of no zone are refused.
     pub manners: maps::Manners,
     /// Whether they are loaded.

@@ -74,7 +74,7 @@ pub struct ZoneUsage {
     /// Its apex.
     pub zone: String,
     /// How much of it XDP has.
-    pub held: Held,
+    pub held: Completeness,
     /// Its names, empty non-terminals included.
     pub names: u64,
     /// Those that XDP has.
@@ -90,7 +90,7 @@ pub struct ZoneUsage {
 /// How much of a zone XDP has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Held {
+pub enum Completeness {
     /// Some of its names: it does not fit.
     Partial,
     /// All of it.

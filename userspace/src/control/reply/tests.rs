@@ -339,7 +339,7 @@ fn zone_status() -> ZoneStatus {
         loaded_at: Some(NOW),
         records_written: Some(9),
         records_kept: Some(1),
-        held: Some(Held::Complete),
+        held: Some(Completeness::Complete),
         resign_at: Some(NOW),
         unkept: Some("no space left on device".into()),
         allow_transfer: vec!["192.0.2.0/24".into()],
@@ -391,7 +391,7 @@ fn cache_status() -> CacheStatus {
         maps: vec![MapUsage { name: "SLAB".into(), used: 1, capacity: 2, memory_octets: 3 }],
         zones: vec![ZoneUsage {
             zone: "example.com.".into(),
-            held: Held::Partial,
+            held: Completeness::Partial,
             names: 10,
             names_held: 5,
             records: 20,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Dnssec;
-use crate::observe::plane::Held;
+use crate::observe::plane::Completeness;
 
 /// All zones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub struct ZoneStatus {
     /// Those that were there already.
     pub records_kept: Option<u64>,
     /// How much of it XDP has.
-    pub held: Option<Held>,
+    pub held: Option<Completeness>,
     /// When it is signed again, in seconds since 1970; none if sealdns does not sign it.
     pub resign_at: Option<u32>,
     /// Why what should be known of it at the next start could not be kept.

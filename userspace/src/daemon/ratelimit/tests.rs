@@ -74,8 +74,8 @@ fn block(target: &str, seconds: Option<u32>, save: bool) -> Action {
 }
 
 /// What the data plane was told.
-fn told(stage: &Stage) -> Limits {
-    Limits::clone(&lock(&stage.told).limits)
+fn limits_set(stage: &Stage) -> Limits {
+    Limits::clone(&lock(&stage.calls).limits)
 }
 
 /// Settings that differ from the file: key, value, where that was said.
@@ -88,7 +88,7 @@ fn drift(stage: &Stage) -> Vec<(String, Value, Origin)> {
 #[test]
 fn the_file_is_in_effect_from_the_start() {
     let stage = stage();
-    let limits = told(&stage);
+    let limits = limits_set(&stage);
     assert_eq!((limits.policy.mode, limits.policy.rates), (Mode::On as u32, [40; 7]));
     let zone = limits.overrides.get(&"example".parse().unwrap());
     assert_eq!(zone.unwrap().rates, [7; 7]);
@@ -102,16 +102,16 @@ fn settings_change_together_or_not_at_all() {
     let stage = stage();
     let bad = fail(&stage, set(&[("rate", "5"), ("slip", "11")], false));
     assert_eq!(bad.message, "slip: 11 is out of range: choose a number from 0 (none) to 10");
-    assert_eq!((told(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
+    assert_eq!((limits_set(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
     tell(&stage, set(&[("responses-per-second", "5"), ("slip", "3")], false));
-    assert_eq!((told(&stage).policy.rates[0], told(&stage).policy.slip), (5, 3));
+    assert_eq!((limits_set(&stage).policy.rates[0], limits_set(&stage).policy.slip), (5, 3));
     let expected = [("rate", 5), ("slip", 3)]
         .map(|(key, value)| (key.to_owned(), Value::from(value), Origin::UntilRestart));
     assert_eq!(drift(&stage), expected);
     // The zone's own rate stays.
-    assert_eq!(told(&stage).overrides.values().next().unwrap().rates, [7; 7]);
+    assert_eq!(limits_set(&stage).overrides.values().next().unwrap().rates, [7; 7]);
     tell(&stage, Action::Reset { save: false });
-    assert_eq!((told(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
+    assert_eq!((limits_set(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
 }
 
 #[test]
@@ -125,9 +125,9 @@ fn a_restart_forgets_what_was_not_saved() {
     tell(&stage, block("203.0.113.7", None, true));
     tell(&stage, block("bad.example", Some(3600), true));
     tell(&stage, block("worse.example", None, false));
-    assert_eq!((told(&stage).block.len(), told(&stage).block_names.len()), (1, 2));
+    assert_eq!((limits_set(&stage).block.len(), limits_set(&stage).block_names.len()), (1, 2));
     let stage = restarted(stage);
-    let limits = told(&stage);
+    let limits = limits_set(&stage);
     assert_eq!((limits.policy.rates[0], limits.policy.slip), (5, 2));
     let exempt: Vec<String> = limits.exempt.keys().map(ToString::to_string).collect();
     assert_eq!(exempt, ["198.51.100.0/24"]);
@@ -136,7 +136,7 @@ fn a_restart_forgets_what_was_not_saved() {
     assert_eq!(drift(&stage), [("rate".to_owned(), Value::from(5), Origin::Saved)]);
     tell(&stage, Action::Reset { save: true });
     let stage = restarted(stage);
-    assert_eq!((told(&stage).policy.rates[0], told(&stage).block.len()), (40, 0));
+    assert_eq!((limits_set(&stage).policy.rates[0], limits_set(&stage).block.len()), (40, 0));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn what_is_not_there_cannot_be_deleted() {
         save: false,
     };
     assert!(fail(&stage, both).message.contains("192.0.2.300"));
-    assert!(told(&stage).block_names.is_empty());
+    assert!(limits_set(&stage).block_names.is_empty());
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_reload_follows_the_file_and_keeps_what_was_changed() {
     tell(&stage, set(&[("slip", "3")], false));
     stage.write("sealdns.toml", &CONFIG.replace("rate = 40", "rate = 41"));
     stage.reload();
-    assert_eq!((told(&stage).policy.rates[0], told(&stage).policy.slip), (41, 3));
+    assert_eq!((limits_set(&stage).policy.rates[0], limits_set(&stage).policy.slip), (41, 3));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn what_cannot_be_saved_is_not_in_effect() {
     std::fs::create_dir(stage.folder.path().join("ratelimit.toml")).unwrap();
     let failure = fail(&stage, set(&[("rate", "5")], true));
     assert!(failure.message.contains("nothing was changed"), "{failure}");
-    assert_eq!((told(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
+    assert_eq!((limits_set(&stage).policy.rates[0], drift(&stage)), (40, vec![]));
 }
 
 #[test]
@@ -197,13 +197,13 @@ fn xdp_and_the_sockets_are_scaled_by_the_same_number() {
         (Outcome::Response, 1000),
     ]);
     let tcx = counters(&[(Outcome::Positive, 10)]);
-    lock(&stage.told).counters = KernelCounters { xdp, tcx };
+    lock(&stage.calls).counters = KernelCounters { xdp, tcx };
     for _ in 0..120 {
         stage.daemon.stats.outcome(Transport::Udp, Outcome::Positive);
     }
     stage.daemon.limits.tick(start + Duration::from_secs(2));
     let qps = stage.daemon.limits.qps();
-    assert_eq!((qps, lock(&stage.told).qps), (100, 100));
+    assert_eq!((qps, lock(&stage.calls).qps), (100, 100));
     // Nine hundredths of 40 a second are three, and so many may come at once.
     let limiter = stage.daemon.presented.shared().limiter();
     let client = "198.51.100.1".parse().unwrap();

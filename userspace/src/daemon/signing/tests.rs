@@ -51,7 +51,7 @@ impl Stage {
     /// Prepares the zone after what is served; `is_due`: because its signatures are, else since it was told to.
     fn prepare(&self, served: Option<&Served>, is_due: bool, now: u32) -> anyhow::Result<Prepared> {
         let section = self.config.zones().next().unwrap();
-        let before = Before {
+        let before = CurrentVersion {
             serial: served.map(|served| served.zone.serial()),
             verified: served.map(|served| &served.zone),
             origin: served.map(|served| &served.origin),

@@ -55,11 +55,11 @@ fn derived_secrets_follow_the_clock() {
     assert_eq!(said().secret_count, 0);
     stage.daemon.presented.set_secrets(Secrets::Derived([1, 2], 7200));
     stage.daemon.tick();
-    assert_eq!((said().secret_count, lock(&stage.told).manners), (2, said()));
+    assert_eq!((said().secret_count, lock(&stage.calls).manners), (2, said()));
     // Another period, another secret.
     let before = said();
     stage.daemon.presented.set_secrets(Secrets::Derived([1, 2], 7201));
     stage.daemon.tick();
     assert_ne!(said().secrets[0], before.secrets[0]);
-    assert_eq!(lock(&stage.told).manners, said());
+    assert_eq!(lock(&stage.calls).manners, said());
 }

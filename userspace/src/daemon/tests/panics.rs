@@ -67,12 +67,12 @@ fn a_panic_costs_what_panicked_and_nothing_else() {
     assert_eq!(stage.status().summary.state, ServingState::ServingOld);
 
     let before = {
-        let mut told = lock(&stage.told);
-        told.panics = 2;
-        told.ticks
+        let mut calls = lock(&stage.calls);
+        calls.panics = 2;
+        calls.ticks
     };
     let deadline = Instant::now() + Duration::from_secs(60);
-    while lock(&stage.told).ticks < before + 4 {
+    while lock(&stage.calls).ticks < before + 4 {
         assert!(Instant::now() < deadline, "the clock stands still");
         std::thread::sleep(Duration::from_millis(10));
     }

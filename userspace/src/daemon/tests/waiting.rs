@@ -23,7 +23,7 @@ fn a_long_publication_holds_nobody_up() {
     let query = [&[0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0], &b"\x07example\x00\x00\x06\x00\x01"[..]];
     let query = query.concat();
     let (gate, arrival, open) = Gate::new();
-    lock(&stage.told).gate = Some(gate);
+    lock(&stage.calls).gate = Some(gate);
     let open = Some(open);
     std::thread::scope(|scope| {
         let reload =
@@ -48,7 +48,7 @@ fn a_long_publication_holds_nobody_up() {
         assert_eq!(failure.expect("all was answered").code, "busy");
         assert_eq!(reloading.join().unwrap().zones[0].change, zone::Change::Loaded);
     });
-    assert!(lock(&stage.told).interfaces.is_empty());
+    assert!(lock(&stage.calls).interfaces.is_empty());
 }
 
 #[test]

@@ -19,7 +19,7 @@ fn a_zone_that_did_not_change_is_not_loaded_again() {
 #[test]
 fn what_is_served_is_made_anew_once_a_reload() {
     let stage = Stage::new();
-    let refreshed = || lock(&stage.told).refreshed;
+    let refreshed = || lock(&stage.calls).refreshed;
     assert_eq!(refreshed(), 1);
     stage.reload();
     assert_eq!(refreshed(), 2);
@@ -35,7 +35,7 @@ fn zones_that_are_loaded_do_not_wait_for_slow_ones() {
     let zone = |name: &str, file: &str| format!("[[zone]]\nname = \"{name}\"\nfile = \"{file}\"\n");
     let config = "version = \"v1\"\n".to_owned() + &zone("a", "slow") + &zone("example", "zone");
     let stage = Stage::over(folder, &config);
-    assert_eq!(lock(&stage.told).refreshed, 2);
+    assert_eq!(lock(&stage.calls).refreshed, 2);
 }
 
 #[test]
@@ -98,19 +98,19 @@ fn a_broken_zone_leaves_the_old_one_serving() {
 
 #[test]
 fn what_an_earlier_daemon_left_answers_until_a_zone_is_loaded() {
-    assert_eq!(lock(&Stage::new().told).replaced_adopted, 1);
+    assert_eq!(lock(&Stage::new().calls).replaced_adopted, 1);
     let stage = Stage::with("broken");
     stage.reload();
-    assert_eq!(lock(&stage.told).replaced_adopted, 0);
+    assert_eq!(lock(&stage.calls).replaced_adopted, 0);
     stage.write("zone", &format!("1 {}", 2 * WEEK));
     stage.reload();
-    assert_eq!(lock(&stage.told).replaced_adopted, 1);
+    assert_eq!(lock(&stage.calls).replaced_adopted, 1);
 }
 
 #[test]
 fn a_zone_that_the_data_plane_refuses_leaves_the_old_one_serving() {
     let stage = Stage::new();
-    lock(&stage.told).refuse = true;
+    lock(&stage.calls).refuse = true;
     stage.write("zone", &format!("2 {}", 2 * WEEK));
     let change = &stage.reload()[0];
     assert_eq!(change.error.as_deref(), Some("publishing the zone: the maps are full"));

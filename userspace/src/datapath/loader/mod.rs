@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::link::{Hook, Link};
 use process::Client;
-use request::{Entry, Kind, Refused, Reply, Request};
+use request::{Entry, Kind, Refusal, Reply, Request};
 use work::Work;
 
 /// Does what takes privileges, here or in a process of its own. Clones are the same one.
@@ -67,33 +67,33 @@ impl Loader {
     }
 
     /// Attaches a program.
-    pub fn attach(&self, program: BorrowedFd<'_>, index: u32, hook: Hook) -> Result<Link, Refused> {
+    pub fn attach(&self, program: BorrowedFd<'_>, index: u32, hook: Hook) -> Result<Link, Refusal> {
         let (_, link) = self.ask(&Request::Attach { index, hook }, Some(program))?;
         link.map(Link::from).ok_or_else(unexpected)
     }
 
     /// Makes the folder of pins, or takes the one that is there.
-    pub fn open_pins(&self) -> Result<(), Refused> {
+    pub fn open_pins(&self) -> Result<(), Refusal> {
         self.ask(&Request::OpenPins, None).map(drop)
     }
 
     /// Pins an object, unless that entry is there.
-    pub fn pin(&self, entry: Entry, object: impl AsFd) -> Result<(), Refused> {
+    pub fn pin(&self, entry: Entry, object: impl AsFd) -> Result<(), Refusal> {
         self.ask(&Request::Pin(entry), Some(object.as_fd())).map(drop)
     }
 
     /// What is pinned there, if anything is.
-    pub fn open_pin(&self, entry: Entry) -> Result<Option<OwnedFd>, Refused> {
+    pub fn open_pin(&self, entry: Entry) -> Result<Option<OwnedFd>, Refusal> {
         Ok(self.ask(&Request::OpenPin(entry), None)?.1)
     }
 
     /// Removes an entry that may be there.
-    pub fn unpin(&self, entry: Entry) -> Result<(), Refused> {
+    pub fn unpin(&self, entry: Entry) -> Result<(), Refusal> {
         self.ask(&Request::Unpin(entry), None).map(drop)
     }
 
     /// The links that are pinned, by interface, XDP's first.
-    pub fn links(&self) -> Result<Vec<(u32, Kind)>, Refused> {
+    pub fn links(&self) -> Result<Vec<(u32, Kind)>, Refusal> {
         match self.ask(&Request::Links, None)?.0 {
             Reply::Links(links) => Ok(links),
             _ => Err(unexpected()),
@@ -101,7 +101,7 @@ impl Loader {
     }
 
     /// The numbers of the sets, in order.
-    pub fn sets(&self) -> Result<Vec<u32>, Refused> {
+    pub fn sets(&self) -> Result<Vec<u32>, Refusal> {
         match self.ask(&Request::Sets, None)?.0 {
             Reply::Sets(sets) => Ok(sets),
             _ => Err(unexpected()),
@@ -109,12 +109,12 @@ impl Loader {
     }
 
     /// Removes a set.
-    pub fn remove_set(&self, set: u32) -> Result<(), Refused> {
+    pub fn remove_set(&self, set: u32) -> Result<(), Refusal> {
         self.ask(&Request::RemoveSet(set), None).map(drop)
     }
 
     /// Removes all that is pinned, and the folder.
-    pub fn remove_pins(&self) -> Result<(), Refused> {
+    pub fn remove_pins(&self) -> Result<(), Refusal> {
         self.ask(&Request::RemovePins, None).map(drop)
     }
 
@@ -122,7 +122,7 @@ impl Loader {
         &self,
         request: &Request,
         object: Option<BorrowedFd<'_>>,
-    ) -> Result<(Reply, Option<OwnedFd>), Refused> {
+    ) -> Result<(Reply, Option<OwnedFd>), Refusal> {
         let mut place = self.lock();
         let answer = match &mut *place {
             Place::Here(work) => work.answer(request, object),
@@ -154,12 +154,12 @@ fn lose(place: &mut Place, why: String) {
     *place = Place::Lost(why);
 }
 
-fn lost() -> Refused {
+fn lost() -> Refusal {
     let message =
         "the loader, which has the privileges for this, is gone: restart the daemon".into();
-    Refused { errno: None, message }
+    Refusal { errno: None, message }
 }
 
-fn unexpected() -> Refused {
-    Refused { errno: None, message: "the loader has answered something else".into() }
+fn unexpected() -> Refusal {
+    Refusal { errno: None, message: "the loader has answered something else".into() }
 }

@@ -12,7 +12,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_type};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 
 use super::capabilities::keep_only;
-use super::request::{Refused, Reply, Request, Start, receive, send};
+use super::request::{Refusal, Reply, Request, Start, receive, send};
 use super::work::Work;
 
 /// The hidden command that a loader is started with.
@@ -104,7 +104,7 @@ pub fn main() -> anyhow::Result<()> {
             Ok(None) => return Ok(()),
             Ok(Some((request, object))) => work.answer(&request, object.as_ref().map(AsFd::as_fd)),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                (Reply::Refused(Refused::from(error)), None)
+                (Reply::Refused(Refusal::from(error)), None)
             }
             Err(error) => return Err(error).context("waiting for requests"),
         };

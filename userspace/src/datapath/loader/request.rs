@@ -110,22 +110,22 @@ pub enum Reply {
     /// The sets.
     Sets(Vec<u32>),
     /// It could not be done.
-    Refused(Refused),
+    Refused(Refusal),
 }
 
 /// Why something could not be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
-pub struct Refused {
+pub struct Refusal {
     /// What the system said, if it was the system.
     pub errno: Option<i32>,
     /// In words.
     pub message: String,
 }
 
-impl From<io::Error> for Refused {
-    fn from(error: io::Error) -> Refused {
-        Refused { errno: error.raw_os_error(), message: error.to_string() }
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Refusal {
+        Refusal { errno: error.raw_os_error(), message: error.to_string() }
     }
 }
 

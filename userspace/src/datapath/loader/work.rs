@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use super::folder::{Folder, PinsError};
-use super::request::{Refused, Reply, Request};
+use super::request::{Refusal, Reply, Request};
 use crate::datapath::link::Link;
 
 /// What does the requests.
@@ -52,7 +52,7 @@ impl Work {
         &mut self,
         request: &Request,
         object: Option<BorrowedFd<'_>>,
-    ) -> Result<(Reply, Option<OwnedFd>), Refused> {
+    ) -> Result<(Reply, Option<OwnedFd>), Refusal> {
         let mut found = None;
         match request {
             Request::Ready => {}
@@ -79,25 +79,25 @@ impl Work {
         Ok((Reply::Done, found))
     }
 
-    fn folder(&self) -> Result<&Folder, Refused> {
+    fn folder(&self) -> Result<&Folder, Refusal> {
         self.folder.as_ref().ok_or_else(|| refused("no folder of pins is open"))
     }
 }
 
-impl From<PinsError> for Refused {
-    fn from(error: PinsError) -> Refused {
+impl From<PinsError> for Refusal {
+    fn from(error: PinsError) -> Refusal {
         let errno = match &error {
             PinsError::Io { source, .. } => source.raw_os_error(),
             _ => None,
         };
-        Refused { errno, message: error.to_string() }
+        Refusal { errno, message: error.to_string() }
     }
 }
 
-fn given(object: Option<BorrowedFd<'_>>) -> Result<BorrowedFd<'_>, Refused> {
+fn given(object: Option<BorrowedFd<'_>>) -> Result<BorrowedFd<'_>, Refusal> {
     object.ok_or_else(|| refused("nothing came with the request"))
 }
 
-fn refused(message: &str) -> Refused {
-    Refused { errno: None, message: message.into() }
+fn refused(message: &str) -> Refusal {
+    Refusal { errno: None, message: message.into() }
 }

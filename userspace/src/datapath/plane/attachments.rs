@@ -25,12 +25,12 @@ const STEADY: Duration = Duration::from_secs(120);
 #[derive(Debug, Default)]
 pub(super) struct Attachments {
     attached: Vec<Attachment>,
-    wanted: BTreeMap<String, Wanted>,
+    wanted: BTreeMap<String, WantedInterface>,
 }
 
 /// An interface that XDP is to be on.
 #[derive(Debug)]
-struct Wanted {
+struct WantedInterface {
     /// The device that had this name when XDP was attached; none if it never was.
     index: Option<u32>,
     /// Why it is not there.
@@ -81,7 +81,7 @@ impl Attachments {
     pub(super) fn add(&mut self, attachment: Attachment) {
         let now = Instant::now();
         let Interface { name, index, .. } = attachment.interface();
-        let wanted = self.wanted.entry(name.clone()).or_insert_with(|| Wanted {
+        let wanted = self.wanted.entry(name.clone()).or_insert_with(|| WantedInterface {
             index: None,
             why: None,
             retry_at: now,
@@ -95,7 +95,7 @@ impl Attachments {
     /// XDP is to be on the device that gets this name, as soon as there is one.
     pub(super) fn wait_for(&mut self, name: &str, why: String) {
         let now = Instant::now();
-        let wanted = Wanted {
+        let wanted = WantedInterface {
             index: None,
             why: Some(why),
             retry_at: now,

@@ -88,7 +88,7 @@ impl Faults {
         tcx.iter().for_each(|now| self.tcx.look(now));
         let counted = self.xdp.found().chain(self.tcx.found()).cloned();
         let now: Vec<Fault> = obstacles.into_iter().chain(counted).collect();
-        tell(&self.found, &now);
+        log_changes(&self.found, &now);
         self.found = now;
     }
 }
@@ -136,7 +136,7 @@ fn obstacle(attachment: &Attachment) -> Option<Fault> {
 }
 
 /// Says what begins and what ends.
-fn tell(before: &[Fault], now: &[Fault]) {
+fn log_changes(before: &[Fault], now: &[Fault]) {
     let is_in = |list: &[Fault], one: &Fault| {
         list.iter().any(|other| (&other.interface, other.kind) == (&one.interface, one.kind))
     };

@@ -409,7 +409,11 @@ impl PublishedZones {
         let whole = own.unwrap_or(held);
         Some(ZoneUsage {
             zone: apex.to_string(),
-            held: if held.is_partial { plane::Held::Partial } else { plane::Held::Complete },
+            held: if held.is_partial {
+                plane::Completeness::Partial
+            } else {
+                plane::Completeness::Complete
+            },
             names: whole.names as u64,
             names_held: held.names as u64,
             records: whole.records as u64,

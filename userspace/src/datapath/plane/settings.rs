@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::datapath::broadcasts;
 use crate::datapath::clock;
 use crate::datapath::interface::Interface;
-use crate::datapath::limiting::{self, Written};
+use crate::datapath::limiting::{self, ListsInMaps};
 use crate::datapath::load::LoadedPrograms;
 use crate::ratelimit::limits::Limits;
 
@@ -27,7 +27,7 @@ pub(super) struct Settings {
     may_refuse: bool,
     limits: Arc<Limits>,
     /// What of the limits stands in the maps.
-    written: Written,
+    written: ListsInMaps,
     /// Queries a second, for the limits that are scaled by them.
     qps: u64,
 }
@@ -36,11 +36,11 @@ impl Settings {
     /// What a configuration says.
     pub(super) fn new(config: &Config) -> anyhow::Result<Settings> {
         Ok(Settings {
-            config: told(config)?,
+            config: program_config(config)?,
             manners: maps::Manners::new(),
             may_refuse: true,
             limits: Arc::default(),
-            written: Written::default(),
+            written: ListsInMaps::default(),
             qps: 0,
         })
     }
@@ -66,7 +66,7 @@ impl Settings {
     ) -> anyhow::Result<()> {
         self.config.bucket_mask = (buckets - 1) as u32;
         self.config.booted_at_s = clock::booted_at_s(now_s());
-        let mut written = Written::default();
+        let mut written = ListsInMaps::default();
         written.write(loaded, &self.limits, self.circumstances(), &mut self.config)?;
         self.written = written;
         loaded.config.write(&self.config);
@@ -74,7 +74,7 @@ impl Settings {
         Ok(())
     }
 
-    fn tell(&mut self, loaded: Option<&mut LoadedPrograms>) {
+    fn write_config(&mut self, loaded: Option<&mut LoadedPrograms>) {
         self.config.booted_at_s = clock::booted_at_s(now_s());
         if let Some(loaded) = loaded {
             loaded.config.write(&self.config);
@@ -110,7 +110,7 @@ impl Settings {
     /// Sets how many labels the longest name of all zones has, and the time.
     pub(super) fn set_max_labels(&mut self, max_labels: u32, loaded: Option<&mut LoadedPrograms>) {
         self.config.max_labels = max_labels;
-        self.tell(loaded);
+        self.write_config(loaded);
     }
 
     /// Adds the MAC address of one more device, `others` being there already, and the broadcast addresses of our
@@ -122,8 +122,8 @@ impl Settings {
         loaded: Option<&mut LoadedPrograms>,
     ) {
         self.config.macs[others] = mac_word(device.mac);
-        broadcasts::tell(&mut self.config, &[&device.name]);
-        self.tell(loaded);
+        broadcasts::set(&mut self.config, &[&device.name]);
+        self.write_config(loaded);
     }
 
     /// Sets the MAC addresses of all devices, and the broadcast addresses of our subnets.
@@ -147,9 +147,9 @@ impl Settings {
     ) {
         let names: Vec<&str> = devices.map(|device| device.name.as_str()).collect();
         if !names.is_empty() {
-            broadcasts::tell(&mut self.config, &names);
+            broadcasts::set(&mut self.config, &names);
         }
-        self.tell(loaded);
+        self.write_config(loaded);
     }
 
     //--- Limits
@@ -164,14 +164,14 @@ impl Settings {
         limits.check()?;
         let before = (std::mem::replace(&mut self.limits, Arc::clone(limits)), self.qps);
         self.qps = qps;
-        let told = self.tell_limits(loaded.as_deref_mut());
-        if told.is_err() {
+        let program_config = self.tell_limits(loaded.as_deref_mut());
+        if program_config.is_err() {
             (self.limits, self.qps) = before;
             if let Err(error) = self.tell_limits(loaded) {
                 tracing::error!("the limits before cannot be set again: {error:#}");
             }
         }
-        told
+        program_config
     }
 
     /// Brings the limiter's maps up to date, if there are any.
@@ -192,15 +192,16 @@ pub(super) const NO_ADDRESS: &str = "XDP would answer nothing: it knows no addre
                           or `addresses` in [xdp]";
 
 /// What the programs are told from the start.
-fn told(config: &Config) -> anyhow::Result<maps::Config> {
-    let mut told = maps::Config::new();
+fn program_config(config: &Config) -> anyhow::Result<maps::Config> {
+    let mut program_config = maps::Config::new();
     let mut seed = [0; 8];
     ring::rand::SystemRandom::new()
         .fill(&mut seed)
         .map_err(|_| anyhow!("the system gave no random numbers"))?;
-    told.seed = u64::from_ne_bytes(seed);
-    told.tick_ns = limiting::tick_ns()?;
-    told.payload_limit = config.server.udp_payload.octets().min(MAX_PAYLOAD.into()) as u32;
+    program_config.seed = u64::from_ne_bytes(seed);
+    program_config.tick_ns = limiting::tick_ns()?;
+    program_config.payload_limit =
+        config.server.udp_payload.octets().min(MAX_PAYLOAD.into()) as u32;
 
     let addresses: BTreeSet<IpAddr> = config.xdp_addresses().into_iter().collect();
     if addresses.len() > MAX_ADDRESSES {
@@ -210,16 +211,16 @@ fn told(config: &Config) -> anyhow::Result<maps::Config> {
             addresses.len()
         );
     }
-    for (place, address) in told.addresses.iter_mut().zip(&addresses) {
+    for (place, address) in program_config.addresses.iter_mut().zip(&addresses) {
         *place = address_words(*address);
     }
-    told.address_count = addresses.len() as u32;
+    program_config.address_count = addresses.len() as u32;
 
     let ports: BTreeSet<u16> = config.xdp.ports.iter().copied().collect();
     if ports.len() > MAX_PORTS {
         bail!("XDP can answer on {MAX_PORTS} ports: `ports` in [xdp] has {}", ports.len());
     }
-    for (place, port) in told.ports.iter_mut().zip(&ports) {
+    for (place, port) in program_config.ports.iter_mut().zip(&ports) {
         *place = port.to_be();
     }
 
@@ -235,7 +236,7 @@ fn told(config: &Config) -> anyhow::Result<maps::Config> {
             "XDP would answer nothing: `ports` in [xdp] must be UDP ports from 1 on, mostly [53]"
         );
     }
-    Ok(told)
+    Ok(program_config)
 }
 
 #[cfg(test)]
@@ -255,13 +256,22 @@ mod tests {
             "[server]\nlisten = [\"192.0.2.1:53\", \"192.0.2.1:5353\", \"[2001:db8::1]:53\"]\n\
              udp-payload = 1400\n[xdp]\nports = [53, 5353, 53]\n",
         );
-        let told = told(&config).unwrap();
-        assert_eq!(told.address_count, 2);
+        let program_config = program_config(&config).unwrap();
+        assert_eq!(program_config.address_count, 2);
         let octets = |words: [u64; 2]| words.map(u64::to_ne_bytes).concat();
-        assert_eq!(octets(told.addresses[0]), b"\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01");
-        assert_eq!(octets(told.addresses[1]), b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01");
-        assert_eq!(told.ports.map(u16::to_ne_bytes), [[0, 53], [20, 233], [0, 0], [0, 0]]);
-        assert_eq!(told.payload_limit, 1232);
+        assert_eq!(
+            octets(program_config.addresses[0]),
+            b"\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01"
+        );
+        assert_eq!(
+            octets(program_config.addresses[1]),
+            b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01"
+        );
+        assert_eq!(
+            program_config.ports.map(u16::to_ne_bytes),
+            [[0, 53], [20, 233], [0, 0], [0, 0]]
+        );
+        assert_eq!(program_config.payload_limit, 1232);
         assert_eq!(mac_word([2, 0, 0, 0, 0, 1]).to_ne_bytes(), [2, 0, 0, 0, 0, 1, 0, 0]);
     }
 
@@ -282,7 +292,7 @@ mod tests {
                 "8 interfaces",
             ),
         ] {
-            let error = told(&config(&format!("[xdp]\n{text}"))).unwrap_err().to_string();
+            let error = program_config(&config(&format!("[xdp]\n{text}"))).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
         }
     }
