@@ -15,7 +15,7 @@ use sealdns::control::protocol::Request;
 use sealdns::control::reply::read::{self, Readable};
 use sealdns::control::reply::status::Health;
 use sealdns::control::reply::zone::{Change, ServingState, ZoneList, ZoneReload, ZoneStatus};
-use sealdns::control::reply::{Failed, Reply};
+use sealdns::control::reply::{FailedCommand, Reply};
 use sealdns::daemon::locks::WRONG_ORDER;
 
 const SEALDNS: &str = env!("CARGO_BIN_EXE_sealdns");
@@ -170,7 +170,7 @@ impl Stage {
 #[test]
 fn a_daemon_s_life() {
     let stage = Stage::new();
-    let (code, failed) = stage.reply::<Failed>(&["zone", "list"]);
+    let (code, failed) = stage.reply::<FailedCommand>(&["zone", "list"]);
     assert_eq!((code, failed.error.code.as_str()), (4, "unreachable"));
 
     let daemon = Daemon::start(&stage.config);
@@ -196,7 +196,7 @@ fn a_daemon_s_life() {
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for("the older version, serial 7, stays");
     let (code, reload) = stage.reply::<ZoneReload>(&["zone", "reload"]);
-    assert_eq!((code, reload.zones[0].change), (1, Change::Failed));
+    assert_eq!((code, reload.zones[0].change), (1, Change::FailedCommand));
     let zone = stage.zone();
     assert_eq!((zone.summary.state, zone.summary.serial), (ServingState::ServingOld, Some(7)));
     assert!(zone.summary.error.is_some_and(|error| error.contains("example.com.zone:7:7")));
@@ -606,7 +606,7 @@ fn a_key_that_others_can_read_is_not_used() {
     let sentence = format!("private key {0} has mode 0644; run chmod 600 {0}", private.display());
 
     let (code, reload) = stage.reply::<ZoneReload>(&["zone", "reload", "example.com"]);
-    assert_eq!((code, reload.zones[0].change), (1, Change::Failed));
+    assert_eq!((code, reload.zones[0].change), (1, Change::FailedCommand));
     assert!(reload.zones[0].error.as_ref().is_some_and(|error| error.contains(&sentence)));
     assert_eq!(stage.zone().summary.state, ServingState::ServingOld);
 

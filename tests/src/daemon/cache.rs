@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use sealdns::control::reply::{
-    Failed,
+    FailedCommand,
     cache::{CacheExplain, CacheLookup, CacheVerify, KernelTrial},
 };
 use tests::{harness::Verdict, servers::DEMO};
@@ -48,7 +48,7 @@ pub fn the_commands_look_in() -> Result<Verdict> {
         };
         ensure!(is_tried == kernel, "{arguments:?}: {said:?}");
     }
-    let (code, said): (_, Failed) =
+    let (code, said): (_, FailedCommand) =
         stage.ended(&["cache", "explain", "www.example.org", "NOTYPE"])?;
     ensure!(code == 1 && said.error.code == "type", "{said:?}");
 
@@ -58,7 +58,7 @@ pub fn the_commands_look_in() -> Result<Verdict> {
         ensure!(code == 0 && is_right && verified.zones == 1, "{verified:?}");
         ensure!(verified.found.signed_rrsets > 20, "{verified:?}");
     }
-    let (code, said): (_, Failed) = stage.ended(&["cache", "verify", "example.net"])?;
+    let (code, said): (_, FailedCommand) = stage.ended(&["cache", "verify", "example.net"])?;
     ensure!(code == 1 && said.error.code == "zone", "{said:?}");
     let text =
         String::from_utf8(stage.command(&["cache", "explain", "www.example.org", "A"])?.stdout)?;

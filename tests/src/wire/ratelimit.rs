@@ -9,10 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use sealdns::control::reply::{
-    Failed,
+    FailedCommand,
     ratelimit::{
-        BlockList, Changed, Explained, Netblock, NetblockState, Origin, RateLimits, Top,
-        Verdict as Done,
+        BlockList, Netblock, NetblockExplanation, NetblockState, Origin, RateLimitChange,
+        RateLimits, TopNetblocks, Verdict as Done,
     },
 };
 use serde_json::Value;
@@ -115,17 +115,17 @@ fn words(arguments: &str) -> Vec<&str> {
 
 /// Runs `sealdns ratelimit …` that changes something, which must succeed.
 fn ratelimit(stage: &Stage, arguments: &str) -> Result<()> {
-    stage.reply::<Changed>(&words(arguments)).map(drop)
+    stage.reply::<RateLimitChange>(&words(arguments)).map(drop)
 }
 
 /// What is said of the client, and the exit code.
-fn explain(stage: &Stage, client: &str) -> Result<(i32, Explained)> {
+fn explain(stage: &Stage, client: &str) -> Result<(i32, NetblockExplanation)> {
     stage.ended(&words(&format!("explain {client}")))
 }
 
 /// The row of `top` for the client's netblock and a limit.
 fn row(stage: &Stage, limit: &str) -> Result<Netblock> {
-    let top: Top = stage.reply(&words("top"))?;
+    let top: TopNetblocks = stage.reply(&words("top"))?;
     let ours =
         |row: &&Netblock| row.netblock.to_string() == "198.51.100.0/24" && row.limit == limit;
     let row = top.netblocks.iter().find(ours);
@@ -179,7 +179,7 @@ pub fn commands_take_effect_at_once() -> Result<Verdict> {
     ensure!(code == 0 && other.verdict == Done::NotLimited, "{code} {other:?}");
 
     // A bad setting changes nothing; a good one counts from the next packet.
-    let (code, refused): (_, Failed) = stage.ended(&words("set rate=1000 slip=11"))?;
+    let (code, refused): (_, FailedCommand) = stage.ended(&words("set rate=1000 slip=11"))?;
     ensure!(code == 1 && refused.error.code == "ratelimit", "{code} {refused:?}");
     ensure!(stage.reply::<RateLimits>(&words("show"))?.drift);
     let still = flood(&stage, &www, 200)?;
@@ -500,7 +500,7 @@ pub fn a_victim_receives_less_than_the_attacker_sends() -> Result<Verdict> {
     // Every second one over the limit is slipped, which is as large as its query.
     ensure!(factor(with) < 0.9 && with < without / 5, "{with} of {without} octets came through");
     ensure!(silent < with / 2, "{silent} octets came through without slips");
-    let top: Top = stage.reply(&words("top"))?;
+    let top: TopNetblocks = stage.reply(&words("top"))?;
     let worst = top.netblocks[0].netblock.to_string();
     ensure!(worst == "203.0.113.0/24" || worst == "203.0.113.7/32", "{top:?}");
     Ok(Verdict::Passed)

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::config::ConfigError;
 use crate::control::client::CallError;
 use crate::control::protocol::{Failure, SAME_VERSION};
-use crate::control::reply::{Failed, SCHEMA};
+use crate::control::reply::{FailedCommand, SCHEMA};
 
 /// Exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,7 +110,7 @@ impl Output {
     /// Prints an error.
     pub fn error(&self, failure: &Failure) {
         if self.json {
-            print_json(&Failed { error: failure.clone() });
+            print_json(&FailedCommand { error: failure.clone() });
             return;
         }
         let mut text = format!("error: {}\n", failure.message);

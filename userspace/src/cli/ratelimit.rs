@@ -14,7 +14,8 @@ use crate::control::protocol::{Failure, MAX_REQUEST, Request, write_request};
 use crate::control::ratelimit::RateLimitAction;
 use crate::control::reply::Kind;
 use crate::control::reply::ratelimit::{
-    BlockList, Change, Changed, ExemptList, Explained, RateLimits, Top, Verdict,
+    BlockList, Change, ExemptList, NetblockExplanation, RateLimitChange, RateLimits, TopNetblocks,
+    Verdict,
 };
 use crate::duration::Period;
 
@@ -194,7 +195,7 @@ pub fn run(command: RateLimitCommand, global: &Global, output: &Output) -> Comma
             RateLimitAction::BlockDel { targets, save: save.save }
         }
     };
-    output.data::<Changed>(&ask(global, change)?, changed_text);
+    output.data::<RateLimitChange>(&ask(global, change)?, changed_text);
     Ok(Exit::Ok)
 }
 
@@ -223,7 +224,7 @@ fn pairs(settings: &[String]) -> Result<Vec<(String, String)>, CliError> {
 }
 
 /// What was changed, and for how long.
-fn changed_text(changed: &Changed) -> String {
+fn changed_text(changed: &RateLimitChange) -> String {
     let how_long = match changed.saved {
         true => "saved",
         false => "until the daemon is restarted; --save keeps it",
@@ -241,14 +242,14 @@ fn changed_text(changed: &Changed) -> String {
 }
 
 fn top(limit: usize, global: &Global, output: &Output) -> CommandResult {
-    let mut top: Top = ask(global, RateLimitAction::Top)?;
+    let mut top: TopNetblocks = ask(global, RateLimitAction::Top)?;
     top.netblocks.truncate(limit);
     output.data(&top, show::top);
     Ok(Exit::Ok)
 }
 
 fn explain(prefix: String, global: &Global, output: &Output) -> CommandResult {
-    let explained: Explained = ask(global, RateLimitAction::Explain { prefix })?;
+    let explained: NetblockExplanation = ask(global, RateLimitAction::Explain { prefix })?;
     output.data(&explained, show::explained);
     let is_hit = matches!(explained.verdict, Verdict::Limited | Verdict::Blocked);
     Ok(if is_hit { Exit::Problems } else { Exit::Ok })
@@ -273,7 +274,8 @@ mod tests {
 
     #[test]
     fn what_was_changed_is_told_with_how_long_it_lasts() {
-        let changed = |change, until, saved| changed_text(&Changed { change, until, saved });
+        let changed =
+            |change, until, saved| changed_text(&RateLimitChange { change, until, saved });
         let settings = toml::toml! {
             mode = "on"
             rate = 5

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::output::{print_json, print_line};
 use super::zone_file::read_zone;
-use crate::compile::Blame;
+use crate::compile::FaultyRecord;
 use crate::daemon::prepare::{placed, placed_lines, unserved};
 use crate::dnssec::policy::Denial;
 use crate::dnssec::verify::{Fault, MAX_FAULTS, verify};
@@ -130,15 +130,16 @@ pub struct FaultFound {
 }
 
 /// Prints what is wrong.
-fn tell(args: &VerifyArgs, zone: &Zone, faults: &[(Blame, String)]) -> ExitCode {
+fn tell(args: &VerifyArgs, zone: &Zone, faults: &[(FaultyRecord, String)]) -> ExitCode {
     let name = zone.apex().to_string();
     if args.json {
         let faults = placed(&args.file, zone.apex(), faults);
-        let faults = faults.into_iter().map(|(place, (blame, text))| {
-            let rtype = blame.rtype.map(|rtype| rtype.to_string());
-            let head = format!("{} {}: ", blame.owner, rtype.as_deref().unwrap_or_default());
+        let faults = faults.into_iter().map(|(place, (faulty_record, text))| {
+            let rtype = faulty_record.rtype.map(|rtype| rtype.to_string());
+            let head =
+                format!("{} {}: ", faulty_record.owner, rtype.as_deref().unwrap_or_default());
             FaultFound {
-                owner: blame.owner.to_string(),
+                owner: faulty_record.owner.to_string(),
                 rtype,
                 reason: text.strip_prefix(&head).unwrap_or(text).to_owned(),
                 file: place.as_ref().map(|place| place.file.clone()),

@@ -6,7 +6,7 @@
 use xdp_common::image::{Bucket, WINDOW, Window};
 
 use super::build::compile;
-use super::error::{Blame, CompileError, Unsendable};
+use super::error::{CompileError, FaultyRecord, Unsendable};
 use super::memory::Memory;
 use super::slab::Slab;
 use crate::zone::Zone;
@@ -16,29 +16,31 @@ use crate::zone::Zone;
 pub fn check(zone: &Zone, now: u32) -> Result<Vec<Unsendable>, CompileError> {
     let mut unsendable = Vec::new();
     let mut slab = Slab::new(0);
-    match compile(zone, None, None, 0, now, &mut slab, &Nowhere, &mut unsendable) {
+    match compile(zone, None, None, 0, now, &mut slab, &NoMemory, &mut unsendable) {
         Ok(_) | Err(CompileError::Full { .. }) => Ok(unsendable),
         Err(error) => Err(error),
     }
 }
 
 /// The same as a list of faults, each with the record to blame.
-pub fn faults(zone: &Zone, now: u32) -> Vec<(Blame, String)> {
+pub fn faults(zone: &Zone, now: u32) -> Vec<(FaultyRecord, String)> {
     match check(zone, now) {
-        Ok(unsendable) => unsendable.iter().map(|one| (one.blame(), one.to_string())).collect(),
+        Ok(unsendable) => {
+            unsendable.iter().map(|one| (one.faulty_record(), one.to_string())).collect()
+        }
         Err(error) => {
-            let blame = error.blame(zone.apex());
-            let rtype = blame.rtype.map(|rtype| format!(" {rtype}")).unwrap_or_default();
-            let text = format!("{}{rtype}: {error}", blame.owner);
-            vec![(blame, text)]
+            let faulty_record = error.faulty_record(zone.apex());
+            let rtype = faulty_record.rtype.map(|rtype| format!(" {rtype}")).unwrap_or_default();
+            let text = format!("{}{rtype}: {error}", faulty_record.owner);
+            vec![(faulty_record, text)]
         }
     }
 }
 
 /// No memory: all that is taken of it lies behind its end.
-struct Nowhere;
+struct NoMemory;
 
-impl Memory for Nowhere {
+impl Memory for NoMemory {
     fn slab_len(&self) -> usize {
         0
     }

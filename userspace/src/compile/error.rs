@@ -39,12 +39,12 @@ pub struct Unsendable {
     /// The owner name.
     pub owner: Name,
     /// What it is.
-    pub what: What,
+    pub kind: UnsendableKind,
 }
 
 /// What no message can carry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
+pub enum UnsendableKind {
     /// The RRset of a type, with its signatures, is too large.
     Rrset(Rtype),
     /// So are the NS records of a delegation with its DS.
@@ -58,23 +58,23 @@ pub enum What {
 impl fmt::Display for Unsendable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let owner = &self.owner;
-        match self.what {
-            What::Rrset(rtype) => write!(
+        match self.kind {
+            UnsendableKind::Rrset(rtype) => write!(
                 f,
                 "{owner} {rtype}: the RRset, its signatures included, is larger than a DNS message \
                  ({MAX_TCP_MESSAGE} octets); queries for it are answered SERVFAIL"
             ),
-            What::Referral => write!(
+            UnsendableKind::Referral => write!(
                 f,
                 "{owner} NS: the referral with its DS is larger than a DNS message ({MAX_TCP_MESSAGE} octets); queries at or \
          below it are answered SERVFAIL"
             ),
-            What::Glue => write!(
+            UnsendableKind::Glue => write!(
                 f,
                 "{owner} NS: the referral with the addresses of its name servers is larger than a DNS message \
                  ({MAX_TCP_MESSAGE} octets); addresses are left out, and TC is set"
             ),
-            What::Types => write!(
+            UnsendableKind::Types => write!(
                 f,
                 "{owner} has records of more than {MAX_TYPES} types; queries for it are answered SERVFAIL"
             ),
@@ -84,7 +84,7 @@ impl fmt::Display for Unsendable {
 
 /// The record to blame, where a fault has one: owner and type, or any type of the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blame {
+pub struct FaultyRecord {
     /// The owner name.
     pub owner: Name,
     /// The type.
@@ -93,25 +93,25 @@ pub struct Blame {
 
 impl Unsendable {
     /// Where it begins.
-    pub fn blame(&self) -> Blame {
-        let rtype = match self.what {
-            What::Rrset(rtype) => Some(rtype),
-            What::Referral | What::Glue => Some(Rtype::NS),
-            What::Types => None,
+    pub fn faulty_record(&self) -> FaultyRecord {
+        let rtype = match self.kind {
+            UnsendableKind::Rrset(rtype) => Some(rtype),
+            UnsendableKind::Referral | UnsendableKind::Glue => Some(Rtype::NS),
+            UnsendableKind::Types => None,
         };
-        Blame { owner: self.owner.clone(), rtype }
+        FaultyRecord { owner: self.owner.clone(), rtype }
     }
 }
 
 impl CompileError {
     /// The record of a zone that is to blame: what lacks is lacking at the apex.
-    pub fn blame(&self, apex: &Name) -> Blame {
+    pub fn faulty_record(&self, apex: &Name) -> FaultyRecord {
         let rtype = match self {
             CompileError::NoApex | CompileError::Full { .. } => Rtype::SOA,
             CompileError::Nsec3Parameters(_)
             | CompileError::NoNsec3
             | CompileError::CrowdedHashes => Rtype::NSEC3PARAM,
         };
-        Blame { owner: apex.clone(), rtype: Some(rtype) }
+        FaultyRecord { owner: apex.clone(), rtype: Some(rtype) }
     }
 }

@@ -54,7 +54,7 @@ pub enum PublishError {
 /// Extents that nothing refers to any more, but a reader may still be in.
 #[must_use = "the memory is lost unless it is released after a grace period"]
 #[derive(Default)]
-pub struct Retired(Vec<Extent>);
+pub struct RetiredExtents(Vec<Extent>);
 
 /// What a publication took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -217,7 +217,7 @@ impl Image {
     }
 
     /// Answers from `zone` from now on, in place of any version before it.
-    pub fn publish(&mut self, zone: &Zone) -> Result<(Difference, Retired), PublishError> {
+    pub fn publish(&mut self, zone: &Zone) -> Result<(Difference, RetiredExtents), PublishError> {
         self.publish_names(zone, None)
     }
 
@@ -227,7 +227,7 @@ impl Image {
         &mut self,
         zone: &Zone,
         names: &BTreeSet<Name>,
-    ) -> Result<(Difference, Retired), PublishError> {
+    ) -> Result<(Difference, RetiredExtents), PublishError> {
         self.publish_names(zone, Some(names))
     }
 
@@ -235,7 +235,7 @@ impl Image {
         &mut self,
         zone: &Zone,
         part: Option<&BTreeSet<Name>>,
-    ) -> Result<(Difference, Retired), PublishError> {
+    ) -> Result<(Difference, RetiredExtents), PublishError> {
         let older = self.zones.get(zone.apex());
         // What does not fit would leave the slab cut into pieces of its sizes.
         let before_all = self.slab.clone();
@@ -327,7 +327,7 @@ impl Image {
             self.names -= older.nodes.len();
             self.records -= older.extents.len();
         }
-        let mut retired = Retired(compiled.retired);
+        let mut retired = RetiredExtents(compiled.retired);
         retired.0.append(&mut self.abandoned);
         Ok((difference, retired))
     }
@@ -350,13 +350,13 @@ impl Image {
     }
 
     /// Answers nothing for a zone any more. Zones around it get back what it hid.
-    pub fn remove(&mut self, apex: &Name) -> Retired {
-        let Some(zone) = self.zones.remove(apex) else { return Retired::default() };
+    pub fn remove(&mut self, apex: &Name) -> RetiredExtents {
+        let Some(zone) = self.zones.remove(apex) else { return RetiredExtents::default() };
         zone.is_gone.store(true, SeqCst);
         self.names -= zone.nodes.len();
         self.records -= zone.extents.len();
         self.disappear(&zone.nodes);
-        let mut retired = Retired(zone.extents);
+        let mut retired = RetiredExtents(zone.extents);
         retired.0.extend(self.drop_ancestors(apex));
         let mut above = apex.parent();
         while let Some(other) = above {
@@ -379,7 +379,7 @@ impl Image {
     }
 
     /// Frees what was withdrawn. Only after every reader that may have been in it is gone.
-    pub fn release(&mut self, retired: Retired) {
+    pub fn release(&mut self, retired: RetiredExtents) {
         self.give(retired.0);
     }
 

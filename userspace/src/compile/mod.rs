@@ -27,8 +27,8 @@ mod version;
 
 pub use check::{check, faults};
 pub use engine::Engine;
-pub use error::{Blame, CompileError, Unsendable, What};
-pub use image::{Difference, Image, PublishError, Retired, Usage, ZoneUsage};
+pub use error::{CompileError, FaultyRecord, Unsendable, UnsendableKind};
+pub use image::{Difference, Image, PublishError, RetiredExtents, Usage, ZoneUsage};
 pub use memory::Memory;
 pub use piece::MAX_TCP_MESSAGE;
 pub use reader::{Asked, Reader};

@@ -31,7 +31,7 @@ pub enum OwnerName<'a> {
 }
 
 /// A piece that was built.
-pub struct Finished {
+pub struct FinishedPiece {
     /// The record of the slab.
     pub record: Vec<u8>,
     /// Whether no message has room for it, at least if DNSSEC records are wanted: then there is only a mark in
@@ -178,7 +178,7 @@ impl<'a> PieceBuilder<'a> {
     }
 
     /// The record of the slab, of a piece that is sent about names of `name_len` octets or more.
-    pub fn finish(mut self, name_len: usize) -> Finished {
+    pub fn finish(mut self, name_len: usize) -> FinishedPiece {
         let mut whole = (self.body.len(), self.fixups.len(), self.count);
         let mut plain = self.plain.unwrap_or(whole);
         let room = room(name_len);
@@ -220,7 +220,7 @@ impl<'a> PieceBuilder<'a> {
             put(fixup_at + 2, &what.to_le_bytes());
         }
         record.extend(&self.body);
-        Finished { record, is_too_large }
+        FinishedPiece { record, is_too_large }
     }
 
     /// Writes a name: its labels and a pointer to what it shares with every context, or all of it if no

@@ -17,7 +17,7 @@ use crate::zone::canonical_order;
 const MAX_ZONE_RECORDS: usize = 64;
 
 /// The version before, walked along in canonical order.
-pub struct Older<'a> {
+pub struct PreviousNodes<'a> {
     memory: &'a dyn Memory,
     nodes: &'a [Address],
     next: usize,
@@ -30,15 +30,23 @@ pub struct Older<'a> {
     pub gone: Vec<Address>,
 }
 
-impl<'a> Older<'a> {
+impl<'a> PreviousNodes<'a> {
     /// The version, or none.
-    pub fn new(older: Option<&'a CompiledZone>, memory: &'a dyn Memory) -> Older<'a> {
+    pub fn new(older: Option<&'a CompiledZone>, memory: &'a dyn Memory) -> PreviousNodes<'a> {
         let (nodes, zone) = match older {
             Some(older) => (&older.nodes[..], older.records.first().copied().unwrap_or(0)),
             None => (&[][..], 0),
         };
         let is_scattered = older.is_some_and(|older| older.records.len() >= MAX_ZONE_RECORDS);
-        Older { memory, nodes, next: 0, zone, is_scattered, next_entry: 0, gone: Vec::new() }
+        PreviousNodes {
+            memory,
+            nodes,
+            next: 0,
+            zone,
+            is_scattered,
+            next_entry: 0,
+            gone: Vec::new(),
+        }
     }
 
     /// The node of a name, if it has one; 0 if not. Names are asked for in canonical order.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{
-    Failure, MAX_RESPONSE, Misunderstanding, Request, Response, read_response, write_request,
+    Failure, MAX_RESPONSE, ProtocolError, Request, Response, read_response, write_request,
 };
 use super::reply::Kind;
 
@@ -30,7 +30,7 @@ pub enum CallError {
         /// The socket.
         path: PathBuf,
         /// Why.
-        source: Misunderstanding,
+        source: ProtocolError,
     },
 }
 
@@ -38,11 +38,11 @@ pub enum CallError {
 pub fn call<K: Kind>(path: &Path, request: &Request, patience: Duration) -> Result<K, CallError> {
     let line = exchange(path, request, patience)
         .map_err(|source| CallError::Unreachable { path: path.to_owned(), source })?;
-    let misunderstood = |source| CallError::Misunderstood { path: path.to_owned(), source };
-    match read_response(&line).map_err(misunderstood)? {
+    let protocol_error = |source| CallError::Misunderstood { path: path.to_owned(), source };
+    match read_response(&line).map_err(protocol_error)? {
         Response::Reply(reply) => K::of(reply).ok_or_else(|| {
             let message = format!("this is no reply to {request:?}");
-            misunderstood(Misunderstanding::Content(message))
+            protocol_error(ProtocolError::Content(message))
         }),
         Response::Error(failure) => Err(failure.into()),
     }
@@ -70,7 +70,7 @@ mod tests {
     use crate::control::reply::zone::ZoneList;
 
     /// What a command makes of a daemon that says this.
-    fn said<K: Kind>(line: &str) -> Result<K, CallError> {
+    fn parse_reply<K: Kind>(line: &str) -> Result<K, CallError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("control.sock");
         let listener = UnixListener::bind(&path).unwrap();
@@ -86,13 +86,13 @@ mod tests {
     }
 
     fn message<K: Kind + std::fmt::Debug>(line: &str) -> String {
-        said::<K>(line).unwrap_err().to_string()
+        parse_reply::<K>(line).unwrap_err().to_string()
     }
 
     #[test]
     fn another_version_is_told_from_an_error() {
         let ours = format!("\"protocol\":{PROTOCOL},\"version\":\"{VERSION}\"");
-        let stopping = said::<Stopping>(&format!(
+        let stopping = parse_reply::<Stopping>(&format!(
             "{{{ours},\"reply\":{{\"stopping\":{{\"stopping\":true}}}}}}"
         ));
         assert_eq!(stopping.unwrap(), Stopping { stopping: true });
@@ -106,7 +106,7 @@ mod tests {
         let message_of = message::<Stopping>(later);
         assert!(message_of.contains("sealdns 9.9.9, which speaks protocol 99"), "{message_of}");
 
-        for (reply, said) in [
+        for (reply, parse_reply) in [
             ("{\"stopping\":{\"stops\":true}}", "missing field `stopping`"),
             (
                 "{\"stopping\":{\"stopping\":true,\"when\":1}}",
@@ -116,15 +116,16 @@ mod tests {
             ("{\"zone-list\":{\"zones\":[]}}", "no reply to Stop"),
         ] {
             let message_of = message::<Stopping>(&format!("{{{ours},\"reply\":{reply}}}"));
-            assert!(message_of.contains(said), "{message_of}");
+            assert!(message_of.contains(parse_reply), "{message_of}");
         }
-        let list =
-            said::<ZoneList>(&format!("{{{ours},\"reply\":{{\"zone-list\":{{\"zones\":[]}}}}}}"));
+        let list = parse_reply::<ZoneList>(&format!(
+            "{{{ours},\"reply\":{{\"zone-list\":{{\"zones\":[]}}}}}}"
+        ));
         assert!(list.unwrap().zones.is_empty());
 
         let refused = format!(
             "{{{ours},\"error\":{{\"code\":\"busy\",\"message\":\"wait\",\"hint\":null}}}}"
         );
-        assert!(matches!(said::<Stopping>(&refused), Err(CallError::Refused(_))));
+        assert!(matches!(parse_reply::<Stopping>(&refused), Err(CallError::Refused(_))));
     }
 }

@@ -61,7 +61,7 @@ pub enum Request {
         rtype: Option<String>,
     },
     /// Why a query is answered in XDP, passed up or dropped.
-    CacheExplain(Asked),
+    CacheExplain(ExplainQuery),
     /// Checks what the image holds of a zone, or of all.
     CacheVerify {
         /// Its apex in presentation format.
@@ -119,7 +119,7 @@ impl Request {
 
 /// A query to be explained.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct ExplainQuery {
     /// QNAME in presentation format.
     pub name: String,
     /// QTYPE.
@@ -142,13 +142,13 @@ struct Message<T> {
     /// [`VERSION`].
     version: String,
     #[serde(flatten)]
-    says: T,
+    content: T,
 }
 
 /// What a client says.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Asks {
+enum RequestContent {
     Request(Request),
 }
 
@@ -165,7 +165,7 @@ pub enum Response {
 
 /// Why a line is not understood.
 #[derive(Debug, thiserror::Error)]
-pub enum Misunderstanding {
+pub enum ProtocolError {
     /// The other end speaks another version.
     #[error("it is {}, which speaks {}; this is sealdns {VERSION}, which speaks protocol {PROTOCOL}",
             version.as_ref().map_or("an earlier sealdns".into(), |version| format!("sealdns {version}")),
@@ -181,12 +181,12 @@ pub enum Misunderstanding {
     Content(String),
 }
 
-/// What to do about a [`Misunderstanding`].
+/// What to do about a [`ProtocolError`].
 pub const SAME_VERSION: &str = "use the `sealdns` command of the daemon's version; a daemon that was updated must be restarted";
 
 /// A request as a line.
 pub fn write_request(request: &Request) -> serde_json::Result<Vec<u8>> {
-    write(Asks::Request(request.clone()))
+    write(RequestContent::Request(request.clone()))
 }
 
 /// A response as a line.
@@ -195,34 +195,34 @@ pub fn write_response(response: &Response) -> serde_json::Result<Vec<u8>> {
 }
 
 /// Reads a request.
-pub fn read_request(line: &str) -> Result<Request, Misunderstanding> {
-    let Asks::Request(request) = read(line)?;
+pub fn read_request(line: &str) -> Result<Request, ProtocolError> {
+    let RequestContent::Request(request) = read(line)?;
     Ok(request)
 }
 
 /// Reads a response.
-pub fn read_response(line: &str) -> Result<Response, Misunderstanding> {
+pub fn read_response(line: &str) -> Result<Response, ProtocolError> {
     read(line)
 }
 
-fn write(says: impl Serialize) -> serde_json::Result<Vec<u8>> {
-    let message = Message { protocol: PROTOCOL, version: VERSION.to_owned(), says };
+fn write(content: impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let message = Message { protocol: PROTOCOL, version: VERSION.to_owned(), content };
     let mut line = serde_json::to_vec(&message)?;
     line.push(b'\n');
     Ok(line)
 }
 
-fn read<T: strict::Readable>(line: &str) -> Result<T, Misunderstanding> {
-    let content = |error: serde_json::Error| Misunderstanding::Content(error.to_string());
+fn read<T: strict::Readable>(line: &str) -> Result<T, ProtocolError> {
+    let content = |error: serde_json::Error| ProtocolError::Content(error.to_string());
     let message: Value = serde_json::from_str(line).map_err(content)?;
     // Before anything else is looked at, which another version may write otherwise.
     let protocol = message.get("protocol").and_then(Value::as_u64);
     if protocol != Some(PROTOCOL.into()) {
         let version = message.get("version").and_then(Value::as_str).map(str::to_owned);
-        return Err(Misunderstanding::Version { version, protocol });
+        return Err(ProtocolError::Version { version, protocol });
     }
-    let message: Message<T> = strict::from_value(message).map_err(Misunderstanding::Content)?;
-    Ok(message.says)
+    let message: Message<T> = strict::from_value(message).map_err(ProtocolError::Content)?;
+    Ok(message.content)
 }
 
 /// An error in words for people (`message`, `hint`) and for programs (`code`).

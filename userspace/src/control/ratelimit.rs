@@ -72,20 +72,21 @@ impl RateLimitAction {
             RateLimitAction::Set { settings, save } => {
                 let set: Vec<String> =
                     settings.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                (format!("set {}", told(&set)), save)
+                (format!("set {}", abridged(&set)), save)
             }
             RateLimitAction::Reset { save } => ("reset".to_owned(), save),
-            RateLimitAction::Exempt { prefixes, add, save } => {
-                (format!("exempt {} {}", if *add { "add" } else { "del" }, told(prefixes)), save)
-            }
+            RateLimitAction::Exempt { prefixes, add, save } => (
+                format!("exempt {} {}", if *add { "add" } else { "del" }, abridged(prefixes)),
+                save,
+            ),
             RateLimitAction::BlockAdd { targets, seconds, dry_run, save } => {
                 let time = seconds
                     .map_or_else(String::new, |seconds| format!(" --for {}", Exact(seconds)));
                 let dry_run = if *dry_run { " --dry-run" } else { "" };
-                (format!("block add {}{time}{dry_run}", told(targets)), save)
+                (format!("block add {}{time}{dry_run}", abridged(targets)), save)
             }
             RateLimitAction::BlockDel { targets, save } => {
-                (format!("block del {}", told(targets)), save)
+                (format!("block del {}", abridged(targets)), save)
             }
             RateLimitAction::Show
             | RateLimitAction::ExemptList
@@ -98,7 +99,7 @@ impl RateLimitAction {
 }
 
 /// What a client lists, for a line of the log.
-fn told(list: &[String]) -> String {
+fn abridged(list: &[String]) -> String {
     let more = list.len().saturating_sub(TOLD);
     let first = list[..list.len() - more].join(" ");
     // What a client sends may not make a line of its own in the log.

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::protocol::{
-    Failure, MAX_REQUEST, Misunderstanding, Request, Response, SAME_VERSION, read_request,
+    Failure, MAX_REQUEST, ProtocolError, Request, Response, SAME_VERSION, read_request,
     write_response,
 };
 
@@ -151,8 +151,8 @@ async fn connection(stream: UnixStream, handler: Handler, waiting: &Semaphore) -
         Ok(request) => answer(request, handler, waiting, &peer).await,
         Err(error) => {
             let code = match error {
-                Misunderstanding::Version { .. } => "version",
-                Misunderstanding::Content(_) => "request",
+                ProtocolError::Version { .. } => "version",
+                ProtocolError::Content(_) => "request",
             };
             let message = format!("the command is not understood: {error}");
             Response::Error(Failure::new(code, message).with_hint(SAME_VERSION))

@@ -8,11 +8,11 @@ use xdp_common::maps::{self, MAX_MACS, address_words};
 use super::parts::Daemon;
 use super::requests::{known_name, unknown_zone};
 use crate::clock::now;
-use crate::compile::inspect::asking::Asking;
+use crate::compile::inspect::client_query::ClientQuery;
 use crate::compile::inspect::explain::{Explanation, explain};
 use crate::compile::inspect::lookup::lookup;
 use crate::compile::inspect::verify::{Findings, verify, verify_table};
-use crate::control::protocol::{Asked, Failure};
+use crate::control::protocol::{ExplainQuery, Failure};
 use crate::control::reply::cache::{
     AnswerPiece, Bound, CacheExplain, CacheLookup, CacheVerify, DaemonAnswer, ExplainedQuery, Fate,
     KernelTrial, Stage, Transport,
@@ -70,12 +70,12 @@ impl Daemon {
 
     //--- Explain
 
-    pub(super) fn cache_explain(&self, asked: &Asked) -> Result<CacheExplain, Failure> {
+    pub(super) fn cache_explain(&self, asked: &ExplainQuery) -> Result<CacheExplain, Failure> {
         let name = known_name(&asked.name)?;
         let rtype = known_type(&asked.rtype)?;
         let Inspection { reader, whole, config, manners, is_loaded } = self.inspect()?;
-        let (asking, config) = asking(name, rtype, asked, &config)?;
-        let frame = asking.frame();
+        let (client_query, config) = client_query_of(name, rtype, asked, &config)?;
+        let frame = client_query.frame();
         // Programs that were not told the time send no signature.
         let time = if is_loaded && config.booted_at_s == 0 { 0 } else { now() };
         let explanation = match asked.tcp {
@@ -85,7 +85,7 @@ impl Daemon {
         let mut said = Vec::new();
         let limit = config.payload_limit as usize;
         let limit = if asked.tcp { crate::compile::MAX_TCP_MESSAGE } else { limit };
-        let outcome = whole.answer(&asking.message(), asked.tcp, limit, now(), &mut said);
+        let outcome = whole.answer(&client_query.message(), asked.tcp, limit, now(), &mut said);
         let kernel = match (asked.tcp, is_loaded) {
             (true, _) => KernelTrial::NotTried { why: "XDP reads no TCP".to_owned() },
             (_, false) => KernelTrial::NotTried { why: NOT_ATTACHED.to_owned() },
@@ -93,12 +93,12 @@ impl Daemon {
         };
         let daemon = DaemonAnswer { outcome, response_octets: said.len() as u64 };
         let query = ExplainedQuery {
-            name: asking.name.to_string(),
-            rtype: asking.rtype.to_string(),
-            payload: asking.payload,
-            dnssec_ok: asking.dnssec_ok,
-            from: asking.from,
-            to: asking.to,
+            name: client_query.name.to_string(),
+            rtype: client_query.rtype.to_string(),
+            payload: client_query.payload,
+            dnssec_ok: client_query.dnssec_ok,
+            from: client_query.from,
+            to: client_query.to,
             transport: if asked.tcp { Transport::Tcp } else { Transport::Udp },
         };
         Ok(told_of(explanation, query, daemon, kernel))
@@ -182,12 +182,12 @@ fn known_type(text: &str) -> Result<Rtype, Failure> {
 }
 
 /// The query as it comes to a device that XDP is attached to, or would; and what the programs are told then.
-fn asking(
+fn client_query_of(
     name: Name,
     rtype: Rtype,
-    asked: &Asked,
+    asked: &ExplainQuery,
     config: &maps::Config,
-) -> Result<(Asking, maps::Config), Failure> {
+) -> Result<(ClientQuery, maps::Config), Failure> {
     let mut config = *config;
     let family = asked.from.map(|from| usize::from(from.is_ipv6()));
     let known: Vec<IpAddr> = config.addresses[..config.address_count as usize]
@@ -217,7 +217,7 @@ fn asking(
     }
     let [a, b, c, d, e, f, ..] = config.macs[0].to_ne_bytes();
     let payload = Some(asked.payload).filter(|payload| *payload != 0);
-    let asking = Asking {
+    let client_query = ClientQuery {
         name,
         rtype,
         payload,
@@ -227,7 +227,7 @@ fn asking(
         port: u16::from_be(config.ports[0]),
         mac: [a, b, c, d, e, f],
     };
-    Ok((asking, config))
+    Ok((client_query, config))
 }
 
 /// The address that [`address_words`] has made words of.
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn a_query_comes_to_what_is_served() {
         let mut config = maps::Config::new();
-        let asked = |from: Option<&str>| Asked {
+        let asked = |from: Option<&str>| ExplainQuery {
             name: "a.".into(),
             rtype: "A".into(),
             dnssec_ok: true,
@@ -344,16 +344,17 @@ mod tests {
             tcp: false,
             from: from.map(|from| from.parse().expect("an address")),
         };
-        let asking = |config: &maps::Config, from| {
-            super::asking(Name::root(), Rtype::A, &asked(from), config).map(|(asking, _)| asking)
+        let client_query = |config: &maps::Config, from| {
+            super::client_query_of(Name::root(), Rtype::A, &asked(from), config)
+                .map(|(client_query, _)| client_query)
         };
         // Nothing is told: addresses for documentation.
-        assert_eq!(asking(&config, Some("2001:db8::9")).expect("any").to, SERVERS[1]);
+        assert_eq!(client_query(&config, Some("2001:db8::9")).expect("any").to, SERVERS[1]);
         config.addresses[0] = address_words(IpAddr::from([203, 0, 113, 1]));
         config.address_count = 1;
-        let to_served = asking(&config, None).expect("served");
+        let to_served = client_query(&config, None).expect("served");
         assert_eq!((to_served.to, to_served.from), (IpAddr::from([203, 0, 113, 1]), CLIENTS[0]));
         assert_eq!((to_served.payload, to_served.dnssec_ok), (None, false));
-        assert!(asking(&config, Some("2001:db8::9")).is_err());
+        assert!(client_query(&config, Some("2001:db8::9")).is_err());
     }
 }

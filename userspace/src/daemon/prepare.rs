@@ -7,7 +7,7 @@ use xdp_common::image::bounds::MAX_SALT;
 use super::signing::{Signing, rejection};
 use super::state::{CurrentVersion, Prepare, Prepared};
 use crate::check::{self, Severity};
-use crate::compile::{self, Blame};
+use crate::compile::{self, FaultyRecord};
 use crate::config::{self, Config};
 use crate::dnssec::any;
 use crate::dnssec::denial::Parameters;
@@ -202,8 +202,9 @@ fn check_zone(zone: &Zone, places: &Places, now: u32, report: &mut Report) {
     let verified = if report.is_signed { verify(zone, now).err() } else { None };
     let verified = verified.unwrap_or_default();
     let count = verified.len();
-    for (number, (blame, message)) in unserved(zone, verified, now).into_iter().enumerate() {
-        let at = place(&blame.owner, blame.rtype.unwrap_or(Rtype::SOA));
+    for (number, (faulty_record, message)) in unserved(zone, verified, now).into_iter().enumerate()
+    {
+        let at = place(&faulty_record.owner, faulty_record.rtype.unwrap_or(Rtype::SOA));
         let code = if number < count { "dnssec" } else { "not-served" };
         report.findings.push(Finding::new(at, Severity::Error, code, message));
     }
@@ -211,10 +212,10 @@ fn check_zone(zone: &Zone, places: &Places, now: u32, report: &mut Report) {
 
 /// What a validator found in a zone, and what keeps it or a part of it from being served: the daemon compiles it
 /// by the same steps.
-pub fn unserved(zone: &Zone, verified: Vec<Fault>, now: u32) -> Vec<(Blame, String)> {
+pub fn unserved(zone: &Zone, verified: Vec<Fault>, now: u32) -> Vec<(FaultyRecord, String)> {
     let blamed = |fault: Fault| {
         let text = fault.to_string();
-        (Blame { owner: fault.owner, rtype: Some(fault.rtype) }, text)
+        (FaultyRecord { owner: fault.owner, rtype: Some(fault.rtype) }, text)
     };
     let mut faults: Vec<_> = verified.into_iter().map(blamed).collect();
     for fault in compile::faults(zone, now) {
@@ -231,28 +232,28 @@ pub fn unserved(zone: &Zone, verified: Vec<Fault>, now: u32) -> Vec<(Blame, Stri
 pub fn placed<'f>(
     file: &Path,
     apex: &Name,
-    faults: &'f [(Blame, String)],
-) -> Vec<(Option<text::Place>, &'f (Blame, String))> {
+    faults: &'f [(FaultyRecord, String)],
+) -> Vec<(Option<text::Place>, &'f (FaultyRecord, String))> {
     if faults.is_empty() {
         return Vec::new();
     }
     // It was read before, and is read again with the places of its records.
     let checked = text::check_file(file, apex, Options::default(), 1);
     let (zone, places) = (&checked.zone, &checked.places);
-    let place = |blame: &Blame| {
-        let owner = zone.as_ref()?.find(blame.owner.as_wire())?;
-        let rtype = blame.rtype.or_else(|| Some(owner.rrsets().next()?.rtype()))?;
+    let place = |faulty_record: &FaultyRecord| {
+        let owner = zone.as_ref()?.find(faulty_record.owner.as_wire())?;
+        let rtype = faulty_record.rtype.or_else(|| Some(owner.rrsets().next()?.rtype()))?;
         places.of_rrset(&owner, rtype)
     };
-    let places = faults.iter().map(|(blame, _)| place(blame)).collect::<Vec<_>>();
+    let places = faults.iter().map(|(faulty_record, _)| place(faulty_record)).collect::<Vec<_>>();
     let mut all: Vec<_> = places.into_iter().zip(faults).collect();
     all.sort_by(|(a, _), (b, _)| (a.is_none(), a).cmp(&(b.is_none(), b)));
     all
 }
 
 /// The same as lines for people.
-pub fn placed_lines(file: &Path, apex: &Name, faults: &[(Blame, String)]) -> Vec<String> {
-    let line = |(place, (_, text)): (Option<text::Place>, &(Blame, String))| match place {
+pub fn placed_lines(file: &Path, apex: &Name, faults: &[(FaultyRecord, String)]) -> Vec<String> {
+    let line = |(place, (_, text)): (Option<text::Place>, &(FaultyRecord, String))| match place {
         Some(place) => format!("{place}: {text}"),
         None => format!("{}: {text}", file.display()),
     };

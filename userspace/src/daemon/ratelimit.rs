@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
 use crate::control::reply::Reply;
-use crate::control::reply::ratelimit::{Change, Changed, Top};
+use crate::control::reply::ratelimit::{Change, RateLimitChange, TopNetblocks};
 use crate::observe::{Decisions, WorstResponse};
 use crate::ratelimit::changes::{self, Changes};
 use crate::ratelimit::figures;
@@ -175,10 +175,10 @@ impl RateLimiting {
         }
     }
 
-    fn top(&self, limits: &RateLimits) -> Top {
+    fn top(&self, limits: &RateLimits) -> TopNetblocks {
         let (mode, modes) = report::modes(&limits.limits);
         let counted = self.plane.counted();
-        Top {
+        TopNetblocks {
             mode,
             modes,
             netblocks: report::netblocks(limits, &self.limited(), now_s()),
@@ -232,7 +232,7 @@ impl RateLimiting {
             changes.block.extend(targets.iter().map(|target| (target.clone(), Some(block))));
         })?;
         let (change, until) = (Change::Added(words(&targets)), report::until(&block));
-        Ok(Changed { change, until, saved: save }.into())
+        Ok(RateLimitChange { change, until, saved: save }.into())
     }
 
     fn unblock(
@@ -302,7 +302,7 @@ fn words(targets: &[impl ToString]) -> Vec<String> {
 }
 
 fn changed(change: Change, saved: bool) -> Reply {
-    Changed { change, until: None, saved }.into()
+    RateLimitChange { change, until: None, saved }.into()
 }
 
 fn bad_text(message: String) -> Failure {

@@ -8,7 +8,7 @@ use xdp_common::dns::MAX_PAYLOAD;
 use super::super::output::{CommandResult, Exit, Output, list_cell, table};
 use super::super::{Global, PATIENCE};
 use super::lookup::pieces_table;
-use crate::control::protocol::{Asked, Request};
+use crate::control::protocol::{ExplainQuery, Request};
 use crate::control::reply::cache::{CacheExplain, Fate, KernelTrial};
 use crate::observe::word::Word as _;
 
@@ -40,7 +40,7 @@ pub struct ExplainArgs {
 
 /// Does it.
 pub fn run(args: &ExplainArgs, global: &Global, output: &Output) -> CommandResult {
-    let request = Request::CacheExplain(Asked {
+    let request = Request::CacheExplain(ExplainQuery {
         name: args.name.clone(),
         rtype: args.rtype.clone(),
         dnssec_ok: !args.no_do,

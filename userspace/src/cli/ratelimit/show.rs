@@ -4,8 +4,8 @@ use xdp_common::limit::Mode;
 
 use crate::cli::output::{cell, list_cell, table, time_cell, word};
 use crate::control::reply::ratelimit::{
-    BlockList, ExemptList, Explained, Netblock, Origin, PolicyLimits, PolicyMode, RateLimits,
-    Setting, Top,
+    BlockList, ExemptList, Netblock, NetblockExplanation, Origin, PolicyLimits, PolicyMode,
+    RateLimits, Setting, TopNetblocks,
 };
 
 /// `ratelimit show`: what differs from the file has an asterisk.
@@ -111,7 +111,7 @@ fn may_be_of(netblock: &Netblock) -> [String; 2] {
 }
 
 /// `ratelimit top`.
-pub fn top(top: &Top) -> String {
+pub fn top(top: &TopNetblocks) -> String {
     let shown = netblocks(&top.netblocks);
     let has = |mode: Mode| top.modes.contains(&PolicyMode(mode));
     let mut text = match (has(Mode::On), has(Mode::DryRun)) {
@@ -135,7 +135,7 @@ pub fn top(top: &Top) -> String {
 }
 
 /// `ratelimit explain`.
-pub fn explained(explained: &Explained) -> String {
+pub fn explained(explained: &NetblockExplanation) -> String {
     let since = explained.since.map(|since| format!(", since {}", time_cell(Some(since))));
     let (netblock, verdict, reason) =
         (explained.netblock, word(&explained.verdict), &explained.reason);
@@ -235,7 +235,7 @@ mod tests {
             slips: 1,
             drops: 2,
         };
-        let text = explained(&Explained {
+        let text = explained(&NetblockExplanation {
             netblock: net("192.0.2.7/32"),
             verdict: Verdict::Limited,
             reason: "it is".into(),

@@ -8,7 +8,7 @@ use xdp_common::image::node::{self, flag};
 
 use super::records::{first_label, node_len};
 use super::state::{Build, PlacedNode};
-use crate::compile::error::What;
+use crate::compile::error::UnsendableKind;
 use crate::compile::piece::OwnerName;
 use crate::dnssec::any::preferred_type;
 use crate::zone::{Owner, Rtype};
@@ -73,7 +73,7 @@ impl<'a> Build<'a, '_, '_> {
             .collect();
         let is_crowded = rtypes.len() > node::MAX_TYPES;
         if is_crowded {
-            self.cannot_send(wire, What::Types);
+            self.cannot_send(wire, UnsendableKind::Types);
         }
         for rtype in rtypes {
             // What other names need of it is there all the same.
@@ -94,7 +94,7 @@ impl<'a> Build<'a, '_, '_> {
             draft.flags |= flag::CUT;
             let referral = self.referral_piece(owner);
             let [needed, optional] = self.glue_pieces(owner, referral.len_behind(0));
-            let referral = self.finished(referral, owner.name(), What::Referral);
+            let referral = self.finished(referral, owner.name(), UnsendableKind::Referral);
             draft.otherwise = Some(draft.add(referral));
             draft.glue = needed.map(|piece| draft.add(piece));
             draft.optional_glue = optional.map(|piece| draft.add(piece));

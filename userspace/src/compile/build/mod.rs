@@ -23,7 +23,7 @@ use xdp_common::image::{Address, UNIT};
 use super::error::{CompileError, Unsendable};
 use super::memory::Memory;
 use super::names;
-use super::reuse::Older;
+use super::reuse::PreviousNodes;
 use super::slab::{Extent, Slab};
 use super::version::{Compiled, CompiledZone};
 use crate::zone::{Name, Zone, name};
@@ -56,7 +56,7 @@ pub fn compile(
     unsendable: &mut Vec<Unsendable>,
 ) -> Result<Compiled, CompileError> {
     let mut writer = Writer { slab, memory, extents: Vec::new(), full: false };
-    let older_walk = Older::new(older, memory);
+    let older_walk = PreviousNodes::new(older, memory);
     let build = Build::new(zone, part, older_walk, seed, now, &mut writer);
     let result = build.and_then(|mut build| {
         let built = build.run()?;

@@ -5,17 +5,22 @@ use xdp_common::image::Address;
 use xdp_common::image::zone::denial;
 
 use super::state::Build;
-use crate::compile::error::{CompileError, What};
+use crate::compile::error::{CompileError, UnsendableKind};
 use crate::compile::piece::{self, MAX_TCP_MESSAGE, OwnerName, PieceBuilder};
 use crate::dnssec::authority::is_delegated;
 use crate::zone::{Owner, Rrset, Rtype, name};
 
 impl<'a> Build<'a, '_, '_> {
     /// The record of a piece about a name, or in its place one that says that no message has room for it.
-    pub(super) fn finished(&self, piece: PieceBuilder<'_>, wire: &[u8], what: What) -> Vec<u8> {
+    pub(super) fn finished(
+        &self,
+        piece: PieceBuilder<'_>,
+        wire: &[u8],
+        kind: UnsendableKind,
+    ) -> Vec<u8> {
         let finished = piece.finish(wire.len());
         if finished.is_too_large {
-            self.cannot_send(wire, what);
+            self.cannot_send(wire, kind);
         }
         finished.record
     }
@@ -53,7 +58,7 @@ impl<'a> Build<'a, '_, '_> {
         let piece = PieceBuilder::with(self.apex, |piece| {
             self.add_rrset(piece, owner, rrset, rrset.ttl(), [named, named]);
         });
-        self.finished(piece, owner.name(), What::Rrset(rrset.rtype()))
+        self.finished(piece, owner.name(), UnsendableKind::Rrset(rrset.rtype()))
     }
 
     /// What stands beside the zone to be said to ANY (RFC 8482 section 4.2).
@@ -68,7 +73,7 @@ impl<'a> Build<'a, '_, '_> {
         let mut piece = PieceBuilder::new(self.apex);
         let named = [OwnerName::Spelled(owner.name()), OwnerName::First];
         self.add_rrset(&mut piece, owner, rrset, rrset.ttl(), named);
-        self.finished(piece, owner.name(), What::Rrset(rrset.rtype()))
+        self.finished(piece, owner.name(), UnsendableKind::Rrset(rrset.rtype()))
     }
 
     /// The SOA as negative answers carry it: with their TTL (RFC 2308 section 3).
@@ -78,7 +83,7 @@ impl<'a> Build<'a, '_, '_> {
         let mut piece = PieceBuilder::new(self.apex);
         let named = OwnerName::Suffix(self.apex.len());
         self.add_rrset(&mut piece, &owner, soa, self.zone.negative_ttl(), [named, named]);
-        let piece = self.finished(piece, self.apex, What::Rrset(Rtype::SOA));
+        let piece = self.finished(piece, self.apex, UnsendableKind::Rrset(Rtype::SOA));
         Ok(self.place(&piece, self.older.soa()))
     }
 
@@ -125,7 +130,7 @@ impl<'a> Build<'a, '_, '_> {
             && referral_len + needed.len_behind(before) > room
             && !needed.is_empty()
         {
-            self.cannot_send(cut.name(), What::Glue);
+            self.cannot_send(cut.name(), UnsendableKind::Glue);
         }
         needed.cut_off(cut.name().len());
         let finished =

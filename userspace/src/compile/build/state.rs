@@ -7,9 +7,9 @@ use xdp_common::image::Address;
 use xdp_common::image::zone::denial;
 
 use super::writer::Writer;
-use crate::compile::error::{CompileError, Unsendable, What};
+use crate::compile::error::{CompileError, Unsendable, UnsendableKind};
 use crate::compile::names::{self, ExistingName};
-use crate::compile::reuse::Older;
+use crate::compile::reuse::PreviousNodes;
 use crate::dnssec::denial::{Hash, Parameters};
 use crate::dnssec::lasting::Signers;
 use crate::zone::{Name, Rtype, Zone};
@@ -59,7 +59,7 @@ pub(super) struct Build<'a, 'w, 'm> {
     pub(super) names: Vec<ExistingName<'a>>,
     pub(super) nodes: Vec<PlacedNode>,
     pub(super) hashed: Vec<HashedName>,
-    pub(super) older: Older<'m>,
+    pub(super) older: PreviousNodes<'m>,
     /// The addresses of all records that the version refers to.
     pub(super) used: Vec<Address>,
     pub(super) writer: &'w mut Writer<'m>,
@@ -69,7 +69,7 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
     pub(super) fn new(
         zone: &'a Zone,
         part: Option<&BTreeSet<Name>>,
-        older: Older<'m>,
+        older: PreviousNodes<'m>,
         seed: u64,
         now: u32,
         writer: &'w mut Writer<'m>,
@@ -114,9 +114,9 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         if self.is_partial { denial::NONE } else { self.denial }
     }
 
-    pub(super) fn cannot_send(&self, wire: &[u8], what: What) {
+    pub(super) fn cannot_send(&self, wire: &[u8], kind: UnsendableKind) {
         let owner = Name::from_wire(wire).unwrap_or_else(Name::root);
-        self.unsendable.borrow_mut().push(Unsendable { owner, what });
+        self.unsendable.borrow_mut().push(Unsendable { owner, kind });
     }
 
     /// Places a record that belongs to no node, unless it is there.

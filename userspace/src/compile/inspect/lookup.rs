@@ -12,7 +12,7 @@ use super::super::memory::{Memory, window};
 use super::super::reader::Reader;
 use super::super::table::{self, node_hash};
 use super::nodes::NodeRecord;
-use super::records::{Read, Record};
+use super::records::{LocatedPiece, Record};
 use super::verify::shown;
 use crate::zone::{Name, Rtype, name};
 
@@ -74,11 +74,11 @@ pub struct PieceView {
 impl PieceView {
     /// The piece at an address in the context of a name.
     pub fn new(memory: &dyn Memory, part: String, address: Address, context: &[u8]) -> PieceView {
-        let read = Read::new(memory, address);
+        let read = LocatedPiece::new(memory, address);
         let records = read.clone().and_then(|read| read.records(context));
         let problem = records.as_ref().err().map(ToString::to_string);
         let records = records.unwrap_or_default();
-        let of = |number: fn(&Read<'_>, usize) -> usize| {
+        let of = |number: fn(&LocatedPiece<'_>, usize) -> usize| {
             read.as_ref().map_or([0; 2], |read| [number(read, 0), number(read, 1)])
         };
         let not_after = read.as_ref().map_or(NEVER, |read| read.piece.not_after());

@@ -9,7 +9,7 @@
 //! | take a query's steps and say what each found | [`explain`] |
 //! | check a zone as the maps hold it | [`verify`] |
 
-pub mod asking;
+pub mod client_query;
 pub mod explain;
 pub mod lookup;
 pub mod nodes;

@@ -67,7 +67,7 @@ impl fmt::Debug for Record {
 
 /// A piece in the slab whose record lies where it may and is as long as it says.
 #[derive(Clone, Copy)]
-pub struct Read<'a> {
+pub struct LocatedPiece<'a> {
     /// As the engine reads it.
     pub piece: Piece<'a>,
     body: &'a [u8],
@@ -90,9 +90,9 @@ pub fn record(memory: &dyn Memory, address: Address, len: usize) -> Option<&[u8]
     memory.read(start, len)
 }
 
-impl<'a> Read<'a> {
+impl<'a> LocatedPiece<'a> {
     /// Reads the piece at an address.
-    pub fn new(memory: &'a dyn Memory, address: Address) -> Result<Read<'a>, PieceFault> {
+    pub fn new(memory: &'a dyn Memory, address: Address) -> Result<LocatedPiece<'a>, PieceFault> {
         let outside = PieceFault::Outside(address);
         let head = record(memory, address, at::FIXUP_LIST).ok_or_else(|| outside.clone())?;
         let piece = Piece::new(window(memory, address).ok_or_else(|| outside.clone())?);
@@ -103,7 +103,7 @@ impl<'a> Read<'a> {
         let fixups = if is_marked { 0 } else { piece.fixups(1) };
         let start = piece.body_at();
         let whole = record(memory, address, start + piece.len(1)).ok_or(outside)?;
-        let read = Read { piece, body: &whole[start..], fixups };
+        let read = LocatedPiece { piece, body: &whole[start..], fixups };
         let list_end = at::FIXUP_LIST + fixups * 4;
         for (holds, what) in [
             (piece.len(0) <= piece.len(1), "it is longer without DNSSEC records than with them"),
@@ -195,7 +195,7 @@ impl<'a> Read<'a> {
 
 /// Walks over the body of a piece.
 struct Reader<'r, 'a> {
-    read: &'r Read<'a>,
+    read: &'r LocatedPiece<'a>,
     context: &'r [u8],
     at: usize,
     /// How often each pointer ended a name.

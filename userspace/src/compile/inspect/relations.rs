@@ -8,8 +8,8 @@ use xdp_common::image::{Address, UNIT};
 
 use super::super::memory::ENTRY_LEN;
 use super::nodes::NodeRecord;
-use super::records::{Read, record};
-use super::survey::{Family, Survey, place_of};
+use super::records::{LocatedPiece, record};
+use super::survey::{Survey, TreePosition, place_of};
 use crate::dnssec::denial::{Hash, read_hash_owner};
 use crate::zone::name::{self, canonical_order, is_at_or_below, wire_name_len};
 use crate::zone::{Rtype, name::MAX_NAME_LEN};
@@ -86,7 +86,8 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
 fn is_redirecting(survey: &Survey<'_>, node: &NodeRecord) -> bool {
     let below = [b"\x03www\x01x", &*node.wire].concat();
     let read = |piece, context: &[u8]| {
-        let records = Read::new(survey.memory, piece).and_then(|read| read.records(context));
+        let records =
+            LocatedPiece::new(survey.memory, piece).and_then(|read| read.records(context));
         records.unwrap_or_default()
     };
     let own = read(node.piece(Rtype::DNAME.0), &node.wire);
@@ -99,7 +100,7 @@ fn is_redirecting(survey: &Survey<'_>, node: &NodeRecord) -> bool {
 /// Where a CNAME or DNAME leads.
 fn check_chase(survey: &mut Survey<'_>, node: &NodeRecord) {
     let rtype = if node.is(flag::CNAME) { Rtype::CNAME } else { Rtype::DNAME };
-    let target = Read::new(survey.memory, node.piece(rtype.0))
+    let target = LocatedPiece::new(survey.memory, node.piece(rtype.0))
         .and_then(|read| read.records(&node.wire))
         .ok()
         .and_then(|records| records.into_iter().next())
@@ -122,7 +123,7 @@ fn check_chase(survey: &mut Survey<'_>, node: &NodeRecord) {
 /// The names above and below it.
 fn check_around(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
     let mut wrong = Vec::new();
-    if place != 0 && survey.families[place].above.is_none() {
+    if place != 0 && survey.positions[place].above.is_none() {
         wrong.push("the name above it is missing");
     }
     let star = [b"\x01*", &*node.wire].concat();
@@ -131,7 +132,7 @@ fn check_around(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
         wrong.push("the wildcard below it is not the one that there is");
     }
     let children = match survey.denial {
-        denial::NSEC => survey.families[place].children,
+        denial::NSEC => survey.positions[place].children,
         _ => 0,
     };
     let (index, count) = node.children;
@@ -145,7 +146,7 @@ fn check_around(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
 
 /// Checks the entry of one child in the index of the name above it.
 pub fn check_child(survey: &mut Survey<'_>, place: usize) {
-    let Family { above: Some(above), ordinal, .. } = survey.families[place] else { return };
+    let TreePosition { above: Some(above), ordinal, .. } = survey.positions[place] else { return };
     let (index, count) = survey.names[above].children;
     let child = &survey.names[place];
     let label = name::labels(&child.wire).next().unwrap_or_default();
@@ -162,30 +163,30 @@ pub fn check_child(survey: &mut Survey<'_>, place: usize) {
 }
 
 /// The families of names in canonical order.
-pub fn families(names: &[NodeRecord]) -> Vec<Family> {
-    let mut families = vec![Family::default(); names.len()];
+pub fn positions(names: &[NodeRecord]) -> Vec<TreePosition> {
+    let mut positions = vec![TreePosition::default(); names.len()];
     let mut path: Vec<usize> = Vec::new();
     for (place, node) in names.iter().enumerate() {
         while let Some(&last) = path.last() {
             if is_at_or_below(&node.wire, &names[last].wire) {
                 break;
             }
-            families[last].end = place;
+            positions[last].end = place;
             path.pop();
         }
         if let Some(&above) = path.last()
             && name::parent(&node.wire) == Some(&*names[above].wire)
         {
-            families[place].above = Some(above);
-            families[place].ordinal = families[above].children;
-            families[above].children += 1;
+            positions[place].above = Some(above);
+            positions[place].ordinal = positions[above].children;
+            positions[above].children += 1;
         }
         path.push(place);
     }
     for place in path {
-        families[place].end = names.len();
+        positions[place].end = names.len();
     }
-    families
+    positions
 }
 
 /// Whether an entry of an index has this key, as the engine compares it, and leads to this address.
@@ -208,7 +209,7 @@ fn check_unsigned(survey: &mut Survey<'_>, node: &NodeRecord) {
 //--- NSEC
 
 fn check_nsec(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
-    let last = survey.names[survey.families[place].end - 1].wire.clone();
+    let last = survey.names[survey.positions[place].end - 1].wire.clone();
     let star = [b"\x01*", &*node.wire].concat();
     // No name is longer: what sorts last of those that are not there does for it.
     let star = if star.len() > MAX_NAME_LEN { node.wire.to_vec() } else { star };
@@ -250,7 +251,7 @@ fn covers(survey: &Survey<'_>, piece: Address, wire: &[u8], to_next: bool) -> bo
 
 /// Whether the NSEC that is asked for says what the proof of the name's types says.
 fn is_same_denial(survey: &Survey<'_>, own: Address, node: &NodeRecord) -> bool {
-    let asked = Read::new(survey.memory, own).and_then(|read| read.records(&node.wire));
+    let asked = LocatedPiece::new(survey.memory, own).and_then(|read| read.records(&node.wire));
     let Some(denial) = survey.denials.get(&node.proofs[0]) else { return false };
     asked.is_ok_and(|records| {
         let signatures = records.iter().skip(1).map(|record| &record.rdata);
@@ -307,7 +308,7 @@ fn check_nsec3(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
         if let Some(matched) = matching(survey, &hash_with(survey, wire)) {
             break matched;
         }
-        let Some(above) = survey.families[provable].above else { break 0 };
+        let Some(above) = survey.positions[provable].above else { break 0 };
         next_closer = Some(provable);
         provable = above;
     };

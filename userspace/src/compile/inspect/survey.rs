@@ -15,7 +15,7 @@ use super::super::memory::{ENTRY_LEN, Memory, window};
 use super::super::table;
 use super::super::version::Listing;
 use super::nodes::NodeRecord;
-use super::records::{Read, Record, record};
+use super::records::{LocatedPiece, Record, record};
 use crate::dnssec::any::HINFO_RDATA;
 use crate::dnssec::denial::{Parameters, SHA1};
 use crate::zone::name::{self, canonical_order, write_name};
@@ -73,7 +73,7 @@ pub(super) struct Survey<'a> {
     /// NSEC and NSEC3 records by the addresses of their pieces.
     pub denials: BTreeMap<Address, Denial>,
     /// Where each name stands among those around it.
-    pub families: Vec<Family>,
+    pub positions: Vec<TreePosition>,
     /// How many entries the NSEC3 index has, and how many places its directory.
     pub(super) hash_count: usize,
     pub(super) directory_len: usize,
@@ -90,7 +90,7 @@ pub(super) struct Survey<'a> {
 
 /// Where a name stands among those around it.
 #[derive(Clone, Copy, Default)]
-pub struct Family {
+pub struct TreePosition {
     /// The place of the name above it.
     pub(super) above: Option<usize>,
     /// How many names one label longer than that come before it.
@@ -117,7 +117,7 @@ impl<'a> Survey<'a> {
             version: 0,
             denial: denial::NONE,
             denials: BTreeMap::new(),
-            families: Vec::new(),
+            positions: Vec::new(),
             hash_count: 0,
             directory_len: 0,
             hashes: Vec::new(),
@@ -162,7 +162,7 @@ impl<'a> Survey<'a> {
         });
         let address = self.names.first().map_or(0, |apex| apex.piece(Rtype::NSEC3PARAM.0));
         let context = self.apex.as_wire();
-        let read = Read::new(self.memory, address).and_then(|read| read.records(context));
+        let read = LocatedPiece::new(self.memory, address).and_then(|read| read.records(context));
         let expected =
             [&[SHA1, 0][..], &iterations.to_be_bytes(), &[salt.len() as u8], salt].concat();
         let is_it = |one: &Record| one.rtype == Rtype::NSEC3PARAM && one.rdata == expected;
@@ -264,7 +264,7 @@ impl<'a> Survey<'a> {
         context: &[u8],
     ) -> Vec<Record> {
         self.findings.pieces += 1;
-        match Read::new(self.memory, address).and_then(|read| read.records(context)) {
+        match LocatedPiece::new(self.memory, address).and_then(|read| read.records(context)) {
             Ok(records) => records,
             Err(fault) => {
                 self.problem(name, part, fault);
@@ -286,7 +286,7 @@ impl<'a> Survey<'a> {
         let pieces = node.types.iter().map(|&(rtype, piece)| (Rtype(rtype).to_string(), piece));
         let any = Some(("ANY".to_owned(), node.any)).filter(|(_, piece)| *piece != 0);
         for (part, address) in pieces.chain(any) {
-            let read = Read::new(self.memory, address).and_then(|read| read.records(above));
+            let read = LocatedPiece::new(self.memory, address).and_then(|read| read.records(above));
             match read {
                 Err(fault) => {
                     self.problem(&node.wire, part, format!("as another name's, {fault}"));

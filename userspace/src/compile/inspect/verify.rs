@@ -53,7 +53,7 @@ pub fn verify(reader: &Reader, apex: &Name, listing: &Listing, now: u32) -> Opti
     let hash_count = survey.hash_count;
     in_slices(&mut survey, hash_count, relations::hashed)?;
     survey.names.sort_by(|a, b| canonical_order(&a.wire, &b.wire));
-    survey.families = relations::families(&survey.names);
+    survey.positions = relations::positions(&survey.names);
     let (names, places) = (survey.names.len(), survey.directory_len);
     in_slices(&mut survey, names, relations::check)?;
     if survey.denial == denial::NSEC {

@@ -4,7 +4,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::serialize::binary::BinDecodable;
 use xdp_common::Outcome;
 
-use super::super::{CompileError, Reader, Unsendable, What, check, faults};
+use super::super::{CompileError, Reader, Unsendable, UnsendableKind, check, faults};
 use super::{DENIALS, NOW, ask, image, name, query, signed, versions, zone};
 use crate::dnssec::denial::ParametersError;
 use crate::dnssec::policy::Denial;
@@ -187,7 +187,7 @@ fn glue_behind_the_reach_of_pointers_is_whole() {
             // The proof that there is no DS has its place, too, where 900 servers have just enough.
             assert_eq!(is_cut, servers > if denial.is_none() { 900 } else { 875 }, "{servers}");
             let told = check(&zone, NOW).expect("it can be served");
-            let is_told = told.iter().any(|one| one.what == What::Glue);
+            let is_told = told.iter().any(|one| one.kind == UnsendableKind::Glue);
             assert_eq!(is_told, servers > 900, "{servers}: {told:?}");
             if is_cut {
                 assert!(message.len() + 40 > 65_535, "{servers}: {} octets", message.len());
@@ -230,14 +230,14 @@ fn what_no_message_carries_takes_nothing_else_away() {
         let has_nsec =
             zone.find(name("fits.large.example.").as_wire()).expect("there").rrset(Rtype::NSEC);
         let mut expected: Vec<Unsendable> = [
-            ("big", What::Rrset(Rtype::TXT)),
-            ("*.wild", What::Rrset(Rtype::TXT)),
-            ("many", What::Types),
-            ("cut", What::Referral),
+            ("big", UnsendableKind::Rrset(Rtype::TXT)),
+            ("*.wild", UnsendableKind::Rrset(Rtype::TXT)),
+            ("many", UnsendableKind::Types),
+            ("cut", UnsendableKind::Referral),
         ]
         .into_iter()
-        .chain(has_nsec.map(|_| ("fits", What::Types)))
-        .map(|(owner, what)| Unsendable { owner: name(&format!("{owner}.large.example.")), what })
+        .chain(has_nsec.map(|_| ("fits", UnsendableKind::Types)))
+        .map(|(owner, kind)| Unsendable { owner: name(&format!("{owner}.large.example.")), kind })
         .collect();
         expected.sort();
         assert_eq!(check(&zone, NOW), Ok(expected.clone()), "{denial:?}");

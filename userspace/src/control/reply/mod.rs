@@ -24,7 +24,7 @@ pub const SCHEMA: u32 = 1;
 
 /// What a command prints with `--json` that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failed {
+pub struct FailedCommand {
     /// Why.
     pub error: Failure,
 }
@@ -63,12 +63,12 @@ pub enum Reply {
     ExemptList(ratelimit::ExemptList),
     /// To `RateLimit` with `BlockList`.
     BlockList(ratelimit::BlockList),
-    /// To `RateLimit` with `Top`.
-    RateLimitTop(ratelimit::Top),
+    /// To `RateLimit` with `TopNetblocks`.
+    RateLimitTop(ratelimit::TopNetblocks),
     /// To `RateLimit` with `Explain`.
-    RateLimitExplained(ratelimit::Explained),
+    RateLimitExplained(ratelimit::NetblockExplanation),
     /// To `RateLimit` that changes something.
-    RateLimitChanged(ratelimit::Changed),
+    RateLimitChanged(ratelimit::RateLimitChange),
     /// To `Stop`.
     Stopping(status::Stopping),
 }
@@ -126,8 +126,8 @@ kinds! {
     RateLimits: ratelimit::RateLimits,
     ExemptList: ratelimit::ExemptList,
     BlockList: ratelimit::BlockList,
-    RateLimitTop: ratelimit::Top,
-    RateLimitExplained: ratelimit::Explained,
-    RateLimitChanged: ratelimit::Changed,
+    RateLimitTop: ratelimit::TopNetblocks,
+    RateLimitExplained: ratelimit::NetblockExplanation,
+    RateLimitChanged: ratelimit::RateLimitChange,
     Stopping: status::Stopping,
 }

@@ -92,12 +92,12 @@ pub struct ExemptPrefix {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockList {
     /// Prefixes, then names.
-    pub blocked: Vec<Blocked>,
+    pub blocked: Vec<BlockedTarget>,
 }
 
 /// Something that is blocked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blocked {
+pub struct BlockedTarget {
     /// A prefix or a name.
     pub target: String,
     /// Until when, in seconds since 1970; none: for ever.
@@ -110,7 +110,7 @@ pub struct Blocked {
 
 /// What was changed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Changed {
+pub struct RateLimitChange {
     /// What.
     #[serde(flatten)]
     pub change: Change,
@@ -136,7 +136,7 @@ pub enum Change {
 
 /// Netblocks that are limited, or near it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Top {
+pub struct TopNetblocks {
     /// The mode of `[ratelimit]`.
     #[serde(with = "word")]
     pub mode: Mode,
@@ -211,7 +211,7 @@ pub struct Allowance {
 
 /// What is done to a netblock, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Explained {
+pub struct NetblockExplanation {
     /// The netblock that was asked for.
     pub netblock: IpNet,
     /// What is done.
@@ -290,14 +290,14 @@ pub struct PolicyLimits {
     /// Queries a second from which on rates fall; none: they do not.
     pub qps_scale: Option<u32>,
     /// Responses a second of netblocks, largest last. None for zones: totals are of the default policy.
-    pub total: Option<Vec<Total>>,
+    pub total: Option<Vec<TotalLimit>>,
     /// What XDP may pass up each second; none for zones.
     pub passed_per_second: Option<u32>,
 }
 
 /// A limit of all responses to a netblock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Total {
+pub struct TotalLimit {
     /// The netblock.
     pub netblock: Option<IpNet>,
     /// How many a second.

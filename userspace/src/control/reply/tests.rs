@@ -16,7 +16,7 @@ use super::{KINDS, Reply, read};
 use crate::compile::inspect::lookup::{Lookup, NodeView, PieceView};
 use crate::compile::inspect::verify;
 use crate::config::{Dnssec, XdpMode};
-use crate::control::protocol::{Asked, PROTOCOL, Request, read_request, write_request};
+use crate::control::protocol::{ExplainQuery, PROTOCOL, Request, read_request, write_request};
 use crate::control::ratelimit::RateLimitAction;
 use crate::observe::plane::*;
 use crate::observe::word::PerWord;
@@ -49,7 +49,8 @@ fn samples() -> Vec<Reply> {
         block_list().into(),
         top().into(),
         explained().into(),
-        Changed { change: ratelimit::Change::Set(table()), until: Some(1), saved: true }.into(),
+        RateLimitChange { change: ratelimit::Change::Set(table()), until: Some(1), saved: true }
+            .into(),
         Stopping { stopping: true }.into(),
     ]
 }
@@ -174,7 +175,7 @@ fn requests() -> Vec<Request> {
         Request::XdpDetach { interface: Some(interface()) },
         Request::CacheStatus,
         Request::CacheLookup { name: zone(), rtype: Some("A".into()) },
-        Request::CacheExplain(Asked {
+        Request::CacheExplain(ExplainQuery {
             name: zone(),
             rtype: "A".into(),
             dnssec_ok: true,
@@ -534,7 +535,7 @@ fn exempt_list() -> ExemptList {
 
 fn block_list() -> BlockList {
     BlockList {
-        blocked: vec![Blocked {
+        blocked: vec![BlockedTarget {
             target: "bad.example.com.".into(),
             until: Some(NOW.into()),
             dry_run: false,
@@ -563,10 +564,10 @@ fn netblock() -> Netblock {
     }
 }
 
-fn top() -> Top {
+fn top() -> TopNetblocks {
     let mut decisions = crate::observe::Decisions::default();
     decisions.passed[LimitVerdict::Drop] = 4;
-    Top {
+    TopNetblocks {
         mode: Mode::On,
         modes: vec![PolicyMode(Mode::DryRun), PolicyMode(Mode::On)],
         netblocks: vec![netblock()],
@@ -576,17 +577,17 @@ fn top() -> Top {
     }
 }
 
-fn explained() -> Explained {
+fn explained() -> NetblockExplanation {
     let limits = PolicyLimits {
         zone: None,
         mode: Mode::On,
         netblock: Some(net("198.51.100.0/24")),
         classes_per_second: PerWord::new(|_| 10),
         qps_scale: Some(1000),
-        total: Some(vec![Total { netblock: Some(net("198.51.100.0/24")), per_second: 50 }]),
+        total: Some(vec![TotalLimit { netblock: Some(net("198.51.100.0/24")), per_second: 50 }]),
         passed_per_second: Some(100),
     };
-    Explained {
+    NetblockExplanation {
         netblock: net("198.51.100.1/32"),
         verdict: Verdict::WouldBeLimited,
         reason: "198.51.100.0/24 is over its 10 per second".into(),

@@ -8,9 +8,9 @@ use super::failure;
 use crate::config::AddressPrefix;
 use crate::control::protocol::Failure;
 use crate::control::reply::ratelimit::{
-    self as reply, Allowance, BlockList, Blocked, BlockedBy, ExemptBy, ExemptList, ExemptPrefix,
-    Explained, Netblock, NetblockState, PolicyLimits, PolicyMode, Setting, Total, Verdict,
-    ZoneSettings,
+    self as reply, Allowance, BlockList, BlockedBy, BlockedTarget, ExemptBy, ExemptList,
+    ExemptPrefix, Netblock, NetblockExplanation, NetblockState, PolicyLimits, PolicyMode, Setting,
+    TotalLimit, Verdict, ZoneSettings,
 };
 use crate::observe::word::PerWord;
 use crate::ratelimit::changes::Target;
@@ -76,7 +76,7 @@ pub fn exempt(limits: &RateLimits) -> ExemptList {
 /// All that is blocked.
 pub fn blocks(limits: &RateLimits) -> BlockList {
     let blocks = limits.blocks();
-    let blocked = blocks.iter().map(|(target, (block, origin))| Blocked {
+    let blocked = blocks.iter().map(|(target, (block, origin))| BlockedTarget {
         target: target.to_string(),
         until: until(block),
         dry_run: block.dry_run,
@@ -248,7 +248,7 @@ pub fn explain(
     prefix: &str,
     limited: &[Limited],
     now_s: u64,
-) -> Result<Explained, Failure> {
+) -> Result<NetblockExplanation, Failure> {
     let asked = AddressPrefix::from_text(prefix)
         .map_err(|message| Failure::new("ratelimit", message))?
         .0
@@ -287,7 +287,7 @@ pub fn explain(
     let default = allowances(None, &limits.limits.policy, asked);
     let policies = policies(&limits.limits);
     let policies = policies.map(|(zone, policy)| allowances(zone, policy, asked)).collect();
-    Ok(Explained {
+    Ok(NetblockExplanation {
         netblock: asked,
         verdict,
         reason,
@@ -317,7 +317,7 @@ fn allowances(zone: Option<&Name>, policy: &Policy, asked: IpNet) -> PolicyLimit
     };
     let block = |length: u32| IpNet::new(asked.addr(), length as u8).ok().map(|net| net.trunc());
     let levels = levels.iter().filter(|level| level.multiplier > 0 && policy.total > 0);
-    let totals = levels.map(|level| Total {
+    let totals = levels.map(|level| TotalLimit {
         netblock: block(level.prefix),
         per_second: u64::from(policy.total) * u64::from(level.multiplier),
     });

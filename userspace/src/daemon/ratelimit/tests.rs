@@ -12,7 +12,9 @@ use super::super::tests::{Stage, lock};
 use crate::control::protocol::{Failure, Request};
 use crate::control::ratelimit::RateLimitAction as Action;
 use crate::control::reply::Kind;
-use crate::control::reply::ratelimit::{BlockList, Explained, Origin, RateLimits, Top, Verdict};
+use crate::control::reply::ratelimit::{
+    BlockList, NetblockExplanation, Origin, RateLimits, TopNetblocks, Verdict,
+};
 use crate::observe::{KernelCounters, ProgramCounters};
 use crate::ratelimit::limiter::{Moment, Response};
 use crate::ratelimit::limits::Limits;
@@ -226,7 +228,7 @@ fn a_hit_is_explained_by_the_policies_that_it_may_be_of() {
         limiter.arrive(client, now).unwrap();
         let _ = limiter.respond(client, &SMALL, now);
     }
-    let said: Explained = ask(&stage, Action::Explain { prefix: "198.51.100.1".into() });
+    let said: NetblockExplanation = ask(&stage, Action::Explain { prefix: "198.51.100.1".into() });
     let expected = "198.51.100.0/24 is over its 7 or 40 per second of the default or of a zone's \
                     policy: responses of class positive about one name";
     assert_eq!((said.verdict, said.reason.as_str()), (Verdict::Limited, expected));
@@ -236,7 +238,7 @@ fn a_hit_is_explained_by_the_policies_that_it_may_be_of() {
         rates.map(|policy| (policy.zone.as_deref(), policy.classes_per_second[Class::Positive]));
     let rates: Vec<_> = rates.collect();
     assert_eq!(rates, [(None, 40), (Some("example."), 7)]);
-    let row = &ask::<Top>(&stage, Action::Top).netblocks[0];
+    let row = &ask::<TopNetblocks>(&stage, Action::Top).netblocks[0];
     assert_eq!((row.allowed_per_second, row.limit.as_str()), (None, "positive"));
     assert_eq!(row.policies.len(), 2);
 }
@@ -245,7 +247,7 @@ fn a_hit_is_explained_by_the_policies_that_it_may_be_of() {
 fn an_explanation_names_what_decides() {
     let stage = stage();
     let explain = |prefix: &str| {
-        let said: Explained = ask(&stage, Action::Explain { prefix: prefix.into() });
+        let said: NetblockExplanation = ask(&stage, Action::Explain { prefix: prefix.into() });
         (said.verdict, said.reason)
     };
     assert_eq!(explain("192.0.2.7"), (Verdict::Exempt, "192.0.2.0/24 is exempt".to_owned()));

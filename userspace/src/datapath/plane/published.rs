@@ -12,7 +12,7 @@ use super::programs::Programs;
 use super::size::{Demand, FLOOR, Sizes, TooLarge};
 use crate::clock::now;
 use crate::compile::{
-    Difference, Engine, Image, Listing, PublishError, Reader, Retired, buckets_for,
+    Difference, Engine, Image, Listing, PublishError, Reader, RetiredExtents, buckets_for,
 };
 use crate::datapath::load::LoadedPrograms;
 use crate::datapath::memory::{Mapping, Size};
@@ -41,7 +41,7 @@ pub(super) struct PublishedZones {
     sizes: Sizes,
     /// What was replaced and may still be read. It is freed once a second and when memory runs out, not
     /// after each change: waiting takes some 10 ms.
-    retired: Vec<Retired>,
+    retired: Vec<RetiredExtents>,
 }
 
 impl PublishedZones {

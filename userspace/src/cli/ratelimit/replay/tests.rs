@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::control::reply::ratelimit::{Blocked, ExemptPrefix, Origin};
+use crate::control::reply::ratelimit::{BlockedTarget, ExemptPrefix, Origin};
 
 /// A frame of Ethernet and IPv4 with a UDP datagram.
 fn frame(source: ([u8; 4], u16), destination: ([u8; 4], u16), payload: &[u8]) -> Vec<u8> {
@@ -248,7 +248,7 @@ fn what_a_daemon_has_in_effect_is_read() {
     let exempt = live_exempt(&ExemptList { exempt: exempt.into() });
     assert_eq!((exempt.len(), exempt[0].0.to_string()), (1, "192.0.2.0/24".to_owned()));
     let mut limits = Limits::default();
-    let blocked = |target: &str, until, dry_run| Blocked {
+    let blocked = |target: &str, until, dry_run| BlockedTarget {
         target: target.into(),
         until,
         dry_run,

@@ -11,7 +11,7 @@ const UDP: u8 = 17;
 
 /// What is asked, and by whom.
 #[derive(Debug, Clone)]
-pub struct Asking {
+pub struct ClientQuery {
     /// QNAME.
     pub name: Name,
     /// QTYPE.
@@ -36,7 +36,7 @@ const CLIENT_PORT: u16 = 53_000;
 /// The client's MAC address, one that is nobody's (locally administered).
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x53];
 
-impl Asking {
+impl ClientQuery {
     /// The DNS message (RFC 1035 section 4.1, RFC 6891 section 6.1.2).
     pub fn message(&self) -> Vec<u8> {
         let mut message = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, u8::from(self.payload.is_some())];
