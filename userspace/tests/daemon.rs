@@ -196,7 +196,7 @@ fn a_daemon_s_life() {
     daemon.signal(Signal::SIGHUP);
     daemon.wait_for("the older version, serial 7, stays");
     let (code, reload) = stage.reply::<ZoneReload>(&["zone", "reload"]);
-    assert_eq!((code, reload.zones[0].change), (1, Change::FailedCommand));
+    assert_eq!((code, reload.zones[0].change), (1, Change::Failed));
     let zone = stage.zone();
     assert_eq!((zone.summary.state, zone.summary.serial), (ServingState::ServingOld, Some(7)));
     assert!(zone.summary.error.is_some_and(|error| error.contains("example.com.zone:7:7")));
@@ -606,7 +606,7 @@ fn a_key_that_others_can_read_is_not_used() {
     let sentence = format!("private key {0} has mode 0644; run chmod 600 {0}", private.display());
 
     let (code, reload) = stage.reply::<ZoneReload>(&["zone", "reload", "example.com"]);
-    assert_eq!((code, reload.zones[0].change), (1, Change::FailedCommand));
+    assert_eq!((code, reload.zones[0].change), (1, Change::Failed));
     assert!(reload.zones[0].error.as_ref().is_some_and(|error| error.contains(&sentence)));
     assert_eq!(stage.zone().summary.state, ServingState::ServingOld);
 
