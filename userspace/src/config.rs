@@ -28,17 +28,17 @@ use xdp_common::dns::MAX_PAYLOAD;
 
 use crate::duration::Period;
 use crate::zone::Name;
-pub use edns::{CookieSecret, Cookies, Derive, Nsid};
+pub use edns::{CookieSecret, Cookies, DerivationPeriod, Nsid};
 pub use error::ConfigError;
 pub(crate) use error::explain;
 use error::invalid;
 pub use health::Health;
 pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
-pub use policy::{Algorithm, Any, Denial, KeyLayout, Policy};
+pub use policy::{Algorithm, AnyResponse, Denial, KeyLayout, Policy};
 use ratelimit::{RateLimit, ZoneRateLimit};
 pub use template::TEMPLATE;
 pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, UdpPayload};
-pub use xdp::{Refuse, TcxMode, Xdp, XdpMode};
+pub use xdp::{RefuseMode, TcxMode, Xdp, XdpMode};
 
 /// Where the daemon and the commands look when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
@@ -289,9 +289,9 @@ impl Config {
     /// Whether queries for names of no zone are refused in XDP.
     pub fn refuses(&self) -> bool {
         match self.xdp.refuse {
-            Refuse::Auto => !self.server.listen.is_empty(),
-            Refuse::On => true,
-            Refuse::Off => false,
+            RefuseMode::Auto => !self.server.listen.is_empty(),
+            RefuseMode::On => true,
+            RefuseMode::Off => false,
         }
     }
 

@@ -69,7 +69,7 @@ pub fn replace(path: &Path, mode: u32, octets: &[u8]) -> io::Result<()> {
 }
 
 fn put(path: &Path, mode: u32, write: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
-    let temporary = beside(path)?;
+    let temporary = temporary_path(path)?;
     let made = match fs::remove_file(&temporary) {
         // Else left by a process that was killed and had our number.
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
@@ -130,7 +130,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Where a file is written before it gets its name: another one for each process.
-fn beside(path: &Path) -> io::Result<PathBuf> {
+fn temporary_path(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
     Ok(folder_of(path).join(format!(".{name}.{}{UNFINISHED}", std::process::id())))
 }
@@ -179,7 +179,7 @@ mod tests {
     fn what_was_never_finished_is_swept_and_is_no_obstacle() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
-        fs::write(beside(&path).unwrap(), b"half").unwrap();
+        fs::write(temporary_path(&path).unwrap(), b"half").unwrap();
         fs::write(folder.path().join(".file.1.new"), b"half").unwrap();
         fs::write(folder.path().join(".hidden"), b"of others").unwrap();
         replace(&path, 0o600, b"one").unwrap();

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use sealdns::{
     compile::inspect::explain::explain,
     control::reply::cache::Fate,
-    dnssec::policy::{Any, SigningPolicy},
+    dnssec::policy::{AnyResponse, SigningPolicy},
     zone::Zone,
 };
 use tests::{
@@ -36,7 +36,7 @@ pub fn what_is_foretold_happens() -> Result<Verdict> {
             foretell(&zone, &mut fates)?;
         }
     }
-    let (denial, any) = (DENIALS[1].1, Any::Hinfo);
+    let (denial, any) = (DENIALS[1].1, AnyResponse::Hinfo);
     let policy = SigningPolicy { denial, any, ..SigningPolicy::default() };
     foretell(&signed_as(DEMO, policy, directory.path())?, &mut fates)?;
     // What is beyond the bounds is among it.

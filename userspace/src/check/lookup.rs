@@ -1,6 +1,6 @@
 //! What a zone says of a name (RFC 1034 section 4.3.2).
 
-use crate::dnssec::authority::{Hiding, Place, hiding, places};
+use crate::dnssec::authority::{Occluder, Place, occluder, places};
 use crate::zone::name::{ancestors, canonical_order, is_at_or_below};
 use crate::zone::{Owner, Rtype, Zone};
 
@@ -43,9 +43,9 @@ impl<'z> Lookup<'z> {
                 Place::Occluded | Place::Hash => {}
             }
         }
-        match hiding(self.zone, name) {
-            Some(Hiding::Cut(_)) => return Found::Delegated,
-            Some(Hiding::Dname(owner)) => return Found::Redirected(owner),
+        match occluder(self.zone, name) {
+            Some(Occluder::Cut(_)) => return Found::Delegated,
+            Some(Occluder::Dname(owner)) => return Found::Redirected(owner),
             None => {}
         }
         // An empty non-terminal has nothing of a wildcard's.

@@ -36,7 +36,7 @@ pub fn run(command: &ConfigCommand, output: &Output) -> CommandResult {
             let problems = problems(&config, file);
             let zones = config.zones().count();
             let is_ok = problems.is_empty();
-            output.data(&Checked { ok: is_ok, zones, problems }, |checked| {
+            output.data(&ConfigCheck { ok: is_ok, zones, problems }, |checked| {
                 if is_ok {
                     format!("{}: no problems; zones: {zones}\n", file.display())
                 } else {
@@ -56,7 +56,7 @@ struct Template {
 
 /// What is wrong with a configuration.
 #[derive(Serialize)]
-struct Checked {
+struct ConfigCheck {
     ok: bool,
     /// How many it has.
     zones: usize,

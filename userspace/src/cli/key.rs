@@ -35,7 +35,7 @@ pub enum KeyCommand {
     Generate {
         /// The zone and where its keys are
         #[command(flatten)]
-        of: KeysOf,
+        of: KeyDirArgs,
         /// What the keys sign: ksk, zsk or csk, or several of them, such as ksk,zsk
         #[arg(long, value_name = "ROLES", default_value = "csk", value_delimiter = ',')]
         role: Vec<Role>,
@@ -50,13 +50,13 @@ pub enum KeyCommand {
     List {
         /// The zone and where its keys are
         #[command(flatten)]
-        of: KeysOf,
+        of: KeyDirArgs,
     },
     /// Print the DS records for the parent zone
     Ds {
         /// The zone and where its keys are
         #[command(flatten)]
-        of: KeysOf,
+        of: KeyDirArgs,
         /// sha256 or sha384
         #[arg(long, value_name = "DIGEST", default_value = "sha256")]
         digest: DsDigest,
@@ -65,13 +65,13 @@ pub enum KeyCommand {
     Dnskey {
         /// The zone and where its keys are
         #[command(flatten)]
-        of: KeysOf,
+        of: KeyDirArgs,
     },
 }
 
 impl KeyCommand {
     /// The zone and where its keys are.
-    pub(super) fn of(&mut self) -> &mut KeysOf {
+    pub(super) fn of(&mut self) -> &mut KeyDirArgs {
         match self {
             KeyCommand::Generate { of, .. }
             | KeyCommand::List { of }
@@ -83,7 +83,7 @@ impl KeyCommand {
 
 /// A zone and where its keys are.
 #[derive(Args, Debug)]
-pub struct KeysOf {
+pub struct KeyDirArgs {
     /// The zone's name
     #[arg(value_name = "ZONE")]
     pub zone: Name,
@@ -96,7 +96,7 @@ pub struct KeysOf {
     pub json: bool,
 }
 
-impl KeysOf {
+impl KeyDirArgs {
     /// The keys that were meant: of the directory given, of the daemon, or of `keys` here.
     fn store(&self, global: &Global) -> Result<KeyStore, CliError> {
         let dir = match &self.keys {
@@ -138,7 +138,7 @@ impl KeysOf {
     }
 
     /// Prints lines, or a JSON object with a list of them.
-    fn print(&self, list: fn(Vec<String>) -> Lines, lines: Vec<String>) {
+    fn print(&self, list: fn(Vec<String>) -> KeyRecords, lines: Vec<String>) {
         if self.json {
             print_json(&list(lines));
         } else {
@@ -158,7 +158,7 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
             let store = of.store(global)?;
             let keys = of.load(&store)?;
             if of.json {
-                print_json(&Listed { keys: keys.iter().map(KeySummary::of).collect() });
+                print_json(&KeyList { keys: keys.iter().map(KeySummary::of).collect() });
             } else {
                 print_line(format_args!("{:<5} {:<5} {:<16} file", "tag", "role", "algorithm"));
                 for key in &keys {
@@ -176,7 +176,7 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
         KeyCommand::Ds { of, digest } => {
             let keys = of.load(&of.store(global)?)?;
             let parents = keys.iter().filter(|key| key.role() != Role::Zsk);
-            of.print(Lines::Ds, parents.map(|key| key.ds(*digest)).collect());
+            of.print(KeyRecords::Ds, parents.map(|key| key.ds(*digest)).collect());
         }
         KeyCommand::Dnskey { of } => {
             let keys = of.load(&of.store(global)?)?;
@@ -185,14 +185,14 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
                 let line = write_record(key.zone().as_wire(), Rtype::DNSKEY, ttl, key.dnskey());
                 line.trim_end().to_owned()
             };
-            of.print(Lines::Dnskey, keys.iter().map(record).collect());
+            of.print(KeyRecords::Dnskey, keys.iter().map(record).collect());
         }
     }
     Ok(Exit::Ok)
 }
 
 fn generate(
-    of: &KeysOf,
+    of: &KeyDirArgs,
     store: &KeyStore,
     roles: &[Role],
     algorithm: Algorithm,
@@ -213,7 +213,7 @@ fn generate(
     };
     if of.json {
         let keys: Vec<KeySummary> = keys.iter().map(KeySummary::of).collect();
-        print_json(&Generated { key: keys.first().cloned(), keys });
+        print_json(&GeneratedKeys { key: keys.first().cloned(), keys });
     } else {
         keys.iter().for_each(|key| print_line(store.path_of(key).display()));
     }
@@ -236,20 +236,20 @@ fn warn_of_other_roles(stored: &[Key], made: &[Key]) {
 /// Records of keys, a line each.
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Lines {
+enum KeyRecords {
     Ds(Vec<String>),
     Dnskey(Vec<String>),
 }
 
 /// The keys of a zone.
 #[derive(Serialize)]
-struct Listed {
+struct KeyList {
     keys: Vec<KeySummary>,
 }
 
 /// Keys that were made, and the first of them.
 #[derive(Serialize)]
-struct Generated {
+struct GeneratedKeys {
     key: Option<KeySummary>,
     keys: Vec<KeySummary>,
 }

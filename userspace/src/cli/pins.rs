@@ -44,7 +44,7 @@ pub fn detach_all(args: &PinArgs, global: &Global, output: &Output) -> CommandRe
     for link in &links {
         by_interface.entry(name_of(link)).or_default().push(link.hook);
     }
-    let removed = Removed {
+    let removed = RemovalReport {
         detached: by_interface.keys().cloned().collect(),
         pins: links.iter().map(Pin::of).collect(),
         sets,
@@ -72,7 +72,7 @@ pub fn status(args: &PinArgs, error: CliError, global: &Global, output: &Output)
     if links.is_empty() {
         return Err(error);
     }
-    let pinned = Pinned {
+    let pinned = PinReport {
         pins: links.iter().map(Pin::of).collect(),
         folder,
         daemon: false,
@@ -91,7 +91,7 @@ pub fn status(args: &PinArgs, error: CliError, global: &Global, output: &Output)
 
 /// What was detached and removed.
 #[derive(Serialize)]
-struct Removed {
+struct RemovalReport {
     /// The interfaces.
     detached: Vec<String>,
     pins: Vec<Pin>,
@@ -104,7 +104,7 @@ struct Removed {
 
 /// What is pinned, where no daemon answers.
 #[derive(Serialize)]
-struct Pinned {
+struct PinReport {
     pins: Vec<Pin>,
     folder: PathBuf,
     daemon: bool,

@@ -118,7 +118,7 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
         false => print_line(line),
     };
     if args.json {
-        tell(&json(&Signed {
+        tell(&json(&SigningReport {
             zone: args.zone.to_string(),
             serial: signed.serial().0,
             records: signed.record_count(),
@@ -150,7 +150,7 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
 
 /// What signing took and made.
 #[derive(Serialize)]
-struct Signed {
+struct SigningReport {
     zone: String,
     serial: u32,
     records: usize,

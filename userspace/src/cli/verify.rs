@@ -77,7 +77,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        _ => Ok(tell(args, &zone, &faults)),
+        _ => Ok(report(args, &zone, &faults)),
     }
 }
 
@@ -108,12 +108,12 @@ pub struct Invalid {
     /// It is not.
     pub valid: bool,
     /// What is wrong with it.
-    pub faults: Vec<FaultFound>,
+    pub faults: Vec<ReportedFault>,
 }
 
 /// Something that is wrong with a zone.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct FaultFound {
+pub struct ReportedFault {
     /// The name.
     pub owner: String,
     /// The type of the records; none: it is the name as a whole.
@@ -130,7 +130,7 @@ pub struct FaultFound {
 }
 
 /// Prints what is wrong.
-fn tell(args: &VerifyArgs, zone: &Zone, faults: &[(FaultyRecord, String)]) -> ExitCode {
+fn report(args: &VerifyArgs, zone: &Zone, faults: &[(FaultyRecord, String)]) -> ExitCode {
     let name = zone.apex().to_string();
     if args.json {
         let faults = placed(&args.file, zone.apex(), faults);
@@ -138,7 +138,7 @@ fn tell(args: &VerifyArgs, zone: &Zone, faults: &[(FaultyRecord, String)]) -> Ex
             let rtype = faulty_record.rtype.map(|rtype| rtype.to_string());
             let head =
                 format!("{} {}: ", faulty_record.owner, rtype.as_deref().unwrap_or_default());
-            FaultFound {
+            ReportedFault {
                 owner: faulty_record.owner.to_string(),
                 rtype,
                 reason: text.strip_prefix(&head).unwrap_or(text).to_owned(),

@@ -85,15 +85,15 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
         XdpCommand::Attach { interface, foreground: true, mode } => {
             logging::start(global.json);
             let counters = foreground::attach(interface, (*mode).into(), |attachment| {
-                let attached = Attached {
+                let attached = AttachReport {
                     attached: attachment.interface().name.clone(),
                     mode: attachment.mode(),
                 };
-                output.data(&attached, |Attached { attached, mode }| {
+                output.data(&attached, |AttachReport { attached, mode }| {
                     format!("attached: {attached} ({}); Ctrl-C detaches\n", word(mode))
                 });
             })?;
-            let detached = Detached { detached: vec![interface.clone()], counters };
+            let detached = DetachReport { detached: vec![interface.clone()], counters };
             output.data(&detached, |detached| {
                 format!("detached\n{}", counters_text(&detached.counters))
             });
@@ -119,14 +119,14 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
 
 /// Attached without a daemon.
 #[derive(Serialize)]
-struct Attached {
+struct AttachReport {
     attached: String,
     mode: XdpMode,
 }
 
 /// Detached without a daemon.
 #[derive(Serialize)]
-struct Detached {
+struct DetachReport {
     detached: Vec<String>,
     counters: KernelCounters,
 }

@@ -135,20 +135,20 @@ fn reload_text(reload: &ZoneReload) -> String {
 
 /// What `zone check` found.
 #[derive(Serialize)]
-struct Checked {
+struct ZoneCheck {
     ok: bool,
     zone: String,
     serial: Option<u32>,
     records: Option<usize>,
     signed: bool,
-    findings: Vec<Found>,
+    findings: Vec<ReportedFinding>,
     /// Whether there may be more than is listed.
     more: bool,
 }
 
 /// Something that is wrong with a zone file. Of the file as a whole there is no line.
 #[derive(Serialize)]
-struct Found {
+struct ReportedFinding {
     file: String,
     line: Option<usize>,
     column: Option<usize>,
@@ -168,7 +168,7 @@ fn check(file: &Path, zone: Option<&str>, output: &Output) -> CommandResult {
     let is_ok = report.is_ok();
     let findings = report.findings.iter().map(|finding| {
         let place = &finding.place;
-        Found {
+        ReportedFinding {
             file: place.file.clone(),
             line: (place.line > 0).then_some(place.line),
             column: (place.line > 0).then_some(place.column),
@@ -177,7 +177,7 @@ fn check(file: &Path, zone: Option<&str>, output: &Output) -> CommandResult {
             message: finding.message.clone(),
         }
     });
-    let checked = Checked {
+    let checked = ZoneCheck {
         ok: is_ok,
         zone: apex.to_string(),
         serial: report.serial.map(|serial| serial.0),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::dnssec::authority::{Place, hiding, is_hash, places};
+use crate::dnssec::authority::{Place, is_hash, occluder, places};
 use crate::dnssec::denial::{Parameters, write_hash_owner};
 use crate::zone::{Name, Owner, Rtype, Zone, name};
 
@@ -92,7 +92,7 @@ pub fn partial<'a>(zone: &'a Zone, chosen: &BTreeSet<Name>) -> Vec<ExistingName<
 
 /// Whether a name is the zone's own and, if the zone is signed, has an NSEC or NSEC3 of its own.
 fn is_whole(zone: &Zone, owner: &Owner<'_>) -> bool {
-    if is_hash(owner) || hiding(zone, owner.name()).is_some() {
+    if is_hash(owner) || occluder(zone, owner.name()).is_some() {
         return false;
     }
     let apex = zone.at_apex();

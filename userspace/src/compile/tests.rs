@@ -21,7 +21,7 @@ use xdp_common::Outcome;
 use super::{Image, Memory, PublishError, Reader};
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::keys::{Algorithm, KeyLayout};
-use crate::dnssec::policy::{Any, Denial, SigningPolicy};
+use crate::dnssec::policy::{AnyResponse, Denial, SigningPolicy};
 use crate::zone::{Name, Rtype, Zone, text};
 
 pub(super) const NOW: u32 = 1_790_000_000;
@@ -57,20 +57,20 @@ pub(super) fn zone(apex: &str, serial: u32, records: &str) -> Zone {
 }
 
 pub(super) fn signed(zone: &Zone, denial: Denial) -> Zone {
-    signed_for_any(zone, denial, Any::Rrset)
+    signed_for_any(zone, denial, AnyResponse::Rrset)
 }
 
-pub(super) fn signed_for_any(zone: &Zone, denial: Denial, any: Any) -> Zone {
+pub(super) fn signed_for_any(zone: &Zone, denial: Denial, any: AnyResponse) -> Zone {
     versions_for_any(&[zone], Some(denial), any).remove(0)
 }
 
 /// Versions of a zone signed by the same keys one after the other; what does not change from one to the
 /// next keeps its signature.
 fn versions(zones: &[&Zone], denial: Option<Denial>) -> Vec<Zone> {
-    versions_for_any(zones, denial, Any::Rrset)
+    versions_for_any(zones, denial, AnyResponse::Rrset)
 }
 
-fn versions_for_any(zones: &[&Zone], denial: Option<Denial>, any: Any) -> Vec<Zone> {
+fn versions_for_any(zones: &[&Zone], denial: Option<Denial>, any: AnyResponse) -> Vec<Zone> {
     let Some(denial) = denial else { return zones.iter().copied().cloned().collect() };
     let directory = tempfile::tempdir().expect("a directory");
     let store = crate::dnssec::keys::store::KeyStore::new(directory.path());

@@ -26,7 +26,7 @@ pub struct Cookies {
     #[serde(deserialize_with = "path_or_none")]
     pub secret_file: Option<PathBuf>,
     /// How long each secret is used that is derived from the configured one; none: that one itself is.
-    pub derive: Derive,
+    pub derive: DerivationPeriod,
 }
 
 impl Default for Cookies {
@@ -36,7 +36,7 @@ impl Default for Cookies {
             secret: None,
             other_secret: None,
             secret_file: None,
-            derive: Derive(None),
+            derive: DerivationPeriod(None),
         }
     }
 }
@@ -102,19 +102,19 @@ fn path_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pat
 
 /// How long a derived secret is used, if they are derived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Derive(pub Option<Period>);
+pub struct DerivationPeriod(pub Option<Period>);
 
 /// Cookies live for an hour, and clocks differ by five minutes: so two secrets are enough at a time.
 const MIN_DERIVE_S: u32 = 2 * 3600;
 
-impl<'de> Deserialize<'de> for Derive {
+impl<'de> Deserialize<'de> for DerivationPeriod {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         if text.is_empty() {
-            return Ok(Derive(None));
+            return Ok(DerivationPeriod(None));
         }
         let seconds = duration::at_least(MIN_DERIVE_S, &text).map_err(de::Error::custom)?;
-        Ok(Derive(Some(Period::from_seconds(seconds))))
+        Ok(DerivationPeriod(Some(Period::from_seconds(seconds))))
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Policy {
     /// How absence is proven.
     pub denial: Denial,
     /// What is said to ANY.
-    pub any: Any,
+    pub any: AnyResponse,
     /// Whether zones have a digest of themselves (ZONEMD, RFC 8976).
     pub zonemd: bool,
     /// From a signature's making to its expiration.
@@ -30,7 +30,7 @@ impl Default for Policy {
             algorithm: Algorithm::Ecdsap256sha256,
             keys: KeyLayout::KskZsk,
             denial: Denial::Nsec,
-            any: Any::Rrset,
+            any: AnyResponse::Rrset,
             zonemd: false,
             signature_validity: Period::from_seconds(14 * 86400),
             refresh: Period::from_seconds(7 * 86400),
@@ -77,7 +77,7 @@ pub enum Denial {
 /// What is said to ANY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Any {
+pub enum AnyResponse {
     /// One RRset of the name (RFC 8482 section 4.1).
     Rrset,
     /// A synthesised HINFO (RFC 8482 section 4.2).

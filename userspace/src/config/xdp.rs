@@ -23,7 +23,7 @@ pub struct Xdp {
     /// Destination addresses answered; empty: those of `listen`.
     pub addresses: Vec<IpAddr>,
     /// Whether queries for names of no zone are refused in XDP.
-    pub refuse: Refuse,
+    pub refuse: RefuseMode,
     /// Memory for the maps.
     pub memory: ByteSize,
     /// Where programs, maps and links are pinned, so that they outlive the daemon.
@@ -41,7 +41,7 @@ impl Default for Xdp {
             tcx: TcxMode::Auto,
             ports: vec![53],
             addresses: Vec::new(),
-            refuse: Refuse::Auto,
+            refuse: RefuseMode::Auto,
             memory: ByteSize(512 << 20),
             pin: PinFolder::default(),
             on_exit: OnExit::Detach,
@@ -79,7 +79,7 @@ pub enum TcxMode {
 /// Whether queries for names of no zone are refused in XDP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Refuse {
+pub enum RefuseMode {
     /// Unless another name server may have the zone: there are addresses to listen on.
     Auto,
     /// They are.

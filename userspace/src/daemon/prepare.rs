@@ -58,10 +58,10 @@ impl Prepare for ZoneFiles {
         };
         let (zone, expiration) = match section.dnssec {
             config::Dnssec::Off => match policy.any {
-                config::Any::Rrset => (read.zone, None),
-                config::Any::Hinfo => {
-                    let beside = any::unsigned(&read.zone)?;
-                    (read.zone.with_beside(beside), None)
+                config::AnyResponse::Rrset => (read.zone, None),
+                config::AnyResponse::Hinfo => {
+                    let any_answers = any::unsigned(&read.zone)?;
+                    (read.zone.with_any_answers(any_answers), None)
                 }
             },
             config::Dnssec::Presigned if !section.verify => {

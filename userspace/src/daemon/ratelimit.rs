@@ -23,8 +23,8 @@ use crate::control::reply::Reply;
 use crate::control::reply::ratelimit::{Change, RateLimitChange, TopNetblocks};
 use crate::observe::{Decisions, WorstResponse};
 use crate::ratelimit::changes::{self, Changes};
+use crate::ratelimit::effective::EffectiveLimits;
 use crate::ratelimit::figures;
-use crate::ratelimit::layers::RateLimits;
 use crate::ratelimit::limits::Block;
 use crate::ratelimit::settings::{BadSetting, setting};
 use crate::server::Shared;
@@ -32,7 +32,7 @@ use crate::server::stats::Stats;
 
 /// Rate limits, and who keeps them.
 pub struct RateLimiting {
-    limits: Lock<RateLimits>,
+    limits: Lock<EffectiveLimits>,
     plane: Arc<SharedPlane>,
     shared: Arc<Shared>,
     stats: Arc<Stats>,
@@ -47,7 +47,7 @@ impl RateLimiting {
         stats: &Arc<Stats>,
     ) -> RateLimiting {
         RateLimiting {
-            limits: Lock::new(Rank::Limits, RateLimits::new(config)),
+            limits: Lock::new(Rank::Limits, EffectiveLimits::new(config)),
             plane: Arc::clone(plane),
             shared: Arc::clone(shared),
             stats: Arc::clone(stats),
@@ -113,7 +113,7 @@ impl RateLimiting {
     }
 
     /// Puts in effect what the layers say.
-    fn enforce(&self, limits: &mut RateLimits) -> Result<(), Failure> {
+    fn enforce(&self, limits: &mut EffectiveLimits) -> Result<(), Failure> {
         let compiled = Arc::new(limits.compile().map_err(failure)?);
         self.plane
             .hold_soon()?
@@ -122,7 +122,7 @@ impl RateLimiting {
         // The sockets' own limiter cannot refuse.
         self.shared.limiter().set(&compiled, limits.qps);
         limits.limits = compiled;
-        limits.tell_mode();
+        limits.log_mode();
         Ok(())
     }
 
@@ -175,7 +175,7 @@ impl RateLimiting {
         }
     }
 
-    fn top(&self, limits: &RateLimits) -> TopNetblocks {
+    fn top(&self, limits: &EffectiveLimits) -> TopNetblocks {
         let (mode, modes) = report::modes(&limits.limits);
         let counted = self.plane.counted();
         TopNetblocks {
@@ -190,7 +190,7 @@ impl RateLimiting {
 
     fn set(
         &self,
-        limits: &mut RateLimits,
+        limits: &mut EffectiveLimits,
         settings: &[(String, String)],
         save: bool,
     ) -> Result<Reply, Failure> {
@@ -202,7 +202,7 @@ impl RateLimiting {
 
     fn exempt(
         &self,
-        limits: &mut RateLimits,
+        limits: &mut EffectiveLimits,
         prefixes: &[String],
         add: bool,
         save: bool,
@@ -222,7 +222,7 @@ impl RateLimiting {
 
     fn block(
         &self,
-        limits: &mut RateLimits,
+        limits: &mut EffectiveLimits,
         targets: &[String],
         block: Block,
         save: bool,
@@ -237,7 +237,7 @@ impl RateLimiting {
 
     fn unblock(
         &self,
-        limits: &mut RateLimits,
+        limits: &mut EffectiveLimits,
         targets: &[String],
         save: bool,
     ) -> Result<Reply, Failure> {
@@ -256,7 +256,7 @@ impl RateLimiting {
     /// Changes the upper layer, and with `save` the one below it as well.
     fn change_limits(
         &self,
-        limits: &mut RateLimits,
+        limits: &mut EffectiveLimits,
         save: bool,
         change: impl Fn(&mut Changes),
     ) -> Result<(), Failure> {
@@ -272,7 +272,7 @@ impl RateLimiting {
     /// Puts changed layers in effect and saves them; if either fails all is as before.
     fn enforce_or_undo(
         &self,
-        limits: &mut RateLimits,
+        limits: &mut EffectiveLimits,
         before: (Changes, Changes),
         save: bool,
     ) -> Result<(), Failure> {

@@ -86,8 +86,8 @@ fn write(zone: &Zone, origin: &Origin, out: &mut impl Write) -> io::Result<()> {
         out.write_all(dnskey)?;
     }
     stored::write(zone, out)?;
-    out.write_all(&[zone.beside().is_some().into()])?;
-    zone.beside().map_or(Ok(()), |beside| stored::write(beside, out))
+    out.write_all(&[zone.any_answers().is_some().into()])?;
+    zone.any_answers().map_or(Ok(()), |any_answers| stored::write(any_answers, out))
 }
 
 fn read(from: &mut impl Read) -> anyhow::Result<(Zone, Origin)> {
@@ -103,9 +103,9 @@ fn read(from: &mut impl Read) -> anyhow::Result<(Zone, Origin)> {
         dnskeys.push(dnskey);
     }
     let mut zone = stored::read(from)?;
-    let [has_beside] = array(from)?;
-    if has_beside != 0 {
-        zone = zone.with_beside(stored::read(from)?);
+    let [has_any_answers] = array(from)?;
+    if has_any_answers != 0 {
+        zone = zone.with_any_answers(stored::read(from)?);
     }
     Ok((zone, Origin { content, manner, dnskeys: (ttl, dnskeys) }))
 }
@@ -155,19 +155,19 @@ mod tests {
         let file = SignedFile::of(&folder.path().join("signed"), &apex);
         assert!(file.read(&apex).unwrap().is_none() && !file.exists());
         let zone = Zone::clone(&testing::zone(7, 10));
-        let beside = any::unsigned(&zone).unwrap();
+        let any_answers = any::unsigned(&zone).unwrap();
         let other_keys = (600, vec![vec![1, 0, 3, 13, 9], vec![2; 300]]);
         for (zone, dnskeys) in [
             (zone.clone(), (0, Vec::new())),
             (zone.clone(), other_keys),
-            (zone.clone().with_beside(beside.clone()), (0, Vec::new())),
+            (zone.clone().with_any_answers(any_answers.clone()), (0, Vec::new())),
         ] {
             let origin = Origin { content: [1; DIGEST_LEN], manner: [2; DIGEST_LEN], dnskeys };
             file.write(&zone, &origin).unwrap();
             let (again, again_origin) = file.read(&apex).unwrap().unwrap();
             assert_eq!((again.arrays(), again_origin), (zone.arrays(), origin));
-            let besides = [&zone, &again].map(|zone| zone.beside().map(Zone::arrays));
-            assert_eq!(besides[0], besides[1]);
+            let any_answers = [&zone, &again].map(|zone| zone.any_answers().map(Zone::arrays));
+            assert_eq!(any_answers[0], any_answers[1]);
         }
         assert!(file.read(&testing::name("other")).is_err());
     }

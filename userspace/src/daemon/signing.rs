@@ -14,7 +14,7 @@ use crate::config::{self, Config};
 use crate::dnssec::keys::store::{KeyStore, StoreError};
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout};
 use crate::dnssec::origin::{self, Origin, Validity};
-use crate::dnssec::policy::{Any, Denial, SerialPolicy, SigningPolicy};
+use crate::dnssec::policy::{AnyResponse, Denial, SerialPolicy, SigningPolicy};
 use crate::dnssec::sign::sign_again;
 use crate::dnssec::verify::{Fault, verify, verify_again};
 use crate::files;
@@ -45,7 +45,7 @@ struct Version<'a> {
 /// The records to be signed.
 struct Input {
     /// `None`: those in hand.
-    read: Option<text::Loaded>,
+    read: Option<text::ReadZone>,
     /// Why those in hand are taken, if it is not because nothing changed.
     fault: Option<anyhow::Error>,
 }
@@ -308,8 +308,8 @@ fn signing_policy(policy: &config::Policy) -> SigningPolicy {
             config::Denial::Nsec3OptOut => Denial::Nsec3 { opt_out: true },
         },
         any: match policy.any {
-            config::Any::Rrset => Any::Rrset,
-            config::Any::Hinfo => Any::Hinfo,
+            config::AnyResponse::Rrset => AnyResponse::Rrset,
+            config::AnyResponse::Hinfo => AnyResponse::Hinfo,
         },
         zonemd: policy.zonemd,
         serial: SerialPolicy::Keep,

@@ -40,10 +40,10 @@ impl Store {
     /// The same zone in a file, if it is large. Where the folder cannot hold it, it stays where it is.
     pub fn keep(&self, zone: Zone) -> StoredZone {
         let mut files = Vec::new();
-        let zone = match zone.beside().cloned() {
-            Some(beside) => {
-                let beside = self.keep_one(beside, &mut files);
-                zone.with_beside(beside)
+        let zone = match zone.any_answers().cloned() {
+            Some(any_answers) => {
+                let any_answers = self.keep_one(any_answers, &mut files);
+                zone.with_any_answers(any_answers)
             }
             None => zone,
         };
@@ -149,11 +149,11 @@ mod tests {
     fn what_stands_beside_a_zone_is_kept_too() {
         let folder = tempfile::tempdir().unwrap();
         let zone = Zone::clone(&testing::zone(7, 100));
-        let beside = any::unsigned(&zone).unwrap();
-        let zone = zone.with_beside(beside.clone());
+        let any_answers = any::unsigned(&zone).unwrap();
+        let zone = zone.with_any_answers(any_answers.clone());
         let StoredZone { zone: kept, files } = store(folder.path()).keep(zone);
         assert_eq!(files.len(), 2);
-        assert_eq!(content(kept.beside().unwrap()), content(&beside));
+        assert_eq!(content(kept.any_answers().unwrap()), content(&any_answers));
     }
 
     #[test]

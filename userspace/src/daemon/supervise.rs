@@ -53,7 +53,7 @@ impl Pulse {
     }
 
     /// Does `work`, and beats whenever it waits: not while it is stuck.
-    async fn beside<T>(self, work: impl Future<Output = T>) -> T {
+    async fn beat_during<T>(self, work: impl Future<Output = T>) -> T {
         let mut beats = tokio::time::interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(work);
@@ -86,7 +86,7 @@ pub async fn keep_running<F>(
     loop {
         let started = Instant::now();
         let ended = match make() {
-            Ok(task) => tokio::spawn(pulse.clone().beside(task)).await.map_err(|error| {
+            Ok(task) => tokio::spawn(pulse.clone().beat_during(task)).await.map_err(|error| {
                 if error.is_panic() {
                     "a fault of this program".to_owned()
                 } else {
@@ -261,7 +261,7 @@ mod tests {
         let pulse =
             Pulse { started: Instant::now(), beaten_ms: Arc::new(AtomicU64::new(u64::MAX)) };
         let seen = pulse.clone();
-        runtime().block_on(pulse.clone().beside(async move {
+        runtime().block_on(pulse.clone().beat_during(async move {
             while seen.beaten_ms.load(Relaxed) == u64::MAX {
                 tokio::time::sleep(PAUSES[0]).await;
             }

@@ -55,7 +55,7 @@ pub struct Programs {
     /// Answers.
     pub answered: u64,
     /// Answers of programs of another hook on these devices.
-    pub beside: u64,
+    pub other_hook: u64,
 }
 
 /// Everything at one moment.
@@ -196,7 +196,7 @@ pub fn judge(before: &Snapshot, after: &Snapshot) -> Option<WatchFindings> {
     let programs = Programs {
         seen: after.programs.seen.checked_sub(before.programs.seen)?,
         answered: after.programs.answered.checked_sub(before.programs.answered)?,
-        beside: after.programs.beside.checked_sub(before.programs.beside)?,
+        other_hook: after.programs.other_hook.checked_sub(before.programs.other_hook)?,
     };
     let pairs = before.devices.iter().zip(&after.devices);
     let devices: Option<Vec<Device>> = pairs.map(|(before, after)| moved(before, after)).collect();
@@ -245,7 +245,7 @@ fn answers(device: &Device, all: &[Device], programs: Programs) -> Option<Fault>
     // hide a loss, and never make one.
     let sent = |one: &Device| if is_in_sent(one) { Some(one.sent) } else { one.counted.left };
     let sent: Option<u64> = all.iter().map(sent).sum();
-    let sent = sent?.saturating_sub(programs.beside);
+    let sent = sent?.saturating_sub(programs.other_hook);
     if sent * 2 >= programs.answered {
         return None;
     }

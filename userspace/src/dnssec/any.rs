@@ -1,6 +1,6 @@
 //! What is said to ANY: one RRset of the name, or a synthesised HINFO (RFC 8482).
 //!
-//! The HINFO RRsets are no part of the zone: they stand beside it ([`Zone::beside`]), in no type bit map, no
+//! The HINFO RRsets are no part of the zone: they stand beside it ([`Zone::any_answers`]), in no type bit map, no
 //! transfer and no zone file, and questions for HINFO do not find them. A name with a CNAME says that (RFC 8482
 //! section 4.2), and one with HINFO records of its own says one of its RRsets as without: two of one name and
 //! type, both with valid signatures, would be in each other's place in caches.
@@ -41,7 +41,7 @@ pub fn has_hinfo(owner: &Owner<'_>, place: Place) -> bool {
 
 /// Writes the zone that stands beside `zone`: its SOA, without which it would be none, and for each name with a
 /// HINFO that and `signatures` of it.
-pub fn write_beside<'s>(
+pub fn write_any_answers<'s>(
     zone: &Zone,
     places: &[Place],
     mut signatures: impl FnMut(usize) -> &'s [Vec<u8>],
@@ -70,5 +70,5 @@ pub fn write_beside<'s>(
 
 /// The HINFO RRsets of a zone without signatures.
 pub fn unsigned(zone: &Zone) -> Result<Zone, ZoneError> {
-    write_beside(zone, &places(zone), |_| &[])
+    write_any_answers(zone, &places(zone), |_| &[])
 }

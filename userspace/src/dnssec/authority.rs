@@ -42,7 +42,7 @@ pub fn places(zone: &Zone) -> Vec<Place> {
 
 /// What takes the names below it from the zone.
 #[derive(Clone, Copy)]
-pub enum Hiding<'z> {
+pub enum Occluder<'z> {
     /// A zone cut: they are the child's.
     Cut(Owner<'z>),
     /// A DNAME record: they are redirected.
@@ -51,21 +51,21 @@ pub enum Hiding<'z> {
 
 /// What hides a name at or below the apex: the highest name above it that is a zone cut or has a DNAME record. That
 /// the name is itself one of these is no matter.
-pub fn hiding<'z>(zone: &'z Zone, name: &[u8]) -> Option<Hiding<'z>> {
+pub fn occluder<'z>(zone: &'z Zone, name: &[u8]) -> Option<Occluder<'z>> {
     let apex = zone.apex().as_wire();
     let redirects = |owner: &Owner<'_>| owner.rrset(Rtype::DNAME).is_some();
     let at_apex =
         Some(zone.at_apex()).filter(|apex| redirects(apex) && name.len() > apex.name().len());
     if let Some(at_apex) = at_apex {
-        return Some(Hiding::Dname(at_apex));
+        return Some(Occluder::Dname(at_apex));
     }
     let above = ancestors(name).skip(1).take_while(|above| above.len() > apex.len());
     let hides = |above| {
         let owner = zone.find(above)?;
         if owner.rrset(Rtype::NS).is_some() {
-            return Some(Hiding::Cut(owner));
+            return Some(Occluder::Cut(owner));
         }
-        redirects(&owner).then_some(Hiding::Dname(owner))
+        redirects(&owner).then_some(Occluder::Dname(owner))
     };
     above.filter_map(hides).last()
 }
@@ -74,9 +74,9 @@ pub fn hiding<'z>(zone: &'z Zone, name: &[u8]) -> Option<Hiding<'z>> {
 pub fn is_delegated(zone: &Zone, name: &[u8]) -> bool {
     let is_cut = |owner: Owner<'_>| owner.index() > 0 && owner.rrset(Rtype::NS).is_some();
     is_at_or_below(name, zone.apex().as_wire())
-        && match hiding(zone, name) {
-            Some(Hiding::Cut(_)) => true,
-            Some(Hiding::Dname(_)) => false,
+        && match occluder(zone, name) {
+            Some(Occluder::Cut(_)) => true,
+            Some(Occluder::Dname(_)) => false,
             None => zone.find(name).is_some_and(is_cut),
         }
 }
@@ -126,11 +126,11 @@ mod tests {
             }
             let zone = builder.finish().unwrap();
             for (owner, place) in zone.owners().zip(places(&zone)) {
-                let hidden = hiding(&zone, owner.name());
+                let hidden = occluder(&zone, owner.name());
                 assert_eq!(hidden.is_some(), place == Place::Occluded, "{kind}");
-                let Some(Hiding::Cut(above) | Hiding::Dname(above)) = hidden else { continue };
+                let Some(Occluder::Cut(above) | Occluder::Dname(above)) = hidden else { continue };
                 let is_cut = places(&zone)[above.index()] == Place::Cut;
-                assert_eq!(matches!(hidden, Some(Hiding::Cut(_))), is_cut, "{kind}");
+                assert_eq!(matches!(hidden, Some(Occluder::Cut(_))), is_cut, "{kind}");
                 assert_eq!(is_delegated(&zone, owner.name()), is_cut, "{kind}");
             }
         }

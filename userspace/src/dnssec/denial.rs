@@ -84,7 +84,7 @@ pub struct HashedName {
 
 /// What opt-out leaves without NSEC3 records (RFC 5155 section 7.1).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Omitted {
+pub enum OptOutScope {
     /// Nothing: there is no opt-out.
     Nothing,
     /// Delegations without DS. The empty non-terminals above them keep theirs: without, names below
@@ -95,11 +95,11 @@ pub enum Omitted {
 }
 
 /// The names that have an NSEC3 record, sorted by hash: every name the zone has authority over,
-/// every delegation, and the empty non-terminals above them, but for what is `omitted`.
+/// every delegation, and the empty non-terminals above them, but for what is `scope`.
 pub fn hashed_names(
     zone: &Zone,
     places: &[Place],
-    omitted: Omitted,
+    scope: OptOutScope,
     iterations: u16,
     salt: &[u8],
 ) -> Vec<HashedName> {
@@ -108,10 +108,10 @@ pub fn hashed_names(
     for (owner, &place) in zone.owners().zip(places) {
         let included = match place {
             Place::Authoritative => true,
-            Place::Cut => omitted == Omitted::Nothing || owner.rrset(Rtype::DS).is_some(),
+            Place::Cut => scope == OptOutScope::Nothing || owner.rrset(Rtype::DS).is_some(),
             Place::Occluded | Place::Hash => continue,
         };
-        if !included && omitted == Omitted::DelegationsAndAbove {
+        if !included && scope == OptOutScope::DelegationsAndAbove {
             continue;
         }
         let name = owner.name();

@@ -16,11 +16,11 @@
 pub mod any;
 pub mod authority;
 pub mod denial;
-mod kept;
 pub mod keys;
 pub mod lasting;
 pub mod origin;
 pub mod policy;
+mod previous;
 pub mod rrsig;
 pub mod sign;
 pub mod verify;

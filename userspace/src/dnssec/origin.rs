@@ -110,7 +110,7 @@ impl Validity {
     /// Of all signatures of a zone and of what stands beside it, whether they are right or not; `None` if it
     /// has none.
     pub fn of(zone: &Zone, now: u32) -> Option<Validity> {
-        let zones = std::iter::once(zone).chain(zone.beside());
+        let zones = std::iter::once(zone).chain(zone.any_answers());
         let owners = zones.flat_map(Zone::owners);
         let signatures = owners.filter_map(|owner| owner.rrset(Rtype::RRSIG));
         let mut validity: Option<Validity> = None;
@@ -131,7 +131,7 @@ impl Validity {
 mod tests {
     use super::*;
     use crate::dnssec::keys::{Algorithm, NewKey, Role};
-    use crate::dnssec::policy::{Any, Denial};
+    use crate::dnssec::policy::{AnyResponse, Denial};
     use crate::dnssec::sign::sign;
     use crate::server::testing;
     use crate::zone::ZoneBuilder;
@@ -163,7 +163,7 @@ mod tests {
             [Denial::Nsec, Denial::Nsec3 { opt_out: false }, Denial::Nsec3 { opt_out: true }]
         {
             for other in [None, Some(&others[0])] {
-                for any in [Any::Rrset, Any::Hinfo] {
+                for any in [AnyResponse::Rrset, AnyResponse::Hinfo] {
                     let policy = SigningPolicy { denial, any, ..SigningPolicy::default() };
                     let zone = zone(other);
                     let origin = Origin::new(&zone, &keys, &policy);

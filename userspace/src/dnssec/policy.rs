@@ -66,7 +66,7 @@ impl std::str::FromStr for SerialPolicy {
 
 /// What is said to ANY.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Any {
+pub enum AnyResponse {
     /// One RRset of the name (RFC 8482 section 4.1).
     #[default]
     Rrset,
@@ -92,7 +92,7 @@ pub struct SigningPolicy {
     /// The TTL of the DNSKEY RRset in seconds, unless the zone's own DNSKEY records have a lower.
     pub dnskey_ttl: u32,
     /// What is said to ANY.
-    pub any: Any,
+    pub any: AnyResponse,
     /// Whether the zone has a digest of itself (ZONEMD, RFC 8976).
     pub zonemd: bool,
 }
@@ -110,7 +110,7 @@ impl Default for SigningPolicy {
             inception_offset: 3600,
             // Short enough for key rolls, which wait for it; the default of BIND's policies.
             dnskey_ttl: 3600,
-            any: Any::Rrset,
+            any: AnyResponse::Rrset,
             zonemd: false,
         }
     }

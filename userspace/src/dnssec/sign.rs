@@ -11,10 +11,10 @@ use rayon::prelude::*;
 
 use super::any;
 use super::authority::{Place, is_signed, places};
-use super::denial::{self, HashedName, Omitted};
-use super::kept::Before;
+use super::denial::{self, HashedName, OptOutScope};
 use super::keys::{Algorithm, Key, SigningFailed};
-use super::policy::{Any, Denial, SigningPolicy};
+use super::policy::{AnyResponse, Denial, SigningPolicy};
+use super::previous::PreviousVersion;
 use super::rrsig::{RrsigFields, label_count};
 use super::zonemd;
 use crate::duration::Exact;
@@ -147,7 +147,7 @@ pub fn sign_again(
         policy,
         now,
         denial_ttl: base.negative_ttl(),
-        before: before.map(|(zone, least)| Before::new(zone, keys, now, least)),
+        before: before.map(|(zone, least)| PreviousVersion::new(zone, keys, now, least)),
     };
 
     let apex_owner = zone.find(zone.apex().as_wire());
@@ -157,7 +157,7 @@ pub fn sign_again(
         ..SignStatistics::default()
     };
     let mut writer = ZoneWriter::with_capacity(base.apex().clone(), 0);
-    let mut write = |batch: &[Item], added: &[Added]| -> Result<(), SignError> {
+    let mut write = |batch: &[Item], added: &[OwnerAdditions]| -> Result<(), SignError> {
         for (item, added) in batch.iter().zip(added) {
             statistics.owners += 1;
             statistics.rrsets += added.rrsets;
@@ -169,7 +169,7 @@ pub fn sign_again(
         Ok(())
     };
     // One core writes out a batch while the others sign the next.
-    let mut ready: (&[Item], Vec<Added>) = (&[], Vec::new());
+    let mut ready: (&[Item], Vec<OwnerAdditions>) = (&[], Vec::new());
     for batch in items.chunks(BATCH) {
         let (added, written) = rayon::join(|| signing.add_all(batch), || write(ready.0, &ready.1));
         written?;
@@ -179,16 +179,17 @@ pub fn sign_again(
     let signed = writer.finish()?;
     let signed = if policy.zonemd { signing.with_digest(signed)? } else { signed };
     let signed = match policy.any {
-        Any::Rrset => signed,
-        Any::Hinfo => {
+        AnyResponse::Rrset => signed,
+        AnyResponse::Hinfo => {
             let hinfos = signing.hinfos()?;
             for made in hinfos.iter().filter(|made| !made.signatures.is_empty()) {
                 statistics.rrsets += 1;
                 statistics.signatures += made.signatures.len() - made.kept;
                 statistics.kept += made.kept;
             }
-            let beside = any::write_beside(&base, &places, |index| &hinfos[index].signatures)?;
-            signed.with_beside(beside)
+            let any_answers =
+                any::write_any_answers(&base, &places, |index| &hinfos[index].signatures)?;
+            signed.with_any_answers(any_answers)
         }
     };
     Ok((signed, statistics))
@@ -266,7 +267,7 @@ fn hashes(base: &Zone, places: &[Place], opt_out: bool) -> Result<Vec<HashedName
     if 1 + denial::HASH_LABEL_LEN + apex.as_wire().len() > MAX_NAME_LEN {
         return Err(SignError::NameTooLong(apex.clone()));
     }
-    let omitted = if opt_out { Omitted::Delegations } else { Omitted::Nothing };
+    let omitted = if opt_out { OptOutScope::Delegations } else { OptOutScope::Nothing };
     let hashes = denial::hashed_names(base, places, omitted, 0, b"");
     match hashes.windows(2).find(|pair| pair[0].hash == pair[1].hash) {
         None => Ok(hashes),
@@ -323,12 +324,12 @@ struct Signing<'a> {
     now: u32,
     /// RFC 9077 section 3: as long as a negative answer may be kept.
     denial_ttl: u32,
-    before: Option<Before<'a>>,
+    before: Option<PreviousVersion<'a>>,
 }
 
 /// What signing adds at one owner name.
 #[derive(Default)]
-struct Added {
+struct OwnerAdditions {
     denial: Option<Vec<u8>>,
     /// RRSIG RDATA, sorted.
     signatures: Vec<Vec<u8>>,
@@ -341,7 +342,7 @@ struct Added {
 
 impl Signing<'_> {
     /// Signs a batch on all cores.
-    fn add_all(&self, batch: &[Item]) -> Result<Vec<Added>, SigningFailed> {
+    fn add_all(&self, batch: &[Item]) -> Result<Vec<OwnerAdditions>, SigningFailed> {
         batch
             .par_iter()
             .with_min_len(MIN_PER_CORE)
@@ -350,8 +351,8 @@ impl Signing<'_> {
     }
 
     /// Makes the denial of existence and the signatures at one owner name.
-    fn add(&self, item: Item, scratch: &mut Vec<u8>) -> Result<Added, SigningFailed> {
-        let mut added = Added { ttl: u32::MAX, ..Added::default() };
+    fn add(&self, item: Item, scratch: &mut Vec<u8>) -> Result<OwnerAdditions, SigningFailed> {
+        let mut added = OwnerAdditions { ttl: u32::MAX, ..OwnerAdditions::default() };
         let denial_ttl = self.denial_ttl;
         match item {
             Item::Owner(index) => {
@@ -392,7 +393,7 @@ impl Signing<'_> {
         let (name, digest) = (signed.apex().as_wire().to_vec(), zonemd::of(&signed));
         let Some(apex) = signed.find(&name) else { return Ok(signed) };
         let Some(rrset) = apex.rrset(Rtype::ZONEMD) else { return Ok(signed) };
-        let mut added = Added::default();
+        let mut added = OwnerAdditions::default();
         let rdatas = std::iter::once(&digest[..]);
         let what = (Rtype::ZONEMD, rrset.ttl());
         self.sign_rrset_again(&name, what, rdatas, None, &mut added, &mut Vec::new())?;
@@ -411,15 +412,15 @@ impl Signing<'_> {
     }
 
     /// For each owner name the signatures of what it says to ANY, if that is synthesised.
-    fn hinfos(&self) -> Result<Vec<Added>, SigningFailed> {
+    fn hinfos(&self) -> Result<Vec<OwnerAdditions>, SigningFailed> {
         let owners = (0..self.places.len()).into_par_iter().with_min_len(MIN_PER_CORE);
         let sign = |scratch: &mut Vec<u8>, index: usize| {
             let owner = self.base.owner(index);
-            let mut added = Added::default();
+            let mut added = OwnerAdditions::default();
             if any::has_hinfo(&owner, self.places[index]) {
                 let rdatas = std::iter::once(any::HINFO_RDATA);
                 let (name, ttl) = (owner.name(), any::HINFO_TTL);
-                let before = self.before.as_ref().and_then(|before| before.beside(name));
+                let before = self.before.as_ref().and_then(|before| before.any_answers(name));
                 self.sign_rrset_again(
                     name,
                     (Rtype::HINFO, ttl),
@@ -451,7 +452,7 @@ impl Signing<'_> {
         rtype: Rtype,
         ttl: u32,
         rdatas: impl Iterator<Item = &'a [u8]> + Clone,
-        added: &mut Added,
+        added: &mut OwnerAdditions,
         scratch: &mut Vec<u8>,
     ) -> Result<(), SigningFailed> {
         let before = self.before.as_ref().and_then(|before| before.owner(owner));
@@ -465,7 +466,7 @@ impl Signing<'_> {
         (rtype, ttl): (Rtype, u32),
         rdatas: impl Iterator<Item = &'a [u8]> + Clone,
         before: Option<Owner<'_>>,
-        added: &mut Added,
+        added: &mut OwnerAdditions,
         scratch: &mut Vec<u8>,
     ) -> Result<(), SigningFailed> {
         let apex = self.base.apex().as_wire();
@@ -510,7 +511,12 @@ impl Signing<'_> {
     }
 
     /// Writes one owner name with all its RRsets.
-    fn write(&self, item: Item, added: &Added, writer: &mut ZoneWriter) -> Result<(), ZoneError> {
+    fn write(
+        &self,
+        item: Item,
+        added: &OwnerAdditions,
+        writer: &mut ZoneWriter,
+    ) -> Result<(), ZoneError> {
         let denial_ttl = self.denial_ttl;
         let owner = match item {
             Item::Owner(index) => {

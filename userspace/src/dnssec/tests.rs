@@ -2,7 +2,7 @@
 
 use super::authority::{Place, places};
 use super::keys::{Algorithm, Key, NewKey, Role};
-use super::policy::{Any, Denial, SerialPolicy, SigningPolicy};
+use super::policy::{AnyResponse, Denial, SerialPolicy, SigningPolicy};
 use super::rrsig::Rrsig;
 use super::sign::{SignError, sign, sign_again};
 use super::verify::{Reason, first_expiration, verify, verify_again};
@@ -420,7 +420,9 @@ proptest::proptest! {
 /// Signatures of what did not change are kept, unless they are due or by a key that is gone.
 #[test]
 fn signatures_of_what_did_not_change_are_kept() {
-    for (denial, any) in ALL.into_iter().flat_map(|one| [(one, Any::Rrset), (one, Any::Hinfo)]) {
+    for (denial, any) in
+        ALL.into_iter().flat_map(|one| [(one, AnyResponse::Rrset), (one, AnyResponse::Hinfo)])
+    {
         let keys = keys(&[Role::Ksk, Role::Zsk]);
         let policy = SigningPolicy { any, ..policy(denial) };
         let (first, all) = sign(&unsigned(), &keys, &policy, NOW).unwrap();

@@ -11,7 +11,7 @@ use domain::crypto::common::PublicKey;
 use rayon::prelude::*;
 
 use super::authority::{Place, is_signed, places};
-use super::denial::{self, Hash, Nsec3, Omitted, Parameters, ParametersError};
+use super::denial::{self, Hash, Nsec3, OptOutScope, Parameters, ParametersError};
 use super::keys::{Algorithm, KeyError, REVOKED, SECURE_ENTRY_POINT, ZONE_KEY, parse_dnskey};
 use super::lasting::{self, Signers, Span};
 use super::policy::Denial;
@@ -172,10 +172,10 @@ pub fn verify_again(
     let places = places(zone);
     // Whatever was said about a signature holds as long as the keys are the same.
     let before = before.filter(|before| has_same_keys(before, zone));
-    let verifying = Verifying { zone, before, places: &places, keys: &keys, now };
+    let verifier = Verifier { zone, before, places: &places, keys: &keys, now };
     let by_owner: Vec<(usize, i64, Vec<Fault>)> = (0..places.len())
         .into_par_iter()
-        .map(|index| verifying.owner(index, &faults))
+        .map(|index| verifier.owner(index, &faults))
         .filter(|(rrsets, _, found)| *rrsets > 0 || !found.is_empty())
         .fold(
             || (0, i64::MAX, Vec::new()),
@@ -193,15 +193,15 @@ pub fn verify_again(
         found.append(&mut some_found);
     }
 
-    if let Some(beside) = zone.beside() {
-        let (some_rrsets, some_remaining) = verifying.beside(beside, &faults, &mut found);
+    if let Some(any_answers) = zone.any_answers() {
+        let (some_rrsets, some_remaining) = verifier.any_answers(any_answers, &faults, &mut found);
         rrsets += some_rrsets;
         remaining = remaining.min(some_remaining);
     }
 
-    let chain = match verifying.denial() {
-        Some((_, None)) => verifying.nsec_chain(&faults, &mut found),
-        Some((_, Some(parameters))) => verifying.nsec3_chain(parameters, &faults, &mut found),
+    let chain = match verifier.denial() {
+        Some((_, None)) => verifier.nsec_chain(&faults, &mut found),
+        Some((_, Some(parameters))) => verifier.nsec3_chain(parameters, &faults, &mut found),
         None => {
             found.push(fault(zone.apex().as_wire(), Rtype::NSEC, Reason::NoChain));
             (Denial::Nsec, 0)
@@ -309,7 +309,7 @@ fn zone_key(rdata: &[u8]) -> Result<ZoneKey, KeyError> {
     })
 }
 
-struct Verifying<'a> {
+struct Verifier<'a> {
     zone: &'a Zone,
     before: Option<&'a Zone>,
     places: &'a [Place],
@@ -317,7 +317,7 @@ struct Verifying<'a> {
     now: u32,
 }
 
-impl<'a> Verifying<'a> {
+impl<'a> Verifier<'a> {
     /// The number of RRsets with a valid signature at one owner, how many seconds from now the
     /// first of these signatures ends, and the faults.
     fn owner(&self, index: usize, faults: &Faults) -> (usize, i64, Vec<Fault>) {
@@ -342,12 +342,17 @@ impl<'a> Verifying<'a> {
     }
 
     /// The same of what is said to ANY and stands beside the zone (RFC 8482 section 4.2).
-    fn beside(&self, beside: &Zone, faults: &Faults, found: &mut Vec<Fault>) -> (usize, i64) {
-        let before = self.before.and_then(Zone::beside);
-        let by_owner: Vec<(usize, i64, Vec<Fault>)> = (0..beside.owners().len())
+    fn any_answers(
+        &self,
+        any_answers: &Zone,
+        faults: &Faults,
+        found: &mut Vec<Fault>,
+    ) -> (usize, i64) {
+        let before = self.before.and_then(Zone::any_answers);
+        let by_owner: Vec<(usize, i64, Vec<Fault>)> = (0..any_answers.owners().len())
             .into_par_iter()
             .filter_map(|index| {
-                let owner = beside.owner(index);
+                let owner = any_answers.owner(index);
                 let rrset = owner.rrset(Rtype::HINFO).filter(|_| !faults.are_enough())?;
                 let before = before.and_then(|before| before.find(owner.name()));
                 Some(match self.rrset(&owner, &rrset, before.as_ref()) {
@@ -532,9 +537,10 @@ impl<'a> Verifying<'a> {
         };
         let records = self.nsec3_records(iterations, salt, faults, found);
         let opt_out = records.iter().any(|(_, nsec3, _)| nsec3.flags & denial::OPT_OUT != 0);
-        let all = denial::hashed_names(self.zone, self.places, Omitted::Nothing, iterations, salt);
+        let all =
+            denial::hashed_names(self.zone, self.places, OptOutScope::Nothing, iterations, salt);
         // What may be missing under opt-out is the most that a signer which opts out leaves out.
-        let most = Omitted::DelegationsAndAbove;
+        let most = OptOutScope::DelegationsAndAbove;
         let required = match opt_out {
             true => denial::hashed_names(self.zone, self.places, most, iterations, salt),
             false => Vec::new(),

@@ -20,7 +20,7 @@ pub struct Limits {
     /// Policies of names and what is below them, mostly zones; the longest name counts.
     pub overrides: BTreeMap<Name, Policy>,
     /// Prefixes that are not limited (but may be blocked), with when that ends.
-    pub exempt: BTreeMap<IpNet, Until>,
+    pub exempt: BTreeMap<IpNet, EndSecond>,
     /// Prefixes from which queries are dropped.
     pub block: BTreeMap<IpNet, Block>,
     /// Names for which, and for what is below them, queries are dropped.
@@ -28,13 +28,13 @@ pub struct Limits {
 }
 
 /// The second since 1970 from which on something does not count any more; 0 for never.
-pub type Until = u64;
+pub type EndSecond = u64;
 
 /// A block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Block {
     /// When it ends.
-    pub until: Until,
+    pub until: EndSecond,
     /// Whether it is only counted.
     pub dry_run: bool,
 }
@@ -54,7 +54,7 @@ pub fn net(netblock: [u64; 2], prefix: u32) -> Option<IpNet> {
 /// More than there is room for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{count} {what}, and {most} is the most")]
-pub struct TooMany {
+pub struct TooManyEntries {
     what: &'static str,
     count: usize,
     most: usize,
@@ -62,7 +62,7 @@ pub struct TooMany {
 
 impl Limits {
     /// Sees that there is room for all.
-    pub fn check(&self) -> Result<(), TooMany> {
+    pub fn check(&self) -> Result<(), TooManyEntries> {
         // One place is the default policy's.
         let names = self.overrides.len() + self.block_names.len();
         for (what, count, most) in [
@@ -72,7 +72,7 @@ impl Limits {
             ("names with a policy or blocked", names, MAX_NAMES as usize),
         ] {
             if count > most {
-                return Err(TooMany { what, count, most });
+                return Err(TooManyEntries { what, count, most });
             }
         }
         Ok(())
@@ -101,7 +101,7 @@ impl Limits {
 
     /// The exempt prefixes.
     pub fn exempt_prefixes(&self) -> Prefixes {
-        let entry = |until: &Until| ListEntry { expires_s: *until, ..ListEntry::default() };
+        let entry = |until: &EndSecond| ListEntry { expires_s: *until, ..ListEntry::default() };
         self.exempt.iter().map(|(net, until)| (prefix(*net), entry(until))).collect()
     }
 

@@ -24,7 +24,7 @@ use super::served::Shared;
 use super::stats::{Stats, Transport};
 use crate::clock::now;
 use crate::transfer::axfr;
-use pool::{Admitted, Bounds, Pool, Seat, idle_time};
+use pool::{AcceptedConnection, Pool, PoolLimits, Seat, idle_time};
 
 /// Connections the system holds for us before we take them.
 const BACKLOG: i32 = 1024;
@@ -80,8 +80,10 @@ pub struct Context {
 impl Context {
     /// ConnectionLimits hold for all listening sockets of one context together.
     pub fn new(shared: Arc<Shared>, stats: Arc<Stats>, limits: ConnectionLimits) -> Context {
-        let bounds =
-            Bounds { connections: limits.connections, per_client: limits.connections_per_client };
+        let bounds = PoolLimits {
+            connections: limits.connections,
+            per_client: limits.connections_per_client,
+        };
         Context {
             shared,
             stats,
@@ -108,7 +110,7 @@ impl Context {
     /// Takes a place for a connection, and says whose it was; `None` if there is none, nor another's to take.
     fn admit(self: &Arc<Context>, client: IpAddr) -> Option<(Place, Option<Arc<Seat>>)> {
         let now_ms = self.now_ms();
-        let Admitted { seat, ended } =
+        let AcceptedConnection { seat, ended } =
             self.with_pool(|pool| pool.admit(client_key(client), now_ms))?;
         self.end(ended.as_ref());
         Some((Place { context: Arc::clone(self), seat }, ended))

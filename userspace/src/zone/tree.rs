@@ -13,7 +13,7 @@ use super::soa::Soa;
 #[derive(Clone)]
 pub struct Zone {
     apex: Name,
-    beside: Option<Box<Zone>>,
+    any_answers: Option<Box<Zone>>,
     /// What is often asked for: it need not be read out of memory that is at rest.
     records: usize,
     serial: Serial,
@@ -53,7 +53,7 @@ impl Zone {
         bytes: Bytes,
     ) -> Result<Zone, ZoneError> {
         let mut zone =
-            Zone { apex, beside: None, records: 0, serial: Serial(0), owners, rrsets, bytes };
+            Zone { apex, any_answers: None, records: 0, serial: Serial(0), owners, rrsets, bytes };
         let count = |entry| RrsetEntry::read(entry).count as usize;
         zone.records = zone.rrset_entries().iter().map(count).sum();
         zone.serial = zone.soa_fields().map_or(Serial(0), |soa| soa.serial);
@@ -70,13 +70,13 @@ impl Zone {
 
     /// RRsets of the zone's names that are no part of it: they are said to ANY (RFC 8482 section 4.2), and neither
     /// transferred nor written to files.
-    pub fn beside(&self) -> Option<&Zone> {
-        self.beside.as_deref()
+    pub fn any_answers(&self) -> Option<&Zone> {
+        self.any_answers.as_deref()
     }
 
     /// The same zone with these RRsets beside it.
-    pub fn with_beside(self, beside: Zone) -> Zone {
-        Zone { beside: Some(Box::new(beside)), ..self }
+    pub fn with_any_answers(self, any_answers: Zone) -> Zone {
+        Zone { any_answers: Some(Box::new(any_answers)), ..self }
     }
 
     /// The same zone with another RDATA in the place of one that is as long, and no other order: for what is known only

@@ -30,7 +30,7 @@ impl Peer {
 
 /// The section that another's configuration becomes.
 #[derive(Serialize)]
-struct Imported {
+struct ImportReport {
     from: &'static str,
     section: String,
     /// What is not in it, since there is nothing like it.
@@ -50,7 +50,7 @@ pub fn run(file: &Path, from: Option<Peer>, output: &Output) -> CommandResult {
         return Err(failed(format!("{}: {source_line}: {message}", file.display())));
     }
     let from = if peer == import::Peer::Bind { "bind" } else { "knot" };
-    let imported = Imported { from, section: written, without_equivalent: section.notes };
+    let imported = ImportReport { from, section: written, without_equivalent: section.notes };
     output.data(&imported, |imported| imported.section.clone());
     Ok(Exit::Ok)
 }

@@ -27,8 +27,8 @@ use crate::observe::word::PerWord;
 use crate::ratelimit::changes::Target;
 use crate::ratelimit::limits::{Block, Limits};
 use crate::ratelimit::replay::capture::{self, Datagram};
-use crate::ratelimit::replay::limiter::Limiter;
-use crate::ratelimit::replay::response::{self, Counted};
+use crate::ratelimit::replay::limiter::ReplayLimiter;
+use crate::ratelimit::replay::response::{self, CountedResponse};
 use crate::ratelimit::settings::{BadSetting, setting};
 use crate::zone::Name;
 
@@ -57,7 +57,7 @@ const UNKNOWN_RESPONSE: usize = 512;
 
 /// What came of a replay.
 #[derive(Default)]
-struct Report {
+struct Tally {
     responses: u64,
     other_packets: u64,
     first_ns: Option<u64>,
@@ -79,12 +79,12 @@ pub fn run(args: &TestArgs, global: &Global, output: &Output) -> CommandResult {
     Ok(Exit::Ok)
 }
 
-fn measure(args: &TestArgs, limits: &Limits) -> Result<Replayed, String> {
+fn measure(args: &TestArgs, limits: &Limits) -> Result<ReplayReport, String> {
     // Which of the two is in the capture is known only once it is read.
     let mut has_responses = false;
     capture::read(&args.file, |datagram| has_responses |= is_response(&datagram, args.port))?;
-    let mut limiter = Limiter::new(limits);
-    let mut report = Report::default();
+    let mut limiter = ReplayLimiter::new(limits);
+    let mut tally = Tally::default();
     let others = capture::read(&args.file, |datagram| {
         let counted = match has_responses {
             true if is_response(&datagram, args.port) => response::of_response(datagram.payload)
@@ -97,16 +97,16 @@ fn measure(args: &TestArgs, limits: &Limits) -> Result<Replayed, String> {
         };
         match counted {
             Some((client, counted)) => {
-                report.count(&mut limiter, client, &counted, datagram.time_ns)
+                tally.count(&mut limiter, client, &counted, datagram.time_ns)
             }
-            None => report.other_packets += 1,
+            None => tally.other_packets += 1,
         }
     })?;
-    report.other_packets += others;
-    if report.responses == 0 {
+    tally.other_packets += others;
+    if tally.responses == 0 {
         return Err(format!("there is no DNS over UDP port {} in it", args.port));
     }
-    Ok(report.told(&limiter, has_responses, args.limit))
+    Ok(tally.report(&limiter, has_responses, args.limit))
 }
 
 fn is_response(datagram: &Datagram<'_>, port: u16) -> bool {
@@ -193,7 +193,7 @@ fn live_blocks(live: &BlockList, limits: &mut Limits) -> Result<(), CliError> {
 
 /// What a replay found.
 #[derive(Debug, PartialEq, Serialize)]
-struct Replayed {
+struct ReplayReport {
     /// What each packet that counts is.
     counted: CountedAs,
     responses: u64,
@@ -235,8 +235,14 @@ struct OverLimit {
     last: u64,
 }
 
-impl Report {
-    fn count(&mut self, limiter: &mut Limiter, client: IpAddr, counted: &Counted, time_ns: u64) {
+impl Tally {
+    fn count(
+        &mut self,
+        limiter: &mut ReplayLimiter,
+        client: IpAddr,
+        counted: &CountedResponse,
+        time_ns: u64,
+    ) {
         self.first_ns.get_or_insert(time_ns);
         self.last_ns = self.last_ns.max(time_ns);
         self.responses += 1;
@@ -257,7 +263,7 @@ impl Report {
         } as u64;
     }
 
-    fn told(&self, limiter: &Limiter, has_responses: bool, limit: usize) -> Replayed {
+    fn report(&self, limiter: &ReplayLimiter, has_responses: bool, limit: usize) -> ReplayReport {
         let classes = PerWord::new(|class: Class| {
             let counts = self.verdicts[class.index()];
             PerWord::new(|verdict: Verdict| counts[verdict.index()])
@@ -276,7 +282,7 @@ impl Report {
             first: over.first_s,
             last: over.last_s,
         });
-        Replayed {
+        ReplayReport {
             counted: if has_responses { CountedAs::Responses } else { CountedAs::Queries },
             responses: self.responses,
             other_packets: self.other_packets,
@@ -296,7 +302,7 @@ impl Report {
     }
 }
 
-fn text(replayed: &Replayed) -> String {
+fn text(replayed: &ReplayReport) -> String {
     let mut text = format!(
         "{} {} in {:.1} s: {} answered, {} leaked, {} slipped, {} dropped, {} blocked; {} octets instead of {}\n",
         replayed.responses,

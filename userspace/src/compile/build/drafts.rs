@@ -82,7 +82,7 @@ impl<'a> Build<'a, '_, '_> {
             }
             self.draft_type(owner, rtype, draft);
         }
-        draft.any = match self.any_beside(owner) {
+        draft.any = match self.hinfo_for_any(owner) {
             Some(hinfo) => Some(draft.add(hinfo)),
             None => preferred_piece(owner, &draft.types),
         };

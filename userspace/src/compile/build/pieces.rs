@@ -62,9 +62,10 @@ impl<'a> Build<'a, '_, '_> {
     }
 
     /// What stands beside the zone to be said to ANY (RFC 8482 section 4.2).
-    pub(super) fn any_beside(&self, owner: &Owner<'a>) -> Option<Vec<u8>> {
-        let beside = self.zone.beside().and_then(|beside| beside.find(owner.name()));
-        let hinfo = beside.and_then(|at| Some((at, at.rrset(Rtype::HINFO)?)));
+    pub(super) fn hinfo_for_any(&self, owner: &Owner<'a>) -> Option<Vec<u8>> {
+        let any_answers =
+            self.zone.any_answers().and_then(|any_answers| any_answers.find(owner.name()));
+        let hinfo = any_answers.and_then(|at| Some((at, at.rrset(Rtype::HINFO)?)));
         hinfo.map(|(at, hinfo)| self.rrset_piece(&at, hinfo, OwnerName::Context))
     }
 

@@ -81,8 +81,8 @@ pub(super) struct Survey<'a> {
     pub hashes: Vec<(crate::dnssec::denial::Hash, Address)>,
     pub(super) builder: ZoneBuilder,
     /// What is said to ANY and stands beside the zone.
-    pub(super) beside: ZoneBuilder,
-    pub(super) has_beside: bool,
+    pub(super) any_answers: ZoneBuilder,
+    pub(super) has_any_answers: bool,
     /// Until when RRsets are said to be held: owner name, type and time.
     pub(super) ends: Vec<(Vec<u8>, Rtype, u32)>,
     pub(super) findings: Findings,
@@ -122,8 +122,8 @@ impl<'a> Survey<'a> {
             directory_len: 0,
             hashes: Vec::new(),
             builder: ZoneBuilder::new(apex.clone()),
-            beside: ZoneBuilder::new(apex.clone()),
-            has_beside: false,
+            any_answers: ZoneBuilder::new(apex.clone()),
+            has_any_answers: false,
             ends: Vec::new(),
             findings: Findings::default(),
         }
@@ -235,7 +235,7 @@ impl<'a> Survey<'a> {
     /// Whether the table leads to the node, or to one that hides it: that of a zone whose apex is nearer.
     fn is_found(&self, node: &NodeRecord) -> bool {
         let mut at = table::candidates(self.memory, node.hash);
-        let mut beside = table::candidates(self.memory, node.hash ^ CUT_BESIDE_APEX);
+        let mut any_answers = table::candidates(self.memory, node.hash ^ CUT_BESIDE_APEX);
         if at.any(|other| other == node.address) {
             return true;
         }
@@ -249,7 +249,7 @@ impl<'a> Survey<'a> {
                     })
             })
         };
-        (node.is(flag::CUT) && beside.any(|other| other == node.address))
+        (node.is(flag::CUT) && any_answers.any(|other| other == node.address))
             || table::candidates(self.memory, node.hash).any(hides)
     }
 
@@ -335,9 +335,9 @@ impl<'a> Survey<'a> {
                 self.problem(&node.wire, "ANY", format!("it holds {record:?}"));
                 continue;
             }
-            self.has_beside = true;
-            let beside = &mut self.beside;
-            let pushed = beside.push(&node.wire, record.rtype, record.ttl, &record.rdata);
+            self.has_any_answers = true;
+            let any_answers = &mut self.any_answers;
+            let pushed = any_answers.push(&node.wire, record.rtype, record.ttl, &record.rdata);
             if let Err(error) = pushed {
                 self.problem(&node.wire, "ANY", error);
             }

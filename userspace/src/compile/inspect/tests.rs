@@ -13,7 +13,7 @@ use super::lookup::lookup;
 use super::nodes::NodeRecord;
 use super::verify::{Findings, Problem, verify, verify_table};
 use crate::datapath::memory::{Mapping, Size};
-use crate::dnssec::policy::{Any, Denial};
+use crate::dnssec::policy::{AnyResponse, Denial};
 use crate::zone::{Rtype, Zone};
 
 /// Every kind of name: cuts with and without DS and with glue, a wildcard, a wildcard CNAME, a DNAME, CNAMEs that
@@ -108,7 +108,7 @@ impl Held {
 fn zones() -> Vec<Held> {
     let plain = zone("example.org.", 7, RECORDS);
     // With opt-out some names have an NSEC3 and some have not.
-    [(Denial::Nsec, Any::Hinfo), (Denial::Nsec3 { opt_out: true }, Any::Rrset)]
+    [(Denial::Nsec, AnyResponse::Hinfo), (Denial::Nsec3 { opt_out: true }, AnyResponse::Rrset)]
         .map(|(denial, any)| signed_for_any(&plain, denial, any))
         .into_iter()
         .chain([plain.clone()])

@@ -185,14 +185,14 @@ impl Survey<'_> {
     fn finish(mut self, now: u32) -> Findings {
         relations::check_zone(&mut self);
         let builder = std::mem::replace(&mut self.builder, ZoneBuilder::new(self.apex.clone()));
-        let zone = builder.finish().and_then(|zone| match self.has_beside {
+        let zone = builder.finish().and_then(|zone| match self.has_any_answers {
             false => Ok(zone),
             true => {
-                let mut beside =
-                    std::mem::replace(&mut self.beside, ZoneBuilder::new(self.apex.clone()));
+                let mut any_answers =
+                    std::mem::replace(&mut self.any_answers, ZoneBuilder::new(self.apex.clone()));
                 // Without an SOA it would be no zone.
-                beside.copy(&zone, |_, rrset| rrset.rtype() == Rtype::SOA)?;
-                Ok(zone.with_beside(beside.finish()?))
+                any_answers.copy(&zone, |_, rrset| rrset.rtype() == Rtype::SOA)?;
+                Ok(zone.with_any_answers(any_answers.finish()?))
             }
         });
         let zone = match zone {
@@ -219,7 +219,7 @@ impl Survey<'_> {
                 let at = zone.find(&owner)?;
                 signers.until(&at, &at.rrset(rtype)?, now)
             };
-            let is = held(zone).or_else(|| zone.beside().and_then(held));
+            let is = held(zone).or_else(|| zone.any_answers().and_then(held));
             // Of what has ended another signature may have begun since it was published.
             let is_sent = Serial(said).since(Serial(now)) >= 0;
             if let Some(is) = is.filter(|is| is_sent && *is != said) {

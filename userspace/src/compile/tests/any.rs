@@ -56,7 +56,7 @@ fn one_rrset_stands_for_all() {
 fn a_hinfo_is_made_for_every_name_that_has_no_better() {
     let plain = zone("example.org.", 1, RECORDS);
     for denial in [Denial::Nsec, NSEC3] {
-        let signed = signed_for_any(&plain, denial, Any::Hinfo);
+        let signed = signed_for_any(&plain, denial, AnyResponse::Hinfo);
         said(
             &signed,
             &[
@@ -80,23 +80,26 @@ fn a_hinfo_is_made_for_every_name_that_has_no_better() {
         let asked = ask(&image.reader(), "both.example.org.", Rtype::HINFO);
         assert_eq!((asked.outcome, asked.answer.len()), (Outcome::Nodata, 0));
     }
-    let beside = any::unsigned(&plain).expect("a zone");
-    said(&plain.with_beside(beside), &[("both.", Outcome::Positive, "both.example.org. HINFO")]);
+    let any_answers = any::unsigned(&plain).expect("a zone");
+    said(
+        &plain.with_any_answers(any_answers),
+        &[("both.", Outcome::Positive, "both.example.org. HINFO")],
+    );
 }
 
 #[test]
 fn what_is_made_is_signed_and_verified() {
     let plain = zone("example.org.", 1, RECORDS);
     let without = signed(&plain, Denial::Nsec);
-    let with = signed_for_any(&plain, Denial::Nsec, Any::Hinfo);
+    let with = signed_for_any(&plain, Denial::Nsec, AnyResponse::Hinfo);
     let rrsets = |zone: &Zone| verify(zone, NOW).expect("valid").rrsets;
     // Names with authority but the two CNAMEs, the one with a HINFO, and the two below and at the cut.
     let names = plain.owners().len() - 2 - 1 - 2;
     assert_eq!(rrsets(&with), rrsets(&without) + names);
 
     // Signatures of another zone's keys.
-    let other = signed_for_any(&plain, Denial::Nsec, Any::Hinfo);
-    let forged = with.with_beside(other.beside().expect("hinfos").clone());
+    let other = signed_for_any(&plain, Denial::Nsec, AnyResponse::Hinfo);
+    let forged = with.with_any_answers(other.any_answers().expect("hinfos").clone());
     let faults = verify(&forged, NOW).expect_err("forged");
     assert_eq!(faults.len(), names);
     assert!(faults.iter().all(|fault| fault.rtype == Rtype::HINFO), "{faults:?}");
@@ -104,7 +107,8 @@ fn what_is_made_is_signed_and_verified() {
 
 #[test]
 fn without_do_nothing_is_signed() {
-    let signed = signed_for_any(&zone("example.org.", 1, RECORDS), Denial::Nsec, Any::Hinfo);
+    let signed =
+        signed_for_any(&zone("example.org.", 1, RECORDS), Denial::Nsec, AnyResponse::Hinfo);
     let mut image = small_image();
     drop(image.publish(&signed).expect("published"));
     let mut plain = query(name("both.example.org.").as_wire(), ANY);

@@ -220,7 +220,8 @@ fn a_change_is_written_and_nothing_else() {
             .collect::<String>()
     };
     let zones = [1, 2].map(|serial| zone("example.org.", serial, &records(serial as usize * 100)));
-    for (denial, any) in DENIALS.into_iter().flat_map(|one| [(one, Any::Rrset), (one, Any::Hinfo)])
+    for (denial, any) in
+        DENIALS.into_iter().flat_map(|one| [(one, AnyResponse::Rrset), (one, AnyResponse::Hinfo)])
     {
         let mut image = image(64 << 16, 1 << 10);
         let versions = versions_for_any(&[&zones[0], &zones[1]], denial, any);

@@ -14,7 +14,7 @@ use crate::control::reply::ratelimit::{
 };
 use crate::observe::word::PerWord;
 use crate::ratelimit::changes::Target;
-use crate::ratelimit::layers::{Origin, RateLimits};
+use crate::ratelimit::effective::{EffectiveLimits, Origin};
 use crate::ratelimit::limits::{Block, Limits, net};
 use crate::zone::Name;
 
@@ -22,7 +22,7 @@ use crate::zone::Name;
 const LATELY_S: u64 = 10;
 
 /// What is in effect, and where that was said.
-pub fn show(limits: &RateLimits) -> Result<reply::RateLimits, Failure> {
+pub fn show(limits: &EffectiveLimits) -> Result<reply::RateLimits, Failure> {
     let in_effect = limits.settings().map_err(failure)?;
     let (now, file) = (in_effect.settings(), limits.file.settings());
     let setting = |key: &String| {
@@ -59,7 +59,7 @@ pub fn show(limits: &RateLimits) -> Result<reply::RateLimits, Failure> {
 }
 
 /// All exempt prefixes, and those of the file that are not exempt any longer.
-pub fn exempt(limits: &RateLimits) -> ExemptList {
+pub fn exempt(limits: &EffectiveLimits) -> ExemptList {
     let exempt = limits.exempt();
     let deleted = limits.file.exempt.iter().map(|prefix| prefix.0.trunc());
     let deleted = deleted.filter(|prefix| !exempt.contains_key(prefix));
@@ -74,7 +74,7 @@ pub fn exempt(limits: &RateLimits) -> ExemptList {
 }
 
 /// All that is blocked.
-pub fn blocks(limits: &RateLimits) -> BlockList {
+pub fn blocks(limits: &EffectiveLimits) -> BlockList {
     let blocks = limits.blocks();
     let blocked = blocks.iter().map(|(target, (block, origin))| BlockedTarget {
         target: target.to_string(),
@@ -161,7 +161,7 @@ struct Row {
 }
 
 impl Row {
-    fn new(limits: &RateLimits, limited: &Limited, now_s: u64) -> Option<Row> {
+    fn new(limits: &EffectiveLimits, limited: &Limited, now_s: u64) -> Option<Row> {
         let net = net(limited.netblock, limited.prefix)?;
         let hit = Hit::of_number(limited.hit)?;
         let was_over = limited.since_s > 0;
@@ -228,7 +228,7 @@ fn allowance(candidates: &[Candidate<'_>], rates: &[u64], are_zones: bool) -> St
 }
 
 /// Netblocks that are limited, or near it, worst first.
-pub fn netblocks(limits: &RateLimits, limited: &[Limited], now_s: u64) -> Vec<Netblock> {
+pub fn netblocks(limits: &EffectiveLimits, limited: &[Limited], now_s: u64) -> Vec<Netblock> {
     let mut worst: Vec<&Limited> = limited.iter().collect();
     worst.sort_by_key(|one| std::cmp::Reverse((one.since_s > 0, one.slips + one.drops)));
     let rows = worst.into_iter().filter_map(|one| Row::new(limits, one, now_s));
@@ -244,7 +244,7 @@ pub fn modes(limits: &Limits) -> (Mode, Vec<PolicyMode>) {
 
 /// What is done to a netblock, and why.
 pub fn explain(
-    limits: &RateLimits,
+    limits: &EffectiveLimits,
     prefix: &str,
     limited: &[Limited],
     now_s: u64,

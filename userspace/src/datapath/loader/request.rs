@@ -140,12 +140,12 @@ pub fn send<T: Serialize>(
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut beside = SendAncillaryBuffer::new(&mut space);
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let object = object.map(|object| [object]);
     if let Some(object) = &object {
-        beside.push(SendAncillaryMessage::ScmRights(object));
+        ancillary.push(SendAncillaryMessage::ScmRights(object));
     }
-    sendmsg(socket, &[IoSlice::new(&text)], &mut beside, SendFlags::NOSIGNAL)?;
+    sendmsg(socket, &[IoSlice::new(&text)], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
@@ -155,10 +155,10 @@ pub fn receive<T: DeserializeOwned>(
 ) -> io::Result<Option<(T, Option<OwnedFd>)>> {
     let mut text = vec![0; LARGEST];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let into = &mut [IoSliceMut::new(&mut text)];
-        match recvmsg(socket, into, &mut beside, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(socket, into, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Err(rustix::io::Errno::INTR) => continue,
             received => break received?,
         }
@@ -170,7 +170,7 @@ pub fn receive<T: DeserializeOwned>(
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet that is too long"));
     }
     let mut object = None;
-    for message in beside.drain() {
+    for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(mut descriptors) = message {
             object = descriptors.next();
         }

@@ -74,10 +74,10 @@ impl Faults {
             let meant = attachments.iter().filter(|one| is_alone(one) == alone);
             meant.filter_map(counts).collect()
         };
-        let beside = attachments.iter().any(Attachment::has_tcx_behind);
+        let other_hook = attachments.iter().any(Attachment::has_tcx_behind);
         let xdp = xdp.map(|xdp| Snapshot {
             programs: Programs {
-                beside: tcx.filter(|_| beside).map_or(0, |tcx| tcx.answered),
+                other_hook: tcx.filter(|_| other_hook).map_or(0, |tcx| tcx.answered),
                 ..xdp
             },
             devices: on(false),
@@ -99,7 +99,7 @@ fn sums(counters: &Counters) -> Programs {
         let meant = Outcome::ALL.into_iter().filter(|outcome| is_meant(*outcome));
         meant.map(|outcome| counters[outcome.index()]).fold(0, u64::wrapping_add)
     };
-    Programs { seen: sum(|_| true), answered: sum(Outcome::is_answered), beside: 0 }
+    Programs { seen: sum(|_| true), answered: sum(Outcome::is_answered), other_hook: 0 }
 }
 
 /// What a device and its driver count; none if they do not tell.

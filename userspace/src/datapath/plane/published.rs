@@ -72,7 +72,7 @@ impl PublishedZones {
         let apex = zone.apex();
         // Readers of an image of the daemon's own must not see an older version than XDP has.
         if let Some(own) = &mut self.own {
-            publish_beside(own, zone)?;
+            publish_in_memory(own, zone)?;
         }
         // A zone above it that is partial must not lose sight of the cut.
         for above in self.partial_above(apex) {
@@ -148,9 +148,9 @@ impl PublishedZones {
             let memory = memory.context("making memory for zones")?;
             let mut own = Image::new(Arc::new(memory), self.image.seed());
             for other in self.zones.values().filter(|other| other.apex() != apex) {
-                publish_beside(&mut own, other)?;
+                publish_in_memory(&mut own, other)?;
             }
-            publish_beside(&mut own, zone)?;
+            publish_in_memory(&mut own, zone)?;
             self.own = Some(own);
         }
         let older = self.zones.insert(apex.clone(), Arc::clone(zone));
@@ -395,8 +395,8 @@ impl PublishedZones {
         status.maps = maps.into_iter().filter(|_| has_maps).collect();
         let zones = self.zones.keys().filter_map(|apex| self.status_of(apex));
         status.zones = zones.collect();
-        let beside = self.own.as_ref().map(Image::usage);
-        let image_octets = [Some(usage), beside].into_iter().flatten().map(|usage| {
+        let own = self.own.as_ref().map(Image::usage);
+        let image_octets = [Some(usage), own].into_iter().flatten().map(|usage| {
             let buckets = buckets_for(usage.entry_capacity);
             usage.slab_octets + buckets * size_of::<Bucket>()
         });
@@ -430,7 +430,7 @@ fn set_max_labels(max_labels: u32, programs: &mut Programs) {
 }
 
 /// Publishes a zone into an image in the daemon's memory, which grows without a limit but its own.
-fn publish_beside(own: &mut Image, zone: &Zone) -> anyhow::Result<()> {
+fn publish_in_memory(own: &mut Image, zone: &Zone) -> anyhow::Result<()> {
     loop {
         match own.at(now()).publish(zone) {
             Ok((_, retired)) => {

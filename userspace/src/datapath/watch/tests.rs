@@ -128,7 +128,7 @@ fn judged(seen: u64, answered: u64, device: Device) -> WatchFindings {
     };
     let before = Snapshot { programs: Programs::default(), devices: vec![before] };
     let after =
-        Snapshot { programs: Programs { seen, answered, beside: 0 }, devices: vec![device] };
+        Snapshot { programs: Programs { seen, answered, other_hook: 0 }, devices: vec![device] };
     judge(&before, &after).unwrap()
 }
 
@@ -190,8 +190,8 @@ fn answers_that_do_not_leave_are_found_by_what_each_driver_counts() {
 /// What TCX sent behind XDP hides nothing of what XDP did not.
 #[test]
 fn answers_of_another_hook_are_not_taken_for_those_that_are_missing() {
-    let at = |answered, sent, beside| Snapshot {
-        programs: Programs { seen: answered, answered, beside },
+    let at = |answered, sent, other_hook| Snapshot {
+        programs: Programs { seen: answered, answered, other_hook },
         devices: vec![Device { sent, ..device("igb", XdpMode::Native) }],
     };
     let found = |after| kinds(judge(&at(0, 0, 0), &after).unwrap().answers);
@@ -235,7 +235,7 @@ fn of_several_devices_the_one_that_answers_least_is_named() {
     });
     let none = |one: &Device| Device { received: 0, sent: 0, ..one.clone() };
     let before = Snapshot { programs: Programs::default(), devices: vec![none(&good), none(&bad)] };
-    let programs = |answered| Programs { seen: 200, answered, beside: 0 };
+    let programs = |answered| Programs { seen: 200, answered, other_hook: 0 };
     let after = |answered| Snapshot {
         programs: programs(answered),
         devices: vec![good.clone(), bad.clone()],
@@ -249,7 +249,7 @@ fn of_several_devices_the_one_that_answers_least_is_named() {
 #[test]
 fn what_was_found_stands_until_enough_was_counted_again() {
     let at = |answered, left, dropped| Snapshot {
-        programs: Programs { seen: answered, answered, beside: 0 },
+        programs: Programs { seen: answered, answered, other_hook: 0 },
         devices: vec![Device {
             sent: left,
             counted: DriverCounters { seen: None, left: Some(left), dropped: Some(dropped) },

@@ -257,7 +257,7 @@ impl KeyStore {
             let _ = fs::remove_dir_all(&unfinished);
             return Err(error);
         }
-        self.settle(&finished)
+        self.move_into_place(&finished)
     }
 
     fn write_all(&self, zone: &Name, made: &[NewKey], folder: &Path) -> Result<(), StoreError> {
@@ -278,7 +278,7 @@ impl KeyStore {
     }
 
     /// Moves the files of a finished folder to their places.
-    fn settle(&self, finished: &Path) -> Result<(), StoreError> {
+    fn move_into_place(&self, finished: &Path) -> Result<(), StoreError> {
         let entries = fs::read_dir(finished).map_err(|error| self.io(finished, error))?;
         for entry in entries {
             let from = entry.map_err(|error| self.io(finished, error))?.path();
@@ -314,7 +314,7 @@ impl KeyStore {
         for path in self.leftovers()? {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             if name.starts_with(FINISHED) {
-                self.settle(&path)?;
+                self.move_into_place(&path)?;
                 continue;
             }
             let is_folder = name.starts_with(UNFINISHED);

@@ -72,8 +72,8 @@ impl Files {
     ) -> Result<T, Fault> {
         let file = Rc::clone(&self.outermost);
         self.file(&file, parse).map_err(|error| match error {
-            Unread::Io(error) => Fault(format!("{}: {error}", file.display())),
-            Unread::Fault(fault) => fault,
+            ReadFailure::Io(error) => Fault(format!("{}: {error}", file.display())),
+            ReadFailure::Fault(fault) => fault,
         })
     }
 
@@ -88,10 +88,10 @@ impl Files {
         if self.open.len() > MAX_DEPTH {
             return Err(at.fault(format_args!("files are included more than {MAX_DEPTH} deep")));
         }
-        let beside = |file: &Path| file.parent().unwrap_or(Path::new("")).join(pattern);
-        let mut found = matching(&beside(&at.file));
+        let next_to = |file: &Path| file.parent().unwrap_or(Path::new("")).join(pattern);
+        let mut found = matching(&next_to(&at.file));
         if found.is_empty() {
-            found = matching(&beside(&self.outermost));
+            found = matching(&next_to(&self.outermost));
         }
         if found.is_empty() {
             return Err(at.fault(format_args!("there is no file {pattern} to include")));
@@ -109,10 +109,10 @@ impl Files {
                 return Err(at.fault(format_args!("more than {MAX_FILES} files are included")));
             }
             self.file(&path.as_path().into(), &mut parse).map_err(|error| match error {
-                Unread::Io(error) => {
+                ReadFailure::Io(error) => {
                     at.fault(format_args!("cannot read {}: {error}", path.display()))
                 }
-                Unread::Fault(fault) => fault,
+                ReadFailure::Fault(fault) => fault,
             })?;
         }
         Ok(())
@@ -122,19 +122,20 @@ impl Files {
         &mut self,
         file: &Rc<Path>,
         parse: impl FnOnce(&mut Files, &str, Start) -> Result<T, Fault>,
-    ) -> Result<T, Unread> {
-        let text = fs::read(file).map_err(Unread::Io)?;
+    ) -> Result<T, ReadFailure> {
+        let text = fs::read(file).map_err(ReadFailure::Io)?;
         let is_included = !self.open.is_empty();
         self.open.push(Rc::clone(file));
         self.read += 1;
         let start = Start { file: Rc::clone(file), is_included };
-        let parsed = parse(self, &String::from_utf8_lossy(&text), start).map_err(Unread::Fault);
+        let parsed =
+            parse(self, &String::from_utf8_lossy(&text), start).map_err(ReadFailure::Fault);
         self.open.pop();
         parsed
     }
 }
 
-enum Unread {
+enum ReadFailure {
     Io(std::io::Error),
     Fault(Fault),
 }

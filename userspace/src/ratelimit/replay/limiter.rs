@@ -14,7 +14,7 @@ use xdp_common::limit::{Hit, Rules, Verdict};
 use xdp_common::maps::{RATE_BUCKETS, address_words};
 use xdp_common::state::LimitState;
 
-use super::response::Counted;
+use super::response::CountedResponse;
 use crate::ratelimit::compiled::CompiledLimits;
 use crate::ratelimit::limits::{Limits, net};
 
@@ -41,7 +41,7 @@ pub struct Key {
 
 /// What was slipped and dropped of a netblock by one limit.
 #[derive(Debug, Default, Clone, Copy)]
-pub struct Over {
+pub struct LimitHits {
     /// How often.
     pub slips: u64,
     /// How often.
@@ -52,8 +52,8 @@ pub struct Over {
     pub last_s: u64,
 }
 
-/// The limiter.
-pub struct Limiter {
+/// The limiter, as it would have decided on a capture.
+pub struct ReplayLimiter {
     accounts: Accounts,
     /// The names that policies are of, by place; the default policy's has none.
     zones: Vec<String>,
@@ -66,23 +66,23 @@ pub struct Limiter {
 
 struct Accounts {
     slots: Box<[[Cell<u64>; SLOTS]]>,
-    told: CompiledLimits,
+    limits: CompiledLimits,
     /// The place of the policy by which it is decided.
     policy: Cell<u32>,
     now: Cell<u64>,
     now_s: Cell<u64>,
-    over: RefCell<HashMap<Key, Over>>,
+    over: RefCell<HashMap<Key, LimitHits>>,
     not_listed: Cell<u64>,
 }
 
-impl Limiter {
+impl ReplayLimiter {
     /// Over empty accounts.
-    pub fn new(limits: &Limits) -> Limiter {
+    pub fn new(limits: &Limits) -> ReplayLimiter {
         let empty = || [const { Cell::new(0) }; SLOTS];
-        Limiter {
+        ReplayLimiter {
             accounts: Accounts {
                 slots: (0..RATE_BUCKETS).map(|_| empty()).collect(),
-                told: CompiledLimits::new(limits, 0),
+                limits: CompiledLimits::new(limits, 0),
                 policy: Cell::new(0),
                 now: Cell::new(0),
                 now_s: Cell::new(0),
@@ -101,7 +101,7 @@ impl Limiter {
     pub fn decide(
         &mut self,
         client: IpAddr,
-        counted: &Counted,
+        counted: &CountedResponse,
         time_ns: u64,
     ) -> Result<Verdict, Outcome> {
         self.scale(time_ns / 1_000_000_000);
@@ -118,7 +118,7 @@ impl Limiter {
             return Err(outcome);
         }
         let response = &counted.response();
-        let decided = accounts.told.respond(accounts, &client, response, &mut self.state);
+        let decided = accounts.limits.respond(accounts, &client, response, &mut self.state);
         if let Err(outcome) = decided {
             accounts.note_block(&client, Hit::BlockedName, outcome);
         }
@@ -129,7 +129,7 @@ impl Limiter {
     fn scale(&mut self, second: u64) {
         if second != self.second {
             let qps = if second == self.second + 1 { self.queries } else { 0 };
-            self.accounts.told.scale(qps);
+            self.accounts.limits.scale(qps);
             (self.second, self.queries) = (second, 0);
         }
         self.queries += 1;
@@ -137,7 +137,7 @@ impl Limiter {
 
     /// Netblocks that were over a limit, which one, and the zone whose policy says so; none for the default
     /// policy and for blocks.
-    pub fn over(&self) -> impl Iterator<Item = (IpNet, Hit, Option<&str>, Over)> {
+    pub fn over(&self) -> impl Iterator<Item = (IpNet, Hit, Option<&str>, LimitHits)> {
         let over = self.accounts.over.borrow().clone();
         over.into_iter().filter_map(|(key, over)| {
             let place = key.policy.checked_sub(1);
@@ -160,7 +160,7 @@ impl Accounts {
             return;
         }
         let now_s = self.now_s.get();
-        let row = over.entry(key).or_insert(Over { first_s: now_s, ..Over::default() });
+        let row = over.entry(key).or_insert(LimitHits { first_s: now_s, ..LimitHits::default() });
         row.last_s = now_s;
         match verdict {
             Verdict::Drop => row.drops += 1,
@@ -170,7 +170,7 @@ impl Accounts {
 
     /// Notes what was blocked, under the netblock of the default policy.
     fn note_block(&self, client: &Client, hit: Hit, outcome: Outcome) {
-        let Some(rules) = self.told.rules(0).filter(|_| outcome == Outcome::Blocked) else {
+        let Some(rules) = self.limits.rules(0).filter(|_| outcome == Outcome::Blocked) else {
             return;
         };
         let family = client.family & 1;
@@ -199,7 +199,7 @@ impl Table for Accounts {
 
 impl decide::Limiter for Accounts {
     fn limits(&self) -> u32 {
-        self.told.bits()
+        self.limits.bits()
     }
 
     fn seed(&self) -> u64 {
@@ -217,15 +217,15 @@ impl decide::Limiter for Accounts {
     fn rules(&self, place: u32) -> Option<&Rules> {
         // Each decision asks for its policy first.
         self.policy.set(place);
-        self.told.rules(place)
+        self.limits.rules(place)
     }
 
     fn exempt(&self, source: [u64; 2]) -> Option<ListEntry> {
-        self.told.exempt(source)
+        self.limits.exempt(source)
     }
 
     fn block(&self, source: [u64; 2]) -> Option<ListEntry> {
-        self.told.block(source)
+        self.limits.block(source)
     }
 
     fn count(&self, _what: Count) {}
@@ -293,13 +293,13 @@ mod tests {
             ),
         ) {
             let decide = || {
-                let mut replayed = Limiter::new(&limits());
+                let mut replayed = ReplayLimiter::new(&limits());
                 let daemon = limiter::Limiter::new(SEED);
                 daemon.set(&limits(), 0);
                 let (mut ms, mut verdicts) = (0, Vec::new());
                 for (client, name, class, pause_ms, octets) in &queries {
                     let client: IpAddr = CLIENTS[*client].parse().unwrap();
-                    let counted = Counted {
+                    let counted = CountedResponse {
                         class: Class::ALL[*class],
                         qname: NAMES[*name].parse::<Name>().unwrap().as_wire().to_vec(),
                         name: *name as u64,

@@ -13,7 +13,7 @@ use crate::zone::Rtype;
 
 /// What is counted.
 #[derive(Debug, PartialEq)]
-pub struct Counted {
+pub struct CountedResponse {
     /// Its class.
     pub class: Class,
     /// The lower-case name of the question; the root's if there is none.
@@ -26,7 +26,7 @@ pub struct Counted {
     pub query_octets: usize,
 }
 
-impl Counted {
+impl CountedResponse {
     /// The response as the limiter is asked about it; a capture does not tell whose cookie is valid.
     pub fn response(&self) -> Response<'_> {
         Response {
@@ -100,14 +100,14 @@ fn hash(name: &[u8], rtype: u16) -> u64 {
 }
 
 /// What a response counts as. `None` if it is none, or cut off within its question.
-pub fn of_response(message: &[u8]) -> Option<Counted> {
+pub fn of_response(message: &[u8]) -> Option<CountedResponse> {
     let flags = u16_at(message, 2)?;
     let rcode = (flags & 15) as u8;
     let answers = u16_at(message, 6)?;
     let authorities = u16_at(message, 8)?;
     let Some(asked) = question(message) else {
         // An error may come without a question.
-        return (rcode != 0).then_some(Counted {
+        return (rcode != 0).then_some(CountedResponse {
             class: Class::Error,
             qname: vec![0],
             name: 0,
@@ -115,7 +115,7 @@ pub fn of_response(message: &[u8]) -> Option<Counted> {
             query_octets: HEADER_LEN,
         });
     };
-    let found = Found::look(message, asked.end, answers, authorities);
+    let found = SectionFacts::look(message, asked.end, answers, authorities);
     let is_referral =
         answers == 0 && found.soa.is_none() && found.ns.is_some() && flags & 0x0400 == 0;
     let class = match (rcode, asked.rtype) {
@@ -137,11 +137,11 @@ pub fn of_response(message: &[u8]) -> Option<Counted> {
     };
     let opt = if u16_at(message, 10).unwrap_or(0) > 0 { OPT_LEN } else { 0 };
     let query_octets = asked.end + opt;
-    Some(Counted { class, qname: asked.name, name, octets: message.len(), query_octets })
+    Some(CountedResponse { class, qname: asked.name, name, octets: message.len(), query_octets })
 }
 
 /// What a query counts as if it is answered with so many octets.
-pub fn of_query(message: &[u8], octets: usize) -> Option<Counted> {
+pub fn of_query(message: &[u8], octets: usize) -> Option<CountedResponse> {
     if message.get(2)? & 0x80 != 0 {
         return None;
     }
@@ -151,7 +151,7 @@ pub fn of_query(message: &[u8], octets: usize) -> Option<Counted> {
         Rtype::ANY => Class::Any,
         _ => Class::Positive,
     };
-    Some(Counted {
+    Some(CountedResponse {
         class,
         name: hash(&asked.name, asked.rtype.0),
         qname: asked.name,
@@ -162,7 +162,7 @@ pub fn of_query(message: &[u8], octets: usize) -> Option<Counted> {
 
 /// What was found in a response's sections.
 #[derive(Default)]
-struct Found {
+struct SectionFacts {
     /// The number of labels that were signed, of the first signature in the answer.
     labels: Option<usize>,
     /// The owner of the SOA record in the authority section.
@@ -171,9 +171,9 @@ struct Found {
     ns: Option<Vec<u8>>,
 }
 
-impl Found {
-    fn look(message: &[u8], start: usize, answers: u16, authorities: u16) -> Found {
-        let mut found = Found::default();
+impl SectionFacts {
+    fn look(message: &[u8], start: usize, answers: u16, authorities: u16) -> SectionFacts {
+        let mut found = SectionFacts::default();
         let mut at = start;
         for number in 0..answers.saturating_add(authorities).min(MAX_RECORDS) {
             let Some((owner, fixed)) = name(message, at) else { break };

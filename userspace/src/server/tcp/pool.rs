@@ -19,7 +19,7 @@ const LEAST_IDLE: Duration = Duration::from_secs(1);
 
 /// What a pool may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
+pub(super) struct PoolLimits {
     /// All clients together.
     pub connections: usize,
     /// One client.
@@ -63,7 +63,7 @@ impl Seat {
 
 /// A connection that was let in.
 #[derive(Debug)]
-pub(super) struct Admitted {
+pub(super) struct AcceptedConnection {
     /// Its seat.
     pub seat: Arc<Seat>,
     /// The connection that gave its seat up for it, and is to be told.
@@ -73,7 +73,7 @@ pub(super) struct Admitted {
 /// The open connections.
 #[derive(Debug)]
 pub(super) struct Pool {
-    bounds: Bounds,
+    bounds: PoolLimits,
     seats: HashMap<u64, Arc<Seat>>,
     /// How many each client holds; none holds 0.
     clients: HashMap<IpAddr, usize>,
@@ -81,7 +81,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub fn new(bounds: Bounds) -> Pool {
+    pub fn new(bounds: PoolLimits) -> Pool {
         Pool { bounds, seats: HashMap::new(), clients: HashMap::new(), next_id: 0 }
     }
 
@@ -93,7 +93,7 @@ impl Pool {
     /// Lets a new connection in, if need be in place of another; `None` if all that may be closed for it answer.
     ///
     /// With room it costs a look-up; else a walk over the pool.
-    pub fn admit(&mut self, client: IpAddr, now_ms: u64) -> Option<Admitted> {
+    pub fn admit(&mut self, client: IpAddr, now_ms: u64) -> Option<AcceptedConnection> {
         let held = self.clients.get(&client).copied().unwrap_or(0);
         let ended = if held >= self.bounds.per_client {
             Some(self.longest(|seat| seat.client == client && seat.is_waiting())?)
@@ -115,7 +115,7 @@ impl Pool {
         self.next_id += 1;
         self.seats.insert(seat.id, Arc::clone(&seat));
         *self.clients.entry(client).or_insert(0) += 1;
-        Some(Admitted { seat, ended })
+        Some(AcceptedConnection { seat, ended })
     }
 
     /// Who goes in a full pool for one more connection of a client that holds `held`.
@@ -181,7 +181,7 @@ mod tests {
     use proptest::prelude::*;
     use std::net::Ipv4Addr;
 
-    const BOUNDS: Bounds = Bounds { connections: 12, per_client: 5 };
+    const BOUNDS: PoolLimits = PoolLimits { connections: 12, per_client: 5 };
 
     fn client(number: u8) -> IpAddr {
         Ipv4Addr::new(192, 0, 2, number).into()
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn idle_clients_of_many_addresses_do_not_shut_the_pool() {
-        let mut pool = Pool::new(Bounds { connections: 1000, per_client: 100 });
+        let mut pool = Pool::new(PoolLimits { connections: 1000, per_client: 100 });
         let mut first = Vec::new();
         for number in 0..10 {
             for _ in 0..100 {
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_client_s_own_idle_connections_go_for_its_new_one() {
-        let mut pool = Pool::new(Bounds { connections: 1000, per_client: 100 });
+        let mut pool = Pool::new(PoolLimits { connections: 1000, per_client: 100 });
         let seats: Vec<_> = (0..150).map(|at| pool.admit(client(1), at).unwrap()).collect();
         assert_eq!(pool.len(), 100);
         let gone: Vec<u64> = seats.iter().filter_map(|one| Some(one.ended.as_ref()?.id)).collect();
@@ -293,7 +293,7 @@ mod tests {
                         let admitted = pool.admit(client(who), now);
                         let refused = (own || is_full) && expected.is_none();
                         prop_assert_eq!(admitted.is_none(), refused);
-                        if let Some(Admitted { seat, ended }) = admitted {
+                        if let Some(AcceptedConnection { seat, ended }) = admitted {
                             prop_assert_eq!(ended.map(|seat| seat.id), expected);
                             open.retain(|one| Some(one.0.id) != expected);
                             open.push((seat, who, false, now));

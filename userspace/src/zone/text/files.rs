@@ -2,7 +2,7 @@
 
 use super::error::ReadError;
 use super::places::Places;
-use super::reader::{Checked, Loaded, Options, check, parse};
+use super::reader::{CheckedFile, Options, ReadZone, check, parse};
 use crate::files;
 use crate::zone::{Name, Zone};
 use std::io;
@@ -16,7 +16,7 @@ pub fn read(path: &Path, apex: &Name, options: Options) -> Result<Zone, ReadErro
 
 /// Like [`read`], with what was noticed on the way, from regular files alone: for who must not wait for what comes out
 /// of a FIFO.
-pub fn load(path: &Path, apex: &Name, options: Options) -> Result<Loaded, ReadError> {
+pub fn load(path: &Path, apex: &Name, options: Options) -> Result<ReadZone, ReadError> {
     read_by(files::read, path, apex, options)
 }
 
@@ -25,7 +25,7 @@ fn read_by(
     path: &Path,
     apex: &Name,
     options: Options,
-) -> Result<Loaded, ReadError> {
+) -> Result<ReadZone, ReadError> {
     let name = path.to_string_lossy();
     let text = octets_of(path)
         .map_err(|error| ReadError::of_file(&name, format!("cannot read the file: {error}")))?;
@@ -33,11 +33,11 @@ fn read_by(
 }
 
 /// Like [`load`], but all that is wrong is found, up to `most_faults`.
-pub fn check_file(path: &Path, apex: &Name, options: Options, most_faults: usize) -> Checked {
+pub fn check_file(path: &Path, apex: &Name, options: Options, most_faults: usize) -> CheckedFile {
     let name = path.to_string_lossy();
     match std::fs::read(path) {
         Ok(text) => check(text, &name, apex, options, most_faults, &mut |path| std::fs::read(path)),
-        Err(error) => Checked {
+        Err(error) => CheckedFile {
             zone: None,
             places: Places::default(),
             faults: vec![ReadError::of_file(&name, format!("cannot read the file: {error}"))],

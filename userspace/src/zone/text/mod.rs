@@ -37,7 +37,8 @@ pub use error::{Place, ReadError, Warning};
 pub use files::{check_file, load, read};
 pub use places::Places;
 pub use reader::{
-    Checked, Loaded, Loader, MAX_GENERATED, MAX_INCLUDE_DEPTH, MAX_INCLUDES, Options, check, parse,
+    CheckedFile, Loader, MAX_GENERATED, MAX_INCLUDE_DEPTH, MAX_INCLUDES, Options, ReadZone, check,
+    parse,
 };
 pub use writer::{write, write_record};
 pub use zone_faults::MAX_WARNINGS;

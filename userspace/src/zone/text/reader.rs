@@ -33,7 +33,7 @@ pub struct Options {
 
 /// A zone that was read, and what was noticed on the way.
 #[derive(Clone)]
-pub struct Loaded {
+pub struct ReadZone {
     /// The zone.
     pub zone: Zone,
     /// Up to [`MAX_WARNINGS`](super::MAX_WARNINGS) warnings in the order of their places.
@@ -63,7 +63,7 @@ pub fn parse(
     apex: &Name,
     options: Options,
     loader: Loader<'_>,
-) -> Result<Loaded, ReadError> {
+) -> Result<ReadZone, ReadError> {
     let mut reader = Reader::new(apex, options, 1, loader);
     reader.source(text, file.to_owned(), None)?;
     reader.finish()
@@ -77,20 +77,20 @@ pub fn check(
     options: Options,
     most_faults: usize,
     loader: Loader<'_>,
-) -> Checked {
+) -> CheckedFile {
     let mut reader = Reader::new(apex, options, most_faults, loader);
     match reader.source(text, file.to_owned(), None) {
         Ok(()) => reader.finish_checked(),
         Err(last) => {
             reader.faults.push(last);
             let Reader { places, faults, .. } = reader;
-            Checked { zone: None, places, faults, warnings: Vec::new(), has_more: true }
+            CheckedFile { zone: None, places, faults, warnings: Vec::new(), has_more: true }
         }
     }
 }
 
 /// What [`check`] found.
-pub struct Checked {
+pub struct CheckedFile {
     /// The zone, if it is one.
     pub zone: Option<Zone>,
     /// Where its records stand.
@@ -255,8 +255,8 @@ impl<'l> Reader<'l> {
         let at = tokens[0].start;
         let (path, token, origin) =
             self.include_arguments(text, entry, tokens).map_err(|fault| self.error(id, fault))?;
-        let other = beside(&self.places.sources[0].name, &path);
-        let path = beside(&self.places.sources[id].name, &path);
+        let other = included_path(&self.places.sources[0].name, &path);
+        let path = included_path(&self.places.sources[id].name, &path);
         let place = token.at();
         let mut ancestor = Some((id, at));
         let mut depth = 1;
@@ -495,7 +495,7 @@ impl<'l> Reader<'l> {
     }
 
     /// Sorts, checks, and builds the zone.
-    fn finish(self) -> Result<Loaded, ReadError> {
+    fn finish(self) -> Result<ReadZone, ReadError> {
         let file_error = |places: &Places, error: ZoneError| {
             ReadError::of_file(&places.sources[0].name, error.to_string())
         };
@@ -508,11 +508,11 @@ impl<'l> Reader<'l> {
         let warning_count = faults.found.len();
         let warnings = faults.warnings(&places);
         let files = places.sources.iter().map(|source| source.name.clone()).collect();
-        Ok(Loaded { zone, warnings, warning_count, files })
+        Ok(ReadZone { zone, warnings, warning_count, files })
     }
 
     /// The same for [`check`], whatever was found.
-    fn finish_checked(mut self) -> Checked {
+    fn finish_checked(mut self) -> CheckedFile {
         let mut errors = std::mem::take(&mut self.faults);
         let most = self.most_faults;
         let is_whole = errors.is_empty();
@@ -536,7 +536,7 @@ impl<'l> Reader<'l> {
                 }
             }
         }
-        Checked { zone, places, faults: errors, warnings, has_more }
+        CheckedFile { zone, places, faults: errors, warnings, has_more }
     }
 
     /// All records, where they stand, and what is wrong with them as a zone, in the order of the text; what is lacking
@@ -564,7 +564,7 @@ fn whole_token(text: &[u8]) -> Token {
 }
 
 /// A path beside the file that names it, unless it is absolute.
-fn beside(file: &str, path: &str) -> String {
+fn included_path(file: &str, path: &str) -> String {
     match Path::new(file).parent() {
         Some(folder) if !folder.as_os_str().is_empty() => {
             folder.join(path).to_string_lossy().into_owned()

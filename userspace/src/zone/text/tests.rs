@@ -1,7 +1,7 @@
 //! Tests of reading and writing: what errors look like, includes, and properties.
 
 use super::well_formed::well_formed;
-use super::{Loaded, Options, ReadError, parse, write};
+use super::{Options, ReadError, ReadZone, parse, write};
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder};
 use proptest::prelude::*;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ fn apex() -> Name {
 }
 
 /// Reads `files[0]`, with the others to include.
-fn read_files(files: &[(&str, &[u8])]) -> Result<Loaded, ReadError> {
+fn read_files(files: &[(&str, &[u8])]) -> Result<ReadZone, ReadError> {
     let texts: HashMap<&str, &[u8]> = files.iter().copied().collect();
     let mut loader = |path: &str| {
         texts.get(path).map(|text| text.to_vec()).ok_or(io::ErrorKind::NotFound.into())
@@ -23,7 +23,7 @@ fn read_files(files: &[(&str, &[u8])]) -> Result<Loaded, ReadError> {
     parse(files[0].1.to_vec(), files[0].0, &apex(), Options::default(), &mut loader)
 }
 
-fn read(text: &str) -> Result<Loaded, ReadError> {
+fn read(text: &str) -> Result<ReadZone, ReadError> {
     read_files(&[("example.zone", text.as_bytes())])
 }
 

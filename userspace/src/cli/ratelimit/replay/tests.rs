@@ -118,12 +118,12 @@ fn net(text: &str) -> IpNet {
     text.parse().unwrap()
 }
 
-fn replay(file: &[u8], set: &[&str]) -> Result<Replayed, String> {
+fn replay(file: &[u8], set: &[&str]) -> Result<ReplayReport, String> {
     replay_with(None, file, set)
 }
 
 /// The same with a configuration.
-fn replay_with(config: Option<&str>, file: &[u8], set: &[&str]) -> Result<Replayed, String> {
+fn replay_with(config: Option<&str>, file: &[u8], set: &[&str]) -> Result<ReplayReport, String> {
     let folder = tempfile::tempdir().unwrap();
     let config = config.map(|text| {
         let path = folder.path().join("sealdns.toml");
@@ -203,7 +203,7 @@ fn zones_have_their_own_policy() {
         let frames = traffic(|_| answer(label), true);
         replay_with(Some(&config), &pcap(&frames), &FIVE).unwrap()
     };
-    let over = |report: &Replayed| {
+    let over = |report: &ReplayReport| {
         let row = &report.netblocks[0];
         (row.netblock, row.zone.clone(), row.slips + row.drops)
     };

@@ -26,7 +26,7 @@ use crate::zone::Name;
 const FILE: &str = "ratelimit.toml";
 
 /// The layers of what is limited.
-pub struct RateLimits {
+pub struct EffectiveLimits {
     /// The configuration's section.
     pub file: RateLimit,
     /// Those of its zones.
@@ -40,7 +40,7 @@ pub struct RateLimits {
     /// What is in effect.
     pub limits: Arc<Limits>,
     /// The mode that the log tells.
-    told: Option<u32>,
+    logged_mode: Option<u32>,
     /// What is looked back on.
     pub minute: Minute,
     /// When the counters were looked at last.
@@ -60,22 +60,22 @@ pub enum Origin {
     UntilRestart,
 }
 
-impl RateLimits {
+impl EffectiveLimits {
     /// What the configuration says, and over it what was saved.
-    pub fn new(config: &Config) -> RateLimits {
+    pub fn new(config: &Config) -> EffectiveLimits {
         let path = config.server.state_dir.join(FILE);
         let saved = Changes::load(&path).unwrap_or_else(|error| {
             tracing::error!("saved changes of rate limits are not in effect: {error:#}");
             Changes::default()
         });
-        let mut limits = RateLimits {
+        let mut limits = EffectiveLimits {
             file: RateLimit::default(),
             zones: BTreeMap::new(),
             saved,
             live: Changes::default(),
             path,
             limits: Arc::default(),
-            told: None,
+            logged_mode: None,
             minute: Minute::default(),
             ticked: None,
             qps: 0,
@@ -97,9 +97,9 @@ impl RateLimits {
     }
 
     /// Says in the log which mode is in effect, at start and when it has changed, whoever changed it.
-    pub fn tell_mode(&mut self) {
+    pub fn log_mode(&mut self) {
         let mode = self.limits.policy.mode;
-        if self.told.replace(mode) == Some(mode) {
+        if self.logged_mode.replace(mode) == Some(mode) {
             return;
         }
         let zones =

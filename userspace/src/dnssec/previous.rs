@@ -5,7 +5,7 @@ use super::rrsig::{Rrsig, is_within, label_count};
 use crate::zone::{Owner, Rtype, Serial, Zone};
 
 /// A version of the zone that was signed and verified before.
-pub struct Before<'a> {
+pub struct PreviousVersion<'a> {
     zone: &'a Zone,
     now: u32,
     /// How many seconds a signature must still be valid for.
@@ -14,9 +14,9 @@ pub struct Before<'a> {
     is_known: Vec<bool>,
 }
 
-impl<'a> Before<'a> {
+impl<'a> PreviousVersion<'a> {
     /// `least` is how many seconds a signature must last from `now` on to be kept.
-    pub fn new(zone: &'a Zone, keys: &[Key], now: u32, least: u32) -> Before<'a> {
+    pub fn new(zone: &'a Zone, keys: &[Key], now: u32, least: u32) -> PreviousVersion<'a> {
         let rrset = zone.find(zone.apex().as_wire()).and_then(|apex| apex.rrset(Rtype::DNSKEY));
         let of_tag = |key: &Key| {
             let published = rrset.iter().flat_map(|keys| keys.rdatas());
@@ -29,7 +29,7 @@ impl<'a> Before<'a> {
             });
             same.next() == Some(key.dnskey()) && same.next().is_none()
         };
-        Before { zone, now, least, is_known: keys.iter().map(of_tag).collect() }
+        PreviousVersion { zone, now, least, is_known: keys.iter().map(of_tag).collect() }
     }
 
     /// The owner of that version with this name.
@@ -38,8 +38,8 @@ impl<'a> Before<'a> {
     }
 
     /// The owner of what stood beside that version with this name.
-    pub fn beside(&self, name: &[u8]) -> Option<Owner<'a>> {
-        self.zone.beside().and_then(|beside| beside.find(name))
+    pub fn any_answers(&self, name: &[u8]) -> Option<Owner<'a>> {
+        self.zone.any_answers().and_then(|any_answers| any_answers.find(name))
     }
 
     /// The signature by a key, given by its place, that `owner` has of these records.
