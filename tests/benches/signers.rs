@@ -17,7 +17,8 @@ use nix::sys::{
     time::TimeValLike as _,
 };
 use sealdns::{
-    cli::{clock, zone_file},
+    cli::zone_file,
+    clock::WallTime,
     dnssec::keys::{Algorithm, KeyLayout, store::KeyStore},
     zone::{Name, Rtype},
 };
@@ -123,8 +124,12 @@ impl<'a> Task<'a> {
         zone_file::write_zone(&input, &zones::hosts(LABELS, names)?)?;
         let keys = directory.join("keys");
         let store = KeyStore::new(&keys);
-        let (made, _) =
-            store.load_or_generate(&apex, KeyLayout::KskZsk, Algorithm::default(), clock::now())?;
+        let (made, _) = store.load_or_generate(
+            &apex,
+            KeyLayout::KskZsk,
+            Algorithm::default(),
+            WallTime::now().signature_time(),
+        )?;
         let key_files = made.iter().map(|key| store.path_of(key)).collect();
         Ok(Self { directory, apex, input, keys, key_files })
     }

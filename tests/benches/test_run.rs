@@ -13,13 +13,9 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, maps::ProgramArray, programs::ProgramFd};
 use sealdns::{
+    clock::{self, WallTime},
     compile::{Asked, Image, PublishError, Reader},
-    datapath::{
-        clock::booted_at_s,
-        limiting::{self, ListsInMaps},
-        load::LoadedPrograms,
-        memory::Size,
-    },
+    datapath::{limiting::ListsInMaps, load::LoadedPrograms, memory::Size},
     ratelimit::limits::Limits,
     zone::{Rtype, Zone},
 };
@@ -339,12 +335,12 @@ impl Rig {
         };
         let (table, slab) = (size.buckets * size_of::<Bucket>(), image.usage().slab_octets);
         let mut config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
-        config.booted_at_s = booted_at_s(u64::from(NOW));
+        config.booted_at_s = WallTime::from_seconds(NOW.into()).booted_at_s();
         config.seed = SEED;
         config.bucket_mask = u32::try_from(size.buckets - 1)?;
         config.payload_limit = u32::from(PAYLOAD);
         config.max_labels = image.max_labels();
-        config.tick_ns = limiting::tick_ns()?;
+        config.tick_ns = clock::tick_ns()?;
         loaded.manners.write(&manners());
         let lab = programs::load(&PROGRAMS)?;
         let reader = image.reader();

@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use sealdns::{
-    cli::{clock, zone_file},
+    cli::zone_file,
+    clock::WallTime,
     control::reply::read::{self, Readable},
     dnssec::{
         keys::{Algorithm, KeyLayout, store::KeyStore},
@@ -72,7 +73,7 @@ pub fn signed_as(
     let zone = zone_file::parse_zone(text.as_bytes(), &apex)?;
     let store = KeyStore::new(directory);
     let algorithm = Algorithm::EcdsaP256Sha256;
-    let now = clock::now();
+    let now = WallTime::now().signature_time();
     let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, algorithm, now)?;
     Ok(sign::sign(&zone, &keys, &policy, now)?.0)
 }

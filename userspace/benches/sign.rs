@@ -7,8 +7,8 @@
 use std::fmt::Write as _;
 
 use nix::sys::resource::{UsageWho, getrusage};
-use sealdns::cli::clock::cpu_seconds;
 use sealdns::cli::zone_file::{read_zone, write_zone};
+use sealdns::clock::cpu_seconds;
 use sealdns::dnssec::keys::{Algorithm, Key, NewKey, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
 use sealdns::dnssec::sign::sign;

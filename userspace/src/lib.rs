@@ -4,7 +4,8 @@
 //! [`control`], [`transfer`]} -> {[`ratelimit`], [`compile`], [`check`]} -> [`dnssec`] -> [`zone`].
 //! From [`compile`] downwards there is no tokio, no aya, no clock and no file, but for
 //! [`zone::text::files`], which opens master files, and [`dnssec::keys::store`], which keeps keys.
-//! [`files`] is how everybody writes them. Above, the wall clock is [`clock`]. [`observe`] is what is known and counted, as
+//! [`files`] is how everybody writes them. Above, clocks are in [`clock`]. [`duration`] is how all rooms
+//! read durations. [`observe`] is what is known and counted, as
 //! values that [`control`] tells.
 
 pub mod cli;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use sealdns::{
-    cli::clock,
+    clock::WallTime,
     compile::{Image, Reader},
     datapath::memory::{Mapping, Size},
     dnssec::policy::Denial,
@@ -38,7 +38,7 @@ pub static COMPILED: LazyLock<[Compiled; 2]> =
     LazyLock::new(|| [Denial::Nsec, Denial::Nsec3 { opt_out: false }].map(compiled));
 
 /// When the zones were signed, in seconds since 1970: no signature expires while the fuzzer runs.
-pub static NOW: LazyLock<u32> = LazyLock::new(clock::now);
+pub static NOW: LazyLock<u32> = LazyLock::new(|| WallTime::now().signature_time());
 
 fn compiled(denial: Denial) -> Compiled {
     let keys = tempfile::tempdir().expect("a directory");

@@ -5,7 +5,8 @@ use std::{net::IpAddr, thread};
 use anyhow::{Context as _, Result, ensure};
 use aya::{maps::ProgramArray, programs::Xdp};
 use sealdns::{
-    datapath::limiting::{self, ListsInMaps},
+    clock,
+    datapath::limiting::ListsInMaps,
     dnssec::policy::Denial,
     ratelimit::limits::{Block, Limits},
     zone::Name,
@@ -66,7 +67,7 @@ impl Limited {
     fn new(limits: &Limits) -> Result<Self> {
         let mut limited =
             Self { rig: Rig::of_demo(Denial::Nsec)?, written: ListsInMaps::default() };
-        limited.rig.config.tick_ns = limiting::tick_ns()?;
+        limited.rig.config.tick_ns = clock::tick_ns()?;
         limited.set(limits)?;
         Ok(limited)
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use anyhow::{Result, bail, ensure};
 use nix::time::{ClockId, clock_gettime};
 use sealdns::{
-    cli::{clock, zone_file},
+    cli::zone_file,
+    clock::WallTime,
     compile::{Image, Reader},
     datapath::{
-        clock::booted_at_s,
         load::{Counters, LoadedPrograms},
         memory::Size,
         object,
@@ -75,7 +75,7 @@ impl Rig {
         drop(image.publish(zone)?);
         let config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
         let reader = Arc::new(image.reader());
-        let mut rig = Self { loaded, reader, config, now: clock::now() };
+        let mut rig = Self { loaded, reader, config, now: WallTime::now().signature_time() };
         rig.configure(&image)?;
         Ok(rig)
     }
@@ -88,7 +88,7 @@ impl Rig {
 
     fn configure(&mut self, image: &Image) -> Result<()> {
         let config = &mut self.config;
-        config.booted_at_s = booted_at_s(u64::from(self.now));
+        config.booted_at_s = WallTime::from_seconds(self.now.into()).booted_at_s();
         config.seed = SEED;
         config.bucket_mask = u32::try_from(SIZE.buckets - 1)?;
         config.payload_limit = 1232;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use aya::programs::Xdp;
 use sealdns::{
-    datapath::{clock::booted_at_s, object},
+    clock::WallTime,
+    datapath::object,
     dnssec::policy::Denial,
     zone::{Rtype, Zone},
 };
@@ -327,7 +328,7 @@ pub fn signatures_expire_without_a_daemon() -> Result<Verdict> {
     }
     let (plain, signed) = (plain.encode()?, signed.encode()?);
     // Some seconds before, in which even a busy machine runs it once.
-    rig.config.booted_at_s = booted_at_s(u64::from(valid - 5));
+    rig.config.booted_at_s = WallTime::from_seconds((valid - 5).into()).booted_at_s();
     rig.loaded.config.write(&rig.config);
     ensure!(rig.run_counted(&signed)?.1 == Outcome::Positive);
     let late = || rig.times().is_ok_and(|[_, at_least]| at_least > valid);

@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use sealdns::{
-    cli::{clock, zone_file},
+    cli::zone_file,
+    clock::WallTime,
     dnssec::{
         keys::{Algorithm, NewKey, Role},
         policy::{Denial, SigningPolicy},
@@ -120,7 +121,10 @@ pub fn served(cache: &Path, labels: &[&str], names: usize) -> Result<PathBuf> {
     if age.is_none_or(|age| age.as_secs() > SERVED_KEPT) {
         eprintln!("signing a zone of {names} names, once a month");
         let policy = SigningPolicy { validity: SERVED_VALIDITY, ..SigningPolicy::default() };
-        zone_file::write_zone(&path, &signed(&hosts(labels, names)?, &policy, clock::now())?)?;
+        zone_file::write_zone(
+            &path,
+            &signed(&hosts(labels, names)?, &policy, WallTime::now().signature_time())?,
+        )?;
     }
     Ok(path)
 }

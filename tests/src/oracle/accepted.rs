@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use sealdns::{
     cli::{
-        clock,
         verify::{Invalid, Valid},
         zone_file,
     },
+    clock::WallTime,
     control::reply::zone::ZoneStatus,
     dnssec::{
         keys::{Algorithm, KeyLayout, store::KeyStore},
@@ -307,7 +307,7 @@ pub fn a_presigned_zone_is_served_when_its_signatures_begin() -> Result<Verdict>
         return Ok(obstacle);
     }
     let folder = tempfile::tempdir()?;
-    let at = clock::now();
+    let at = WallTime::now().signature_time();
     let signed = |inception: u32, expiration: u32| {
         let apex = "later.test".parse()?;
         let text = format!("{HEAD}www A 192.0.2.2\n");
@@ -352,18 +352,21 @@ pub fn a_presigned_zone_is_served_when_its_signatures_begin() -> Result<Verdict>
         let server = daemon(folder.path(), "later.test", &file, "presigned")?;
         let rcode = || ask(&server, "www.later.test", Rtype::A).map(|said| said.rcode);
         // Who comes late to see how it begins sees how it ends all the same.
-        if clock::now() < at + 4 {
+        if WallTime::now().signature_time() < at + 4 {
             ensure!(rcode()? == start, "it begins with {}", rcode()?);
         }
         let is_right = |rcode: u16| move |said: Result<u16>| said.is_ok_and(|said| said == rcode);
         if start == 0 {
             net::wait_until("the first signature ends", PATIENCE, || {
-                clock::now() > at + 9 || is_right(SERVFAIL)(rcode())
+                WallTime::now().signature_time() > at + 9 || is_right(SERVFAIL)(rcode())
             })?;
         }
         net::wait_until("the signatures begin", PATIENCE, || is_right(0)(rcode()))
             .with_context(|| server.process.said())?;
-        ensure!(clock::now() >= at + if start == 0 { 5 } else { 6 }, "it was served too early");
+        ensure!(
+            WallTime::now().signature_time() >= at + if start == 0 { 5 } else { 6 },
+            "it was served too early"
+        );
     }
     Ok(Verdict::Passed)
 }

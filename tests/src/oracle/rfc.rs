@@ -9,7 +9,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sealdns::{
-    cli::{clock, zone_file},
+    cli::zone_file,
+    clock::WallTime,
     compile::{Image, Reader},
     datapath::memory::{Mapping, Size},
     dnssec::{
@@ -130,7 +131,8 @@ fn ask(reader: &Reader, example: &Example, dnssec_ok: bool) -> Result<Message> {
     let rtype: Rtype = example.rtype.parse()?;
     let query = Query { name: wire(&example.name)?, rtype: rtype.0, edns };
     let mut said = Vec::new();
-    let outcome = reader.answer(&query.message(1), false, 1232, clock::now(), &mut said);
+    let outcome =
+        reader.answer(&query.message(1), false, 1232, WallTime::now().signature_time(), &mut said);
     ensure!(outcome.is_answered(), "{outcome:?}");
     Message::read(&said)
 }

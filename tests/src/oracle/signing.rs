@@ -243,7 +243,7 @@ fn apex() -> anyhow::Result<Name> {
 }
 
 fn now() -> u32 {
-    sealdns::cli::clock::now()
+    sealdns::clock::WallTime::now().signature_time()
 }
 
 /// Runs a tool and returns what it prints; an error with all of that if it fails or is missing.

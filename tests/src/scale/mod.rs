@@ -14,7 +14,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use sealdns::{
-    cli::{clock, zone_file},
+    cli::zone_file,
+    clock::WallTime,
     compile::Image,
     control::reply::{cache::CacheStatus, zone::ZoneStatus},
     datapath::memory::{Mapping, Size},
@@ -132,7 +133,7 @@ fn two_versions(names: usize, keys: &Path) -> Result<[Zone; 2]> {
     let second = second.finish()?;
 
     let store = KeyStore::new(keys);
-    let (algorithm, now) = (Algorithm::EcdsaP256Sha256, clock::now());
+    let (algorithm, now) = (Algorithm::EcdsaP256Sha256, WallTime::now().signature_time());
     let (keys, _) = store.load_or_generate(first.apex(), KeyLayout::KskZsk, algorithm, now)?;
     let policy = SigningPolicy { denial: Denial::Nsec, ..SigningPolicy::default() };
     let first = sign_again(&first, None, &keys, &policy, now)?.0;
@@ -155,7 +156,8 @@ fn answers_of(zone: &Zone, queries: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let reader = image.reader();
     let answer = |query: &Vec<u8>| {
         let mut said = Vec::new();
-        let outcome = reader.answer(query, false, 1232, clock::now(), &mut said);
+        let outcome =
+            reader.answer(query, false, 1232, WallTime::now().signature_time(), &mut said);
         ensure!(outcome.is_answered(), "{outcome:?}");
         Ok(said)
     };
@@ -422,7 +424,7 @@ pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
     let here = folder.path().display();
     let zone = zones::delegations(APEX, count)?;
     let store = KeyStore::new(folder.path().join("keys"));
-    let (algorithm, now) = (Algorithm::EcdsaP256Sha256, clock::now());
+    let (algorithm, now) = (Algorithm::EcdsaP256Sha256, WallTime::now().signature_time());
     let (keys, _) = store.load_or_generate(zone.apex(), KeyLayout::KskZsk, algorithm, now)?;
     let policy =
         SigningPolicy { denial: Denial::Nsec3 { opt_out: true }, ..SigningPolicy::default() };

@@ -16,7 +16,7 @@ use nix::sys::{
     time::{TimeVal, TimeValLike as _},
 };
 use sealdns::{
-    cli::clock,
+    clock::WallTime,
     compile::{Image, Reader},
     control::reply::xdp::XdpStatus,
     datapath::memory::{Mapping, Size},
@@ -45,7 +45,7 @@ struct Exchange {
 
 /// For every length of a query that is answered, with EDNS and without, an answer that gets its room in each way.
 fn exchanges(reader: &Reader) -> Vec<Exchange> {
-    let (mut exchanges, now) = (Vec::new(), clock::now());
+    let (mut exchanges, now) = (Vec::new(), WallTime::now().signature_time());
     for filler in [Filler::Name, Filler::NameAndOpt] {
         for len in LENGTHS {
             let mut first = FIRST_TYPE;

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use sealdns::cli::clock;
+use sealdns::clock::WallTime;
 use testbed::net::{self, Process};
 use tests::{dns::Message, harness::Verdict, servers::DEMO};
 use xdp_common::{cookie::ServerCookie, maps::address_words};
@@ -62,8 +62,8 @@ fn dig(stage: &Stage, program: &str, family: usize, arguments: &str) -> Result<(
 
 /// Waits until all who make cookies have another second: XDP's clock may be late by less than one.
 fn wait_for_another_second() -> Result<()> {
-    let before = clock::now();
-    net::wait_until("another second", PATIENCE, || clock::now() >= before + 2)
+    let before = WallTime::now().signature_time();
+    net::wait_until("another second", PATIENCE, || WallTime::now().signature_time() >= before + 2)
 }
 
 /// The value of what dig prints after `; COOKIE: `.

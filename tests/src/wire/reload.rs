@@ -131,7 +131,8 @@ impl Versions {
             let answers: Result<Vec<Vec<u8>>> = queries
                 .iter()
                 .map(|query| {
-                    let (mut said, now) = (Vec::new(), sealdns::cli::clock::now());
+                    let (mut said, now) =
+                        (Vec::new(), sealdns::clock::WallTime::now().signature_time());
                     let outcome = reader.answer(query, false, 1232, now, &mut said);
                     ensure!(outcome.is_answered(), "{outcome:?}");
                     Ok(said)

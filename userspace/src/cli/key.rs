@@ -6,9 +6,9 @@ use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::clock::now;
 use super::output::{CliError, CommandResult, Exit, print_json, print_line};
 use super::{Global, PATIENCE};
+use crate::clock::WallTime;
 use crate::config::Config;
 use crate::control::client::{CallError, call};
 use crate::control::protocol::Request;
@@ -201,13 +201,20 @@ fn generate(
     let keys = if dry_run {
         let mut taken: Vec<u16> = store.load(&of.zone)?.iter().map(Key::tag).collect();
         let make = |&role: &Role| -> anyhow::Result<Key> {
-            let key = NewKey::generate(&of.zone, role, algorithm, &taken, now())?.key;
+            let key = NewKey::generate(
+                &of.zone,
+                role,
+                algorithm,
+                &taken,
+                WallTime::now().signature_time(),
+            )?
+            .key;
             taken.push(key.tag());
             Ok(key)
         };
         roles.iter().map(make).collect::<anyhow::Result<_>>()?
     } else {
-        let keys = store.generate(&of.zone, roles, algorithm, now())?;
+        let keys = store.generate(&of.zone, roles, algorithm, WallTime::now().signature_time())?;
         warn_of_other_roles(&store.load(&of.zone)?, &keys);
         keys
     };

@@ -3,7 +3,6 @@
 //! Data goes to stdout, messages to stderr. With `--json` both data and errors are JSON on stdout.
 
 mod cache;
-pub mod clock;
 mod config;
 mod health;
 pub mod key;
@@ -15,6 +14,7 @@ mod ratelimit;
 mod run;
 pub mod sign;
 mod stats;
+mod time;
 pub mod verify;
 mod xdp;
 mod zone;

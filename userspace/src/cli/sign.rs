@@ -8,11 +8,12 @@ use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
-use super::clock::{cpu_seconds, now, parse_time};
 use super::key::KeySummary;
 use super::output::{json, print_line};
+use super::time::parse_time;
 use super::verify::FOUND_PROBLEMS;
 use super::zone_file::{print_zone, read_zone, write_zone};
+use crate::clock::{WallTime, cpu_seconds};
 use crate::compile;
 use crate::daemon::prepare::placed_lines;
 use crate::daemon::privileges;
@@ -76,7 +77,7 @@ pub struct SignArgs {
 /// Signs a zone file as told.
 pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
     let zone = read_zone(&args.input, Some(&args.zone))?;
-    let signing_time = args.time.unwrap_or_else(now);
+    let signing_time = args.time.unwrap_or_else(|| WallTime::now().signature_time());
     let owner = privileges::other_owner(&args.keys)?;
     let keys = privileges::as_user(owner.as_ref(), || find_keys(args))??;
     let policy = SigningPolicy {
@@ -174,12 +175,21 @@ fn find_keys(args: &SignArgs) -> anyhow::Result<Vec<Key>> {
         let mut keys: Vec<Key> = Vec::new();
         for &role in args.layout.roles() {
             let taken: Vec<u16> = keys.iter().map(Key::tag).collect();
-            keys.push(NewKey::generate(&args.zone, role, args.algorithm, &taken, now())?.key);
+            keys.push(
+                NewKey::generate(
+                    &args.zone,
+                    role,
+                    args.algorithm,
+                    &taken,
+                    WallTime::now().signature_time(),
+                )?
+                .key,
+            );
         }
         return Ok(keys);
     }
     let (keys, new) = store
-        .load_or_generate(&args.zone, args.layout, args.algorithm, now())
+        .load_or_generate(&args.zone, args.layout, args.algorithm, WallTime::now().signature_time())
         .context("the zone's keys")?;
     if new {
         for key in &keys {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::output::{print_json, print_line};
 use super::zone_file::read_zone;
+use crate::clock::WallTime;
 use crate::compile::FaultyRecord;
 use crate::daemon::prepare::{placed, placed_lines, unserved};
 use crate::dnssec::policy::Denial;
@@ -29,7 +30,7 @@ pub struct VerifyArgs {
     #[arg(long, value_name = "NAME")]
     pub zone: Option<Name>,
     /// Check as if it were this time: seconds since 1970, or YYYYMMDDHHMMSS in UTC
-    #[arg(long, value_name = "TIME", value_parser = super::clock::parse_time)]
+    #[arg(long, value_name = "TIME", value_parser = super::time::parse_time)]
     pub time: Option<u32>,
     /// Print what was found as JSON
     #[arg(long)]
@@ -39,7 +40,7 @@ pub struct VerifyArgs {
 /// Checks a zone file; the exit code is 3 if it has faults.
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let zone = read_zone(&args.file, args.zone.as_ref())?;
-    let now = args.time.unwrap_or_else(super::clock::now);
+    let now = args.time.unwrap_or_else(|| WallTime::now().signature_time());
     let name = zone.apex().to_string();
     let mut verified = verify(&zone, now);
     if let Some(Err(mismatch)) = zonemd::check(&zone) {

@@ -9,7 +9,7 @@ use super::output::{
     CliError, CommandResult, Exit, Output, cell, list_cell, table, time_cell, word,
 };
 use super::{Global, PATIENCE, RELOAD_PATIENCE};
-use crate::clock::now;
+use crate::clock::WallTime;
 use crate::control::protocol::{Failure, Request};
 use crate::control::reply::zone::{
     Change, ServingState, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
@@ -164,7 +164,7 @@ fn check(file: &Path, zone: Option<&str>, output: &Output) -> CommandResult {
             usage(format!("{} does not tell the zone's name: add --zone NAME", file.display()))
         })?,
     };
-    let report = prepare::check(file, &apex, now());
+    let report = prepare::check(file, &apex, WallTime::now().signature_time());
     let is_ok = report.is_ok();
     let findings = report.findings.iter().map(|finding| {
         let place = &finding.place;

@@ -7,7 +7,6 @@ use xdp_common::maps::{self, MAX_MACS, address_words};
 
 use super::parts::Daemon;
 use super::requests::{known_name, unknown_zone};
-use crate::clock::now;
 use crate::compile::inspect::client_query::ClientQuery;
 use crate::compile::inspect::explain::{Explanation, explain};
 use crate::compile::inspect::lookup::lookup;
@@ -77,7 +76,11 @@ impl Daemon {
         let (client_query, config) = client_query_of(name, rtype, asked, &config)?;
         let frame = client_query.frame();
         // Programs that were not told the time send no signature.
-        let time = if is_loaded && config.booted_at_s == 0 { 0 } else { now() };
+        let time = if is_loaded && config.booted_at_s == 0 {
+            0
+        } else {
+            self.clock.wall().signature_time()
+        };
         let explanation = match asked.tcp {
             true => Explanation::of_tcp(),
             false => explain(&reader, &config, &manners, &frame, time),
@@ -85,7 +88,13 @@ impl Daemon {
         let mut said = Vec::new();
         let limit = config.payload_limit as usize;
         let limit = if asked.tcp { crate::compile::MAX_TCP_MESSAGE } else { limit };
-        let outcome = whole.answer(&client_query.message(), asked.tcp, limit, now(), &mut said);
+        let outcome = whole.answer(
+            &client_query.message(),
+            asked.tcp,
+            limit,
+            self.clock.wall().signature_time(),
+            &mut said,
+        );
         let kernel = match (asked.tcp, is_loaded) {
             (true, _) => KernelTrial::NotTried { why: "XDP reads no TCP".to_owned() },
             (_, false) => KernelTrial::NotTried { why: NOT_ATTACHED.to_owned() },
@@ -167,7 +176,7 @@ impl Daemon {
             else {
                 return Ok(None);
             };
-            let found = verify(&reader, apex, &listing, now());
+            let found = verify(&reader, apex, &listing, self.clock.wall().signature_time());
             // The image may have moved to larger maps.
             if found.is_some() && self.inspect()?.reader.is_of(&reader) {
                 return Ok(found);

@@ -14,6 +14,7 @@ use super::source::Source;
 use super::state::{Prepare, ZoneState};
 use super::supervise::Pulse;
 use super::zones::Zones;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::datapath::seam::DataPlane;
 use crate::server::stats::Stats;
@@ -36,6 +37,8 @@ pub struct Daemon {
     pub(super) stop: Notify,
     /// Beaten by each tick.
     pub(super) pulse: Pulse,
+    pub(super) clock: Clock,
+    /// When it was, by the monotonic clock.
     pub(super) started: Instant,
     pub(super) ticks: AtomicU64,
 }
@@ -47,26 +50,28 @@ impl Daemon {
         config: Config,
         plane: Box<dyn DataPlane>,
         prepare: Arc<dyn Prepare>,
+        clock: Clock,
     ) -> Daemon {
         let states = config
             .zones()
             .map(|zone| (zone.name.clone(), ZoneState::new(zone.clone(), config.policy(zone))));
         let states: BTreeMap<Name, ZoneState> = states.collect();
         let plane = Arc::new(SharedPlane::new(plane));
-        let presented = Arc::new(Presented::new(&config, &states, &plane));
+        let presented = Arc::new(Presented::new(&config, &states, &plane, &clock));
         let stats: Arc<Stats> = Arc::default();
-        let limits = RateLimiting::new(&config, &plane, presented.shared(), &stats);
+        let limits = RateLimiting::new(&config, &plane, presented.shared(), &stats, &clock);
         let limits = Arc::new(limits);
         Daemon {
             ready: source.ready,
-            zones: Zones::new(source, config, states, prepare, &presented, &limits, &plane),
+            zones: Zones::new(source, config, states, prepare, &presented, &limits, &plane, &clock),
             plane,
             presented,
             limits,
             stats,
             stop: Notify::new(),
             pulse: Pulse::new(),
-            started: Instant::now(),
+            started: clock.monotonic(),
+            clock,
             ticks: AtomicU64::new(0),
         }
     }
@@ -80,7 +85,7 @@ impl Daemon {
             self.plane.note(&**plane);
             self.zones.follow(&mut **plane);
         }
-        self.limits.tick(Instant::now());
+        self.limits.tick(self.clock.monotonic());
         if self.ticks.fetch_add(1, Relaxed) % REST_TICKS == REST_TICKS - 1 {
             self.zones.rest();
         }

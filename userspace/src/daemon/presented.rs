@@ -11,7 +11,7 @@ use super::cookies::{self, Secrets};
 use super::locks::{Lock, Rank};
 use super::plane::SharedPlane;
 use super::state::ZoneState;
-use crate::clock::now;
+use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::datapath::seam::DataPlane;
 use crate::server::{Manners, Served, ServedZone, Shared};
@@ -24,6 +24,7 @@ use crate::zone::Name;
 pub struct Presented {
     shared: Arc<Shared>,
     plane: Arc<SharedPlane>,
+    clock: Clock,
     secrets: Lock<CookieSecrets>,
 }
 
@@ -49,12 +50,14 @@ impl Presented {
         config: &Config,
         zones: &BTreeMap<Name, ZoneState>,
         plane: &Arc<SharedPlane>,
+        clock: &Clock,
     ) -> Presented {
-        let said = manners(config, zones, &Secrets::Off);
+        let said = manners(config, zones, &Secrets::Off, clock);
         let served = served(config, zones, &**plane.hold(), said);
         Presented {
             shared: Arc::new(Shared::new(served)),
             plane: Arc::clone(plane),
+            clock: clock.clone(),
             secrets: Lock::new(Rank::Secrets, CookieSecrets { used: Secrets::Off, random: None }),
         }
     }
@@ -98,7 +101,7 @@ impl Presented {
         }
         let before = self.shared.get().said();
         let mut said = before;
-        secrets.used.put(&mut said, now());
+        secrets.used.put(&mut said, self.clock.wall().signature_time());
         said != before
     }
 
@@ -113,7 +116,7 @@ impl Presented {
         zones: &BTreeMap<Name, ZoneState>,
         changed: RefreshScope<'_>,
     ) {
-        let said = manners(config, zones, &self.secrets.hold().used);
+        let said = manners(config, zones, &self.secrets.hold().used, &self.clock);
         plane.set_manners(&said);
         self.plane.note(plane);
         self.shared.set(match changed {
@@ -129,11 +132,16 @@ impl Presented {
 
 /// What options of responses say now, and whether names of no zone are refused: not while there are zones that
 /// could not be loaded, whose names are not known not to be ours.
-fn manners(config: &Config, zones: &BTreeMap<Name, ZoneState>, secrets: &Secrets) -> maps::Manners {
+fn manners(
+    config: &Config,
+    zones: &BTreeMap<Name, ZoneState>,
+    secrets: &Secrets,
+    clock: &Clock,
+) -> maps::Manners {
     let mut manners = maps::Manners::new().with_nsid(&config.server.nsid.0);
     let lacks_zones = zones.values().any(|zone| zone.loaded.is_none());
     manners.refuse = (config.refuses() && !lacks_zones).into();
-    secrets.put(&mut manners, now());
+    secrets.put(&mut manners, clock.wall().signature_time());
     manners
 }
 

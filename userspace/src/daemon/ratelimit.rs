@@ -15,7 +15,7 @@ use xdp_common::limit::{Limited, amplified};
 
 use super::locks::{Lock, Rank};
 use super::plane::{GLANCE, PlaneCounters, SharedPlane};
-use crate::clock::now_s;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::Failure;
 use crate::control::ratelimit::RateLimitAction;
@@ -36,6 +36,7 @@ pub struct RateLimiting {
     plane: Arc<SharedPlane>,
     shared: Arc<Shared>,
     stats: Arc<Stats>,
+    clock: Clock,
 }
 
 impl RateLimiting {
@@ -45,12 +46,14 @@ impl RateLimiting {
         plane: &Arc<SharedPlane>,
         shared: &Arc<Shared>,
         stats: &Arc<Stats>,
+        clock: &Clock,
     ) -> RateLimiting {
         RateLimiting {
-            limits: Lock::new(Rank::Limits, EffectiveLimits::new(config)),
+            limits: Lock::new(Rank::Limits, EffectiveLimits::new(config, clock.clone())),
             plane: Arc::clone(plane),
             shared: Arc::clone(shared),
             stats: Arc::clone(stats),
+            clock: clock.clone(),
         }
     }
 
@@ -101,7 +104,7 @@ impl RateLimiting {
     pub fn worst_response(&self, counted: &PlaneCounters) -> Option<WorstResponse> {
         let of_sockets = self.stats.amplified();
         let all = counted.amplified.iter().chain(&of_sockets);
-        let worst = amplified::worst(all, now_s() as u32);
+        let worst = amplified::worst(all, self.clock.wall().signature_time());
         worst.map(WorstResponse::from)
     }
 
@@ -150,7 +153,7 @@ impl RateLimiting {
             RateLimitAction::Top => Ok(self.top(&limits).into()),
             RateLimitAction::Explain { prefix } => {
                 let limited = self.limited();
-                report::explain(&limits, &prefix, &limited, now_s()).map(Reply::from)
+                report::explain(&limits, &prefix, &limited, self.clock.wall()).map(Reply::from)
             }
             RateLimitAction::Set { settings, save } => self.set(&mut limits, &settings, save),
             RateLimitAction::Reset { save } => {
@@ -165,7 +168,7 @@ impl RateLimiting {
                 self.exempt(&mut limits, &prefixes, add, save)
             }
             RateLimitAction::BlockAdd { targets, seconds, dry_run, save } => {
-                let until = seconds.map(|seconds| now_s() + u64::from(seconds));
+                let until = seconds.map(|seconds| self.clock.wall().seconds() + u64::from(seconds));
                 let block = Block { until: until.unwrap_or(0), dry_run };
                 self.block(&mut limits, &targets, block, save)
             }
@@ -181,7 +184,7 @@ impl RateLimiting {
         TopNetblocks {
             mode,
             modes,
-            netblocks: report::netblocks(limits, &self.limited(), now_s()),
+            netblocks: report::netblocks(limits, &self.limited(), self.clock.wall()),
             decisions: self.decisions(&counted),
             worst_second: limits.minute.worst(),
             worst_response: self.worst_response(&counted),
@@ -276,8 +279,9 @@ impl RateLimiting {
         before: (Changes, Changes),
         save: bool,
     ) -> Result<(), Failure> {
-        limits.saved.prune(now_s());
-        limits.live.prune(now_s());
+        let now = self.clock.wall().seconds();
+        limits.saved.prune(now);
+        limits.live.prune(now);
         let settled = self.enforce(limits).and_then(|()| {
             if !save {
                 return Ok(());

@@ -6,7 +6,6 @@ use super::health;
 use super::parts::Daemon;
 use super::state::{self, ZoneState};
 use super::zones::ReloadResult;
-use crate::clock::now;
 use crate::control::protocol::{Failure, Request, Response, VERSION};
 use crate::control::reply::Reply;
 use crate::control::reply::cache::{CacheStatus, ImageMemory};
@@ -66,7 +65,7 @@ impl Daemon {
             response: self.stats.responses(),
             transfer: self.stats.transfers(),
             ratelimit: self.limits.decisions(&counted),
-            zones: counts_of(&self.zones.states(), now()),
+            zones: counts_of(&self.zones.states(), self.clock.wall().signature_time()),
             worst_response: self.limits.worst_response(&counted),
         }
     }
@@ -75,7 +74,7 @@ impl Daemon {
         let config = self.zones.config();
         // Before zones are: the data plane comes first in the order.
         let plane = self.plane.status();
-        let (zones, now) = (self.zones.states(), now());
+        let (zones, now) = (self.zones.states(), self.clock.wall().signature_time());
         let counts = counts_of(&zones, now);
         let named = |is_meant: &dyn Fn(&ZoneState) -> bool| {
             let meant = zones.iter().filter(|(_, state)| is_meant(state));
@@ -91,7 +90,7 @@ impl Daemon {
         Status {
             version: VERSION.to_owned(),
             pid: std::process::id(),
-            uptime_seconds: self.started.elapsed().as_secs(),
+            uptime_seconds: self.clock.monotonic().duration_since(self.started).as_secs(),
             key_dir: std::path::absolute(config.server.key_dir()).ok(),
             listen: config.server.listen.iter().map(|listen| listen.0).collect(),
             xdp: plane.attachments.clone(),

@@ -13,6 +13,7 @@ use super::descriptors::MAX_UDP_WORKERS;
 use super::parts::Daemon;
 use super::source::Source;
 use super::{descriptors, prepare, privileges, startup, supervise};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::file::SocketFile;
 use crate::control::socket;
@@ -50,7 +51,7 @@ pub fn run(
     let prepare = Arc::new(prepare::ZoneFiles::new(&config));
     let drain = config.server.shutdown_timeout.duration();
     let section = config.cookies.clone();
-    let daemon = Arc::new(Daemon::new(source, config, plane, prepare));
+    let daemon = Arc::new(Daemon::new(source, config, plane, prepare, Clock::MACHINE));
     let secrets = daemon.presented.load_secrets(path, &section);
     secrets.context("the secret of DNS cookies")?;
     daemon.limits.start()?;

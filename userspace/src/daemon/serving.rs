@@ -22,6 +22,7 @@ use super::parts::Daemon;
 use super::run::{DnsSockets, Sockets};
 use super::supervise::{Pulse, Watchdog, keep_running, notify};
 use super::zones::ReloadResult;
+use crate::clock::monotonic_us;
 use crate::config;
 use crate::control::socket;
 use crate::server::{tcp, udp};
@@ -252,11 +253,7 @@ impl Daemon {
     }
 
     fn reload_on_signal(&self) {
-        let micros = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC)
-            .map_or(0, |time| {
-                i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_nsec()) / 1000
-            });
-        notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(micros)]);
+        notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(monotonic_us())]);
         match self.zones.reload() {
             Ok(changes) => {
                 let failed =

@@ -25,6 +25,7 @@ use super::run::{DnsSockets, Sockets};
 use super::state::{CurrentVersion, Prepare, Prepared};
 use super::zones::REFRESH;
 use super::{Daemon, Source};
+use crate::clock::{Clock, WallTime};
 use crate::compile::{Asked, Engine};
 use crate::config::{self, Config, Policy, XdpMode};
 use crate::control::client::{CallError, call};
@@ -253,6 +254,8 @@ pub(super) struct Stage {
     pub(super) folder: tempfile::TempDir,
     pub(super) calls: Arc<Mutex<PlaneCalls>>,
     prepare: Arc<FakePrepare>,
+    /// What the daemon takes for the time.
+    clock: Clock,
     pub(super) daemon: Arc<Daemon>,
 }
 
@@ -279,14 +282,16 @@ impl Stage {
         std::fs::write(folder.path().join("zone"), zone).unwrap();
         let calls = Arc::new(Mutex::new(PlaneCalls::default()));
         let prepare = Arc::new(FakePrepare::default());
+        let clock = Clock::standing_at(WallTime::now());
         let daemon = Daemon::new(
             Source { path: path.clone(), control: None, ready: "ready" },
             Config::load(&path).unwrap(),
             Box::new(FakePlane(Arc::clone(&calls))),
             Arc::clone(&prepare) as Arc<dyn Prepare>,
+            clock.clone(),
         );
         daemon.zones.load_all();
-        Stage { folder, calls, prepare, daemon: Arc::new(daemon) }
+        Stage { folder, calls, prepare, clock, daemon: Arc::new(daemon) }
     }
 
     pub(super) fn write(&self, file: &str, text: &str) {

@@ -17,7 +17,7 @@ use super::ratelimit::RateLimiting;
 use super::source::Source;
 use super::state::{CurrentVersion, LoadedZone, Prepare, Prepared, Stamp, ZoneState};
 use super::store::{Store, StoredZone};
-use crate::clock::now;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::Failure;
 use crate::datapath::memory::{FileMap, trim_heap};
@@ -103,6 +103,7 @@ pub struct Zones {
     plane: Arc<SharedPlane>,
     presented: Arc<Presented>,
     limits: Arc<RateLimiting>,
+    clock: Clock,
 }
 
 impl Zones {
@@ -115,6 +116,7 @@ impl Zones {
         presented: &Arc<Presented>,
         limits: &Arc<RateLimiting>,
         plane: &Arc<SharedPlane>,
+        clock: &Clock,
     ) -> Zones {
         Zones {
             source,
@@ -127,6 +129,7 @@ impl Zones {
             plane: Arc::clone(plane),
             presented: Arc::clone(presented),
             limits: Arc::clone(limits),
+            clock: clock.clone(),
         }
     }
 
@@ -199,7 +202,7 @@ impl Zones {
 
     /// Signs the zones again for which it is the time; waits for other changes.
     pub fn renew(&self) {
-        let (now, tick) = (now(), Instant::now());
+        let (now, tick) = (self.clock.wall().signature_time(), self.clock.monotonic());
         let due: Vec<Name> = self
             .states
             .hold()
@@ -292,7 +295,7 @@ impl Zones {
             if let Some(state) = self.states.hold().get_mut(name) {
                 state.error = Some(message.clone());
                 state.retry_at =
-                    Some(Instant::now() + Duration::from_secs(RESIGN_RETRY_SECONDS.into()));
+                    Some(self.clock.monotonic() + Duration::from_secs(RESIGN_RETRY_SECONDS.into()));
             }
             ReloadResult::Failed(message)
         })
@@ -306,7 +309,7 @@ impl Zones {
         }) else {
             return ReloadResult::Removed;
         };
-        let now = now();
+        let now = self.clock.wall().signature_time();
         // A file that changes while it is read looks changed afterwards.
         let stamp = Stamp::of(&section.file);
         let ready = {
@@ -390,7 +393,7 @@ impl Zones {
                 if why == LoadReason::Due {
                     let wait = policy.refresh.seconds() / RESIGN_ATTEMPTS;
                     let wait = Duration::from_secs(wait.min(RESIGN_RETRY_SECONDS).into());
-                    state.retry_at = Some(Instant::now() + wait);
+                    state.retry_at = Some(self.clock.monotonic() + wait);
                 }
                 ReloadResult::Failed(message)
             }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::{Context, bail};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapError};
-use nix::time::{ClockId, clock_getres};
 use xdp_common::dns::name::hash;
 use xdp_common::limit::account::MAX_DEPTH;
 use xdp_common::limit::list::flag;
@@ -156,11 +155,4 @@ fn hash_of(name: &Name, seed: u64) -> anyhow::Result<u64> {
 fn depths(limits: &Limits) -> u32 {
     let names = limits.overrides.keys().chain(limits.block_names.keys());
     names.fold(0, |depths, name| depths | 1 << name.label_count().min(MAX_DEPTH))
-}
-
-/// Nanoseconds in a jiffy: the resolution of the clocks that only ticks move (clock_getres(2)).
-pub fn tick_ns() -> anyhow::Result<u64> {
-    let tick =
-        clock_getres(ClockId::CLOCK_MONOTONIC_COARSE).context("asking for the clock's tick")?;
-    Ok(std::time::Duration::from(tick).as_nanos() as u64)
 }

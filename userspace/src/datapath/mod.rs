@@ -15,7 +15,6 @@
 pub mod attach;
 pub mod attach_error;
 mod broadcasts;
-pub mod clock;
 pub mod device;
 pub mod foreground;
 pub mod interface;

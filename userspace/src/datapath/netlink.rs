@@ -1,4 +1,8 @@
 //! Questions to the kernel over netlink(7): one request, and one answer or a list of them.
+//!
+//! By hand, since no library makes it less code: what is asked is of three families (route, ethtool, netdev), and the
+//! crates for the first two (rtnetlink, ethtool) are asynchronous and bring some forty packages, none knows the third,
+//! and neli brings macros for typed messages while each of these answers is one walk over [`attributes`].
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -17,7 +17,7 @@ use super::changes::{Changes, Target};
 use super::figures::Minute;
 use super::limits::{Block, Limits};
 use super::settings::BadSetting;
-use crate::clock::now_s;
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::config::ratelimit::{RateLimit, ZoneRateLimit};
 use crate::zone::Name;
@@ -39,6 +39,8 @@ pub struct EffectiveLimits {
     pub path: PathBuf,
     /// What is in effect.
     pub limits: Arc<Limits>,
+    /// When blocks end is a time of its wall clock.
+    clock: Clock,
     /// The mode that the log tells.
     logged_mode: Option<u32>,
     /// What is looked back on.
@@ -62,13 +64,14 @@ pub enum Origin {
 
 impl EffectiveLimits {
     /// What the configuration says, and over it what was saved.
-    pub fn new(config: &Config) -> EffectiveLimits {
+    pub fn new(config: &Config, clock: Clock) -> EffectiveLimits {
         let path = config.server.state_dir.join(FILE);
         let saved = Changes::load(&path).unwrap_or_else(|error| {
             tracing::error!("saved changes of rate limits are not in effect: {error:#}");
             Changes::default()
         });
         let mut limits = EffectiveLimits {
+            clock,
             file: RateLimit::default(),
             zones: BTreeMap::new(),
             saved,
@@ -156,7 +159,7 @@ impl EffectiveLimits {
 
     /// What is blocked, and where that was said.
     pub fn blocks(&self) -> BTreeMap<Target, (Block, Origin)> {
-        let now = now_s();
+        let now = self.clock.wall().seconds();
         let mut blocks = BTreeMap::new();
         for (changes, origin) in [(&self.saved, Origin::Saved), (&self.live, Origin::UntilRestart)]
         {

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use xdp_common::Outcome;
 use xdp_common::limit::decide::{self, Client, Count, Sighting};
@@ -18,6 +18,7 @@ use xdp_common::state::LimitState;
 use super::compiled::CompiledLimits;
 pub use super::compiled::Response;
 use super::limits::Limits;
+use crate::clock::WallTime;
 
 /// Buckets of the table, a power of two: 1 MiB, 131,072 accounts. Sockets take a tenth of the queries that XDP does.
 const BUCKETS: usize = 1 << 14;
@@ -68,11 +69,10 @@ impl Limiter {
 
     /// Now.
     pub fn now(&self) -> Moment {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH);
         Moment {
             // Later than any account that was never used is paid back.
             units: 1 + self.start.elapsed().as_nanos() as u64 / UNIT_NS,
-            seconds: seconds.map_or(0, |since| since.as_secs()),
+            seconds: WallTime::now().seconds(),
         }
     }
 

@@ -22,7 +22,7 @@ use super::bind::bind_before_it_is_here;
 use super::responder::{Reply, Transfer, respond};
 use super::served::Shared;
 use super::stats::{Stats, Transport};
-use crate::clock::now;
+use crate::clock::WallTime;
 use crate::transfer::axfr;
 use pool::{AcceptedConnection, Pool, PoolLimits, Seat, idle_time};
 
@@ -325,7 +325,15 @@ async fn connection(
         }
         let served = context.shared.get();
         let (stats, transport) = (&context.stats, Transport::Tcp);
-        match respond(&served, stats, &query, client, transport, now(), &mut response) {
+        match respond(
+            &served,
+            stats,
+            &query,
+            client,
+            transport,
+            WallTime::now().signature_time(),
+            &mut response,
+        ) {
             Reply::Response => writer.push(&response).await?,
             Reply::Transfer(transfer) => {
                 drop(served);

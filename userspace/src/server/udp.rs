@@ -23,7 +23,7 @@ use super::options::{Cookie, cookie_for};
 use super::responder::{Reply, respond};
 use super::served::Shared;
 use super::stats::{Stats, Transport};
-use crate::clock::now;
+use crate::clock::WallTime;
 use crate::ratelimit::compiled::Response;
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
@@ -99,7 +99,7 @@ pub async fn serve(
             continue;
         }
         match socket.send_to(&response, client).await {
-            Ok(octets) => stats.sent(now(), len, octets),
+            Ok(octets) => stats.sent(WallTime::now().signature_time(), len, octets),
             Err(_) => {
                 stats.udp_send_failed.fetch_add(1, Relaxed);
             }
@@ -122,7 +122,15 @@ pub fn answer(
         return false;
     }
     let served = shared.get();
-    let reply = respond(&served, stats, query, client, Transport::Udp, now(), response);
+    let reply = respond(
+        &served,
+        stats,
+        query,
+        client,
+        Transport::Udp,
+        WallTime::now().signature_time(),
+        response,
+    );
     if !matches!(reply, Reply::Response) {
         return false;
     }
@@ -131,7 +139,8 @@ pub fn answer(
     }
     let Some(asked) = Query::read(query) else { return true };
     let options = asked.options;
-    let cookie = cookie_for(options, client.ip(), &served.manners.said, now());
+    let cookie =
+        cookie_for(options, client.ip(), &served.manners.said, WallTime::now().signature_time());
     let qname = asked.question.map_or(vec![0], |question| question.name.to_ascii_lowercase());
     let ready = Response {
         qname: &qname,

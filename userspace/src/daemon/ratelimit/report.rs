@@ -5,6 +5,7 @@ use xdp_common::limit::policy::Policy;
 use xdp_common::limit::{Class, Hit, Limited, Mode};
 
 use super::failure;
+use crate::clock::WallTime;
 use crate::config::AddressPrefix;
 use crate::control::protocol::Failure;
 use crate::control::reply::ratelimit::{
@@ -161,12 +162,14 @@ struct Row {
 }
 
 impl Row {
-    fn new(limits: &EffectiveLimits, limited: &Limited, now_s: u64) -> Option<Row> {
+    fn new(limits: &EffectiveLimits, limited: &Limited, now: WallTime) -> Option<Row> {
         let net = net(limited.netblock, limited.prefix)?;
         let hit = Hit::of_number(limited.hit)?;
         let was_over = limited.since_s > 0;
         let state = match was_over {
-            true if now_s.saturating_sub(limited.last_s) <= LATELY_S => NetblockState::Limited,
+            true if now.seconds().saturating_sub(limited.last_s) <= LATELY_S => {
+                NetblockState::Limited
+            }
             true => NetblockState::WasLimited,
             false => NetblockState::Near,
         };
@@ -228,10 +231,10 @@ fn allowance(candidates: &[Candidate<'_>], rates: &[u64], are_zones: bool) -> St
 }
 
 /// Netblocks that are limited, or near it, worst first.
-pub fn netblocks(limits: &EffectiveLimits, limited: &[Limited], now_s: u64) -> Vec<Netblock> {
+pub fn netblocks(limits: &EffectiveLimits, limited: &[Limited], now: WallTime) -> Vec<Netblock> {
     let mut worst: Vec<&Limited> = limited.iter().collect();
     worst.sort_by_key(|one| std::cmp::Reverse((one.since_s > 0, one.slips + one.drops)));
-    let rows = worst.into_iter().filter_map(|one| Row::new(limits, one, now_s));
+    let rows = worst.into_iter().filter_map(|one| Row::new(limits, one, now));
     rows.map(|row| row.shown).collect()
 }
 
@@ -247,7 +250,7 @@ pub fn explain(
     limits: &EffectiveLimits,
     prefix: &str,
     limited: &[Limited],
-    now_s: u64,
+    now: WallTime,
 ) -> Result<NetblockExplanation, Failure> {
     let asked = AddressPrefix::from_text(prefix)
         .map_err(|message| Failure::new("ratelimit", message))?
@@ -263,7 +266,7 @@ pub fn explain(
     let touches = |net: &IpNet| net.contains(&asked) || asked.contains(net);
     let mut rows: Vec<Row> = limited
         .iter()
-        .filter_map(|one| Row::new(limits, one, now_s))
+        .filter_map(|one| Row::new(limits, one, now))
         .filter(|row| touches(&row.shown.netblock))
         .collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.shown.slips.max(row.shown.drops)));

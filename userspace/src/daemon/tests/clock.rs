@@ -6,25 +6,36 @@ use super::*;
 fn zones_are_signed_again_in_time() {
     let stage = Stage::new();
     let name = testing::name("example");
-    let due = |now| stage.daemon.zones.states()[&name].is_due(now, Instant::now());
+    let due = |now| stage.daemon.zones.states()[&name].is_due(now, stage.clock.monotonic());
     let loaded_at = stage.status().loaded_at.unwrap();
     assert_eq!(stage.status().resign_at, Some(loaded_at + WEEK));
     assert!(!due(loaded_at) && !due(loaded_at + WEEK - 1));
     assert!(due(loaded_at + WEEK) && due(loaded_at + 3 * WEEK));
     stage.daemon.zones.renew();
     assert_eq!(stage.prepare.calls.load(Relaxed), 1);
+    stage.clock.pass(Duration::from_secs(WEEK.into()));
+    stage.daemon.zones.renew();
+    assert_eq!(stage.prepare.calls.load(Relaxed), 2);
+    assert_eq!(stage.status().loaded_at, Some(loaded_at + WEEK));
 
     // Signatures of five seconds are due at once, and again at the next tick.
     stage.write("zone", "2 5");
     stage.reload();
     stage.daemon.zones.renew();
-    assert_eq!(stage.prepare.calls.load(Relaxed), 3);
+    assert_eq!(stage.prepare.calls.load(Relaxed), 4);
     // A failure is not repeated every second.
     stage.write("zone", "broken");
     stage.daemon.zones.renew();
     stage.daemon.zones.renew();
-    assert_eq!(stage.prepare.calls.load(Relaxed), 4);
+    assert_eq!(stage.prepare.calls.load(Relaxed), 5);
     assert_eq!(stage.status().summary.state, ServingState::ServingOld);
+    // Nor sooner since somebody sets the wall clock.
+    stage.clock.set_wall(WallTime::from_seconds(stage.clock.wall().seconds() + 3600));
+    stage.daemon.zones.renew();
+    assert_eq!(stage.prepare.calls.load(Relaxed), 5);
+    stage.clock.pass(Duration::from_secs(3600));
+    stage.daemon.zones.renew();
+    assert_eq!(stage.prepare.calls.load(Relaxed), 6);
 }
 
 #[test]
@@ -58,7 +69,7 @@ fn derived_secrets_follow_the_clock() {
     assert_eq!((said().secret_count, lock(&stage.calls).manners), (2, said()));
     // Another period, another secret.
     let before = said();
-    stage.daemon.presented.set_secrets(Secrets::Derived([1, 2], 7201));
+    stage.clock.pass(Duration::from_secs(7200));
     stage.daemon.tick();
     assert_ne!(said().secrets[0], before.secrets[0]);
     assert_eq!(lock(&stage.calls).manners, said());

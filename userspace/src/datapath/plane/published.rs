@@ -10,7 +10,7 @@ use xdp_common::maps::{self, CHUNK_LEN};
 
 use super::programs::Programs;
 use super::size::{Demand, FLOOR, Sizes, TooLarge};
-use crate::clock::now;
+use crate::clock::WallTime;
 use crate::compile::{
     Difference, Engine, Image, Listing, PublishError, Reader, RetiredExtents, buckets_for,
 };
@@ -116,7 +116,7 @@ impl PublishedZones {
         // Known before the names are: an encloser is looked for from there.
         set_max_labels(self.image.labels_with(zone), programs);
         loop {
-            match self.image.at(now()).publish(zone) {
+            match self.image.at(WallTime::now().signature_time()).publish(zone) {
                 Err(PublishError::Full { .. }) if !self.retired.is_empty() => {
                     self.release(programs);
                 }
@@ -186,7 +186,7 @@ impl PublishedZones {
             let beneath = self.zones.range::<Name, _>(apex..).map(|(other, _)| other);
             let beneath = beneath.take_while(|other| other.is_at_or_below(apex)).chain(below);
             names.extend(beneath.cloned());
-            match self.image.at(now()).publish_partial(&zone, &names) {
+            match self.image.at(WallTime::now().signature_time()).publish_partial(&zone, &names) {
                 Ok((difference, retired)) => {
                     self.retired.push(retired);
                     let Difference { written, kept, .. } = difference;
@@ -432,7 +432,7 @@ fn set_max_labels(max_labels: u32, programs: &mut Programs) {
 /// Publishes a zone into an image in the daemon's memory, which grows without a limit but its own.
 fn publish_in_memory(own: &mut Image, zone: &Zone) -> anyhow::Result<()> {
     loop {
-        match own.at(now()).publish(zone) {
+        match own.at(WallTime::now().signature_time()).publish(zone) {
             Ok((_, retired)) => {
                 wait_for_own_readers(own);
                 own.release(retired);

@@ -4,18 +4,17 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use anyhow::{anyhow, bail};
+use anyhow::{Context as _, anyhow, bail};
 use ring::rand::SecureRandom;
 use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::limit::policy::Circumstances;
 use xdp_common::maps::{self, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, address_words, mac_word};
 
-use crate::clock::now_s;
+use crate::clock::{self, WallTime};
 use crate::config::Config;
 use crate::datapath::broadcasts;
-use crate::datapath::clock;
 use crate::datapath::interface::Interface;
-use crate::datapath::limiting::{self, ListsInMaps};
+use crate::datapath::limiting::ListsInMaps;
 use crate::datapath::load::LoadedPrograms;
 use crate::ratelimit::limits::Limits;
 
@@ -65,7 +64,7 @@ impl Settings {
         buckets: usize,
     ) -> anyhow::Result<()> {
         self.config.bucket_mask = (buckets - 1) as u32;
-        self.config.booted_at_s = clock::booted_at_s(now_s());
+        self.config.booted_at_s = WallTime::now().booted_at_s();
         let mut written = ListsInMaps::default();
         written.write(loaded, &self.limits, self.circumstances(), &mut self.config)?;
         self.written = written;
@@ -75,7 +74,7 @@ impl Settings {
     }
 
     fn write_config(&mut self, loaded: Option<&mut LoadedPrograms>) {
-        self.config.booted_at_s = clock::booted_at_s(now_s());
+        self.config.booted_at_s = WallTime::now().booted_at_s();
         if let Some(loaded) = loaded {
             loaded.config.write(&self.config);
         }
@@ -199,7 +198,7 @@ fn program_config(config: &Config) -> anyhow::Result<maps::Config> {
         .fill(&mut seed)
         .map_err(|_| anyhow!("the system gave no random numbers"))?;
     program_config.seed = u64::from_ne_bytes(seed);
-    program_config.tick_ns = limiting::tick_ns()?;
+    program_config.tick_ns = clock::tick_ns().context("asking for the clock's tick")?;
     program_config.payload_limit =
         config.server.udp_payload.octets().min(MAX_PAYLOAD.into()) as u32;
 

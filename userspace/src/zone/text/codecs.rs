@@ -23,7 +23,7 @@ pub(super) fn duration(raw: &[u8]) -> Option<u64> {
 
 /// A point in time modulo 2^32 seconds: `YYYYMMDDHHmmSS` in UTC, or seconds since 1970
 /// (RFC 4034 section 3.2).
-pub(super) fn point_in_time(raw: &[u8]) -> Option<u32> {
+pub fn point_in_time(raw: &[u8]) -> Option<u32> {
     if raw.len() != 14 {
         return decimal(raw, u32::MAX.into()).map(|seconds| seconds as u32);
     }

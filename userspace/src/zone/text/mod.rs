@@ -33,6 +33,7 @@ mod well_formed;
 mod writer;
 mod zone_faults;
 
+pub use codecs::point_in_time;
 pub use error::{Place, ReadError, Warning};
 pub use files::{check_file, load, read};
 pub use places::Places;
