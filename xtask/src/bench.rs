@@ -24,8 +24,9 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
+use testbed::shell;
 
-use crate::{build, setup, shell};
+use crate::{build, setup};
 
 /// Names in the zones of `run`: more than any cache holds.
 const RUN_NAMES: u32 = 1_000_000;

@@ -11,10 +11,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use testbed::shell;
 
 use crate::{
     compiler::{self, Compiler, TARGET},
-    setup, shell,
+    setup,
 };
 
 /// Arguments of `build`.

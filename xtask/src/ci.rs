@@ -6,8 +6,9 @@
 use std::{process::Command, time::Instant};
 
 use anyhow::Result;
+use testbed::shell;
 
-use crate::{build, demo, fuzz, imports, matrix, setup, shell, test, verify};
+use crate::{build, demo, fuzz, imports, matrix, setup, test, verify};
 
 /// Arguments of `ci`.
 #[derive(clap::Args)]

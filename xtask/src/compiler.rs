@@ -11,9 +11,7 @@ use std::{
     process::Command,
 };
 
-use testbed::net::find_program;
-
-use crate::shell;
+use testbed::{net::find_program, shell};
 
 /// The target: eBPF, little endian, as all machines are that sealdns runs on.
 pub const TARGET: &str = "bpfel-unknown-none";

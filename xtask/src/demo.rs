@@ -28,7 +28,9 @@ use testbed::{
     net::{self, End, Namespace, Process},
 };
 
-use crate::{build, setup, shell};
+use testbed::shell;
+
+use crate::{build, setup};
 use said::{Security, answered, field, security_by_delv, security_of};
 
 /// Arguments of `demo`.

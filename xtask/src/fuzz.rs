@@ -7,8 +7,7 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::shell;
+use testbed::shell;
 
 /// Arguments of `fuzz`.
 #[derive(clap::Args)]

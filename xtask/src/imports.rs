@@ -8,8 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-
-use crate::shell;
+use testbed::shell;
 
 /// The crates that are looked at, and the rooms among which no circle may be; none: all.
 const CRATES: [(&str, &[&str]); 2] = [

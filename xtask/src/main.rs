@@ -6,11 +6,9 @@ mod ci;
 mod compiler;
 mod demo;
 mod fuzz;
-mod guest;
 mod imports;
 mod matrix;
 mod setup;
-mod shell;
 mod test;
 mod verify;
 

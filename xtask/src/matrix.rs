@@ -14,10 +14,7 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-use testbed::net::find_program;
-
-use crate::{
-    build,
+use testbed::{
     guest::{
         Ended, Guest,
         cards::{CARDS, Card},
@@ -26,9 +23,11 @@ use crate::{
         modules,
         qemu::Qemu,
     },
-    setup, shell,
-    verify::budget,
+    net::find_program,
+    shell,
 };
+
+use crate::{build, setup, verify::budget};
 use round::VETH;
 
 /// Whose kernels are booted: the oldest that works (6.1), Debian's stable, and the newest.

@@ -13,12 +13,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use testbed::net::find_program;
+use testbed::{net::find_program, shell};
 
-use crate::{
-    compiler::{self, BPF_LINKER, Compiler},
-    shell,
-};
+use crate::compiler::{self, BPF_LINKER, Compiler};
 
 /// The cargo-deny that `ci` runs: the newest, and it still compiles with the oldest Rust we support.
 const CARGO_DENY: &str = "0.20.2";

@@ -3,8 +3,9 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
+use testbed::shell;
 
-use crate::{build, matrix, setup, shell};
+use crate::{build, matrix, setup};
 
 /// Arguments of `test`.
 #[derive(clap::Args, Default)]

@@ -24,8 +24,9 @@ use nix::{
     sys::resource::{Resource, getrlimit, setrlimit},
 };
 use serde_json::{Value, json};
+use testbed::shell;
 
-use crate::{build, setup, shell};
+use crate::{build, setup};
 
 /// Arguments of `verify`.
 #[derive(clap::Args, Default)]

@@ -12,7 +12,7 @@ use super::{
     questions::{self, Hot, Question},
     scene::{Asker, Counts, Daemon, Scene},
 };
-use crate::guest::cards::Card;
+use testbed::guest::cards::Card;
 
 /// What joins the two ends where no card does.
 pub const VETH: &str = "veth";

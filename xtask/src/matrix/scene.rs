@@ -23,7 +23,7 @@ use super::{
     cookies::{Cookies, server_cookie},
     questions::{self, NSEC, NSEC3, Question},
 };
-use crate::guest::cards::Card;
+use testbed::guest::cards::Card;
 
 /// The device that is served, and the one that is asked from.
 const SERVED: &str = "server";

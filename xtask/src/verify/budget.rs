@@ -8,8 +8,7 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
-
-use crate::shell;
+use testbed::shell;
 
 /// By how much a figure may exceed the committed one before it is reported, in per cent.
 const TOLERANCE_PERCENT: u64 = 10;

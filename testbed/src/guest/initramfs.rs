@@ -7,8 +7,8 @@ use std::{
     process::{Command, Stdio},
 };
 
+use crate::net::find_program;
 use anyhow::{Context as _, Result, ensure};
-use testbed::net::find_program;
 
 use super::modules::Module;
 use crate::shell;

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 
 /// The root of the workspace.
 pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies below the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("testbed lies below the workspace")
 }
 
 /// The directory of cargo's output, where `CARGO_TARGET_DIR` may have moved it.

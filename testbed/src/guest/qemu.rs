@@ -9,8 +9,8 @@ use std::{
     process::Command,
 };
 
+use crate::net::find_program;
 use anyhow::{Context as _, Result, ensure};
-use testbed::net::find_program;
 
 use super::apt;
 use crate::shell;

@@ -16,8 +16,8 @@ use std::{
     time::Duration,
 };
 
+use crate::net::output_within;
 use anyhow::{Context as _, Result, anyhow};
-use testbed::net::output_within;
 
 use initramfs::Initramfs;
 use kernels::Kernel;
