@@ -24,7 +24,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     match file.metadata()?.file_type() {
         kind if kind.is_file() => Ok(file),
         kind if kind.is_dir() => Err(ErrorKind::IsADirectory.into()),
-        _ => Err(io::Error::new(ErrorKind::InvalidInput, "this is no regular file")),
+        _ => Err(io::Error::new(ErrorKind::InvalidInput, "this is not a regular file")),
     }
 }
 

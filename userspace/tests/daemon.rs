@@ -194,7 +194,7 @@ fn a_daemon_s_life() {
     // A zone that is broken leaves the old one serving, by signal and by command.
     stage.write_zone(&format!("{ZONE}www A 192.0.2.300\n"));
     daemon.signal(Signal::SIGHUP);
-    daemon.wait_for("the older version, serial 7, stays");
+    daemon.wait_for("the older version, serial 7, is still served");
     let (code, reload) = stage.reply::<ZoneReload>(&["zone", "reload"]);
     assert_eq!((code, reload.zones[0].change), (1, Change::Failed));
     let zone = stage.zone();
@@ -228,7 +228,7 @@ fn a_daemon_s_life() {
     let (status, said) = daemon.wait_and_hear();
     assert!(status.success(), "{status}");
     assert!(said.iter().any(|line| line.contains("stopping")), "{said:?}");
-    assert!(!said.iter().any(|line| line.contains("shutdown-timeout is over")), "{said:?}");
+    assert!(!said.iter().any(|line| line.contains("`shutdown-timeout` has passed")), "{said:?}");
     assert!(!stage.folder.path().join("run/control.sock").exists());
 
     // Started again, it serves what it served, with the same signatures and so with the same serial.
@@ -521,8 +521,8 @@ fn an_address_may_come_after_the_daemon() {
     let more = format!("{listen}, \"198.51.100.53:53\", \"[2001:db8::53]:53\"");
     std::fs::write(&stage.config, text.replace(&listen, &more)).expect("the configuration");
     let daemon = Daemon::begin(&stage.config, &[]);
-    daemon.wait_for("198.51.100.53 is no address of this host yet");
-    daemon.wait_for("2001:db8::53 is no address of this host yet");
+    daemon.wait_for("198.51.100.53 is not an address of this host yet");
+    daemon.wait_for("2001:db8::53 is not an address of this host yet");
     daemon.wait_for("ready");
     // Who would give it to the host asks first.
     assert_eq!(stage.command(&["health"]).0, 0);

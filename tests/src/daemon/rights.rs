@@ -262,7 +262,10 @@ pub fn a_daemon_that_stays_root_keeps_little() -> Result<Verdict> {
         }
         ensure!(status(thread, "NoNewPrivs")? == "1");
     }
-    ensure!(stage.server.process.said().contains("serving as root: set `user`"), "not said");
+    ensure!(
+        stage.server.process.said().contains("the daemon goes on as root: set `user`"),
+        "not said"
+    );
     ensure!(children(daemon)?.is_empty(), "a loader of root's");
     without_core_dumps(daemon)?;
     // It can all that it could: maps that grow, programs that go and come.

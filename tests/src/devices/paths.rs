@@ -183,7 +183,10 @@ pub fn answers_that_do_not_leave_are_said() -> Result<Verdict> {
         };
         net::wait_until("health is content", 2 * PATIENCE, is_well)
             .with_context(|| format!("gro {gro}: {}", dump_status(&stage)))?;
-        ensure!(stage.server.process.said().contains("it is over that"), "the end is not said");
+        ensure!(
+            stage.server.process.said().contains("no longer a problem: "),
+            "the end is not said"
+        );
     }
     Ok(Verdict::Passed)
 }

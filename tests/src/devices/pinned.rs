@@ -317,7 +317,7 @@ pub fn pins_that_do_not_fit_are_replaced() -> Result<Verdict> {
     const WORDS: usize = size_of::<Meta>() / 8;
     Array::<_, [u64; WORDS]>::try_from(Map::Array(meta))?.set(0, [7; WORDS], 0)?;
     stage.restart()?;
-    ensure!(stage.server.process.said().contains("another version's"), "not said");
+    ensure!(stage.server.process.said().contains("another version of sealdns"), "not said");
     let now = attached(&stage)?;
     ensure!(now.len() == 2 && now.iter().all(|id| !before.contains(id)), "{before:?} {now:?}");
     ensure!(answered(&stage)? == 0);

@@ -394,7 +394,7 @@ pub fn what_is_no_regular_file_is_refused_and_not_waited_for() -> Result<Verdict
         let said =
             String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         ensure!(!output.status.success(), "{text}: {said}");
-        ensure!(said.contains("no regular file"), "{text}: {said}");
+        ensure!(said.contains("not a regular file"), "{text}: {said}");
     }
     let more = zone("bad", "fifo") + &zone("includes", "includes");
     let server = daemon_with(folder.path(), "good.test", &path("good"), "off", &more)?;

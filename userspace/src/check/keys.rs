@@ -21,7 +21,7 @@ pub(super) fn check(zone: &Zone, findings: &mut Findings) {
                     findings.error(&owner, rtype, "cds-below-apex", message.into());
                 }
                 Rtype::DNSKEY | Rtype::NSEC3PARAM | Rtype::ZONEMD => {
-                    let message = "it stands below the apex and means nothing there";
+                    let message = "it stands below the apex, where it has no meaning";
                     findings.warn(&owner, rtype, "apex-type-below-apex", message.into());
                 }
                 _ => {}

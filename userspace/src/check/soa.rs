@@ -24,11 +24,12 @@ pub(super) fn check(zone: &Zone, findings: &mut Findings) {
             );
         }
         if retry >= refresh {
-            let message = format!("retry, {retry}, is not less than refresh, {refresh}");
+            let message = format!("retry, {retry}, should be less than refresh, {refresh}");
             warn("soa-retry", message);
         }
         if u64::from(expire) <= u64::from(refresh) + u64::from(retry) {
-            let message = format!("expire, {expire}, is not more than refresh and retry together");
+            let message =
+                format!("expire, {expire}, should be more than refresh and retry together");
             warn("soa-expire", message);
         }
         if minimum > MOST_NEGATIVE {
@@ -37,7 +38,7 @@ pub(super) fn check(zone: &Zone, findings: &mut Findings) {
         }
         // The first label of RNAME is what stands before the at sign.
         if labels(soa.rname).next().is_some_and(|label| label.contains(&b'@')) {
-            let message = "the mailbox is written with a dot in the place of the at sign".into();
+            let message = "the mailbox contains an at sign: write a dot in its place".into();
             warn("soa-rname", message);
         }
     }

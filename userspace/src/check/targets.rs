@@ -105,7 +105,7 @@ fn literals(owner: &Owner<'_>, findings: &mut Findings) {
         let Ok(octets) = <[u8; 16]>::try_from(rdata) else { continue };
         let address = std::net::Ipv6Addr::from(octets);
         if let Some(ipv4) = address.to_ipv4_mapped() {
-            let message = format!("no client can reach {address}: write {ipv4} as an A record");
+            let message = format!("no client can reach {address}: write {ipv4} in an A record");
             findings.warn(owner, Rtype::AAAA, "aaaa-mapped", message);
         }
     }

@@ -107,7 +107,7 @@ impl KeyDirArgs {
             None => {
                 match call::<Status>(&global.control_path()?, &Request::Status, PATIENCE) {
                     Ok(status) => status.key_dir.context(
-                        "the daemon names no folder of keys: name it with --keys or --config",
+                        "the daemon does not say where the keys are: use --keys or --config",
                     )?,
                     // Only a daemon that was named must be there.
                     Err(error @ CallError::Unreachable { .. }) if global.control.is_some() => {

@@ -96,7 +96,7 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
     drop(zone);
     if statistics.dropped_digests > 0 {
         eprintln!(
-            "warning: the ZONEMD records of {} are left out: they are of the zone before it was signed",
+            "warning: the ZONEMD records of {} are left out: they are digests of the zone before it was signed",
             args.input.display()
         );
     }

@@ -133,7 +133,7 @@ struct DetachReport {
 
 fn detached_text(done: &XdpDetached) -> String {
     let told =
-        [("detached", &done.detached), ("not waited for any longer", &done.forgotten)].into_iter();
+        [("detached", &done.detached), ("no longer waiting for", &done.forgotten)].into_iter();
     let told = told.filter(|(_, interfaces)| !interfaces.is_empty());
     told.map(|(words, interfaces)| format!("{words}: {}\n", list_cell(interfaces))).collect()
 }

@@ -46,16 +46,19 @@ impl Cookies {
     pub(super) fn fault(&self) -> Option<(&'static str, &'static str)> {
         let is_given = self.secret.is_some() || self.secret_file.is_some();
         if self.secret.is_some() && self.secret_file.is_some() {
-            Some(("secret-file", "`secret` and `secret-file` both say the secret: remove one"))
+            Some(("secret-file", "both `secret` and `secret-file` are set: remove one of them"))
         } else if self.other_secret.is_some() && self.secret.is_none() {
-            Some(("other-secret", "`other-secret` is accepted beside `secret`, which is missing"))
+            Some((
+                "other-secret",
+                "`other-secret` is a second secret, and `secret` is not set: set it",
+            ))
         } else if self.derive.0.is_some() && !is_given {
             Some((
                 "derive",
                 "there is no secret to derive others from: set `secret` or `secret-file`",
             ))
         } else if self.derive.0.is_some() && self.other_secret.is_some() {
-            Some(("other-secret", "with `derive` there is one secret, from which the others come"))
+            Some(("other-secret", "`derive` makes all secrets from one: remove `other-secret`"))
         } else {
             None
         }
@@ -174,8 +177,12 @@ mod tests {
     #[test]
     fn what_does_not_go_together_is_said_where_it_stands() {
         for (text, line, said) in [
-            (format!("secret = \"{SECRET}\"\nsecret-file = \"f\""), 4, "both say the secret"),
-            (format!("other-secret = \"{SECRET}\""), 3, "missing"),
+            (
+                format!("secret = \"{SECRET}\"\nsecret-file = \"f\""),
+                4,
+                "both `secret` and `secret-file`",
+            ),
+            (format!("other-secret = \"{SECRET}\""), 3, "`secret` is not set"),
             ("derive = \"1d\"".into(), 3, "no secret to derive"),
             ("derive = \"1h\"".into(), 3, "from 2h to"),
             ("secret = \"abc\"".into(), 3, "32 hexadecimal digits"),

@@ -29,8 +29,8 @@ impl<'de> Deserialize<'de> for PinFolder {
         let path = PathBuf::from(&text);
         if !path.is_absolute() || path.parent().is_none_or(|parent| parent.parent().is_none()) {
             let message = format!(
-                "\"{text}\" is not a folder to pin to: write one of sealdns's own on a BPF file system, \
-                 such as \"{DEFAULT_PIN}\""
+                "\"{text}\" is not a folder for pins: write one that only sealdns uses, on a BPF file \
+                 system, such as \"{DEFAULT_PIN}\""
             );
             return Err(de::Error::custom(message));
         }

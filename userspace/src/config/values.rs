@@ -28,8 +28,8 @@ impl<'de> Deserialize<'de> for ListenAddress {
         };
         if address.ip().is_unspecified() {
             let message = format!(
-                "\"{text}\" is a wildcard: list the addresses that clients ask, so that answers \
-                 leave from the address that was asked"
+                "\"{text}\" is a wildcard: list the addresses that clients send queries to, so that an \
+                 answer leaves from the address that its query was sent to"
             );
             return Err(de::Error::custom(message));
         }

@@ -41,7 +41,7 @@ pub fn call<K: Kind>(path: &Path, request: &Request, patience: Duration) -> Resu
     let protocol_error = |source| CallError::Misunderstood { path: path.to_owned(), source };
     match read_response(&line).map_err(protocol_error)? {
         Response::Reply(reply) => K::of(reply).ok_or_else(|| {
-            let message = format!("this is no reply to {request:?}");
+            let message = format!("this is not a reply to {request:?}");
             protocol_error(ProtocolError::Content(message))
         }),
         Response::Error(failure) => Err(failure.into()),
@@ -106,17 +106,17 @@ mod tests {
         let message_of = message::<Stopping>(later);
         assert!(message_of.contains("sealdns 9.9.9, which speaks protocol 99"), "{message_of}");
 
-        for (reply, parse_reply) in [
+        for (reply, expected) in [
             ("{\"stopping\":{\"stops\":true}}", "missing field `stopping`"),
             (
                 "{\"stopping\":{\"stopping\":true,\"when\":1}}",
                 "unknown field `reply.stopping.when`",
             ),
             ("{\"stopped\":{}}", "unknown variant `stopped`"),
-            ("{\"zone-list\":{\"zones\":[]}}", "no reply to Stop"),
+            ("{\"zone-list\":{\"zones\":[]}}", "not a reply to Stop"),
         ] {
             let message_of = message::<Stopping>(&format!("{{{ours},\"reply\":{reply}}}"));
-            assert!(message_of.contains(parse_reply), "{message_of}");
+            assert!(message_of.contains(expected), "{message_of}");
         }
         let list = parse_reply::<ZoneList>(&format!(
             "{{{ours},\"reply\":{{\"zone-list\":{{\"zones\":[]}}}}}}"

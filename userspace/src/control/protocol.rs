@@ -169,7 +169,7 @@ pub enum ProtocolError {
     /// The other end speaks another version.
     #[error("it is {}, which speaks {}; this is sealdns {VERSION}, which speaks protocol {PROTOCOL}",
             version.as_ref().map_or("an earlier sealdns".into(), |version| format!("sealdns {version}")),
-            protocol.map_or("none that is known here".into(), |protocol| format!("protocol {protocol}")))]
+            protocol.map_or("a protocol that is not known here".into(), |protocol| format!("protocol {protocol}")))]
     Version {
         /// Its version, if it says so.
         version: Option<String>,
@@ -177,7 +177,7 @@ pub enum ProtocolError {
         protocol: Option<u64>,
     },
     /// It says that it speaks the same and does not.
-    #[error("it says what is not understood here: {0}")]
+    #[error("its message is not understood here: {0}")]
     Content(String),
 }
 

@@ -96,7 +96,7 @@ impl Daemon {
             &mut said,
         );
         let kernel = match (asked.tcp, is_loaded) {
-            (true, _) => KernelTrial::NotTried { why: "XDP reads no TCP".to_owned() },
+            (true, _) => KernelTrial::NotTried { why: "XDP does not read TCP".to_owned() },
             (_, false) => KernelTrial::NotTried { why: NOT_ATTACHED.to_owned() },
             _ => self.try_in_kernel(&frame, &explanation),
         };
@@ -187,7 +187,7 @@ impl Daemon {
 }
 
 fn known_type(text: &str) -> Result<Rtype, Failure> {
-    text.parse().map_err(|_| Failure::new("type", format!("\"{text}\" is no type")))
+    text.parse().map_err(|_| Failure::new("type", format!("\"{text}\" is not an RR type")))
 }
 
 /// The query as it comes to a device that XDP is attached to, or would; and what the programs are told then.
@@ -214,7 +214,7 @@ fn client_query_of(
         }
         None => {
             let family = if family == Some(1) { "IPv6" } else { "IPv4" };
-            return Err(Failure::new("address", format!("XDP serves no {family} address")));
+            return Err(Failure::new("address", format!("XDP answers on no {family} address")));
         }
     };
     let from = asked.from.unwrap_or(CLIENTS[usize::from(to.is_ipv6())]);
@@ -317,8 +317,8 @@ fn differences(tried: &TestRunResult, foretold: &Explanation) -> Vec<String> {
         let (kernel, here) = (tried.frame.len(), foretold.frame.len());
         let at = tried.frame.iter().zip(&foretold.frame).position(|(a, b)| a != b);
         differences.push(match at {
-            Some(at) => format!("the kernel's frame differs from octet {at} on"),
-            None => format!("the kernel's frame has {kernel} octets, and not {here}"),
+            Some(at) => format!("the kernel's frame differs at octet {at}"),
+            None => format!("the kernel's frame has {kernel} octets instead of {here}"),
         });
     }
     differences
@@ -338,7 +338,7 @@ mod tests {
         assert_eq!(differences(&others, &foretold), [""; 0]);
         let other = TestRunResult { action: 1, frame: vec![0], counted: vec![Outcome::Positive] };
         let said = ["the kernel says: dropped", "the kernel counted positive"];
-        let octets = "the kernel's frame has 1 octets, and not 0";
+        let octets = "the kernel's frame has 1 octets instead of 0";
         assert_eq!(differences(&other, &foretold), [said[0], said[1], octets]);
     }
 

@@ -46,7 +46,9 @@ impl Secrets {
         match (section.derive.0, other) {
             (None, other) => Ok(Secrets::Fixed(first, other)),
             (Some(period), None) => Ok(Secrets::Derived(first, period.seconds())),
-            (Some(_), Some(_)) => bail!("with `derive` there is one secret, and the file has two"),
+            (Some(_), Some(_)) => {
+                bail!("`derive` makes all secrets from one, and the file has two")
+            }
         }
     }
 
@@ -76,7 +78,7 @@ pub fn random() -> anyhow::Result<Secret> {
     let mut octets = [[0; 8]; 2];
     ring::rand::SystemRandom::new()
         .fill(octets.as_flattened_mut())
-        .map_err(|_| anyhow!("the system gave no random numbers"))?;
+        .map_err(|_| anyhow!("the random number generator of the system failed"))?;
     Ok(octets.map(u64::from_le_bytes))
 }
 

@@ -71,8 +71,9 @@ pub fn secure(config: &mut Config) {
     let fit = needs.connections_within(granted);
     let (wanted, others) = (needs.connections, needs.others);
     tracing::warn!(
-        "of {granted} file descriptors (RLIMIT_NOFILE) {others} are for everything but TCP connections: {fit} of \
-         those are taken at once, and not {wanted} as tcp-connections says; LimitNOFILE={} in the unit gives enough",
+        "the process may have {granted} file descriptors (RLIMIT_NOFILE), and {others} are not for TCP \
+         connections: at most {fit} TCP connections are open at once, instead of {wanted} as \
+         `tcp-connections` says; set LimitNOFILE={} in the unit",
         needs.all()
     );
     if config.server.tcp_connections > fit {

@@ -102,9 +102,9 @@ impl Ranked {
         let last = RANKS.with_borrow(|ranks| ranks.iter().max().copied());
         if let Some(last) = last.filter(|last| *last >= rank) {
             if cfg!(any(test, debug_assertions)) {
-                panic!("the lock {rank:?} is taken by who holds {last:?}");
+                panic!("the lock {rank:?} is taken by a thread that holds {last:?}");
             }
-            tracing::error!("{WRONG_ORDER}: {rank:?} behind {last:?}; please report this fault");
+            tracing::error!("{WRONG_ORDER}: {rank:?} after {last:?}; please report this fault");
         }
         RANKS.with_borrow_mut(|ranks| ranks.push(rank));
         Ranked(rank)

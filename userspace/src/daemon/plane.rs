@@ -78,8 +78,9 @@ impl SharedPlane {
     /// The data plane for a command that changes or reads it, unless it is held for long.
     pub fn hold_soon(&self) -> Result<LockGuard<'_, Box<dyn DataPlane>>, Failure> {
         self.plane.hold_for(COMMAND).ok_or_else(|| {
-            Failure::new("busy", "nothing was done: a zone is being published")
-                .with_hint("ask again in a while; `sealdns zone list` shows what is being loaded")
+            Failure::new("busy", "nothing was done: a zone is being published").with_hint(
+                "try again later; `sealdns zone list` shows which zones are being loaded",
+            )
         })
     }
 

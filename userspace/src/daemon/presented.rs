@@ -151,7 +151,7 @@ fn warn_if_open(path: &Path) {
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777);
     if mode & 0o077 != 0 {
         tracing::warn!(
-            "{} has a secret in it and mode {mode:04o}: run chmod 600 {0}, or use `secret-file`",
+            "{} contains a secret and has mode {mode:04o}: run chmod 600 {0}, or use `secret-file`",
             path.display()
         );
     }

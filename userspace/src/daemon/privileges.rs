@@ -39,8 +39,8 @@ pub fn target(user: &str) -> anyhow::Result<Option<User>> {
     match User::from_name(user).with_context(|| format!("looking up the user \"{user}\""))? {
         Some(found) => Ok(Some(found)),
         None => bail!(
-            "there is no user \"{user}\" on this system: make one (`useradd --system {user}`), or \
-             set `user = \"\"` in [server] to stay who started the daemon"
+            "there is no user \"{user}\" on this system: make one (`useradd --system {user}`), or set `user \
+             = \"\"` in [server] to keep the user that started the daemon"
         ),
     }
 }
@@ -140,8 +140,8 @@ pub fn other_owner(folder: &Path) -> anyhow::Result<Option<User>> {
 /// To be called before threads are started: capabilities belong to a thread.
 pub fn stay_root() -> anyhow::Result<()> {
     tracing::warn!(
-        "serving as root: set `user` in [server] to give that up after start. Of root's capabilities those \
-         to attach XDP, to listen, and to read and write all files are kept"
+        "the daemon goes on as root: set `user` in [server], and it becomes that user after start. Of root's \
+         capabilities it keeps those to attach XDP, to listen, and to read and write all files"
     );
     capabilities::keep_only(&KEPT)
 }
@@ -164,7 +164,7 @@ pub fn drop_to(user: &User) -> anyhow::Result<()> {
     nix::sys::prctl::set_no_new_privs().context("giving up new privileges")?;
     let root = Uid::from_raw(0);
     if !user.uid.is_root() && nix::unistd::setresuid(root, root, root).is_ok() {
-        bail!("root could be taken back after giving it up");
+        bail!("the process could become root again after it had given root's privileges up");
     }
     Ok(())
 }

@@ -125,7 +125,7 @@ impl Daemon {
         let finished =
             tokio::time::timeout(drain, async { while tasks.join_next().await.is_some() {} });
         if finished.await.is_err() {
-            tracing::warn!("connections were cut off: shutdown-timeout is over");
+            tracing::warn!("connections were cut off: `shutdown-timeout` has passed");
         }
         Ok(())
     }

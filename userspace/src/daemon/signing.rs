@@ -231,7 +231,7 @@ impl Signing {
         hand: Option<&Version<'_>>,
     ) -> Option<Serial> {
         let hint = serials.read().unwrap_or_else(|error| {
-            tracing::warn!(%zone, "the last serial is not known from there: {error:#}");
+            tracing::warn!(%zone, "the last serial cannot be read: {error:#}");
             None
         });
         newer(newer(hint, before.serial), hand.map(|hand| hand.zone.serial()))
@@ -334,7 +334,7 @@ fn sign(
     if statistics.dropped_digests > 0 {
         tracing::warn!(
             zone = %zone.apex(),
-            "the ZONEMD records of the file are left out: they are of the zone before it was signed"
+            "the ZONEMD records of the file are left out: they are digests of the zone before it was signed"
         );
     }
     let (made, kept) = (statistics.signatures, statistics.kept);

@@ -157,7 +157,7 @@ pub fn warn_if_elsewhere(address: SocketAddr) {
     let bound = UdpSocket::bind(any_port);
     if bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrNotAvailable) {
         tracing::warn!(
-            "{} is no address of this host yet: queries to it are answered from when it is",
+            "{} is not an address of this host yet: queries to it are answered as soon as it is",
             address.ip()
         );
     }

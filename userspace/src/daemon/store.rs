@@ -63,7 +63,9 @@ impl Store {
             Err(error) => {
                 if !self.has_warned.swap(true, Relaxed) {
                     let folder = self.folder.display();
-                    tracing::warn!("large zones stay in memory: a file in {folder}: {error}");
+                    tracing::warn!(
+                        "large zones are kept in memory: no file can be made in {folder}: {error}"
+                    );
                 }
                 zone
             }

@@ -215,7 +215,10 @@ impl Zones {
         }
         let _change = self.change.hold();
         for name in &due {
-            tracing::info!(zone = %name, "made anew: its signatures are due, or others begin to be valid");
+            tracing::info!(
+                zone = %name,
+                "prepared again: its signatures are due, or later signatures become valid"
+            );
         }
         self.load_each(due, LoadReason::Due, Zones::refresh_served);
     }
@@ -373,7 +376,9 @@ impl Zones {
                 }
                 state.error = fault.map(|error| format!("{error:#}"));
                 let Some(error) = &state.error else { return ReloadResult::Loaded };
-                tracing::error!("zone {name}: its records stay, serial {serial}: {error}");
+                tracing::error!(
+                    "zone {name}: its records stay as they are, serial {serial}: {error}"
+                );
                 ReloadResult::Failed(error.clone())
             }
             Err(error) => {
@@ -381,7 +386,7 @@ impl Zones {
                 let served = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
                 match served {
                     Some(serial) => tracing::error!(
-                        "zone {name}: the older version, serial {serial}, stays: {message}"
+                        "zone {name}: the older version, serial {serial}, is still served: {message}"
                     ),
                     None => tracing::error!("zone {name} is not served: {message}"),
                 }

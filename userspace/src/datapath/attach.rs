@@ -106,7 +106,7 @@ impl Attachment {
             match runs {
                 Some(one) => tracing::warn!(
                     interface = name,
-                    "XDP is attached anew: it is pinned in {} mode",
+                    "XDP is attached again: it is pinned in {} mode",
                     word(one.mode)
                 ),
                 None => tracing::warn!(interface = name, "what is pinned is not attached here"),
@@ -292,7 +292,7 @@ impl Attachment {
             // The kernel has no reason to refuse but that the link is attached no more.
             tracing::error!(
                 interface = self.interface.name,
-                "replacing the XDP program: {error}; attaching it anew"
+                "replacing the XDP program: {error}; it is attached again"
             );
             if let Some(old) = self.link.take() {
                 detach(&old, &self.interface.name);
@@ -396,7 +396,7 @@ fn explain(error: Refusal, interface: &Interface, mode: XdpMode) -> AttachError 
             hint: match mode {
                 XdpMode::Generic => "",
                 _ => {
-                    ". If the driver can, the usual obstacles are an MTU above one page and too few \
+                    ". If the driver supports it, the usual obstacles are an MTU above one page and too few \
                      queues; else use mode = \"generic\" in [xdp]"
                 }
             },

@@ -143,7 +143,7 @@ fn names(limits: &Limits, seed: u64) -> anyhow::Result<BTreeMap<u64, NameEntry>>
 
 fn hash_of(name: &Name, seed: u64) -> anyhow::Result<u64> {
     if name.label_count() > MAX_DEPTH {
-        bail!("{name} has more than {MAX_DEPTH} labels, which is the most of a name in a list");
+        bail!("{name} has more than {MAX_DEPTH} labels, and a name in a list may not have more");
     }
     let wire = name.as_wire();
     let mut room = [0; size_of::<xdp_common::state::name::NameRoom>()];

@@ -90,7 +90,7 @@ impl Pins {
             Ok(Some(counters)) => Some(counters),
             Ok(None) => {
                 tracing::warn!(
-                    "what is pinned is another version's: its programs are replaced all the same, and its \
+                    "what is pinned is of another version of sealdns: its programs are replaced, and its \
                      counters are lost"
                 );
                 None

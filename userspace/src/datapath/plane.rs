@@ -99,9 +99,8 @@ impl Plane {
         for interface in &config.xdp.interfaces {
             let Err(error) = self.attach(interface) else { continue };
             if config.xdp.required {
-                return Err(error.context(format!(
-                    "attaching to {interface}, which `required` in [xdp] makes a condition"
-                )));
+                return Err(error
+                    .context(format!("attaching to {interface}, as `required` in [xdp] demands")));
             }
             if config.server.listen.is_empty() {
                 let nobody = "nobody would answer: `listen` in [server] is empty";

@@ -110,12 +110,14 @@ impl EffectiveLimits {
         if mode == Mode::On as u32 {
             tracing::info!("rate limits are on");
         } else if mode == Mode::DryRun as u32 {
-            tracing::info!("rate limits are in dry-run: all is answered, and counted");
+            tracing::info!(
+                "rate limits are in dry-run mode: every query is answered, and limited clients are counted"
+            );
         } else {
             tracing::warn!(
                 zones_that_have_their_own = zones,
-                "rate limits are off: whoever forges a victim's address can have it sent answers; `mode` in \
-                 [ratelimit] turns them on"
+                "rate limits are off: an attacker who forges the address of a victim makes this server send \
+                 answers to it; `mode` in [ratelimit] turns them on"
             );
         }
     }

@@ -265,10 +265,10 @@ exempt = [
     \"203.0.113.7/32\",
 ]
 # Without an equivalent:
-# line 17: max-table-size 100000: memory is fixed
+# line 17: max-table-size 100000: the table of sealdns has a fixed size
 # line 18: exempt-clients localhost resolvers 203.0.113.7: \"localhost\" is not an address prefix
 # line 18: exempt-clients localhost resolvers 203.0.113.7: \"!192.0.2.66\" is not an address prefix
-# line 22: another rate-limit statement: left out
+# line 22: a second rate-limit statement is ignored
 ";
         assert_eq!(section(NAMED), expected);
     }
@@ -298,9 +298,9 @@ exempt = [
     \"198.51.100.8/29\",
 ]
 # Without an equivalent:
-# line 9: time-rate-limit 5000: time is not counted
+# line 9: time-rate-limit 5000: sealdns limits rates, not processing time
 # line 10: log-period 30000: `sealdns ratelimit top` tells who is limited
-# line 12: another section of mod-rrl, strict: left out
+# line 12: a second section of mod-rrl, strict, is ignored
 ";
         assert_eq!(section(KNOT), expected);
     }
@@ -350,14 +350,14 @@ exempt = [
             ("acl \"a { };\nrate-limit { };", "conf:1:5: this string does not end"),
             ("rate-limit { }; /* é */ /* ", "conf:1:25: this comment does not end"),
             ("include \"a\" rate-limit { };", "conf:1:9: `;` is missing behind this"),
-            ("include;", "conf:1:1: `include` wants a file"),
+            ("include;", "conf:1:1: `include` needs a file"),
             ("\n include \"none*\";", "conf:2:10: there is no file none* to include"),
             ("mod-rrl:\n  - id: a\n    slip 2\n", "conf:3:5: this is no `key: value`"),
             ("mod-rrl:\n  - id: a\n    slip: x\n", "conf:3:5: slip: `x` is not a number"),
             ("mod-rrl:\n    slip: 1\n", "conf:2:5: an item of mod-rrl begins with `- id: NAME`"),
             ("mod-rrl:\n  - id: a\n    whitelist: [ ::1\n", "conf:3:5: the list in this line"),
             ("mod-rrl:\n  - id: \"a\n", "conf:2:3: the string in this line does not end"),
-            ("server:\ninclude:\n", "conf:2:1: `include` wants a file"),
+            ("server:\ninclude:\n", "conf:2:1: `include` needs a file"),
             ("server:\ninclude: none\n", "conf:2:1: there is no file none to include"),
         ] {
             let fault = translated(&[("conf", text)], None).expect_err(text);
@@ -393,7 +393,7 @@ exempt = [
         assert_eq!(exempt, ["198.51.100.0/24", "192.0.2.0/24"]);
         assert!(section.settings.contains(&("slip", "5".into())), "{section:?}");
         let [note] = &section.notes[..] else { panic!("{section:?}") };
-        assert!(note.ends_with("etc/limits:2: another rate-limit statement: left out"), "{note}");
+        assert!(note.ends_with("etc/limits:2: a second rate-limit statement is ignored"), "{note}");
         // Knot's: a file, and a folder, of which those that end in `.conf`.
         let section = translated(
             &[
@@ -406,7 +406,9 @@ exempt = [
         );
         let section = section.unwrap();
         assert!(section.settings.contains(&("total-slip", "3".into())), "{section:?}");
-        assert!(section.notes[0].ends_with("one:2: another section of mod-rrl, other: left out"));
+        assert!(
+            section.notes[0].ends_with("one:2: a second section of mod-rrl, other, is ignored")
+        );
         // A fault in an included file has its place.
         let fault = translated(&[("a", "include \"b\";"), ("b", "x {\n y\n};\n")], None);
         assert_eq!(fault.unwrap_err(), "b:2:2: `;` is missing at the end of this statement");

@@ -53,7 +53,7 @@ pub fn net(netblock: [u64; 2], prefix: u32) -> Option<IpNet> {
 
 /// More than there is room for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{count} {what}, and {most} is the most")]
+#[error("{count} {what}: there is room for {most}")]
 pub struct TooManyEntries {
     what: &'static str,
     count: usize,
@@ -185,6 +185,6 @@ mod tests {
             limits.overrides.insert(name, Policy::new());
         }
         let error = limits.check().unwrap_err().to_string();
-        assert_eq!(error, "32 policies of zones, and 31 is the most");
+        assert_eq!(error, "32 policies of zones: there is room for 31");
     }
 }

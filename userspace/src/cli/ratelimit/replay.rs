@@ -318,8 +318,8 @@ fn text(replayed: &ReplayReport) -> String {
     );
     if replayed.counted == CountedAs::Queries {
         text.push_str(
-            "no responses in the capture: each query counts as an answer of 512 octets; names that do \
-             not exist are not told apart\n",
+            "no responses in the capture: each query counts as an answer of 512 octets; NXDOMAIN is not \
+             recognised\n",
         );
     }
     let rows = replayed.classes.iter().filter(|(_, counts)| counts.sum(|_| true) > 0);

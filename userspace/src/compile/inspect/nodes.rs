@@ -22,19 +22,19 @@ const FLAGS: u16 = flag::APEX
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the sentences say it")]
 pub enum NodeFault {
-    #[error("its address {0:#x} is no place where a node can be")]
+    #[error("no node can be at its address {0:#x}")]
     Outside(Address),
-    #[error("its name is none, or not in lower case")]
+    #[error("its name is not a valid name in lower case")]
     Name,
-    #[error("it says {found} labels, and its name has {is}")]
+    #[error("it counts {found} labels, and its name has {is}")]
     Labels { found: usize, is: usize },
     #[error("the hash in it is not that of its name")]
     Hash,
-    #[error("flag bits {0:#06x} mean nothing")]
+    #[error("the flag bits {0:#06x} are not known")]
     Flags(u16),
     #[error("it has more types than a node can have, or one of them twice")]
     Types,
-    #[error("it has more types than are held: queries for it are answered SERVFAIL")]
+    #[error("it has more types than a node has room for: queries for it are answered SERVFAIL")]
     TooManyTypes,
     #[error("unused octets are not zero")]
     Unused,

@@ -23,7 +23,7 @@ const MAX_POINTERS: usize = 2;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "the sentences say it")]
 pub enum PieceFault {
-    #[error("its address {0:#x} is no place where a record of its length can be")]
+    #[error("no record of its length can be at its address {0:#x}")]
     Outside(Address),
     #[error("its header is wrong: {0}")]
     Header(&'static str),
@@ -35,9 +35,9 @@ pub enum PieceFault {
     CutShort,
     #[error("it holds {found} records and counts {counted}")]
     Count { found: usize, counted: usize },
-    #[error("it is said to be held until {stored}, and its signatures hold it until {is}")]
+    #[error("it is marked as valid until {stored}, and its signatures are valid until {is}")]
     NotAfter { stored: u32, is: u32 },
-    #[error("it is said to be held until {0}, when none of its signatures ends")]
+    #[error("it is marked as valid until {0}, when none of its signatures ends")]
     NoEnd(u32),
     #[error("no message has room for it: queries for it are answered SERVFAIL")]
     TooLarge,
@@ -112,7 +112,7 @@ impl<'a> LocatedPiece<'a> {
                 piece.fixups(0) <= piece.fixups(1),
                 "it has more pointers without DNSSEC records than with",
             ),
-            (!is_marked || piece.fixups(0) == MARKED, "it is marked in part"),
+            (!is_marked || piece.fixups(0) == MARKED, "only a part of it is marked as too large"),
             (fixups <= MAX_FIXUPS, "it has more pointers than any piece"),
             (head[at::OWNER + 1..at::FIXUP_LIST] == [0; 5], "unused octets are not zero"),
             (whole[list_end..start].iter().all(|octet| *octet == 0), "unused octets are not zero"),

@@ -27,10 +27,10 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
     let has = |rtype: Rtype| node.piece(rtype.0) != 0;
     let is_apex = place == 0;
     if node.is(flag::APEX) != is_apex || node.is(flag::VIRTUAL) {
-        wrong("node", "it is not marked as the apex, or another name is");
+        wrong("node", "it is the apex without the mark, or has the mark and is not the apex");
     }
     if node.is(flag::CNAME) != has(Rtype::CNAME) || node.is(flag::DNAME) != has(Rtype::DNAME) {
-        wrong("node", "its marks for CNAME and DNAME are not its types");
+        wrong("node", "its marks for CNAME and DNAME do not fit its types");
     }
     let otherwise = match node.flags & (flag::CUT | flag::CNAME | flag::DNAME) {
         // That it is a referral was checked.
@@ -60,7 +60,7 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
     if node.any == 0
         && node.types.iter().any(|(rtype, _)| !matches!(Rtype(*rtype), Rtype::NSEC | Rtype::DS))
     {
-        wrong("ANY", "it has types, and says none of them");
+        wrong("ANY", "it has types, and answers for none of them");
     }
     check_chase(survey, &node);
     // A node of a partial zone says nothing about what is around it, and its proofs are of itself.
@@ -68,7 +68,7 @@ pub fn check(survey: &mut Survey<'_>, place: usize) {
         survey.problem(
             &node.wire,
             "node",
-            "it is marked as one of some names of its zone, or should be",
+            "it is marked as a name of a partial zone and is none, or the other way round",
         );
     }
     if survey.is_partial() {
@@ -116,7 +116,11 @@ fn check_chase(survey: &mut Survey<'_>, node: &NodeRecord) {
             survey.problem(&node.wire, "CNAME", "the node that it leads to is not its target's");
         }
     } else if node.is(flag::CHASE) != (node.is(flag::DNAME) && in_zone) {
-        survey.problem(&node.wire, "node", "it is marked as leading into the zone, or should be");
+        survey.problem(
+            &node.wire,
+            "node",
+            "it is marked as leading into the zone and does not, or the other way round",
+        );
     }
 }
 
@@ -129,7 +133,7 @@ fn check_around(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
     let star = [b"\x01*", &*node.wire].concat();
     let star = place_of(&survey.names, &star).map_or(0, |place| survey.names[place].address);
     if node.wildcard != star {
-        wrong.push("the wildcard below it is not the one that there is");
+        wrong.push("it leads to another wildcard than the one below it");
     }
     let children = match survey.denial {
         denial::NSEC => survey.positions[place].children,
@@ -137,7 +141,7 @@ fn check_around(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
     };
     let (index, count) = node.children;
     if count != children || (count == 0) != (index == 0) {
-        wrong.push("the index of its children is not as long as they are many");
+        wrong.push("the index of its children does not have one entry for each");
     }
     for problem in wrong {
         survey.problem(&node.wire, "node", problem);
@@ -387,6 +391,10 @@ pub fn check_start(survey: &mut Survey<'_>, bits: usize) {
     let at = chain.directory() as usize * UNIT + bits * START_LEN;
     if survey.memory.read(at, START_LEN) != Some(&expected.to_le_bytes()) {
         let apex = survey.apex.as_wire().to_vec();
-        survey.problem(&apex, "NSEC3 index", "its directory does not lead to where hashes start");
+        survey.problem(
+            &apex,
+            "NSEC3 index",
+            "its directory does not lead to the first hash of each range",
+        );
     }
 }

@@ -292,7 +292,8 @@ impl<'a> Survey<'a> {
                     self.problem(&node.wire, part, format!("as another name's, {fault}"));
                 }
                 Ok(records) if records.iter().any(|record| record.owner != above) => {
-                    let problem = "it does not become the record of the name that is asked for";
+                    let problem =
+                        "with the name that is asked for it does not become a record of that name";
                     self.problem(&node.wire, part, problem);
                 }
                 Ok(_) => {}

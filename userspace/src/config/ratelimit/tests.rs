@@ -91,7 +91,7 @@ fn faults_are_said_where_they_stand() {
              times 1 to 65535)",
             "",
         ),
-        ("ipv4-levels = \"24, 24\"", 3, 15, "the prefix length 24 is there twice", ""),
+        ("ipv4-levels = \"24, 24\"", 3, 15, "the prefix length 24 is given twice", ""),
         ("ipv4-levels = \"1,2,3,4,5\"", 3, 15, "there are 5 prefix lengths: at most 4", ""),
         (
             "exempt = [\"192.0.2.0/24\", \"192.0.2.0/33\"]",

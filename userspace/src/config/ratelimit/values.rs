@@ -185,7 +185,11 @@ pub(super) fn window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, 
     let text = match Written::deserialize(deserializer) {
         Ok(Written::Seconds(seconds)) => format!("{seconds}s"),
         Ok(Written::Text(text)) => text,
-        Err(_) => return Err(de::Error::custom("this is not a duration: write \"0s\" to \"1h\"")),
+        Err(_) => {
+            return Err(de::Error::custom(
+                "this is not a duration: write one from \"0s\" to \"1h\"",
+            ));
+        }
     };
     duration::within(&text, 0, MAX_WINDOW_SECONDS).map_err(de::Error::custom)
 }
@@ -235,7 +239,7 @@ impl<const BITS: u32, const MAX: usize> Levels<BITS, MAX> {
             return Err(format!("there are {} prefix lengths: at most {MAX}", levels.len()));
         }
         match levels.windows(2).find(|pair| pair[0].prefix == pair[1].prefix) {
-            Some(pair) => Err(format!("the prefix length {} is there twice", pair[0].prefix)),
+            Some(pair) => Err(format!("the prefix length {} is given twice", pair[0].prefix)),
             None => Ok(Levels(levels)),
         }
     }

@@ -161,5 +161,5 @@ fn lost() -> Refusal {
 }
 
 fn unexpected() -> Refusal {
-    Refusal { errno: None, message: "the loader has answered something else".into() }
+    Refusal { errno: None, message: "the loader has sent a reply of another kind".into() }
 }

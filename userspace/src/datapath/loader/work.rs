@@ -95,7 +95,7 @@ impl From<PinsError> for Refusal {
 }
 
 fn given(object: Option<BorrowedFd<'_>>) -> Result<BorrowedFd<'_>, Refusal> {
-    object.ok_or_else(|| refused("nothing came with the request"))
+    object.ok_or_else(|| refused("no file descriptor came with the request"))
 }
 
 fn refused(message: &str) -> Refusal {

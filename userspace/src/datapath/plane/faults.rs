@@ -149,6 +149,6 @@ fn log_changes(before: &[Fault], now: &[Fault]) {
     }
     for fault in before.iter().filter(|fault| !is_in(now, fault)) {
         let Fault { interface, what, .. } = fault;
-        tracing::info!(interface, "it is over that {what}");
+        tracing::info!(interface, "no longer a problem: {what}");
     }
 }

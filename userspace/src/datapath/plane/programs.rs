@@ -192,7 +192,7 @@ impl Programs {
             bail!("XDP is attached to {interface} already");
         }
         if self.attachments.count() == MAX_MACS {
-            bail!("XDP is attached to {MAX_MACS} interfaces, and that is the most");
+            bail!("XDP is attached to {MAX_MACS} interfaces already, and there may not be more");
         }
         if self.settings.config().address_count == 0 {
             bail!(NO_ADDRESS);
@@ -449,7 +449,7 @@ fn add_tcx(attachment: &mut Attachment, loaded: &mut LoadedPrograms, mode: TcxMo
         Ok(()) => tracing::info!(interface, "TCX answers what XDP has no room for"),
         Err(error) => tracing::warn!(
             interface,
-            "no program on TCX, and answers that XDP has no room for are the sockets': {error:#}"
+            "TCX cannot be used, and the sockets answer what XDP has no room for: {error:#}"
         ),
     }
 }

@@ -81,7 +81,11 @@ impl PublishedZones {
         let published = match self.publish_complete(zone, programs) {
             Err(error) if error.is::<TooLarge>() => {
                 if !self.partial.contains_key(apex) {
-                    tracing::warn!(zone = %apex, "held in part, most names by the daemon alone: {error:#}");
+                    tracing::warn!(
+                        zone = %apex,
+                        "the zone is partial: XDP has some of its names, and the daemon answers for all others: \
+                         {error:#}"
+                    );
                 }
                 self.hold_in_part(zone, programs)
             }
@@ -262,9 +266,11 @@ impl PublishedZones {
         for apex in partial::choose(&mut self.partial, zone_of, &self.misses, self.ticks) {
             match self.publish_in_part(&apex, None, programs) {
                 Ok(published) => {
-                    tracing::debug!(zone = %apex, written = published.written, "other names are held");
+                    tracing::debug!(zone = %apex, written = published.written, "other names are in XDP");
                 }
-                Err(error) => tracing::warn!(zone = %apex, "its names in XDP stay: {error:#}"),
+                Err(error) => {
+                    tracing::warn!(zone = %apex, "the names in XDP stay the same: {error:#}")
+                }
             }
         }
     }

@@ -196,7 +196,7 @@ fn program_config(config: &Config) -> anyhow::Result<maps::Config> {
     let mut seed = [0; 8];
     ring::rand::SystemRandom::new()
         .fill(&mut seed)
-        .map_err(|_| anyhow!("the system gave no random numbers"))?;
+        .map_err(|_| anyhow!("the random number generator of the system failed"))?;
     program_config.seed = u64::from_ne_bytes(seed);
     program_config.tick_ns = clock::tick_ns().context("asking for the clock's tick")?;
     program_config.payload_limit =

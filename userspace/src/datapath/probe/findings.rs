@@ -175,7 +175,11 @@ const KNOT: &str = "Knot DNS, doc/operation.rst, \"Mode XDP\"";
 const MET: [(&str, &str, &str); 6] = [
     ("ixgbe", "native XDP on ixgbe is known to be unstable under load: watch it", KNOT),
     ("ixgbevf", "ixgbevf refuses native XDP with an MTU of 9000", "xdp-tools #327"),
-    ("ena", "XDP_TX on ENA was slower natively than in generic mode: compare", "amzn-drivers #264"),
+    (
+        "ena",
+        "XDP_TX on ENA was slower natively than in generic mode: compare both",
+        "amzn-drivers #264",
+    ),
     (
         "mlx5_core",
         "tested by others (ConnectX-6 Dx); virtual functions have lost DNS",

@@ -45,7 +45,7 @@ pub(super) fn section(files: &mut Files) -> Result<Option<Section>, Fault> {
     let mut section = translate(&options, &acls(&tokens))?;
     for place in places {
         let place = &tokens[place].place;
-        section.notes.push(format!("{place}: another rate-limit statement: left out"));
+        section.notes.push(format!("{place}: a second rate-limit statement is ignored"));
     }
     Ok(Some(section))
 }
@@ -61,7 +61,7 @@ fn read(files: &mut Files, text: &str, start: &Start, all: &mut Vec<Token>) -> R
     while let Some(token) = rest.next() {
         if statement.is_none() && token.is("include") {
             let pattern = rest.next().filter(|file| file.quoted || !is_mark(file));
-            let pattern = pattern.ok_or_else(|| token.place.fault("`include` wants a file"))?;
+            let pattern = pattern.ok_or_else(|| token.place.fault("`include` needs a file"))?;
             if !rest.next().is_some_and(|end| end.is(";")) {
                 return Err(pattern.place.fault("`;` is missing behind this"));
             }
@@ -154,7 +154,9 @@ fn translate(
                     section.exempt(said, &address)?;
                 }
             }
-            "max-table-size" | "min-table-size" => section.note(said, "memory is fixed"),
+            "max-table-size" | "min-table-size" => {
+                section.note(said, "the table of sealdns has a fixed size")
+            }
             "responses-per-second"
             | "nodata-per-second"
             | "nxdomains-per-second"

@@ -23,7 +23,7 @@ pub(super) fn section(files: &mut Files) -> Result<Option<Section>, Fault> {
         if place != chosen {
             let name = name(item).unwrap_or_default();
             if let Some(place) = item.first().and_then(|said| said.place.as_ref()) {
-                let note = format!("{place}: another section of mod-rrl, {name}: left out");
+                let note = format!("{place}: a second section of mod-rrl, {name}, is ignored");
                 section.notes.push(note);
             }
         }
@@ -51,8 +51,13 @@ fn translate(item: &[PeerOption]) -> Result<Section, Fault> {
                     section.exempt(said, text)?;
                 }
             }
-            "time-rate-limit" | "time-instant-limit" => section.note(said, "time is not counted"),
-            "table-size" => section.note(said, "memory is fixed"),
+            "time-rate-limit" | "time-instant-limit" => section.note(
+                said,
+                "sealdns limits rates, not \
+                                                                            processing \
+                                                                            time",
+            ),
+            "table-size" => section.note(said, "the table of sealdns has a fixed size"),
             "log-period" => section.note(said, "`sealdns ratelimit top` tells who is limited"),
             "id" | "rate-limit" | "instant-limit" | "slip" | "dry-run" | "comment" => {}
             _ => section.note(said, "unknown"),
@@ -98,7 +103,7 @@ fn read(files: &mut Files, text: &str, start: &Start, all: &mut Vec<Line>) -> Re
         match line.text.strip_prefix("include:") {
             None => all.push(line),
             Some(pattern) if unquoted(pattern).is_empty() => {
-                return Err(line.place().fault("`include` wants a file"));
+                return Err(line.place().fault("`include` needs a file"));
             }
             Some(pattern) => {
                 let at = line.place();

@@ -180,7 +180,7 @@ impl<'a> Fields<'a> {
         for &token in tokens {
             for (at, &octet) in token.raw(self.text).iter().enumerate() {
                 decoder.push(octet, self.out).ok_or_else(|| {
-                    let message = "this character does not belong into base 64 here";
+                    let message = "this character is not base 64, or not at this place";
                     Fault::new(token.start as usize + at, message)
                 })?;
             }

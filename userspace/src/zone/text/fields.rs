@@ -34,7 +34,7 @@ impl Fields<'_> {
             return Err(in_rdata(rtype, Fault::new(token.at(), message)));
         }
         if !digest_fits(rtype, self.out) {
-            let message = "the digest has not the length of its digest type";
+            let message = "the digest does not have the length of its digest type";
             let last = self.tokens.last().map_or(self.end as usize, |token| token.at());
             return Err(in_rdata(rtype, Fault::new(last, message)));
         }
@@ -56,7 +56,7 @@ impl Fields<'_> {
             return Err(Fault::new(place, message));
         }
         if !well_formed(rtype, self.out) {
-            return Err(Fault::new(place, format!("these octets are no {rtype} RDATA")));
+            return Err(Fault::new(place, format!("these octets are not valid {rtype} RDATA")));
         }
         Ok(())
     }

@@ -215,7 +215,7 @@ impl<'l> Reader<'l> {
         let alone = |taken: usize| match tokens.get(taken) {
             None => Ok(()),
             Some(token) => {
-                let message = format!("{} is one too many", shown(token.raw(text)));
+                let message = format!("{} is not expected here", shown(token.raw(text)));
                 Err(Fault::new(token.at(), message))
             }
         };
@@ -234,8 +234,8 @@ impl<'l> Reader<'l> {
             b"$GENERATE" => self.generate(text, entry, tokens)?,
             _ => {
                 let message = format!(
-                    "{} is no directive; there are $ORIGIN, $TTL, $INCLUDE and $GENERATE \
-                     (an owner name that starts with $ is written \\$)",
+                    "{} is not a directive; there are $ORIGIN, $TTL, $INCLUDE and $GENERATE (an owner name \
+                     that starts with $ is written \\$)",
                     shown(tokens[0].raw(text))
                 );
                 return Err(Fault::new(tokens[0].at(), message));
@@ -327,7 +327,7 @@ impl<'l> Reader<'l> {
             None => origin.extend_from_slice(&self.origin),
         }
         if let Some(extra) = tokens.get(3) {
-            let message = format!("{} is one too many", shown(extra.raw(text)));
+            let message = format!("{} is not expected here", shown(extra.raw(text)));
             return Err(Fault::new(extra.at(), message));
         }
         Ok((path, token, origin))

@@ -236,7 +236,7 @@ impl Scanner for TokenScanner<'_, '_> {
         let mut wire = Vec::new();
         let pushed = push_name(token, self.fields.text, self.fields.origin, &mut wire);
         self.keep(pushed)?;
-        Name::from_octets(wire).map_err(|_| ScanError("this is no domain name"))
+        Name::from_octets(wire).map_err(|_| ScanError("this is not a domain name"))
     }
 
     fn scan_charstr(&mut self) -> Result<CharStr<Vec<u8>>, ScanError> {

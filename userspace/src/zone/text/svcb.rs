@@ -58,7 +58,7 @@ pub(super) fn read(fields: &mut Fields<'_>) -> Result<(), Fault> {
             return Err(Fault::new(place, "a value is longer than 65535 octets"));
         };
         if !sound(*key, value) {
-            return Err(Fault::new(place, format!("the value of key{key} has not its form")));
+            return Err(Fault::new(place, format!("the value of key{key} is malformed")));
         }
         fields.out.extend_from_slice(&key.to_be_bytes());
         fields.out.extend_from_slice(&length.to_be_bytes());
@@ -182,7 +182,7 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
 fn consistent(params: &[(u16, Vec<u8>)]) -> Result<(), &'static str> {
     let has = |key: u16| params.iter().any(|(other, _)| *other == key);
     if has(NO_DEFAULT_ALPN) && !has(ALPN) {
-        return Err("no-default-alpn stands without alpn");
+        return Err("no-default-alpn needs alpn");
     }
     if let Some((MANDATORY, keys)) = params.first() {
         let keys: Vec<u16> =
@@ -290,7 +290,7 @@ fn value_to_wire(token: Token, key: u16, has_value: bool, value: &[u8]) -> Resul
         Some(wire) => Ok(wire),
         None => {
             let name = KEYS.iter().find(|(_, known)| *known == key).map_or("key", |known| known.0);
-            fault(&format!("the value of {name} has not the form that it must have"))
+            fault(&format!("the value of {name} is malformed"))
         }
     }
 }
