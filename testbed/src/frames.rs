@@ -20,6 +20,8 @@ pub const IPV4_LEN: usize = 20;
 pub const IPV6_LEN: usize = 40;
 /// Octets of a UDP header (RFC 768).
 pub const UDP_LEN: usize = 8;
+/// Octets of a DNS header (RFC 1035 section 4.1.1).
+pub const DNS_LEN: usize = 12;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;

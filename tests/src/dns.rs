@@ -9,7 +9,7 @@ use sealdns::zone::{Rtype, name::write_name};
 use crate::judge;
 
 /// Octets of the header (RFC 1035 section 4.1.1).
-pub const HEADER_LEN: usize = 12;
+pub const HEADER_LEN: usize = testbed::frames::DNS_LEN;
 
 const OPT: u16 = 41;
 

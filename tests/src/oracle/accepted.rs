@@ -23,11 +23,14 @@ use sealdns::{
     },
     zone::{Rtype, Zone, ZoneBuilder, text},
 };
-use testbed::net::{self, Process};
+use testbed::{
+    net::{self, Process},
+    servers::{Server, free_address},
+};
 use tests::{
     dns::{Edns, Message, Query},
     harness::Verdict,
-    servers::{self, Server, free_address, signed},
+    servers::{self, run_sealdns, signed},
 };
 
 use super::salted::{self, Signer, Way};
@@ -222,7 +225,7 @@ pub fn a_wildcard_dname_is_the_question_s() -> Result<Verdict> {
     let text = format!("{HEAD}*.old DNAME new.invalid.\n*.a.very.long.place DNAME new\n");
     for denial in servers::DENIALS {
         let zone = signed(("wild.test", &text), denial.1, directory.path())?;
-        let server = Server::sealdns(directory.path(), &[&zone])?;
+        let server = run_sealdns(directory.path(), &[&zone])?;
         let labels = (1..=63).map(|len| "s".repeat(len)).chain([
             "a.b".into(),
             "a.shop".into(),
@@ -274,7 +277,7 @@ pub fn ended_signatures_beside_others_do_no_harm() -> Result<Verdict> {
         }
     }
     let zone = builder.finish()?;
-    let server = Server::sealdns(directory.path(), &[&zone])?;
+    let server = run_sealdns(directory.path(), &[&zone])?;
     for (name, rtype, count) in [
         ("www.extra.test", Rtype::A, 1),
         ("extra.test", Rtype::SOA, 1),

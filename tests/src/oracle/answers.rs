@@ -17,11 +17,14 @@ use testbed::net;
 use super::chains;
 use super::legal::{self, LEGAL, Pair, Peer};
 use super::salted;
+use testbed::servers::Server;
 use tests::chance::{self, Chance};
 use tests::dns::{HEADER_LEN, Message, Query};
 use tests::harness::Verdict;
 use tests::questions::{PAYLOAD, questions};
-use tests::servers::{DENIALS, FIXED, Server, sealdns, signed};
+use tests::servers::{
+    DENIALS, FIXED, anchor, is_secure_to_delv, run_sealdns, sealdns, signed, zone_files,
+};
 
 /// Differences that are shown of each zone.
 const SHOWN: usize = 20;
@@ -108,8 +111,8 @@ pub fn a_validator_accepts_salts_and_iterations() -> Result<Verdict> {
     for way in salted::ways() {
         let directory = tempfile::tempdir()?;
         let asked = salted::asked(way, directory.path())?;
-        let ours = Server::sealdns(directory.path(), &[&asked.zone])?;
-        let validator = Server::unbound(directory.path(), &[&asked.zone], ours.address)?;
+        let ours = run_sealdns(directory.path(), &[&asked.zone])?;
+        let validator = Server::unbound(directory.path(), &[anchor(&asked.zone)], ours.address)?;
         let validated = validate(&asked, &ours, &validator, directory.path())
             .with_context(|| format!("{way:?}"))?;
         println!("  {way:?}: {validated}");
@@ -138,8 +141,9 @@ pub fn a_validator_accepts_what_the_daemon_answers() -> Result<Verdict> {
         let mut asked = fixed(denial, directory.path())?;
         asked.extend(by_chance(denial, directory.path())?);
         let zones: Vec<&Zone> = asked.iter().map(|asked| &asked.zone).collect();
-        let ours = Server::sealdns(directory.path(), &zones)?;
-        let validator = Server::unbound(directory.path(), &zones, ours.address)?;
+        let ours = run_sealdns(directory.path(), &zones)?;
+        let anchors: Vec<_> = zones.iter().map(|zone| anchor(zone)).collect();
+        let validator = Server::unbound(directory.path(), &anchors, ours.address)?;
         for asked in &asked {
             let validated = validate(asked, &ours, &validator, directory.path())
                 .with_context(|| format!("{} signed with {denial_name}", asked.zone.apex()))?;
@@ -151,10 +155,11 @@ pub fn a_validator_accepts_what_the_daemon_answers() -> Result<Verdict> {
 
 /// The server to compare with, over these zones.
 pub(super) fn serve(peer: Peer, directory: &Path, zones: &[&Zone]) -> Result<Server> {
+    let files = zone_files(directory, zones)?;
     match peer {
-        Peer::Knotd => Server::knotd(directory, zones),
-        Peer::Nsd => Server::nsd(directory, zones),
-        Peer::Named => Server::named(directory, zones),
+        Peer::Knotd => Server::knotd(directory, &files),
+        Peer::Nsd => Server::nsd(directory, &files),
+        Peer::Named => Server::named(directory, &files),
     }
 }
 
@@ -239,7 +244,7 @@ fn compare_each(
         let directory = tempfile::tempdir()?;
         let all = zones(directory.path())?;
         let zones: Vec<&Zone> = all.iter().map(|asked| &asked.zone).collect();
-        let ours = Server::sealdns(directory.path(), &zones)?;
+        let ours = run_sealdns(directory.path(), &zones)?;
         let theirs = serve(peer, directory.path(), &zones)?;
         for asked in &all {
             let mut comparison =
@@ -370,7 +375,7 @@ fn validate(
         let is_secure = found.is_authentic() || legal::has_opt_out(ours);
         if found.rcode == ours.rcode && is_secure {
             secure += usize::from(found.is_authentic());
-        } else if ours_at.is_secure_to_delv(directory, &asked.zone, query)? {
+        } else if is_secure_to_delv(ours_at, directory, &asked.zone, query)? {
             // Unbound 1.17 does not understand every proof of a `*` that has others below it, nor
             // every NSEC from one to the next.
             by_delv += 1;

@@ -9,10 +9,11 @@ use sealdns::zone::{Rtype, Zone};
 
 use super::answers::{self, obstacle};
 use super::legal::Peer;
+use testbed::servers::Server;
 use tests::dns::{Edns, Message, Query};
 use tests::harness::Verdict;
 use tests::questions::PAYLOAD;
-use tests::servers::{Server, signed, unsigned};
+use tests::servers::{run_sealdns, signed, unsigned};
 
 const APEX: &str = "many.example";
 
@@ -103,7 +104,7 @@ fn compare(peer: Peer) -> Result<Verdict> {
             None => unsigned(APEX, &text)?,
             Some(denial) => signed((APEX, &text), denial, folder.path())?,
         };
-        let ours = Server::sealdns(folder.path(), &[&zone])?;
+        let ours = run_sealdns(folder.path(), &[&zone])?;
         let theirs = answers::serve(peer, folder.path(), &[&zone])?;
         let said = compare_zone(peer, &zone, &cuts, &ours, &theirs)
             .with_context(|| format!("{denial:?} before {}", peer.program()))?;

@@ -27,11 +27,14 @@ use sealdns::{
     observe::plane::Completeness,
     zone::{Rtype, Serial, Zone, ZoneBuilder, soa::set_serial},
 };
-use testbed::net::{self, Process};
+use testbed::{
+    net::{self, Process},
+    servers::free_address,
+};
 use tests::{
     harness::Verdict,
     measure::zones,
-    servers::{self, DEMO, free_address},
+    servers::{self, DEMO},
 };
 
 use crate::wire::{

@@ -44,7 +44,7 @@ impl Stage {
     /// `settings` are lines of `[server]`; `wrap` stands before the command.
     fn new(settings: &str, wrap: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let address = servers::free_address()?;
+        let address = testbed::servers::free_address()?;
         let large: String =
             (0..240).map(|at| format!("large TXT \"{at:03}{}\"\n", "x".repeat(240))).collect();
         fs::write(

@@ -10,11 +10,11 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use sealdns::control::reply::{read::Readable, xdp::XdpStatus};
-use testbed::net::{self, Process};
-use tests::{
-    harness::Verdict,
-    servers::{self, Server},
+use testbed::{
+    net::{self, Process},
+    servers::Server,
 };
+use tests::{harness::Verdict, servers};
 use xdp_common::Outcome;
 
 use super::{
@@ -76,11 +76,8 @@ impl Stage {
         test: &str,
         zones: &[Section<'_>],
     ) -> Result<Self> {
-        let (pair, folder) = (Pair::new(test)?, tempfile::tempdir()?);
         let binary = servers::sealdns().context("no sealdns")?;
-        configure(folder.path(), settings, zones)?;
-        let process = start(&binary, &pair, folder.path(), patience)?;
-        Ok(Self { server: Server { address: server(0)?, process }, binary, pair, folder })
+        Self::start(binary, patience, settings, test, zones)
     }
 
     /// As [`Stage::with`], by another program than the one that was built.
@@ -90,9 +87,19 @@ impl Stage {
         test: &str,
         zones: &[Section<'_>],
     ) -> Result<Self> {
+        Self::start(binary, PATIENCE, settings, test, zones)
+    }
+
+    fn start(
+        binary: PathBuf,
+        patience: Duration,
+        settings: &Settings<'_>,
+        test: &str,
+        zones: &[Section<'_>],
+    ) -> Result<Self> {
         let (pair, folder) = (Pair::new(test)?, tempfile::tempdir()?);
         configure(folder.path(), settings, zones)?;
-        let process = start(&binary, &pair, folder.path(), PATIENCE)?;
+        let process = start(&binary, &pair, folder.path(), patience)?;
         Ok(Self { server: Server { address: server(0)?, process }, binary, pair, folder })
     }
 
