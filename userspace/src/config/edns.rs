@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use data_encoding::HEXLOWER_PERMISSIVE;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 use xdp_common::cookie::Secret;
@@ -144,13 +145,7 @@ impl<'de> Deserialize<'de> for Nsid {
 
 /// Octets in hexadecimal digits.
 fn octets(digits: &str) -> Option<Vec<u8>> {
-    let digits = digits.as_bytes();
-    let octets = digits.chunks(2).map(|pair| {
-        let [high, low] = pair.try_into().ok()?;
-        let digit = |octet: u8| char::from(octet).to_digit(16);
-        Some((digit(high)? << 4 | digit(low)?) as u8)
-    });
-    octets.collect()
+    HEXLOWER_PERMISSIVE.decode(digits.as_bytes()).ok()
 }
 
 #[cfg(test)]

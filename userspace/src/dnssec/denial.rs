@@ -1,6 +1,7 @@
 //! Which records deny the existence of names and types: the NSEC chain (RFC 4034 section 4) and
 //! the NSEC3 chain (RFC 5155).
 
+use data_encoding::BASE32_DNSSEC;
 use rayon::prelude::*;
 use ring::digest;
 
@@ -266,13 +267,10 @@ pub fn split_string(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Writes the owner name of a hash: its base32hex label (RFC 4648 section 7, lower case, without
 /// padding) before the apex.
 pub fn write_hash_owner(hash: &Hash, apex: &[u8], out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
     out.clear();
     out.push(HASH_LABEL_LEN as u8);
-    for five in hash.chunks_exact(5) {
-        let bits = five.iter().fold(0u64, |bits, &octet| bits << 8 | u64::from(octet));
-        out.extend((0..8).rev().map(|digit| DIGITS[(bits >> (5 * digit)) as usize & 31]));
-    }
+    out.resize(1 + HASH_LABEL_LEN, 0);
+    BASE32_DNSSEC.encode_mut(hash, &mut out[1..]);
     out.extend_from_slice(apex);
 }
 
@@ -283,18 +281,7 @@ pub fn read_hash_owner(owner: &[u8]) -> Option<Hash> {
         return None;
     }
     let mut hash = [0; HASH_LEN];
-    for (digits, five) in label.chunks_exact(8).zip(hash.chunks_exact_mut(5)) {
-        let mut bits = 0u64;
-        for &digit in digits {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'v' => digit - b'a' + 10,
-                _ => return None,
-            };
-            bits = bits << 5 | u64::from(value);
-        }
-        five.copy_from_slice(&bits.to_be_bytes()[3..]);
-    }
+    BASE32_DNSSEC.decode_mut(label, &mut hash).ok()?;
     Some(hash)
 }
 

@@ -11,6 +11,7 @@ pub mod store;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+use data_encoding::HEXUPPER;
 use domain::base::iana::{Class, SecurityAlgorithm};
 use domain::base::{Record, Ttl};
 use domain::crypto::sign::{GenerateParams, KeyPair, SecretKeyBytes, SignRaw, generate};
@@ -392,9 +393,7 @@ impl Key {
         context.update(&self.dnskey);
         let mut text =
             format!("{} IN DS {} {} {number} ", self.zone, self.tag, self.algorithm.number());
-        for octet in context.finish().as_ref() {
-            let _ = write!(text, "{octet:02X}");
-        }
+        HEXUPPER.encode_append(context.finish().as_ref(), &mut text);
         text
     }
 }

@@ -1,6 +1,8 @@
 //! The tokens of an RDATA, taken one after the other.
 
-use super::codecs::{Base64, decimal, hex_digit};
+use data_encoding::{BASE64, Encoding, HEXLOWER_PERMISSIVE};
+
+use super::codecs::{Undecodable, decimal, decode};
 use super::error::{Fault, shown};
 use super::lexer::Token;
 use super::names::push_name;
@@ -144,27 +146,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn hex_of(&mut self, tokens: &[Token]) -> Result<(), Fault> {
-        // The first of two digits that a token left over.
-        let mut half = None;
-        for &token in tokens {
-            for (at, &octet) in token.raw(self.text).iter().enumerate() {
-                let Some(digit) = hex_digit(octet) else {
-                    let message = "a hexadecimal digit is expected here";
-                    return Err(Fault::new(token.start as usize + at, message));
-                };
-                match half.take() {
-                    None => half = Some(digit),
-                    Some(high) => self.out.push(high << 4 | digit),
-                }
-            }
-        }
-        match (half, tokens.last()) {
-            (Some(_), Some(last)) => {
-                let message = "the number of hexadecimal digits is odd";
-                Err(Fault::new(last.at(), message))
-            }
-            _ => Ok(()),
-        }
+        let (octet, length) =
+            ("a hexadecimal digit is expected here", "the number of hexadecimal digits is odd");
+        self.decode(&HEXLOWER_PERMISSIVE, tokens, octet, length)
     }
 
     /// All tokens left as base 64; there must be one.
@@ -176,22 +160,33 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn base64_of(&mut self, tokens: &[Token]) -> Result<(), Fault> {
-        let mut decoder = Base64::default();
-        for &token in tokens {
-            for (at, &octet) in token.raw(self.text).iter().enumerate() {
-                decoder.push(octet, self.out).ok_or_else(|| {
-                    let message = "this character is not base 64, or not at this place";
-                    Fault::new(token.start as usize + at, message)
-                })?;
+        let octet = "this character is not base 64, or not at this place";
+        let length = "the base 64 is cut short: its length is no multiple of 4";
+        self.decode(&BASE64, tokens, octet, length)
+    }
+
+    /// Decodes tokens as one text. The messages are for an octet that does not belong there, and for too few.
+    fn decode(
+        &mut self,
+        encoding: &Encoding,
+        tokens: &[Token],
+        octet: &str,
+        length: &str,
+    ) -> Result<(), Fault> {
+        let joined: Vec<u8>;
+        let raw = match tokens {
+            [token] => token.raw(self.text),
+            _ => {
+                joined = tokens.iter().flat_map(|token| token.raw(self.text)).copied().collect();
+                &joined
             }
-        }
-        match tokens.last() {
-            Some(last) if decoder.finish().is_none() => {
-                let message = "the base 64 is cut short: its length is no multiple of 4";
-                Err(Fault::new(last.at(), message))
+        };
+        decode(encoding, raw, self.out).map_err(|fault| match fault {
+            Undecodable::Octet(at) => Fault::new(place_of(tokens, at), octet),
+            Undecodable::Length => {
+                Fault::new(tokens.last().map_or(self.end as usize, |token| token.at()), length)
             }
-            _ => Ok(()),
-        }
+        })
     }
 
     /// All tokens left as types of a bitmap (RFC 4034 section 4.1.2).
@@ -217,4 +212,16 @@ impl<'a> Fields<'a> {
         }
         Ok(())
     }
+}
+
+/// Where an octet of tokens, taken as one text, stands.
+fn place_of(tokens: &[Token], mut at: usize) -> usize {
+    for token in tokens {
+        let len = (token.end - token.start) as usize;
+        if at < len {
+            return token.start as usize + at;
+        }
+        at -= len;
+    }
+    tokens.last().map_or(0, |token| token.end as usize)
 }

@@ -6,6 +6,7 @@ use super::rare::Kind;
 use super::table::{Field, layout};
 use crate::zone::Rtype;
 use crate::zone::name::{wire_name_len, write_name};
+use data_encoding::{BASE64, HEXLOWER};
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -62,9 +63,12 @@ fn show(line: &mut String, field: Field, rest: &mut &[u8]) -> Option<()> {
             Ok(())
         }
         Field::Octets => quoted(line, take(rest, rest.len())?),
-        Field::Hex => take(rest, rest.len())?.iter().try_for_each(|b| write!(line, "{b:02x}")),
+        Field::Hex => {
+            HEXLOWER.encode_append(take(rest, rest.len())?, line);
+            Ok(())
+        }
         Field::Base64 => {
-            line.push_str(&domain::utils::base64::encode_string(take(rest, rest.len())?));
+            BASE64.encode_append(take(rest, rest.len())?, line);
             Ok(())
         }
         Field::Bitmap => {

@@ -3,12 +3,13 @@
 //! Read and written here and not by `domain` 0.12.3: that takes `z` and `9` for characters no key
 //! has, so it refuses `key65399`, and writes `no-default-alpn` as `nodefaultalpn`.
 
-use super::codecs::{decimal, decode_base64};
+use super::codecs::{decimal, decode};
 use super::cursor::Fields;
 use super::error::{Fault, shown};
 use super::lexer::Token;
 use super::show;
 use crate::zone::name::{wire_name_len, write_name};
+use data_encoding::BASE64;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -171,7 +172,7 @@ pub(super) fn write(rdata: &[u8], line: &mut String) -> std::fmt::Result {
                     write!(line, "{}", Ipv6Addr::from(*octets))?;
                 }
             }
-            ECH => line.push_str(&domain::utils::base64::encode_string(value)),
+            ECH => line.push_str(&BASE64.encode(value)),
             _ => show::quoted(line, value)?,
         }
     }
@@ -282,7 +283,7 @@ fn value_to_wire(token: Token, key: u16, has_value: bool, value: &[u8]) -> Resul
             .map(|addresses| addresses.concat()),
         ECH => {
             let mut wire = Vec::new();
-            decode_base64(value, &mut wire).map(|()| wire)
+            decode(&BASE64, value, &mut wire).ok().map(|()| wire)
         }
         _ => Some(value.to_vec()),
     };

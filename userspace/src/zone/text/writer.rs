@@ -6,6 +6,7 @@ use super::well_formed::well_formed;
 use super::{scanner, show, svcb};
 use crate::zone::name::write_name;
 use crate::zone::{Owner, Rtype, Zone};
+use data_encoding::HEXLOWER;
 use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::rdata::ZoneRecordData;
 use std::fmt::Write as _;
@@ -69,10 +70,9 @@ fn record(line: &mut String, owner: &str, rtype: Rtype, ttl: u32, rdata: &[u8]) 
     // type by number: not every tool knows every mnemonic.
     if !(presentation(line, rtype, rdata) && reads_as(&line[start..], rtype, rdata)) {
         line.clear();
-        let _ = write!(line, "{owner}\t{ttl}\tIN\tTYPE{}\t\\# {}", rtype.0, rdata.len());
-        for (index, octet) in rdata.iter().enumerate() {
-            let _ = write!(line, "{}{octet:02x}", if index == 0 { " " } else { "" });
-        }
+        let space = if rdata.is_empty() { "" } else { " " };
+        let _ = write!(line, "{owner}\t{ttl}\tIN\tTYPE{}\t\\# {}{space}", rtype.0, rdata.len());
+        HEXLOWER.encode_append(rdata, line);
     }
     line.push('\n');
 }
