@@ -14,8 +14,8 @@ use crate::daemon::startup;
 pub enum ConfigCommand {
     /// Print a configuration with every setting, its default and the reason
     Template,
-    /// Check a configuration, that the interfaces and the user it names exist, and that this user may use the
-    /// files (exit 3 if not)
+    /// Check a configuration: that it is valid, that its interfaces and its user exist, and that this user may use
+    /// the files (exit 3 if not)
     Check {
         /// The configuration file
         #[arg(value_name = "FILE")]

@@ -87,8 +87,8 @@ pub struct KeyDirArgs {
     /// The zone's name
     #[arg(value_name = "ZONE")]
     pub zone: Name,
-    /// The directory of the keys, in BIND's format [default: with --config, or if a daemon answers, the
-    /// daemon's, else "keys"]
+    /// The directory of the keys, in BIND's format [default: the daemon's, with --config or if a daemon
+    /// answers; else "keys"]
     #[arg(long, value_name = "DIR")]
     pub keys: Option<PathBuf>,
     /// Print as JSON

@@ -100,7 +100,7 @@ enum Command {
     Config(config::ConfigCommand),
     /// End the daemon: XDP is detached and open connections finish
     Stop,
-    /// A part of the daemon, which starts it by itself
+    /// The daemon's process that loads programs; only the daemon starts it
     #[command(name = loader::COMMAND, hide = true)]
     Loader,
 }

@@ -22,7 +22,7 @@ use crate::duration::Period;
 /// What to do with rate limits.
 #[derive(Subcommand, Debug)]
 pub enum RateLimitCommand {
-    /// Show what is in effect; what differs from the configuration file is marked
+    /// Show the settings in effect; those that differ from the configuration file are marked
     Show,
     /// Change settings of [ratelimit], all or none, at once and without a reload
     Set {
@@ -32,7 +32,7 @@ pub enum RateLimitCommand {
         #[command(flatten)]
         save: Save,
     },
-    /// Switch limits off or on, or only count
+    /// Switch limits on or off, or to dry-run, in which clients are only counted
     Mode {
         /// The mode
         #[arg(value_enum)]
@@ -40,7 +40,7 @@ pub enum RateLimitCommand {
         #[command(flatten)]
         save: Save,
     },
-    /// Forget what was changed; with --save also what was saved
+    /// Undo all changes that commands have made; with --save also those that were saved
     Reset {
         #[command(flatten)]
         save: Save,
@@ -57,18 +57,18 @@ pub enum RateLimitCommand {
         #[arg(long, value_name = "COUNT", default_value_t = 20)]
         limit: usize,
     },
-    /// Say what is done to a netblock, and since when (exit 3 if it is limited or blocked)
+    /// Explain whether a netblock is limited, why, and since when (exit 3 if it is limited or blocked)
     Explain {
         /// A prefix or an address
         #[arg(value_name = "PREFIX")]
         prefix: String,
     },
-    /// Replay a capture (pcap, pcapng) through the limiter: who would be slipped or dropped
+    /// Replay a capture (pcap, pcapng) through the limiter, and show which clients would be slipped or dropped
     ///
     /// The capture's own times count. The policy is that of the configuration file with --set on top, and
     /// of its zones with [zone.ratelimit]; the mode is on, but not where a zone says that it is off. If responses are in the capture (UDP from port 53) their classes count. If there are only
     /// queries, each counts as an answer of 512 octets, of class any, dnskey or positive by its QTYPE:
-    /// names that do not exist cannot be told.
+    /// NXDOMAIN cannot be recognised.
     Test(replay::TestArgs),
     /// Print the [ratelimit] section for BIND's named.conf (rate-limit) or Knot's knot.conf (mod-rrl)
     Import {
@@ -84,7 +84,7 @@ pub enum RateLimitCommand {
 /// How long a change lasts.
 #[derive(Args, Debug)]
 pub struct Save {
-    /// Keep it beyond a restart (in the daemon's state-dir)
+    /// Keep the change after a restart (in the daemon's state-dir)
     #[arg(long)]
     save: bool,
 }
@@ -92,11 +92,11 @@ pub struct Save {
 /// The modes.
 #[derive(ValueEnum, Clone, Copy, Debug)]
 pub enum Mode {
-    /// Everybody is answered
+    /// Every query is answered
     Off,
-    /// Everybody is answered, and clients that would be limited are counted
+    /// Every query is answered, and clients that would be limited are counted
     DryRun,
-    /// Limits are kept
+    /// Limits are enforced
     On,
 }
 
@@ -111,7 +111,7 @@ pub enum ExemptCommand {
         #[command(flatten)]
         save: Save,
     },
-    /// Do not exempt them any longer
+    /// Remove prefixes from the exempt ones
     Del {
         /// Prefixes or addresses
         #[arg(value_name = "PREFIX", required = true)]
@@ -119,7 +119,7 @@ pub enum ExemptCommand {
         #[command(flatten)]
         save: Save,
     },
-    /// List them
+    /// List the exempt prefixes
     List,
 }
 
@@ -131,7 +131,7 @@ pub enum BlockCommand {
         /// Prefixes, addresses or names
         #[arg(value_name = "PREFIX|NAME", required = true)]
         targets: Vec<String>,
-        /// For so long, such as 1h [default: until it is deleted]
+        /// How long, such as 1h [default: until the block is deleted]
         #[arg(long = "for", value_name = "TIME")]
         period: Option<Period>,
         /// Only count what would be dropped
@@ -140,7 +140,7 @@ pub enum BlockCommand {
         #[command(flatten)]
         save: Save,
     },
-    /// Do not block them any longer
+    /// Remove prefixes and names from the blocked ones
     Del {
         /// Prefixes, addresses or names
         #[arg(value_name = "PREFIX|NAME", required = true)]
@@ -148,7 +148,7 @@ pub enum BlockCommand {
         #[command(flatten)]
         save: Save,
     },
-    /// List them
+    /// List the blocked prefixes and names
     List,
 }
 

@@ -48,7 +48,7 @@ pub struct SignArgs {
     /// How the absence of names is proven: nsec, nsec3 or nsec3-opt-out
     #[arg(long, value_name = "DENIAL", default_value = "nsec")]
     pub denial: Denial,
-    /// What becomes of the SOA serial: keep, increment or unixtime
+    /// How the SOA serial changes: keep, increment or unixtime
     #[arg(long, value_name = "POLICY", default_value = "keep")]
     pub serial: SerialPolicy,
     /// How long signatures are valid from now on, such as 14d or 1w12h
@@ -63,7 +63,7 @@ pub struct SignArgs {
     /// Sign as if it were this time: seconds since 1970, or YYYYMMDDHHMMSS in UTC
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub time: Option<u32>,
-    /// Threads; as many as there are cores if not given
+    /// Threads [default: one for each core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
     /// Sign, but write neither the zone nor keys

@@ -21,7 +21,7 @@ pub enum XdpCommand {
     },
     /// Try which path a device needs, and say what to change (exit 3 if something should be changed)
     Probe(probe::ProbeArgs),
-    /// Attach XDP to one more interface, until the daemon ends (or pinned, as the configuration says)
+    /// Attach XDP to one more interface, until the daemon ends (or longer, if `pin` is set)
     Attach {
         /// The interface's name
         interface: String,

@@ -28,7 +28,7 @@ pub enum ZoneCommand {
         #[arg(value_name = "ZONE")]
         zone: String,
     },
-    /// Load a zone again; without a name the configuration and all zones whose files changed
+    /// Load a zone again; without a name, read the configuration again and load the zones whose files changed
     Reload {
         /// The zone's name
         #[arg(value_name = "ZONE")]

@@ -17,7 +17,7 @@ use crate::control::reply::cache::CacheStatus;
 pub enum CacheCommand {
     /// Show how full the maps are
     Status,
-    /// Show what is held for a name, or its closest encloser if it does not exist
+    /// Show the compiled records of a name, or of its closest encloser if the name does not exist
     Lookup(lookup::LookupArgs),
     /// Say step by step why a query is answered in XDP, passed up or dropped (exit 3 if the kernel does otherwise)
     Explain(explain::ExplainArgs),
