@@ -58,7 +58,7 @@ impl Injector {
     /// `interface` of the current namespace: without a program there, a veth end does not deliver
     /// what its peer sends by XDP_TX.
     pub fn new(lab: &Path, interface: &str) -> Result<Self> {
-        let mut injector = Self::beside(lab, interface)?;
+        let mut injector = Self::sharing_program(lab, interface)?;
         let pass = xdp(&mut injector.ebpf, "pass")?;
         pass.load()?;
         pass.attach(interface, XdpMode::Driver)
@@ -67,7 +67,7 @@ impl Injector {
     }
 
     /// The same where another injector has attached a program.
-    pub fn beside(lab: &Path, interface: &str) -> Result<Self> {
+    pub fn sharing_program(lab: &Path, interface: &str) -> Result<Self> {
         let object = std::fs::read(lab).with_context(|| {
             format!("{} cannot be read; `cargo xtask build` makes it", lab.display())
         })?;

@@ -184,7 +184,7 @@ pub fn xdp_transmitted(interface: &str) -> Result<u64> {
 pub struct Process {
     name: String,
     child: Child,
-    said: Arc<Said>,
+    log: Arc<Said>,
 }
 
 /// The lines that a process wrote to either stream.
@@ -205,14 +205,14 @@ impl Process {
             .with_context(|| {
                 format!("{name} ({}) did not start", command.get_program().display())
             })?;
-        let said = Arc::new(Said::default());
+        let log = Arc::new(Said::default());
         if let Some(stream) = child.stdout.take() {
-            listen(stream, Arc::clone(&said));
+            listen(stream, Arc::clone(&log));
         }
         if let Some(stream) = child.stderr.take() {
-            listen(stream, Arc::clone(&said));
+            listen(stream, Arc::clone(&log));
         }
-        Ok(Self { name: name.to_owned(), child, said })
+        Ok(Self { name: name.to_owned(), child, log })
     }
 
     /// Its process id.
@@ -222,7 +222,7 @@ impl Process {
 
     /// Waits until it writes a line that satisfies `wanted`, and returns that line.
     ///
-    /// Fails after `limit`, or when it ends before; the error quotes what it said.
+    /// Fails after `limit`, or when it ends before; the error quotes what it printed.
     pub fn wait_for_line(
         &mut self,
         limit: Duration,
@@ -233,7 +233,7 @@ impl Process {
         loop {
             // Asked before the lines are read: what it wrote before it ended is then among them.
             let ended = self.child.try_wait()?;
-            let lines = self.said.lines.lock().map_err(|_| anyhow!("a listener panicked"))?;
+            let lines = self.log.lines.lock().map_err(|_| anyhow!("a listener panicked"))?;
             if let Some(line) = lines[seen..].iter().find(|line| wanted(line)) {
                 return Ok(line.clone());
             }
@@ -246,13 +246,13 @@ impl Process {
                 bail!("{} {why}; it said:\n{}", self.name, lines.join("\n"));
             }
             // The listener may still have lines of a process that has ended: hence never for long.
-            drop(self.said.more.wait_timeout(lines, POLL * 5));
+            drop(self.log.more.wait_timeout(lines, POLL * 5));
         }
     }
 
-    /// Everything it said so far.
-    pub fn said(&self) -> String {
-        self.said.lines.lock().map(|lines| lines.join("\n")).unwrap_or_default()
+    /// Everything that it has printed so far.
+    pub fn log(&self) -> String {
+        self.log.lines.lock().map(|lines| lines.join("\n")).unwrap_or_default()
     }
 
     /// How it ended, if it has.
@@ -294,15 +294,15 @@ impl Drop for Process {
     }
 }
 
-fn listen(stream: impl Read + Send + 'static, said: Arc<Said>) {
+fn listen(stream: impl Read + Send + 'static, log: Arc<Said>) {
     thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
         while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
-            if let Ok(mut lines) = said.lines.lock() {
+            if let Ok(mut lines) = log.lines.lock() {
                 lines.push(String::from_utf8_lossy(&line).trim_end().to_owned());
             }
-            said.more.notify_all();
+            log.more.notify_all();
             line.clear();
         }
     });
@@ -373,10 +373,10 @@ fn run(command: &mut Command) -> Result<()> {
 
 fn run_output(command: &mut Command) -> Result<String> {
     let output = output_within(command, Duration::from_secs(10))?;
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let log = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     if !output.status.success() {
         let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
-        bail!("`{} {}` failed: {said}", command.get_program().display(), words.join(" "));
+        bail!("`{} {}` failed: {log}", command.get_program().display(), words.join(" "));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

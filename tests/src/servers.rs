@@ -84,7 +84,7 @@ pub fn sealdns() -> Option<PathBuf> {
 }
 
 /// What a command of sealdns printed with `--json`.
-pub fn said_in_json<T: Readable>(output: &Output) -> Result<T> {
+pub fn reply_of<T: Readable>(output: &Output) -> Result<T> {
     let text = std::str::from_utf8(&output.stdout)?;
     read::printed(text).map_err(|error| anyhow!("{error}: {output:?}"))
 }

@@ -6,7 +6,7 @@
 //! daemon, is not what sealdns says but what the device's driver counts.
 
 mod kept;
-mod said;
+mod output;
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ use testbed::{
 use testbed::shell;
 
 use crate::{build, setup};
-use said::{Security, answered, field, security_by_delv, security_of};
+use output::{Security, answered, field, security_by_delv, security_of};
 
 /// Arguments of `demo`.
 #[derive(clap::Args, Default)]

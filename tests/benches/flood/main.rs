@@ -168,7 +168,7 @@ impl Stage<'_> {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("it does not answer as it should within {START:?}; {}", serving.said());
+                bail!("it does not answer as it should within {START:?}; {}", serving.log());
             }
         }
     }

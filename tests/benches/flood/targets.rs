@@ -194,16 +194,16 @@ impl Serving {
         if let Self::Process(process) | Self::Sealdns(process, _) = self
             && let Some(status) = process.ended()?
         {
-            bail!("it ended ({status}); it said:\n{}", process.said());
+            bail!("it ended ({status}); it said:\n{}", process.log());
         }
         Ok(())
     }
 
-    pub fn said(&self) -> String {
+    pub fn log(&self) -> String {
         match self {
             Self::Program(_) => String::new(),
             Self::Process(process) | Self::Sealdns(process, _) => {
-                format!("it said:\n{}", process.said())
+                format!("it said:\n{}", process.log())
             }
         }
     }
@@ -212,7 +212,7 @@ impl Serving {
     pub fn by_tcx(&mut self) -> Result<u64> {
         let Self::Sealdns(_, status) = self else { return Ok(0) };
         let output = output_within(status, PATIENCE)?;
-        let counters = servers::said_in_json::<XdpStatus>(&output)?.counters.tcx;
+        let counters = servers::reply_of::<XdpStatus>(&output)?.counters.tcx;
         Ok(counters.context("no counters of TCX")?.outcomes.sum(Outcome::is_answered))
     }
 

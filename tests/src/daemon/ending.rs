@@ -92,7 +92,7 @@ pub fn sigterm_detaches_and_drains() -> Result<Verdict> {
     let ended = || stage.server.process.ended().is_ok_and(|status| status.is_some());
     net::wait_until("the daemon has ended", PATIENCE, ended)?;
     let status = stage.server.process.ended()?.context("it has ended")?;
-    ensure!(status.code() == Some(0), "{status}: {}", stage.server.process.said());
+    ensure!(status.code() == Some(0), "{status}: {}", stage.server.process.log());
     let is_loaded = aya::programs::loaded_programs().flatten().any(|program| program.id() == id);
     ensure!(!is_loaded, "program {id} is still there");
     Ok(Verdict::Passed)

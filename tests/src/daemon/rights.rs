@@ -263,7 +263,7 @@ pub fn a_daemon_that_stays_root_keeps_little() -> Result<Verdict> {
         ensure!(status(thread, "NoNewPrivs")? == "1");
     }
     ensure!(
-        stage.server.process.said().contains("the daemon goes on as root: set `user`"),
+        stage.server.process.log().contains("the daemon goes on as root: set `user`"),
         "not said"
     );
     ensure!(children(daemon)?.is_empty(), "a loader of root's");

@@ -37,7 +37,7 @@ fn wait_for_health(stage: &Stage, code: i32, said: &str) -> Result<()> {
         last.0 == Some(code) && last.1.contains(said)
     });
     waited.with_context(|| {
-        format!("not {code} with \"{said}\", but {last:?}\n{}", stage.server.process.said())
+        format!("not {code} with \"{said}\", but {last:?}\n{}", stage.server.process.log())
     })
 }
 
@@ -45,7 +45,7 @@ fn wait_for_programs(stage: &Stage, count: usize) -> Result<()> {
     let waited = net::wait_until("programs are attached", PATIENCE, || {
         attached(stage).is_ok_and(|programs| programs.len() == count)
     });
-    waited.with_context(|| format!("{:?}\n{}", attached(stage), stage.server.process.said()))
+    waited.with_context(|| format!("{:?}\n{}", attached(stage), stage.server.process.log()))
 }
 
 /// Waits until the daemon has run so many seconds more: it ticks every second.
@@ -142,7 +142,7 @@ fn detached_by_others(stage: &mut Stage, pins: &Pins) -> Result<()> {
                         && links.iter().all(|link| link.info().is_ok_and(|info| info.index != 0))
                 })
         })?;
-        let said = stage.server.process.said();
+        let said = stage.server.process.log();
         ensure!(said.contains("another program has detached those of sealdns"), "{said}");
     }
 

@@ -169,7 +169,7 @@ pub fn answers_that_do_not_leave_are_said() -> Result<Verdict> {
             faults[0].kind == FaultKind::AnswersLost && faults[0].interface == "server",
             "{faults:?}"
         );
-        let said = stage.server.process.said();
+        let said = stage.server.process.log();
         let is_said_once = said.matches("ERROR").count() == 1;
         ensure!(is_said_once && said.contains("which takes TCX here"), "{said}");
 
@@ -184,7 +184,7 @@ pub fn answers_that_do_not_leave_are_said() -> Result<Verdict> {
         net::wait_until("health is content", 2 * PATIENCE, is_well)
             .with_context(|| format!("gro {gro}: {}", dump_status(&stage)))?;
         ensure!(
-            stage.server.process.said().contains("no longer a problem: "),
+            stage.server.process.log().contains("no longer a problem: "),
             "the end is not said"
         );
     }
@@ -273,7 +273,7 @@ pub fn what_does_not_load_is_said_and_may_be_required() -> Result<Verdict> {
             ensure!(attached.is_empty(), "{case}: {attached:?}");
             ensure!(!link(&stage.pair.server)?.contains("xdp"), "{case}");
             ensure!(ask(&stage.pair, 0, PATIENCE)?, "{case}: the sockets do not answer");
-            let log = stage.server.process.said();
+            let log = stage.server.process.log();
             ensure!(
                 log.matches("ERROR").count() == 1 && log.contains("invalid func unknown#65535"),
                 "{log}"

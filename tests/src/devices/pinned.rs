@@ -125,8 +125,8 @@ fn answered(stage: &Stage) -> Result<u64> {
     Ok(kernel.sum(|counters| counters.outcomes.sum(Outcome::is_answered)))
 }
 
-fn said(output: &std::process::Output) -> String {
-    [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said)).concat()
+fn output_text(output: &std::process::Output) -> String {
+    [&output.stdout, &output.stderr].map(|stream| String::from_utf8_lossy(stream)).concat()
 }
 
 //----------- Tests ----------------------------------------------------------------------------------
@@ -269,21 +269,31 @@ pub fn what_is_pinned_goes_without_a_trace() -> Result<Verdict> {
     let elsewhere = ["xdp", "detach", "--all", "--control", "/nowhere", "--pin", &folder];
     let refused = stage.command(&elsewhere)?;
     ensure!(refused.status.code() == Some(1), "{refused:?}");
-    ensure!(said(&refused).contains("another daemon holds"), "{}", said(&refused));
+    ensure!(output_text(&refused).contains("another daemon holds"), "{}", output_text(&refused));
 
     let programs = attached(&stage)?;
     crash(&mut stage)?;
     let status = stage.command(&["xdp", "status"])?;
     ensure!(status.status.code() == Some(4), "{status:?}");
-    ensure!(said(&status).contains("links/xdp-") && said(&status).contains("server"), "{status:?}");
+    ensure!(
+        output_text(&status).contains("links/xdp-") && output_text(&status).contains("server"),
+        "{status:?}"
+    );
     let detached = stage.command(&["xdp", "detach", "--all"])?;
     ensure!(detached.status.success(), "{detached:?}");
-    ensure!(said(&detached).contains("detached: server (xdp, tcx)"), "{}", said(&detached));
+    ensure!(
+        output_text(&detached).contains("detached: server (xdp, tcx)"),
+        "{}",
+        output_text(&detached)
+    );
     ensure!(attached(&stage)?.is_empty() && !pins.folder().exists(), "{:?}", pins.files());
     let is_gone = |id: &u32| !aya::programs::loaded_programs().flatten().any(|one| one.id() == *id);
     net::wait_until("the programs are gone", PATIENCE, || programs.iter().all(is_gone))?;
     let again = stage.command(&["xdp", "detach", "--all"])?;
-    ensure!(again.status.success() && said(&again).contains("nothing is pinned"), "{again:?}");
+    ensure!(
+        again.status.success() && output_text(&again).contains("nothing is pinned"),
+        "{again:?}"
+    );
 
     // A daemon does the same.
     stage.restart()?;
@@ -317,7 +327,7 @@ pub fn pins_that_do_not_fit_are_replaced() -> Result<Verdict> {
     const WORDS: usize = size_of::<Meta>() / 8;
     Array::<_, [u64; WORDS]>::try_from(Map::Array(meta))?.set(0, [7; WORDS], 0)?;
     stage.restart()?;
-    ensure!(stage.server.process.said().contains("another version of sealdns"), "not said");
+    ensure!(stage.server.process.log().contains("another version of sealdns"), "not said");
     let now = attached(&stage)?;
     ensure!(now.len() == 2 && now.iter().all(|id| !before.contains(id)), "{before:?} {now:?}");
     ensure!(answered(&stage)? == 0);
@@ -328,7 +338,7 @@ pub fn pins_that_do_not_fit_are_replaced() -> Result<Verdict> {
     let lines = pins.lines("").replace("native", "generic");
     configure(stage.folder.path(), &xdp(&lines), &[(DEMO.0, DEMO.1, "")])?;
     stage.restart()?;
-    ensure!(stage.server.process.said().contains("pinned in native mode"), "not said");
+    ensure!(stage.server.process.log().contains("pinned in native mode"), "not said");
     ensure!(link(&stage.pair.server)?.contains("xdpgeneric"), "{}", link(&stage.pair.server)?);
     Ok(Verdict::Passed)
 }
@@ -370,7 +380,7 @@ pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
     stage.restart()?;
     ensure!(attached(&stage)? == programs, "programs with no zone answer");
     ask(&client, &stage.pair, &www)?;
-    let status = said(&stage.command(&["xdp", "status", "--json"])?);
+    let status = output_text(&stage.command(&["xdp", "status", "--json"])?);
     ensure!(status.contains("\"adopted\":true"), "{status}");
     stage.server.process.signal(Signal::SIGTERM)?;
     let process = &mut stage.server.process;
@@ -396,7 +406,7 @@ pub fn what_is_pinned_answers_while_nobody_can() -> Result<Verdict> {
         ask(&client, &stage.pair, &www)?;
         ensure!(answered(&stage)? > 0);
         let sets = pins.files().iter().filter(|file| file.ends_with("/META")).count();
-        ensure!(sets == 1, "{:?}\n{}", pins.files(), stage.server.process.said());
+        ensure!(sets == 1, "{:?}\n{}", pins.files(), stage.server.process.log());
         crash(&mut stage)?;
     }
     configure(stage.folder.path(), &Settings { server: user, ..xdp(&pins.lines("")) }, &zone)?;

@@ -136,7 +136,7 @@ pub fn a_daemon_that_is_killed_at_any_moment_leaves_all_keys_or_none() -> Result
             let killed = Process::spawn("sealdns", &mut stage.command())?;
             // The moment is what the test gives.
             thread::sleep(whole * chance.throw(130) as u32 / 100);
-            let is_ready = killed.said().lines().any(|line| line.trim() == "ready");
+            let is_ready = killed.log().lines().any(|line| line.trim() == "ready");
             let published = if is_ready { stage.published_tags()? } else { BTreeSet::new() };
             end(killed)?;
             started_again(&mut stage, &published).with_context(|| format!("round {round}"))?;

@@ -141,9 +141,9 @@ impl Stage {
         net::wait_until("the daemon has ended", PATIENCE, ended)
     }
 
-    /// What the daemon said.
-    fn said(&self) -> String {
-        self.daemon.as_ref().map(Process::said).unwrap_or_default()
+    /// The log of the daemon so far.
+    fn log(&self) -> String {
+        self.daemon.as_ref().map(Process::log).unwrap_or_default()
     }
 
     /// Runs a command of `sealdns` for this daemon.
@@ -160,7 +160,7 @@ impl Stage {
     }
 
     fn status(&self) -> Result<ZoneStatus> {
-        servers::said_in_json(&self.sealdns(&["zone", "status", APEX, "--json"])?)
+        servers::reply_of(&self.sealdns(&["zone", "status", APEX, "--json"])?)
     }
 
     fn serial(&self) -> Result<u32> {
@@ -173,7 +173,7 @@ impl Stage {
         let before = self.serial()?;
         let signed = || self.serial().is_ok_and(|now| Serial(now).since(Serial(before)) >= count);
         net::wait_until("the zone is signed again", PATIENCE, signed)
-            .with_context(|| format!("{}\n{:?}", self.said(), self.status()))
+            .with_context(|| format!("{}\n{:?}", self.log(), self.status()))
     }
 
     /// The records of the zone, as they are transferred.
@@ -185,7 +185,7 @@ impl Stage {
         lines.retain(|line| !line.is_empty() && !line.starts_with(';'));
         // The SOA record comes twice.
         lines.pop();
-        ensure!(!lines.is_empty(), "no transfer: {}", self.said());
+        ensure!(!lines.is_empty(), "no transfer: {}", self.log());
         Ok(lines)
     }
 
@@ -196,7 +196,7 @@ impl Stage {
         let mut verify = Command::new("dnssec-verify");
         let output = net::output_within(verify.args(["-o", APEX]).arg(&zone), PATIENCE)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(output.status.success(), "{said}\n{}", self.said());
+        ensure!(output.status.success(), "{said}\n{}", self.log());
         for name in ["www", "a.w", "nobody"] {
             let name = format!("{name}.{APEX}");
             let words = ["@127.0.0.1", &name, "TXT", "+dnssec", "+tries=1", "+time=10"];

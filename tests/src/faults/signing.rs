@@ -150,7 +150,7 @@ pub fn a_clock_that_was_ahead_leaves_nothing_behind() -> Result<Verdict> {
             net::wait_until("the serial rises", PATIENCE, || {
                 stage.serial().is_ok_and(|serial| serial > above)
             })
-            .with_context(|| stage.said())
+            .with_context(|| stage.log())
         };
         stage.is_right()?;
         set("+400d")?;
@@ -221,11 +221,11 @@ pub fn a_garbled_serial_file_does_not_keep_from_serving() -> Result<Verdict> {
             stage.stop()?;
             fs::write(&file, content)?;
             stage.start()?;
-            ensure!(stage.transfer()? == records, "{content:?}: {}", stage.said());
+            ensure!(stage.transfer()? == records, "{content:?}: {}", stage.log());
             let number =
                 str::from_utf8(content).ok().and_then(|text| text.trim().parse::<u32>().ok());
-            let warned = stage.said().contains("holds no serial");
-            ensure!(warned == number.is_none(), "{content:?}: {}", stage.said());
+            let warned = stage.log().contains("holds no serial");
+            ensure!(warned == number.is_none(), "{content:?}: {}", stage.log());
             ensure!(stage.health()?.0 == Some(0), "{:?}", stage.health()?);
         }
         // Without what was kept it is served all the same.
@@ -281,7 +281,7 @@ pub fn keys_that_are_gone_are_not_replaced() -> Result<Verdict> {
         stage.stop()?;
         stage.start()?;
         is_told(&stage, "has no .key file beside it")?;
-        ensure!(!stage.said().contains(" made "), "{}", stage.said());
+        ensure!(!stage.log().contains(" made "), "{}", stage.log());
 
         // Who wants new ones says so; `key` finds the daemon's folder by itself.
         fs::remove_dir_all(&keys)?;

@@ -198,7 +198,7 @@ pub fn what_is_accepted_is_served() -> Result<Verdict> {
         }
         if let ("presigned", Some((line, ..))) = (case.dnssec, case.unserved) {
             let output = sealdns(&["verify", "--json", "--zone", "served.test", path])?;
-            let said: Invalid = servers::said_in_json(&output)?;
+            let said: Invalid = servers::reply_of(&output)?;
             let fault = said.faults.first().context("no fault")?;
             let place = (fault.file.as_deref(), fault.line);
             ensure!(place == (Some(path), Some(line)), "case {number}: {said:?}");
@@ -293,11 +293,11 @@ pub fn ended_signatures_beside_others_do_no_harm() -> Result<Verdict> {
     }
     let path = directory.path().join("extra.test.zone");
     let output = sealdns(&["verify", "--json", path.to_str().context("a path")?])?;
-    let verified: Valid = servers::said_in_json(&output)?;
+    let verified: Valid = servers::reply_of(&output)?;
     let config = directory.path().join("sealdns.toml");
     let config = config.to_str().context("a path")?;
     let output = sealdns(&["zone", "status", "extra.test", "--config", config, "--json"])?;
-    let status: ZoneStatus = servers::said_in_json(&output)?;
+    let status: ZoneStatus = servers::reply_of(&output)?;
     let expiration = Some(verified.expiration);
     ensure!(status.summary.expiration == expiration, "{verified:?}, and {status:?}");
     Ok(Verdict::Passed)
@@ -365,7 +365,7 @@ pub fn a_presigned_zone_is_served_when_its_signatures_begin() -> Result<Verdict>
             })?;
         }
         net::wait_until("the signatures begin", PATIENCE, || is_right(0)(rcode()))
-            .with_context(|| server.process.said())?;
+            .with_context(|| server.process.log())?;
         ensure!(
             WallTime::now().signature_time() >= at + if start == 0 { 5 } else { 6 },
             "it was served too early"

@@ -176,33 +176,33 @@ pub(super) fn obstacle(tool: &str) -> Option<Verdict> {
 //----------- Zones ----------------------------------------------------------------------------------
 
 /// A zone and what it is asked for.
-pub(super) struct Asked {
+pub(super) struct ZoneQueries {
     pub zone: Zone,
     pub queries: Vec<Query>,
 }
 
-fn fixed(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
+fn fixed(denial: Denial, directory: &Path) -> Result<Vec<ZoneQueries>> {
     let asked = |zone| {
         let zone = signed(zone, denial, directory)?;
-        Ok(Asked { queries: questions(&zone, []), zone })
+        Ok(ZoneQueries { queries: questions(&zone, []), zone })
     };
     FIXED.into_iter().map(asked).collect()
 }
 
 /// Without the names on which no wildcard fits: nsd 4.6.1 ends when it hashes that of such a name.
-fn fixed_without_longest(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
+fn fixed_without_longest(denial: Denial, directory: &Path) -> Result<Vec<ZoneQueries>> {
     let is_shorter =
         |line: &&str| line.split_whitespace().next().is_none_or(|owner| owner.len() < 200);
     let asked = |(apex, text): (&str, &str)| {
         let text: Vec<&str> = text.lines().filter(is_shorter).collect();
         let zone = signed((apex, &(text.join("\n") + "\n")), denial, directory)?;
-        Ok(Asked { queries: questions(&zone, []), zone })
+        Ok(ZoneQueries { queries: questions(&zone, []), zone })
     };
     FIXED.into_iter().map(asked).collect()
 }
 
 /// Zones made by chance. It is the same at every run, unless `SEALDNS_SEED` says another number.
-fn by_chance(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
+fn by_chance(denial: Denial, directory: &Path) -> Result<Vec<ZoneQueries>> {
     let seed = env::var("SEALDNS_SEED").ok().map(|seed| seed.parse()).transpose()?.unwrap_or(1);
     let place = DENIALS.iter().position(|one| one.1 == denial).unwrap_or_default();
     let mut chance = Chance(seed * DENIALS.len() as u64 + place as u64);
@@ -212,14 +212,17 @@ fn by_chance(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
         let text = chance::zone(apex, &apexes, &mut chance);
         let zone = signed((apex, &text), denial, directory).context(text)?;
         let more = chance::names_below(zone.apex().as_wire(), &mut chance);
-        all.push(Asked { queries: questions(&zone, more), zone });
+        all.push(ZoneQueries { queries: questions(&zone, more), zone });
     }
     Ok(all)
 }
 
 //----------- Comparison -----------------------------------------------------------------------------
 
-fn compare_all(peer: Peer, zones: fn(Denial, &Path) -> Result<Vec<Asked>>) -> Result<Verdict> {
+fn compare_all(
+    peer: Peer,
+    zones: fn(Denial, &Path) -> Result<Vec<ZoneQueries>>,
+) -> Result<Verdict> {
     if let Some(obstacle) = obstacle(peer.program()) {
         return Ok(obstacle);
     }
@@ -231,7 +234,7 @@ fn compare_all(peer: Peer, zones: fn(Denial, &Path) -> Result<Vec<Asked>>) -> Re
 }
 
 /// Makes zones with their keys in a folder.
-type MakeZones = Box<dyn Fn(&Path) -> Result<Vec<Asked>>>;
+type MakeZones = Box<dyn Fn(&Path) -> Result<Vec<ZoneQueries>>>;
 
 /// Compares the answers for these zones, each set served by servers of its own.
 fn compare_each(
@@ -339,7 +342,7 @@ fn read(query: &Query, response: &[u8]) -> Result<Message> {
 /// Asks the validator for a sample of what the daemon answers with authority: it finds all of it
 /// secure and comes to the same end.
 fn validate(
-    asked: &Asked,
+    asked: &ZoneQueries,
     ours_at: &Server,
     validator: &Server,
     directory: &Path,

@@ -11,7 +11,7 @@ use anyhow::Result;
 use sealdns::dnssec::policy::Denial;
 use sealdns::zone::{Rtype, name};
 
-use super::answers::Asked;
+use super::answers::ZoneQueries;
 use tests::dns::{Edns, Query};
 use tests::questions::PAYLOAD;
 use tests::servers::{signed, unsigned};
@@ -62,7 +62,7 @@ fn chains() -> Vec<(Vec<Step>, End)> {
 }
 
 /// A zone with all of them, and a question for each; circles and DNAMEs that make names longer besides.
-pub(super) fn chains_of(denial: Denial, directory: &Path) -> Result<Vec<Asked>> {
+pub(super) fn chains_of(denial: Denial, directory: &Path) -> Result<Vec<ZoneQueries>> {
     let mut text = String::from(
         "$TTL 300\n@ SOA ns host 1 4h 1h 2w 60\n@ NS ns\nns A 192.0.2.1\n\
          round1 DNAME round2\nround2 DNAME round1\ngrows DNAME down.grows\nself DNAME self\n\
@@ -110,16 +110,16 @@ pub(super) fn chains_of(denial: Denial, directory: &Path) -> Result<Vec<Asked>> 
             edns.map(|edns| Query { name: name.clone(), rtype: rtype.0, edns })
         })
         .collect();
-    Ok(vec![Asked { zone, queries }])
+    Ok(vec![ZoneQueries { zone, queries }])
 }
 
 /// An unsigned zone with DS at its delegations: nobody sends them in referrals, whoever asks with DO=1.
-pub(super) fn unsigned_with_ds(_: Denial, _: &Path) -> Result<Vec<Asked>> {
+pub(super) fn unsigned_with_ds(_: Denial, _: &Path) -> Result<Vec<ZoneQueries>> {
     let zone = unsigned(
         "unsigned.example",
         "$TTL 300\n@ SOA ns host 1 4h 1h 2w 60\n@ NS ns\nns A 192.0.2.1\nsub NS ns.sub\nns.sub A 192.0.2.2\n\
          sub DS 1 13 2 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\nother NS ns.example.net.\n",
     )?;
     let queries = tests::questions::questions(&zone, []);
-    Ok(vec![Asked { zone, queries }])
+    Ok(vec![ZoneQueries { zone, queries }])
 }

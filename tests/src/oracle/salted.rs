@@ -10,7 +10,7 @@ use sealdns::cli::zone_file::parse_zone;
 use sealdns::zone::Zone;
 use testbed::net;
 
-use super::answers::Asked;
+use super::answers::ZoneQueries;
 use tests::questions::questions;
 use tests::servers::DEMO;
 
@@ -127,7 +127,7 @@ pub fn signed_of((apex, text): (&str, &str), way: Way, directory: &Path) -> Resu
 }
 
 /// The zone and what it is asked for.
-pub(super) fn asked(way: Way, directory: &Path) -> Result<Asked> {
+pub(super) fn asked(way: Way, directory: &Path) -> Result<ZoneQueries> {
     let zone = signed(way, directory).with_context(|| format!("{way:?}"))?;
-    Ok(Asked { queries: questions(&zone, []), zone })
+    Ok(ZoneQueries { queries: questions(&zone, []), zone })
 }

@@ -236,9 +236,9 @@ pub fn an_update_goes_unnoticed() -> Result<Verdict> {
                 load.newest.store(1, SeqCst);
                 let started = Instant::now();
                 stage.server.process.signal(nix::sys::signal::Signal::SIGHUP)?;
-                let done = || stage.server.process.said().contains("reloaded zones=1 failed=0");
+                let done = || stage.server.process.log().contains("reloaded zones=1 failed=0");
                 net::wait_until("the zone is reloaded", LOADING, done)
-                    .with_context(|| stage.server.process.said())?;
+                    .with_context(|| stage.server.process.log())?;
                 load.served.store(1, SeqCst);
                 tell("reloading, s", started.elapsed().as_secs_f64());
                 load.wait_for_more(ASKED)
@@ -388,7 +388,7 @@ pub fn many_zones_are_served() -> Result<Verdict> {
     let statuses = || -> Result<Vec<ZoneStatus>> {
         let status = |number: usize| -> Result<ZoneStatus> {
             let said = stage.command_by_socket(&["zone", "status", &apex(number), "--json"])?;
-            servers::said_in_json(&said)
+            servers::reply_of(&said)
         };
         (1..=10).map(status).collect()
     };

@@ -95,7 +95,7 @@ pub fn every_query_over_veth_is_answered() -> Result<Verdict> {
                 asked += 3;
             }
             for tags in &TAGS[1..] {
-                let (tap, mut injector) = (tap()?, Injector::beside(&lab(), "client")?);
+                let (tap, mut injector) = (tap()?, Injector::sharing_program(&lab(), "client")?);
                 for (place, Exchange { query, said }) in exchanges.iter().enumerate() {
                     let asked_for = Frame {
                         source_mac,

@@ -202,7 +202,7 @@ pub fn cookies_are_those_of_named_and_knotd() -> Result<Verdict> {
     ];
     for family in 0..2 {
         for (peer, port, is_of_our_secret) in &peers {
-            let what = || format!("port {port}, family {family}: {}", peer.said());
+            let what = || format!("port {port}, family {family}: {}", peer.log());
             let ours = client::server(family)?;
             let theirs = SocketAddr::new(ours.ip(), *port);
             let client = CLIENT_COOKIE.to_le_bytes();
@@ -306,8 +306,8 @@ pub fn secrets_are_exchanged_by_reloads() -> Result<Verdict> {
         reloads += 1;
         stage.server.process.signal(Signal::SIGHUP)?;
         let process = &stage.server.process;
-        let reloaded = || process.said().matches("reloaded zones=1").count() == reloads;
-        net::wait_until("the secrets are read", PATIENCE, reloaded).with_context(|| process.said())
+        let reloaded = || process.log().matches("reloaded zones=1").count() == reloads;
+        net::wait_until("the secrets are read", PATIENCE, reloaded).with_context(|| process.log())
     };
     write(&format!("{OTHER_SECRET}\n{SECRET}\n"), 0o600)?;
     reload(&mut stage)?;

@@ -195,9 +195,9 @@ fn reload(stage: &Stage, files: &[Vec<u8>], load: &Load<'_>) -> Result<()> {
         fs::rename(&new, &file)?;
         load.newest.store(place, SeqCst);
         process.signal(Signal::SIGHUP)?;
-        let reloaded = || process.said().matches("reloaded zones=1 failed=0").count() == place;
+        let reloaded = || process.log().matches("reloaded zones=1 failed=0").count() == place;
         net::wait_until("the zone is reloaded", PATIENCE, reloaded)
-            .with_context(|| process.said())?;
+            .with_context(|| process.log())?;
         load.served.store(place, SeqCst);
     }
     load.wait_for_more(ASKED)

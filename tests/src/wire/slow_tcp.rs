@@ -90,7 +90,7 @@ impl Stage {
         let mut command = Command::new(servers::sealdns().context("no sealdns")?);
         command.args(["stats", "--json", "--config"]).arg(self.folder.path().join("sealdns.toml"));
         let output = net::output_within(&mut command, PATIENCE)?;
-        Ok(servers::said_in_json::<Snapshot>(&output)?.connections)
+        Ok(servers::reply_of::<Snapshot>(&output)?.connections)
     }
 
     /// Waits until at least `least` connections were taken.
@@ -236,7 +236,7 @@ pub fn too_few_descriptors_mean_fewer_connections() -> Result<Verdict> {
         wrap.extend(["setpriv", "--bounding-set", "-sys_resource"]);
     }
     let stage = Stage::new("tcp-idle-timeout = \"1h\"", &wrap)?;
-    let said = stage.process.said();
+    let said = stage.process.log();
     ensure!(said.contains("RLIMIT_NOFILE") && said.contains("LimitNOFILE="), "{said}");
     let mut idle = Vec::new();
     for number in 0..100 {
@@ -257,7 +257,7 @@ pub fn too_few_descriptors_mean_fewer_connections() -> Result<Verdict> {
     let files = limits.lines().find(|line| line.starts_with("Max open files")).context("limits")?;
     let soft: u64 = files.split_whitespace().nth(3).context("a soft limit")?.parse()?;
     ensure!((2000..=4096).contains(&soft), "{files}");
-    ensure!(!stage.process.said().contains("RLIMIT_NOFILE"), "{}", stage.process.said());
+    ensure!(!stage.process.log().contains("RLIMIT_NOFILE"), "{}", stage.process.log());
     Ok(Verdict::Passed)
 }
 

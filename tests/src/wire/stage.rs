@@ -139,7 +139,7 @@ impl Stage {
     pub fn ended<T: Readable>(&self, arguments: &[&str]) -> Result<(i32, T)> {
         let output = self.command(&[arguments, &["--json"]].concat())?;
         let code = output.status.code().with_context(|| format!("{arguments:?}: {output:?}"))?;
-        Ok((code, servers::said_in_json(&output).with_context(|| format!("{arguments:?}"))?))
+        Ok((code, servers::reply_of(&output).with_context(|| format!("{arguments:?}"))?))
     }
 
     /// Runs a command of `sealdns` for this daemon.

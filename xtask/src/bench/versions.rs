@@ -16,14 +16,14 @@ const PROGRAMS: [(&str, &str); 5] = [
 
 /// The version of each program that is there, by its name.
 pub fn all() -> Value {
-    let told = PROGRAMS.iter().filter_map(|&(program, argument)| {
+    let versions = PROGRAMS.iter().filter_map(|&(program, argument)| {
         let output = Command::new(find_program(program)?).arg(argument).output().ok()?;
         // nsd says it on standard error.
         let said = [output.stdout, output.stderr].concat();
         let version = version_in(&String::from_utf8_lossy(&said))?.to_owned();
         Some((program.to_owned(), Value::String(version)))
     });
-    Value::Object(told.collect::<Map<_, _>>())
+    Value::Object(versions.collect::<Map<_, _>>())
 }
 
 /// The first word that begins with a number, a full stop and a number, without what a distribution has added.

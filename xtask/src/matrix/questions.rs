@@ -30,47 +30,47 @@ const ANY: u16 = 255;
 
 /// Who is to answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Hot {
+pub enum AnsweredBy {
     /// A program, where packets have room for the answer.
-    Yes,
+    Program,
     /// The daemon, always.
-    No,
+    Daemon,
 }
 
 /// A name below the apex, or in full if it ends in a dot; a type; who answers.
-const ASKED: [(&str, u16, Hot); 26] = [
-    ("", SOA, Hot::Yes),
-    ("", NS, Hot::Yes),
-    ("", DNSKEY, Hot::Yes),
-    ("", MX, Hot::Yes),
-    ("", HTTPS, Hot::Yes),
-    ("www", A, Hot::Yes),
-    ("wWw", AAAA, Hot::Yes),
-    ("www", ANY, Hot::Yes),
-    ("www", RRSIG, Hot::No),
-    ("long", TXT, Hot::Yes),
+const ASKED: [(&str, u16, AnsweredBy); 26] = [
+    ("", SOA, AnsweredBy::Program),
+    ("", NS, AnsweredBy::Program),
+    ("", DNSKEY, AnsweredBy::Program),
+    ("", MX, AnsweredBy::Program),
+    ("", HTTPS, AnsweredBy::Program),
+    ("www", A, AnsweredBy::Program),
+    ("wWw", AAAA, AnsweredBy::Program),
+    ("www", ANY, AnsweredBy::Program),
+    ("www", RRSIG, AnsweredBy::Daemon),
+    ("long", TXT, AnsweredBy::Program),
     // CNAME: two steps, and out of the zone.
-    ("shop", A, Hot::Yes),
-    ("elsewhere", A, Hot::Yes),
+    ("shop", A, AnsweredBy::Program),
+    ("elsewhere", A, AnsweredBy::Program),
     // NODATA, also of an empty non-terminal.
-    ("www", MX, Hot::Yes),
-    ("the.woods", A, Hot::Yes),
+    ("www", MX, AnsweredBy::Program),
+    ("the.woods", A, AnsweredBy::Program),
     // A wildcard, positive and NODATA.
-    ("one.apps", A, Hot::Yes),
-    ("one.apps", MX, Hot::Yes),
-    ("moved", A, Hot::Yes),
-    ("deep.moved", A, Hot::Yes),
+    ("one.apps", A, AnsweredBy::Program),
+    ("one.apps", MX, AnsweredBy::Program),
+    ("moved", A, AnsweredBy::Program),
+    ("deep.moved", A, AnsweredBy::Program),
     // NXDOMAIN.
-    ("no.such.name", A, Hot::Yes),
-    ("nor-this", AAAA, Hot::Yes),
+    ("no.such.name", A, AnsweredBy::Program),
+    ("nor-this", AAAA, AnsweredBy::Program),
     // Referrals, with a DS and without.
-    ("x.partner", A, Hot::Yes),
-    ("x.branch", A, Hot::Yes),
-    ("partner", DS, Hot::Yes),
-    ("branch", DS, Hot::Yes),
+    ("x.partner", A, AnsweredBy::Program),
+    ("x.branch", A, AnsweredBy::Program),
+    ("partner", DS, AnsweredBy::Program),
+    ("branch", DS, AnsweredBy::Program),
     // REFUSED.
-    ("www.example.net.", A, Hot::Yes),
-    (".", SOA, Hot::Yes),
+    ("www.example.net.", A, AnsweredBy::Program),
+    (".", SOA, AnsweredBy::Program),
 ];
 
 /// The options COOKIE (RFC 7873 section 4) and PADDING (RFC 7830).
@@ -113,7 +113,7 @@ pub struct Question {
     /// In words, for who reads of a fault.
     pub what: String,
     /// Who is to answer.
-    pub hot: Hot,
+    pub answered_by: AnsweredBy,
     name: Vec<u8>,
     rtype: u16,
     form: Form,
@@ -123,7 +123,7 @@ pub struct Question {
 pub fn all() -> Vec<Question> {
     let mut questions = Vec::new();
     for apex in [NSEC, NSEC3] {
-        for (name, rtype, hot) in ASKED {
+        for (name, rtype, answered_by) in ASKED {
             for form in FORMS {
                 let name = match name {
                     "" => apex.to_owned(),
@@ -131,9 +131,10 @@ pub fn all() -> Vec<Question> {
                     name => format!("{name}.{apex}"),
                 };
                 // An unknown version of EDNS is answered before the type is looked at.
-                let hot = if form == Form::BadVersion { Hot::Yes } else { hot };
+                let answered_by =
+                    if form == Form::BadVersion { AnsweredBy::Program } else { answered_by };
                 let what = format!("{name} TYPE{rtype} {form:?}");
-                questions.push(Question { what, hot, name: wire(&name), rtype, form });
+                questions.push(Question { what, answered_by, name: wire(&name), rtype, form });
             }
         }
     }
@@ -143,7 +144,13 @@ pub fn all() -> Vec<Question> {
 /// What is asked to see whether anybody answers, and for a cookie.
 pub fn first() -> Question {
     let name = format!("www.{NSEC}");
-    Question { what: name.clone(), hot: Hot::Yes, name: wire(&name), rtype: A, form: Form::Cookie }
+    Question {
+        what: name.clone(),
+        answered_by: AnsweredBy::Program,
+        name: wire(&name),
+        rtype: A,
+        form: Form::Cookie,
+    }
 }
 
 impl Question {

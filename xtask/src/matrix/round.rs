@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::{
-    questions::{self, Hot, Question},
+    questions::{self, AnsweredBy, Question},
     scene::{Asker, Counts, Daemon, Scene},
 };
 use testbed::guest::cards::Card;
@@ -47,7 +47,7 @@ use Answerer::{Daemon as ByDaemon, Tcx, Xdp};
 enum Expected {
     /// The daemon ends, and says this.
     Refusal(&'static str),
-    /// These answer what is hot, and the first of them answers some of it.
+    /// These answer what programs can answer, and the first of them answers some of it.
     Answers(&'static [Answerer]),
 }
 
@@ -154,7 +154,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let mut scene = match Scene::new(card, &arguments.binary) {
             Ok(scene) => scene,
             Err(error) => {
-                tell(device, "devices", &failed(&error));
+                report_round(device, "devices", &failed(&error));
                 continue;
             }
         };
@@ -164,13 +164,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             let came = go(&mut scene, device, &pass, &questions);
             let mut came = came.unwrap_or_else(|error| failed(&error));
             came["seconds"] = start.elapsed().as_secs().into();
-            tell(device, pass.name, &came);
+            report_round(device, pass.name, &came);
         }
     }
     Ok(())
 }
 
-fn tell(device: &str, pass: &str, came: &Value) {
+fn report_round(device: &str, pass: &str, came: &Value) {
     println!("{}", json!({ "device": device, "pass": pass, "came": came }));
 }
 
@@ -237,7 +237,7 @@ fn make(scene: &Scene, device: &str, pass: &Pass, questions: &[Question]) -> Res
     tally.faults.extend(daemon.complaint()?.map(|said| format!("health: {said}")));
     drop(behind);
     daemon.stop()?;
-    Ok(tally.told(by))
+    Ok(tally.report(by))
 }
 
 //----------- Questions ------------------------------------------------------------------------------
@@ -265,12 +265,12 @@ impl Tally {
         let (xdp, tcx) = (now.xdp - before.xdp, now.tcx - before.tcx);
         let daemon = (now.sockets - before.sockets).checked_sub(ends);
         let counts = [(Xdp, Some(xdp)), (Tcx, Some(tcx)), (ByDaemon, daemon)];
-        let told = || format!("XDP, TCX and the daemon count {counts:?} for {ends} queries");
-        let daemon = daemon.filter(|daemon| xdp + tcx + daemon == ends).ok_or_else(told)?;
+        let counts_text = || format!("XDP, TCX and the daemon count {counts:?} for {ends} queries");
+        let daemon = daemon.filter(|daemon| xdp + tcx + daemon == ends).ok_or_else(counts_text)?;
         let is_wrong =
             |(who, count): &(Answerer, Option<u64>)| *count != Some(0) && !allowed.contains(who);
         if counts.iter().any(is_wrong) {
-            return Err(format!("{}: only {allowed:?} may", told()));
+            return Err(format!("{}: only {allowed:?} may", counts_text()));
         }
         self.asked += ends;
         self.xdp += xdp;
@@ -279,7 +279,7 @@ impl Tally {
         Ok(())
     }
 
-    fn told(mut self, by: &[Answerer]) -> Value {
+    fn report(mut self, by: &[Answerer]) -> Value {
         let first = match by.first() {
             Some(Xdp) => self.xdp,
             Some(Tcx) => self.tcx,
@@ -309,7 +309,7 @@ fn ask_all(
             faults.extend(came.err().map(|fault| format!("[{place}] {fault}")));
         }
         let now = daemon.counts_after(before, 2 * asker.ends() as u64)?;
-        let allowed = if question.hot == Hot::Yes { by } else { &[ByDaemon] };
+        let allowed = if question.answered_by == AnsweredBy::Program { by } else { &[ByDaemon] };
         // What was lost is missing in the counts too.
         if faults.is_empty() {
             let came = tally.add(asker.ends() as u64, before, now, allowed);
@@ -329,7 +329,7 @@ fn ask_all(
 
 /// Asks one question from one address, of the daemon and of whoever answers; says what is wrong with the answer.
 fn ask(asker: &mut Asker<'_>, place: usize, question: &Question) -> Result<Result<(), String>> {
-    let wanted = asker.ask_beside(place, question)?;
+    let wanted = asker.daemon_answer(place, question)?;
     let Some(answer) = asker.ask(place, question)? else {
         return Ok(Err("no answer".into()));
     };

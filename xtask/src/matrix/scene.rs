@@ -39,7 +39,7 @@ const VLAN: u16 = 5;
 
 /// The port that programs answer on, and one that only the daemon does.
 const PORT: u16 = 53;
-const BESIDE: u16 = 5300;
+const DAEMON_PORT: u16 = 5300;
 
 /// How long something may take that takes a second where nothing else runs.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -129,7 +129,7 @@ impl Scene {
     fn configure(&self, mode: &str) -> Result<PathBuf> {
         let mut listen = Vec::new();
         for (_, server) in self.addresses() {
-            for port in [PORT, BESIDE] {
+            for port in [PORT, DAEMON_PORT] {
                 listen.push(format!("\"{}\"", SocketAddr::new(net::address_of(server)?, port)));
             }
         }
@@ -165,9 +165,9 @@ impl Scene {
         let server_mac = self.server.enter(|| net::mac_address(SERVED))??;
         let injector = |lab: &Path| self.client.enter(|| Injector::new(lab, ASKING))?;
         let injector = by_frames.then(|| injector(Path::new(super::LAB))).transpose()?;
-        let ends = self.client.enter(|| -> Result<Vec<Way>> {
+        let ends = self.client.enter(|| -> Result<Vec<ClientPath>> {
             let source_mac = net::mac_address(ASKING)?;
-            let end = |(client, server): (&str, &str)| -> Result<Way> {
+            let end = |(client, server): (&str, &str)| -> Result<ClientPath> {
                 let socket = UdpSocket::bind((net::address_of(client)?, 0))?;
                 let server = net::address_of(server)?;
                 let frame = Frame {
@@ -179,8 +179,14 @@ impl Scene {
                     ttl: 64,
                     payload: Vec::new(),
                 };
-                let beside = SocketAddr::new(server, BESIDE);
-                Ok(Way { socket, frame, beside, cookie: vec![], cookies: Cookies::default() })
+                let daemon_address = SocketAddr::new(server, DAEMON_PORT);
+                Ok(ClientPath {
+                    socket,
+                    frame,
+                    daemon_address,
+                    cookie: vec![],
+                    cookies: Cookies::default(),
+                })
             };
             self.addresses().map(end).collect()
         })??;
@@ -335,18 +341,18 @@ fn datagrams(snmp: &str, snmp6: &str) -> Result<u64> {
 /// Asks from the client's namespace.
 pub struct Asker<'a> {
     client: &'a Namespace,
-    ends: Vec<Way>,
+    ends: Vec<ClientPath>,
     injector: Option<Injector>,
     id: u16,
 }
 
 /// From one address to another.
-struct Way {
+struct ClientPath {
     socket: UdpSocket,
     /// A query as a frame.
     frame: Frame,
     /// Where the daemon answers alone.
-    beside: SocketAddr,
+    daemon_address: SocketAddr,
     /// The server's cookie for this client.
     cookie: Vec<u8>,
     /// Those that the daemon gave.
@@ -379,7 +385,7 @@ impl Asker<'_> {
     }
 
     /// The daemon's own answer.
-    pub fn ask_beside(&mut self, place: usize, question: &Question) -> Result<Vec<u8>> {
+    pub fn daemon_answer(&mut self, place: usize, question: &Question) -> Result<Vec<u8>> {
         let answer = self.ask_daemon(place, question, ANSWER)?;
         let answer = answer.context("the daemon did not answer")?;
         self.ends[place].cookies.learn(&answer);
@@ -397,29 +403,29 @@ impl Asker<'_> {
         question: &Question,
         patience: Duration,
     ) -> Result<Option<Vec<u8>>> {
-        let way = &self.ends[place];
+        let path = &self.ends[place];
         self.id = self.id.wrapping_add(1);
-        way.socket.send_to(&question.message(self.id, &way.cookie), way.beside)?;
-        way.receive(way.beside, self.id, patience)
+        path.socket.send_to(&question.message(self.id, &path.cookie), path.daemon_address)?;
+        path.receive(path.daemon_address, self.id, patience)
     }
 
     /// The answer to a query that programs see, but for its identifier; `None` if there is none.
     pub fn ask(&mut self, place: usize, question: &Question) -> Result<Option<Vec<u8>>> {
-        let way = &self.ends[place];
+        let path = &self.ends[place];
         self.id = self.id.wrapping_add(1);
-        let payload = question.message(self.id, &way.cookie);
+        let payload = question.message(self.id, &path.cookie);
         match &mut self.injector {
             Some(injector) => {
-                let frame = Frame { payload, ..way.frame.clone() }.encode()?;
+                let frame = Frame { payload, ..path.frame.clone() }.encode()?;
                 self.client.enter(|| injector.send(&frame))??;
             }
-            None => drop(way.socket.send_to(&payload, way.frame.destination)?),
+            None => drop(path.socket.send_to(&payload, path.frame.destination)?),
         }
-        way.receive(way.frame.destination, self.id, ANSWER)
+        path.receive(path.frame.destination, self.id, ANSWER)
     }
 }
 
-impl Way {
+impl ClientPath {
     /// Waits for the answer with this identifier from there, and returns it without the identifier. What is late is
     /// passed over.
     fn receive(&self, from: SocketAddr, id: u16, patience: Duration) -> Result<Option<Vec<u8>>> {
