@@ -87,18 +87,23 @@ pub fn a_device_made_anew_gets_its_programs_back() -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
+/// The device that is missing comes: until then that is said, then it has its programs.
+fn device_comes(stage: &mut Stage) -> Result<()> {
+    wait_for_health(stage, 3, "interface server")?;
+    let (_, status) = run_command(stage, &["xdp", "status"])?;
+    ensure!(status.contains("not attached: server: "), "{status}");
+    stage.pair.connect()?;
+    wait_for_programs(stage, 2)?;
+    wait_for_health(stage, 0, "healthy")
+}
+
 fn come_again(stage: &mut Stage) -> Result<()> {
     wait_for_health(stage, 0, "healthy")?;
     let before = attached(stage)?;
     ensure!(before.len() == 2, "{before:?}");
     for _ in 0..2 {
         stage.pair.server.ip("link delete server")?;
-        wait_for_health(stage, 3, "interface server")?;
-        let (_, status) = run_command(stage, &["xdp", "status"])?;
-        ensure!(status.contains("not attached: server: "), "{status}");
-        stage.pair.connect()?;
-        wait_for_programs(stage, 2)?;
-        wait_for_health(stage, 0, "healthy")?;
+        device_comes(stage)?;
     }
     ensure!(attached(stage)? == before, "other programs than before");
     let client = Client::new(&stage.pair)?;
@@ -167,12 +172,7 @@ pub fn a_device_that_comes_later_gets_its_programs() -> Result<Verdict> {
     let mut stages = root_s_and_nobody_s("later", &pins)?;
     for stage in &mut stages {
         start_without_device(stage)?;
-        wait_for_health(stage, 3, "interface server")?;
-        let (_, status) = run_command(stage, &["xdp", "status"])?;
-        ensure!(status.contains("not attached: server: "), "{status}");
-        stage.pair.connect()?;
-        wait_for_programs(stage, 2)?;
-        wait_for_health(stage, 0, "healthy")?;
+        device_comes(stage)?;
         let client = Client::new(&stage.pair)?;
         let before = stage.sent_by_xdp()?;
         stage.pair.client.enter(|| client.send(0, &query("www.example.org", A, WITH_DNSSEC)))??;

@@ -76,18 +76,8 @@ impl Prepare for ZoneFiles {
                 (read.zone, Some(report.expiration))
             }
         };
-        Ok(Prepared {
-            zone,
-            files: Some(files),
-            expiration,
-            inception: None,
-            begins_at,
-            is_verified,
-            origin: None,
-            is_served: false,
-            fault: None,
-            unkept: None,
-        })
+        let files = Some(files);
+        Ok(Prepared { files, expiration, begins_at, is_verified, ..Prepared::of(zone) })
     }
 
     fn keep(&self, zone: &Zone, origin: &Origin) -> anyhow::Result<()> {

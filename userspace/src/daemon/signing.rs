@@ -95,16 +95,12 @@ impl Signing {
             (Err(error), Some(report)) => {
                 let inception = Validity::of(&zone, now).map(|validity| validity.inception);
                 Ok(Prepared {
-                    zone,
-                    files: None,
                     expiration: Some(report.expiration),
                     inception,
-                    begins_at: None,
                     is_verified: true,
                     origin: Some(origin),
-                    is_served: false,
                     fault: Some(error),
-                    unkept: None,
+                    ..Prepared::of(zone)
                 })
             }
             (prepared, _) => prepared,
@@ -172,13 +168,11 @@ impl Signing {
             files,
             expiration: Some(report.expiration),
             inception,
-            begins_at: None,
             is_verified: true,
             origin: Some(origin),
-            is_served: false,
             fault: input.fault,
             unkept: serials.write(serial).err(),
-            zone: signed,
+            ..Prepared::of(signed)
         })
     }
 
@@ -286,17 +280,14 @@ pub(super) fn rejection(faults: &[Fault]) -> anyhow::Error {
 fn unchanged(version: &Version<'_>, files: Option<Vec<PathBuf>>, now: u32) -> Prepared {
     let validity = Validity::of(version.zone, now);
     Prepared {
-        // A clone has the same octets.
-        zone: version.zone.clone(),
         files,
         expiration: validity.map(|validity| validity.expiration),
         inception: validity.map(|validity| validity.inception),
-        begins_at: None,
         is_verified: true,
         origin: Some(version.origin.clone()),
         is_served: version.is_served,
-        fault: None,
-        unkept: None,
+        // A clone has the same octets.
+        ..Prepared::of(version.zone.clone())
     }
 }
 

@@ -67,6 +67,24 @@ pub struct Prepared {
     pub unkept: Option<anyhow::Error>,
 }
 
+impl Prepared {
+    /// These records, of which nothing more is known.
+    pub fn of(zone: Zone) -> Prepared {
+        Prepared {
+            zone,
+            files: None,
+            expiration: None,
+            inception: None,
+            begins_at: None,
+            is_verified: false,
+            origin: None,
+            is_served: false,
+            fault: None,
+            unkept: None,
+        }
+    }
+}
+
 /// One zone of the configuration.
 pub struct ZoneState {
     /// Its section.

@@ -236,16 +236,10 @@ impl Prepare for FakePrepare {
         let valid: i64 = valid.parse()?;
         let expiration = Some((i64::from(now) + valid) as u32);
         Ok(Prepared {
-            zone,
             files: Some(vec![section.file.clone()]),
             expiration,
-            inception: None,
-            begins_at: None,
             is_verified: true,
-            origin: None,
-            is_served: false,
-            fault: None,
-            unkept: None,
+            ..Prepared::of(zone)
         })
     }
 }

@@ -15,6 +15,7 @@
 
 pub mod any;
 pub mod authority;
+mod choice;
 pub mod denial;
 pub mod keys;
 pub mod lasting;

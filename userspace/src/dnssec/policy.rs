@@ -1,5 +1,6 @@
 //! How a zone is signed.
 
+use super::choice::choice;
 use crate::zone::Serial;
 
 /// How the absence of names and types is proven.
@@ -19,12 +20,14 @@ impl std::str::FromStr for Denial {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Denial, String> {
-        match text {
-            "nsec" => Ok(Denial::Nsec),
-            "nsec3" => Ok(Denial::Nsec3 { opt_out: false }),
-            "nsec3-opt-out" => Ok(Denial::Nsec3 { opt_out: true }),
-            _ => Err(format!("`{text}` is not one of nsec, nsec3, nsec3-opt-out")),
-        }
+        choice(
+            text,
+            &[
+                ("nsec", Denial::Nsec),
+                ("nsec3", Denial::Nsec3 { opt_out: false }),
+                ("nsec3-opt-out", Denial::Nsec3 { opt_out: true }),
+            ],
+        )
     }
 }
 
@@ -55,12 +58,14 @@ impl std::str::FromStr for SerialPolicy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<SerialPolicy, String> {
-        match text {
-            "keep" => Ok(SerialPolicy::Keep),
-            "increment" => Ok(SerialPolicy::Increment),
-            "unixtime" => Ok(SerialPolicy::UnixTime),
-            _ => Err(format!("`{text}` is not one of keep, increment, unixtime")),
-        }
+        choice(
+            text,
+            &[
+                ("keep", SerialPolicy::Keep),
+                ("increment", SerialPolicy::Increment),
+                ("unixtime", SerialPolicy::UnixTime),
+            ],
+        )
     }
 }
 

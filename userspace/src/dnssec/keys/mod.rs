@@ -20,6 +20,7 @@ use domain::rdata::Dnskey;
 use ring::digest;
 use zeroize::Zeroizing;
 
+use super::choice::choice;
 use crate::zone::{Name, Rtype};
 
 /// DNSKEY flags of a zone-signing key (RFC 4034 section 2.1.1).
@@ -169,12 +170,7 @@ impl FromStr for Role {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Role, String> {
-        match text {
-            "ksk" => Ok(Role::Ksk),
-            "zsk" => Ok(Role::Zsk),
-            "csk" => Ok(Role::Csk),
-            _ => Err(format!("`{text}` is not one of ksk, zsk, csk")),
-        }
+        choice(text, &[("ksk", Role::Ksk), ("zsk", Role::Zsk), ("csk", Role::Csk)])
     }
 }
 
@@ -202,11 +198,7 @@ impl FromStr for KeyLayout {
     type Err = String;
 
     fn from_str(text: &str) -> Result<KeyLayout, String> {
-        match text {
-            "ksk-zsk" => Ok(KeyLayout::KskZsk),
-            "csk" => Ok(KeyLayout::Csk),
-            _ => Err(format!("`{text}` is not one of ksk-zsk, csk")),
-        }
+        choice(text, &[("ksk-zsk", KeyLayout::KskZsk), ("csk", KeyLayout::Csk)])
     }
 }
 
@@ -224,11 +216,7 @@ impl FromStr for DsDigest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<DsDigest, String> {
-        match text {
-            "sha256" => Ok(DsDigest::Sha256),
-            "sha384" => Ok(DsDigest::Sha384),
-            _ => Err(format!("`{text}` is not one of sha256, sha384")),
-        }
+        choice(text, &[("sha256", DsDigest::Sha256), ("sha384", DsDigest::Sha384)])
     }
 }
 

@@ -182,28 +182,16 @@ impl Scanner for TokenScanner<'_, '_> {
 
     fn convert_token<C: ConvertSymbols<Symbol, ScanError>>(
         &mut self,
-        mut convert: C,
+        convert: C,
     ) -> Result<Vec<u8>, ScanError> {
-        let mut octets = Vec::new();
-        self.symbols(|symbol| {
-            octets.extend_from_slice(convert.process_symbol(symbol)?.unwrap_or_default());
-            Ok(())
-        })?;
-        octets.extend_from_slice(convert.process_tail()?.unwrap_or_default());
-        Ok(octets)
+        converted(convert, |op| self.symbols(op))
     }
 
     fn convert_entry<C: ConvertSymbols<EntrySymbol, ScanError>>(
         &mut self,
-        mut convert: C,
+        convert: C,
     ) -> Result<Vec<u8>, ScanError> {
-        let mut octets = Vec::new();
-        self.scan_entry_symbols(|symbol| {
-            octets.extend_from_slice(convert.process_symbol(symbol)?.unwrap_or_default());
-            Ok(())
-        })?;
-        octets.extend_from_slice(convert.process_tail()?.unwrap_or_default());
-        Ok(octets)
+        converted(convert, |op| self.scan_entry_symbols(op))
     }
 
     fn scan_octets(&mut self) -> Result<Vec<u8>, ScanError> {
@@ -272,4 +260,18 @@ impl Scanner for TokenScanner<'_, '_> {
     fn octets_builder(&mut self) -> Result<Vec<u8>, ScanError> {
         Ok(Vec::new())
     }
+}
+
+/// The octets that a converter makes of the symbols that `scan` hands to it.
+fn converted<S, C: ConvertSymbols<S, ScanError>>(
+    mut convert: C,
+    scan: impl FnOnce(&mut dyn FnMut(S) -> Result<(), ScanError>) -> Result<(), ScanError>,
+) -> Result<Vec<u8>, ScanError> {
+    let mut octets = Vec::new();
+    scan(&mut |symbol| {
+        octets.extend_from_slice(convert.process_symbol(symbol)?.unwrap_or_default());
+        Ok(())
+    })?;
+    octets.extend_from_slice(convert.process_tail()?.unwrap_or_default());
+    Ok(octets)
 }

@@ -1,0 +1,10 @@
+//! Values that are chosen by a word on the command line.
+
+/// The value that a word stands for; says which words there are where it is none of them.
+pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, value)| *value).ok_or_else(|| {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("`{text}` is not one of {}", known.join(", "))
+    })
+}
