@@ -23,6 +23,7 @@
 //! All values are integers and octets without padding; their sizes are asserted here.
 
 pub use crate::address::{address_words, broadcast_word, mac_word};
+use crate::engine::sequence::Stage;
 use crate::limit::amplified::{Amplified, SECONDS};
 use crate::limit::decide::Count;
 use crate::limit::policy::MAX_POLICIES;
@@ -99,43 +100,23 @@ pub const TCX_PROGRAMS: &str = "TCX_PROGRAMS";
 
 /// Places in [`PROGRAMS`].
 pub const PROGRAM_COUNT: u32 = 16;
-/// The place of the program that sends a planned answer.
-pub const SEND: u32 = 0;
-/// The place of the program that finds the closest encloser of a name that does not exist.
-pub const DENY: u32 = 1;
-/// The place of the program that finds a covering NSEC3.
-pub const HASH: u32 = 2;
-/// The place of the program that plans a wildcard's answer or NXDOMAIN.
-pub const CONCLUDE: u32 = 3;
-/// The place of the program that goes where a CNAME leads.
-pub const FOLLOW: u32 = 4;
-/// The place of the program that makes a CNAME from a DNAME.
-pub const REDIRECT: u32 = 5;
-/// The place of the program that sends an answer with such a CNAME in it.
-pub const SEND_MADE: u32 = 6;
-/// The place of the program that reads the options of a query and makes those of the response.
-pub const OPTIONS: u32 = 7;
-/// The place of the program that decides whether a planned answer is sent, and whether what is not answered
-/// is passed up.
-pub const LIMIT: u32 = 8;
+const _: () = assert!(Stage::COUNT <= PROGRAM_COUNT as usize);
 /// The program that packets come to first, and those it calls, with their places.
 pub const ENTRY_PROGRAM: &str = "serve";
 /// The same on TCX.
 pub const TCX_ENTRY_PROGRAM: &str = "tcx_serve";
 /// What the names of TCX's programs begin with; what follows is the name of XDP's.
 pub const TCX_PREFIX: &str = "tcx_";
-/// The programs in [`PROGRAMS`] by name.
-pub const TAIL_PROGRAMS: [(&str, u32); 9] = [
-    ("send", SEND),
-    ("deny", DENY),
-    ("hash", HASH),
-    ("conclude", CONCLUDE),
-    ("follow", FOLLOW),
-    ("redirect", REDIRECT),
-    ("send_made", SEND_MADE),
-    ("limit", LIMIT),
-    ("options", OPTIONS),
-];
+/// The programs in [`PROGRAMS`] by name, with their places: a [`Stage`] each.
+pub const TAIL_PROGRAMS: [(&str, u32); Stage::COUNT] = {
+    let mut programs = [("", 0); Stage::COUNT];
+    let mut index = 0;
+    while index < Stage::COUNT {
+        programs[index] = (Stage::ALL[index].word(), Stage::ALL[index] as u32);
+        index += 1;
+    }
+    programs
+};
 
 /// Octets of one entry of the slab: large enough that little is lost at the ends, small enough that
 /// the verifier can follow the offset.

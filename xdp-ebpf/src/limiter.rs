@@ -9,16 +9,16 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, HashMap};
 use xdp_common::frame::Frame;
-use xdp_common::launder::recall;
-use xdp_common::limit::account::{self, Listed};
+use xdp_common::limit::account;
 use xdp_common::limit::decide::{self, Client, Count, Limiter, Sighting};
+use xdp_common::limit::list::Listed;
 use xdp_common::limit::table::{SLOTS, Slots, Table, UNIT_NS};
 use xdp_common::limit::{Limited, ListEntry, NameEntry, Netblock, Rules};
 use xdp_common::maps::{self, Config};
 use xdp_common::{Outcome, Scratch};
 
 use crate::count;
-use crate::frame::{Packet, pinned};
+use crate::frame::pinned;
 use crate::hook::Hook;
 use crate::store;
 
@@ -57,37 +57,28 @@ impl<H: Hook> Limits<H> {
     }
 }
 
-/// Who has sent the packet.
-#[inline(always)]
-pub fn client(scratch: &Scratch) -> Client {
-    Client {
-        source: recall(&scratch.layers.source),
-        family: recall(&scratch.layers.ipv6) as usize & 1,
-    }
-}
-
 /// Octets of an OPT record without options: without it, and the end of no other, a query has no cookie.
 const BARE_OPT: usize = xdp_common::dns::edns::OPT_LEN;
 
 /// Decides whether a query is taken on, once its headers are read.
 #[inline(always)]
-pub fn arrive<H: Hook>(
-    packet: &Packet<'_, H>,
+pub fn arrive<H: Hook, F: Frame>(
+    frame: &F,
     config: &'static Config,
     scratch: &mut Scratch,
 ) -> Result<(), Outcome> {
     let limiter = Limits::<H>::new(config);
-    let client = client(scratch);
+    let client = Client::of(&scratch.layers);
     let end = scratch.layers.message_at() + scratch.layers.message_len();
-    decide::arrive(&limiter, &client, || may_hold_cookie(packet, end), &mut scratch.limit)
+    decide::arrive(&limiter, &client, || may_hold_cookie(frame, end), &mut scratch.limit)
 }
 
 /// Whether the message that ends at `end` may have an EDNS option: not if it ends with an OPT record without any, nor
 /// if it is too short for one.
 #[inline(always)]
-fn may_hold_cookie<H: Hook>(packet: &Packet<'_, H>, end: usize) -> bool {
+fn may_hold_cookie<F: Frame>(frame: &F, end: usize) -> bool {
     let start = end.wrapping_sub(BARE_OPT);
-    let (Some(head), Some(tail)) = (packet.get::<4>(start), packet.get::<2>(end.wrapping_sub(2)))
+    let (Some(head), Some(tail)) = (frame.get::<4>(start), frame.get::<2>(end.wrapping_sub(2)))
     else {
         return true;
     };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use sealdns::compile::Asked;
+use sealdns::compile::{Asked, Reader};
 use sealdns_fuzz::{COMPILED, Compiled, LIMIT, MANNERS, NOW};
 use testbed::frames::Frame;
 use tests::{
@@ -18,12 +18,11 @@ use tests::{
 };
 use xdp_common::{
     Outcome, Scratch,
-    dns::query,
-    engine::{self, compose, options, plan},
-    frame::{Frame as _, SliceFrame},
+    engine::sequence::{self, Driver, FrameDriver, Stage},
+    frame::{Frame as AnyFrame, SliceFrame},
     image::Store as _,
-    layers,
-    maps::Config,
+    maps::{Config, Manners},
+    state::Query,
 };
 
 const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -95,30 +94,68 @@ fn config(max_labels: u32, seed: u64) -> Config {
     config
 }
 
-/// The steps of the programs `serve`, `options` and `send` of xdp-ebpf, and the daemon's for names that do not
-/// exist.
+/// The stages as the programs take them, over the daemon's engine: with its bounds, and unlimited.
+struct Programs<'a> {
+    compiled: &'a Compiled,
+    config: Config,
+}
+
+impl Driver for Programs<'_> {
+    type Store = Reader;
+    type Entered = Stage;
+    const FRAMED: bool = true;
+
+    fn store(&self) -> &Reader {
+        &self.compiled.reader
+    }
+
+    fn manners(&self) -> Option<&Manners> {
+        Some(&MANNERS)
+    }
+
+    fn now_s(&self) -> u32 {
+        *NOW
+    }
+
+    fn changes(&self) -> Option<u64> {
+        Some(0)
+    }
+
+    fn response_limit(&self, query: &Query) -> usize {
+        query.payload_limit(LIMIT)
+    }
+
+    fn payload(&self) -> u16 {
+        LIMIT as u16
+    }
+
+    fn limits(&self) -> u32 {
+        0
+    }
+
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    fn enter(&mut self, stage: Stage) -> Option<Stage> {
+        Some(stage)
+    }
+}
+
+impl FrameDriver for Programs<'_> {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn arrive<F: AnyFrame>(&self, _frame: &F, _scratch: &mut Scratch) -> Result<(), Outcome> {
+        Ok(())
+    }
+}
+
 fn serve(compiled: &Compiled, frame: &mut SliceFrame<'_>) -> Result<(), Outcome> {
-    let store = &*compiled.reader;
-    let mut scratch = Box::<Scratch>::default();
-    let scratch = &mut *scratch;
-    let config = config(compiled.max_labels, store.seed());
-    layers::decode(frame, &config, &mut scratch.layers, &mut scratch.cells.forgotten)?;
-    let (at, len) = (scratch.layers.message_at(), scratch.layers.message_len());
-    let sum = query::decode(frame, at, len, store.seed(), scratch)?;
-    if !layers::checksum_holds(&mut scratch.layers, sum) {
-        return Err(Outcome::BadChecksum);
-    }
-    scratch.plan.clear();
-    engine::plan_answer(store, &MANNERS, scratch)?;
-    if options::are_due(&scratch.query, &scratch.plan) {
-        options::answer(store, scratch, &MANNERS, *NOW)?;
-    }
-    let limit = scratch.query.payload_limit(LIMIT);
-    let total = plan::measure(store, scratch, limit, *NOW)?;
-    let keep = at + compose::records_at(scratch.query.name_len as usize);
-    frame.resize(at + total, keep)?;
-    let sum = compose::write(store, frame, at, LIMIT as u16, scratch).ok_or(Outcome::Torn)?;
-    layers::reply(frame, &scratch.layers, total, sum).ok_or(Outcome::Torn)
+    let config = config(compiled.max_labels, compiled.reader.seed());
+    let mut programs = Programs { compiled, config };
+    sequence::answer_frame(&mut programs, frame, &mut Box::<Scratch>::default()).map(drop)
 }
 
 fn check(compiled: &Compiled, asked: &[u8], replied: &[u8]) {

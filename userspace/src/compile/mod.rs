@@ -31,7 +31,7 @@ pub use error::{CompileError, FaultyRecord, Unsendable, UnsendableKind};
 pub use image::{Difference, Image, PublishError, RetiredExtents, Usage, ZoneUsage};
 pub use memory::Memory;
 pub use piece::MAX_TCP_MESSAGE;
-pub use reader::{Asked, Reader};
+pub use reader::{Answered, Asked, Cookie, Reader};
 pub use signatures::Found;
 pub use table::buckets_for;
 pub use version::Listing;

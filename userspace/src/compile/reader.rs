@@ -6,9 +6,9 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::dns::name::MAX_LABELS;
-use xdp_common::engine::{self, Limits};
+use xdp_common::dns::{MAX_PAYLOAD, QUESTION_TAIL_LEN};
+use xdp_common::engine::{Host, Limits};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::limit::account::{self, Account};
@@ -38,6 +38,43 @@ pub struct Asked<'a> {
     pub manners: &'a Manners,
 }
 
+/// What became of a query, besides the response itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Answered {
+    /// What the answer is called, or why there is none.
+    pub outcome: Outcome,
+    /// What of the response the rate limiter counts together.
+    pub account: Account,
+    /// The cookie that the client has sent, if the server has cookies.
+    pub cookie: Option<Cookie>,
+    /// Octets of the question as the response repeats it.
+    pub question_octets: usize,
+    /// The DO bit, if the response has an OPT record.
+    pub dnssec_ok: Option<bool>,
+}
+
+impl Answered {
+    /// Nothing more is known.
+    pub fn of(outcome: Outcome) -> Answered {
+        Answered {
+            outcome,
+            account: Account::default(),
+            cookie: None,
+            question_octets: 0,
+            dnssec_ok: None,
+        }
+    }
+}
+
+/// The cookie of a client.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cookie {
+    /// Whether it is one that this server has given the client: its address is its own.
+    pub is_valid: bool,
+    /// The option with the cookie that it is answered with.
+    pub option: Vec<u8>,
+}
+
 /// Answers from what an image held when the reader was made, and from what was published since into the
 /// same memory.
 pub struct Reader {
@@ -51,14 +88,12 @@ pub struct Reader {
 struct Worker {
     scratch: Box<Scratch>,
     message: Box<[u8]>,
-    account: Account,
 }
 
 thread_local! {
     static WORKER: RefCell<Worker> = RefCell::new(Worker {
         scratch: Box::default(),
         message: vec![0; MAX_TCP_MESSAGE].into(),
-        account: Account::default(),
     });
 }
 
@@ -104,18 +139,18 @@ impl Reader {
     ) -> Outcome {
         let client = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         let asked = Asked { client, over_tcp, limit, now, manners: &Manners::new() };
-        self.respond(query, &asked, response)
+        self.respond(query, &asked, response).outcome
     }
 
     /// Answers one DNS message as XDP would. If the outcome [is answered](Outcome::is_answered), `response`
     /// holds the response; otherwise it is empty and the outcome says why.
-    pub fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
+    pub fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Answered {
         self.twice_if_changed(query, asked, |worker, limits| {
             self.attempt(query, limits, worker, response)
         })
         .unwrap_or_else(|outcome| {
             response.clear();
-            outcome
+            Answered::of(outcome)
         })
     }
 
@@ -128,7 +163,7 @@ impl Reader {
         })
         .unwrap_or_else(|outcome| {
             response.clear();
-            Found { outcome, records: 0 }
+            Found { answered: Answered::of(outcome), records: 0 }
         })
     }
 
@@ -163,57 +198,63 @@ impl Reader {
         })
     }
 
-    /// What of the answer that this thread was given last the rate limiter counts together.
-    pub fn account(&self) -> Account {
-        WORKER.with_borrow(|worker| worker.account)
-    }
-
     fn attempt(
         &self,
         query: &[u8],
         limits: &Limits<'_>,
-        Worker { scratch, message, account }: &mut Worker,
+        Worker { scratch, message }: &mut Worker,
         response: &mut Vec<u8>,
-    ) -> Outcome {
+    ) -> Answered {
         response.clear();
-        *account = Account::default();
         message[..query.len()].copy_from_slice(query);
         let mut frame = SliceFrame::new(message, query.len());
-        let outcome = engine::respond(self, &mut frame, query.len(), limits, scratch);
-        if outcome.is_answered() {
-            response.extend_from_slice(frame.octets());
-            *account = self.account_of(scratch);
+        match (Host { store: self, limits }).answer(&mut frame, query.len(), scratch) {
+            Ok(outcome) => {
+                response.extend_from_slice(frame.octets());
+                self.answered(outcome, scratch)
+            }
+            Err(outcome) => Answered::of(outcome),
         }
-        outcome
     }
 
     fn attempt_signatures(
         &self,
         query: &[u8],
         limits: &Limits<'_>,
-        Worker { scratch, message, account }: &mut Worker,
+        Worker { scratch, message }: &mut Worker,
         response: &mut Vec<u8>,
     ) -> Found {
-        *account = Account::default();
         message[..query.len()].copy_from_slice(query);
         let mut frame = SliceFrame::new(message, query.len());
         let found = signatures::respond(self, &mut frame, query.len(), limits, scratch, response);
-        if found.outcome.is_answered() {
-            *account = self.account_of(scratch);
-            if found.records == 0 {
-                response.clear();
-                response.extend_from_slice(frame.octets());
-            }
+        let (outcome, records) = match found {
+            Ok(found) => found,
+            Err(outcome) => return Found { answered: Answered::of(outcome), records: 0 },
+        };
+        if records == 0 {
+            response.clear();
+            response.extend_from_slice(frame.octets());
         }
-        found
+        Found { answered: self.answered(outcome, scratch), records }
     }
 
-    /// What of the answer that was planned is counted together.
-    fn account_of(&self, scratch: &mut Scratch) -> Account {
-        let Scratch { query, plan, absence, cells, .. } = scratch;
+    /// What was said, besides the response itself.
+    fn answered(&self, outcome: Outcome, scratch: &mut Scratch) -> Answered {
+        let Scratch { query, plan, absence, options, cells, .. } = scratch;
         let class = account::class(query, plan, cells, plan.outcome as usize);
         let name = account::name(self, query, absence, class).unwrap_or_default();
-        Account { class: class as u32, name }
+        let account = Account { class: class as u32, name };
+        let cookie = (query.has_cookie != 0).then(|| Cookie {
+            is_valid: query.has_valid_cookie != 0,
+            option: options.cookie().to_vec(),
+        });
+        Answered {
+            outcome,
+            account,
+            cookie,
+            question_octets: query.name_len as usize + QUESTION_TAIL_LEN,
+            dnssec_ok: (query.edns != 0).then_some(query.dnssec_ok != 0),
+        }
     }
 }
 

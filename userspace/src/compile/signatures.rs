@@ -5,8 +5,7 @@
 //! the same look-up as for any other type: whoever asks below a zone for deep names gets no work for it.
 
 use xdp_common::Outcome;
-use xdp_common::dns::query;
-use xdp_common::engine::{self, Limits, exact, find, sequence};
+use xdp_common::engine::{Host, Limits, exact, find, sequence};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::node::{Node, flag};
 use xdp_common::image::piece::{NEVER, Piece, QUESTION_POINTER, RDATA_AT, TOO_LARGE};
@@ -14,21 +13,22 @@ use xdp_common::image::{Address, Store, UNIT, WINDOW};
 use xdp_common::state::plan::section;
 use xdp_common::state::{Context, Scratch, Step};
 
+use super::Answered;
 use crate::dnssec::any::preferred_among;
 use crate::zone::{Rtype, Serial};
 
 /// What a question for signatures is answered with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Found {
-    /// What the answer is called, or why there is none.
-    pub outcome: Outcome,
+    /// What became of the question.
+    pub answered: Answered,
     /// How many RRSIG records were found. If none, the response is that to any other type that is not there.
     pub records: u16,
 }
 
 /// Plans and answers the query of `len` octets in `frame`, which asks for a type that no zone has. Where the
 /// name, or the wildcard in its place, has signatures, they are written to `signatures` instead: finished
-/// records whose owner is the question's name.
+/// records whose owner is the question's name. Returns what the answer is called, and how many they are.
 pub(super) fn respond<S: Store>(
     store: &S,
     frame: &mut SliceFrame<'_>,
@@ -36,26 +36,15 @@ pub(super) fn respond<S: Store>(
     limits: &Limits<'_>,
     scratch: &mut Scratch,
     signatures: &mut Vec<u8>,
-) -> Found {
+) -> Result<(Outcome, u16), Outcome> {
     signatures.clear();
-    let answered = answer(store, frame, len, limits, scratch, signatures);
-    answered.unwrap_or_else(|outcome| Found { outcome, records: 0 })
-}
-
-fn answer<S: Store>(
-    store: &S,
-    frame: &mut SliceFrame<'_>,
-    len: usize,
-    limits: &Limits<'_>,
-    scratch: &mut Scratch,
-    signatures: &mut Vec<u8>,
-) -> Result<Found, Outcome> {
-    query::decode(frame, 0, len, store.seed(), scratch)?;
+    let mut host = Host { store, limits };
+    host.read(frame, len, scratch)?;
     scratch.plan.clear();
     let Scratch { query, plan, absence, name, cells, .. } = &mut *scratch;
     let found = find::question(store, query, name, cells).ok_or(Outcome::Broken)?;
     let first = exact::first(query, plan, absence, found);
-    let (step, source) = source(store, scratch, first)?;
+    let (step, source) = source(&mut host, scratch, first)?;
     if let Some((address, outcome)) = source
         && let Some(piece) = signed_piece(store, address)?
     {
@@ -63,18 +52,18 @@ fn answer<S: Store>(
         scratch.plan.add(piece, section::ANSWER, context);
         scratch.plan.outcome = outcome.index() as u32;
         let records = write(store, piece, limits.now_s, signatures)?;
-        return Ok(Found { outcome, records });
+        return Ok((outcome, records));
     }
-    let outcome = engine::plan_from(store, limits.manners, scratch, step)?;
-    engine::send(store, frame, limits, scratch, outcome)
-        .map(|outcome| Found { outcome, records: 0 })
+    let stage = sequence::go_on::<_, false>(&mut host, scratch, step)?;
+    let outcome = sequence::run(&mut host, frame, scratch, stage)?;
+    Ok((outcome, 0))
 }
 
 /// The node whose records answer for the question's name: its own, or the wildcard's, and what such an answer is
 /// called; and the step with which planning goes on if there is none.
 #[expect(clippy::type_complexity, reason = "both are wanted, or the first alone")]
 fn source<S: Store>(
-    store: &S,
+    host: &mut Host<'_, S>,
     scratch: &mut Scratch,
     first: Step,
 ) -> Result<(Result<Step, Outcome>, Option<(Address, Outcome)>), Outcome> {
@@ -82,7 +71,7 @@ fn source<S: Store>(
     loop {
         let (address, outcome) = match step {
             Step::At(address, context) => {
-                let node = Node::new(store.record(address).ok_or(Outcome::Broken)?);
+                let node = Node::new(host.store.record(address).ok_or(Outcome::Broken)?);
                 if node.is(flag::VIRTUAL) {
                     step = Step::Absent(node.labels(), context);
                     continue;
@@ -92,14 +81,16 @@ fn source<S: Store>(
                 (address, Outcome::Positive)
             }
             Step::Absent(..) => {
-                match sequence::take(store, scratch, step) {
+                scratch.absence.note(&step);
+                match sequence::enclose(host, scratch) {
                     Ok(next) => step = next,
                     Err(outcome) => return Ok((Err(outcome), None)),
                 }
                 continue;
             }
             Step::Hash | Step::Conclude => {
-                let encloser = store.record(scratch.absence.encloser()).ok_or(Outcome::Broken)?;
+                let encloser =
+                    host.store.record(scratch.absence.encloser()).ok_or(Outcome::Broken)?;
                 (Node::new(encloser).wildcard(), Outcome::Wildcard)
             }
             Step::Done(_) | Step::Chase(_) | Step::Redirect => (0, Outcome::Positive),

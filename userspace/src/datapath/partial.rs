@@ -9,9 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xdp_common::Outcome;
 use xdp_common::dns::HEADER_LEN;
-use xdp_common::limit::account::Account;
 
-use crate::compile::{Asked, Engine, Found};
+use crate::compile::{Answered, Asked, Engine, Found};
 use crate::zone::{Name, Rtype, Zone, name};
 
 /// Names that are counted at a time.
@@ -72,25 +71,22 @@ pub struct Counting<E> {
 }
 
 impl<E: Engine> Engine for Counting<E> {
-    fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
-        let outcome = self.engine.respond(query, asked, response);
-        let of_a_name = matches!(outcome, Outcome::Positive | Outcome::Nodata | Outcome::Referral);
+    fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Answered {
+        let answered = self.engine.respond(query, asked, response);
+        let of_a_name =
+            matches!(answered.outcome, Outcome::Positive | Outcome::Nodata | Outcome::Referral);
         if of_a_name && !asked.over_tcp {
             let len = query.get(HEADER_LEN..).and_then(name::wire_name_len);
             if let Some(qname) = len.and_then(|len| query.get(HEADER_LEN..HEADER_LEN + len)) {
                 self.misses.count(&qname.to_ascii_lowercase());
             }
         }
-        outcome
+        answered
     }
 
     fn signatures(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Found {
         // Questions for signatures are the daemon's, whatever XDP holds.
         self.engine.signatures(query, asked, response)
-    }
-
-    fn account(&self) -> Account {
-        self.engine.account()
     }
 }
 

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use xdp_common::Outcome;
-use xdp_common::limit::account::{Account, Listed};
-use xdp_common::limit::decide::{self, Client, Count, Limiter, Said, weight};
-use xdp_common::limit::list::flag;
+use xdp_common::limit::account::Account;
+use xdp_common::limit::decide::{self, Client, Limiter, Said, weight};
+use xdp_common::limit::list::Listed;
 use xdp_common::limit::policy::Circumstances;
 use xdp_common::limit::{ListEntry, Policy, Rules, Verdict};
 use xdp_common::maps::limits;
@@ -99,28 +99,18 @@ impl CompiledLimits {
         state: &mut LimitState,
     ) -> Result<Verdict, Outcome> {
         let listed = self.listed(response.qname, limiter.now_s());
-        // Blocks count whoever asks, as in XDP.
-        if listed.block != 0 {
-            limiter.count(Count::BlockedName);
-            if listed.block & flag::BLOCK != 0 {
-                return Err(Outcome::Blocked);
-            }
-        }
-        if response.is_vouched_for {
-            return Ok(Verdict::Answer);
-        }
-        let said = Said {
-            class: response.account.class as usize,
-            name: response.account.name,
-            weight: weight(response.octets, response.query_octets),
-            policy: listed.policy,
+        let said = || {
+            Ok(Said {
+                class: response.account.class as usize,
+                name: response.account.name,
+                weight: weight(response.octets, response.query_octets),
+                policy: listed.policy,
+            })
         };
-        let verdict = decide::respond(limiter, client, &said, state);
+        let is_vouched_for = response.is_vouched_for;
+        let verdict = decide::decide(limiter, client, listed, is_vouched_for, said, state)?;
         decide::settle(limiter, client, state);
-        match verdict {
-            Verdict::Drop => Err(Outcome::Limited),
-            verdict => Ok(verdict),
-        }
+        Ok(verdict)
     }
 
     /// What is listed for a lower-case name: any block above it, the policy of the longest name.

@@ -194,12 +194,7 @@ impl<'m> Query<'m> {
     /// Adds the OPT record with these options if the query has one (RFC 6891 section 7).
     pub fn finish(&self, rcode: Rcode, payload: u16, options: &[u8], out: &mut Vec<u8>) {
         let Some(edns) = self.edns else { return };
-        out.extend_from_slice(&[0, 0, 41]);
-        out.extend_from_slice(&payload.to_be_bytes());
-        out.extend_from_slice(&[(rcode.0 >> 4) as u8, 0, u8::from(edns.dnssec_ok) << 7, 0]);
-        out.extend_from_slice(&(options.len() as u16).to_be_bytes());
-        out.extend_from_slice(options);
-        add_to_count(out, 3);
+        add_opt(rcode, payload, edns.dnssec_ok, options, out);
     }
 
     /// Adds the TSIG record that says BADKEY, unsigned (RFC 8945 sections 5.2.1 and 5.3.2).
@@ -242,6 +237,16 @@ impl<'m> Query<'m> {
         }
         out
     }
+}
+
+/// Adds an OPT record to a response.
+pub fn add_opt(rcode: Rcode, payload: u16, dnssec_ok: bool, options: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0, 0, 41]);
+    out.extend_from_slice(&payload.to_be_bytes());
+    out.extend_from_slice(&[(rcode.0 >> 4) as u8, 0, u8::from(dnssec_ok) << 7, 0]);
+    out.extend_from_slice(&(options.len() as u16).to_be_bytes());
+    out.extend_from_slice(options);
+    add_to_count(out, 3);
 }
 
 /// Adds one to the count of a section of the message in `out`: 1 answer, 2 authority, 3 additional.

@@ -1,68 +1,86 @@
 //! EDNS options of the responses that are put together by plain code: made by the engine's own functions, so
 //! that they are those of its answers.
 
-use std::cell::RefCell;
 use std::net::IpAddr;
 
+use xdp_common::address::address_words;
+use xdp_common::bytes::SLACK;
+use xdp_common::cookie;
 use xdp_common::dns::option;
 use xdp_common::engine::options::{self, Circumstances};
-use xdp_common::maps::{Manners, address_words};
-use xdp_common::{Scratch, cookie};
+use xdp_common::maps::Manners;
+use xdp_common::state::{Absence, Cells, Options, Plan, Query};
 
 use super::extended_error::ExtendedError;
+use crate::compile::Cookie;
 
-thread_local! {
-    static SCRATCH: RefCell<Box<Scratch>> = RefCell::default();
+/// Room for what [`answered`] leaves: 53 octets at the most.
+const ROOM: usize = 64 + SLACK;
+
+/// The options of a query, read once.
+pub struct Requested {
+    octets: [u8; ROOM],
+    query: Query,
 }
 
-/// The options of a response to a query with these, well-formed. `error` is why it is no answer.
-pub fn of_response(
-    asked: &[u8],
-    client: IpAddr,
-    manners: &Manners,
-    now: u32,
-    error: Option<ExtendedError>,
-) -> Vec<u8> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        read(asked, scratch);
-        make(scratch, client, manners, now, error);
-        scratch.options.octets().to_vec()
-    })
-}
+impl Requested {
+    /// Reads the options of a query, which are well-formed.
+    pub fn read(asked: &[u8]) -> Requested {
+        let asked = answered(asked);
+        let mut octets = [0; ROOM];
+        octets[..asked.len()].copy_from_slice(&asked);
+        let mut query = Query { options_len: asked.len() as u32, ..Query::new() };
+        let read = options::read(&octets, &mut query, &mut Cells::new(), MAX_ANSWERED);
+        debug_assert!(read.is_ok(), "{read:?}");
+        Requested { octets, query }
+    }
 
-/// What the cookie of a client is answered with.
-pub struct Cookie {
-    /// Whether it is one that this server has given the client: its address is its own.
-    pub is_valid: bool,
-    /// Whether there is a server's part in it.
-    pub has_server_part: bool,
-    /// The option with the cookie for it.
-    pub option: Vec<u8>,
-}
+    /// The options of a response. `error` is why it is no answer.
+    pub fn response(
+        &self,
+        client: IpAddr,
+        manners: &Manners,
+        now: u32,
+        error: Option<ExtendedError>,
+    ) -> Vec<u8> {
+        self.made(client, manners, now, error).1.octets().to_vec()
+    }
 
-/// The cookie for a client that sent these options, well-formed; `None` if it sent none, or there are no secrets
-/// to make one with.
-pub fn cookie_for(asked: &[u8], client: IpAddr, manners: &Manners, now: u32) -> Option<Cookie> {
-    SCRATCH.with_borrow_mut(|scratch| {
-        read(asked, scratch);
-        (scratch.query.has_cookie, scratch.query.has_valid_cookie) = (0, 0);
-        make(scratch, client, manners, now, None);
-        let is_valid = scratch.query.has_valid_cookie != 0;
-        (scratch.query.has_cookie != 0).then(|| {
-            let has_server_part = scratch.query.cookie_len as usize > cookie::CLIENT_LEN;
-            let Scratch { plan, absence, options, .. } = &mut **scratch;
-            options::bad_cookie(plan, absence, options);
-            Cookie { is_valid, has_server_part, option: scratch.options.octets().to_vec() }
+    /// The cookie for the client; `None` if it sent none, or there are no secrets to make one with.
+    pub fn cookie(&self, client: IpAddr, manners: &Manners, now: u32) -> Option<Cookie> {
+        let (query, mut options) = self.made(client, manners, now, None);
+        (query.has_cookie != 0).then(|| {
+            options::bad_cookie(&mut Plan::new(), &mut Absence::new(), &mut options);
+            Cookie { is_valid: query.has_valid_cookie != 0, option: options.octets().to_vec() }
         })
-    })
-}
+    }
 
-/// Whether these options, well-formed, have a cookie in them that is not.
-pub fn has_malformed_cookie(asked: &[u8], manners: &Manners) -> bool {
-    SCRATCH.with_borrow_mut(|scratch| {
-        read(asked, scratch);
-        options::is_cookie_malformed(&scratch.query, manners)
-    })
+    /// Whether there is a server's part in the client's cookie.
+    pub fn has_server_part(&self) -> bool {
+        self.query.cookie_len as usize > cookie::CLIENT_LEN
+    }
+
+    /// Whether there is a cookie among them that is malformed.
+    pub fn has_malformed_cookie(&self, manners: &Manners) -> bool {
+        options::is_cookie_malformed(&self.query, manners)
+    }
+
+    /// What is known of the query, and the options of the response.
+    fn made(
+        &self,
+        client: IpAddr,
+        manners: &Manners,
+        now_s: u32,
+        error: Option<ExtendedError>,
+    ) -> (Query, Options) {
+        let (mut query, mut options) = (self.query, Options::new());
+        let extended_error = error.map_or(0, |error| error.0.into());
+        let client = address_words(client);
+        let circumstances = Circumstances { manners, client, now_s, extended_error };
+        let cells = &mut Cells::new();
+        options::of_error(&self.octets, &mut query, &mut options, cells, &circumstances);
+        (query, options)
+    }
 }
 
 /// Those options that are answered, each once: of more the first. Values that say nothing are left out (RFC
@@ -84,31 +102,6 @@ pub fn answered(asked: &[u8]) -> Vec<u8> {
         rest = others;
     }
     kept
-}
-
-/// Has the engine read them.
-fn read(asked: &[u8], scratch: &mut Scratch) {
-    let asked = answered(asked);
-    scratch.question[..asked.len()].copy_from_slice(&asked);
-    (scratch.query.options_at, scratch.query.options_len) = (0, asked.len() as u32);
-    let Scratch { question, query, cells, .. } = scratch;
-    let read = options::read(question, query, cells, MAX_ANSWERED);
-    debug_assert!(read.is_ok(), "{read:?}");
-}
-
-/// Has the engine make those of the response.
-fn make(
-    scratch: &mut Scratch,
-    client: IpAddr,
-    manners: &Manners,
-    now_s: u32,
-    error: Option<ExtendedError>,
-) {
-    let extended_error = error.map_or(0, |error| error.0.into());
-    let client = address_words(client);
-    let circumstances = Circumstances { manners, client, now_s, extended_error };
-    let Scratch { question, query, options, cells, .. } = scratch;
-    options::of_error(question, query, options, cells, &circumstances);
 }
 
 /// The options that are answered, and how many octets of each are looked at.
@@ -150,8 +143,9 @@ mod tests {
         {
             let len_octets = u16::to_be_bytes(len as u16);
             let asked = [&[0, 10][..], &len_octets, &vec![1; len]].concat();
-            assert_eq!(has_malformed_cookie(&asked, &manners), malformed, "{len}");
-            assert!(!has_malformed_cookie(&asked, &Manners::new()));
+            let requested = Requested::read(&asked);
+            assert_eq!(requested.has_malformed_cookie(&manners), malformed, "{len}");
+            assert!(!requested.has_malformed_cookie(&Manners::new()));
         }
     }
 }

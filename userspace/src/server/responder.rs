@@ -31,16 +31,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use xdp_common::Outcome;
 use xdp_common::dns::{HEADER_LEN, MAX_PAYLOAD};
+use xdp_common::{Outcome, maps};
 
 use super::extended_error::ExtendedError;
 use super::message::{CLASS_CH, CLASS_IN, Query, Question, Rcode, add_to_count};
-use super::options;
+use super::options::Requested;
 use super::served::Served;
 use super::stats::{Stats, Transport};
 use super::zones::ServedZone;
-use crate::compile::{self, MAX_TCP_MESSAGE};
+use crate::compile::{self, Answered, MAX_TCP_MESSAGE};
 use crate::transfer::axfr::{self, Heading, Transferable};
 use crate::zone::Rtype;
 
@@ -80,28 +80,44 @@ pub fn respond(
     now: u32,
     out: &mut Vec<u8>,
 ) -> Reply {
+    answer(served, stats, message, client, transport, now, out).0
+}
+
+/// The same, and what else is to know of the response.
+pub fn answer(
+    served: &Served,
+    stats: &Stats,
+    message: &[u8],
+    client: SocketAddr,
+    transport: Transport,
+    now: u32,
+    out: &mut Vec<u8>,
+) -> (Reply, Answered) {
     out.clear();
     // A response to port 0 can reach nobody (RFC 768), and QR=1 is never answered, lest two
     // servers answer each other for ever.
     if client.port() == 0 {
         stats.outcome(transport, Outcome::SourcePort);
-        return Reply::Silent;
+        return (Reply::Silent, Answered::of(Outcome::SourcePort));
     }
     let asked = Circumstances { served, stats, client: client.ip(), transport, now };
-    let outcome = asked.engine(message, out);
-    stats.outcome(transport, outcome);
-    if outcome.is_answered() {
-        return Reply::Response;
+    let answered = asked.engine(message, out);
+    stats.outcome(transport, answered.outcome);
+    if answered.outcome.is_answered() {
+        return (Reply::Response, answered);
     }
-    let reply = match Query::read(message) {
-        Some(query) => asked.plain(&query, out),
-        None => Reply::Silent,
+    let (reply, answered) = match Query::read(message) {
+        Some(query) => {
+            let mut plain = Plain::new(asked, &query, answered.outcome);
+            (plain.answer(out), plain.answered)
+        }
+        None => (Reply::Silent, answered),
     };
     if matches!(reply, Reply::Silent) {
         out.clear();
         stats.silent.fetch_add(1, Relaxed);
     }
-    reply
+    (reply, answered)
 }
 
 /// The circumstances of one message.
@@ -114,7 +130,7 @@ struct Circumstances<'a> {
 }
 
 impl Circumstances<'_> {
-    fn engine(&self, message: &[u8], out: &mut Vec<u8>) -> Outcome {
+    fn engine(&self, message: &[u8], out: &mut Vec<u8>) -> Answered {
         self.served.engine.respond(message, &self.asked(), out)
     }
 
@@ -131,125 +147,149 @@ impl Circumstances<'_> {
         }
     }
 
-    /// Answers what the engine passed up.
-    fn plain(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
+    /// What options say.
+    fn said(&self) -> &maps::Manners {
+        &self.served.manners.said
+    }
+}
+
+/// A message that the engine passed up, and what it is answered with.
+struct Plain<'a, 'm> {
+    asked: Circumstances<'a>,
+    query: &'a Query<'m>,
+    /// The query's options.
+    options: Requested,
+    /// What else is to know of the response.
+    answered: Answered,
+}
+
+impl<'a, 'm> Plain<'a, 'm> {
+    fn new(asked: Circumstances<'a>, query: &'a Query<'m>, outcome: Outcome) -> Plain<'a, 'm> {
+        let options = Requested::read(query.options);
+        let answered = Answered {
+            cookie: options.cookie(asked.client, asked.said(), asked.now),
+            question_octets: query.question.map_or(0, |question| question.wire.len()),
+            dnssec_ok: query.edns.map(|edns| edns.dnssec_ok),
+            ..Answered::of(outcome)
+        };
+        Plain { asked, query, options, answered }
+    }
+
+    fn answer(&mut self, out: &mut Vec<u8>) -> Reply {
+        let query = self.query;
         // RFC 8906 section 3.1.4: an unknown opcode is NOTIMP whatever the rest looks like. NOTIFY
         // and UPDATE are among what this server does not do.
         if query.opcode() != 0 {
-            return self.error(query, Rcode::NOTIMP, None, out);
+            return self.error(Rcode::NOTIMP, None, out);
         }
         if !query.is_well_formed {
-            return self.error(query, Rcode::FORMERR, None, out);
+            return self.error(Rcode::FORMERR, None, out);
         }
-        let Some(question) = query.question else { return self.cookie_alone(query, out) };
+        let Some(question) = query.question else { return self.cookie_alone(out) };
         if query.edns.is_some_and(|edns| edns.version != 0) {
-            return self.error(query, Rcode::BADVERS, None, out);
+            return self.error(Rcode::BADVERS, None, out);
         }
-        if options::has_malformed_cookie(query.options, &self.served.manners.said) {
-            return self.error(query, Rcode::FORMERR, None, out);
+        if self.options.has_malformed_cookie(self.asked.said()) {
+            return self.error(Rcode::FORMERR, None, out);
         }
         if query.tsig.is_some() {
-            return self.badkey(query, out);
+            return self.badkey(out);
         }
         match question.class {
             CLASS_IN => {}
-            CLASS_CH => return self.chaos(query, &question, out),
-            _ => return self.error(query, Rcode::REFUSED, None, out),
+            CLASS_CH => return self.chaos(&question, out),
+            _ => return self.error(Rcode::REFUSED, None, out),
         }
         match question.rtype {
-            Rtype::AXFR | Rtype::IXFR => self.transfer(query, &question, out),
-            Rtype::RRSIG => self.signatures(query, &question, out),
+            Rtype::AXFR | Rtype::IXFR => self.transfer(&question, out),
+            Rtype::RRSIG => self.signatures(&question, out),
             // MAILB and MAILA (RFC 1035 section 3.2.3), which nobody has.
-            Rtype(253 | 254) => self.error(query, Rcode::NOTIMP, None, out),
+            Rtype(253 | 254) => self.error(Rcode::NOTIMP, None, out),
             // Types that only stand in messages, never in a zone (RFC 6895 section 3.1).
-            Rtype::OPT | Rtype(0 | 128..=252) => self.error(query, Rcode::FORMERR, None, out),
-            rtype => self.again(query, rtype, out),
+            Rtype::OPT | Rtype(0 | 128..=252) => self.error(Rcode::FORMERR, None, out),
+            rtype => self.again(rtype, out),
         }
     }
 
     /// No question: a client that asks for a cookie alone gets it (RFC 7873 section 5.4), all others FORMERR.
-    fn cookie_alone(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
-        let said = &self.served.manners.said;
-        if query.edns.is_some_and(|edns| edns.version != 0) {
-            return self.error(query, Rcode::BADVERS, None, out);
+    fn cookie_alone(&self, out: &mut Vec<u8>) -> Reply {
+        if self.query.edns.is_some_and(|edns| edns.version != 0) {
+            return self.error(Rcode::BADVERS, None, out);
         }
-        let is_refused = query.tsig.is_some() || options::has_malformed_cookie(query.options, said);
-        let cookie = options::cookie_for(query.options, self.client, said, self.now);
-        let Some(cookie) = cookie.filter(|_| !is_refused) else {
-            return self.error(query, Rcode::FORMERR, None, out);
+        let is_malformed = self.options.has_malformed_cookie(self.asked.said());
+        let is_refused = self.query.tsig.is_some() || is_malformed;
+        let Some(cookie) = self.answered.cookie.as_ref().filter(|_| !is_refused) else {
+            return self.error(Rcode::FORMERR, None, out);
         };
-        let is_good = cookie.is_valid || !cookie.has_server_part;
-        self.error(query, if is_good { Rcode::NOERROR } else { Rcode::BADCOOKIE }, None, out)
+        let is_good = cookie.is_valid || !self.options.has_server_part();
+        self.error(if is_good { Rcode::NOERROR } else { Rcode::BADCOOKIE }, None, out)
     }
 
     /// Asks the engine once more, with nothing in the query but what matters to the answer.
-    fn again(&self, query: &Query<'_>, rtype: Rtype, out: &mut Vec<u8>) -> Reply {
-        match self.engine(&query.bare(rtype), out) {
-            outcome if outcome.is_answered() => Reply::Response,
-            outcome => self.unanswered(query, outcome, out),
+    fn again(&mut self, rtype: Rtype, out: &mut Vec<u8>) -> Reply {
+        let answered = self.asked.engine(&self.query.bare(rtype), out);
+        if !answered.outcome.is_answered() {
+            return self.unanswered(answered.outcome, out);
         }
+        self.answered = answered;
+        Reply::Response
     }
 
     /// What is said where the engine has no answer.
-    fn unanswered(&self, query: &Query<'_>, outcome: Outcome, out: &mut Vec<u8>) -> Reply {
+    fn unanswered(&self, outcome: Outcome, out: &mut Vec<u8>) -> Reply {
         match outcome {
-            Outcome::NotOurs => self.not_ours(query, out),
+            Outcome::NotOurs => self.not_ours(out),
             Outcome::Expired => {
-                self.error(query, Rcode::SERVFAIL, Some(ExtendedError::SIGNATURE_EXPIRED), out)
+                self.error(Rcode::SERVFAIL, Some(ExtendedError::SIGNATURE_EXPIRED), out)
             }
-            _ => self.error(query, Rcode::SERVFAIL, None, out),
+            _ => self.error(Rcode::SERVFAIL, None, out),
         }
     }
 
     /// REFUSED for what no zone here encloses; SERVFAIL for a zone that is ours but not loaded.
-    fn not_ours(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
+    fn not_ours(&self, out: &mut Vec<u8>) -> Reply {
         // Looking for the zone takes as many steps as the name has labels, which who floods us
         // chooses: they are taken only where they can make a difference.
-        let question = query.question.filter(|_| self.served.lacks_zones);
+        let question = self.query.question.filter(|_| self.asked.served.lacks_zones);
         let qname = question.map(|question| question.name.to_ascii_lowercase());
-        match qname.and_then(|qname| self.served.zone_of(&qname)) {
-            Some(_) => self.error(query, Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out),
-            None => self.error(query, Rcode::REFUSED, Some(ExtendedError::NOT_AUTHORITATIVE), out),
+        match qname.and_then(|qname| self.asked.served.zone_of(&qname)) {
+            Some(_) => self.error(Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out),
+            None => self.error(Rcode::REFUSED, Some(ExtendedError::NOT_AUTHORITATIVE), out),
         }
     }
 
-    fn error(
-        &self,
-        query: &Query<'_>,
-        rcode: Rcode,
-        error: Option<ExtendedError>,
-        out: &mut Vec<u8>,
-    ) -> Reply {
-        self.stats.rcode(rcode);
-        query.begin(rcode, false, out);
+    fn error(&self, rcode: Rcode, error: Option<ExtendedError>, out: &mut Vec<u8>) -> Reply {
+        self.asked.stats.rcode(rcode);
+        self.query.begin(rcode, false, out);
         // So that it is never larger than what it answers.
         let is_bare = [Rcode::FORMERR, Rcode::NOTIMP, Rcode::BADVERS].contains(&rcode);
-        let options = if is_bare { Vec::new() } else { self.options(query, error) };
-        query.finish(rcode, self.payload(), &options, out);
+        let options = if is_bare { Vec::new() } else { self.options(error) };
+        self.query.finish(rcode, self.payload(), &options, out);
         Reply::Response
     }
 
     /// The options of a response that comes from no zone.
-    fn options(&self, query: &Query<'_>, error: Option<ExtendedError>) -> Vec<u8> {
-        options::of_response(query.options, self.client, &self.served.manners.said, self.now, error)
+    fn options(&self, error: Option<ExtendedError>) -> Vec<u8> {
+        let Circumstances { client, now, .. } = self.asked;
+        self.options.response(client, self.asked.said(), now, error)
     }
 
     /// No TSIG key is known here: NOTAUTH with BADKEY, unsigned (RFC 8945 section 5.2.1).
-    fn badkey(&self, query: &Query<'_>, out: &mut Vec<u8>) -> Reply {
-        self.stats.rcode(Rcode::NOTAUTH);
-        query.begin(Rcode::NOTAUTH, false, out);
-        query.finish(Rcode::NOTAUTH, self.payload(), &[], out);
-        query.finish_badkey(out);
+    fn badkey(&self, out: &mut Vec<u8>) -> Reply {
+        self.asked.stats.rcode(Rcode::NOTAUTH);
+        self.query.begin(Rcode::NOTAUTH, false, out);
+        self.query.finish(Rcode::NOTAUTH, self.payload(), &[], out);
+        self.query.finish_badkey(out);
         Reply::Response
     }
 
     fn payload(&self) -> u16 {
-        self.served.manners.udp_payload.min(MAX_PAYLOAD.into()) as u16
+        self.asked.served.manners.udp_payload.min(MAX_PAYLOAD.into()) as u16
     }
 
     /// Class CH: who this server is, if it may be told (RFC 4892).
-    fn chaos(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
-        let manners = &self.served.manners;
+    fn chaos(&self, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
+        let manners = &self.asked.served.manners;
         let text = match question.name.to_ascii_lowercase().as_slice() {
             b"\x02id\x06server\x00" | b"\x08hostname\x04bind\x00" => manners.identity.as_deref(),
             b"\x07version\x06server\x00" | b"\x07version\x04bind\x00" => manners.version.as_deref(),
@@ -257,30 +297,34 @@ impl Circumstances<'_> {
         };
         let is_txt = matches!(question.rtype, Rtype::TXT | Rtype::ANY);
         let Some(text) = text.filter(|text| is_txt && text.len() <= 255) else {
-            return self.error(query, Rcode::REFUSED, None, out);
+            return self.error(Rcode::REFUSED, None, out);
         };
-        self.stats.rcode(Rcode::NOERROR);
-        query.begin(Rcode::NOERROR, true, out);
+        self.asked.stats.rcode(Rcode::NOERROR);
+        self.query.begin(Rcode::NOERROR, true, out);
         // The owner is the question's name; type TXT, class CH, TTL 0: it may change any moment.
         out.extend_from_slice(&[0xc0, HEADER_LEN as u8, 0, 16, 0, 3, 0, 0, 0, 0]);
         out.extend_from_slice(&(text.len() as u16 + 1).to_be_bytes());
         out.push(text.len() as u8);
         out.extend_from_slice(text.as_bytes());
         add_to_count(out, 1);
-        query.finish(Rcode::NOERROR, self.payload(), &self.options(query, None), out);
+        self.query.finish(Rcode::NOERROR, self.payload(), &self.options(None), out);
         Reply::Response
     }
 
     /// RRSIG: the signatures of one RRset of the name. Below a cut, and where there are none, any other type is
     /// answered alike. What became of a CNAME's target is no matter: signatures stand beside a CNAME (RFC 4035
     /// section 2.5).
-    fn signatures(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
-        let compile::Found { outcome, records } =
-            self.served.engine.signatures(&query.bare(NO_TYPE), &self.asked(), out);
-        if !outcome.is_answered() {
-            return self.unanswered(query, outcome, out);
+    fn signatures(&mut self, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
+        let query = self.query;
+        let engine = &self.asked.served.engine;
+        let compile::Found { answered, records } =
+            engine.signatures(&query.bare(NO_TYPE), &self.asked.asked(), out);
+        if !answered.outcome.is_answered() {
+            return self.unanswered(answered.outcome, out);
         }
+        self.answered.account = answered.account;
         if records == 0 {
+            self.answered = answered;
             let qtype_at = HEADER_LEN + question.name.len();
             if let Some(qtype) = out.get_mut(qtype_at..qtype_at + 2) {
                 qtype.copy_from_slice(&question.rtype.0.to_be_bytes());
@@ -290,59 +334,59 @@ impl Circumstances<'_> {
         let signatures = std::mem::take(out);
         query.begin(Rcode::NOERROR, true, out);
         // Room for OPT, of which a query without EDNS has no need.
-        let options = self.options(query, None);
-        if out.len() + signatures.len() + 11 + options.len() > self.limit(query) {
+        let options = self.options(None);
+        if out.len() + signatures.len() + 11 + options.len() > self.limit() {
             out[2] |= 0x02;
         } else {
             out[6..8].copy_from_slice(&records.to_be_bytes());
             out.extend_from_slice(&signatures);
         }
-        self.stats.rcode(Rcode::NOERROR);
+        self.asked.stats.rcode(Rcode::NOERROR);
         query.finish(Rcode::NOERROR, self.payload(), &options, out);
         Reply::Response
     }
 
     /// The largest response to this query in octets.
-    fn limit(&self, query: &Query<'_>) -> usize {
-        if self.transport == Transport::Tcp {
+    fn limit(&self) -> usize {
+        if self.asked.transport == Transport::Tcp {
             return MAX_TCP_MESSAGE;
         }
-        let asked = query.edns.map_or(0, |edns| usize::from(edns.payload));
-        asked.max(MIN_PAYLOAD).min(self.served.manners.udp_payload)
+        let asked = self.query.edns.map_or(0, |edns| usize::from(edns.payload));
+        asked.max(MIN_PAYLOAD).min(self.asked.served.manners.udp_payload)
     }
 
     /// AXFR (RFC 5936) and IXFR (RFC 1995) to who may have them.
-    fn transfer(&self, query: &Query<'_>, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
-        let over_tcp = self.transport == Transport::Tcp;
+    fn transfer(&self, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
+        let over_tcp = self.asked.transport == Transport::Tcp;
         if question.rtype == Rtype::AXFR && !over_tcp {
             // RFC 5936 section 4.2: AXFR over UDP is not defined.
-            return self.error(query, Rcode::NOTIMP, None, out);
+            return self.error(Rcode::NOTIMP, None, out);
         }
         let qname = question.name.to_ascii_lowercase();
         // To who may not have it, a zone that is not here looks like one that is.
         let Some(served) =
-            self.served.zone_at(&qname).filter(|zone| zone.may_transfer(self.client))
+            self.asked.served.zone_at(&qname).filter(|zone| zone.may_transfer(self.asked.client))
         else {
-            return self.error(query, Rcode::REFUSED, None, out);
+            return self.error(Rcode::REFUSED, None, out);
         };
         let ServedZone { zone: Some(zone), .. } = served else {
-            return self.error(query, Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out);
+            return self.error(Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out);
         };
         let is_current = question.rtype == Rtype::IXFR
-            && query.ixfr_serial.is_some_and(|serial| !zone.serial().is_newer_than(serial));
+            && self.query.ixfr_serial.is_some_and(|serial| !zone.serial().is_newer_than(serial));
         if is_current || !over_tcp {
             // RFC 1995 section 2: the SOA alone says that there is nothing newer, or, over UDP,
             // that the client shall come back over TCP.
-            self.stats.rcode(Rcode::NOERROR);
-            query.begin(Rcode::NOERROR, true, out);
+            self.asked.stats.rcode(Rcode::NOERROR);
+            self.query.begin(Rcode::NOERROR, true, out);
             axfr::push_soa(&**zone, out);
-            query.finish(Rcode::NOERROR, self.payload(), &self.options(query, None), out);
+            self.query.finish(Rcode::NOERROR, self.payload(), &self.options(None), out);
             return Reply::Response;
         }
-        query.begin(Rcode::NOERROR, true, out);
+        self.query.begin(Rcode::NOERROR, true, out);
         let head = out.clone();
         let mut tail = vec![0; HEADER_LEN];
-        query.finish(Rcode::NOERROR, self.payload(), &self.options(query, None), &mut tail);
+        self.query.finish(Rcode::NOERROR, self.payload(), &self.options(None), &mut tail);
         out.clear();
         let tail = tail.split_off(HEADER_LEN);
         Reply::Transfer(Transfer { zone: Arc::clone(zone), heading: Heading::new(head, tail) })

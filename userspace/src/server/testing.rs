@@ -7,7 +7,7 @@ use xdp_common::{Outcome, maps};
 
 use super::message::{CLASS_IN, Query, Rcode, add_to_count};
 use super::{Manners, Served, ServedZone};
-use crate::compile::{Asked, Engine};
+use crate::compile::{Answered, Asked, Engine};
 use crate::dnssec::any::preferred_type;
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
 
@@ -16,7 +16,19 @@ use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
 pub struct Plain(pub Option<Arc<Zone>>);
 
 impl Engine for Plain {
-    fn respond(&self, message: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
+    fn respond(&self, message: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Answered {
+        let query = Query::read(message);
+        let question = query.as_ref().and_then(|query| query.question);
+        Answered {
+            question_octets: question.map_or(0, |question| question.wire.len()),
+            dnssec_ok: query.and_then(|query| query.edns).map(|edns| edns.dnssec_ok),
+            ..Answered::of(self.outcome(message, asked, response))
+        }
+    }
+}
+
+impl Plain {
+    fn outcome(&self, message: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
         response.clear();
         let Some(query) = Query::read(message) else { return Outcome::Malformed };
         let Some(question) = query.question.filter(|_| query.is_well_formed) else {

@@ -13,17 +13,18 @@ use tokio::net::UdpSocket;
 use tokio::sync::watch;
 
 use xdp_common::Outcome;
-use xdp_common::dns::MAX_PAYLOAD;
+use xdp_common::dns::{HEADER_LEN, MAX_PAYLOAD, QUESTION_TAIL_LEN};
 use xdp_common::limit::account::Account;
+use xdp_common::limit::decide::Slip;
 use xdp_common::limit::{Class, Verdict};
 
 use super::bind::bind_before_it_is_here;
-use super::message::{Query, Rcode};
-use super::options::{Cookie, cookie_for};
-use super::responder::{Reply, respond};
+use super::message::{Rcode, add_opt};
+use super::responder::{self, Reply};
 use super::served::Shared;
 use super::stats::{Stats, Transport};
 use crate::clock::WallTime;
+use crate::compile::Answered;
 use crate::ratelimit::compiled::Response;
 
 /// Octets of socket buffer asked for in each direction: a burst of 40,000 small queries. The
@@ -122,37 +123,30 @@ pub fn answer(
         return false;
     }
     let served = shared.get();
-    let reply = respond(
-        &served,
-        stats,
-        query,
-        client,
-        Transport::Udp,
-        WallTime::now().signature_time(),
-        response,
-    );
+    let now = WallTime::now().signature_time();
+    let (reply, answered) =
+        responder::answer(&served, stats, query, client, Transport::Udp, now, response);
     if !matches!(reply, Reply::Response) {
         return false;
     }
     if !limiter.is_on() {
         return true;
     }
-    let Some(asked) = Query::read(query) else { return true };
-    let options = asked.options;
-    let cookie =
-        cookie_for(options, client.ip(), &served.manners.said, WallTime::now().signature_time());
-    let qname = asked.question.map_or(vec![0], |question| question.name.to_ascii_lowercase());
+    // The question, as the response repeats it: its name, type and class.
+    let question = response.get(HEADER_LEN..HEADER_LEN + answered.question_octets);
+    let qname = question.and_then(|question| question.split_last_chunk::<QUESTION_TAIL_LEN>());
+    let qname = qname.map_or(vec![0], |(name, _)| name.to_ascii_lowercase());
     let ready = Response {
         qname: &qname,
-        account: account_of(served.engine.account(), response),
+        account: account_of(answered.account, response),
         octets: response.len(),
         query_octets: query.len(),
-        is_vouched_for: cookie.as_ref().is_some_and(|cookie| cookie.is_valid),
+        is_vouched_for: answered.cookie.as_ref().is_some_and(|cookie| cookie.is_valid),
     };
     match limiter.respond(client.ip(), &ready, moment) {
         Ok(Verdict::Slip) => {
             stats.outcome(Transport::Udp, Outcome::Slipped);
-            slip(&asked, cookie, response);
+            slip(&answered, response);
             true
         }
         Ok(_) => true,
@@ -171,16 +165,26 @@ fn account_of(engine: Account, response: &[u8]) -> Account {
     if is_error { Account { class: Class::Error as u32, name: 0 } } else { engine }
 }
 
-/// Puts TC=1 and no record in the place of a response: no larger than the query. To a client that sent a
-/// cookie, BADCOOKIE, with the one that it should have had (RFC 7873 section 5.2.3).
-fn slip(query: &Query<'_>, cookie: Option<Cookie>, response: &mut Vec<u8>) {
-    if let Some(cookie) = cookie {
-        query.begin(Rcode::BADCOOKIE, false, response);
-        query.finish(Rcode::BADCOOKIE, MAX_PAYLOAD, &cookie.option, response);
-        return;
+/// Puts in the place of a response what is no larger than its query: BADCOOKIE, with the cookie that the client should
+/// have had, or TC=1 and no record.
+fn slip(answered: &Answered, response: &mut Vec<u8>) {
+    const AA: u8 = 0x04;
+    const TC: u8 = 0x02;
+    response.truncate(HEADER_LEN + answered.question_octets);
+    // The question alone is left.
+    response[6..HEADER_LEN].fill(0);
+    let (rcode, options) = match (Slip::to(answered.cookie.is_some()), &answered.cookie) {
+        (Slip::BadCookie, Some(cookie)) => {
+            response[2] &= !(AA | TC);
+            (Rcode::BADCOOKIE, &cookie.option[..])
+        }
+        _ => {
+            response[2] |= TC;
+            (Rcode(u16::from(response[3] & 0x0f)), &[][..])
+        }
+    };
+    response[3] = response[3] & 0xf0 | (rcode.0 & 0x0f) as u8;
+    if let Some(dnssec_ok) = answered.dnssec_ok {
+        add_opt(rcode, MAX_PAYLOAD, dnssec_ok, options, response);
     }
-    let rcode = Rcode(u16::from(response[3] & 0x0f));
-    query.begin(rcode, response[2] & 0x04 != 0, response);
-    response[2] |= 0x02;
-    query.finish(rcode, MAX_PAYLOAD, &[], response);
 }

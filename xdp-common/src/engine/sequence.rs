@@ -1,31 +1,581 @@
-//! The steps of planning, in their order: for the host, which takes them in one go. In the kernel each is a program.
+//! The stages of an answer in their order, and what is decided between them.
+//!
+//! ```text
+//! serve ──> deny ──> hash ──> conclude ──┬──> options ──> limit ──> send
+//!   │         └──> redirect ──> follow ──┤
+//!   └────────────────────────────────────┘
+//! ```
+//!
+//! Any stage of planning may be left out: `serve` alone answers for names that exist, and `follow` may come to any of the
+//! others again. There is one sequence for all who answer: the programs in the kernel, each of which takes one stage and
+//! calls the next; the daemon, which takes them in a loop ([`run`]); and `cache explain`, which takes the same loop and
+//! notes what each stage has found. [`Driver`] is what they differ in.
 
 use crate::Outcome;
-use crate::engine::{alias, deny, gap, proofs};
-use crate::image::Store;
-use crate::state::{Scratch, Step};
+use crate::dns::query;
+use crate::engine::{alias, compose, deny, exact, find, gap, long, options, plan, proofs};
+use crate::frame::Frame;
+use crate::image::{Address, Store};
+use crate::launder::{forget, recall};
+use crate::layers;
+use crate::limit::account;
+use crate::limit::decide::{self, Client, Limiter, Said, Slip};
+use crate::limit::list::Listed;
+use crate::limit::table::WEIGHT_ONE;
+use crate::limit::verdict::{PASSED, Verdict};
+use crate::state::config::limits;
+use crate::state::{Absence, Config, Manners, Options, Plan, Query, Scratch, Step};
 
-/// Takes steps until the plan is complete, all of them in one go: for the host.
-pub fn run<S: Store>(store: &S, scratch: &mut Scratch, first: Step) -> Result<Outcome, Outcome> {
-    let mut step = first;
-    loop {
-        if let Step::Done(outcome) = step {
-            let Scratch { plan, absence, cells, .. } = scratch;
-            return proofs::finish::<S>(plan, absence, cells, outcome);
+/// A stage that another one leads to; in the kernel, a program, at this place in the array of programs.
+#[repr(u32)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    /// The answer is written and sent: [`send`].
+    Send,
+    /// The closest encloser of a name that does not exist is looked for: [`deny`](deny()).
+    Deny,
+    /// The NSEC3 is looked for that covers the next closer name: [`hash`].
+    Hash,
+    /// A wildcard's answer or NXDOMAIN is planned: [`conclude`].
+    Conclude,
+    /// A CNAME is followed: [`follow`].
+    Follow,
+    /// A CNAME is made from a DNAME: [`redirect`].
+    Redirect,
+    /// The same as [`Stage::Send`], for an answer with such a CNAME in it.
+    SendMade,
+    /// The options of the query are read, those of the response made: [`options`](options()).
+    Options,
+    /// The limiter decides: [`limit`].
+    Limit,
+}
+
+impl Stage {
+    /// How many there are.
+    pub const COUNT: usize = 9;
+
+    /// All of them, by place.
+    pub const ALL: [Stage; Stage::COUNT] = [
+        Stage::Send,
+        Stage::Deny,
+        Stage::Hash,
+        Stage::Conclude,
+        Stage::Follow,
+        Stage::Redirect,
+        Stage::SendMade,
+        Stage::Options,
+        Stage::Limit,
+    ];
+
+    /// The name of its program.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Stage::Send => "send",
+            Stage::Deny => "deny",
+            Stage::Hash => "hash",
+            Stage::Conclude => "conclude",
+            Stage::Follow => "follow",
+            Stage::Redirect => "redirect",
+            Stage::SendMade => "send_made",
+            Stage::Options => "options",
+            Stage::Limit => "limit",
         }
-        step = take(store, scratch, step)?;
     }
 }
 
-/// Takes one step that is not the last: in the kernel a program of its own.
-pub fn take<S: Store>(store: &S, scratch: &mut Scratch, step: Step) -> Result<Step, Outcome> {
+/// Who takes the stages: what it answers from, what it is told, and how it goes from one stage to the next.
+pub trait Driver {
+    /// Where the image is.
+    type Store: Store;
+    /// What [`enter`](Driver::enter) returns: in a loop the stage, in the kernel nothing, since it does not come back.
+    type Entered;
+    /// Whether the message lies in a frame whose headers are turned round.
+    const FRAMED: bool;
+
+    /// Where the image is.
+    fn store(&self) -> &Self::Store;
+
+    /// What the server is configured to say in options. `None` if the kernel has not made the map, which cannot be.
+    fn manners(&self) -> Option<&Manners>;
+
+    /// Wall-clock seconds since 1970, truncated; 0 if the time is not known.
+    fn now_s(&self) -> u32;
+
+    /// How often the table has changed. Who looks a second time by himself if it has always says the same.
+    fn changes(&self) -> Option<u64>;
+
+    /// The largest response to a query, in octets.
+    fn response_limit(&self, query: &Query) -> usize;
+
+    /// The payload size that responses announce, in octets.
+    fn payload(&self) -> u16;
+
+    /// Bits of [`limits`]: what the limiter is asked for before an answer is sent. Those who limit once it is written
+    /// have none.
+    fn limits(&self) -> u32;
+
+    /// Whether the client asks over a stream, so that it cannot be told to ask again over TCP.
+    fn is_stream(&self) -> bool;
+
+    /// Goes on in a stage. `None` if the daemon has not filled the place of its program: in the kernel it comes back only
+    /// then.
+    fn enter(&mut self, stage: Stage) -> Option<Self::Entered>;
+
+    /// Is shown what was found; in the kernel nobody looks.
+    #[inline(always)]
+    fn found(&mut self, _found: Found, _scratch: &Scratch) {}
+}
+
+/// Who takes whole frames.
+pub trait FrameDriver: Driver {
+    /// What the programs are told.
+    fn config(&self) -> &Config;
+
+    /// Decides whether a query is taken on, once its headers are read.
+    fn arrive<F: Frame>(&self, frame: &F, scratch: &mut Scratch) -> Result<(), Outcome>;
+}
+
+/// Who limits what is planned before it is written.
+pub trait LimitingDriver: Driver {
+    /// The limiter.
+    type Limiter: Limiter;
+
+    /// The limiter.
+    fn limiter(&self) -> Self::Limiter;
+
+    /// What is listed for the name of the question that was read.
+    fn listed(&self, scratch: &mut Scratch) -> Listed;
+}
+
+/// What was found on the way.
+#[derive(Clone, Copy, Debug)]
+pub enum Found {
+    /// Whether the frame is one with a query.
+    Query(Result<(), Outcome>),
+    /// The EDNS version is not known.
+    BadVersion,
+    /// The node of the question's name; 0 if there is none.
+    Node(Address),
+    /// What is said at a name that exists.
+    Answer(Result<Step, Outcome>),
+    /// What a stage of planning has found.
+    Step(Stage, Result<Step, Outcome>),
+    /// Whether the complete plan is one that is sent.
+    Plan(Result<Outcome, Outcome>),
+    /// What the options of the query have led to.
+    Options(Result<(), Outcome>),
+    /// How many octets the response takes, and how many may be sent.
+    Size(Result<usize, Outcome>, usize),
+    /// How many octets the frame needs; it has not yet got them.
+    Room(usize),
+    /// How many octets the frame has that is sent.
+    Sent(usize),
+}
+
+/// What the limiter is asked for once it is known what will be said.
+const ASKED: u32 = limits::RATES | limits::NAMES;
+
+//----------- Reading and planning -------------------------------------------------------------------
+
+/// Reads the query in a frame and plans the answer for names that exist: positive, CNAME, NODATA, the referral at the
+/// cut, the apex.
+#[inline(always)]
+pub fn serve<D: FrameDriver, F: Frame>(
+    driver: &mut D,
+    frame: &F,
+    scratch: &mut Scratch,
+) -> Result<D::Entered, Outcome> {
+    let read = read(driver, frame, scratch);
+    driver.found(Found::Query(read), scratch);
+    let step = match read {
+        Ok(()) => first(driver, scratch),
+        Err(outcome) => Err(outcome),
+    };
+    go_on::<D, false>(driver, scratch, step)
+}
+
+#[inline(always)]
+fn read<D: FrameDriver, F: Frame>(
+    driver: &D,
+    frame: &F,
+    scratch: &mut Scratch,
+) -> Result<(), Outcome> {
+    let config = driver.config();
+    layers::decode(frame, config, &mut scratch.layers, &mut scratch.cells.forgotten)?;
+    driver.arrive(frame, scratch)?;
+    let (at, len) = (scratch.layers.message_at(), scratch.layers.message_len());
+    let sum = query::decode(frame, at, len, config.seed, scratch)?;
+    if !layers::checksum_holds(&mut scratch.layers, sum) {
+        return Err(Outcome::BadChecksum);
+    }
+    Ok(())
+}
+
+/// The same for a query that was read already.
+#[inline(always)]
+pub fn plan<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
+    let step = first(driver, scratch);
+    go_on::<D, false>(driver, scratch, step)
+}
+
+#[inline(always)]
+fn first<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<Step, Outcome> {
+    scratch.plan.clear();
+    if scratch.query.version != 0 {
+        driver.found(Found::BadVersion, scratch);
+        return Ok(options::bad_version(&mut scratch.plan, &mut scratch.absence));
+    }
+    scratch.changes = driver.changes().ok_or(Outcome::Broken)?;
+    let Scratch { query, name, cells, .. } = &mut *scratch;
+    let found = find::question(driver.store(), query, name, cells).ok_or(Outcome::Broken)?;
+    driver.found(Found::Node(found), scratch);
+    let Scratch { query, plan, absence, cells, .. } = &mut *scratch;
+    let (found, context) = match exact::first(query, plan, absence, found) {
+        Step::At(found, context) => (found, context),
+        step => return Ok(step),
+    };
+    if D::Store::UNBOUNDED {
+        // Where a chain ends by their number, the question's own node is the first that is followed.
+        absence.hops = 1;
+    }
+    let step = exact::run(driver.store(), query, plan, absence, cells, found, context);
+    driver.found(Found::Answer(step), scratch);
+    step
+}
+
+/// Finds the closest encloser of a name that does not exist, and plans the referral above it.
+#[inline(always)]
+pub fn deny<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
+    let step = enclose(driver, scratch);
+    taken(driver, scratch, Stage::Deny, step)
+}
+
+/// The same step by itself; REFUSED is planned where no zone encloses the name, if the server is configured to say so.
+#[inline(always)]
+pub fn enclose<D: Driver>(driver: &D, scratch: &mut Scratch) -> Result<Step, Outcome> {
+    match deny::enclose(driver.store(), scratch) {
+        Err(Outcome::NotOurs) if driver.manners().is_some_and(|manners| manners.refuse != 0) => {
+            Ok(options::refuse(&mut scratch.plan, &mut scratch.absence))
+        }
+        step => step,
+    }
+}
+
+/// Finds the NSEC3 that proves that the next closer name does not exist.
+#[inline(always)]
+pub fn hash<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
+    let step = gap::hash(driver.store(), scratch);
+    taken(driver, scratch, Stage::Hash, step)
+}
+
+/// Finds the NSEC that does, and plans the wildcard's answer or NXDOMAIN.
+#[inline(always)]
+pub fn conclude<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
+    let step = deny::conclude(driver.store(), scratch);
+    taken(driver, scratch, Stage::Conclude, step)
+}
+
+/// Goes where a CNAME leads that the image has not resolved, or that a wildcard has.
+#[inline(always)]
+pub fn follow<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
+    let step = alias::follow(driver.store(), scratch);
+    taken(driver, scratch, Stage::Follow, step)
+}
+
+/// Makes a CNAME from a DNAME.
+#[inline(always)]
+pub fn redirect<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
+    let step = alias::redirect(driver.store(), scratch);
+    taken(driver, scratch, Stage::Redirect, step)
+}
+
+#[inline(always)]
+fn taken<D: Driver>(
+    driver: &mut D,
+    scratch: &mut Scratch,
+    stage: Stage,
+    step: Result<Step, Outcome>,
+) -> Result<D::Entered, Outcome> {
+    driver.found(Found::Step(stage, step), scratch);
+    go_on::<D, true>(driver, scratch, step)
+}
+
+/// Goes on after a step of planning. `CONCLUDES` is whether the step may have concluded from the absence of a name that
+/// was looked up earlier.
+#[inline(always)]
+pub fn go_on<D: Driver, const CONCLUDES: bool>(
+    driver: &mut D,
+    scratch: &mut Scratch,
+    step: Result<Step, Outcome>,
+) -> Result<D::Entered, Outcome> {
+    let step = match step {
+        Ok(step) => step,
+        Err(outcome) => return passed_up(driver, scratch, outcome),
+    };
     scratch.absence.note(&step);
-    match step {
-        Step::Done(_) => Ok(step),
-        Step::At(..) | Step::Chase(_) => alias::follow(store, scratch),
-        Step::Absent(..) => deny::enclose(store, scratch),
-        Step::Redirect => alias::redirect(store, scratch),
-        Step::Hash => gap::hash(store, scratch),
-        Step::Conclude => deny::conclude(store, scratch),
+    let entered = match step {
+        Step::Done(outcome) => return finish::<D, CONCLUDES>(driver, scratch, outcome),
+        Step::Absent(..) => driver.enter(Stage::Deny),
+        Step::Redirect => driver.enter(Stage::Redirect),
+        Step::Hash => driver.enter(Stage::Hash),
+        Step::Conclude => driver.enter(Stage::Conclude),
+        Step::At(..) | Step::Chase(_) => driver.enter(Stage::Follow),
+    };
+    entered.ok_or(Outcome::Broken)
+}
+
+/// Completes the plan.
+#[inline(always)]
+fn finish<D: Driver, const CONCLUDES: bool>(
+    driver: &mut D,
+    scratch: &mut Scratch,
+    outcome: Outcome,
+) -> Result<D::Entered, Outcome> {
+    // The name may have come since it was looked up, and the proof be of a version that has it.
+    let finished = if CONCLUDES && driver.changes() != Some(recall(&scratch.changes)) {
+        Err(Outcome::Miss)
+    } else {
+        let Scratch { plan, absence, cells, .. } = &mut *scratch;
+        proofs::finish::<D::Store>(plan, absence, cells, outcome)
+    };
+    driver.found(Found::Plan(finished), scratch);
+    match finished {
+        Ok(outcome) => scratch.plan.outcome = outcome.index() as u32,
+        Err(outcome) => return passed_up(driver, scratch, outcome),
+    }
+    let entered = if options::are_due(&scratch.query, &scratch.plan) {
+        driver.enter(Stage::Options)
+    } else {
+        depart(driver, scratch)
+    };
+    entered.ok_or(Outcome::Broken)
+}
+
+/// Reads the options of the query and makes those of the response.
+#[inline(always)]
+pub fn options<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
+    let manners = driver.manners().ok_or(Outcome::Broken)?;
+    let made = options::answer(driver.store(), scratch, manners, driver.now_s());
+    driver.found(Found::Options(made), scratch);
+    match made {
+        Ok(()) => depart(driver, scratch).ok_or(Outcome::Broken),
+        Err(outcome) => passed_up(driver, scratch, outcome),
+    }
+}
+
+//----------- After planning -------------------------------------------------------------------------
+
+/// Goes on to where it is decided whether what is planned, options included, is sent.
+#[inline(always)]
+fn depart<D: Driver>(driver: &mut D, scratch: &Scratch) -> Option<D::Entered> {
+    if driver.limits() & ASKED != 0
+        && let Some(entered) = driver.enter(Stage::Limit)
+    {
+        return Some(entered);
+    }
+    depart_unlimited(driver, scratch)
+}
+
+/// Goes on to where it is sent.
+#[inline(always)]
+fn depart_unlimited<D: Driver>(driver: &mut D, scratch: &Scratch) -> Option<D::Entered> {
+    if scratch.absence.is_redirected() {
+        driver.enter(Stage::SendMade)
+    } else {
+        driver.enter(Stage::Send)
+    }
+}
+
+/// What is passed up and this server's has a budget: goes on to where that is kept.
+#[inline(always)]
+fn passed_up<D: Driver>(
+    driver: &mut D,
+    scratch: &mut Scratch,
+    outcome: Outcome,
+) -> Result<D::Entered, Outcome> {
+    if driver.limits() & ASKED != 0 && outcome.is_ours() {
+        let place = forget(&mut scratch.cells.forgotten, outcome.index() as u64);
+        scratch.plan.outcome = place as u32;
+        if let Some(entered) = driver.enter(Stage::Limit) {
+            return Ok(entered);
+        }
+    }
+    Err(outcome)
+}
+
+/// Why [`limit`] sends nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Unsent {
+    /// What is planned is not sent.
+    Dropped(Outcome),
+    /// It is passed up; its outcome has this place.
+    Passed(usize),
+}
+
+/// Decides whether the planned answer is sent, or what is not answered passed up.
+#[inline(always)]
+pub fn limit<D: LimitingDriver>(
+    driver: &mut D,
+    scratch: &mut Scratch,
+) -> Result<D::Entered, Unsent> {
+    let outcome = recall(&scratch.plan.outcome) as usize;
+    let limiter = driver.limiter();
+    let client = Client::of(&scratch.layers);
+    let listed = if limiter.limits() & limits::NAMES != 0 && is_read(outcome) {
+        driver.listed(scratch)
+    } else {
+        Listed { block: 0, policy: 0 }
+    };
+    let is_passed = outcome > Outcome::Slipped.index();
+    let is_vouched_for = !is_passed && recall(&scratch.query.has_valid_cookie) != 0;
+    let Scratch { query, plan, absence, options, layers, made, cells, limit, .. } = &mut *scratch;
+    let said = || {
+        let (class, name) = if is_passed {
+            (PASSED, 0)
+        } else {
+            let class = account::class(query, plan, cells, outcome);
+            (class, account::name(driver.store(), query, absence, class).ok_or(Outcome::Broken)?)
+        };
+        let class = forget(&mut cells.forgotten, class as u64) as usize;
+        let name = forget(&mut cells.forgotten, name);
+        let policy = recall(&listed.policy);
+        let weight = if limiter.limits() & limits::AMPLIFICATION != 0 && !is_passed {
+            let (most, opt_len) = (driver.response_limit(query), plan::opt_len(query, options));
+            let response = plan::octets(driver.store(), query, plan, made, cells, opt_len, most);
+            decide::weight(response, layers.message_len())
+        } else {
+            WEIGHT_ONE
+        };
+        let weight = forget(&mut cells.forgotten, weight);
+        Ok(Said { class, name, weight, policy })
+    };
+    let verdict = decide::decide(&limiter, &client, listed, is_vouched_for, said, limit)
+        .map_err(Unsent::Dropped)?;
+    if is_passed {
+        return Err(Unsent::Passed(outcome));
+    }
+    if verdict == Verdict::Slip {
+        slip(query, plan, absence, options);
+    }
+    decide::settle(&limiter, &client, limit);
+    depart_unlimited(driver, scratch).ok_or(Unsent::Dropped(Outcome::Broken))
+}
+
+/// Plans what is sent in the place of a response that is slipped.
+#[inline(always)]
+fn slip(query: &Query, plan: &mut Plan, absence: &mut Absence, options: &mut Options) {
+    match Slip::to(recall(&query.has_cookie) != 0) {
+        Slip::BadCookie => {
+            options::bad_cookie(plan, absence, options);
+            plan.slipped = 1;
+        }
+        Slip::Truncated => {
+            plan.slip();
+            // So that it is no larger than the query.
+            options.clear();
+        }
+    }
+}
+
+/// Whether a question has been read whose outcome has this place.
+#[inline(always)]
+fn is_read(outcome: usize) -> bool {
+    outcome <= Outcome::Slipped.index() || outcome >= Outcome::MetaType.index()
+}
+
+/// What was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// The place of what it is called.
+    pub outcome: usize,
+    /// Octets of the message.
+    pub octets: usize,
+}
+
+/// Makes room for the planned answer, writes it, and turns the headers round if there are any.
+#[inline(always)]
+pub fn send<D: Driver, F: Frame>(
+    driver: &mut D,
+    frame: &mut F,
+    scratch: &mut Scratch,
+) -> Result<Sent, Outcome> {
+    let limit = driver.response_limit(&scratch.query);
+    let planned = if D::Store::UNBOUNDED { scratch.plan.count } else { 0 };
+    let size = plan::measure(driver.store(), scratch, limit, driver.now_s());
+    driver.found(Found::Size(size, limit), scratch);
+    let total = size?;
+    if D::Store::UNBOUNDED && !D::FRAMED {
+        let is_too_large = driver.is_stream() && scratch.plan.truncated != 0;
+        if is_too_large {
+            // Nobody can be told to come again: all is sent but the glue that there is no room for.
+            scratch.plan.count = planned;
+            scratch.plan.truncated = 0;
+        }
+        if is_too_large || long::is_long(driver.store(), scratch, total) {
+            long::write(driver.store(), frame, limit, driver.payload(), scratch)?;
+            return sent(driver, scratch);
+        }
+    }
+    let message_at = if D::FRAMED { scratch.layers.message_at() } else { 0 };
+    let name_len = recall(&scratch.query.name_len) as usize & 0xff;
+    let keep = message_at + compose::records_at(name_len);
+    driver.found(Found::Room(message_at + total), scratch);
+    frame.resize(message_at + total, keep)?;
+    // From here on the frame is edited, and what fails cannot be passed up.
+    let failed = if D::FRAMED { Outcome::Torn } else { Outcome::Broken };
+    let payload = driver.payload();
+    let sum = compose::write(driver.store(), frame, message_at, payload, scratch).ok_or(failed)?;
+    if D::FRAMED {
+        let total = recall(&scratch.plan.total) as usize & 0xffff;
+        layers::reply(frame, &scratch.layers, total, sum).ok_or(failed)?;
+        driver.found(Found::Sent(message_at + total), scratch);
+    }
+    sent(driver, scratch)
+}
+
+/// What became of a response that was written. Over TCP nobody can be told to come again over TCP.
+#[inline(always)]
+fn sent<D: Driver>(driver: &D, scratch: &Scratch) -> Result<Sent, Outcome> {
+    if driver.is_stream() && recall(&scratch.plan.truncated) != 0 {
+        return Err(Outcome::Oversize);
+    }
+    let octets = recall(&scratch.plan.total) as usize & 0xffff;
+    Ok(Sent { outcome: scratch.plan.said(), octets })
+}
+
+//----------- All in a loop --------------------------------------------------------------------------
+
+/// Answers the query in a frame in place.
+pub fn answer_frame<D: FrameDriver<Entered = Stage>, F: Frame>(
+    driver: &mut D,
+    frame: &mut F,
+    scratch: &mut Scratch,
+) -> Result<Outcome, Outcome> {
+    let first = serve(driver, frame, scratch)?;
+    run(driver, frame, scratch, first)
+}
+
+/// Takes the stages from this one on, the last of which writes the response into `frame`, where the query is.
+pub fn run<D: Driver<Entered = Stage>, F: Frame>(
+    driver: &mut D,
+    frame: &mut F,
+    scratch: &mut Scratch,
+    first: Stage,
+) -> Result<Outcome, Outcome> {
+    let mut stage = first;
+    loop {
+        stage = match stage {
+            Stage::Deny => deny(driver, scratch)?,
+            Stage::Hash => hash(driver, scratch)?,
+            Stage::Conclude => conclude(driver, scratch)?,
+            Stage::Follow => follow(driver, scratch)?,
+            Stage::Redirect => redirect(driver, scratch)?,
+            Stage::Options => options(driver, scratch)?,
+            // Who takes stages in a loop limits what is sent once it is written.
+            Stage::Limit => depart_unlimited(driver, scratch).ok_or(Outcome::Broken)?,
+            Stage::Send | Stage::SendMade => {
+                return send(driver, frame, scratch).map(|sent| Outcome::ALL[sent.outcome]);
+            }
+        };
     }
 }

@@ -1,6 +1,7 @@
 //! What of a response is counted together: its class, and the name that stands for it.
 
 use super::Class;
+pub use super::list::Listed;
 use super::list::{NameEntry, flag};
 use crate::Outcome;
 use crate::bytes::u8_at;
@@ -70,17 +71,6 @@ pub fn name<S: Store>(store: &S, query: &Query, absence: &Absence, class: usize)
 
 /// The most labels that a listed name has: so many suffixes of a question are looked at.
 pub const MAX_DEPTH: usize = 16;
-
-/// What is listed for the name of a question: the flags of its block, and the place of its policy.
-#[repr(C, align(8))]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Listed {
-    /// The [`block`](NameEntry::block)s of all that is listed for it: [`flag::BLOCK`] if any of them is more than
-    /// counted; 0 for none.
-    pub block: u32,
-    /// 0 for the default policy.
-    pub policy: u32,
-}
 
 /// Looks for the question's name and for what is above it in a list. `depths` has a bit for each number of
 /// labels that a listed name has, `look` finds an entry by [`name::hash`]. The lower-case name and its offsets

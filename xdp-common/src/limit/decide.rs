@@ -4,15 +4,15 @@
 //! answered; what is over a limit is slipped every so many-th time, else dropped. With `dry-run` the same is
 //! counted, and all is answered.
 
-use super::list::{ListEntry, flag};
+use super::list::{ListEntry, Listed, flag};
 use super::netblock::masked;
 use super::policy::{IPV6_LEVELS, LEVEL_PLACES, Mode, Rate, Rules};
 use super::table::{Charge, Table, WEIGHT_ONE, charge, key};
 use super::verdict::{Class, Hit, Limited, PASSED, Verdict};
 use crate::Outcome;
 use crate::launder::{forget, recall};
-use crate::state::LimitState;
 use crate::state::config::limits;
+use crate::state::{Layers, LimitState};
 
 /// Where accounts, policies and lists are, what time it is, and who counts.
 pub trait Limiter: Table {
@@ -81,6 +81,14 @@ pub struct Client {
     pub source: [u64; 2],
     /// 0 for IPv4, 1 for IPv6.
     pub family: usize,
+}
+
+impl Client {
+    /// Who has sent the packet with these headers.
+    #[inline(always)]
+    pub fn of(layers: &Layers) -> Client {
+        Client { source: recall(&layers.source), family: recall(&layers.ipv6) as usize & 1 }
+    }
 }
 
 /// What is to be said.
@@ -195,10 +203,59 @@ pub fn arrive<L: Limiter>(
     if enforced { Err(Outcome::Limited) } else { Ok(()) }
 }
 
+/// Decides what becomes of a response that is planned, or of what would be passed up: by the blocks of its name, which
+/// count whoever asks; by the cookie that the client has shown, with which it is answered and not counted; by the
+/// policy for its name. What is dropped is an error: [`Outcome::Blocked`] or [`Outcome::Limited`]. `said` is asked only
+/// where it decides. What would be passed up (class [`PASSED`]) is never slipped. After what is sent comes [`settle`].
+///
+/// All who answer ask this: the programs in the kernel, the daemon's sockets, and `ratelimit test`.
+#[inline(always)]
+pub fn decide<L: Limiter>(
+    limiter: &L,
+    client: &Client,
+    listed: Listed,
+    is_vouched_for: bool,
+    said: impl FnOnce() -> Result<Said, Outcome>,
+    state: &mut LimitState,
+) -> Result<Verdict, Outcome> {
+    state.owed = 0;
+    if listed.block != 0 {
+        limiter.count(Count::BlockedName);
+        if listed.block & flag::BLOCK != 0 {
+            return Err(Outcome::Blocked);
+        }
+    }
+    if is_vouched_for {
+        return Ok(Verdict::Answer);
+    }
+    let verdict = respond(limiter, client, &said()?, state);
+    if verdict == Verdict::Drop {
+        return Err(Outcome::Limited);
+    }
+    Ok(verdict)
+}
+
+/// What is sent in place of a response that is slipped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Slip {
+    /// BADCOOKIE, with the server cookie that the client should have had (RFC 7873 section 5.2.3).
+    BadCookie,
+    /// TC=1 without records and without options, so that it is no larger than the query.
+    Truncated,
+}
+
+impl Slip {
+    /// What is sent to a client that has sent a cookie, or has not.
+    #[inline(always)]
+    pub const fn to(has_cookie: bool) -> Slip {
+        if has_cookie { Slip::BadCookie } else { Slip::Truncated }
+    }
+}
+
 /// Decides whether a response is sent, or what is not answered (class [`PASSED`]) passed up to the daemon. Who has
 /// shown a valid cookie is not asked about.
 #[inline(always)]
-pub fn respond<L: Limiter>(
+fn respond<L: Limiter>(
     limiter: &L,
     client: &Client,
     said: &Said,
@@ -206,7 +263,6 @@ pub fn respond<L: Limiter>(
 ) -> Verdict {
     let Some(rules) = limiter.rules(said.policy) else { return Verdict::Answer };
     let class = if said.class <= PASSED { said.class } else { PASSED };
-    state.owed = 0;
     let over = recall(&state.over);
     if over != 0 {
         let slips = recall(&state.slips) != 0 && class != PASSED;
@@ -262,8 +318,8 @@ pub fn respond<L: Limiter>(
     if rules.mode == Mode::On as u32 { verdict } else { Verdict::Answer }
 }
 
-/// Called after [`respond`]: takes from the totals what the response costs beyond the one that was taken when its
-/// query came. It was not known then, and is not asked for now: who is over for it is so from the next query on.
+/// Takes from the totals what a response that is sent costs beyond the one that was taken when its query came. It was not known then,
+/// and is not asked for now: who is over for it is so from the next query on.
 #[inline(always)]
 pub fn settle<L: Limiter>(limiter: &L, client: &Client, state: &mut LimitState) {
     const BOTH: u32 = limits::TOTALS | limits::AMPLIFICATION;

@@ -55,6 +55,17 @@ impl NameEntry {
     }
 }
 
+/// What is listed for the name of a question: the flags of its block, and the place of its policy.
+#[repr(C, align(8))]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listed {
+    /// The [`block`](NameEntry::block)s of all that is listed for it: [`flag::BLOCK`] if any of them is more than
+    /// counted; 0 for none.
+    pub block: u32,
+    /// 0 for the default policy.
+    pub policy: u32,
+}
+
 /// Whether an entry that expires at one second, 0 for never, counts at another.
 #[inline(always)]
 const fn lasts(expires_s: u64, now_s: u64) -> bool {

@@ -78,6 +78,11 @@ impl Options {
         (&self.octets, START)
     }
 
+    /// The cookie, which is the first of them if the client has sent one.
+    pub fn cookie(&self) -> &[u8] {
+        &self.octets[START..START + COOKIE_LEN]
+    }
+
     /// The options.
     pub fn octets(&self) -> &[u8] {
         &self.octets[START..START + self.len()]

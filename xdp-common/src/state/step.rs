@@ -5,6 +5,7 @@ use crate::Outcome;
 use crate::image::Address;
 
 /// Where planning goes on.
+#[derive(Clone, Copy, Debug)]
 pub enum Step {
     /// The plan is complete.
     Done(Outcome),

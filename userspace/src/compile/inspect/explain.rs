@@ -5,17 +5,17 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
-use xdp_common::dns::{query, rtype};
-use xdp_common::engine::{compose, exact, find, options, plan, proofs, sequence};
-use xdp_common::frame::{Frame as _, SliceFrame};
+use xdp_common::rtype;
+use xdp_common::engine::sequence::{self, Driver, Found, FrameDriver};
+use xdp_common::frame::{Frame, SliceFrame};
 use xdp_common::image::node::Node;
 use xdp_common::image::piece::{OWNER_INSIDE, PART, Piece};
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window, bounds};
 use xdp_common::maps::{CHUNK_LEN, Config, Manners};
-use xdp_common::state::Step;
 use xdp_common::state::made::SYNTHESIS;
 use xdp_common::state::plan::{PLAN_LEN, QUESTION, section};
-use xdp_common::{Outcome, Scratch, layers};
+use xdp_common::state::{Query, Step};
+use xdp_common::{Outcome, Scratch};
 
 use super::super::Reader;
 use super::lookup::PieceView;
@@ -134,38 +134,43 @@ fn explain_once(
     let store = AsKernel { reader, buckets: Cell::new(0) };
     let mut room = vec![0; ROOM.max(frame.len())];
     room[..frame.len()].copy_from_slice(frame);
+    let mut scratch: Box<Scratch> = Box::default();
+    let mut sent = SliceFrame::new(&mut room, frame.len());
     let mut recorder = Recorder {
         store: &store,
+        config,
         manners,
-        scratch: Box::default(),
-        frame: SliceFrame::new(&mut room, frame.len()),
+        now,
+        octets: frame.len(),
         stages: Vec::new(),
         planned: 0,
         types: 0,
         encloser_probes: 0,
     };
-    let outcome = match recorder.run(config, now) {
+    let outcome = match sequence::answer_frame(&mut recorder, &mut sent, &mut scratch) {
         Ok(outcome) | Err(outcome) => outcome,
     };
     let fate = fate(outcome);
     recorder.stages.push(Stage { stage: "outcome", found: format!("{}: {fate}", outcome.word()) });
     let is_answered = outcome.is_answered();
     Explanation {
-        pieces: recorder.pieces(),
-        bounds: recorder.bounds(),
+        pieces: recorder.pieces(&scratch),
+        bounds: recorder.bounds(&scratch),
         outcome,
-        response_octets: is_answered.then_some(recorder.scratch.plan.total as usize),
-        frame: recorder.frame.octets().to_vec(),
+        response_octets: is_answered.then_some(scratch.plan.total as usize),
+        frame: sent.octets().to_vec(),
         stages: recorder.stages,
     }
 }
 
-/// The engine's state, and what was noted.
-struct Recorder<'s, 'r, 'f> {
-    store: &'s AsKernel<'r>,
-    manners: &'s Manners,
-    scratch: Box<Scratch>,
-    frame: SliceFrame<'f>,
+/// Takes the stages as the programs do, and notes what each has found.
+struct Recorder<'a, 'r> {
+    store: &'a AsKernel<'r>,
+    config: &'a Config,
+    manners: &'a Manners,
+    now: u32,
+    /// Of the frame as it came.
+    octets: usize,
     stages: Vec<Stage>,
     /// Pieces that were planned when the last stage ended.
     planned: usize,
@@ -174,166 +179,141 @@ struct Recorder<'s, 'r, 'f> {
     encloser_probes: usize,
 }
 
-impl Recorder<'_, '_, '_> {
-    /// The steps of the programs, in their order.
-    fn run(&mut self, config: &Config, now: u32) -> Result<Outcome, Outcome> {
-        self.decode(config)?;
-        let step = self.find()?;
-        let outcome = self.plan(step)?;
-        self.scratch.plan.outcome = outcome.index() as u32;
-        self.options(now)?;
-        if config.limits != 0 {
+impl<'r> Driver for Recorder<'_, 'r> {
+    type Store = AsKernel<'r>;
+    type Entered = sequence::Stage;
+    const FRAMED: bool = true;
+
+    fn store(&self) -> &AsKernel<'r> {
+        self.store
+    }
+
+    fn manners(&self) -> Option<&Manners> {
+        Some(self.manners)
+    }
+
+    fn now_s(&self) -> u32 {
+        self.now
+    }
+
+    fn changes(&self) -> Option<u64> {
+        // It is all done again if there was a change.
+        Some(0)
+    }
+
+    fn response_limit(&self, query: &Query) -> usize {
+        query.payload_limit(self.config.payload_limit as usize)
+    }
+
+    fn payload(&self) -> u16 {
+        self.config.payload_limit as u16
+    }
+
+    fn limits(&self) -> u32 {
+        0
+    }
+
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    fn enter(&mut self, stage: sequence::Stage) -> Option<sequence::Stage> {
+        let is_last = matches!(stage, sequence::Stage::Send | sequence::Stage::SendMade);
+        if is_last && self.config.limits != 0 {
             let decides = "earlier queries decide: see `sealdns ratelimit explain`";
             self.note("limit", decides.to_owned());
         }
-        let (message_at, limit) = (
-            self.scratch.layers.message_at(),
-            self.scratch.query.payload_limit(config.payload_limit as usize),
-        );
-        let total = plan::measure(self.store, &mut self.scratch, limit, now);
-        let total = match total {
-            Ok(total) => total,
-            Err(outcome) => {
-                let why = match outcome {
-                    Outcome::Expired => format!("a signature has expired: now is {now}"),
-                    _ => "a piece exceeds what the kernel writes".to_owned(),
-                };
-                self.note("measure", why);
-                return Err(outcome);
-            }
-        };
-        let is_truncated = self.scratch.plan.truncated != 0;
-        let truncated = if is_truncated { ": TC is set, and nothing else sent" } else { "" };
-        let measured = format!("{total} octets of message; {limit} may be sent{truncated}");
-        self.note("measure", measured);
-
-        let before = self.frame.len();
-        let keep = message_at + compose::records_at(self.scratch.query.name_len as usize);
-        let resized = self.frame.resize(message_at + total, keep);
-        let grown = (message_at + total) as i64 - before as i64;
-        self.note("room", format!("the frame of {before} octets grows by {grown}"));
-        resized?;
-
-        let payload = config.payload_limit as u16;
-        let (frame, scratch) = (&mut self.frame, &mut self.scratch);
-        let sum = compose::write(self.store, frame, message_at, payload, scratch);
-        let sum = sum.ok_or(Outcome::Torn)?;
-        layers::reply(frame, &scratch.layers, total, sum).ok_or(Outcome::Torn)?;
-        self.note("send", format!("a frame of {} octets", message_at + total));
-        Ok(Outcome::ALL[self.scratch.plan.said()])
+        Some(stage)
     }
 
-    /// Reads the options of the query and makes those of the response.
-    fn options(&mut self, now: u32) -> Result<(), Outcome> {
-        if !options::are_due(&self.scratch.query, &self.scratch.plan) {
-            return Ok(());
+    fn found(&mut self, found: Found, scratch: &Scratch) {
+        match found {
+            Found::Query(read) => self.query(read, scratch),
+            Found::BadVersion => {
+                self.note("find", "an EDNS version that is not known".to_owned());
+            }
+            Found::Node(0) => self.note("find", "the name has no node".to_owned()),
+            Found::Node(found) => {
+                let found = self.looked_through(found);
+                self.note("find", found);
+            }
+            Found::Answer(next) => self.step("answer", next, scratch),
+            Found::Step(stage, next) => {
+                let stage = if stage == sequence::Stage::Deny { "encloser" } else { stage.word() };
+                self.step(stage, next, scratch);
+            }
+            Found::Plan(Ok(_)) => {}
+            Found::Plan(Err(_)) => self.note("finish", format!("{} pieces", scratch.plan.count)),
+            Found::Options(made) => self.options(made, scratch),
+            Found::Size(size, limit) => self.size(size, limit, scratch),
+            Found::Room(octets) => {
+                let (before, grown) = (self.octets, octets as i64 - self.octets as i64);
+                self.note("room", format!("the frame of {before} octets grows by {grown}"));
+            }
+            Found::Sent(octets) => self.note("send", format!("a frame of {octets} octets")),
         }
-        let made = options::answer(self.store, &mut self.scratch, self.manners, now);
-        let found = match made {
-            Ok(()) if self.scratch.plan.outcome == Outcome::FormErr.index() as u32 => {
-                "the cookie is malformed".to_owned()
-            }
-            Ok(()) => format!("{} octets of options are sent", self.scratch.options.len()),
-            Err(outcome) => format!("{}: it goes no further", outcome.word()),
-        };
-        self.note("options", found);
-        made
+    }
+}
+
+impl FrameDriver for Recorder<'_, '_> {
+    fn config(&self) -> &Config {
+        self.config
     }
 
-    fn decode(&mut self, config: &Config) -> Result<(), Outcome> {
-        let scratch = &mut *self.scratch;
-        let (layers, forgotten) = (&mut scratch.layers, &mut scratch.cells.forgotten);
-        let decoded = layers::decode(&self.frame, config, layers, forgotten).and_then(|()| {
-            let (at, len) = (scratch.layers.message_at(), scratch.layers.message_len());
-            let sum = query::decode(&self.frame, at, len, config.seed, scratch)?;
-            match layers::checksum_holds(&mut scratch.layers, sum) {
-                true => Ok(()),
-                false => Err(Outcome::BadChecksum),
-            }
-        });
-        let found = match decoded {
+    fn arrive<F: Frame>(&self, _frame: &F, _scratch: &mut Scratch) -> Result<(), Outcome> {
+        Ok(())
+    }
+}
+
+impl Recorder<'_, '_> {
+    fn query(&mut self, read: Result<(), Outcome>, scratch: &Scratch) {
+        let found = match read {
             Ok(()) => {
-                let query = &self.scratch.query;
-                let family = if self.scratch.layers.ipv6 != 0 { "IPv6" } else { "IPv4" };
+                let query = &scratch.query;
+                let family = if scratch.layers.ipv6 != 0 { "IPv6" } else { "IPv4" };
                 let edns = match query.edns {
                     0 => "no EDNS".to_owned(),
                     _ => format!("EDNS {}, DO={}", query.payload, query.dnssec_ok),
                 };
-                let (name, rtype) = (self.name(query.name_len as usize), Rtype(query.qtype as u16));
-                format!(
-                    "{family}, a query of {} octets for {name} {rtype}, {edns}",
-                    self.query_len()
-                )
+                let name =
+                    shown(scratch.name.octets.get(..query.name_len as usize).unwrap_or_default());
+                let (octets, rtype) = (scratch.layers.message_len(), Rtype(query.qtype as u16));
+                format!("{family}, a query of {octets} octets for {name} {rtype}, {edns}")
             }
             Err(outcome) => format!("{}: it goes no further", outcome.word()),
         };
         self.note("decode", found);
-        decoded
     }
 
-    fn query_len(&self) -> usize {
-        self.scratch.layers.message_len()
-    }
-
-    fn find(&mut self) -> Result<Step, Outcome> {
-        self.scratch.plan.clear();
-        self.scratch.options.clear();
-        if self.scratch.query.version != 0 {
-            self.note("find", "an EDNS version that is not known".to_owned());
-            let Scratch { plan, absence, .. } = &mut *self.scratch;
-            return Ok(options::bad_version(plan, absence));
-        }
-        let Scratch { query, name, cells, .. } = &mut *self.scratch;
-        let found = find::question(self.store, query, name, cells).ok_or(Outcome::Broken)?;
-        let text = match found {
-            0 => "the name has no node".to_owned(),
-            found => self.looked_through(found),
-        };
-        self.note("find", text);
-        let Scratch { query, plan, absence, .. } = &mut *self.scratch;
-        Ok(exact::first(query, plan, absence, found))
-    }
-
-    fn plan(&mut self, first: Step) -> Result<Outcome, Outcome> {
-        let mut step = match first {
-            Step::At(found, context) => {
-                let Scratch { query, plan, absence, cells, .. } = &mut *self.scratch;
-                let next = exact::run(self.store, query, plan, absence, cells, found, context);
-                self.step("answer", next)?
+    fn options(&mut self, made: Result<(), Outcome>, scratch: &Scratch) {
+        let found = match made {
+            Ok(()) if scratch.plan.outcome == Outcome::FormErr.index() as u32 => {
+                "the cookie is malformed".to_owned()
             }
-            step => step,
+            Ok(()) => format!("{} octets of options are sent", scratch.options.len()),
+            Err(outcome) => format!("{}: it goes no further", outcome.word()),
         };
-        loop {
-            let stage = match step {
-                Step::Done(outcome) => {
-                    let Scratch { plan, absence, cells, .. } = &mut *self.scratch;
-                    let finished = proofs::finish::<AsKernel<'_>>(plan, absence, cells, outcome);
-                    if finished.is_err() {
-                        self.note("finish", format!("{} pieces", self.scratch.plan.count));
-                    }
-                    return finished;
-                }
-                Step::At(..) | Step::Chase(_) => "follow",
-                Step::Absent(..) => "encloser",
-                Step::Redirect => "redirect",
-                Step::Hash => "hash",
-                Step::Conclude => "conclude",
-            };
-            let next = match sequence::take(self.store, &mut self.scratch, step) {
-                Err(Outcome::NotOurs) if self.manners.refuse != 0 => {
-                    let Scratch { plan, absence, .. } = &mut *self.scratch;
-                    Ok(options::refuse(plan, absence))
-                }
-                next => next,
-            };
-            step = self.step(stage, next)?;
-        }
+        self.note("options", found);
+    }
+
+    fn size(&mut self, size: Result<usize, Outcome>, limit: usize, scratch: &Scratch) {
+        let found = match size {
+            Ok(total) => {
+                let is_truncated = scratch.plan.truncated != 0;
+                let truncated =
+                    if is_truncated { ": TC is set, and nothing else sent" } else { "" };
+                format!("{total} octets of message; {limit} may be sent{truncated}")
+            }
+            Err(Outcome::Expired) => format!("a signature has expired: now is {}", self.now),
+            Err(_) => "a piece exceeds what the kernel writes".to_owned(),
+        };
+        self.note("measure", found);
     }
 
     /// Notes what a step of planning found.
-    fn step(&mut self, stage: &'static str, next: Result<Step, Outcome>) -> Result<Step, Outcome> {
+    fn step(&mut self, stage: &'static str, next: Result<Step, Outcome>, scratch: &Scratch) {
         let mut found: Vec<String> = Vec::new();
-        let absence = self.scratch.absence;
+        let absence = scratch.absence;
         match stage {
             "encloser" if absence.encloser() != 0 || next.is_err() => {
                 self.encloser_probes = self.encloser_probes.max(self.store.buckets.get());
@@ -343,7 +323,7 @@ impl Recorder<'_, '_, '_> {
             }
             "hash" => {
                 let at = absence.next_closer();
-                let name = self.scratch.name.octets.get(at..absence.context().len as usize);
+                let name = scratch.name.octets.get(at..absence.context().len as usize);
                 found.push(format!("next closer name {}", shown(name.unwrap_or_default())));
             }
             "conclude" => {
@@ -354,14 +334,14 @@ impl Recorder<'_, '_, '_> {
             }
             _ => {}
         }
-        let count = self.scratch.plan.count as usize;
+        let count = scratch.plan.count as usize;
         for place in self.planned..count.min(PLAN_LEN) {
-            let piece = self.piece(place);
+            let piece = self.piece(scratch, place);
             found
                 .push(format!("{}: {} of {}", piece.section, piece.piece.types, piece.piece.owner));
         }
         self.planned = count;
-        found.push(match &next {
+        found.push(match next {
             Ok(Step::Done(outcome)) => format!("the plan is complete: {}", outcome.word()),
             Ok(Step::At(..)) => "it leads to a name whose node is known".to_owned(),
             Ok(Step::Chase(_)) => "it leads to a name that must be looked up".to_owned(),
@@ -372,7 +352,6 @@ impl Recorder<'_, '_, '_> {
             Err(outcome) => format!("{}: it goes no further", outcome.word()),
         });
         self.note(stage, found.join("; "));
-        next
     }
 
     fn note(&mut self, stage: &'static str, found: String) {
@@ -401,24 +380,19 @@ impl Recorder<'_, '_, '_> {
         }
     }
 
-    /// The first octets of the name that is looked up.
-    fn name(&self, len: usize) -> String {
-        shown(self.scratch.name.octets.get(..len).unwrap_or_default())
-    }
-
-    fn piece(&self, place: usize) -> AnswerPiece {
-        let part = self.scratch.plan.parts[place];
+    fn piece(&self, scratch: &Scratch, place: usize) -> AnswerPiece {
+        let part = scratch.plan.parts[place];
         let section = match part.section {
             section::ANSWER => "answer",
             section::AUTHORITY => "authority",
             _ => "additional",
         };
         // Pieces are about names of which only the length is known here: their own owner names will do.
-        let context = self.context_of(place);
+        let context = self.context_of(scratch, place);
         let mut piece =
             PieceView::new(&**self.store.reader.memory(), section.into(), part.address, &context);
         if part.address == SYNTHESIS {
-            let made = Piece::new(self.scratch.made.first());
+            let made = Piece::new(scratch.made.first());
             piece = PieceView {
                 types: "CNAME".into(),
                 owner: shown(&context),
@@ -432,17 +406,17 @@ impl Recorder<'_, '_, '_> {
     }
 
     /// The name that a piece is about: the question's, or the target of the CNAME that leads to it.
-    fn context_of(&self, place: usize) -> Vec<u8> {
-        let part = self.scratch.plan.parts[place];
-        let question = self.scratch.question.get(..self.scratch.query.name_len as usize);
+    fn context_of(&self, scratch: &Scratch, place: usize) -> Vec<u8> {
+        let part = scratch.plan.parts[place];
+        let question = scratch.question.get(..scratch.query.name_len as usize);
         let question = question.unwrap_or_default().to_ascii_lowercase();
         let Some(cname) = (part.context as usize).checked_sub(1).filter(|cname| *cname < place)
         else {
             return question;
         };
-        let cname = self.scratch.plan.parts[cname];
+        let cname = scratch.plan.parts[cname];
         let window = match cname.address {
-            SYNTHESIS => Some(self.scratch.made.first()),
+            SYNTHESIS => Some(scratch.made.first()),
             address => self.store.record(address),
         };
         let target = window.and_then(|window| {
@@ -452,15 +426,14 @@ impl Recorder<'_, '_, '_> {
         target.map_or(question, <[u8]>::to_ascii_lowercase)
     }
 
-    fn pieces(&self) -> Vec<AnswerPiece> {
-        (0..(self.scratch.plan.count as usize).min(PLAN_LEN))
-            .map(|place| self.piece(place))
+    fn pieces(&self, scratch: &Scratch) -> Vec<AnswerPiece> {
+        (0..(scratch.plan.count as usize).min(PLAN_LEN))
+            .map(|place| self.piece(scratch, place))
             .collect()
     }
 
     /// What the plan needs of each bound.
-    fn bounds(&self) -> Vec<Bound> {
-        let scratch = &self.scratch;
+    fn bounds(&self, scratch: &Scratch) -> Vec<Bound> {
         let dnssec = scratch.query.dnssec_ok as usize & 1;
         let parts = &scratch.plan.parts[..(scratch.plan.count as usize).min(PLAN_LEN)];
         let pieces: Vec<(Piece<'_>, u32)> = parts

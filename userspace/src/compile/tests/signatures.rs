@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
 use std::time::Instant;
 
-use xdp_common::engine::{self, Limits};
+use xdp_common::engine::{Host, Limits};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, Window};
 use xdp_common::maps::Manners;
@@ -92,7 +92,7 @@ fn they_are_those_of_the_name_or_of_its_wildcard() {
                 })
                 .collect();
             let (found, out) = ask(&reader, &qname);
-            assert!(found.outcome.is_answered(), "{qname}: {found:?}");
+            assert!(found.answered.outcome.is_answered(), "{qname}: {found:?}");
             assert_eq!(found.records == 0, expected.is_empty(), "{qname}: {found:?}");
             counts[usize::from(found.records != 0)] += 1;
             if found.records != 0 {
@@ -187,13 +187,14 @@ fn they_take_one_look_up() {
             let query = query(qname.as_wire(), Rtype(65534));
             room[..query.len()].copy_from_slice(&query);
             let mut frame = SliceFrame::new(&mut room, query.len());
+            let (len, limits) = (query.len(), &limits);
             let outcome = if is_for_signatures {
-                respond(&store, &mut frame, query.len(), &limits, &mut scratch, &mut Vec::new())
-                    .outcome
+                respond(&store, &mut frame, len, limits, &mut scratch, &mut Vec::new())
+                    .map(|(outcome, _)| outcome)
             } else {
-                engine::respond(&store, &mut frame, query.len(), &limits, &mut scratch)
+                (Host { store: &store, limits }).answer(&mut frame, len, &mut scratch)
             };
-            assert!(outcome.is_answered(), "{outcome:?}");
+            assert!(outcome.is_ok_and(Outcome::is_answered), "{outcome:?}");
             store.reads.get()
         };
         let mut largest = 0;
@@ -226,7 +227,7 @@ fn what_they_cost() {
         let started = Instant::now();
         const TIMES: u32 = 20_000;
         for _ in 0..TIMES {
-            assert_ne!(ask(&reader, &qname).0.outcome, Outcome::Broken);
+            assert_ne!(ask(&reader, &qname).0.answered.outcome, Outcome::Broken);
         }
         println!("{labels} labels below: {} ns", (started.elapsed() / TIMES).as_nanos());
     }
