@@ -533,14 +533,18 @@ pub fn send<D: Driver, F: Frame>(
     sent(driver, scratch)
 }
 
-/// What became of a response that was written. Over TCP nobody can be told to come again over TCP.
+/// What became of a response that was written. Over TCP nobody can be told to come again over TCP: there TC says that
+/// glue was left out, and what has nothing in it is no answer.
 #[inline(always)]
 fn sent<D: Driver>(driver: &D, scratch: &Scratch) -> Result<Sent, Outcome> {
-    if driver.is_stream() && recall(&scratch.plan.truncated) != 0 {
+    let octets = recall(&scratch.plan.total) as usize & 0xffff;
+    if !driver.is_stream() {
+        return Ok(Sent { outcome: scratch.plan.said(), octets });
+    }
+    if scratch.plan.truncated != 0 && scratch.plan.count == 0 {
         return Err(Outcome::Oversize);
     }
-    let octets = recall(&scratch.plan.total) as usize & 0xffff;
-    Ok(Sent { outcome: scratch.plan.said(), octets })
+    Ok(Sent { outcome: scratch.plan.outcome as usize, octets })
 }
 
 //----------- All in a loop --------------------------------------------------------------------------
