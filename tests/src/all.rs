@@ -37,6 +37,7 @@ const TESTS: &[Test] = tests![
     kernel::edns::options_are_those_of_the_daemon,
     kernel::edns::a_plan_becomes_badcookie_with_a_cookie,
     kernel::limiting::over_the_limit_responses_are_slipped_in_turn_and_else_dropped,
+    kernel::limiting::slips_are_those_of_the_daemon,
     kernel::limiting::each_class_has_its_rate_and_its_name,
     kernel::limiting::large_answers_cost_what_they_amplify,
     kernel::limiting::dry_run_counts_and_answers,

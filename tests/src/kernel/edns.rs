@@ -92,7 +92,7 @@ pub fn secret(hex: &str) -> [u64; 2] {
 //----------- In the kernel --------------------------------------------------------------------------
 
 /// How servers present themselves, more and less.
-fn all_manners() -> [maps::Manners; 4] {
+pub fn all_manners() -> [maps::Manners; 4] {
     let secrets = [secret(SECRET), secret(OTHER_SECRET)];
     let none = maps::Manners::new();
     [
@@ -138,7 +138,7 @@ fn all_options(client: IpAddr, now: u32) -> Vec<Vec<u8>> {
 }
 
 /// What the daemon's sockets serve over the same image.
-fn served(rig: &Rig, zone: &Zone, said: maps::Manners) -> Served {
+pub fn served(rig: &Rig, zone: &Zone, said: maps::Manners) -> Served {
     let apex = zone.apex().clone();
     let zone = ServedZone { zone: Some(Arc::new(zone.clone())), allow_transfer: Vec::new() };
     let engine: Arc<dyn Engine> = rig.reader.clone();
@@ -203,7 +203,7 @@ fn of_no_zone() -> impl Iterator<Item = Query> {
 }
 
 /// The query with options, a payload size and a version by chance.
-fn message(query: &Query, client: IpAddr, now: u32, chance: &mut Chance) -> Vec<u8> {
+pub fn message(query: &Query, client: IpAddr, now: u32, chance: &mut Chance) -> Vec<u8> {
     let all = all_options(client, now);
     let mut throw = |sides: usize| chance.throw(sides as u64) as usize;
     let count = throw(9);

@@ -1,6 +1,6 @@
 //! The rate limiter of the real programs, run by the kernel on frames that we hand them.
 
-use std::{net::IpAddr, thread};
+use std::{collections::BTreeMap, net::IpAddr, thread};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{maps::ProgramArray, programs::Xdp};
@@ -9,13 +9,18 @@ use sealdns::{
     datapath::limiting::ListsInMaps,
     dnssec::policy::Denial,
     ratelimit::limits::{Block, Limits},
-    zone::Name,
+    server::{Shared, stats::Stats, udp},
+    zone::{Name, Zone},
 };
 use testbed::frames::{ETHERNET_LEN, Frame, IPV4_LEN, UDP_LEN};
 use tests::{
+    chance::Chance,
+    dns::Message,
     harness::Verdict as Ended,
     measure::{pin_to_core, programs},
     prog_test_run::{self, Action},
+    questions::questions,
+    servers::{DEMO, signed},
 };
 use xdp_common::{
     Outcome,
@@ -28,7 +33,7 @@ use xdp_common::{
     maps::{self, Verdicts},
 };
 
-use crate::kernel::{Rig, framed, obstacle, question};
+use crate::kernel::{Rig, edns, framed, obstacle, question};
 
 /// A second rate so low that no test takes long enough for one more response.
 const SLOW: u32 = 1;
@@ -39,6 +44,10 @@ const A: u16 = 1;
 const MX: u16 = 15;
 const DNSKEY: u16 = 48;
 const AXFR: u16 = 252;
+const NOERROR: u16 = 0;
+const FORMERR: u16 = 1;
+const BADVERS: u16 = 16;
+const BADCOOKIE: u16 = 23;
 
 /// A policy with one class of limit at a time: those that are not asked for are off.
 fn policy() -> Policy {
@@ -50,6 +59,62 @@ fn policy() -> Policy {
         passed_total: 0,
         ..Policy::new()
     }
+}
+
+/// Any number of options up to eight on queries of all kinds, cookies among them that are malformed or come with a
+/// version that is not known: over the limit the programs send what the daemon would, octet for octet.
+pub fn slips_are_those_of_the_daemon() -> Result<Ended> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let directory = tempfile::tempdir()?;
+    let zone = signed(DEMO, Denial::Nsec, directory.path())?;
+    let slip_all = Policy { total: SLOW, total_burst: 1, total_slip: 1, ..policy() };
+    let limits = Limits { policy: slip_all, ..Limits::default() };
+    let mut limited = Limited::over(&zone, &limits)?;
+    let mut chance = Chance(7);
+    let mut seen = BTreeMap::new();
+    for manners in edns::all_manners() {
+        limited.rig.loaded.manners.write(&manners);
+        let shared = Shared::new(edns::served(&limited.rig, &zone, manners));
+        shared.limiter().set(&limits, 0);
+        for (index, query) in questions(&zone, []).iter().enumerate() {
+            if query.edns.is_none() {
+                continue;
+            }
+            let mut frame = framed(Vec::new(), index % 2, &[])?;
+            frame.payload = edns::message(query, frame.source.ip(), limited.rig.now, &mut chance);
+            let (run, outcome) = limited.rig.run_counted(&frame.encode()?)?;
+            if outcome != Outcome::Slipped {
+                continue;
+            }
+            let from_xdp = without_time(Frame::decode(&run.frame)?.payload)?;
+            // One response in a second is over no limit.
+            let mut tries = (0..3).map(|_| {
+                let (stats, mut sent) = (Stats::default(), Vec::new());
+                udp::answer(&shared, &stats, &frame.payload, frame.source, &mut sent);
+                sent
+            });
+            let is_same = tries.any(|sent| without_time(sent).is_ok_and(|sent| sent == from_xdp));
+            ensure!(is_same, "{query:?} {:02x?}: {from_xdp:02x?}", frame.payload);
+            let version = frame.payload[HEADER_LEN + query.name.len() + 4 + 6];
+            *seen.entry((Message::read(&from_xdp)?.rcode, version)).or_insert(0u32) += 1;
+        }
+    }
+    println!("  by code and EDNS version: {seen:?}");
+    for kind in [(NOERROR, 0), (FORMERR, 0), (BADVERS, 1), (BADCOOKIE, 0)] {
+        ensure!(seen.contains_key(&kind), "not one of {kind:?}");
+    }
+    Ok(Ended::Passed)
+}
+
+/// A response with a zero for the time in its cookie, and for the hash that is made of it.
+fn without_time(mut response: Vec<u8>) -> Result<Vec<u8>> {
+    if Message::read(&response)?.rcode == BADCOOKIE {
+        let at = response.len() - 12;
+        response[at..].fill(0);
+    }
+    Ok(response)
 }
 
 /// Five responses of every class, and then one a second.
@@ -65,8 +130,12 @@ struct Limited {
 
 impl Limited {
     fn new(limits: &Limits) -> Result<Self> {
-        let mut limited =
-            Self { rig: Rig::of_demo(Denial::Nsec)?, written: ListsInMaps::default() };
+        let directory = tempfile::tempdir()?;
+        Self::over(&signed(DEMO, Denial::Nsec, directory.path())?, limits)
+    }
+
+    fn over(zone: &Zone, limits: &Limits) -> Result<Self> {
+        let mut limited = Self { rig: Rig::new(zone)?, written: ListsInMaps::default() };
         limited.rig.config.tick_ns = clock::tick_ns()?;
         limited.set(limits)?;
         Ok(limited)

@@ -170,6 +170,7 @@ fn account_of(engine: Account, response: &[u8]) -> Account {
 fn slip(answered: &Answered, response: &mut Vec<u8>) {
     const AA: u8 = 0x04;
     const TC: u8 = 0x02;
+    let rcode = rcode_of(response, answered.question_octets);
     response.truncate(HEADER_LEN + answered.question_octets);
     // The question alone is left.
     response[6..HEADER_LEN].fill(0);
@@ -180,11 +181,21 @@ fn slip(answered: &Answered, response: &mut Vec<u8>) {
         }
         _ => {
             response[2] |= TC;
-            (Rcode(u16::from(response[3] & 0x0f)), &[][..])
+            (rcode, &[][..])
         }
     };
     response[3] = response[3] & 0xf0 | (rcode.0 & 0x0f) as u8;
     if let Some(dnssec_ok) = answered.dnssec_ok {
         add_opt(rcode, MAX_PAYLOAD, dnssec_ok, options, response);
+    }
+}
+
+/// The response code, with the extended bits of the OPT record. Those stand only in responses without any other record
+/// (BADVERS, BADCOOKIE), and so the OPT record stands behind the question.
+fn rcode_of(response: &[u8], question_octets: usize) -> Rcode {
+    let low = u16::from(response[3] & 0x0f);
+    match response[HEADER_LEN..].get(question_octets..) {
+        Some([0, 0, 41, _, _, high, ..]) => Rcode(u16::from(*high) << 4 | low),
+        _ => Rcode(low),
     }
 }

@@ -5,13 +5,13 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
-use xdp_common::rtype;
 use xdp_common::engine::sequence::{self, Driver, Found, FrameDriver};
 use xdp_common::frame::{Frame, SliceFrame};
 use xdp_common::image::node::Node;
 use xdp_common::image::piece::{OWNER_INSIDE, PART, Piece};
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window, bounds};
 use xdp_common::maps::{CHUNK_LEN, Config, Manners};
+use xdp_common::rtype;
 use xdp_common::state::made::SYNTHESIS;
 use xdp_common::state::plan::{PLAN_LEN, QUESTION, section};
 use xdp_common::state::{Query, Step};
