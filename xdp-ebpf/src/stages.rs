@@ -235,7 +235,8 @@ pub fn send_made<H: Hook>(context: &H) -> H::Verdict {
 #[inline(always)]
 fn end<H: Hook>(context: &H, sent: Result<(), Outcome>) -> H::Verdict {
     match sent {
-        // What it is called in particular was counted.
+        // `count::answer` has counted the outcome of the answer; what is done with the packet is the same for all that
+        // are answered.
         Ok(()) => context.verdict(Outcome::Positive),
         Err(outcome) => {
             count::outcome::<H>(outcome);

@@ -1,6 +1,8 @@
 //! An XDP program on an interface: natively, else in generic mode, never in another's place. And behind
 //! it, where it is needed, one on TCX; or that one alone. Both may be pinned, and taken over from where
 //! they are pinned.
+//!
+//! This asks the loader; the call of the kernel is in `link.rs`.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
