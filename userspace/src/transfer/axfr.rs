@@ -1,7 +1,7 @@
 //! A whole zone as DNS messages (RFC 5936), from the very zone that is served.
 
 use crate::compile::MAX_TCP_MESSAGE;
-use crate::zone::{Name, Owner, Rrset, Rtype, Serial, Zone, name};
+use crate::zone::{Name, Rtype, Serial, Zone, name};
 
 /// Messages are closed at this many octets: compression pointers reach 16 KiB (RFC 1035 section
 /// 4.1.4). Only a record that is larger by itself makes a larger message.
@@ -103,22 +103,12 @@ impl Transferable for Zone {
                 rrset.rdatas().map(move |rdata| Record {
                     owner: owner.name(),
                     rtype: rrset.rtype(),
-                    ttl: ttl(&owner, &rrset, rdata),
+                    ttl: owner.record_ttl(&rrset, rdata),
                     rdata,
                 })
             })
         }))
     }
-}
-
-/// All RRSIG records of an owner are one RRset in a [`Zone`], but the TTL of each "MUST match the
-/// TTL value of the RRset it covers" (RFC 4034 section 3).
-fn ttl(owner: &Owner<'_>, rrset: &Rrset<'_>, rdata: &[u8]) -> u32 {
-    let covered = match rdata.first_chunk::<2>() {
-        Some(covered) if rrset.rtype() == Rtype::RRSIG => Rtype(u16::from_be_bytes(*covered)),
-        _ => return rrset.ttl(),
-    };
-    owner.rrset(covered).map_or(rrset.ttl(), |covered| covered.ttl())
 }
 
 fn push_after_owner(record: &Record<'_>, out: &mut Vec<u8>) {

@@ -274,6 +274,18 @@ impl<'a> Owner<'a> {
             .filter(move |rdata| rdata.get(..2) == Some(&covered.0.to_be_bytes()[..]))
     }
 
+    /// The TTL of one of its records in seconds. All RRSIG records of an owner are one RRset here, but the TTL of each
+    /// "MUST match the TTL value of the RRset it covers" (RFC 4034 section 3).
+    pub fn record_ttl(&self, rrset: &Rrset<'_>, rdata: &[u8]) -> u32 {
+        let covered = match rdata.first_chunk() {
+            Some(covered) if rrset.rtype() == Rtype::RRSIG => {
+                self.rrset(Rtype(u16::from_be_bytes(*covered)))
+            }
+            _ => None,
+        };
+        covered.map_or(rrset.ttl(), |covered| covered.ttl())
+    }
+
     fn entries(&self) -> &'a [[u8; RrsetEntry::LEN]] {
         let (owners, rrsets) = (self.zone.owner_entries(), self.zone.rrset_entries());
         let first = |owner| OwnerEntry::read(owner).first_rrset as usize;

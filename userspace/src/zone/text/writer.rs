@@ -5,7 +5,7 @@ use super::lexer::Lexer;
 use super::well_formed::well_formed;
 use super::{scanner, show, svcb};
 use crate::zone::name::write_name;
-use crate::zone::{Owner, Rtype, Zone};
+use crate::zone::{Rtype, Zone};
 use data_encoding::HEXLOWER;
 use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::rdata::ZoneRecordData;
@@ -35,10 +35,7 @@ pub fn write(zone: &Zone, out: &mut impl io::Write) -> io::Result<()> {
                 continue;
             }
             for rdata in rrset.rdatas() {
-                let ttl = match rrset.rtype() {
-                    Rtype::RRSIG => covered_ttl(&owner, rdata).unwrap_or(rrset.ttl()),
-                    _ => rrset.ttl(),
-                };
+                let ttl = owner.record_ttl(&rrset, rdata);
                 record(&mut line, &name, rrset.rtype(), ttl, rdata);
                 out.write_all(line.as_bytes())?;
             }
@@ -54,12 +51,6 @@ pub fn write_record(owner: &[u8], rtype: Rtype, ttl: u32, rdata: &[u8]) -> Strin
     let _ = write_name(&mut name, owner);
     record(&mut line, &name, rtype, ttl, rdata);
     line
-}
-
-/// The TTL of the RRset of `owner` that an RRSIG covers.
-fn covered_ttl(owner: &Owner<'_>, rrsig: &[u8]) -> Option<u32> {
-    let covered = u16::from_be_bytes(*rrsig.first_chunk()?);
-    owner.rrset(Rtype(covered)).map(|rrset| rrset.ttl())
 }
 
 fn record(line: &mut String, owner: &str, rtype: Rtype, ttl: u32, rdata: &[u8]) {
