@@ -16,6 +16,7 @@
 
 mod builder;
 mod canonical;
+pub mod difference;
 mod error;
 mod faults;
 pub mod name;
