@@ -14,7 +14,9 @@ use sealdns::control::client::call;
 use sealdns::control::protocol::Request;
 use sealdns::control::reply::read::{self, Readable};
 use sealdns::control::reply::status::Health;
-use sealdns::control::reply::zone::{Change, ServingState, ZoneList, ZoneReload, ZoneStatus};
+use sealdns::control::reply::zone::{
+    Change, ServingState, VersionDifference, ZoneList, ZoneReload, ZoneStatus,
+};
 use sealdns::control::reply::{FailedCommand, Reply};
 use sealdns::daemon::locks::WRONG_ORDER;
 
@@ -214,6 +216,22 @@ fn a_daemon_s_life() {
     let repaired = stage.transferred();
     assert!(repaired.iter().any(|line| line.starts_with("new.example.com.")));
 
+    // What a reload tells of the difference is what a transfer before and one after it show.
+    stage.write_zone(&format!("{ZONE}new A 192.0.2.4\n"));
+    let (code, reload) = stage.reply::<ZoneReload>(&["zone", "reload"]);
+    let changed = stage.transferred();
+    let only = |these: &[String], those: &[String]| {
+        these[1..].iter().filter(|record| !those.contains(record)).count() as u64
+    };
+    let difference = VersionDifference {
+        old_serial: 8,
+        new_serial: 9,
+        removed: only(&repaired, &changed),
+        added: only(&changed, &repaired),
+    };
+    assert!(difference.added >= 4, "SOA, A and two signatures: {difference:?}");
+    assert_eq!((code, reload.zones[0].difference), (0, Some(difference)));
+
     // A second daemon does not take the first one's place.
     let second = Command::new(SEALDNS).args(["run", "--config"]).arg(&stage.config).output();
     let second = second.expect("sealdns runs");
@@ -233,8 +251,8 @@ fn a_daemon_s_life() {
 
     // Started again, it serves what it served, with the same signatures and so with the same serial.
     let daemon = Daemon::start(&stage.config);
-    assert_eq!(stage.zone().summary.serial, Some(8));
-    assert_eq!(stage.transferred(), repaired);
+    assert_eq!(stage.zone().summary.serial, Some(9));
+    assert_eq!(stage.transferred(), changed);
     assert_eq!(stage.command(&["stop"]).0, 0);
     assert!(daemon.wait().success());
 }

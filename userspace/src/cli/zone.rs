@@ -12,7 +12,8 @@ use super::{Global, PATIENCE, RELOAD_PATIENCE};
 use crate::clock::WallTime;
 use crate::control::protocol::{Failure, Request};
 use crate::control::reply::zone::{
-    Change, ServingState, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
+    Change, ServingState, VersionDifference, ZoneChange, ZoneList, ZoneReload, ZoneStatus,
+    ZoneSummary,
 };
 use crate::daemon::prepare;
 use crate::zone::{Name, NameError};
@@ -124,13 +125,22 @@ fn status_text(status: &ZoneStatus) -> String {
 }
 
 fn reload_text(reload: &ZoneReload) -> String {
-    let zones = reload.zones.iter();
-    zones
-        .map(|zone| match &zone.error {
-            None => format!("{}: {}\n", zone.zone, word(&zone.change)),
-            Some(error) => format!("{}: failed: {error}\n", zone.zone),
-        })
-        .collect()
+    reload.zones.iter().map(|zone| format!("{}: {}\n", zone.zone, change_text(zone))).collect()
+}
+
+fn change_text(zone: &ZoneChange) -> String {
+    if let Some(error) = &zone.error {
+        return format!("failed: {error}");
+    }
+    let change = word(&zone.change);
+    zone.difference.map_or(change.clone(), |difference| {
+        let VersionDifference { old_serial, new_serial, removed, added } = difference;
+        let plural = |count| if count == 1 { "" } else { "s" };
+        format!(
+            "{change}, serial {old_serial} to {new_serial}: {removed} record{} removed, {added} added",
+            plural(removed)
+        )
+    })
 }
 
 /// What `zone check` found.
@@ -227,5 +237,24 @@ mod tests {
             let name = name_of_file(Path::new(file)).map(|name| name.to_string());
             assert_eq!(name.as_deref(), Some("example.com."), "{file}");
         }
+    }
+    #[test]
+    fn a_reload_tells_what_it_changed() {
+        let difference = VersionDifference { old_serial: 7, new_serial: 8, removed: 1, added: 2 };
+        let zone = |change, difference, error: Option<&str>| ZoneChange {
+            zone: "a.".into(),
+            change,
+            difference,
+            error: error.map(str::to_owned),
+        };
+        let zones = vec![
+            zone(Change::Loaded, Some(difference), None),
+            zone(Change::Loaded, None, None),
+            zone(Change::Failed, None, Some("no such file")),
+        ];
+        assert_eq!(
+            reload_text(&ZoneReload { zones }),
+            "a.: loaded, serial 7 to 8: 1 record removed, 2 added\na.: loaded\na.: failed: no such file\n"
+        );
     }
 }

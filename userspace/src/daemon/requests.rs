@@ -244,13 +244,13 @@ fn summary(name: &Name, state: &ZoneState) -> ZoneSummary {
 
 fn reloaded<'a>(changes: impl Iterator<Item = (&'a Name, &'a ReloadResult)>) -> ZoneReload {
     let zones = changes.map(|(name, change)| {
-        let (change, error) = match change {
-            ReloadResult::Unchanged => (zone::Change::Unchanged, None),
-            ReloadResult::Loaded => (zone::Change::Loaded, None),
-            ReloadResult::Removed => (zone::Change::Removed, None),
-            ReloadResult::Failed(error) => (zone::Change::Failed, Some(error.clone())),
+        let (change, difference, error) = match change {
+            ReloadResult::Unchanged => (zone::Change::Unchanged, None, None),
+            ReloadResult::Loaded(difference) => (zone::Change::Loaded, *difference, None),
+            ReloadResult::Removed => (zone::Change::Removed, None, None),
+            ReloadResult::Failed(error) => (zone::Change::Failed, None, Some(error.clone())),
         };
-        ZoneChange { zone: name.to_string(), change, error }
+        ZoneChange { zone: name.to_string(), change, difference, error }
     });
     ZoneReload { zones: zones.collect() }
 }

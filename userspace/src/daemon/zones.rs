@@ -20,10 +20,12 @@ use super::store::{Store, StoredZone};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::Failure;
+use crate::control::reply::zone::VersionDifference;
 use crate::datapath::memory::{FileMap, trim_heap};
 use crate::datapath::seam::{DataPlane, Published};
 use crate::dnssec::origin::Origin;
-use crate::zone::{Name, Rtype};
+use crate::zone::difference::Size;
+use crate::zone::{Name, Rtype, Zone};
 
 /// How long to wait after a failure to sign again, at most: seldom enough not to fill the log. It
 /// is also no more than this part of the refresh time, so that many attempts are made before
@@ -83,7 +85,8 @@ impl ServedVersion {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReloadResult {
     Unchanged,
-    Loaded,
+    /// How it differs from the version before, if there was one.
+    Loaded(Option<VersionDifference>),
     Removed,
     Failed(String),
 }
@@ -323,7 +326,7 @@ impl Zones {
             Ok(ready) if ready.is_served => return self.leave(name, ready, &section.file, stamp),
             ready => ready,
         };
-        let stamps = served.map(|served| served.stamps);
+        let (stamps, older) = served.map(|served| (served.stamps, served.zone)).unzip();
         let loaded = ready.and_then(|ready| {
             // Before publishing, which takes most memory.
             let StoredZone { zone, files } = self.store.keep(ready.zone);
@@ -357,15 +360,21 @@ impl Zones {
                 published,
                 stamps,
             };
-            Ok((loaded, ready.begins_at, ready.fault, unkept))
+            let difference = older.map(|older| difference(&older, &loaded.zone));
+            Ok((loaded, difference, ready.begins_at, ready.fault, unkept))
         });
         let mut zones = self.states.hold();
         let Some(state) = zones.get_mut(name) else { return ReloadResult::Removed };
         match loaded {
-            Ok((loaded, begins_at, fault, unkept)) => {
+            Ok((loaded, difference, begins_at, fault, unkept)) => {
                 let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
                 let Published { written, kept, .. } = loaded.published;
-                tracing::info!(zone = %name, serial = serial.0, records, written, kept, "zone loaded");
+                let removed = difference.map(|difference| difference.removed);
+                let added = difference.map(|difference| difference.added);
+                tracing::info!(
+                    zone = %name, serial = serial.0, records, removed, added, written, kept,
+                    "zone loaded"
+                );
                 state.loaded = Some(loaded);
                 (state.begins_at, state.retry_at) = (begins_at, None);
                 state.unkept = unkept.map(|error| format!("{error:#}"));
@@ -375,7 +384,7 @@ impl Zones {
                     );
                 }
                 state.error = fault.map(|error| format!("{error:#}"));
-                let Some(error) = &state.error else { return ReloadResult::Loaded };
+                let Some(error) = &state.error else { return ReloadResult::Loaded(difference) };
                 tracing::error!(
                     "zone {name}: its records stay as they are, serial {serial}: {error}"
                 );
@@ -474,4 +483,10 @@ impl Zones {
 fn stamps_of(stamp: Option<Stamp>, files: &[PathBuf], file: &Path) -> Vec<Stamp> {
     let others = files.iter().filter(|other| *other != file);
     stamp.into_iter().chain(others.filter_map(|other| Stamp::of(other))).collect()
+}
+
+fn difference(old: &Zone, new: &Zone) -> VersionDifference {
+    let Size { removed, added } = Size::between(old, new);
+    let [old_serial, new_serial] = [old, new].map(|zone| zone.serial().0);
+    VersionDifference { old_serial, new_serial, removed, added }
 }

@@ -348,9 +348,12 @@ fn zone_status() -> ZoneStatus {
 }
 
 fn zone_reload() -> ZoneReload {
+    let difference =
+        zone::VersionDifference { old_serial: 7, new_serial: 8, removed: 12, added: 13 };
     let change = |zone: &str, change, error: Option<&str>| ZoneChange {
         zone: zone.into(),
         change,
+        difference: (change == zone::Change::Loaded).then_some(difference),
         error: error.map(str::to_owned),
     };
     ZoneReload {

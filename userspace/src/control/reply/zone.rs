@@ -89,8 +89,23 @@ pub struct ZoneChange {
     pub zone: String,
     /// What became of it.
     pub change: Change,
+    /// How the version that is served now differs from the one before; none if one of them is not there.
+    pub difference: Option<VersionDifference>,
     /// Why it failed.
     pub error: Option<String>,
+}
+
+/// How two versions of a zone differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionDifference {
+    /// The serial of the older version.
+    pub old_serial: u32,
+    /// That of the newer one.
+    pub new_serial: u32,
+    /// Records that the newer version does not have: of a signed zone those of DNSSEC too.
+    pub removed: u64,
+    /// Records that the older version does not have.
+    pub added: u64,
 }
 
 /// What may become of a zone.

@@ -45,47 +45,13 @@ impl Difference {
     /// If their apexes are not the same, or if a side exceeds 4 GiB, which no zone does.
     pub fn between(old: &Zone, new: &Zone) -> Difference {
         assert_eq!(old.apex(), new.apex(), "two zones have no difference");
-        let mut difference = Difference {
-            apex: old.apex().clone(),
-            old: old.serial(),
-            new: new.serial(),
-            removed: Records::default(),
-            added: Records::default(),
-        };
-        let order = |old: &Owner<'_>, new: &Owner<'_>| canonical_order(old.name(), new.name());
-        for pair in old.owners().merge_join_by(new.owners(), order) {
-            match pair {
-                EitherOrBoth::Left(old) => difference.removed.push_owner(&old),
-                EitherOrBoth::Right(new) => difference.added.push_owner(&new),
-                EitherOrBoth::Both(old, new) => difference.compare_owners(&old, &new),
-            }
-        }
-        difference
-    }
-
-    fn compare_owners(&mut self, old: &Owner<'_>, new: &Owner<'_>) {
-        let order = |old: &Rrset<'_>, new: &Rrset<'_>| old.rtype().cmp(&new.rtype());
-        for pair in old.rrsets().merge_join_by(new.rrsets(), order) {
-            match pair {
-                EitherOrBoth::Left(rrset) => self.removed.push_rrset(old, &rrset),
-                EitherOrBoth::Right(rrset) => self.added.push_rrset(new, &rrset),
-                EitherOrBoth::Both(of_old, of_new) => {
-                    self.compare_rrsets((old, &of_old), (new, &of_new));
-                }
-            }
-        }
-    }
-
-    fn compare_rrsets(&mut self, old: (&Owner<'_>, &Rrset<'_>), new: (&Owner<'_>, &Rrset<'_>)) {
-        let is_same_ttl = old.1.rtype() == Rtype::RRSIG || old.1.ttl() == new.1.ttl();
-        for pair in old.1.rdatas().merge_join_by(new.1.rdatas(), |old, new| old.cmp(new)) {
-            if is_same_ttl && pair.has_left() && pair.has_right() {
-                continue;
-            }
-            let (gone, come) = pair.left_and_right();
-            gone.into_iter().for_each(|rdata| self.removed.push_of(old.0, old.1, rdata));
-            come.into_iter().for_each(|rdata| self.added.push_of(new.0, new.1, rdata));
-        }
+        let (mut removed, mut added) = (Records::default(), Records::default());
+        compare(old, new, &mut |side, owner, rrset, rdata| match side {
+            Side::Old => removed.push_of(owner, rrset, rdata),
+            Side::New => added.push_of(owner, rrset, rdata),
+        });
+        let apex = old.apex().clone();
+        Difference { apex, old: old.serial(), new: new.serial(), removed, added }
     }
 
     /// The apex of the zone.
@@ -128,4 +94,82 @@ impl Difference {
             added: self.removed,
         }
     }
+}
+
+/// How many records change from one version of a zone to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Size {
+    /// Records that the newer version does not have.
+    pub removed: u64,
+    /// Records that the older version does not have.
+    pub added: u64,
+}
+
+impl Size {
+    /// The size of the difference of two versions, without the memory that the difference would take.
+    pub fn between(old: &Zone, new: &Zone) -> Size {
+        let mut size = Size::default();
+        compare(old, new, &mut |side, _, _, _| match side {
+            Side::Old => size.removed += 1,
+            Side::New => size.added += 1,
+        });
+        size
+    }
+}
+
+/// The version that has a record, where only one has it.
+#[derive(Clone, Copy)]
+enum Side {
+    Old,
+    New,
+}
+
+/// Is shown each record that only one version has, in canonical order of owners and types.
+type Visitor<'v> = dyn FnMut(Side, &Owner<'_>, &Rrset<'_>, &[u8]) + 'v;
+
+fn compare(old: &Zone, new: &Zone, visit: &mut Visitor<'_>) {
+    let all = |side, owner: Owner<'_>, visit: &mut Visitor<'_>| {
+        owner.rrsets().for_each(|rrset| visit_rrset(side, &owner, &rrset, visit));
+    };
+    let order = |old: &Owner<'_>, new: &Owner<'_>| canonical_order(old.name(), new.name());
+    for pair in old.owners().merge_join_by(new.owners(), order) {
+        match pair {
+            EitherOrBoth::Left(old) => all(Side::Old, old, visit),
+            EitherOrBoth::Right(new) => all(Side::New, new, visit),
+            EitherOrBoth::Both(old, new) => compare_owners(&old, &new, visit),
+        }
+    }
+}
+
+fn compare_owners(old: &Owner<'_>, new: &Owner<'_>, visit: &mut Visitor<'_>) {
+    let order = |old: &Rrset<'_>, new: &Rrset<'_>| old.rtype().cmp(&new.rtype());
+    for pair in old.rrsets().merge_join_by(new.rrsets(), order) {
+        match pair {
+            EitherOrBoth::Left(rrset) => visit_rrset(Side::Old, old, &rrset, visit),
+            EitherOrBoth::Right(rrset) => visit_rrset(Side::New, new, &rrset, visit),
+            EitherOrBoth::Both(of_old, of_new) => {
+                compare_rrsets((old, &of_old), (new, &of_new), visit);
+            }
+        }
+    }
+}
+
+fn compare_rrsets(
+    old: (&Owner<'_>, &Rrset<'_>),
+    new: (&Owner<'_>, &Rrset<'_>),
+    visit: &mut Visitor<'_>,
+) {
+    let is_same_ttl = old.1.rtype() == Rtype::RRSIG || old.1.ttl() == new.1.ttl();
+    for pair in old.1.rdatas().merge_join_by(new.1.rdatas(), Ord::cmp) {
+        if is_same_ttl && pair.has_left() && pair.has_right() {
+            continue;
+        }
+        let (gone, come) = pair.left_and_right();
+        gone.into_iter().for_each(|rdata| visit(Side::Old, old.0, old.1, rdata));
+        come.into_iter().for_each(|rdata| visit(Side::New, new.0, new.1, rdata));
+    }
+}
+
+fn visit_rrset(side: Side, owner: &Owner<'_>, rrset: &Rrset<'_>, visit: &mut Visitor<'_>) {
+    rrset.rdatas().for_each(|rdata| visit(side, owner, rrset, rdata));
 }

@@ -81,14 +81,6 @@ impl Records {
         self.entries.push(Record { at, number, owner_len, rdata_len, rtype, ttl });
     }
 
-    pub(super) fn push_owner(&mut self, owner: &Owner<'_>) {
-        owner.rrsets().for_each(|rrset| self.push_rrset(owner, &rrset));
-    }
-
-    pub(super) fn push_rrset(&mut self, owner: &Owner<'_>, rrset: &Rrset<'_>) {
-        rrset.rdatas().for_each(|rdata| self.push_of(owner, rrset, rdata));
-    }
-
     /// Adds one record of an RRset.
     pub(super) fn push_of(&mut self, owner: &Owner<'_>, rrset: &Rrset<'_>, rdata: &[u8]) {
         let ttl = owner.record_ttl(rrset, rdata);
