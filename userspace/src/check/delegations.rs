@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::findings::{Findings, shown};
 use super::lookup::{Found, Lookup, has_addresses};
-use crate::dnssec::authority::Place;
+use crate::dnssec::authority::NameStatus;
 use crate::zone::name::is_at_or_below;
 use crate::zone::{Owner, Rtype};
 
@@ -22,14 +22,14 @@ pub(super) fn check(lookup: &Lookup<'_>, findings: &mut Findings) {
     for owner in zone.owners() {
         let is_apex = owner.name() == zone.apex().as_wire();
         match lookup.places[owner.index()] {
-            Place::Authoritative if is_apex => {
+            NameStatus::Authoritative if is_apex => {
                 if owner.rrset(Rtype::DS).is_some() {
                     let message = "the DS records of a zone stand in its parent, not at its apex";
                     findings.error(&owner, Rtype::DS, "ds-at-apex", message.into());
                 }
                 name_servers(lookup, &owner, findings);
             }
-            Place::Authoritative => {
+            NameStatus::Authoritative => {
                 if owner.rrset(Rtype::DS).is_some() {
                     let message = "nothing is delegated here: the name has no NS records";
                     findings.warn(&owner, Rtype::DS, "ds-without-ns", message.into());
@@ -39,12 +39,12 @@ pub(super) fn check(lookup: &Lookup<'_>, findings: &mut Findings) {
                     findings.warn(&owner, Rtype::DNAME, "wildcard-dname", message.into());
                 }
             }
-            Place::Cut => {
+            NameStatus::Cut => {
                 at_cut(&owner, &servers, findings);
                 name_servers(lookup, &owner, findings);
             }
-            Place::Occluded => occluded(&owner, &servers, findings),
-            Place::Hash => {}
+            NameStatus::Occluded => occluded(&owner, &servers, findings),
+            NameStatus::Hash => {}
         }
     }
 }
@@ -88,7 +88,7 @@ fn occluded(owner: &Owner<'_>, servers: &HashSet<&[u8]>, findings: &mut Findings
 
 /// Whether the name servers of the zone, or of a delegation, can be found.
 fn name_servers(lookup: &Lookup<'_>, owner: &Owner<'_>, findings: &mut Findings) {
-    let is_cut = lookup.places[owner.index()] == Place::Cut;
+    let is_cut = lookup.places[owner.index()] == NameStatus::Cut;
     let error = |findings: &mut Findings, code, message| {
         findings.error(owner, Rtype::NS, code, message);
     };

@@ -1,6 +1,6 @@
 //! What a zone says of a name (RFC 1034 section 4.3.2).
 
-use crate::dnssec::authority::{Occluder, Place, occluder, places};
+use crate::dnssec::authority::{NameStatus, Occluder, occluder, places};
 use crate::zone::name::{ancestors, canonical_order, is_at_or_below};
 use crate::zone::{Owner, Rtype, Zone};
 
@@ -22,7 +22,7 @@ pub(super) enum Found<'z> {
 pub(super) struct Lookup<'z> {
     pub zone: &'z Zone,
     /// Of each owner, in canonical order.
-    pub places: Vec<Place>,
+    pub places: Vec<NameStatus>,
 }
 
 impl<'z> Lookup<'z> {
@@ -38,9 +38,9 @@ impl<'z> Lookup<'z> {
         }
         if let Some(owner) = self.zone.find(name) {
             match self.places[owner.index()] {
-                Place::Authoritative => return Found::Data(owner),
-                Place::Cut => return Found::Delegated,
-                Place::Occluded | Place::Hash => {}
+                NameStatus::Authoritative => return Found::Data(owner),
+                NameStatus::Cut => return Found::Delegated,
+                NameStatus::Occluded | NameStatus::Hash => {}
             }
         }
         match occluder(self.zone, name) {
@@ -57,7 +57,9 @@ impl<'z> Lookup<'z> {
             self.zone.find(&wildcard)
         });
         match wildcard {
-            Some(owner) if self.places[owner.index()] == Place::Authoritative => Found::Data(owner),
+            Some(owner) if self.places[owner.index()] == NameStatus::Authoritative => {
+                Found::Data(owner)
+            }
             _ => Found::Nothing,
         }
     }

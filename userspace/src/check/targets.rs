@@ -2,7 +2,7 @@
 
 use super::findings::{Findings, shown};
 use super::lookup::{Found, Lookup, has_addresses};
-use crate::dnssec::authority::Place;
+use crate::dnssec::authority::NameStatus;
 use crate::zone::name::{labels, parent};
 use crate::zone::{Owner, Rtype};
 
@@ -16,7 +16,7 @@ pub(super) fn check(lookup: &Lookup<'_>, findings: &mut Findings) {
     for owner in lookup.zone.owners() {
         let place = lookup.places[owner.index()];
         literals(&owner, findings);
-        if place != Place::Authoritative {
+        if place != NameStatus::Authoritative {
             continue;
         }
         for (rtype, head, codes) in LEADING {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::dnssec::authority::{Place, is_hash, occluder, places};
+use crate::dnssec::authority::{NameStatus, is_hash, occluder, places};
 use crate::dnssec::denial::{Parameters, write_hash_owner};
 use crate::zone::{Name, Owner, Rtype, Zone, name};
 
@@ -31,7 +31,7 @@ pub fn existing<'a>(zone: &'a Zone) -> Vec<ExistingName<'a>> {
     // The path from the apex to the last name: places in `names`.
     let mut path: Vec<usize> = Vec::new();
     for (owner, place) in zone.owners().zip(places(zone)) {
-        if matches!(place, Place::Occluded | Place::Hash) {
+        if matches!(place, NameStatus::Occluded | NameStatus::Hash) {
             continue;
         }
         let wire = owner.name();
@@ -50,7 +50,7 @@ pub fn existing<'a>(zone: &'a Zone) -> Vec<ExistingName<'a>> {
             between.push(ancestor);
             up = name::parent(ancestor);
         }
-        let own = (wire, Some(owner), place == Place::Cut);
+        let own = (wire, Some(owner), place == NameStatus::Cut);
         let added = between.into_iter().rev().map(|ancestor| (ancestor, None, false)).chain([own]);
         for (wire, owner, is_cut) in added {
             let place = names.len();

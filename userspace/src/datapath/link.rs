@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 
-use super::memory::bpf::{self, LinkInfo, Place};
+use super::memory::bpf::{self, AttachPoint, LinkInfo};
 
 /// How a program is attached to an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,10 +36,10 @@ impl Link {
     /// Attaches a program.
     pub fn attach(program: BorrowedFd<'_>, index: u32, hook: Hook) -> io::Result<Link> {
         let (place, flags) = match hook {
-            Hook::Native => (Place::Xdp, XDP_FLAGS_DRV_MODE),
-            Hook::Generic => (Place::Xdp, XDP_FLAGS_SKB_MODE),
+            Hook::Native => (AttachPoint::Xdp, XDP_FLAGS_DRV_MODE),
+            Hook::Generic => (AttachPoint::Xdp, XDP_FLAGS_SKB_MODE),
             // Before nobody in particular: before all.
-            Hook::Tcx => (Place::TcxIngress, BPF_F_BEFORE),
+            Hook::Tcx => (AttachPoint::TcxIngress, BPF_F_BEFORE),
         };
         bpf::create_link(program, index, place, flags).map(Link)
     }

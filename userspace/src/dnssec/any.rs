@@ -5,7 +5,7 @@
 //! section 4.2), and one with HINFO records of its own says one of its RRsets as without: two of one name and
 //! type, both with valid signatures, would be in each other's place in caches.
 
-use super::authority::{Place, places};
+use super::authority::{NameStatus, places};
 use crate::zone::{Owner, Rtype, Zone, ZoneError, ZoneWriter};
 
 /// CPU "RFC8482", OS "" (RFC 8482 section 4.2).
@@ -32,9 +32,9 @@ pub fn preferred_among(types: impl Iterator<Item = Rtype>) -> Option<Rtype> {
 }
 
 /// Whether a synthesised HINFO is what a name says to ANY.
-pub fn has_hinfo(owner: &Owner<'_>, place: Place) -> bool {
+pub fn has_hinfo(owner: &Owner<'_>, place: NameStatus) -> bool {
     let preferred = preferred_type(owner);
-    place == Place::Authoritative
+    place == NameStatus::Authoritative
         && preferred.is_some_and(|rtype| rtype != Rtype::CNAME)
         && owner.rrset(Rtype::HINFO).is_none()
 }
@@ -43,7 +43,7 @@ pub fn has_hinfo(owner: &Owner<'_>, place: Place) -> bool {
 /// HINFO that and `signatures` of it.
 pub fn write_any_answers<'s>(
     zone: &Zone,
-    places: &[Place],
+    places: &[NameStatus],
     mut signatures: impl FnMut(usize) -> &'s [Vec<u8>],
 ) -> Result<Zone, ZoneError> {
     let mut writer = ZoneWriter::with_capacity(zone.apex().clone(), 0);

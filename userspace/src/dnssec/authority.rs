@@ -6,7 +6,7 @@ use crate::zone::{Owner, Rtype, Zone};
 
 /// What an owner name is to its zone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Place {
+pub enum NameStatus {
     /// The zone answers for it.
     Authoritative,
     /// NS records delegate it; only DS and the denial of existence are the zone's own there.
@@ -18,22 +18,22 @@ pub enum Place {
 }
 
 /// The place of every owner, in the order of [`Zone::owners`].
-pub fn places(zone: &Zone) -> Vec<Place> {
+pub fn places(zone: &Zone) -> Vec<NameStatus> {
     // The last name whose descendants are occluded. They follow it directly in canonical order.
     let mut hides: Option<&[u8]> = None;
     let mut places = Vec::with_capacity(zone.owners().len());
     for owner in zone.owners() {
         let name = owner.name();
         let place = if is_hash(&owner) {
-            Place::Hash
+            NameStatus::Hash
         } else if hides.is_some_and(|above| is_at_or_below(name, above)) {
-            Place::Occluded
+            NameStatus::Occluded
         } else if name != zone.apex().as_wire() && owner.rrset(Rtype::NS).is_some() {
             hides = Some(name);
-            Place::Cut
+            NameStatus::Cut
         } else {
             hides = owner.rrset(Rtype::DNAME).map(|_| name);
-            Place::Authoritative
+            NameStatus::Authoritative
         };
         places.push(place);
     }
@@ -82,12 +82,12 @@ pub fn is_delegated(zone: &Zone, name: &[u8]) -> bool {
 }
 
 /// Whether the zone signs RRsets of this type at such a place.
-pub fn is_signed(place: Place, rtype: Rtype) -> bool {
+pub fn is_signed(place: NameStatus, rtype: Rtype) -> bool {
     match place {
-        Place::Authoritative => rtype != Rtype::RRSIG,
-        Place::Cut => rtype == Rtype::DS || rtype == Rtype::NSEC,
-        Place::Hash => rtype == Rtype::NSEC3,
-        Place::Occluded => false,
+        NameStatus::Authoritative => rtype != Rtype::RRSIG,
+        NameStatus::Cut => rtype == Rtype::DS || rtype == Rtype::NSEC,
+        NameStatus::Hash => rtype == Rtype::NSEC3,
+        NameStatus::Occluded => false,
     }
 }
 
@@ -127,9 +127,9 @@ mod tests {
             let zone = builder.finish().unwrap();
             for (owner, place) in zone.owners().zip(places(&zone)) {
                 let hidden = occluder(&zone, owner.name());
-                assert_eq!(hidden.is_some(), place == Place::Occluded, "{kind}");
+                assert_eq!(hidden.is_some(), place == NameStatus::Occluded, "{kind}");
                 let Some(Occluder::Cut(above) | Occluder::Dname(above)) = hidden else { continue };
-                let is_cut = places(&zone)[above.index()] == Place::Cut;
+                let is_cut = places(&zone)[above.index()] == NameStatus::Cut;
                 assert_eq!(matches!(hidden, Some(Occluder::Cut(_))), is_cut, "{kind}");
                 assert_eq!(is_delegated(&zone, owner.name()), is_cut, "{kind}");
             }

@@ -5,7 +5,7 @@ use data_encoding::BASE32_DNSSEC;
 use rayon::prelude::*;
 use ring::digest;
 
-use super::authority::Place;
+use super::authority::NameStatus;
 use super::policy::Denial;
 use crate::zone::name::{is_at_or_below, parent};
 use crate::zone::{Owner, Rtype, Zone};
@@ -26,8 +26,8 @@ pub const HASH_LABEL_LEN: usize = 32;
 pub type Hash = [u8; HASH_LEN];
 
 /// The types that an NSEC or NSEC3 record at `owner` lists, as a type bit map.
-pub fn bitmap(owner: &Owner<'_>, place: Place, denial: Denial) -> Vec<u8> {
-    let at_cut = place == Place::Cut;
+pub fn bitmap(owner: &Owner<'_>, place: NameStatus, denial: Denial) -> Vec<u8> {
+    let at_cut = place == NameStatus::Cut;
     let mut types: Vec<u16> = owner
         .rrsets()
         .map(|rrset| rrset.rtype())
@@ -68,9 +68,9 @@ pub fn encode_bitmap(types: &[u16]) -> Vec<u8> {
 }
 
 /// The owner that follows `index` in the NSEC chain; the apex follows the last one.
-pub fn next_nsec_owner<'a>(zone: &'a Zone, places: &[Place], index: usize) -> Owner<'a> {
+pub fn next_nsec_owner<'a>(zone: &'a Zone, places: &[NameStatus], index: usize) -> Owner<'a> {
     let next = (index + 1..places.len())
-        .find(|&next| matches!(places[next], Place::Authoritative | Place::Cut));
+        .find(|&next| matches!(places[next], NameStatus::Authoritative | NameStatus::Cut));
     zone.owner(next.unwrap_or(0))
 }
 
@@ -99,7 +99,7 @@ pub enum OptOutScope {
 /// every delegation, and the empty non-terminals above them, but for what is `scope`.
 pub fn hashed_names(
     zone: &Zone,
-    places: &[Place],
+    places: &[NameStatus],
     scope: OptOutScope,
     iterations: u16,
     salt: &[u8],
@@ -108,9 +108,9 @@ pub fn hashed_names(
     let mut before = zone.apex().as_wire();
     for (owner, &place) in zone.owners().zip(places) {
         let included = match place {
-            Place::Authoritative => true,
-            Place::Cut => scope == OptOutScope::Nothing || owner.rrset(Rtype::DS).is_some(),
-            Place::Occluded | Place::Hash => continue,
+            NameStatus::Authoritative => true,
+            NameStatus::Cut => scope == OptOutScope::Nothing || owner.rrset(Rtype::DS).is_some(),
+            NameStatus::Occluded | NameStatus::Hash => continue,
         };
         if !included && scope == OptOutScope::DelegationsAndAbove {
             continue;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::any;
-use super::authority::{Place, is_signed, places};
+use super::authority::{NameStatus, is_signed, places};
 use super::denial::{self, HashedName, OptOutScope};
 use super::keys::{Algorithm, Key, SigningFailed};
 use super::policy::{AnyResponse, Denial, SigningPolicy};
@@ -262,7 +262,7 @@ fn prepare(zone: &Zone, keys: &[Key], policy: &SigningPolicy, now: u32) -> Resul
     Ok(writer.finish()?)
 }
 
-fn hashes(base: &Zone, places: &[Place], opt_out: bool) -> Result<Vec<HashedName>, SignError> {
+fn hashes(base: &Zone, places: &[NameStatus], opt_out: bool) -> Result<Vec<HashedName>, SignError> {
     let apex = base.apex();
     if 1 + denial::HASH_LABEL_LEN + apex.as_wire().len() > MAX_NAME_LEN {
         return Err(SignError::NameTooLong(apex.clone()));
@@ -317,7 +317,7 @@ fn in_order(base: &Zone, hashes: &[HashedName]) -> Result<Vec<Item>, SignError> 
 /// All that signing one name needs to know.
 struct Signing<'a> {
     base: &'a Zone,
-    places: &'a [Place],
+    places: &'a [NameStatus],
     hashes: &'a [HashedName],
     keys: &'a [Key],
     policy: &'a SigningPolicy,
@@ -363,7 +363,7 @@ impl Signing<'_> {
                     let name = owner.name();
                     self.sign_rrset(name, rtype, ttl, rrset.rdatas(), &mut added, scratch)?;
                 }
-                if self.policy.denial == Denial::Nsec && place != Place::Occluded {
+                if self.policy.denial == Denial::Nsec && place != NameStatus::Occluded {
                     let next =
                         denial::next_nsec_owner(self.base, self.places, owner.index()).name();
                     let bitmap = denial::bitmap(&owner, place, Denial::Nsec);

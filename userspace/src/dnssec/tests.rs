@@ -1,6 +1,6 @@
 //! A zone signed and then broken in every way that [`verify`](super::verify::verify) must notice.
 
-use super::authority::{Place, places};
+use super::authority::{NameStatus, places};
 use super::keys::{Algorithm, Key, NewKey, Role};
 use super::policy::{AnyResponse, Denial, SerialPolicy, SigningPolicy};
 use super::rrsig::Rrsig;
@@ -103,10 +103,10 @@ fn glue_and_what_a_dname_hides_are_not_signed() {
     builder.push(name("hidden.moved").as_wire(), Rtype::TXT, 60, b"\x0anever seen").unwrap();
     let zone = builder.finish().unwrap();
     let place = |text| places(&zone)[zone.find(name(text).as_wire()).unwrap().index()];
-    assert_eq!(place("ns1.insecure"), Place::Occluded);
-    assert_eq!(place("hidden.moved"), Place::Occluded);
-    assert_eq!(place("moved"), Place::Authoritative);
-    assert_eq!(place("self"), Place::Cut);
+    assert_eq!(place("ns1.insecure"), NameStatus::Occluded);
+    assert_eq!(place("hidden.moved"), NameStatus::Occluded);
+    assert_eq!(place("moved"), NameStatus::Authoritative);
+    assert_eq!(place("self"), NameStatus::Cut);
     for denial in ALL {
         let zone = sign(&zone, &keys(&[Role::Csk]), &policy(denial), NOW).unwrap().0;
         assert!(verify(&zone, NOW).is_ok());

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use domain::crypto::common::PublicKey;
 use rayon::prelude::*;
 
-use super::authority::{Place, is_signed, places};
+use super::authority::{NameStatus, is_signed, places};
 use super::denial::{self, Hash, Nsec3, OptOutScope, Parameters, ParametersError};
 use super::keys::{Algorithm, KeyError, REVOKED, SECURE_ENTRY_POINT, ZONE_KEY, parse_dnskey};
 use super::lasting::{self, Signers, Span};
@@ -312,7 +312,7 @@ fn zone_key(rdata: &[u8]) -> Result<ZoneKey, KeyError> {
 struct Verifier<'a> {
     zone: &'a Zone,
     before: Option<&'a Zone>,
-    places: &'a [Place],
+    places: &'a [NameStatus],
     keys: &'a [ZoneKey],
     now: u32,
 }
@@ -490,8 +490,8 @@ impl<'a> Verifier<'a> {
             let before = found.len();
             let mut add = |reason| found.push(fault(owner.name(), Rtype::NSEC, reason));
             match (nsec, place) {
-                (None, Place::Occluded | Place::Hash) => {}
-                (Some(_), Place::Occluded | Place::Hash) => add(Reason::NeedlessNsec),
+                (None, NameStatus::Occluded | NameStatus::Hash) => {}
+                (Some(_), NameStatus::Occluded | NameStatus::Hash) => add(Reason::NeedlessNsec),
                 (None, _) => add(Reason::NoNsec),
                 (Some(rrset), _) if rrset.len() > 1 => add(Reason::SeveralNsec),
                 (Some(rrset), _) => {
@@ -507,7 +507,7 @@ impl<'a> Verifier<'a> {
         (Denial::Nsec, count)
     }
 
-    fn nsec(&self, owner: &Owner<'_>, place: Place, rdata: &[u8]) -> Result<(), Reason> {
+    fn nsec(&self, owner: &Owner<'_>, place: NameStatus, rdata: &[u8]) -> Result<(), Reason> {
         let len = wire_name_len(rdata).ok_or(Reason::MalformedDenial)?;
         let (next, bitmap) = rdata.split_at(len);
         // RFC 6840 section 5.1: the case of the next name is kept, and does not matter.

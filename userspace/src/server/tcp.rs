@@ -108,12 +108,12 @@ impl Context {
     }
 
     /// Takes a place for a connection, and says whose it was; `None` if there is none, nor another's to take.
-    fn admit(self: &Arc<Context>, client: IpAddr) -> Option<(Place, Option<Arc<Seat>>)> {
+    fn admit(self: &Arc<Context>, client: IpAddr) -> Option<(ConnectionGuard, Option<Arc<Seat>>)> {
         let now_ms = self.now_ms();
         let AcceptedConnection { seat, ended } =
             self.with_pool(|pool| pool.admit(client_key(client), now_ms))?;
         self.end(ended.as_ref());
-        Some((Place { context: Arc::clone(self), seat }, ended))
+        Some((ConnectionGuard { context: Arc::clone(self), seat }, ended))
     }
 
     /// Tells a connection that another has its place.
@@ -163,12 +163,12 @@ impl Context {
 }
 
 /// One connection's place, given back when dropped.
-struct Place {
+struct ConnectionGuard {
     context: Arc<Context>,
     seat: Arc<Seat>,
 }
 
-impl Drop for Place {
+impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         self.context.with_pool(|pool| pool.leave(&self.seat));
         self.seat.closed.notify_one();
@@ -292,7 +292,7 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 async fn connection(
     stream: TcpStream,
     client: SocketAddr,
-    place: &Place,
+    place: &ConnectionGuard,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let context = &*place.context;
@@ -382,7 +382,7 @@ async fn read_message(
 struct Writer<'c> {
     write: OwnedWriteHalf,
     waiting: Vec<u8>,
-    place: &'c Place,
+    place: &'c ConnectionGuard,
 }
 
 impl Writer<'_> {

@@ -26,10 +26,10 @@ use work::Work;
 
 /// Does what takes privileges, here or in a process of its own. Clones are the same one.
 #[derive(Debug, Clone)]
-pub struct Loader(Arc<Mutex<Place>>);
+pub struct Loader(Arc<Mutex<LoaderState>>);
 
 #[derive(Debug)]
-enum Place {
+enum LoaderState {
     Here(Work),
     There(Client),
     /// The process is gone, for this reason.
@@ -39,15 +39,15 @@ enum Place {
 impl Loader {
     /// One in this process, that pins to this folder, if to any.
     pub fn here(pins: Option<PathBuf>) -> Loader {
-        Loader(Arc::new(Mutex::new(Place::Here(Work::new(pins)))))
+        Loader(Arc::new(Mutex::new(LoaderState::Here(Work::new(pins)))))
     }
 
     /// From here on it is a process of its own, which has the privileges that we have now.
     pub fn start_process(&self) -> anyhow::Result<()> {
         let mut place = self.lock();
-        if let Place::Here(work) = &*place {
+        if let LoaderState::Here(work) = &*place {
             let client = Client::start(work)?;
-            *place = Place::There(client);
+            *place = LoaderState::There(client);
         }
         Ok(())
     }
@@ -55,13 +55,13 @@ impl Loader {
     /// Why nothing can be done any more, if that is so.
     pub fn lost(&self) -> Option<String> {
         let mut place = self.lock();
-        if let Place::There(client) = &mut *place
+        if let LoaderState::There(client) = &mut *place
             && let Some(why) = client.ended()
         {
             lose(&mut place, why);
         }
         match &*place {
-            Place::Lost(why) => Some(why.clone()),
+            LoaderState::Lost(why) => Some(why.clone()),
             _ => None,
         }
     }
@@ -125,8 +125,8 @@ impl Loader {
     ) -> Result<(Reply, Option<OwnedFd>), Refusal> {
         let mut place = self.lock();
         let answer = match &mut *place {
-            Place::Here(work) => work.answer(request, object),
-            Place::There(client) => match client.ask(request, object) {
+            LoaderState::Here(work) => work.answer(request, object),
+            LoaderState::There(client) => match client.ask(request, object) {
                 Ok(answer) => answer,
                 Err(error) => {
                     let why = client.ended().unwrap_or_else(|| error.to_string());
@@ -134,7 +134,7 @@ impl Loader {
                     return Err(lost());
                 }
             },
-            Place::Lost(_) => return Err(lost()),
+            LoaderState::Lost(_) => return Err(lost()),
         };
         match answer {
             (Reply::Refused(refused), _) => Err(refused),
@@ -142,16 +142,16 @@ impl Loader {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Place> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, LoaderState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn lose(place: &mut Place, why: String) {
+fn lose(place: &mut LoaderState, why: String) {
     tracing::error!(
         "the loader is lost: {why}; nothing can be attached or pinned until the daemon is restarted"
     );
-    *place = Place::Lost(why);
+    *place = LoaderState::Lost(why);
 }
 
 fn lost() -> Refusal {

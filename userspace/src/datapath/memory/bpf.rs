@@ -19,7 +19,7 @@ const LINK_DETACH: libc::c_int = 34;
 /// Where a program is attached to an interface (`enum bpf_attach_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Place {
+pub enum AttachPoint {
     /// Before the network stack.
     Xdp = 37,
     /// Behind it, on what comes in.
@@ -78,7 +78,7 @@ struct Ask {
 pub fn create_link(
     program: BorrowedFd<'_>,
     index: u32,
-    place: Place,
+    place: AttachPoint,
     flags: u32,
 ) -> io::Result<OwnedFd> {
     let (program, place) = (number(program), place as u32);
@@ -154,7 +154,7 @@ mod tests {
         assert!(link_info(file.as_fd()).is_err());
         assert!(detach_link(file.as_fd()).is_err());
         assert!(update_link(file.as_fd(), file.as_fd()).is_err());
-        assert!(create_link(file.as_fd(), 1, Place::Xdp, 0).is_err());
+        assert!(create_link(file.as_fd(), 1, AttachPoint::Xdp, 0).is_err());
         assert!(pin(file.as_fd(), c"/sys/fs/bpf/nothing").is_err());
         assert!(open_pin(c"/dev/null").is_err());
     }

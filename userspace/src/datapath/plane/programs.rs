@@ -43,7 +43,7 @@ pub(super) struct Programs {
 }
 
 /// An interface that may be attached to.
-pub(super) struct Place {
+pub(super) struct AttachTarget {
     interface: Interface,
     /// What an earlier daemon left there.
     adopted: Option<Attachment>,
@@ -187,7 +187,7 @@ impl Programs {
 
     /// Finds an interface that may be attached to. What an earlier daemon left there is taken over; what of it does
     /// not fit is detached.
-    pub(super) fn place(&mut self, interface: &str) -> anyhow::Result<Place> {
+    pub(super) fn place(&mut self, interface: &str) -> anyhow::Result<AttachTarget> {
         if self.attachments.is_on(interface) {
             bail!("XDP is attached to {interface} already");
         }
@@ -206,7 +206,7 @@ impl Programs {
             interface = Interface::find(&interface.name)?;
             attach::check_free(&interface, mode)?;
         }
-        Ok(Place { interface, adopted })
+        Ok(AttachTarget { interface, adopted })
     }
 
     /// Takes over what an earlier daemon pinned for this interface, if there is anything that fits.
@@ -231,9 +231,9 @@ impl Programs {
     }
 
     /// Attaches the programs, which are loaded.
-    pub(super) fn attach(&mut self, place: Place) -> anyhow::Result<()> {
+    pub(super) fn attach(&mut self, place: AttachTarget) -> anyhow::Result<()> {
         self.pinning.pin(self.loaded.as_ref(), false)?;
-        let Place { interface, adopted } = place;
+        let AttachTarget { interface, adopted } = place;
         // Known before the first packet comes.
         let others = self.attachments.count();
         self.settings.add_device(others, &interface, self.loaded.as_mut());
