@@ -13,6 +13,7 @@
 //! | know how zones lie in memory | [`image`] |
 //! | limit the rate of responses | [`limit`] |
 //! | name what became of a packet | [`Outcome`] |
+//! | choose what a trace shows | [`trace`] |
 #![no_std]
 
 #[cfg(target_endian = "big")]
@@ -35,6 +36,7 @@ pub mod outcome;
 pub mod rtype;
 pub mod sha1;
 pub mod state;
+pub mod trace;
 
 pub use outcome::Outcome;
 pub use state::Scratch;

@@ -19,6 +19,11 @@
 //! | [`NAMES`] | hash by 64-bit hash of a name | [`NameEntry`](crate::limit::NameEntry) | daemon | XDP, TCX |
 //! | [`LIMITED`] | array | [`Limited`](crate::limit::Limited) | XDP, TCX | daemon |
 //! | [`VERDICTS`] | per-CPU array, an entry per hook | [`Verdicts`] | XDP, TCX | daemon |
+//! | [`TRACE`] | array, one entry | [`Filter`](crate::trace::Filter) | daemon | programs that trace |
+//! | [`TRACED`] | per-CPU array, one entry | [`Seen`](crate::trace::Seen) | programs that trace; daemon, before them | the same, daemon |
+//! | [`TRACED_PROGRAMS`] | program array | program | daemon, for a trace | XDP, while it is traced |
+//! | [`TCX_TRACED_PROGRAMS`] | program array | program | daemon, for a trace | TCX, while it is traced |
+//! | [`TRACE_LINES`] | ring buffer | `aya-log`'s lines | programs that trace | daemon |
 //!
 //! All values are integers and octets without padding; their sizes are asserted here.
 
@@ -107,6 +112,27 @@ pub const ENTRY_PROGRAM: &str = "serve";
 pub const TCX_ENTRY_PROGRAM: &str = "tcx_serve";
 /// What the names of TCX's programs begin with; what follows is the name of XDP's.
 pub const TCX_PREFIX: &str = "tcx_";
+/// Name of the map with what a trace shows.
+pub const TRACE: &str = "TRACE";
+/// Name of the map with what each CPU knows of the packet that it traces.
+pub const TRACED: &str = "TRACED";
+/// As [`PROGRAMS`], of the programs that trace.
+pub const TRACED_PROGRAMS: &str = "TRACED_PROGRAMS";
+/// The same for TCX.
+pub const TCX_TRACED_PROGRAMS: &str = "TCX_TRACED_PROGRAMS";
+/// Name of the map with the lines of a trace; `aya-log` has it so.
+pub const TRACE_LINES: &str = "AYA_LOGS";
+/// Octets of it, a power of two of whole pages: some 250 lines.
+pub const TRACE_LINES_LEN: u32 = 1 << 17;
+/// What the names of programs that trace begin with, behind [`TCX_PREFIX`]; what follows is the name of the one
+/// that does not.
+pub const TRACED_PREFIX: &str = "traced_";
+/// The program that all of them end in, which writes the line, and its place behind those of the stages.
+pub const TELL_PROGRAM: (&str, u32) = ("tell", Stage::COUNT as u32);
+/// Where another stage has its place: the program that packets come to first.
+pub const ENTRY_STAGE: u32 = PROGRAM_COUNT - 1;
+const _: () = assert!(TELL_PROGRAM.1 < ENTRY_STAGE);
+
 /// The programs in [`PROGRAMS`] by name, with their places: a [`Stage`] each.
 pub const TAIL_PROGRAMS: [(&str, u32); Stage::COUNT] = {
     let mut programs = [("", 0); Stage::COUNT];
