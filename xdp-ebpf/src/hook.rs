@@ -12,7 +12,8 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::ProgramArray;
 use aya_ebpf::programs::{TcContext, XdpContext};
-use xdp_common::{Outcome, maps};
+use xdp_common::frame::Frame;
+use xdp_common::{Outcome, Scratch, maps};
 
 /// The programs that others call at their end, by place. A call costs a nanosecond, and each program
 /// has the verifier's whole budget to itself.
@@ -52,6 +53,24 @@ pub trait Hook {
 
     /// What the kernel is to do with the packet. An answer leaves through the device it came from.
     fn verdict(&self, outcome: Outcome) -> Self::Verdict;
+
+    //--- What a trace is shown
+
+    /// Whether there is a trace that looks. Where there is none what follows is not compiled, and the instructions are as
+    /// they would be without.
+    const IS_TRACED: bool = false;
+
+    /// The headers were read.
+    #[inline(always)]
+    fn has_headers<F: Frame>(&self, _frame: &F, _scratch: &Scratch) {}
+
+    /// The question was read.
+    #[inline(always)]
+    fn has_question(&self) {}
+
+    /// The packet's outcome is the one of this place, and not the one that its [verdict](Hook::verdict) is made of.
+    #[inline(always)]
+    fn is_called(_place: usize) {}
 }
 
 impl Hook for XdpContext {
@@ -151,7 +170,7 @@ impl Hook for TcContext {
 /// # Safety
 /// The context must be the one the kernel passed in.
 #[inline(always)]
-unsafe fn jump<const PLACE: u32>(context: *mut c_void, programs: *const ProgramArray) {
+pub unsafe fn jump<const PLACE: u32>(context: *mut c_void, programs: *const ProgramArray) {
     // SAFETY: registers are used as linux/bpf.h says of bpf_tail_call, which is number 12.
     unsafe {
         asm!(

@@ -16,6 +16,8 @@ mod limiter;
 mod probe;
 mod stages;
 mod store;
+#[cfg(feature = "trace")]
+mod trace;
 
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};

@@ -8,7 +8,7 @@
 use core::convert::Infallible;
 
 use xdp_common::engine::sequence::{
-    self, Driver, FrameDriver, LimitingDriver, Sent, Stage, Unsent,
+    self, Driver, Found, FrameDriver, LimitingDriver, Sent, Stage, Unsent,
 };
 use xdp_common::frame::Frame;
 use xdp_common::launder::recall;
@@ -97,6 +97,15 @@ impl<H: Hook, const MADE: bool> Driver for Programs<'_, H, MADE> {
         }
         None
     }
+
+    #[inline(always)]
+    fn found(&mut self, found: Found, _scratch: &Scratch) {
+        if H::IS_TRACED
+            && let Found::Query(Ok(())) = found
+        {
+            self.context.has_question();
+        }
+    }
 }
 
 impl<H: Hook, const MADE: bool> FrameDriver for Programs<'_, H, MADE> {
@@ -107,6 +116,9 @@ impl<H: Hook, const MADE: bool> FrameDriver for Programs<'_, H, MADE> {
 
     #[inline(always)]
     fn arrive<F: Frame>(&self, frame: &F, scratch: &mut Scratch) -> Result<(), Outcome> {
+        if H::IS_TRACED {
+            self.context.has_headers(frame, scratch);
+        }
         if self.maps.config().limits == 0 {
             return Ok(());
         }
@@ -206,6 +218,9 @@ pub fn limit<H: Hook>(context: &H) -> H::Verdict {
         }
         Unsent::Passed(place) => {
             count::outcome_at::<H>(place);
+            if H::IS_TRACED {
+                H::is_called(place);
+            }
             Outcome::Miss
         }
     };
@@ -254,5 +269,8 @@ fn sent<H: Hook, const MADE: bool>(context: &H) -> Result<(), Outcome> {
     let query_octets = scratch.layers.message_len();
     count::answer::<H>(outcome, query_octets, octets);
     store::sent(programs.maps.config(), query_octets, octets);
+    if H::IS_TRACED {
+        H::is_called(outcome);
+    }
     Ok(())
 }
