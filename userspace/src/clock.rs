@@ -105,6 +105,17 @@ pub fn monotonic_us() -> i128 {
         .map_or(0, |time| i128::from(time.tv_sec()) * 1_000_000 + i128::from(time.tv_nsec()) / 1000)
 }
 
+/// Nanoseconds of the boot clock (CLOCK_BOOTTIME), which programs in the kernel read.
+pub fn boot_ns() -> nix::Result<u64> {
+    Ok(Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME)?).as_nanos() as u64)
+}
+
+/// By how many nanoseconds the wall clock is ahead of the boot clock.
+pub fn wall_ahead_of_boot_ns() -> nix::Result<i128> {
+    let wall = Duration::from(clock_gettime(ClockId::CLOCK_REALTIME)?);
+    Ok(wall.as_nanos() as i128 - i128::from(boot_ns()?))
+}
+
 /// Nanoseconds in a jiffy: the resolution of the clocks that only ticks move (clock_getres(2)).
 pub fn tick_ns() -> nix::Result<u64> {
     let tick = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)?;

@@ -27,6 +27,7 @@ pub mod startup;
 pub mod state;
 pub mod store;
 mod supervise;
+mod trace;
 mod zones;
 
 #[cfg(test)]

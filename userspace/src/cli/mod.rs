@@ -15,6 +15,7 @@ mod run;
 pub mod sign;
 mod stats;
 mod time;
+mod trace;
 pub mod verify;
 mod xdp;
 mod zone;
@@ -82,7 +83,7 @@ enum Command {
     /// Zones: list, status, reload, check
     #[command(subcommand)]
     Zone(zone::ZoneCommand),
-    /// XDP: probe, attach, detach, status
+    /// XDP: probe, attach, detach, status, trace
     #[command(subcommand)]
     Xdp(xdp::XdpCommand),
     /// Compiled zones in the maps: status, lookup, explain, verify

@@ -1,7 +1,7 @@
 //! What commands print, and how they end.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use comfy_table::{Table, presets};
@@ -105,6 +105,19 @@ impl Output {
         } else {
             print(&text(data));
         }
+    }
+
+    /// The same for one of many, of which the last that is read is the last that is wanted: the error says that nobody
+    /// reads any more.
+    pub fn stream<T: Serialize>(
+        &self,
+        data: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> io::Result<()> {
+        let text = if self.json { format!("{}\n", json(data)) } else { text(data) };
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.flush()
     }
 
     /// Prints an error.

@@ -4,12 +4,18 @@ use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::output::{CommandResult, Exit, Output, cell, list_cell, table, word};
-use super::{Global, PATIENCE, logging, pins, probe};
+use super::{Global, PATIENCE, logging, pins, probe, trace};
 use crate::config::XdpMode;
 use crate::control::protocol::Request;
 use crate::control::reply::xdp::{XdpAttached, XdpDetached, XdpStatus};
 use crate::datapath::foreground;
 use crate::observe::{self, KernelCounters};
+
+/// What `xdp trace` costs and leaves.
+const TRACE_HELP: &str = "\
+Outcomes are the words of `sealdns stats`, such as nxdomain, truncated, not-ours or limited. While a trace goes on,
+packets come to programs that write a line for those that are chosen; answers are the same. It ends by itself after its
+time, and when this command ends. What has no room is not shown, and counted.";
 
 /// What to do with XDP.
 #[derive(Subcommand, Debug)]
@@ -21,6 +27,9 @@ pub enum XdpCommand {
     },
     /// Try which path a device needs, and say what to change (exit 3 if something should be changed)
     Probe(probe::ProbeArgs),
+    /// Show what becomes of packets, a line each: the outcome, the question, the stage that decided, XDP or TCX
+    #[command(after_help = TRACE_HELP)]
+    Trace(trace::TraceArgs),
     /// Attach XDP to one more interface, until the daemon ends (or longer, if `pin` is set)
     Attach {
         /// The interface's name
@@ -82,6 +91,7 @@ pub fn run(command: &XdpCommand, global: &Global, output: &Output) -> CommandRes
             output.data(&status, status_text);
         }
         XdpCommand::Probe(args) => return probe::run(args, output),
+        XdpCommand::Trace(args) => return trace::run(args, global, output),
         XdpCommand::Attach { interface, foreground: true, mode } => {
             logging::start(global.json);
             let counters = foreground::attach(interface, (*mode).into(), |attachment| {

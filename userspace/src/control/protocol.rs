@@ -1,7 +1,9 @@
 //! Requests and responses.
 
+use std::fmt;
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -51,6 +53,15 @@ pub enum Request {
         /// The interface's name; none: from all.
         interface: Option<String>,
     },
+    /// Shows what becomes of packets, for a while.
+    XdpTrace(TraceChoice),
+    /// The lines of a trace since they were read last.
+    XdpTraceRead {
+        /// Its number.
+        trace: u64,
+        /// Whether it is to end now.
+        stop: bool,
+    },
     /// How full the maps are.
     CacheStatus,
     /// What the image holds for a name.
@@ -93,12 +104,14 @@ impl Request {
                 Some(format!("xdp detach {}", interface.escape_debug()))
             }
             Request::XdpDetach { interface: None } => Some("xdp detach --all".to_owned()),
+            Request::XdpTrace(choice) => Some(choice.to_string()),
             Request::RateLimit { request } => request.action(),
             Request::Stop => Some("stop".to_owned()),
             Request::Status
             | Request::ZoneList
             | Request::ZoneStatus { .. }
             | Request::XdpStatus
+            | Request::XdpTraceRead { .. }
             | Request::CacheStatus
             | Request::CacheLookup { .. }
             | Request::CacheExplain(_)
@@ -132,6 +145,33 @@ pub struct ExplainQuery {
     pub tcp: bool,
     /// The client's address; none: one for documentation (RFC 5737, RFC 3849).
     pub from: Option<IpAddr>,
+}
+
+/// Which packets a trace shows, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceChoice {
+    /// For how long, in seconds.
+    pub seconds: u32,
+    /// Words of outcomes; none: all.
+    pub outcomes: Vec<String>,
+    /// Who has sent it; none: anybody, and packets of which no client is known.
+    pub client: Option<IpNet>,
+    /// Of how many packets one is shown, on each CPU.
+    pub sample: u32,
+}
+
+impl fmt::Display for TraceChoice {
+    /// As the command that asks for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "xdp trace --for {}s", self.seconds)?;
+        for outcome in &self.outcomes {
+            write!(f, " --outcome {}", outcome.escape_debug())?;
+        }
+        if let Some(client) = self.client {
+            write!(f, " --client {client}")?;
+        }
+        write!(f, " --sample 1/{}", self.sample)
+    }
 }
 
 /// What goes over the socket, a line each way, with who says it.

@@ -25,6 +25,8 @@ pub enum Rank {
     Limits,
     /// The data plane.
     Plane,
+    /// The trace that goes on.
+    Trace,
     /// What is known of each zone.
     Zones,
     /// The secrets of DNS cookies.
@@ -131,10 +133,11 @@ mod tests {
 
     use super::*;
 
-    const RANKS_IN_ORDER: [Rank; 8] = [
+    const RANKS_IN_ORDER: [Rank; 9] = [
         Rank::Change,
         Rank::Limits,
         Rank::Plane,
+        Rank::Trace,
         Rank::Zones,
         Rank::Secrets,
         Rank::Config,

@@ -13,6 +13,7 @@ use super::ratelimit::RateLimiting;
 use super::source::Source;
 use super::state::{Prepare, ZoneState};
 use super::supervise::Pulse;
+use super::trace::Traces;
 use super::zones::Zones;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -33,6 +34,7 @@ pub struct Daemon {
     pub(super) presented: Arc<Presented>,
     pub(super) limits: Arc<RateLimiting>,
     pub(super) zones: Zones,
+    pub(super) traces: Traces,
     pub(super) stats: Arc<Stats>,
     pub(super) stop: Notify,
     /// Beaten by each tick.
@@ -64,6 +66,7 @@ impl Daemon {
         Daemon {
             ready: source.ready,
             zones: Zones::new(source, config, states, prepare, &presented, &limits, &plane, &clock),
+            traces: Traces::new(&plane, &clock),
             plane,
             presented,
             limits,
@@ -82,6 +85,7 @@ impl Daemon {
         // While a zone is published XDP keeps the time that it was told before.
         if let Some(mut plane) = self.plane.hold_if_free() {
             plane.tick();
+            self.traces.tick(&mut **plane);
             self.plane.note(&**plane);
             self.zones.follow(&mut **plane);
         }

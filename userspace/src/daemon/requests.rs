@@ -38,6 +38,8 @@ impl Daemon {
             Request::XdpStatus => self.xdp_status().into(),
             Request::XdpAttach { interface } => self.xdp_attach(interface)?.into(),
             Request::XdpDetach { interface } => self.xdp_detach(interface.as_deref())?.into(),
+            Request::XdpTrace(choice) => self.traces.start(&choice)?.into(),
+            Request::XdpTraceRead { trace, stop } => self.traces.read(trace, stop)?.into(),
             Request::CacheStatus => self.cache_status().into(),
             Request::CacheLookup { name, rtype } => {
                 self.cache_lookup(&name, rtype.as_deref())?.into()

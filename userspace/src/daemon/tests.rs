@@ -36,6 +36,7 @@ use xdp_common::Outcome;
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
+use xdp_common::trace::Filter;
 
 use crate::control::reply::status::{Status, Stopping};
 use crate::control::reply::xdp::{XdpAttached, XdpDetached, XdpStatus};
@@ -44,9 +45,11 @@ use crate::control::reply::zone::{
 };
 use crate::control::reply::{Kind, Reply};
 use crate::datapath::seam::{
-    Attaching, DataPlane, Detached, Observing, PlaneStatus, Published, Publishing,
+    Attaching, DataPlane, Detached, Observing, PlaneStatus, Published, Publishing, TraceLines,
+    TraceRead,
 };
 use crate::observe::plane::Attachment;
+use crate::observe::trace::{TraceAction, TraceLine, TracePath};
 use crate::observe::{KernelCounters, Snapshot};
 use crate::ratelimit::limits::Limits;
 use crate::server::{tcp, testing, udp};
@@ -58,7 +61,7 @@ const WEEK: u32 = 7 * 86400;
 #[derive(Default)]
 pub(super) struct PlaneCalls {
     zones: BTreeMap<Name, u32>,
-    refuse: bool,
+    pub(super) refuse: bool,
     interfaces: Vec<String>,
     replaced_adopted: usize,
     manners: Manners,
@@ -70,6 +73,7 @@ pub(super) struct PlaneCalls {
     /// How many ticks there were, and how many of the next ones panic.
     ticks: usize,
     panics: usize,
+    pub(super) is_tracing: bool,
     /// Makes the next publication last until it is let go.
     gate: Option<Gate>,
 }
@@ -155,6 +159,22 @@ impl Attaching for FakePlane {
         Ok(Detached { detached: gone.collect(), forgotten: Vec::new() })
     }
 
+    fn begin_trace(
+        &mut self,
+        _filter: Filter,
+        _duration: Duration,
+    ) -> anyhow::Result<Arc<dyn TraceLines>> {
+        let told = &mut lock(&self.0);
+        anyhow::ensure!(!told.refuse, "no programs that trace");
+        told.is_tracing = true;
+        Ok(Arc::new(OneLine))
+    }
+
+    fn end_trace(&mut self) -> anyhow::Result<()> {
+        lock(&self.0).is_tracing = false;
+        Ok(())
+    }
+
     fn replace_adopted(&mut self) -> anyhow::Result<()> {
         lock(&self.0).replaced_adopted += 1;
         Ok(())
@@ -195,6 +215,29 @@ impl Observing for FakePlane {
 
     fn limited(&self) -> Vec<Limited> {
         Vec::new()
+    }
+
+    fn is_tracing(&self) -> bool {
+        lock(&self.0).is_tracing
+    }
+}
+
+/// A trace of one packet, again with each reading, and of another that is lost.
+pub(super) struct OneLine;
+
+impl TraceLines for OneLine {
+    fn read(&self) -> anyhow::Result<TraceRead> {
+        let line = TraceLine {
+            at: String::new(),
+            path: TracePath::Xdp,
+            interface: "eth0".into(),
+            client: None,
+            question: None,
+            outcome: Outcome::NotIp,
+            action: TraceAction::PassedUp,
+            stage: "serve".into(),
+        };
+        Ok(TraceRead { lines: vec![line], lost: 1 })
     }
 }
 
@@ -249,14 +292,14 @@ pub(super) struct Stage {
     pub(super) calls: Arc<Mutex<PlaneCalls>>,
     prepare: Arc<FakePrepare>,
     /// What the daemon takes for the time.
-    clock: Clock,
+    pub(super) clock: Clock,
     pub(super) daemon: Arc<Daemon>,
 }
 
 const ONE_ZONE: &str = "version = \"v1\"\n[[zone]]\nname = \"example\"\nfile = \"zone\"\n";
 
 impl Stage {
-    fn new() -> Stage {
+    pub(super) fn new() -> Stage {
         Stage::with(&format!("1 {}", 2 * WEEK))
     }
 

@@ -16,6 +16,7 @@ use xdp_common::maps::{self, Clock, Verdicts};
 
 use super::memory::{ConfigMap, MannersMap, Mapping, Size, Value};
 use super::object::{NoObject, object};
+use super::tracing::Tracing;
 
 /// Counters of one CPU, or their sums: [`maps::Stats`] as words.
 pub type Counters = [u64; STATS_WORDS];
@@ -130,6 +131,11 @@ pub struct LoadedPrograms {
     ebpf: Ebpf,
     has_xdp: bool,
     has_tcx: bool,
+    /// The hooks whose programs that trace are verified.
+    traced: Vec<ProgramSet>,
+    /// Whether those are the ones to attach.
+    is_tracing: bool,
+    tracing: Arc<Tracing>,
     memory: Arc<Mapping>,
     /// What the programs are told.
     pub config: ConfigMap,
@@ -151,7 +157,7 @@ impl LoadedPrograms {
         let (Ok(chunks), Ok(buckets)) = (chunks, u32::try_from(size.buckets)) else {
             return Err(LoadError::NoMemory { octets: size.octets().unwrap_or(usize::MAX) });
         };
-        let ebpf = EbpfLoader::new()
+        let mut ebpf = EbpfLoader::new()
             .map_max_entries(maps::SLAB, chunks)
             .map_max_entries(maps::TABLE, buckets)
             // Of a refusal the reason is left, and not each instruction: those overflow the buffer.
@@ -166,8 +172,18 @@ impl LoadedPrograms {
         let manners = MannersMap::new(array(&ebpf, maps::MANNERS)?.fd())
             .map_err(|source| LoadError::Mapping { map: maps::MANNERS, source })?;
         let memory = Arc::new(memory);
-        let mut loaded =
-            LoadedPrograms { ebpf, has_xdp: false, has_tcx: false, memory, config, manners };
+        let tracing = Arc::new(Tracing::of(&mut ebpf)?);
+        let mut loaded = LoadedPrograms {
+            ebpf,
+            has_xdp: false,
+            has_tcx: false,
+            traced: Vec::new(),
+            is_tracing: false,
+            tracing,
+            memory,
+            config,
+            manners,
+        };
         loaded.carry(&[[0; _]; _]).map_err(other)?;
         Ok(loaded)
     }
@@ -177,25 +193,68 @@ impl LoadedPrograms {
         Arc::clone(&self.memory)
     }
 
-    /// The program that packets come to first. It and those it calls are verified when they are asked for
-    /// first.
+    /// The program that packets come to first, or the one that traces in its place. It and those it calls are verified
+    /// when they are asked for first.
     pub fn entry(&mut self) -> Result<&mut Xdp, LoadError> {
         if !self.has_xdp {
-            load_all::<Xdp>(&mut self.ebpf, maps::PROGRAMS, "")?;
+            load_all::<Xdp>(&mut self.ebpf, maps::PROGRAMS, "", &[])?;
             self.has_xdp = true;
+        }
+        if self.is_tracing {
+            self.verify_traced(ProgramSet::Xdp)?;
+            return program(&mut self.ebpf, &traced_entry(ProgramSet::Xdp));
         }
         program(&mut self.ebpf, maps::ENTRY_PROGRAM)
     }
 
-    /// The program that socket buffers come to first. It and those it calls are verified when they are
-    /// asked for first.
+    /// The program that socket buffers come to first, or the one that traces in its place. It and those it calls are
+    /// verified when they are asked for first.
     pub fn tcx_entry(&mut self) -> Result<&mut SchedClassifier, LoadError> {
         if !self.has_tcx {
             let (array, prefix) = (maps::TCX_PROGRAMS, maps::TCX_PREFIX);
-            load_all::<SchedClassifier>(&mut self.ebpf, array, prefix)?;
+            load_all::<SchedClassifier>(&mut self.ebpf, array, prefix, &[])?;
             self.has_tcx = true;
         }
+        if self.is_tracing {
+            self.verify_traced(ProgramSet::Tcx)?;
+            return program(&mut self.ebpf, &traced_entry(ProgramSet::Tcx));
+        }
         program(&mut self.ebpf, maps::TCX_ENTRY_PROGRAM)
+    }
+
+    /// Has the programs of a hook verified that trace.
+    pub fn verify_traced(&mut self, hook: ProgramSet) -> Result<(), LoadError> {
+        if self.traced.contains(&hook) {
+            return Ok(());
+        }
+        let (prefix, tell) = (traced_prefix(hook), [maps::TELL_PROGRAM]);
+        match hook {
+            ProgramSet::Xdp => {
+                load_all::<Xdp>(&mut self.ebpf, maps::TRACED_PROGRAMS, &prefix, &tell)?;
+            }
+            ProgramSet::Tcx => {
+                let array = maps::TCX_TRACED_PROGRAMS;
+                load_all::<SchedClassifier>(&mut self.ebpf, array, &prefix, &tell)?;
+            }
+        }
+        self.traced.push(hook);
+        Ok(())
+    }
+
+    /// Whether [`entry`](LoadedPrograms::entry) and [`tcx_entry`](LoadedPrograms::tcx_entry) are programs that trace, from
+    /// now on.
+    pub fn set_tracing(&mut self, is_tracing: bool) {
+        self.is_tracing = is_tracing;
+    }
+
+    /// Whether they are.
+    pub fn is_tracing(&self) -> bool {
+        self.is_tracing
+    }
+
+    /// What programs that trace are told, and write.
+    pub fn tracing(&self) -> &Arc<Tracing> {
+        &self.tracing
     }
 
     /// Whether the programs of a hook are verified.
@@ -375,13 +434,30 @@ fn array<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, LoadError> {
     }
 }
 
+fn traced_prefix(hook: ProgramSet) -> String {
+    match hook {
+        ProgramSet::Xdp => maps::TRACED_PREFIX.to_owned(),
+        ProgramSet::Tcx => format!("{}{}", maps::TCX_PREFIX, maps::TRACED_PREFIX),
+    }
+}
+
+/// The name of the program that packets come to first while they are traced.
+pub fn traced_entry(hook: ProgramSet) -> String {
+    format!("{}{}", traced_prefix(hook), maps::ENTRY_PROGRAM)
+}
+
 /// Has all programs of a hook verified, whose names begin with `prefix`, and fills the array of those that
-/// are called at the end of others.
-fn load_all<P: Verify>(ebpf: &mut Ebpf, array: &str, prefix: &str) -> Result<(), LoadError>
+/// are called at the end of others: the stages, and `more`.
+fn load_all<P: Verify>(
+    ebpf: &mut Ebpf,
+    array: &str,
+    prefix: &str,
+    more: &[(&str, u32)],
+) -> Result<(), LoadError>
 where
     for<'a> &'a mut P: TryFrom<&'a mut Program>,
 {
-    for (name, place) in maps::TAIL_PROGRAMS {
+    for (name, place) in maps::TAIL_PROGRAMS.iter().chain(more).copied() {
         let program = load::<P>(ebpf, &format!("{prefix}{name}"))?;
         let program = program.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(other)?;
         let map = ebpf.map_mut(array).ok_or_else(|| lacks("map", array))?;
@@ -516,11 +592,11 @@ fn is_permission(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES))
 }
 
-fn other(error: impl Into<EbpfError>) -> LoadError {
+pub(super) fn other(error: impl Into<EbpfError>) -> LoadError {
     LoadError::Object(error.into())
 }
 
-fn lacks(what: &str, name: &str) -> LoadError {
+pub(super) fn lacks(what: &str, name: &str) -> LoadError {
     LoadError::Lacks(format!("{what} \"{name}\""))
 }
 

@@ -22,6 +22,7 @@ use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonym
 use xdp_common::image::{Bucket, Window};
 use xdp_common::limit::{Limited, ListEntry, NameEntry, Rules};
 use xdp_common::maps::{CHUNK_LEN, Clock, Config, Manners, Verdicts};
+use xdp_common::trace::{Filter, Seen};
 
 use crate::compile::Memory;
 
@@ -332,7 +333,7 @@ macro_rules! pod {
         unsafe impl aya::Pod for Value<$value> {}
     )*};
 }
-pod!(Rules ListEntry NameEntry Limited Verdicts Clock);
+pod!(Rules ListEntry NameEntry Limited Verdicts Clock Filter Seen);
 
 /// How the server presents itself, in the map [`xdp_common::maps::MANNERS`].
 #[derive(Debug)]

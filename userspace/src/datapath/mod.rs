@@ -11,6 +11,7 @@
 //! | tell the limiter | [`limiting`] |
 //! | find out what a device needs | [`probe`] |
 //! | share memory with the kernel | [`memory`] |
+//! | show what becomes of packets | [`tracing`] |
 
 pub mod attach;
 pub mod attach_error;
@@ -31,6 +32,7 @@ pub mod pins;
 pub mod plane;
 pub mod probe;
 pub mod seam;
+pub mod tracing;
 pub mod watch;
 
 pub use plane::{Plane, open};

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use xdp_common::maps;
 
 use super::link::{Hook, Link};
-use super::load::{LoadedPrograms, PinnedCounters};
+use super::load::{LoadedPrograms, PinnedCounters, ProgramSet, traced_entry};
 use super::loader::Loader;
 use super::loader::folder::{Folder, PinsError};
 use super::loader::request::{Entry, Kind, Refusal};
@@ -70,9 +70,11 @@ impl Pins {
         self.loader.open_pin(entry).ok().flatten()
     }
 
-    /// The set that holds the first program of XDP or TCX with this id.
+    /// The set that holds the first program of XDP or TCX with this id. It may be one that traces, if the daemon was
+    /// killed meanwhile.
     pub fn set_of(&self, program: u32) -> Option<u32> {
-        let entries = [maps::ENTRY_PROGRAM, maps::TCX_ENTRY_PROGRAM];
+        let traced = [ProgramSet::Xdp, ProgramSet::Tcx].map(traced_entry);
+        let entries = [maps::ENTRY_PROGRAM, maps::TCX_ENTRY_PROGRAM, &traced[0], &traced[1]];
         self.sets().into_iter().find(|set| {
             let found = entries.iter().filter_map(|name| self.open_pin(*set, name));
             found.filter_map(|pin| bpf::object_id(pin.as_fd()).ok()).any(|id| id == program)

@@ -30,17 +30,19 @@ mod settings;
 mod size;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use nix::net::if_::if_nametoindex;
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{self, Verdicts};
+use xdp_common::trace::Filter;
 
 use super::memory::Size;
 use super::seam::{
     Attaching, DataPlane, Detached, Inspection, Observing, PlaneStatus, Published, Publishing,
-    TestRunResult,
+    TestRunResult, TraceLines,
 };
 use crate::compile::{Engine, Listing};
 use crate::config::Config;
@@ -58,6 +60,7 @@ use size::{FLOOR, Sizes};
 pub fn open(config: &Config) -> Result<Box<dyn DataPlane>> {
     let mut plane = Plane::new(config, FLOOR)?;
     if gives_up_privileges(config) {
+        plane.programs.load_traced();
         plane.programs.pinning().loader().start_process()?;
     }
     Ok(Box::new(plane))
@@ -191,6 +194,14 @@ impl Attaching for Plane {
         self.programs.replace_adopted()
     }
 
+    fn begin_trace(&mut self, filter: Filter, duration: Duration) -> Result<Arc<dyn TraceLines>> {
+        self.programs.begin_trace(filter, duration)
+    }
+
+    fn end_trace(&mut self) -> Result<()> {
+        self.programs.end_trace()
+    }
+
     fn end(&mut self) -> Result<()> {
         self.programs.end()
     }
@@ -218,6 +229,10 @@ impl Observing for Plane {
 
     fn limited(&self) -> Vec<Limited> {
         self.programs.limited()
+    }
+
+    fn is_tracing(&self) -> bool {
+        self.programs.are_tracing()
     }
 
     fn inspect(&self) -> Option<Inspection> {

@@ -1,15 +1,18 @@
 //! The seam between the daemon and its data plane.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{Manners, Verdicts};
+use xdp_common::trace::Filter;
 use xdp_common::{Outcome, maps};
 
 use crate::compile::{Engine, Listing, Reader};
 use crate::observe::KernelCounters;
 use crate::observe::plane::{Attachment, Fault, MapUsage, Missing, ZoneUsage};
+use crate::observe::trace::TraceLine;
 use crate::ratelimit::limits::Limits;
 use crate::zone::{Name, Zone};
 
@@ -56,6 +59,22 @@ pub trait Attaching {
     /// taken over, they answer until then, and are replaced now.
     fn replace_adopted(&mut self) -> anyhow::Result<()>;
 
+    /// Shows what becomes of the packets that this filter chooses, for that long at most or until
+    /// [`end_trace`](Attaching::end_trace): programs that trace take the others' place, between two packets. They are
+    /// verified first, if that was not done yet.
+    fn begin_trace(
+        &mut self,
+        _filter: Filter,
+        _duration: Duration,
+    ) -> anyhow::Result<Arc<dyn TraceLines>> {
+        anyhow::bail!("there is no XDP to trace");
+    }
+
+    /// Puts the programs back that do not trace.
+    fn end_trace(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
     /// Called once, when the daemon ends: detaches XDP, or leaves it to the next daemon, as the
     /// configuration says.
     fn end(&mut self) -> anyhow::Result<()>;
@@ -79,6 +98,11 @@ pub trait Observing {
     /// they no longer do.
     fn limited(&self) -> Vec<Limited>;
 
+    /// Whether programs that trace run.
+    fn is_tracing(&self) -> bool {
+        false
+    }
+
     /// A look into what is published, if anything is compiled.
     fn inspect(&self) -> Option<Inspection> {
         None
@@ -94,6 +118,21 @@ pub trait Observing {
     fn try_frame(&mut self, _frame: &[u8]) -> Option<anyhow::Result<TestRunResult>> {
         None
     }
+}
+
+/// The lines of a trace. Reading them takes nothing of the data plane: what crosses are the descriptors of maps.
+pub trait TraceLines: Send + Sync {
+    /// The lines since the last reading.
+    fn read(&self) -> anyhow::Result<TraceRead>;
+}
+
+/// What was read of a trace.
+#[derive(Debug, Default)]
+pub struct TraceRead {
+    /// The lines, those of each CPU in order.
+    pub lines: Vec<TraceLine>,
+    /// Packets, since the trace began, that were chosen and have no line: there was no room for it.
+    pub lost: u64,
 }
 
 /// Where XDP is no more, and is not to be.

@@ -7,6 +7,7 @@
 
 mod counters;
 pub mod plane;
+pub mod trace;
 pub mod word;
 
 pub use counters::{

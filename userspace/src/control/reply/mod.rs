@@ -47,6 +47,10 @@ pub enum Reply {
     XdpAttached(xdp::XdpAttached),
     /// To `XdpDetach`.
     XdpDetached(xdp::XdpDetached),
+    /// To `XdpTrace`.
+    XdpTraceStarted(xdp::XdpTraceStarted),
+    /// To `XdpTraceRead`.
+    XdpTraceRead(xdp::XdpTraceRead),
     /// To `CacheStatus`.
     CacheStatus(cache::CacheStatus),
     /// To `CacheLookup`.
@@ -118,6 +122,8 @@ kinds! {
     XdpStatus: xdp::XdpStatus,
     XdpAttached: xdp::XdpAttached,
     XdpDetached: xdp::XdpDetached,
+    XdpTraceStarted: xdp::XdpTraceStarted,
+    XdpTraceRead: xdp::XdpTraceRead,
     CacheStatus: cache::CacheStatus,
     CacheLookup: cache::CacheLookup,
     CacheExplain: cache::CacheExplain,

@@ -16,9 +16,12 @@ use super::{KINDS, Reply, read};
 use crate::compile::inspect::lookup::{Lookup, NodeView, PieceView};
 use crate::compile::inspect::verify;
 use crate::config::{Dnssec, XdpMode};
-use crate::control::protocol::{ExplainQuery, PROTOCOL, Request, read_request, write_request};
+use crate::control::protocol::{
+    ExplainQuery, PROTOCOL, Request, TraceChoice, read_request, write_request,
+};
 use crate::control::ratelimit::RateLimitAction;
 use crate::observe::plane::*;
+use crate::observe::trace::*;
 use crate::observe::word::PerWord;
 use crate::observe::{KernelCounters, ProgramCounters, Snapshot, WorstResponse, ZoneCounts};
 
@@ -39,6 +42,8 @@ fn samples() -> Vec<Reply> {
         xdp_status().into(),
         XdpAttached { attached: "eth0".into() }.into(),
         XdpDetached { detached: vec!["eth0".into()], forgotten: vec!["eth1".into()] }.into(),
+        XdpTraceStarted { trace: 7 }.into(),
+        traced().into(),
         cache_status().into(),
         cache_lookup().into(),
         cache_explain().into(),
@@ -109,7 +114,7 @@ fn is_as_kept(name: &str, sample: &Value) {
 }
 
 /// How many requests there are.
-const REQUESTS: usize = 24;
+const REQUESTS: usize = 26;
 
 /// The place of a request among all.
 fn place(request: &Request) -> usize {
@@ -140,6 +145,8 @@ fn place(request: &Request) -> usize {
             RateLimitAction::Top => 22,
             RateLimitAction::Explain { .. } => 23,
         },
+        Request::XdpTrace(_) => 24,
+        Request::XdpTraceRead { .. } => 25,
     }
 }
 
@@ -173,6 +180,13 @@ fn requests() -> Vec<Request> {
         Request::XdpStatus,
         Request::XdpAttach { interface: interface() },
         Request::XdpDetach { interface: Some(interface()) },
+        Request::XdpTrace(TraceChoice {
+            seconds: 10,
+            outcomes: vec!["nxdomain".into()],
+            client: Some(net("192.0.2.0/24")),
+            sample: 100,
+        }),
+        Request::XdpTraceRead { trace: 7, stop: true },
         Request::CacheStatus,
         Request::CacheLookup { name: zone(), rtype: Some("A".into()) },
         Request::CacheExplain(ExplainQuery {
@@ -297,6 +311,26 @@ fn attachment() -> Attachment {
         pinned: false,
         adopted: false,
     }
+}
+
+fn traced() -> XdpTraceRead {
+    let line = TraceLine {
+        at: "2027-01-15T08:00:00.000001Z".into(),
+        path: TracePath::Xdp,
+        interface: "eth0".into(),
+        client: Some(TracedClient { address: [192, 0, 2, 1].into(), port: 5353 }),
+        question: Some(TracedQuestion {
+            name: "no.example.com.".into(),
+            class: "IN".into(),
+            rtype: "AAAA".into(),
+            edns: true,
+            dnssec_ok: true,
+        }),
+        outcome: Outcome::Nxdomain,
+        action: TraceAction::Answered,
+        stage: "send".into(),
+    };
+    XdpTraceRead { lines: vec![line], lost: 1, ended: Some("its time is up".into()) }
 }
 
 fn status() -> Status {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::observe::KernelCounters;
 use crate::observe::plane::{Attachment, Fault, Missing};
+use crate::observe::trace::TraceLine;
 
 /// Where XDP is attached, and what it counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,4 +33,22 @@ pub struct XdpDetached {
     pub detached: Vec<String>,
     /// The interfaces that it was to be on as soon as they would be there.
     pub forgotten: Vec<String>,
+}
+
+/// A trace has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XdpTraceStarted {
+    /// Its number, to read it.
+    pub trace: u64,
+}
+
+/// What was read of a trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XdpTraceRead {
+    /// A line for each packet, those of each CPU in order.
+    pub lines: Vec<TraceLine>,
+    /// Packets, since the trace began, that were chosen and have no line, for want of room.
+    pub lost: u64,
+    /// Why there will be no more, if that is so.
+    pub ended: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! The programs: loaded over maps, attached, pinned, told what they need to know, and what they have counted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -7,6 +8,7 @@ use xdp_common::Outcome;
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{MAX_MACS, Verdicts};
+use xdp_common::trace::Filter;
 
 use super::attachments::Attachments;
 use super::counters::{CarriedCounters, HOOKS};
@@ -22,7 +24,7 @@ use crate::datapath::memory::{Size, wait_for_programs};
 use crate::datapath::path::{PathChoice, has_tcx};
 use crate::datapath::probe::finding::Severity;
 use crate::datapath::probe::findings;
-use crate::datapath::seam::{self, Detached, TestRunResult};
+use crate::datapath::seam::{self, Detached, TestRunResult, TraceLines};
 use crate::observe::{self, KernelCounters};
 
 /// The programs, or what they would be told.
@@ -312,6 +314,7 @@ impl Programs {
 
     /// Detaches from all, or leaves it to the next daemon, as the configuration says.
     pub(super) fn end(&mut self) -> anyhow::Result<()> {
+        self.end_trace()?;
         match self.pinning.folder() {
             Some(pins) if self.on_exit == OnExit::Keep && self.attachments.count() > 0 => {
                 tracing::info!(pins = %pins.display(), "XDP goes on answering");
@@ -319,6 +322,66 @@ impl Programs {
             }
             _ => self.detach(None).map(drop),
         }
+    }
+
+    //--- Tracing
+
+    /// Has the programs verified that trace, for a time when this process may load none.
+    pub(super) fn load_traced(&mut self) {
+        let Some(loaded) = &mut self.loaded else { return };
+        for hook in [ProgramSet::Xdp, ProgramSet::Tcx] {
+            if let (true, Err(error)) = (loaded.has(hook), loaded.verify_traced(hook)) {
+                tracing::warn!("`xdp trace` will not work: {error}");
+            }
+        }
+        if let Err(error) = self.pinning.pin(self.loaded.as_ref(), false) {
+            tracing::warn!("the programs of `xdp trace` are not pinned: {error}");
+        }
+    }
+
+    /// Puts programs that trace in the place of the others. What fails leaves these.
+    pub(super) fn begin_trace(
+        &mut self,
+        filter: Filter,
+        duration: Duration,
+    ) -> anyhow::Result<Arc<dyn TraceLines>> {
+        if self.attachments.count() == 0 {
+            bail!("XDP is not attached to any interface");
+        }
+        if self.attachments.has_adopted() {
+            bail!("an earlier daemon's programs answer until all zones are loaded");
+        }
+        let loaded = self.loaded.as_mut().context(NOT_LOADED)?;
+        for hook in self.attachments.iter().flat_map(Attachment::hooks) {
+            loaded.verify_traced(hook)?;
+        }
+        let traced = Arc::clone(loaded.tracing());
+        traced.begin(&filter, duration)?;
+        loaded.set_tracing(true);
+        // Before they run: a daemon that is killed leaves them to the next one.
+        let begun = self.pinning.pin(self.loaded.as_ref(), false);
+        if let Err(error) = begun.and_then(|()| self.replace(|_| true)) {
+            self.end_trace()?;
+            return Err(error);
+        }
+        Ok(traced)
+    }
+
+    /// Puts the others back.
+    pub(super) fn end_trace(&mut self) -> anyhow::Result<()> {
+        let Some(loaded) = self.loaded.as_mut().filter(|loaded| loaded.is_tracing()) else {
+            return Ok(());
+        };
+        loaded.set_tracing(false);
+        let ended = loaded.tracing().end();
+        self.replace(|_| true)?;
+        self.wait_until_passed();
+        ended
+    }
+
+    /// Whether programs that trace run.
+    pub(super) fn are_tracing(&self) -> bool {
+        self.loaded.as_ref().is_some_and(LoadedPrograms::is_tracing)
     }
 
     //--- Each tick
