@@ -99,7 +99,7 @@ impl Drop for Pins {
 }
 
 /// Ends the daemon at once, as a crash would.
-fn crash(stage: &mut Stage) -> Result<()> {
+pub fn crash(stage: &mut Stage) -> Result<()> {
     stage.server.process.signal(Signal::SIGKILL)?;
     let process = &mut stage.server.process;
     net::wait_until("the daemon is dead", PATIENCE, || {

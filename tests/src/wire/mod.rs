@@ -9,4 +9,5 @@ pub mod ratelimit;
 pub mod reload;
 pub mod slow_tcp;
 pub mod stage;
+pub mod trace;
 pub mod veth;

@@ -142,6 +142,11 @@ impl Stage {
         Ok((code, servers::reply_of(&output).with_context(|| format!("{arguments:?}"))?))
     }
 
+    /// The program.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// Runs a command of `sealdns` for this daemon.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(&self.binary);
