@@ -64,16 +64,21 @@ pub const LAB: &str = "lab";
 /// Where an object of the eBPF crate is built.
 pub fn object_path(name: &str) -> PathBuf {
     // Not moved by CARGO_TARGET_DIR: userspace/build.rs looks here.
-    shell::root().join("target/ebpf").join(TARGET).join("release").join(name)
+    ebpf_folder().join(TARGET).join("release").join(name)
 }
 
-/// The command that builds the eBPF crate.
-fn ebpf_build() -> Result<Command> {
+/// The command that builds the eBPF crate into a folder.
+fn ebpf_build(folder: &Path) -> Result<Command> {
     let compiler = ebpf_compiler()?;
     let mut command = compiler.cargo();
     command.arg("build");
-    add_ebpf_arguments(&mut command, &compiler)?;
+    add_ebpf_arguments(&mut command, &compiler, folder)?;
     Ok(command)
+}
+
+/// Where the eBPF crate is built.
+fn ebpf_folder() -> PathBuf {
+    shell::root().join("target/ebpf")
 }
 
 /// The command that lints the eBPF crate.
@@ -82,7 +87,7 @@ pub fn ebpf_clippy() -> Result<Command> {
     let mut command = compiler.clippy().with_context(|| {
         format!("{} has no clippy beside it; run `cargo xtask setup`", compiler.describe())
     })?;
-    add_ebpf_arguments(&mut command, &compiler)?;
+    add_ebpf_arguments(&mut command, &compiler, &ebpf_folder())?;
     Ok(command)
 }
 
@@ -93,7 +98,7 @@ fn ebpf_compiler() -> Result<Compiler> {
     )
 }
 
-fn add_ebpf_arguments(command: &mut Command, compiler: &Compiler) -> Result<()> {
+fn add_ebpf_arguments(command: &mut Command, compiler: &Compiler, folder: &Path) -> Result<()> {
     let linker = compiler::find_bpf_linker(compiler).with_context(|| {
         format!(
             "no bpf-linker was found that fits {} (LLVM {}); run `cargo xtask setup`, which builds one",
@@ -118,13 +123,22 @@ fn add_ebpf_arguments(command: &mut Command, compiler: &Compiler) -> Result<()> 
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
         .env_remove("RUSTFLAGS")
         .args(["--release", "--locked", "--target", TARGET, "--target-dir"])
-        .arg(shell::root().join("target/ebpf"))
+        .arg(folder)
         .args(compiler.arguments());
     Ok(())
 }
 
+/// Builds the object that is embedded, without the programs that trace, beside the other; gives its path.
+pub fn untraced_object() -> Result<PathBuf> {
+    let folder = shell::root().join("target/ebpf-untraced");
+    let mut command = ebpf_build(&folder)?;
+    command.args(["--bin", SERVING, "--no-default-features"]);
+    shell::run(&mut command).context("the eBPF object without tracing did not build")?;
+    Ok(folder.join(TARGET).join("release").join(SERVING))
+}
+
 fn object() -> Result<()> {
-    let mut command = ebpf_build()?;
+    let mut command = ebpf_build(&ebpf_folder())?;
     shell::run(&mut command).context(
         "the eBPF object did not build; if a tool is missing or too old, `cargo xtask setup` says which",
     )?;

@@ -44,6 +44,10 @@ pub struct Arguments {
     /// Verify this object instead of building one
     #[arg(long, value_name = "FILE")]
     pub object: Option<PathBuf>,
+    /// Build the object without the programs that trace as well, and fail if any other program has not the same
+    /// instructions in both
+    #[arg(long, conflicts_with = "object")]
+    pub untraced: bool,
     /// Of a program that is refused, show so many of the last lines of the verifier's log
     #[arg(long, value_name = "LINES", default_value_t = 0)]
     pub log_lines: usize,
@@ -61,6 +65,8 @@ struct Figures {
     verification_us: u64,
     /// Octets of machine code.
     jited_bytes: u64,
+    /// The kernel's hash of its instructions, without the addresses of maps.
+    tag: u64,
     /// The whole system call.
     load: Duration,
 }
@@ -94,12 +100,46 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             refused.iter().map(|(name, reason)| format!("  {name}: {reason}")).collect();
         bail!("the kernel refuses {} programs:\n{}", refused.len(), reasons.join("\n"));
     }
+    if arguments.untraced {
+        compare_untraced(&figures)?;
+    }
     if arguments.write_budget {
         budget::write(&json)?;
     }
     if arguments.budget {
         budget::check(&json)?;
     }
+    Ok(())
+}
+
+/// Fails if a program that does not trace is another one in an object without those that do.
+fn compare_untraced(figures: &BTreeMap<String, Figures>) -> Result<()> {
+    let path = shell::step("eBPF object without tracing", build::untraced_object)?;
+    let object = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let Verified { figures: untraced, refused } = verify(&object)?;
+    if let Some((name, reason)) = refused.first_key_value() {
+        bail!("the kernel refuses {name} of the object without tracing: {reason}");
+    }
+    let differs = |(name, program): &(&String, &Figures)| {
+        figures.get(*name).is_none_or(|figures| figures.tag != program.tag)
+    };
+    let others: Vec<&str> =
+        untraced.iter().filter(differs).map(|(name, _)| name.as_str()).collect();
+    if untraced.len() >= figures.len() || !others.is_empty() {
+        bail!(
+            "of {} programs of an object without tracing {} have other instructions than in the one with it, which \
+             has {}: {}",
+            untraced.len(),
+            others.len(),
+            figures.len(),
+            others.join(", ")
+        );
+    }
+    eprintln!(
+        "{} programs have the same instructions with and without the {} that trace",
+        untraced.len(),
+        figures.len() - untraced.len()
+    );
     Ok(())
 }
 
@@ -138,6 +178,7 @@ fn verify(object: &[u8]) -> Result<Verified> {
             peak_states: find("peak_states ")?,
             verification_us: find("verification time ")?,
             jited_bytes: u64::from(info.size_jitted()),
+            tag: info.tag(),
             load,
         };
         all.insert(name.to_owned(), figures);
