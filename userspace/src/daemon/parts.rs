@@ -65,7 +65,7 @@ impl Daemon {
         let limits = Arc::new(limits);
         Daemon {
             ready: source.ready,
-            zones: Zones::new(source, config, states, prepare, &presented, &limits, &plane, &clock),
+            zones: Zones::new(source, config, states, prepare, &presented, &limits, &plane),
             traces: Traces::new(&plane, &clock),
             plane,
             presented,

@@ -67,6 +67,11 @@ impl Presented {
         &self.shared
     }
 
+    /// The clock that cookies are made by, and all that the daemon does.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     //--- Secrets of cookies
 
     /// Takes the secrets of DNS cookies from where a configuration says, which was read from `path`. On an error the

@@ -119,7 +119,6 @@ impl Zones {
         presented: &Arc<Presented>,
         limits: &Arc<RateLimiting>,
         plane: &Arc<SharedPlane>,
-        clock: &Clock,
     ) -> Zones {
         Zones {
             source,
@@ -132,7 +131,7 @@ impl Zones {
             plane: Arc::clone(plane),
             presented: Arc::clone(presented),
             limits: Arc::clone(limits),
-            clock: clock.clone(),
+            clock: presented.clock().clone(),
         }
     }
 
