@@ -1,9 +1,8 @@
 //! The stages of an answer, each a program of its own: the same on both hooks. Their order and what is decided between
 //! them is [`xdp_common::engine::sequence`]'s; here is what the kernel does for it.
 
-// A function shared by two programs would be called, and what it returns go over the stack, where the
-// verifier loses sight of it: a closure is compiled into each.
-#![expect(clippy::redundant_closure, reason = "each program has its own copy of its stage")]
+// A function shared by two programs would be called, and what it returns go over the stack, where the verifier loses
+// sight of it: a closure is compiled into each.
 
 use core::convert::Infallible;
 
