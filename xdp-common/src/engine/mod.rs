@@ -20,110 +20,11 @@ pub mod deny;
 pub mod exact;
 pub mod find;
 pub mod gap;
+mod host;
 pub mod long;
 pub mod options;
 pub mod plan;
 pub mod proofs;
 pub mod sequence;
 
-use crate::Outcome;
-use crate::dns::query;
-use crate::engine::sequence::{Driver, Stage};
-use crate::frame::Frame;
-use crate::image::Store;
-use crate::state::{Manners, Query, Scratch};
-
-/// What the server allows.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits<'a> {
-    /// The largest response in octets.
-    pub response: usize,
-    /// Whether the client's payload size counts; over TCP it does not.
-    pub over_udp: bool,
-    /// Seconds since 1970 modulo 2^32: signatures that expire before are not sent.
-    pub now_s: u32,
-    /// The payload size that responses announce, in octets.
-    pub payload: u16,
-    /// The client's address as [`address_words`](crate::address::address_words) has it.
-    pub client: [u64; 2],
-    /// What options of responses say, and whether names of no zone are refused.
-    pub manners: &'a Manners,
-}
-
-/// The host, which takes all stages over one message.
-pub struct Host<'a, S> {
-    /// Where the image is.
-    pub store: &'a S,
-    /// What the server allows.
-    pub limits: &'a Limits<'a>,
-}
-
-impl<S: Store> Driver for Host<'_, S> {
-    type Store = S;
-    type Entered = Stage;
-    const FRAMED: bool = false;
-
-    fn store(&self) -> &S {
-        self.store
-    }
-
-    fn manners(&self) -> Option<&Manners> {
-        Some(self.limits.manners)
-    }
-
-    fn now_s(&self) -> u32 {
-        self.limits.now_s
-    }
-
-    fn changes(&self) -> Option<u64> {
-        Some(0)
-    }
-
-    fn response_limit(&self, query: &Query) -> usize {
-        let limit = self.limits.response;
-        if self.limits.over_udp { query.payload_limit(limit) } else { limit }
-    }
-
-    fn payload(&self) -> u16 {
-        self.limits.payload
-    }
-
-    fn limits(&self) -> u32 {
-        0
-    }
-
-    fn is_stream(&self) -> bool {
-        !self.limits.over_udp
-    }
-
-    fn enter(&mut self, stage: Stage) -> Option<Stage> {
-        Some(stage)
-    }
-}
-
-impl<S: Store> Host<'_, S> {
-    /// Reads the DNS message of `len` octets at the start of `frame`.
-    pub fn read<F: Frame>(
-        &self,
-        frame: &F,
-        len: usize,
-        scratch: &mut Scratch,
-    ) -> Result<(), Outcome> {
-        query::decode(frame, 0, len, self.store.seed(), scratch)?;
-        scratch.layers.source = self.limits.client;
-        Ok(())
-    }
-
-    /// Answers the DNS message of `len` octets at the start of `frame` in place. If the outcome
-    /// [is answered](Outcome::is_answered) the frame holds the response; otherwise it is as it was.
-    pub fn answer<F: Frame>(
-        &mut self,
-        frame: &mut F,
-        len: usize,
-        scratch: &mut Scratch,
-    ) -> Result<Outcome, Outcome> {
-        self.read(frame, len, scratch)?;
-        let first = sequence::plan(self, scratch)?;
-        sequence::run(self, frame, scratch, first)
-    }
-}
+pub use host::{Host, Limits};
