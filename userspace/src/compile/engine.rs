@@ -1,6 +1,7 @@
 //! What composes answers, as those see it who are asked: sockets, and whoever counts what they miss.
 
-use super::reader::{Answered, Asked, Reader};
+use super::answered::Answered;
+use super::reader::{Asked, Reader};
 use super::signatures::Found;
 
 /// What composes answers: the engine over compiled zones.

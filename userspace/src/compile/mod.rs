@@ -7,6 +7,7 @@
 //! | answer from what is published | [`Reader`] |
 //! | know what memory that needs | [`Memory`] |
 
+mod answered;
 mod build;
 mod check;
 mod engine;
@@ -25,13 +26,14 @@ mod table;
 mod tests;
 mod version;
 
+pub use answered::{Answered, Cookie};
 pub use check::{check, faults};
 pub use engine::Engine;
 pub use error::{CompileError, FaultyRecord, Unsendable, UnsendableKind};
 pub use image::{Difference, Image, PublishError, RetiredExtents, Usage, ZoneUsage};
 pub use memory::Memory;
 pub use piece::MAX_TCP_MESSAGE;
-pub use reader::{Answered, Asked, Cookie, Reader};
+pub use reader::{Asked, Reader};
 pub use signatures::Found;
 pub use table::buckets_for;
 pub use version::Listing;

@@ -18,6 +18,7 @@ use xdp_common::state::plan::PLAN_LEN;
 use xdp_common::state::scratch::MAX_QUERY;
 use xdp_common::{Outcome, Scratch};
 
+use super::answered::{Answered, Cookie};
 use super::memory::{self, Memory};
 use super::piece::MAX_TCP_MESSAGE;
 use super::signatures::{self, Found};
@@ -36,43 +37,6 @@ pub struct Asked<'a> {
     pub now: u32,
     /// What options say, and whether names of no zone are refused.
     pub manners: &'a Manners,
-}
-
-/// What became of a query, besides the response itself.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Answered {
-    /// What the answer is called, or why there is none.
-    pub outcome: Outcome,
-    /// What of the response the rate limiter counts together.
-    pub account: Account,
-    /// The cookie that the client has sent, if the server has cookies.
-    pub cookie: Option<Cookie>,
-    /// Octets of the question as the response repeats it.
-    pub question_octets: usize,
-    /// The DO bit, if the response has an OPT record.
-    pub dnssec_ok: Option<bool>,
-}
-
-impl Answered {
-    /// Nothing more is known.
-    pub fn of(outcome: Outcome) -> Answered {
-        Answered {
-            outcome,
-            account: Account::default(),
-            cookie: None,
-            question_octets: 0,
-            dnssec_ok: None,
-        }
-    }
-}
-
-/// The cookie of a client.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Cookie {
-    /// Whether it is one that this server has given the client: its address is its own.
-    pub is_valid: bool,
-    /// The option with the cookie that it is answered with.
-    pub option: Vec<u8>,
 }
 
 /// Answers from what an image held when the reader was made, and from what was published since into the

@@ -13,7 +13,7 @@ use xdp_common::image::{Address, Store, UNIT, WINDOW};
 use xdp_common::state::plan::section;
 use xdp_common::state::{Context, Scratch, Step};
 
-use super::Answered;
+use super::answered::Answered;
 use crate::dnssec::any::preferred_among;
 use crate::zone::{Rtype, Serial};
 
