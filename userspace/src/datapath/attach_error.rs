@@ -5,7 +5,8 @@ use std::io;
 use aya::programs::ProgramError;
 
 use super::interface::InterfaceError;
-use super::load::{self, LoadError};
+use super::load;
+use super::load_error::LoadError;
 use super::loader::request::Refusal;
 use super::probe::finding::Finding;
 use crate::config::XdpMode;

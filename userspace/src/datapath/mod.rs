@@ -22,6 +22,7 @@ pub mod interface;
 pub mod limiting;
 pub mod link;
 pub mod load;
+mod load_error;
 pub mod loader;
 pub mod memory;
 mod netlink;

@@ -20,7 +20,7 @@ use xdp_common::engine::sequence::Stage;
 use xdp_common::maps;
 use xdp_common::trace::{Filter, Seen, known};
 
-use super::load::{LoadError, lacks, other};
+use super::load_error::{LoadError, lacks, other};
 use super::memory::Value;
 use super::seam::{TraceLines, TraceRead};
 use crate::clock::{boot_ns, wall_ahead_of_boot_ns};

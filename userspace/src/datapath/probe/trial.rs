@@ -16,7 +16,8 @@ use xdp_common::maps::{self, CHUNK_LEN, Probed};
 use crate::config::XdpMode;
 use crate::datapath::attach_error::reason;
 use crate::datapath::interface::Interface;
-use crate::datapath::load::{LoadError, LoadedPrograms, ProgramSet};
+use crate::datapath::load::{LoadedPrograms, ProgramSet};
+use crate::datapath::load_error::LoadError;
 use crate::datapath::memory::Size;
 use crate::datapath::object::object;
 
