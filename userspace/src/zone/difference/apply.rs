@@ -2,7 +2,7 @@
 
 use itertools::{EitherOrBoth, Itertools as _};
 
-use super::Difference;
+use super::between::Difference;
 use super::records::{OwnerRecords, RecordRef};
 use crate::zone::error::ZoneError;
 use crate::zone::name::{Name, canonical_order};

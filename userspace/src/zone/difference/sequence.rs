@@ -1,7 +1,7 @@
 //! A difference as IXFR has it: a difference sequence (RFC 1995 section 4), which is the older SOA record, the
 //! records removed, the newer SOA record, the records added.
 
-use super::Difference;
+use super::between::Difference;
 use super::records::{RecordRef, Records};
 use crate::zone::name::{Name, is_at_or_below};
 use crate::zone::rtype::Rtype;

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::zone::ZoneBuilder;
+use crate::zone::{Name, Rtype, Serial, Zone, ZoneBuilder};
 
 /// A record of a small world: among so few owners, types and values, two zones have much in common.
 #[derive(Clone, Copy, Debug)]
