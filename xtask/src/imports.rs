@@ -176,9 +176,9 @@ fn used(text: &str) -> Vec<(bool, ModulePath)> {
     for (at, _) in text.match_indices("crate::") {
         let path =
             text[at..].split(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).next();
-        let path = path.unwrap_or_default().trim_end_matches(':');
-        // A brace follows, as `use` has it.
-        if path == "crate" {
+        let path = path.unwrap_or_default();
+        // A brace follows, as `use` has it, whose paths are found above.
+        if path.ends_with("::") {
             continue;
         }
         paths.push((false, path.split("::").map(str::to_owned).collect()));
@@ -323,6 +323,13 @@ mod tests {
             ("r", "pub mod a;\npub mod b;\npub use a::One;"),
             ("r::a", ""),
             ("r::b", "use super::One;"),
+        ]);
+        assert_eq!(room.circles(), Vec::<Vec<String>>::new());
+        // A brace names what is in it, not what stands before it.
+        let room = modules(&[
+            ("r", "pub mod a;\npub mod b;\nuse crate::r::b::Two;"),
+            ("r::a", ""),
+            ("r::b", "use crate::r::{a};"),
         ]);
         assert_eq!(room.circles(), Vec::<Vec<String>>::new());
     }
