@@ -28,7 +28,7 @@ pub struct ListsInMaps {
 impl ListsInMaps {
     /// Brings the maps from what stands in them to what `limits` says, and puts into `config` what the programs
     /// must be told for it to count. Until they are told, the policies before are in force. What is not wanted
-    /// any more is to be [cleared](Written::clear) once they are.
+    /// any more is to be [cleared](ListsInMaps::clear) once they are.
     pub fn write(
         &mut self,
         loaded: &mut LoadedPrograms,

@@ -4,7 +4,7 @@
 //! | to … | use |
 //! |---|---|
 //! | read a piece or a node back | [`records`], [`nodes`] |
-//! | make the frame of a query | [`asking`] |
+//! | make the frame of a query | [`client_query`] |
 //! | say what is held for a name | [`lookup`] |
 //! | take a query's steps and say what each found | [`explain`] |
 //! | check a zone as the maps hold it | [`verify`] |
