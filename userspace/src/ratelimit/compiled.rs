@@ -109,7 +109,7 @@ impl CompiledLimits {
         };
         let is_vouched_for = response.is_vouched_for;
         let verdict = decide::decide(limiter, client, listed, is_vouched_for, said, state)?;
-        decide::settle(limiter, client, state);
+        decide::charge_amplification(limiter, client, state);
         Ok(verdict)
     }
 

@@ -3,7 +3,7 @@
 use crate::Outcome;
 use crate::bytes::is_zero;
 use crate::dns::rtype;
-use crate::engine::proofs::{proofs, settle};
+use crate::engine::proofs::{add_waiting_proofs, proofs};
 use crate::image::node::{Node, flag};
 use crate::image::zone::Zone;
 use crate::image::{Address, Store};
@@ -180,7 +180,7 @@ pub(super) fn referral<S: Store>(
         proofs(plan, query, node, context);
     }
     if context.from != QUESTION {
-        settle::<S>(plan, absence, cells);
+        add_waiting_proofs::<S>(plan, absence, cells);
     }
     if node.glue() != 0 {
         plan.add(node.glue(), section::ADDITIONAL, context);

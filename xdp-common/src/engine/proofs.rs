@@ -17,7 +17,7 @@ pub fn finish<S: Store>(
     cells: &mut Cells,
     outcome: Outcome,
 ) -> Result<Outcome, Outcome> {
-    settle::<S>(plan, absence, cells);
+    add_waiting_proofs::<S>(plan, absence, cells);
     if recall(&plan.count) as usize > S::MAX_PIECES {
         return Err(Outcome::Miss);
     }
@@ -26,7 +26,11 @@ pub fn finish<S: Store>(
 
 /// Adds the proofs that wait.
 #[inline(always)]
-pub(super) fn settle<S: Store>(plan: &mut Plan, absence: &mut Absence, cells: &mut Cells) {
+pub(super) fn add_waiting_proofs<S: Store>(
+    plan: &mut Plan,
+    absence: &mut Absence,
+    cells: &mut Cells,
+) {
     const { assert!(S::MAX_CHAIN + 2 <= MAX_WAITING) };
     let waiting = recall(&absence.waiting) as usize;
     let mut index = 0;

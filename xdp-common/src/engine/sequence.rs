@@ -457,7 +457,7 @@ pub fn limit<D: LimitingDriver>(
     if verdict == Verdict::Slip {
         slip(query, plan, absence, options);
     }
-    decide::settle(&limiter, &client, limit);
+    decide::charge_amplification(&limiter, &client, limit);
     depart_unlimited(driver, scratch).ok_or(Unsent::Dropped(Outcome::Broken))
 }
 

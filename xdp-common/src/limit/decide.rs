@@ -206,7 +206,7 @@ pub fn arrive<L: Limiter>(
 /// Decides what becomes of a response that is planned, or of what would be passed up: by the blocks of its name, which
 /// count whoever asks; by the cookie that the client has shown, with which it is answered and not counted; by the
 /// policy for its name. What is dropped is an error: [`Outcome::Blocked`] or [`Outcome::Limited`]. `said` is asked only
-/// where it decides. What would be passed up (class [`PASSED`]) is never slipped. After what is sent comes [`settle`].
+/// where it decides. What would be passed up (class [`PASSED`]) is never slipped. After what is sent comes [`charge_amplification`].
 ///
 /// All who answer ask this: the programs in the kernel, the daemon's sockets, and `ratelimit test`.
 #[inline(always)]
@@ -321,7 +321,7 @@ fn respond<L: Limiter>(
 /// Takes from the totals what a response that is sent costs beyond the one that was taken when its query came. It was not known then,
 /// and is not asked for now: who is over for it is so from the next query on.
 #[inline(always)]
-pub fn settle<L: Limiter>(limiter: &L, client: &Client, state: &mut LimitState) {
+pub fn charge_amplification<L: Limiter>(limiter: &L, client: &Client, state: &mut LimitState) {
     const BOTH: u32 = limits::TOTALS | limits::AMPLIFICATION;
     let weight = recall(&state.owed);
     if limiter.limits() & BOTH != BOTH || weight == 0 {
