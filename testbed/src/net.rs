@@ -184,12 +184,12 @@ pub fn xdp_transmitted(interface: &str) -> Result<u64> {
 pub struct Process {
     name: String,
     child: Child,
-    log: Arc<Said>,
+    log: Arc<OutputLog>,
 }
 
 /// The lines that a process wrote to either stream.
 #[derive(Debug, Default)]
-struct Said {
+struct OutputLog {
     lines: Mutex<Vec<String>>,
     more: Condvar,
 }
@@ -205,7 +205,7 @@ impl Process {
             .with_context(|| {
                 format!("{name} ({}) did not start", command.get_program().display())
             })?;
-        let log = Arc::new(Said::default());
+        let log = Arc::new(OutputLog::default());
         if let Some(stream) = child.stdout.take() {
             listen(stream, Arc::clone(&log));
         }
@@ -294,7 +294,7 @@ impl Drop for Process {
     }
 }
 
-fn listen(stream: impl Read + Send + 'static, log: Arc<Said>) {
+fn listen(stream: impl Read + Send + 'static, log: Arc<OutputLog>) {
     thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();

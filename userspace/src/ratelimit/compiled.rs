@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use xdp_common::Outcome;
 use xdp_common::limit::account::Account;
-use xdp_common::limit::decide::{self, Client, Limiter, Said, weight};
+use xdp_common::limit::decide::{self, Client, Limiter, PlannedResponse, weight};
 use xdp_common::limit::list::Listed;
 use xdp_common::limit::policy::Circumstances;
 use xdp_common::limit::{ListEntry, Policy, Rules, Verdict};
@@ -100,7 +100,7 @@ impl CompiledLimits {
     ) -> Result<Verdict, Outcome> {
         let listed = self.listed(response.qname, limiter.now_s());
         let said = || {
-            Ok(Said {
+            Ok(PlannedResponse {
                 class: response.account.class as usize,
                 name: response.account.name,
                 weight: weight(response.octets, response.query_octets),

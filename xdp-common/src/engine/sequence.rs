@@ -19,7 +19,7 @@ use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
 use crate::layers;
 use crate::limit::account;
-use crate::limit::decide::{self, Client, Limiter, Said, Slip};
+use crate::limit::decide::{self, Client, Limiter, PlannedResponse, Slip};
 use crate::limit::list::Listed;
 use crate::limit::table::WEIGHT_ONE;
 use crate::limit::verdict::{PASSED, Verdict};
@@ -447,7 +447,7 @@ pub fn limit<D: LimitingDriver>(
             WEIGHT_ONE
         };
         let weight = forget(&mut cells.forgotten, weight);
-        Ok(Said { class, name, weight, policy })
+        Ok(PlannedResponse { class, name, weight, policy })
     };
     let verdict = decide::decide(&limiter, &client, listed, is_vouched_for, said, limit)
         .map_err(Unsent::Dropped)?;

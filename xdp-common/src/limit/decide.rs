@@ -91,9 +91,9 @@ impl Client {
     }
 }
 
-/// What is to be said.
+/// A response that is planned, as the limiter sees it.
 #[derive(Clone, Copy, Debug)]
-pub struct Said {
+pub struct PlannedResponse {
     /// The [`Class::index`], or [`PASSED`].
     pub class: usize,
     /// What of the name and the type is counted together.
@@ -205,7 +205,7 @@ pub fn arrive<L: Limiter>(
 
 /// Decides what becomes of a response that is planned, or of what would be passed up: by the blocks of its name, which
 /// count whoever asks; by the cookie that the client has shown, with which it is answered and not counted; by the
-/// policy for its name. What is dropped is an error: [`Outcome::Blocked`] or [`Outcome::Limited`]. `said` is asked only
+/// policy for its name. What is dropped is an error: [`Outcome::Blocked`] or [`Outcome::Limited`]. `planned` is called only
 /// where it decides. What would be passed up (class [`PASSED`]) is never slipped. After what is sent comes [`charge_amplification`].
 ///
 /// All who answer ask this: the programs in the kernel, the daemon's sockets, and `ratelimit test`.
@@ -215,7 +215,7 @@ pub fn decide<L: Limiter>(
     client: &Client,
     listed: Listed,
     is_vouched_for: bool,
-    said: impl FnOnce() -> Result<Said, Outcome>,
+    planned: impl FnOnce() -> Result<PlannedResponse, Outcome>,
     state: &mut LimitState,
 ) -> Result<Verdict, Outcome> {
     state.owed = 0;
@@ -228,7 +228,7 @@ pub fn decide<L: Limiter>(
     if is_vouched_for {
         return Ok(Verdict::Answer);
     }
-    let verdict = respond(limiter, client, &said()?, state);
+    let verdict = respond(limiter, client, &planned()?, state);
     if verdict == Verdict::Drop {
         return Err(Outcome::Limited);
     }
@@ -258,11 +258,11 @@ impl Slip {
 fn respond<L: Limiter>(
     limiter: &L,
     client: &Client,
-    said: &Said,
+    planned: &PlannedResponse,
     state: &mut LimitState,
 ) -> Verdict {
-    let Some(rules) = limiter.rules(said.policy) else { return Verdict::Answer };
-    let class = if said.class <= PASSED { said.class } else { PASSED };
+    let Some(rules) = limiter.rules(planned.policy) else { return Verdict::Answer };
+    let class = if planned.class <= PASSED { planned.class } else { PASSED };
     let over = recall(&state.over);
     if over != 0 {
         let slips = recall(&state.slips) != 0 && class != PASSED;
@@ -276,12 +276,12 @@ fn respond<L: Limiter>(
     let rate = rules.rates[class];
     let family = client.family & 1;
     let netblock = masked(client.source, rules.masks[family]);
-    let hash = key(limiter.seed() ^ said.name, netblock, purpose::CLASS + class as u64);
+    let hash = key(limiter.seed() ^ planned.name, netblock, purpose::CLASS + class as u64);
     // Arithmetic: nobody stays in debt for what is passed up.
     let window = rules.window as u64 * (class != PASSED) as u64;
     let now = limiter.now();
     let mut hit = class as u32;
-    let weight = if rules.amplification != 0 { said.weight } else { WEIGHT_ONE };
+    let weight = if rules.amplification != 0 { planned.weight } else { WEIGHT_ONE };
     let mut ahead = take(limiter, hash, rate, weight, window, now, state);
     let mut tolerance = rate.tolerance as u64;
     if class == PASSED && ahead <= tolerance {
@@ -313,7 +313,7 @@ fn respond<L: Limiter>(
         limiter.sight(hash, &Sighting { netblock, prefix, hit, verdict, now_s });
     }
     if matches!(verdict, Verdict::Answer | Verdict::Leak) {
-        state.owed = said.weight.saturating_sub(WEIGHT_ONE);
+        state.owed = planned.weight.saturating_sub(WEIGHT_ONE);
     }
     if rules.mode == Mode::On as u32 { verdict } else { Verdict::Answer }
 }

@@ -20,7 +20,7 @@ pub struct LimitState {
     pub slips: u32,
     /// Responses over a limit since the last one that was slipped or leaked, by the account's hash.
     turns: [u8; TURNS],
-    /// What a response costs that is sent, beyond the one that its query has: sixteenths, as [`Said::weight`](crate::limit::decide::Said::weight).
+    /// What a response costs that is sent, beyond the one that its query has: sixteenths, as [`PlannedResponse::weight`](crate::limit::decide::PlannedResponse::weight).
     pub owed: u64,
     /// The accounts of the query's netblocks.
     pub hashes: [u64; LEVEL_PLACES],
