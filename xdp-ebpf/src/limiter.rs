@@ -11,7 +11,7 @@ use aya_ebpf::maps::{Array, HashMap};
 use xdp_common::frame::Frame;
 use xdp_common::limit::account;
 use xdp_common::limit::decide::{self, Client, Count, Limiter, Sighting};
-use xdp_common::limit::list::Listed;
+use xdp_common::limit::list::NameListing;
 use xdp_common::limit::table::{SLOTS, Slots, Table, UNIT_NS};
 use xdp_common::limit::{Limited, ListEntry, NameEntry, Netblock, Rules};
 use xdp_common::maps::{self, Config};
@@ -88,7 +88,7 @@ fn may_hold_cookie<F: Frame>(frame: &F, end: usize) -> bool {
 
 /// What is listed for the question's name.
 #[inline(always)]
-pub fn listed(config: &'static Config, scratch: &mut Scratch) -> Listed {
+pub fn listed(config: &'static Config, scratch: &mut Scratch) -> NameListing {
     let look = |hash: u64| {
         // SAFETY: the entry is copied at once; the daemon replaces entries, it does not change them.
         unsafe { NAMES.get(hash).copied() }

@@ -11,7 +11,7 @@ use xdp_common::engine::sequence::{
 };
 use xdp_common::frame::Frame;
 use xdp_common::launder::recall;
-use xdp_common::limit::list::Listed;
+use xdp_common::limit::list::NameListing;
 use xdp_common::maps::{Config, Manners};
 use xdp_common::state::Query;
 use xdp_common::{Outcome, Scratch};
@@ -134,7 +134,7 @@ impl<H: Hook, const MADE: bool> LimitingDriver for Programs<'_, H, MADE> {
     }
 
     #[inline(always)]
-    fn listed(&self, scratch: &mut Scratch) -> Listed {
+    fn listed(&self, scratch: &mut Scratch) -> NameListing {
         limiter::listed(self.maps.config(), scratch)
     }
 }

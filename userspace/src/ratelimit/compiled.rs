@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use xdp_common::Outcome;
 use xdp_common::limit::account::Account;
 use xdp_common::limit::decide::{self, Client, Limiter, PlannedResponse, weight};
-use xdp_common::limit::list::Listed;
+use xdp_common::limit::list::NameListing;
 use xdp_common::limit::policy::Circumstances;
 use xdp_common::limit::{ListEntry, Policy, Rules, Verdict};
 use xdp_common::maps::limits;
@@ -114,8 +114,8 @@ impl CompiledLimits {
     }
 
     /// What is listed for a lower-case name: any block above it, the policy of the longest name.
-    fn listed(&self, qname: &[u8], now_s: u64) -> Listed {
-        let mut listed = Listed { block: 0, policy: 0 };
+    fn listed(&self, qname: &[u8], now_s: u64) -> NameListing {
+        let mut listed = NameListing { block: 0, policy: 0 };
         if self.bits & limits::NAMES == 0 {
             return listed;
         }

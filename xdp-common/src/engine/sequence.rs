@@ -20,7 +20,7 @@ use crate::launder::{forget, recall};
 use crate::layers;
 use crate::limit::account;
 use crate::limit::decide::{self, Client, Limiter, PlannedResponse, Slip};
-use crate::limit::list::Listed;
+use crate::limit::list::NameListing;
 use crate::limit::table::WEIGHT_ONE;
 use crate::limit::verdict::{PASSED, Verdict};
 use crate::state::config::limits;
@@ -144,7 +144,7 @@ pub trait LimitingDriver: Driver {
     fn limiter(&self) -> Self::Limiter;
 
     /// What is listed for the name of the question that was read.
-    fn listed(&self, scratch: &mut Scratch) -> Listed;
+    fn listed(&self, scratch: &mut Scratch) -> NameListing;
 }
 
 /// What was found on the way.
@@ -424,7 +424,7 @@ pub fn limit<D: LimitingDriver>(
     let listed = if limiter.limits() & limits::NAMES != 0 && is_read(outcome) {
         driver.listed(scratch)
     } else {
-        Listed { block: 0, policy: 0 }
+        NameListing { block: 0, policy: 0 }
     };
     let is_passed = outcome > Outcome::Slipped.index();
     let is_vouched_for = !is_passed && recall(&scratch.query.has_valid_cookie) != 0;

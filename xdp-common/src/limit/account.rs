@@ -1,7 +1,7 @@
 //! What of a response is counted together: its class, and the name that stands for it.
 
 use super::Class;
-pub use super::list::Listed;
+pub use super::list::NameListing;
 use super::list::{NameEntry, flag};
 use crate::Outcome;
 use crate::bytes::u8_at;
@@ -84,11 +84,11 @@ pub fn listed(
     depths: u32,
     now_s: u64,
     look: impl Fn(u64) -> Option<NameEntry>,
-) -> Listed {
+) -> NameListing {
     let read = |place: usize| u8_at(question, place);
     let walked = name::walk(read, &mut name.offsets, &mut cells.forgotten);
     // A question that was read has a name.
-    let Some((len, labels)) = walked else { return Listed { block: 0, policy: 0 } };
+    let Some((len, labels)) = walked else { return NameListing { block: 0, policy: 0 } };
     name::lowercase(question, &mut name.octets, len, seed, &mut cells.forgotten);
     cells.listed.block = 0;
     cells.listed.policy = 0;
@@ -111,7 +111,7 @@ pub fn listed(
         depth += 1;
     }
     forget(&mut cells.forgotten, depth as u64);
-    Listed {
+    NameListing {
         block: recall(&cells.listed.block) as u32,
         policy: recall(&cells.listed.policy) as u32,
     }

@@ -4,7 +4,7 @@
 //! answered; what is over a limit is slipped every so many-th time, else dropped. With `dry-run` the same is
 //! counted, and all is answered.
 
-use super::list::{ListEntry, Listed, flag};
+use super::list::{ListEntry, NameListing, flag};
 use super::netblock::masked;
 use super::policy::{IPV6_LEVELS, LEVEL_PLACES, Mode, Rate, Rules};
 use super::table::{Charge, Table, WEIGHT_ONE, charge, key};
@@ -213,7 +213,7 @@ pub fn arrive<L: Limiter>(
 pub fn decide<L: Limiter>(
     limiter: &L,
     client: &Client,
-    listed: Listed,
+    listed: NameListing,
     is_vouched_for: bool,
     planned: impl FnOnce() -> Result<PlannedResponse, Outcome>,
     state: &mut LimitState,

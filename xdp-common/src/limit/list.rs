@@ -58,7 +58,7 @@ impl NameEntry {
 /// What is listed for the name of a question: the flags of its block, and the place of its policy.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Listed {
+pub struct NameListing {
     /// The [`block`](NameEntry::block)s of all that is listed for it: [`flag::BLOCK`] if any of them is more than
     /// counted; 0 for none.
     pub block: u32,
