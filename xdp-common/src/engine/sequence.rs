@@ -123,7 +123,7 @@ pub trait Driver {
 
     /// Is shown what was found; in the kernel nobody looks.
     #[inline(always)]
-    fn found(&mut self, _found: Found, _scratch: &Scratch) {}
+    fn found(&mut self, _found: StageResult, _scratch: &Scratch) {}
 }
 
 /// Who takes whole frames.
@@ -147,9 +147,9 @@ pub trait LimitingDriver: Driver {
     fn listed(&self, scratch: &mut Scratch) -> NameListing;
 }
 
-/// What was found on the way.
+/// What a stage of the sequence has come to, for who explains it.
 #[derive(Clone, Copy, Debug)]
-pub enum Found {
+pub enum StageResult {
     /// Whether the frame is one with a query.
     Query(Result<(), Outcome>),
     /// The EDNS version is not known.
@@ -173,7 +173,7 @@ pub enum Found {
 }
 
 /// What the limiter is asked for once it is known what will be said.
-const ASKED: u32 = limits::RATES | limits::NAMES;
+const RESPONSE_LIMITS: u32 = limits::RATES | limits::NAMES;
 
 //----------- Reading and planning -------------------------------------------------------------------
 
@@ -186,7 +186,7 @@ pub fn serve<D: FrameDriver, F: Frame>(
     scratch: &mut Scratch,
 ) -> Result<D::Entered, Outcome> {
     let read = read(driver, frame, scratch);
-    driver.found(Found::Query(read), scratch);
+    driver.found(StageResult::Query(read), scratch);
     let step = match read {
         Ok(()) => first(driver, scratch),
         Err(outcome) => Err(outcome),
@@ -222,13 +222,13 @@ pub fn plan<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Enter
 fn first<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<Step, Outcome> {
     scratch.plan.clear();
     if scratch.query.version != 0 {
-        driver.found(Found::BadVersion, scratch);
+        driver.found(StageResult::BadVersion, scratch);
         return Ok(options::bad_version(&mut scratch.plan, &mut scratch.absence));
     }
     scratch.changes = driver.changes().ok_or(Outcome::Broken)?;
     let Scratch { query, name, cells, .. } = &mut *scratch;
     let found = find::question(driver.store(), query, name, cells).ok_or(Outcome::Broken)?;
-    driver.found(Found::Node(found), scratch);
+    driver.found(StageResult::Node(found), scratch);
     let Scratch { query, plan, absence, cells, .. } = &mut *scratch;
     let (found, context) = match exact::first(query, plan, absence, found) {
         Step::At(found, context) => (found, context),
@@ -239,7 +239,7 @@ fn first<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<Step, Outco
         absence.hops = 1;
     }
     let step = exact::run(driver.store(), query, plan, absence, cells, found, context);
-    driver.found(Found::Answer(step), scratch);
+    driver.found(StageResult::Answer(step), scratch);
     step
 }
 
@@ -296,7 +296,7 @@ fn taken<D: Driver>(
     stage: Stage,
     step: Result<Step, Outcome>,
 ) -> Result<D::Entered, Outcome> {
-    driver.found(Found::Step(stage, step), scratch);
+    driver.found(StageResult::Step(stage, step), scratch);
     go_on::<D, true>(driver, scratch, step)
 }
 
@@ -338,7 +338,7 @@ fn finish<D: Driver, const CONCLUDES: bool>(
         let Scratch { plan, absence, cells, .. } = &mut *scratch;
         proofs::finish::<D::Store>(plan, absence, cells, outcome)
     };
-    driver.found(Found::Plan(finished), scratch);
+    driver.found(StageResult::Plan(finished), scratch);
     match finished {
         Ok(outcome) => scratch.plan.outcome = outcome.index() as u32,
         Err(outcome) => return passed_up(driver, scratch, outcome),
@@ -356,7 +356,7 @@ fn finish<D: Driver, const CONCLUDES: bool>(
 pub fn options<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
     let manners = driver.manners().ok_or(Outcome::Broken)?;
     let made = options::answer(driver.store(), scratch, manners, driver.now_s());
-    driver.found(Found::Options(made), scratch);
+    driver.found(StageResult::Options(made), scratch);
     match made {
         Ok(()) => depart(driver, scratch).ok_or(Outcome::Broken),
         Err(outcome) => passed_up(driver, scratch, outcome),
@@ -368,7 +368,7 @@ pub fn options<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::En
 /// Goes on to where it is decided whether what is planned, options included, is sent.
 #[inline(always)]
 fn depart<D: Driver>(driver: &mut D, scratch: &Scratch) -> Option<D::Entered> {
-    if driver.limits() & ASKED != 0
+    if driver.limits() & RESPONSE_LIMITS != 0
         && let Some(entered) = driver.enter(Stage::Limit)
     {
         return Some(entered);
@@ -393,7 +393,7 @@ fn passed_up<D: Driver>(
     scratch: &mut Scratch,
     outcome: Outcome,
 ) -> Result<D::Entered, Outcome> {
-    if driver.limits() & ASKED != 0 && outcome.is_ours() {
+    if driver.limits() & RESPONSE_LIMITS != 0 && outcome.is_ours() {
         let place = forget(&mut scratch.cells.forgotten, outcome.index() as u64);
         scratch.plan.outcome = place as u32;
         if let Some(entered) = driver.enter(Stage::Limit) {
@@ -502,7 +502,7 @@ pub fn send<D: Driver, F: Frame>(
     let limit = driver.response_limit(&scratch.query);
     let planned = if D::Store::UNBOUNDED { scratch.plan.count } else { 0 };
     let size = plan::measure(driver.store(), scratch, limit, driver.now_s());
-    driver.found(Found::Size(size, limit), scratch);
+    driver.found(StageResult::Size(size, limit), scratch);
     let total = size?;
     if D::Store::UNBOUNDED && !D::FRAMED {
         let is_too_large = driver.is_stream() && scratch.plan.truncated != 0;
@@ -519,7 +519,7 @@ pub fn send<D: Driver, F: Frame>(
     let message_at = if D::FRAMED { scratch.layers.message_at() } else { 0 };
     let name_len = recall(&scratch.query.name_len) as usize & 0xff;
     let keep = message_at + compose::records_at(name_len);
-    driver.found(Found::Room(message_at + total), scratch);
+    driver.found(StageResult::Room(message_at + total), scratch);
     frame.resize(message_at + total, keep)?;
     // From here on the frame is edited, and what fails cannot be passed up.
     let failed = if D::FRAMED { Outcome::Torn } else { Outcome::Broken };
@@ -528,7 +528,7 @@ pub fn send<D: Driver, F: Frame>(
     if D::FRAMED {
         let total = recall(&scratch.plan.total) as usize & 0xffff;
         layers::reply(frame, &scratch.layers, total, sum).ok_or(failed)?;
-        driver.found(Found::Sent(message_at + total), scratch);
+        driver.found(StageResult::Sent(message_at + total), scratch);
     }
     sent(driver, scratch)
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::sync::PoisonError;
 
-use xdp_common::engine::sequence::{self, Driver, Found, FrameDriver};
+use xdp_common::engine::sequence::{self, Driver, FrameDriver, StageResult};
 use xdp_common::frame::{Frame, SliceFrame};
 use xdp_common::image::node::Node;
 use xdp_common::image::piece::{OWNER_INSIDE, PART, Piece};
@@ -226,31 +226,33 @@ impl<'r> Driver for Recorder<'_, 'r> {
         Some(stage)
     }
 
-    fn found(&mut self, found: Found, scratch: &Scratch) {
+    fn found(&mut self, found: StageResult, scratch: &Scratch) {
         match found {
-            Found::Query(read) => self.query(read, scratch),
-            Found::BadVersion => {
+            StageResult::Query(read) => self.query(read, scratch),
+            StageResult::BadVersion => {
                 self.note("find", "an EDNS version that is not known".to_owned());
             }
-            Found::Node(0) => self.note("find", "the name has no node".to_owned()),
-            Found::Node(found) => {
+            StageResult::Node(0) => self.note("find", "the name has no node".to_owned()),
+            StageResult::Node(found) => {
                 let found = self.looked_through(found);
                 self.note("find", found);
             }
-            Found::Answer(next) => self.step("answer", next, scratch),
-            Found::Step(stage, next) => {
+            StageResult::Answer(next) => self.step("answer", next, scratch),
+            StageResult::Step(stage, next) => {
                 let stage = if stage == sequence::Stage::Deny { "encloser" } else { stage.word() };
                 self.step(stage, next, scratch);
             }
-            Found::Plan(Ok(_)) => {}
-            Found::Plan(Err(_)) => self.note("finish", format!("{} pieces", scratch.plan.count)),
-            Found::Options(made) => self.options(made, scratch),
-            Found::Size(size, limit) => self.size(size, limit, scratch),
-            Found::Room(octets) => {
+            StageResult::Plan(Ok(_)) => {}
+            StageResult::Plan(Err(_)) => {
+                self.note("finish", format!("{} pieces", scratch.plan.count))
+            }
+            StageResult::Options(made) => self.options(made, scratch),
+            StageResult::Size(size, limit) => self.size(size, limit, scratch),
+            StageResult::Room(octets) => {
                 let (before, grown) = (self.octets, octets as i64 - self.octets as i64);
                 self.note("room", format!("the frame of {before} octets grows by {grown}"));
             }
-            Found::Sent(octets) => self.note("send", format!("a frame of {octets} octets")),
+            StageResult::Sent(octets) => self.note("send", format!("a frame of {octets} octets")),
         }
     }
 }
