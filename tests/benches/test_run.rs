@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use aya::{Ebpf, maps::ProgramArray, programs::ProgramFd};
 use sealdns::{
     clock::{self, WallTime},
-    compile::{Asked, Image, PublishError, Reader},
+    compile::{Image, PublishError, QueryContext, Reader},
     datapath::{limiting::ListsInMaps, load::LoadedPrograms, memory::Size},
     ratelimit::limits::Limits,
     zone::{Rtype, Zone},
@@ -541,7 +541,7 @@ impl Rig {
             query[digits.clone()].copy_from_slice(&reply.payload[digits]);
         }
         let mut expected = Vec::new();
-        let asked = Asked {
+        let asked = QueryContext {
             client: asked.source.ip(),
             over_tcp: false,
             limit: usize::from(PAYLOAD),

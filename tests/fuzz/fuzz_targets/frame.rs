@@ -8,7 +8,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use sealdns::compile::{Asked, Reader};
+use sealdns::compile::{QueryContext, Reader};
 use sealdns_fuzz::{COMPILED, Compiled, LIMIT, MANNERS, NOW};
 use testbed::frames::Frame;
 use tests::{
@@ -171,7 +171,7 @@ fn check(compiled: &Compiled, asked: &[u8], replied: &[u8]) {
     let mut said = Vec::new();
     let client = asked.source.ip();
     let circumstances =
-        Asked { client, over_tcp: false, limit: LIMIT, now: *NOW, manners: &MANNERS };
+        QueryContext { client, over_tcp: false, limit: LIMIT, now: *NOW, manners: &MANNERS };
     compiled.reader.respond(&asked.payload, &circumstances, &mut said);
     assert_eq!(reply, asked.reply(said));
 }

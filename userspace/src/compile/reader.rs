@@ -21,11 +21,11 @@ use xdp_common::{Outcome, Scratch};
 use super::answered::{Answered, Cookie};
 use super::memory::{self, Memory};
 use super::piece::MAX_TCP_MESSAGE;
-use super::signatures::{self, Found};
+use super::signatures::{self, SignatureAnswer};
 
 /// Who asks, how and when, and how the server presents itself.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct QueryContext<'a> {
     /// The client's address.
     pub client: IpAddr,
     /// Whether it asks over TCP.
@@ -102,13 +102,18 @@ impl Reader {
         response: &mut Vec<u8>,
     ) -> Outcome {
         let client = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let asked = Asked { client, over_tcp, limit, now, manners: &Manners::new() };
+        let asked = QueryContext { client, over_tcp, limit, now, manners: &Manners::new() };
         self.respond(query, &asked, response).outcome
     }
 
     /// Answers one DNS message as XDP would. If the outcome [is answered](Outcome::is_answered), `response`
     /// holds the response; otherwise it is empty and the outcome says why.
-    pub fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Answered {
+    pub fn respond(
+        &self,
+        query: &[u8],
+        asked: &QueryContext<'_>,
+        response: &mut Vec<u8>,
+    ) -> Answered {
         self.twice_if_changed(query, asked, |worker, limits| {
             self.attempt(query, limits, worker, response)
         })
@@ -121,13 +126,18 @@ impl Reader {
     /// Answers one question for the signatures of a name. `query` asks for a type that no zone has: what it is
     /// answered with is the response, if there are no signatures; else there are only these, as records of the
     /// question's name.
-    pub fn signatures(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Found {
+    pub fn signatures(
+        &self,
+        query: &[u8],
+        asked: &QueryContext<'_>,
+        response: &mut Vec<u8>,
+    ) -> SignatureAnswer {
         self.twice_if_changed(query, asked, |worker, limits| {
             self.attempt_signatures(query, limits, worker, response)
         })
         .unwrap_or_else(|outcome| {
             response.clear();
-            Found { answered: Answered::of(outcome), records: 0 }
+            SignatureAnswer { answered: Answered::of(outcome), records: 0 }
         })
     }
 
@@ -135,7 +145,7 @@ impl Reader {
     fn twice_if_changed<T>(
         &self,
         query: &[u8],
-        asked: &Asked<'_>,
+        asked: &QueryContext<'_>,
         mut attempt: impl FnMut(&mut Worker, &Limits<'_>) -> T,
     ) -> Result<T, Outcome> {
         if query.len() > MAX_TCP_MESSAGE {
@@ -187,19 +197,19 @@ impl Reader {
         limits: &Limits<'_>,
         Worker { scratch, message }: &mut Worker,
         response: &mut Vec<u8>,
-    ) -> Found {
+    ) -> SignatureAnswer {
         message[..query.len()].copy_from_slice(query);
         let mut frame = SliceFrame::new(message, query.len());
         let found = signatures::respond(self, &mut frame, query.len(), limits, scratch, response);
         let (outcome, records) = match found {
             Ok(found) => found,
-            Err(outcome) => return Found { answered: Answered::of(outcome), records: 0 },
+            Err(outcome) => return SignatureAnswer { answered: Answered::of(outcome), records: 0 },
         };
         if records == 0 {
             response.clear();
             response.extend_from_slice(frame.octets());
         }
-        Found { answered: self.answered(outcome, scratch), records }
+        SignatureAnswer { answered: self.answered(outcome, scratch), records }
     }
 
     /// What was said, besides the response itself.

@@ -19,7 +19,7 @@ use crate::zone::{Rtype, Serial};
 
 /// What a question for signatures is answered with.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Found {
+pub struct SignatureAnswer {
     /// What became of the question.
     pub answered: Answered,
     /// How many RRSIG records were found. If none, the response is that to any other type that is not there.

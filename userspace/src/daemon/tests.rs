@@ -26,7 +26,7 @@ use super::state::{CurrentVersion, Prepare, Prepared};
 use super::zones::REFRESH;
 use super::{Daemon, Source};
 use crate::clock::{Clock, WallTime};
-use crate::compile::{Answered, Asked, Engine};
+use crate::compile::{Answered, Engine, QueryContext};
 use crate::config::{self, Config, Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::{Failure, MAX_REQUEST, PROTOCOL, Request, Response, read_response};
@@ -102,7 +102,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 struct Brittle(testing::Plain);
 
 impl Engine for Brittle {
-    fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Answered {
+    fn respond(&self, query: &[u8], asked: &QueryContext<'_>, response: &mut Vec<u8>) -> Answered {
         assert!(!query.windows(7).any(|part| part == b"\x05panic\x00"), "injected");
         self.0.respond(query, asked, response)
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use xdp_common::Outcome;
 use xdp_common::dns::HEADER_LEN;
 
-use crate::compile::{Answered, Asked, Engine, Found};
+use crate::compile::{Answered, Engine, QueryContext, SignatureAnswer};
 use crate::zone::{Name, Rtype, Zone, name};
 
 /// Names that are counted at a time.
@@ -71,7 +71,7 @@ pub struct Counting<E> {
 }
 
 impl<E: Engine> Engine for Counting<E> {
-    fn respond(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Answered {
+    fn respond(&self, query: &[u8], asked: &QueryContext<'_>, response: &mut Vec<u8>) -> Answered {
         let answered = self.engine.respond(query, asked, response);
         let of_a_name =
             matches!(answered.outcome, Outcome::Positive | Outcome::Nodata | Outcome::Referral);
@@ -84,7 +84,12 @@ impl<E: Engine> Engine for Counting<E> {
         answered
     }
 
-    fn signatures(&self, query: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Found {
+    fn signatures(
+        &self,
+        query: &[u8],
+        asked: &QueryContext<'_>,
+        response: &mut Vec<u8>,
+    ) -> SignatureAnswer {
         // Questions for signatures are the daemon's, whatever XDP holds.
         self.engine.signatures(query, asked, response)
     }

@@ -135,10 +135,10 @@ impl Circumstances<'_> {
     }
 
     /// What the engine is told.
-    fn asked(&self) -> compile::Asked<'_> {
+    fn asked(&self) -> compile::QueryContext<'_> {
         let over_tcp = self.transport == Transport::Tcp;
         let limit = if over_tcp { MAX_TCP_MESSAGE } else { self.served.manners.udp_payload };
-        compile::Asked {
+        compile::QueryContext {
             client: self.client,
             over_tcp,
             limit,
@@ -317,7 +317,7 @@ impl<'a, 'm> Plain<'a, 'm> {
     fn signatures(&mut self, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
         let query = self.query;
         let engine = &self.asked.served.engine;
-        let compile::Found { answered, records } =
+        let compile::SignatureAnswer { answered, records } =
             engine.signatures(&query.bare(NO_TYPE), &self.asked.asked(), out);
         if !answered.outcome.is_answered() {
             return self.unanswered(answered.outcome, out);

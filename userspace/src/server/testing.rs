@@ -7,7 +7,7 @@ use xdp_common::{Outcome, maps};
 
 use super::message::{CLASS_IN, Query, Rcode, add_to_count};
 use super::{Manners, Served, ServedZone};
-use crate::compile::{Answered, Asked, Engine};
+use crate::compile::{Answered, Engine, QueryContext};
 use crate::dnssec::any::preferred_type;
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
 
@@ -16,7 +16,12 @@ use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
 pub struct Plain(pub Option<Arc<Zone>>);
 
 impl Engine for Plain {
-    fn respond(&self, message: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Answered {
+    fn respond(
+        &self,
+        message: &[u8],
+        asked: &QueryContext<'_>,
+        response: &mut Vec<u8>,
+    ) -> Answered {
         let query = Query::read(message);
         let question = query.as_ref().and_then(|query| query.question);
         Answered {
@@ -28,7 +33,7 @@ impl Engine for Plain {
 }
 
 impl Plain {
-    fn outcome(&self, message: &[u8], asked: &Asked<'_>, response: &mut Vec<u8>) -> Outcome {
+    fn outcome(&self, message: &[u8], asked: &QueryContext<'_>, response: &mut Vec<u8>) -> Outcome {
         response.clear();
         let Some(query) = Query::read(message) else { return Outcome::Malformed };
         let Some(question) = query.question.filter(|_| query.is_well_formed) else {

@@ -311,17 +311,17 @@ mod tests {
     }
 
     /// A query that has these options, at an odd place.
-    struct Asked {
+    struct TestQuery {
         question: [u8; 512 + SLACK],
         query: Query,
     }
 
-    impl Asked {
-        fn new(options: &[u8]) -> Asked {
+    impl TestQuery {
+        fn new(options: &[u8]) -> TestQuery {
             let mut question = [0; 512 + SLACK];
             question[33..33 + options.len()].copy_from_slice(options);
             let options_len = options.len() as u32;
-            Asked {
+            TestQuery {
                 question,
                 query: Query { edns: 1, options_at: 33, options_len, ..Query::new() },
             }
@@ -345,7 +345,7 @@ mod tests {
 
     /// What is said to these options, and the two flags.
     fn said(options: &[u8], manners: &Manners) -> (Vec<u8>, [u32; 2]) {
-        let mut asked = Asked::new(options);
+        let mut asked = TestQuery::new(options);
         asked.read().unwrap();
         assert!(!is_cookie_malformed(&asked.query, manners));
         let octets = asked.answered(manners, 0);
@@ -398,7 +398,8 @@ mod tests {
 
     #[test]
     fn an_error_is_told_between_them() {
-        let mut asked = Asked::new(&[option(option::NSID, b""), cookie_of(&CURRENT, 5)].concat());
+        let mut asked =
+            TestQuery::new(&[option(option::NSID, b""), cookie_of(&CURRENT, 5)].concat());
         asked.read().unwrap();
         let mut plan = Plan::new();
         refuse(&mut plan, &mut Absence::new());
@@ -411,7 +412,7 @@ mod tests {
     #[test]
     fn cookies_have_lengths() {
         for len in 0..=64usize {
-            let mut asked = Asked::new(&option(option::COOKIE, &[1; 64][..len]));
+            let mut asked = TestQuery::new(&option(option::COOKIE, &[1; 64][..len]));
             asked.read().unwrap();
             let is_right = len == 8 || (16..=40).contains(&len);
             assert_eq!(is_cookie_malformed(&asked.query, &manners()), !is_right, "{len} octets");
@@ -423,22 +424,22 @@ mod tests {
     fn options_must_be_whole() {
         let one = option(65001, b"abc");
         for cut in 1..one.len() {
-            let read = Asked::new(&one[..cut]).read();
+            let read = TestQuery::new(&one[..cut]).read();
             assert_eq!(read, Err(Outcome::Malformed), "{cut} octets");
         }
-        assert_eq!(Asked::new(&one.repeat(8)).read(), Ok(()));
-        assert_eq!(Asked::new(&one.repeat(9)).read(), Err(Outcome::Miss));
-        assert_eq!(Asked::new(&[]).read(), Ok(()));
+        assert_eq!(TestQuery::new(&one.repeat(8)).read(), Ok(()));
+        assert_eq!(TestQuery::new(&one.repeat(9)).read(), Err(Outcome::Miss));
+        assert_eq!(TestQuery::new(&[]).read(), Ok(()));
     }
 
     proptest! {
         /// Whatever the octets: what is said is whole options, and its sum is right.
         #[test]
         fn any_octets_are_taken(options in proptest::collection::vec(0u8..24, 0..200)) {
-            let mut asked = Asked::new(&options);
+            let mut asked = TestQuery::new(&options);
             if asked.read().is_ok() && !is_cookie_malformed(&asked.query, &manners()) {
                 let said = asked.answered(&manners(), 0);
-                prop_assert_eq!(Asked::new(&said).read(), Ok(()));
+                prop_assert_eq!(TestQuery::new(&said).read(), Ok(()));
             }
         }
     }

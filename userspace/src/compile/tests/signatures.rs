@@ -12,7 +12,7 @@ use xdp_common::maps::Manners;
 use xdp_common::{Outcome, Scratch};
 
 use super::super::signatures::respond;
-use super::super::{Asked, Found, Reader};
+use super::super::{QueryContext, Reader, SignatureAnswer};
 use super::{DENIALS, NOW, image, name, query, signed, versions, zone};
 use crate::dnssec::any::preferred_type;
 use crate::dnssec::policy::Denial;
@@ -49,8 +49,8 @@ fn source<'a>(zone: &'a Zone, qname: &[u8]) -> Option<Owner<'a>> {
     }
 }
 
-fn ask(reader: &Reader, qname: &Name) -> (Found, Vec<u8>) {
-    let asked = Asked {
+fn ask(reader: &Reader, qname: &Name) -> (SignatureAnswer, Vec<u8>) {
+    let asked = QueryContext {
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         over_tcp: true,
         limit: 65535,
