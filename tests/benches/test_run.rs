@@ -40,7 +40,7 @@ use xdp_common::{
         Class, Mode, Policy,
         policy::{Circumstances, MAX_RATE},
     },
-    maps::{self, CHUNK_LEN, Manners, XDP_COUNTERS, address_words},
+    maps::{self, CHUNK_LEN, EdnsSettings, XDP_COUNTERS, address_words},
 };
 
 /// How often each figure is taken; the median is shown.
@@ -292,8 +292,8 @@ fn cookie(client: IpAddr) -> Vec<u8> {
         .concat()
 }
 
-fn manners() -> Manners {
-    Manners { secrets: [SECRET; 2], secret_count: 1, ..Manners::new() }
+fn edns_settings() -> EdnsSettings {
+    EdnsSettings { secrets: [SECRET; 2], secret_count: 1, ..EdnsSettings::new() }
 }
 
 //----------- Rig ------------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ impl Rig {
         config.payload_limit = u32::from(PAYLOAD);
         config.max_labels = image.max_labels();
         config.tick_ns = clock::tick_ns()?;
-        loaded.manners.write(&manners());
+        loaded.edns_settings.write(&edns_settings());
         let lab = programs::load(&PROGRAMS)?;
         let reader = image.reader();
         let written = ListsInMaps::default();
@@ -546,7 +546,7 @@ impl Rig {
             over_tcp: false,
             limit: usize::from(PAYLOAD),
             now: NOW,
-            manners: &manners(),
+            edns_settings: &edns_settings(),
         };
         self.reader.respond(&query, &asked, &mut expected);
         ensure!(reply.payload == expected, "{title}: not what the engine says on the host");

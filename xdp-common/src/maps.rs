@@ -6,7 +6,7 @@
 //! | [`TABLE`] | array, mmapable | [`Bucket`](crate::image::Bucket) | daemon | XDP, TCX, daemon |
 //! | [`CONFIG`] | array, mmapable, one entry | [`Config`] | daemon | XDP, TCX |
 //! | [`CLOCK`] | per-CPU array, one entry | [`Clock`] | XDP, TCX | XDP, TCX, daemon |
-//! | [`MANNERS`] | array, mmapable, one entry | [`Manners`] | daemon | XDP, TCX |
+//! | [`EDNS_SETTINGS`] | array, mmapable, one entry | [`EdnsSettings`] | daemon | XDP, TCX |
 //! | [`SCRATCH`] | per-CPU array, one entry | [`Scratch`](crate::Scratch) | XDP, TCX | XDP, TCX |
 //! | [`STATS`] | per-CPU array, an entry per hook | [`Stats`] | XDP, TCX | daemon |
 //! | [`META`] | array, one entry | [`Meta`] | daemon | the next daemon |
@@ -35,7 +35,7 @@ use crate::limit::policy::MAX_POLICIES;
 pub use crate::limit::verdict::PASSED;
 use crate::limit::{Class, Verdict};
 pub use crate::state::config::{
-    Config, MAX_ADDRESSES, MAX_BROADCASTS, MAX_MACS, MAX_NSID, MAX_PORTS, Manners, limits,
+    Config, EdnsSettings, MAX_ADDRESSES, MAX_BROADCASTS, MAX_MACS, MAX_NSID, MAX_PORTS, limits,
 };
 
 /// Name of the map of records.
@@ -47,7 +47,7 @@ pub const CONFIG: &str = "CONFIG";
 /// Name of the map with what each CPU last read of the clock, and its worst responses.
 pub const CLOCK: &str = "CLOCK";
 /// Name of the map with what options of responses say.
-pub const MANNERS: &str = "MANNERS";
+pub const EDNS_SETTINGS: &str = "EDNS_SETTINGS";
 /// Name of the map with the engine's working memory.
 pub const SCRATCH: &str = "SCRATCH";
 /// Name of the map with the counters.

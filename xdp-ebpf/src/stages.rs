@@ -12,7 +12,7 @@ use xdp_common::engine::sequence::{
 use xdp_common::frame::Frame;
 use xdp_common::launder::recall;
 use xdp_common::limit::list::NameListing;
-use xdp_common::maps::{Config, Manners};
+use xdp_common::maps::{Config, EdnsSettings};
 use xdp_common::state::Query;
 use xdp_common::{Outcome, Scratch};
 
@@ -47,8 +47,8 @@ impl<H: Hook, const MADE: bool> Driver for Programs<'_, H, MADE> {
     }
 
     #[inline(always)]
-    fn manners(&self) -> Option<&Manners> {
-        store::manners()
+    fn edns_settings(&self) -> Option<&EdnsSettings> {
+        store::edns_settings()
     }
 
     #[inline(always)]

@@ -9,7 +9,7 @@ use aya_ebpf::maps::{Array, PerCpuArray};
 use xdp_common::Scratch;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::limit::amplified::{Amplified, SECONDS};
-use xdp_common::maps::{CHUNK_LEN, Chunk, Clock, Config, Manners};
+use xdp_common::maps::{CHUNK_LEN, Chunk, Clock, Config, EdnsSettings};
 
 use crate::frame::pinned;
 
@@ -25,7 +25,7 @@ static TABLE: Array<Bucket> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static CONFIG: Array<Config> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
-static MANNERS: Array<Manners> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static EDNS_SETTINGS: Array<EdnsSettings> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 
@@ -82,8 +82,8 @@ fn clock() -> Option<&'static mut Clock> {
 
 /// How the server presents itself.
 #[inline(always)]
-pub fn manners() -> Option<&'static Manners> {
-    MANNERS.get(0)
+pub fn edns_settings() -> Option<&'static EdnsSettings> {
+    EDNS_SETTINGS.get(0)
 }
 
 /// The image in maps, and the configuration beside it. `MADE` is whether there may be a piece that was

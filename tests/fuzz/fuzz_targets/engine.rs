@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sealdns::compile::QueryContext;
-use sealdns_fuzz::{COMPILED, LIMIT, MANNERS, NOW};
+use sealdns_fuzz::{COMPILED, EDNS_SETTINGS, LIMIT, NOW};
 use tests::dns::{HEADER_LEN, Message, Record};
 use xdp_common::Outcome;
 
@@ -30,7 +30,7 @@ fuzz_target!(|input: (u8, &[u8])| {
     };
     let mut said = Vec::new();
     let client = "192.0.2.1".parse().expect("an address");
-    let asked = QueryContext { client, over_tcp, limit, now: *NOW, manners: &MANNERS };
+    let asked = QueryContext { client, over_tcp, limit, now: *NOW, edns_settings: &EDNS_SETTINGS };
     let outcome = compiled.reader.respond(query, &asked, &mut said).outcome;
     assert!(!matches!(outcome, Outcome::Torn | Outcome::Broken), "{outcome:?}");
     if !outcome.is_answered() {

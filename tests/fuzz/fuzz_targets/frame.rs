@@ -9,7 +9,7 @@ use std::{
 
 use libfuzzer_sys::fuzz_target;
 use sealdns::compile::{QueryContext, Reader};
-use sealdns_fuzz::{COMPILED, Compiled, LIMIT, MANNERS, NOW};
+use sealdns_fuzz::{COMPILED, Compiled, EDNS_SETTINGS, LIMIT, NOW};
 use testbed::frames::Frame;
 use tests::{
     dns::Message,
@@ -21,7 +21,7 @@ use xdp_common::{
     engine::sequence::{self, Driver, FrameDriver, Stage},
     frame::{Frame as AnyFrame, SliceFrame},
     image::Store as _,
-    maps::{Config, Manners},
+    maps::{Config, EdnsSettings},
     state::Query,
 };
 
@@ -109,8 +109,8 @@ impl Driver for Programs<'_> {
         &self.compiled.reader
     }
 
-    fn manners(&self) -> Option<&Manners> {
-        Some(&MANNERS)
+    fn edns_settings(&self) -> Option<&EdnsSettings> {
+        Some(&EDNS_SETTINGS)
     }
 
     fn now_s(&self) -> u32 {
@@ -170,8 +170,13 @@ fn check(compiled: &Compiled, asked: &[u8], replied: &[u8]) {
     let asked = asked.unwrap_or_else(|error| panic!("{error:#}"));
     let mut said = Vec::new();
     let client = asked.source.ip();
-    let circumstances =
-        QueryContext { client, over_tcp: false, limit: LIMIT, now: *NOW, manners: &MANNERS };
+    let circumstances = QueryContext {
+        client,
+        over_tcp: false,
+        limit: LIMIT,
+        now: *NOW,
+        edns_settings: &EDNS_SETTINGS,
+    };
     compiled.reader.respond(&asked.payload, &circumstances, &mut said);
     assert_eq!(reply, asked.reply(said));
 }

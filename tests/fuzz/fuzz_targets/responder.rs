@@ -10,16 +10,15 @@ use std::{
 use libfuzzer_sys::fuzz_target;
 use sealdns::{
     server::{
-        Manners, Served, ServedZone,
+        ResponseSettings, Served, ServedZone,
         responder::{Reply, Transfer, respond},
         stats::{Stats, Transport},
     },
     transfer::axfr,
     zone::name::wire_name_len,
 };
-use sealdns_fuzz::{COMPILED, Compiled, LIMIT, MANNERS, NOW};
+use sealdns_fuzz::{COMPILED, Compiled, EDNS_SETTINGS, LIMIT, NOW};
 use tests::dns::{HEADER_LEN, Message};
-use xdp_common::maps::Manners as Said;
 
 /// Without EDNS (RFC 1035 section 4.2.1).
 const MIN_PAYLOAD: usize = 512;
@@ -35,13 +34,13 @@ fn served(compiled: &Compiled) -> Served {
     });
     let unloaded = "unloaded.example".parse().expect("a name");
     let unloaded = (unloaded, ServedZone { zone: None, allow_transfer: Vec::new() });
-    let said = Said { refuse: 0, ..*MANNERS };
+    let edns = xdp_common::maps::EdnsSettings { refuse: 0, ..*EDNS_SETTINGS };
     let identity = Some("fuzzed".into());
-    let manners = Manners { identity, version: None, udp_payload: LIMIT, said };
+    let settings = ResponseSettings { identity, version: None, udp_payload: LIMIT, edns };
     Served::new(
         Arc::<sealdns::compile::Reader>::clone(&compiled.reader),
         zones.chain([unloaded]),
-        manners,
+        settings,
     )
 }
 

@@ -10,7 +10,7 @@ use sealdns::{
     zone::Zone,
 };
 use tests::servers::{CORNER, DEMO, signed};
-use xdp_common::maps::Manners;
+use xdp_common::maps::EdnsSettings;
 
 /// The largest response over UDP that the server allows, in octets.
 pub const LIMIT: usize = 1232;
@@ -26,11 +26,11 @@ pub struct Compiled {
 }
 
 /// How the server presents itself: with all there is.
-pub static MANNERS: LazyLock<Manners> = LazyLock::new(|| Manners {
+pub static EDNS_SETTINGS: LazyLock<EdnsSettings> = LazyLock::new(|| EdnsSettings {
     secrets: [[1, 2], [3, 4]],
     secret_count: 2,
     refuse: 1,
-    ..Manners::new().with_nsid(b"fuzzed")
+    ..EdnsSettings::new().with_nsid(b"fuzzed")
 });
 
 /// Both zones signed with NSEC, and with NSEC3.

@@ -8,7 +8,7 @@ use sealdns::{
     datapath::memory::{Mapping, Size},
     dnssec::policy::Denial,
     server::{
-        Manners, Served, ServedZone,
+        ResponseSettings, Served, ServedZone,
         responder::{Reply, respond},
         stats::{Stats, Transport},
     },
@@ -92,14 +92,14 @@ pub fn secret(hex: &str) -> [u64; 2] {
 //----------- In the kernel --------------------------------------------------------------------------
 
 /// How servers present themselves, more and less.
-pub fn all_manners() -> [maps::Manners; 4] {
+pub fn all_edns_settings() -> [maps::EdnsSettings; 4] {
     let secrets = [secret(SECRET), secret(OTHER_SECRET)];
-    let none = maps::Manners::new();
+    let none = maps::EdnsSettings::new();
     [
-        maps::Manners { refuse: 1, ..none },
-        maps::Manners { secrets, secret_count: 1, refuse: 1, ..none.with_nsid(b"odd") },
-        maps::Manners { secrets, secret_count: 2, refuse: 1, ..none.with_nsid(b"node-1") },
-        maps::Manners { secrets, secret_count: 2, refuse: 1, ..none.with_nsid(&[b'n'; 128]) },
+        maps::EdnsSettings { refuse: 1, ..none },
+        maps::EdnsSettings { secrets, secret_count: 1, refuse: 1, ..none.with_nsid(b"odd") },
+        maps::EdnsSettings { secrets, secret_count: 2, refuse: 1, ..none.with_nsid(b"node-1") },
+        maps::EdnsSettings { secrets, secret_count: 2, refuse: 1, ..none.with_nsid(&[b'n'; 128]) },
     ]
 }
 
@@ -138,14 +138,14 @@ fn all_options(client: IpAddr, now: u32) -> Vec<Vec<u8>> {
 }
 
 /// What the daemon's sockets serve over the same image.
-pub fn served(rig: &Rig, zone: &Zone, said: maps::Manners) -> Served {
+pub fn served(rig: &Rig, zone: &Zone, edns: maps::EdnsSettings) -> Served {
     let apex = zone.apex().clone();
     let zone = ServedZone { zone: Some(Arc::new(zone.clone())), allow_transfer: Vec::new() };
     let engine: Arc<dyn Engine> = rig.reader.clone();
     Served::new(
         engine,
         [(apex, zone)],
-        Manners { identity: None, version: None, udp_payload: 1232, said },
+        ResponseSettings { identity: None, version: None, udp_payload: 1232, edns },
     )
 }
 
@@ -162,10 +162,10 @@ pub fn options_are_those_of_the_daemon() -> Result<Verdict> {
         let mut rig = Rig::new(&zone)?;
         let mut chance = Chance(7);
         let mut fates = BTreeMap::new();
-        for manners in all_manners() {
-            rig.loaded.manners.write(&manners);
-            let plain = maps::Manners { refuse: 0, ..manners };
-            let daemons = [manners, plain].map(|said| served(&rig, &zone, said));
+        for edns_settings in all_edns_settings() {
+            rig.loaded.edns_settings.write(&edns_settings);
+            let plain = maps::EdnsSettings { refuse: 0, ..edns_settings };
+            let daemons = [edns_settings, plain].map(|edns| served(&rig, &zone, edns));
             let mut asked = questions(&zone, []);
             asked.extend(of_no_zone());
             for (index, query) in asked.iter().enumerate().filter(|(_, query)| query.edns.is_some())
@@ -272,8 +272,11 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
     drop(image.publish(&zone)?);
     let store = image.reader();
     let client = address_words("192.0.2.1".parse()?);
-    let manners =
-        maps::Manners { secrets: [secret(SECRET); 2], secret_count: 1, ..maps::Manners::new() };
+    let edns_settings = maps::EdnsSettings {
+        secrets: [secret(SECRET); 2],
+        secret_count: 1,
+        ..maps::EdnsSettings::new()
+    };
 
     let cookie = option(COOKIE, &CLIENT_COOKIE.to_le_bytes());
     let query = with_options(client::query("www.example.org", A, WITH_DNSSEC), &cookie);
@@ -291,7 +294,7 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
     };
     exact::run(&store, query, plan, absence, cells, found, context).map_err(failed)?;
     scratch.layers.source = client;
-    options::answer(&store, &mut scratch, &manners, NOW).map_err(failed)?;
+    options::answer(&store, &mut scratch, &edns_settings, NOW).map_err(failed)?;
     ensure!((scratch.query.has_cookie, scratch.query.has_valid_cookie) == (1, 0));
     let Scratch { plan, absence, options, .. } = &mut *scratch;
     options::bad_cookie(plan, absence, options);

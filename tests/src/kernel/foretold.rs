@@ -15,7 +15,7 @@ use tests::{
     questions::questions,
     servers::{CORNER, DEMO, DENIALS, signed, signed_as},
 };
-use xdp_common::{Outcome, maps::Manners};
+use xdp_common::{Outcome, maps::EdnsSettings};
 
 use super::{Rig, SHORT, TAGS, at_the_limits, framed, obstacle, unsigned};
 
@@ -56,7 +56,7 @@ fn foretell(zone: &Zone, fates: &mut BTreeMap<&'static str, u32>) -> Result<()> 
     for (index, query) in queries.iter().enumerate() {
         let asked = framed(query.message(index as u16), index % 2, TAGS[index % TAGS.len()])?;
         let octets = asked.encode()?;
-        let foretold = explain(&rig.reader, &rig.config, &Manners::new(), &octets, rig.now);
+        let foretold = explain(&rig.reader, &rig.config, &EdnsSettings::new(), &octets, rig.now);
         let (run, outcome) = rig.run_counted(&octets)?;
         let what = || format!("{query:?}: {:?}", foretold.stages);
         ensure!(outcome == foretold.outcome, "{}: {}", outcome.word(), what());

@@ -74,9 +74,9 @@ pub fn slips_are_those_of_the_daemon() -> Result<Ended> {
     let mut limited = Limited::over(&zone, &limits)?;
     let mut chance = Chance(7);
     let mut seen = BTreeMap::new();
-    for manners in edns::all_manners() {
-        limited.rig.loaded.manners.write(&manners);
-        let shared = Shared::new(edns::served(&limited.rig, &zone, manners));
+    for edns_settings in edns::all_edns_settings() {
+        limited.rig.loaded.edns_settings.write(&edns_settings);
+        let shared = Shared::new(edns::served(&limited.rig, &zone, edns_settings));
         shared.limiter().set(&limits, 0);
         for (index, query) in questions(&zone, []).iter().enumerate() {
             if query.edns.is_none() {

@@ -21,7 +21,7 @@ use tests::{
     questions::questions,
     servers::{CORNER, DEMO, DENIALS, signed},
 };
-use xdp_common::{Outcome, image::bounds, maps::Manners};
+use xdp_common::{Outcome, image::bounds, maps::EdnsSettings};
 
 use super::{
     CLIENTS, Rig, SERVERS, SHORT, TAGS, at_the_limits, compare_one, framed, obstacle, question,
@@ -270,22 +270,22 @@ pub fn each_outcome_has_its_frame() -> Result<Verdict> {
         (Outcome::BadLength, with(&[(UDP + 4, 0x40)])),
         (Outcome::NotOurs, encoded(question(&name("www.example.net"), 1, Some(true)))?),
     ];
-    let cookies = Manners { secret_count: 1, refuse: 1, ..Manners::new() };
+    let cookies = EdnsSettings { secret_count: 1, refuse: 1, ..EdnsSettings::new() };
     let with_manners: Vec<(Outcome, Vec<u8>)> = vec![
         (Outcome::Refused, encoded(question(&name("www.example.net"), 1, Some(true)))?),
         (Outcome::FormErr, encoded(with_options(&[0, 10, 0, 1, 7]))?),
         (Outcome::Malformed, encoded(with_options(&[0, 10, 0, 2, 7]))?),
     ];
     ensure!(base[DNS..] == good[..], "the message is not where the table has it");
-    let manners = [Manners::new(), cookies];
-    let frames = [frames, with_manners].into_iter().zip(manners);
-    let frames = frames.flat_map(|(frames, manners)| {
-        frames.into_iter().map(move |(outcome, frame)| (outcome, frame, manners))
+    let edns_settings = [EdnsSettings::new(), cookies];
+    let frames = [frames, with_manners].into_iter().zip(edns_settings);
+    let frames = frames.flat_map(|(frames, edns_settings)| {
+        frames.into_iter().map(move |(outcome, frame)| (outcome, frame, edns_settings))
     });
     let mut met: Vec<Outcome> = MET_ELSEWHERE.iter().map(|(outcome, _)| *outcome).collect();
-    for (outcome, frame, manners) in frames {
+    for (outcome, frame, edns_settings) in frames {
         met.push(outcome);
-        rig.loaded.manners.write(&manners);
+        rig.loaded.edns_settings.write(&edns_settings);
         let (run, counted) = rig.run_counted(&frame)?;
         ensure!(counted == outcome, "expected {}: {}", outcome.word(), counted.word());
         let action = if outcome.is_answered() {

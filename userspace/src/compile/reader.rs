@@ -12,7 +12,7 @@ use xdp_common::engine::{Host, Limits};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::limit::account::{self, Account};
-use xdp_common::maps::{Manners, address_words};
+use xdp_common::maps::{EdnsSettings, address_words};
 use xdp_common::state::made::MAX_MADE;
 use xdp_common::state::plan::PLAN_LEN;
 use xdp_common::state::scratch::MAX_QUERY;
@@ -36,7 +36,7 @@ pub struct QueryContext<'a> {
     /// Seconds since 1970, truncated to 32 bits.
     pub now: u32,
     /// What options say, and whether names of no zone are refused.
-    pub manners: &'a Manners,
+    pub edns_settings: &'a EdnsSettings,
 }
 
 /// Answers from what an image held when the reader was made, and from what was published since into the
@@ -92,7 +92,7 @@ impl Reader {
         Arc::ptr_eq(&self.memory, &other.memory)
     }
 
-    /// Answers one DNS message as XDP would, if the server had no manners: see [`Self::respond`].
+    /// Answers one DNS message as XDP would, if the server had no edns_settings: see [`Self::respond`].
     pub fn answer(
         &self,
         query: &[u8],
@@ -102,7 +102,8 @@ impl Reader {
         response: &mut Vec<u8>,
     ) -> Outcome {
         let client = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let asked = QueryContext { client, over_tcp, limit, now, manners: &Manners::new() };
+        let asked =
+            QueryContext { client, over_tcp, limit, now, edns_settings: &EdnsSettings::new() };
         self.respond(query, &asked, response).outcome
     }
 
@@ -157,7 +158,7 @@ impl Reader {
             now_s: asked.now,
             payload: asked.limit.min(MAX_PAYLOAD.into()) as u16,
             client: address_words(asked.client),
-            manners: asked.manners,
+            edns_settings: asked.edns_settings,
         };
         WORKER.with_borrow_mut(|worker| {
             let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);

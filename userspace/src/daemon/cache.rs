@@ -72,7 +72,7 @@ impl Daemon {
     pub(super) fn cache_explain(&self, asked: &ExplainQuery) -> Result<CacheExplain, Failure> {
         let name = known_name(&asked.name)?;
         let rtype = known_type(&asked.rtype)?;
-        let Inspection { reader, whole, config, manners, is_loaded } = self.inspect()?;
+        let Inspection { reader, whole, config, edns_settings, is_loaded } = self.inspect()?;
         let (client_query, config) = client_query_of(name, rtype, asked, &config)?;
         let frame = client_query.frame();
         // Programs that were not told the time send no signature.
@@ -83,7 +83,7 @@ impl Daemon {
         };
         let explanation = match asked.tcp {
             true => Explanation::of_tcp(),
-            false => explain(&reader, &config, &manners, &frame, time),
+            false => explain(&reader, &config, &edns_settings, &frame, time),
         };
         let mut said = Vec::new();
         let limit = config.payload_limit as usize;

@@ -8,7 +8,7 @@ use anyhow::{Context, anyhow, bail};
 use ring::hkdf;
 use ring::rand::SecureRandom;
 use xdp_common::cookie::{LIFETIME_S, SKEW_S, Secret};
-use xdp_common::maps::Manners;
+use xdp_common::maps::EdnsSettings;
 
 use crate::config::{self, CookieSecret};
 use crate::files;
@@ -53,10 +53,10 @@ impl Secrets {
     }
 
     /// Puts those for the time `now` where responses are made with them.
-    pub fn put(&self, manners: &mut Manners, now: u32) {
+    pub fn put(&self, edns_settings: &mut EdnsSettings, now: u32) {
         let (first, other) = match *self {
             Secrets::Off => {
-                manners.secret_count = 0;
+                edns_settings.secret_count = 0;
                 return;
             }
             Secrets::Fixed(first, other) => (first, other),
@@ -68,8 +68,8 @@ impl Secrets {
                 (derived(&secret, place), Some(derived(&secret, other)))
             }
         };
-        manners.secrets = [first, other.unwrap_or_default()];
-        manners.secret_count = 1 + u32::from(other.is_some());
+        edns_settings.secrets = [first, other.unwrap_or_default()];
+        edns_settings.secret_count = 1 + u32::from(other.is_some());
     }
 }
 
@@ -135,9 +135,9 @@ mod tests {
     const DAY: u32 = 86400;
 
     fn put(secrets: &Secrets, now: u32) -> (u32, [Secret; 2]) {
-        let mut manners = Manners::new();
-        secrets.put(&mut manners, now);
-        (manners.secret_count, manners.secrets)
+        let mut edns_settings = EdnsSettings::new();
+        secrets.put(&mut edns_settings, now);
+        (edns_settings.secret_count, edns_settings.secrets)
     }
 
     /// HKDF by the openssl command.

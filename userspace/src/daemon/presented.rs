@@ -14,7 +14,7 @@ use super::state::ZoneState;
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::datapath::seam::DataPlane;
-use crate::server::{Manners, Served, ServedZone, Shared};
+use crate::server::{ResponseSettings, Served, ServedZone, Shared};
 use crate::zone::Name;
 
 /// What the sockets serve, and what XDP is told beside zones.
@@ -52,8 +52,8 @@ impl Presented {
         plane: &Arc<SharedPlane>,
         clock: &Clock,
     ) -> Presented {
-        let said = manners(config, zones, &Secrets::Off, clock);
-        let served = served(config, zones, &**plane.hold(), said);
+        let edns = edns_settings(config, zones, &Secrets::Off, clock);
+        let served = served(config, zones, &**plane.hold(), edns);
         Presented {
             shared: Arc::new(Shared::new(served)),
             plane: Arc::clone(plane),
@@ -104,10 +104,10 @@ impl Presented {
         if !matches!(secrets.used, Secrets::Derived(..)) {
             return false;
         }
-        let before = self.shared.get().said();
-        let mut said = before;
-        secrets.used.put(&mut said, self.clock.wall().signature_time());
-        said != before
+        let before = self.shared.get().edns();
+        let mut edns = before;
+        secrets.used.put(&mut edns, self.clock.wall().signature_time());
+        edns != before
     }
 
     //--- What is served
@@ -121,15 +121,15 @@ impl Presented {
         zones: &BTreeMap<Name, ZoneState>,
         changed: RefreshScope<'_>,
     ) {
-        let said = manners(config, zones, &self.secrets.hold().used, &self.clock);
-        plane.set_manners(&said);
+        let edns = edns_settings(config, zones, &self.secrets.hold().used, &self.clock);
+        plane.set_edns_settings(&edns);
         self.plane.note(plane);
         self.shared.set(match changed {
-            RefreshScope::All => served(config, zones, plane, said),
+            RefreshScope::All => served(config, zones, plane, edns),
             RefreshScope::Zones(names) => {
                 let changed = names.iter().filter_map(|name| zones.get_key_value(*name));
                 let changed = changed.map(|(name, state)| served_zone(name, state));
-                self.shared.get().with(plane.engine(), changed, said)
+                self.shared.get().with(plane.engine(), changed, edns)
             }
         });
     }
@@ -137,17 +137,17 @@ impl Presented {
 
 /// What options of responses say now, and whether names of no zone are refused: not while there are zones that
 /// could not be loaded, whose names are not known not to be ours.
-fn manners(
+fn edns_settings(
     config: &Config,
     zones: &BTreeMap<Name, ZoneState>,
     secrets: &Secrets,
     clock: &Clock,
-) -> maps::Manners {
-    let mut manners = maps::Manners::new().with_nsid(&config.server.nsid.0);
+) -> maps::EdnsSettings {
+    let mut edns_settings = maps::EdnsSettings::new().with_nsid(&config.server.nsid.0);
     let lacks_zones = zones.values().any(|zone| zone.loaded.is_none());
-    manners.refuse = (config.refuses() && !lacks_zones).into();
-    secrets.put(&mut manners, clock.wall().signature_time());
-    manners
+    edns_settings.refuse = (config.refuses() && !lacks_zones).into();
+    secrets.put(&mut edns_settings, clock.wall().signature_time());
+    edns_settings
 }
 
 /// Warns of a file with a secret in it that others may read.
@@ -166,16 +166,16 @@ fn served(
     config: &Config,
     zones: &BTreeMap<Name, ZoneState>,
     plane: &dyn DataPlane,
-    said: maps::Manners,
+    edns: maps::EdnsSettings,
 ) -> Served {
-    let manners = Manners {
+    let settings = ResponseSettings {
         identity: config.server.identity.text().map(str::to_owned),
         version: config.server.version.text().map(str::to_owned),
         udp_payload: config.server.udp_payload.octets(),
-        said,
+        edns,
     };
     let zones = zones.iter().map(|(name, state)| served_zone(name, state));
-    Served::new(plane.engine(), zones, manners)
+    Served::new(plane.engine(), zones, settings)
 }
 
 fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {

@@ -35,7 +35,7 @@ use crate::control::socket;
 use xdp_common::Outcome;
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
-use xdp_common::maps::{Manners, Verdicts};
+use xdp_common::maps::{EdnsSettings, Verdicts};
 use xdp_common::trace::Filter;
 
 use crate::control::reply::status::{Status, Stopping};
@@ -64,7 +64,7 @@ pub(super) struct PlaneCalls {
     pub(super) refuse: bool,
     interfaces: Vec<String>,
     replaced_adopted: usize,
-    manners: Manners,
+    edns_settings: EdnsSettings,
     /// How often the sockets and XDP were told what is served.
     refreshed: usize,
     pub(super) limits: Arc<Limits>,
@@ -133,9 +133,9 @@ impl Publishing for FakePlane {
         Arc::new(Brittle(testing::Plain(None)))
     }
 
-    fn set_manners(&mut self, manners: &Manners) {
+    fn set_edns_settings(&mut self, edns_settings: &EdnsSettings) {
         let calls = &mut lock(&self.0);
-        calls.manners = *manners;
+        calls.edns_settings = *edns_settings;
         calls.refreshed += 1;
     }
 

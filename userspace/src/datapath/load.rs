@@ -15,7 +15,7 @@ use xdp_common::limit::amplified::Amplified;
 use xdp_common::maps::{self, Clock, Verdicts};
 
 use super::load_error::{LoadError, NEEDS, lacks, other};
-use super::memory::{ConfigMap, MannersMap, Mapping, Size, Value};
+use super::memory::{ConfigMap, EdnsSettingsMap, Mapping, Size, Value};
 use super::object::object;
 use super::tracing::Tracing;
 
@@ -69,7 +69,7 @@ pub struct LoadedPrograms {
     /// What the programs are told.
     pub config: ConfigMap,
     /// How they present the server.
-    pub manners: MannersMap,
+    pub edns_settings: EdnsSettingsMap,
 }
 
 impl LoadedPrograms {
@@ -98,8 +98,8 @@ impl LoadedPrograms {
             .map_err(|source| LoadError::Mapping { map: maps::SLAB, source })?;
         let config = ConfigMap::new(array(&ebpf, maps::CONFIG)?.fd())
             .map_err(|source| LoadError::Mapping { map: maps::CONFIG, source })?;
-        let manners = MannersMap::new(array(&ebpf, maps::MANNERS)?.fd())
-            .map_err(|source| LoadError::Mapping { map: maps::MANNERS, source })?;
+        let edns_settings = EdnsSettingsMap::new(array(&ebpf, maps::EDNS_SETTINGS)?.fd())
+            .map_err(|source| LoadError::Mapping { map: maps::EDNS_SETTINGS, source })?;
         let memory = Arc::new(memory);
         let tracing = Arc::new(Tracing::of(&mut ebpf)?);
         let mut loaded = LoadedPrograms {
@@ -111,7 +111,7 @@ impl LoadedPrograms {
             tracing,
             memory,
             config,
-            manners,
+            edns_settings,
         };
         loaded.carry(&[[0; _]; _]).map_err(other)?;
         Ok(loaded)

@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
 use xdp_common::image::{Bucket, Window};
 use xdp_common::limit::{Limited, ListEntry, NameEntry, Rules};
-use xdp_common::maps::{CHUNK_LEN, Clock, Config, Manners, Verdicts};
+use xdp_common::maps::{CHUNK_LEN, Clock, Config, EdnsSettings, Verdicts};
 use xdp_common::trace::{Filter, Seen};
 
 use crate::compile::Memory;
@@ -335,22 +335,22 @@ macro_rules! pod {
 }
 pod!(Rules ListEntry NameEntry Limited Verdicts Clock Filter Seen);
 
-/// How the server presents itself, in the map [`xdp_common::maps::MANNERS`].
+/// How the server presents itself, in the map [`xdp_common::maps::EDNS_SETTINGS`].
 #[derive(Debug)]
-pub struct MannersMap(Region);
+pub struct EdnsSettingsMap(Region);
 
-impl MannersMap {
+impl EdnsSettingsMap {
     /// Maps the array's one entry.
-    pub fn new(map: impl AsFd) -> Result<MannersMap, Errno> {
-        Region::of_array(map.as_fd(), size_of::<Manners>()).map(MannersMap)
+    pub fn new(map: impl AsFd) -> Result<EdnsSettingsMap, Errno> {
+        Region::of_array(map.as_fd(), size_of::<EdnsSettings>()).map(EdnsSettingsMap)
     }
 
     /// Writes all of it. The programs may see some of it before and the rest after.
-    pub fn write(&mut self, manners: &Manners) {
+    pub fn write(&mut self, edns_settings: &EdnsSettings) {
         // SAFETY: the value lies inside the mapped page, aligned since pages are, and any mix of two is one
         // that programs may read. The store is volatile so that it happens though nobody in this process
         // reads it.
-        unsafe { self.0.start.cast::<Manners>().as_ptr().write_volatile(*manners) };
+        unsafe { self.0.start.cast::<EdnsSettings>().as_ptr().write_volatile(*edns_settings) };
     }
 }
 

@@ -166,9 +166,9 @@ impl Publishing for Plane {
         self.published.engine()
     }
 
-    fn set_manners(&mut self, manners: &maps::Manners) {
+    fn set_edns_settings(&mut self, edns_settings: &maps::EdnsSettings) {
         let (settings, loaded) = self.programs.settings_mut();
-        settings.set_manners(manners, loaded);
+        settings.set_edns_settings(edns_settings, loaded);
     }
 
     fn set_limits(&mut self, limits: &Arc<Limits>, qps: u64) -> Result<()> {
@@ -241,7 +241,7 @@ impl Observing for Plane {
             reader: self.published.reader(),
             whole: self.published.whole(),
             config: *settings.config(),
-            manners: settings.manners(),
+            edns_settings: settings.edns_settings(),
             is_loaded: self.programs.are_loaded(),
         })
     }

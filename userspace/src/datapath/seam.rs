@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use xdp_common::limit::Limited;
 use xdp_common::limit::amplified::Amplified;
-use xdp_common::maps::{Manners, Verdicts};
+use xdp_common::maps::{EdnsSettings, Verdicts};
 use xdp_common::trace::Filter;
 use xdp_common::{Outcome, maps};
 
@@ -39,7 +39,7 @@ pub trait Publishing {
     fn engine(&self) -> Arc<dyn Engine>;
 
     /// Presents the server like this from now on.
-    fn set_manners(&mut self, manners: &Manners);
+    fn set_edns_settings(&mut self, edns_settings: &EdnsSettings);
 
     /// Limits rates from now on as this says, in place of what was said before; all of it takes effect
     /// between two packets, except long lists, which do so entry by entry. On an error what was said before
@@ -153,7 +153,7 @@ pub struct Inspection {
     /// What the programs are told, or would be.
     pub config: maps::Config,
     /// What options of responses say, and whether names of no zone are refused.
-    pub manners: maps::Manners,
+    pub edns_settings: maps::EdnsSettings,
     /// Whether they are loaded.
     pub is_loaded: bool,
 }

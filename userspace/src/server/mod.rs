@@ -23,5 +23,5 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use served::{Manners, Served, Shared};
+pub use served::{ResponseSettings, Served, Shared};
 pub use zones::ServedZone;

@@ -8,7 +8,7 @@ use xdp_common::bytes::SLACK;
 use xdp_common::cookie;
 use xdp_common::dns::option;
 use xdp_common::engine::options::{self, Circumstances};
-use xdp_common::maps::Manners;
+use xdp_common::maps::EdnsSettings;
 use xdp_common::state::{Absence, Cells, Options, Plan, Query};
 
 use super::extended_error::ExtendedError;
@@ -39,16 +39,16 @@ impl Requested {
     pub fn response(
         &self,
         client: IpAddr,
-        manners: &Manners,
+        edns_settings: &EdnsSettings,
         now: u32,
         error: Option<ExtendedError>,
     ) -> Vec<u8> {
-        self.made(client, manners, now, error).1.octets().to_vec()
+        self.made(client, edns_settings, now, error).1.octets().to_vec()
     }
 
     /// The cookie for the client; `None` if it sent none, or there are no secrets to make one with.
-    pub fn cookie(&self, client: IpAddr, manners: &Manners, now: u32) -> Option<Cookie> {
-        let (query, mut options) = self.made(client, manners, now, None);
+    pub fn cookie(&self, client: IpAddr, edns_settings: &EdnsSettings, now: u32) -> Option<Cookie> {
+        let (query, mut options) = self.made(client, edns_settings, now, None);
         (query.has_cookie != 0).then(|| {
             options::bad_cookie(&mut Plan::new(), &mut Absence::new(), &mut options);
             Cookie { is_valid: query.has_valid_cookie != 0, option: options.octets().to_vec() }
@@ -61,22 +61,22 @@ impl Requested {
     }
 
     /// Whether there is a cookie among them that is malformed.
-    pub fn has_malformed_cookie(&self, manners: &Manners) -> bool {
-        options::is_cookie_malformed(&self.query, manners)
+    pub fn has_malformed_cookie(&self, edns_settings: &EdnsSettings) -> bool {
+        options::is_cookie_malformed(&self.query, edns_settings)
     }
 
     /// What is known of the query, and the options of the response.
     fn made(
         &self,
         client: IpAddr,
-        manners: &Manners,
+        edns_settings: &EdnsSettings,
         now_s: u32,
         error: Option<ExtendedError>,
     ) -> (Query, Options) {
         let (mut query, mut options) = (self.query, Options::new());
         let extended_error = error.map_or(0, |error| error.0.into());
         let client = address_words(client);
-        let circumstances = Circumstances { manners, client, now_s, extended_error };
+        let circumstances = Circumstances { edns_settings, client, now_s, extended_error };
         let cells = &mut Cells::new();
         options::of_error(&self.octets, &mut query, &mut options, cells, &circumstances);
         (query, options)
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_cookie_too_long_stays_one() {
-        let manners = Manners { secret_count: 1, ..Manners::new() };
+        let edns_settings = EdnsSettings { secret_count: 1, ..EdnsSettings::new() };
         for (len, malformed) in
             [(0, true), (7, true), (8, false), (15, true), (16, false), (40, false), (41, true)]
                 .into_iter()
@@ -144,8 +144,8 @@ mod tests {
             let len_octets = u16::to_be_bytes(len as u16);
             let asked = [&[0, 10][..], &len_octets, &vec![1; len]].concat();
             let requested = Requested::read(&asked);
-            assert_eq!(requested.has_malformed_cookie(&manners), malformed, "{len}");
-            assert!(!requested.has_malformed_cookie(&Manners::new()));
+            assert_eq!(requested.has_malformed_cookie(&edns_settings), malformed, "{len}");
+            assert!(!requested.has_malformed_cookie(&EdnsSettings::new()));
         }
     }
 }

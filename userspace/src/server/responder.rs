@@ -137,19 +137,19 @@ impl Circumstances<'_> {
     /// What the engine is told.
     fn asked(&self) -> compile::QueryContext<'_> {
         let over_tcp = self.transport == Transport::Tcp;
-        let limit = if over_tcp { MAX_TCP_MESSAGE } else { self.served.manners.udp_payload };
+        let limit = if over_tcp { MAX_TCP_MESSAGE } else { self.served.settings.udp_payload };
         compile::QueryContext {
             client: self.client,
             over_tcp,
             limit,
             now: self.now,
-            manners: &self.served.manners.said,
+            edns_settings: &self.served.settings.edns,
         }
     }
 
     /// What options say.
-    fn said(&self) -> &maps::Manners {
-        &self.served.manners.said
+    fn edns(&self) -> &maps::EdnsSettings {
+        &self.served.settings.edns
     }
 }
 
@@ -167,7 +167,7 @@ impl<'a, 'm> Plain<'a, 'm> {
     fn new(asked: Circumstances<'a>, query: &'a Query<'m>, outcome: Outcome) -> Plain<'a, 'm> {
         let options = Requested::read(query.options);
         let answered = Answered {
-            cookie: options.cookie(asked.client, asked.said(), asked.now),
+            cookie: options.cookie(asked.client, asked.edns(), asked.now),
             question_octets: query.question.map_or(0, |question| question.wire.len()),
             dnssec_ok: query.edns.map(|edns| edns.dnssec_ok),
             ..Answered::of(outcome)
@@ -189,7 +189,7 @@ impl<'a, 'm> Plain<'a, 'm> {
         if query.edns.is_some_and(|edns| edns.version != 0) {
             return self.error(Rcode::BADVERS, None, out);
         }
-        if self.options.has_malformed_cookie(self.asked.said()) {
+        if self.options.has_malformed_cookie(self.asked.edns()) {
             return self.error(Rcode::FORMERR, None, out);
         }
         if query.tsig.is_some() {
@@ -216,7 +216,7 @@ impl<'a, 'm> Plain<'a, 'm> {
         if self.query.edns.is_some_and(|edns| edns.version != 0) {
             return self.error(Rcode::BADVERS, None, out);
         }
-        let is_malformed = self.options.has_malformed_cookie(self.asked.said());
+        let is_malformed = self.options.has_malformed_cookie(self.asked.edns());
         let is_refused = self.query.tsig.is_some() || is_malformed;
         let Some(cookie) = self.answered.cookie.as_ref().filter(|_| !is_refused) else {
             return self.error(Rcode::FORMERR, None, out);
@@ -271,7 +271,7 @@ impl<'a, 'm> Plain<'a, 'm> {
     /// The options of a response that comes from no zone.
     fn options(&self, error: Option<ExtendedError>) -> Vec<u8> {
         let Circumstances { client, now, .. } = self.asked;
-        self.options.response(client, self.asked.said(), now, error)
+        self.options.response(client, self.asked.edns(), now, error)
     }
 
     /// No TSIG key is known here: NOTAUTH with BADKEY, unsigned (RFC 8945 section 5.2.1).
@@ -284,15 +284,17 @@ impl<'a, 'm> Plain<'a, 'm> {
     }
 
     fn payload(&self) -> u16 {
-        self.asked.served.manners.udp_payload.min(MAX_PAYLOAD.into()) as u16
+        self.asked.served.settings.udp_payload.min(MAX_PAYLOAD.into()) as u16
     }
 
     /// Class CH: who this server is, if it may be told (RFC 4892).
     fn chaos(&self, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
-        let manners = &self.asked.served.manners;
+        let settings = &self.asked.served.settings;
         let text = match question.name.to_ascii_lowercase().as_slice() {
-            b"\x02id\x06server\x00" | b"\x08hostname\x04bind\x00" => manners.identity.as_deref(),
-            b"\x07version\x06server\x00" | b"\x07version\x04bind\x00" => manners.version.as_deref(),
+            b"\x02id\x06server\x00" | b"\x08hostname\x04bind\x00" => settings.identity.as_deref(),
+            b"\x07version\x06server\x00" | b"\x07version\x04bind\x00" => {
+                settings.version.as_deref()
+            }
             _ => None,
         };
         let is_txt = matches!(question.rtype, Rtype::TXT | Rtype::ANY);
@@ -352,7 +354,7 @@ impl<'a, 'm> Plain<'a, 'm> {
             return MAX_TCP_MESSAGE;
         }
         let asked = self.query.edns.map_or(0, |edns| usize::from(edns.payload));
-        asked.max(MIN_PAYLOAD).min(self.asked.served.manners.udp_payload)
+        asked.max(MIN_PAYLOAD).min(self.asked.served.settings.udp_payload)
     }
 
     /// AXFR (RFC 5936) and IXFR (RFC 1995) to who may have them.

@@ -16,12 +16,12 @@ pub struct Served {
     zones: Zones,
     /// Whether one of them could not be loaded.
     pub(super) lacks_zones: bool,
-    pub(super) manners: Manners,
+    pub(super) settings: ResponseSettings,
 }
 
 /// How the server presents itself.
 #[derive(Clone, Debug)]
-pub struct Manners {
+pub struct ResponseSettings {
     /// What id.server says in class CH; `None`: refused.
     pub identity: Option<String>,
     /// What version.server says in class CH; `None`: refused.
@@ -29,7 +29,7 @@ pub struct Manners {
     /// The largest UDP response in octets.
     pub udp_payload: usize,
     /// What options of responses say, and whether names of no zone are refused: as XDP is told.
-    pub said: maps::Manners,
+    pub edns: maps::EdnsSettings,
 }
 
 impl Served {
@@ -37,10 +37,10 @@ impl Served {
     pub fn new(
         engine: Arc<dyn Engine>,
         zones: impl IntoIterator<Item = (Name, ServedZone)>,
-        manners: Manners,
+        settings: ResponseSettings,
     ) -> Served {
         let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), Some(zone)));
-        Served::of(engine, Zones::default().with(zones), manners)
+        Served::of(engine, Zones::default().with(zones), settings)
     }
 
     /// The same with another engine and other options of responses, and with these zones in the place of
@@ -49,20 +49,24 @@ impl Served {
         &self,
         engine: Arc<dyn Engine>,
         zones: impl IntoIterator<Item = (Name, ServedZone)>,
-        said: maps::Manners,
+        edns: maps::EdnsSettings,
     ) -> Served {
         let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), Some(zone)));
-        Served::of(engine, self.zones.with(zones), Manners { said, ..self.manners.clone() })
+        Served::of(
+            engine,
+            self.zones.with(zones),
+            ResponseSettings { edns, ..self.settings.clone() },
+        )
     }
 
-    fn of(engine: Arc<dyn Engine>, zones: Zones, manners: Manners) -> Served {
+    fn of(engine: Arc<dyn Engine>, zones: Zones, settings: ResponseSettings) -> Served {
         let lacks_zones = zones.lacks_some();
-        Served { engine, zones, lacks_zones, manners }
+        Served { engine, zones, lacks_zones, settings }
     }
 
     /// What options of responses say.
-    pub fn said(&self) -> maps::Manners {
-        self.manners.said
+    pub fn edns(&self) -> maps::EdnsSettings {
+        self.settings.edns
     }
 
     /// The zone with this lower-case apex.

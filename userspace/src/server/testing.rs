@@ -6,7 +6,7 @@ use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::{Outcome, maps};
 
 use super::message::{CLASS_IN, Query, Rcode, add_to_count};
-use super::{Manners, Served, ServedZone};
+use super::{ResponseSettings, Served, ServedZone};
 use crate::compile::{Answered, Engine, QueryContext};
 use crate::dnssec::any::preferred_type;
 use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
@@ -128,11 +128,11 @@ pub fn served(zone: &Arc<Zone>) -> Served {
         ),
         (name("unloaded"), ServedZone { zone: None, allow_transfer: Vec::new() }),
     ];
-    let manners = Manners {
+    let settings = ResponseSettings {
         identity: Some("node-1".into()),
         version: None,
         udp_payload: MAX_PAYLOAD.into(),
-        said: maps::Manners::new(),
+        edns: maps::EdnsSettings::new(),
     };
-    Served::new(Arc::new(Plain(Some(Arc::clone(zone)))), zones, manners)
+    Served::new(Arc::new(Plain(Some(Arc::clone(zone)))), zones, settings)
 }

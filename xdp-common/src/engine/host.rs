@@ -5,7 +5,7 @@ use crate::dns::query;
 use crate::engine::sequence::{self, Driver, Stage};
 use crate::frame::Frame;
 use crate::image::Store;
-use crate::state::{Manners, Query, Scratch};
+use crate::state::{EdnsSettings, Query, Scratch};
 
 /// What the server allows.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ pub struct Limits<'a> {
     /// The client's address as [`address_words`](crate::address::address_words) has it.
     pub client: [u64; 2],
     /// What options of responses say, and whether names of no zone are refused.
-    pub manners: &'a Manners,
+    pub edns_settings: &'a EdnsSettings,
 }
 
 /// The host, which takes all stages over one message.
@@ -41,8 +41,8 @@ impl<S: Store> Driver for Host<'_, S> {
         self.store
     }
 
-    fn manners(&self) -> Option<&Manners> {
-        Some(self.limits.manners)
+    fn edns_settings(&self) -> Option<&EdnsSettings> {
+        Some(self.limits.edns_settings)
     }
 
     fn now_s(&self) -> u32 {

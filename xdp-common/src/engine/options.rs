@@ -12,7 +12,7 @@ use crate::image::zone::Zone;
 use crate::launder::{forget, recall};
 use crate::state::config::MAX_NSID;
 use crate::state::options::{HEAD_LEN, MAX_LEN};
-use crate::state::{Absence, Cells, Manners, Options, Plan, Query, Scratch, Step};
+use crate::state::{Absence, Cells, EdnsSettings, Options, Plan, Query, Scratch, Step};
 
 // A truncated response with the longest name holds them.
 const _: () = assert!(12 + 255 + 4 + edns::OPT_LEN + MAX_LEN <= MIN_PAYLOAD);
@@ -24,7 +24,7 @@ const SOA_SERIAL: u8 = 0;
 #[derive(Clone, Copy, Debug)]
 pub struct Circumstances<'a> {
     /// What the server is configured to say.
-    pub manners: &'a Manners,
+    pub edns_settings: &'a EdnsSettings,
     /// The client's address as [`address_words`](crate::address::address_words) has it.
     pub client: [u64; 2],
     /// Seconds since 1970, truncated.
@@ -79,18 +79,18 @@ fn error(plan: &mut Plan, absence: &mut Absence, rcode: u32) {
 pub fn answer<S: Store>(
     store: &S,
     scratch: &mut Scratch,
-    manners: &Manners,
+    edns_settings: &EdnsSettings,
     now_s: u32,
 ) -> Result<(), Outcome> {
     let Scratch { question, query, layers, plan, absence, options, cells, .. } = scratch;
     read(question, query, cells, S::MAX_OPTIONS)?;
-    if is_cookie_malformed(query, manners) {
+    if is_cookie_malformed(query, edns_settings) {
         error(plan, absence, rcode::FORMERR);
         plan.outcome = Outcome::FormErr.index() as u32;
         return Ok(());
     }
     let (client, extended_error) = (recall(&layers.source), recall(&plan.extended_error));
-    let circumstances = Circumstances { manners, client, now_s, extended_error };
+    let circumstances = Circumstances { edns_settings, client, now_s, extended_error };
     begin(question, query, options, cells, &circumstances);
     let zone = recall(&plan.zone);
     if recall(&query.zone_version) != 0 && zone != 0 {
@@ -99,7 +99,7 @@ pub fn answer<S: Store>(
         options.begin(option::ZONEVERSION, 6, [zone.labels(), SOA_SERIAL, a, b], 4);
         options.add(u16::from_le_bytes([c, d]) as u64, 2);
     }
-    nsid(query, options, cells, manners);
+    nsid(query, options, cells, edns_settings);
     Ok(())
 }
 
@@ -114,7 +114,7 @@ pub fn of_error<const N: usize>(
     circumstances: &Circumstances<'_>,
 ) {
     begin(question, query, options, cells, circumstances);
-    nsid(query, options, cells, circumstances.manners);
+    nsid(query, options, cells, circumstances.edns_settings);
 }
 
 /// Reads the options of the query, which lie in `question` as [`Query::options_at`] says. More than `most` are a miss.
@@ -169,8 +169,8 @@ fn end(query: &Query) -> usize {
 /// Whether the cookie that was read has a length that none has (RFC 7873 section 5.2.2). Without secrets the
 /// option is one that is not known.
 #[inline(always)]
-pub fn is_cookie_malformed(query: &Query, manners: &Manners) -> bool {
-    if manners.secret_count == 0 || recall(&query.cookie_at) == 0 {
+pub fn is_cookie_malformed(query: &Query, edns_settings: &EdnsSettings) -> bool {
+    if edns_settings.secret_count == 0 || recall(&query.cookie_at) == 0 {
         return false;
     }
     let [least, most] = cookie::ANY_SERVER_LEN;
@@ -191,7 +191,7 @@ fn begin<const N: usize>(
 ) {
     options.sum = 0;
     options.len = 0;
-    if circumstances.manners.secret_count != 0 && recall(&query.cookie_at) != 0 {
+    if circumstances.edns_settings.secret_count != 0 && recall(&query.cookie_at) != 0 {
         cookie(question, query, options, cells, circumstances);
     }
     let error = circumstances.extended_error as u16;
@@ -208,7 +208,7 @@ fn cookie<const N: usize>(
     query: &mut Query,
     options: &mut Options,
     cells: &mut Cells,
-    &Circumstances { manners, client: address, now_s, .. }: &Circumstances<'_>,
+    &Circumstances { edns_settings, client: address, now_s, .. }: &Circumstances<'_>,
 ) {
     let at = recall(&query.cookie_at) as usize & 0x7ff;
     let client = u64_at(question, at);
@@ -223,10 +223,10 @@ fn cookie<const N: usize>(
         let mut place = 0;
         while place < MAX_SECRETS {
             // Read each time: Linux 6.1 goes on past the last secret if the compiler makes one bound of the two.
-            if place >= recall(&manners.secret_count) as usize {
+            if place >= recall(&edns_settings.secret_count) as usize {
                 break;
             }
-            if sent.is_of(&manners.secrets[place], client, address) {
+            if sent.is_of(&edns_settings.secrets[place], client, address) {
                 cells.secret = place as u64 + 1;
                 break;
             }
@@ -239,7 +239,7 @@ fn cookie<const N: usize>(
     let cookie = if made_with == 1 && sent.is_fresh(now_s) {
         sent
     } else {
-        ServerCookie::new(&manners.secrets[0], client, address, now_s)
+        ServerCookie::new(&edns_settings.secrets[0], client, address, now_s)
     };
     let [a, b, c, d, e, f, g, h] = client.to_le_bytes();
     let len = cookie::CLIENT_LEN + cookie::SERVER_LEN;
@@ -251,8 +251,8 @@ fn cookie<const N: usize>(
 
 /// Adds the name server identifier, the only option that may have an odd number of octets: so it is the last.
 #[inline(always)]
-fn nsid(query: &Query, options: &mut Options, cells: &mut Cells, manners: &Manners) {
-    let len = manners.nsid_len as usize;
+fn nsid(query: &Query, options: &mut Options, cells: &mut Cells, edns_settings: &EdnsSettings) {
+    let len = edns_settings.nsid_len as usize;
     if recall(&query.nsid) == 0 || len == 0 || len > MAX_NSID {
         return;
     }
@@ -263,7 +263,7 @@ fn nsid(query: &Query, options: &mut Options, cells: &mut Cells, manners: &Manne
         if word * 8 >= len {
             break;
         }
-        options.add(manners.nsid[word], 8);
+        options.add(edns_settings.nsid[word], 8);
         word += 1;
     }
     forget(&mut cells.forgotten, word as u64);
@@ -288,9 +288,9 @@ mod tests {
     const CURRENT: [u64; 2] = [1, 2];
     const OTHER: [u64; 2] = [3, 4];
 
-    fn manners() -> Manners {
+    fn edns_settings() -> EdnsSettings {
         let secrets = [CURRENT, OTHER];
-        Manners { secrets, secret_count: 2, ..Manners::new().with_nsid(b"node-1 ") }
+        EdnsSettings { secrets, secret_count: 2, ..EdnsSettings::new().with_nsid(b"node-1 ") }
     }
 
     fn address() -> [u64; 2] {
@@ -332,9 +332,9 @@ mod tests {
         }
 
         /// The options of a response that tells an error, or none; their sum is right.
-        fn answered(&mut self, manners: &Manners, extended_error: u32) -> Vec<u8> {
+        fn answered(&mut self, edns_settings: &EdnsSettings, extended_error: u32) -> Vec<u8> {
             let circumstances =
-                Circumstances { manners, client: address(), now_s: NOW, extended_error };
+                Circumstances { edns_settings, client: address(), now_s: NOW, extended_error };
             let (mut options, mut cells) = (Options::new(), Cells::new());
             of_error(&self.question, &mut self.query, &mut options, &mut cells, &circumstances);
             let octets = options.octets().to_vec();
@@ -344,11 +344,11 @@ mod tests {
     }
 
     /// What is said to these options, and the two flags.
-    fn said(options: &[u8], manners: &Manners) -> (Vec<u8>, [u32; 2]) {
+    fn said(options: &[u8], edns_settings: &EdnsSettings) -> (Vec<u8>, [u32; 2]) {
         let mut asked = TestQuery::new(options);
         asked.read().unwrap();
-        assert!(!is_cookie_malformed(&asked.query, manners));
-        let octets = asked.answered(manners, 0);
+        assert!(!is_cookie_malformed(&asked.query, edns_settings));
+        let octets = asked.answered(edns_settings, 0);
         (octets, [asked.query.has_cookie, asked.query.has_valid_cookie])
     }
 
@@ -367,12 +367,13 @@ mod tests {
             (option(option::COOKIE, &[&CLIENT.to_le_bytes()[..], &[1; 8]].concat()), &fresh, 0),
             (option(option::COOKIE, &[&CLIENT.to_le_bytes()[..], &[1; 32]].concat()), &fresh, 0),
         ] {
-            let (octets, flags) = said(&sent, &manners());
+            let (octets, flags) = said(&sent, &edns_settings());
             assert_eq!((&octets, flags), (expected, [1, is_valid]), "{sent:02x?}");
             // With one secret less the other is nobody's.
-            let (_, [_, valid_without]) = said(&sent, &Manners { secret_count: 1, ..manners() });
+            let (_, [_, valid_without]) =
+                said(&sent, &EdnsSettings { secret_count: 1, ..edns_settings() });
             assert_eq!(valid_without, is_valid & u32::from(sent != cookie_of(&OTHER, 60)));
-            assert_eq!(said(&sent, &Manners::new()), (Vec::new(), [0, 0]));
+            assert_eq!(said(&sent, &EdnsSettings::new()), (Vec::new(), [0, 0]));
         }
     }
 
@@ -388,12 +389,12 @@ mod tests {
         ];
         let identity = option(option::NSID, b"node-1 ");
         let expected = [cookie_of(&CURRENT, 1), identity.clone()].concat();
-        assert_eq!(said(&options.concat(), &manners()), (expected, [1, 1]));
-        let (octets, _) = said(&option(option::NSID, b""), &manners());
+        assert_eq!(said(&options.concat(), &edns_settings()), (expected, [1, 1]));
+        let (octets, _) = said(&option(option::NSID, b""), &edns_settings());
         assert_eq!(octets, identity);
-        let none = Manners { nsid_len: 0, ..manners() };
+        let none = EdnsSettings { nsid_len: 0, ..edns_settings() };
         assert_eq!(said(&option(option::NSID, b""), &none), (Vec::new(), [0, 0]));
-        assert_ne!(said(&option(option::COOKIE, &[7; 8]), &manners()).0, fresh);
+        assert_ne!(said(&option(option::COOKIE, &[7; 8]), &edns_settings()).0, fresh);
     }
 
     #[test]
@@ -403,7 +404,7 @@ mod tests {
         asked.read().unwrap();
         let mut plan = Plan::new();
         refuse(&mut plan, &mut Absence::new());
-        let answered = asked.answered(&manners(), plan.extended_error);
+        let answered = asked.answered(&edns_settings(), plan.extended_error);
         let error = option(option::EDE, &[0, 20]);
         let all = [cookie_of(&CURRENT, 5), error, option(option::NSID, b"node-1 ")].concat();
         assert_eq!(answered, all);
@@ -415,8 +416,12 @@ mod tests {
             let mut asked = TestQuery::new(&option(option::COOKIE, &[1; 64][..len]));
             asked.read().unwrap();
             let is_right = len == 8 || (16..=40).contains(&len);
-            assert_eq!(is_cookie_malformed(&asked.query, &manners()), !is_right, "{len} octets");
-            assert!(!is_cookie_malformed(&asked.query, &Manners::new()));
+            assert_eq!(
+                is_cookie_malformed(&asked.query, &edns_settings()),
+                !is_right,
+                "{len} octets"
+            );
+            assert!(!is_cookie_malformed(&asked.query, &EdnsSettings::new()));
         }
     }
 
@@ -437,8 +442,8 @@ mod tests {
         #[test]
         fn any_octets_are_taken(options in proptest::collection::vec(0u8..24, 0..200)) {
             let mut asked = TestQuery::new(&options);
-            if asked.read().is_ok() && !is_cookie_malformed(&asked.query, &manners()) {
-                let said = asked.answered(&manners(), 0);
+            if asked.read().is_ok() && !is_cookie_malformed(&asked.query, &edns_settings()) {
+                let said = asked.answered(&edns_settings(), 0);
                 prop_assert_eq!(TestQuery::new(&said).read(), Ok(()));
             }
         }

@@ -24,7 +24,7 @@ use crate::limit::list::NameListing;
 use crate::limit::table::WEIGHT_ONE;
 use crate::limit::verdict::{PASSED, Verdict};
 use crate::state::config::limits;
-use crate::state::{Absence, Config, Manners, Options, Plan, Query, Scratch, Step};
+use crate::state::{Absence, Config, EdnsSettings, Options, Plan, Query, Scratch, Step};
 
 /// A stage that another one leads to; in the kernel, a program, at this place in the array of programs.
 #[repr(u32)]
@@ -96,7 +96,7 @@ pub trait Driver {
     fn store(&self) -> &Self::Store;
 
     /// What the server is configured to say in options. `None` if the kernel has not made the map, which cannot be.
-    fn manners(&self) -> Option<&Manners>;
+    fn edns_settings(&self) -> Option<&EdnsSettings>;
 
     /// Wall-clock seconds since 1970, truncated; 0 if the time is not known.
     fn now_s(&self) -> u32;
@@ -254,7 +254,9 @@ pub fn deny<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Enter
 #[inline(always)]
 pub fn enclose<D: Driver>(driver: &D, scratch: &mut Scratch) -> Result<Step, Outcome> {
     match deny::enclose(driver.store(), scratch) {
-        Err(Outcome::NotOurs) if driver.manners().is_some_and(|manners| manners.refuse != 0) => {
+        Err(Outcome::NotOurs)
+            if driver.edns_settings().is_some_and(|edns_settings| edns_settings.refuse != 0) =>
+        {
             Ok(options::refuse(&mut scratch.plan, &mut scratch.absence))
         }
         step => step,
@@ -354,8 +356,8 @@ fn finish<D: Driver, const CONCLUDES: bool>(
 /// Reads the options of the query and makes those of the response.
 #[inline(always)]
 pub fn options<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
-    let manners = driver.manners().ok_or(Outcome::Broken)?;
-    let made = options::answer(driver.store(), scratch, manners, driver.now_s());
+    let edns_settings = driver.edns_settings().ok_or(Outcome::Broken)?;
+    let made = options::answer(driver.store(), scratch, edns_settings, driver.now_s());
     driver.found(StageResult::Options(made), scratch);
     match made {
         Ok(()) => depart(driver, scratch).ok_or(Outcome::Broken),

@@ -129,7 +129,7 @@ pub const MAX_NSID: usize = 128;
 /// It holds the secrets of cookies: as all maps it is only the daemon's to read.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Manners {
+pub struct EdnsSettings {
     /// Server cookies are made with the first; those made with any are valid. While the daemon writes one, a
     /// program may see half of it: that cookie is worth nothing, and its client will get another.
     pub secrets: [Secret; MAX_SECRETS],
@@ -145,10 +145,10 @@ pub struct Manners {
     pub nsid: [u64; MAX_NSID / 8],
 }
 
-impl Manners {
+impl EdnsSettings {
     /// No cookies, no identifier, nothing refused.
-    pub const fn new() -> Manners {
-        Manners {
+    pub const fn new() -> EdnsSettings {
+        EdnsSettings {
             secrets: [[0; 2]; MAX_SECRETS],
             secret_count: 0,
             refuse: 0,
@@ -159,7 +159,7 @@ impl Manners {
     }
 
     /// With this name server identifier, of which what is longer than [`MAX_NSID`] is cut off.
-    pub fn with_nsid(mut self, nsid: &[u8]) -> Manners {
+    pub fn with_nsid(mut self, nsid: &[u8]) -> EdnsSettings {
         let nsid = &nsid[..if nsid.len() < MAX_NSID { nsid.len() } else { MAX_NSID }];
         self.nsid_len = nsid.len() as u32;
         for (word, octets) in self.nsid.iter_mut().zip(nsid.chunks(8)) {
@@ -171,19 +171,19 @@ impl Manners {
     }
 }
 
-impl fmt::Debug for Manners {
+impl fmt::Debug for EdnsSettings {
     /// Without the secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Manners { secret_count, refuse, nsid_len, .. } = self;
+        let EdnsSettings { secret_count, refuse, nsid_len, .. } = self;
         let fields = [("secret_count", secret_count), ("refuse", refuse), ("nsid_len", nsid_len)];
         f.debug_map().entries(fields).finish()
     }
 }
 
-impl Default for Manners {
-    fn default() -> Manners {
-        Manners::new()
+impl Default for EdnsSettings {
+    fn default() -> EdnsSettings {
+        EdnsSettings::new()
     }
 }
 
-const _: () = assert!(size_of::<Manners>() == 16 * MAX_SECRETS + 16 + MAX_NSID);
+const _: () = assert!(size_of::<EdnsSettings>() == 16 * MAX_SECRETS + 16 + MAX_NSID);

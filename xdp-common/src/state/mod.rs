@@ -13,7 +13,7 @@
 //! | [`HashState`], [`LimitState`] | what hashing and limiting remember | [`sha1`](crate::sha1), [`limit`](crate::limit) |
 //! | [`Cells`] | what the verifier should not know | all |
 //! | [`Scratch`] | all of them | |
-//! | [`Config`], [`Manners`] | what the daemon tells the programs | the daemon |
+//! | [`Config`], [`EdnsSettings`] | what the daemon tells the programs | the daemon |
 
 pub mod absence;
 pub mod cells;
@@ -31,7 +31,7 @@ pub mod step;
 
 pub use absence::Absence;
 pub use cells::Cells;
-pub use config::{Config, Manners};
+pub use config::{Config, EdnsSettings};
 pub use hash::HashState;
 pub use layers::Layers;
 pub use limit::LimitState;

@@ -10,7 +10,7 @@ use xdp_common::frame::{Frame, SliceFrame};
 use xdp_common::image::node::Node;
 use xdp_common::image::piece::{OWNER_INSIDE, PART, Piece};
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window, bounds};
-use xdp_common::maps::{CHUNK_LEN, Config, Manners};
+use xdp_common::maps::{CHUNK_LEN, Config, EdnsSettings};
 use xdp_common::rtype;
 use xdp_common::state::made::SYNTHESIS;
 use xdp_common::state::plan::{PLAN_LEN, QUESTION, section};
@@ -102,12 +102,12 @@ pub struct Bound {
     pub limit: usize,
 }
 
-/// What XDP does with a frame: what the programs are told is `config` and `manners`, and `now` seconds since
+/// What XDP does with a frame: what the programs are told is `config` and `edns_settings`, and `now` seconds since
 /// 1970, truncated to 32 bits.
 pub fn explain(
     reader: &Reader,
     config: &Config,
-    manners: &Manners,
+    edns_settings: &EdnsSettings,
     frame: &[u8],
     now: u32,
 ) -> Explanation {
@@ -116,7 +116,7 @@ pub fn explain(
     let mut attempt = 0;
     loop {
         let before = reader.memory().changes();
-        let explanation = explain_once(reader, config, manners, frame, now);
+        let explanation = explain_once(reader, config, edns_settings, frame, now);
         attempt += 1;
         if reader.memory().changes() == before || attempt == ATTEMPTS {
             return explanation;
@@ -127,7 +127,7 @@ pub fn explain(
 fn explain_once(
     reader: &Reader,
     config: &Config,
-    manners: &Manners,
+    edns_settings: &EdnsSettings,
     frame: &[u8],
     now: u32,
 ) -> Explanation {
@@ -139,7 +139,7 @@ fn explain_once(
     let mut recorder = Recorder {
         store: &store,
         config,
-        manners,
+        edns_settings,
         now,
         octets: frame.len(),
         stages: Vec::new(),
@@ -167,7 +167,7 @@ fn explain_once(
 struct Recorder<'a, 'r> {
     store: &'a AsKernel<'r>,
     config: &'a Config,
-    manners: &'a Manners,
+    edns_settings: &'a EdnsSettings,
     now: u32,
     /// Of the frame as it came.
     octets: usize,
@@ -188,8 +188,8 @@ impl<'r> Driver for Recorder<'_, 'r> {
         self.store
     }
 
-    fn manners(&self) -> Option<&Manners> {
-        Some(self.manners)
+    fn edns_settings(&self) -> Option<&EdnsSettings> {
+        Some(self.edns_settings)
     }
 
     fn now_s(&self) -> u32 {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use xdp_common::engine::{Host, Limits};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, Window};
-use xdp_common::maps::Manners;
+use xdp_common::maps::EdnsSettings;
 use xdp_common::{Outcome, Scratch};
 
 use super::super::signatures::respond;
@@ -55,7 +55,7 @@ fn ask(reader: &Reader, qname: &Name) -> (SignatureAnswer, Vec<u8>) {
         over_tcp: true,
         limit: 65535,
         now: NOW,
-        manners: &Manners::new(),
+        edns_settings: &EdnsSettings::new(),
     };
     let mut out = Vec::new();
     let found = reader.signatures(&query(qname.as_wire(), Rtype(65534)), &asked, &mut out);
@@ -172,14 +172,14 @@ fn they_take_one_look_up() {
         let mut image = image(256 << 16, 1 << 13);
         drop(image.publish(&zone).expect("published"));
         let reader = image.reader();
-        let (manners, mut scratch) = (Manners::new(), Box::<Scratch>::default());
+        let (edns_settings, mut scratch) = (EdnsSettings::new(), Box::<Scratch>::default());
         let limits = Limits {
             response: 65535,
             over_udp: false,
             now_s: NOW,
             payload: 1232,
             client: [0; 2],
-            manners: &manners,
+            edns_settings: &edns_settings,
         };
         let mut room = vec![0; 65535];
         let mut reads = |qname: &Name, is_for_signatures: bool| {

@@ -62,15 +62,15 @@ fn expired_signatures_are_said() {
 #[test]
 fn derived_secrets_follow_the_clock() {
     let stage = Stage::new();
-    let said = || stage.daemon.presented.shared().get().said();
+    let said = || stage.daemon.presented.shared().get().edns();
     assert_eq!(said().secret_count, 0);
     stage.daemon.presented.set_secrets(Secrets::Derived([1, 2], 7200));
     stage.daemon.tick();
-    assert_eq!((said().secret_count, lock(&stage.calls).manners), (2, said()));
+    assert_eq!((said().secret_count, lock(&stage.calls).edns_settings), (2, said()));
     // Another period, another secret.
     let before = said();
     stage.clock.pass(Duration::from_secs(7200));
     stage.daemon.tick();
     assert_ne!(said().secrets[0], before.secrets[0]);
-    assert_eq!(lock(&stage.calls).manners, said());
+    assert_eq!(lock(&stage.calls).edns_settings, said());
 }

@@ -21,7 +21,7 @@ use crate::ratelimit::limits::Limits;
 /// What the programs are told, whether any are loaded or not. A change is written to the maps of those that are.
 pub(super) struct Settings {
     config: maps::Config,
-    manners: maps::Manners,
+    edns_settings: maps::EdnsSettings,
     /// Whether names of no zone may be refused.
     may_refuse: bool,
     limits: Arc<Limits>,
@@ -36,7 +36,7 @@ impl Settings {
     pub(super) fn new(config: &Config) -> anyhow::Result<Settings> {
         Ok(Settings {
             config: program_config(config)?,
-            manners: maps::Manners::new(),
+            edns_settings: maps::EdnsSettings::new(),
             may_refuse: true,
             limits: Arc::default(),
             written: ListsInMaps::default(),
@@ -50,9 +50,9 @@ impl Settings {
     }
 
     /// What they are told of options and refusals.
-    pub(super) fn manners(&self) -> maps::Manners {
-        let refuse = if self.may_refuse { self.manners.refuse } else { 0 };
-        maps::Manners { refuse, ..self.manners }
+    pub(super) fn edns_settings(&self) -> maps::EdnsSettings {
+        let refuse = if self.may_refuse { self.edns_settings.refuse } else { 0 };
+        maps::EdnsSettings { refuse, ..self.edns_settings }
     }
 
     //--- All of it
@@ -69,7 +69,7 @@ impl Settings {
         written.write(loaded, &self.limits, self.circumstances(), &mut self.config)?;
         self.written = written;
         loaded.config.write(&self.config);
-        loaded.manners.write(&self.manners());
+        loaded.edns_settings.write(&self.edns_settings());
         Ok(())
     }
 
@@ -83,12 +83,12 @@ impl Settings {
     //--- Options of responses, and refusals
 
     /// Sets what is said beside the records of zones.
-    pub(super) fn set_manners(
+    pub(super) fn set_edns_settings(
         &mut self,
-        manners: &maps::Manners,
+        edns_settings: &maps::EdnsSettings,
         loaded: Option<&mut LoadedPrograms>,
     ) {
-        self.manners = *manners;
+        self.edns_settings = *edns_settings;
         self.tell_manners(loaded);
     }
 
@@ -100,7 +100,7 @@ impl Settings {
 
     fn tell_manners(&self, loaded: Option<&mut LoadedPrograms>) {
         if let Some(loaded) = loaded {
-            loaded.manners.write(&self.manners());
+            loaded.edns_settings.write(&self.edns_settings());
         }
     }
 

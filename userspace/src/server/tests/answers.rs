@@ -93,8 +93,8 @@ fn what_is_denied_to_any_counts_as_a_denial() {
     let mut image = Image::new(Arc::new(memory), 0x5eed);
     drop(image.publish(&zone).unwrap());
     let served = served(&zone);
-    let said = served.said();
-    let shared = Shared::new(served.with(Arc::new(image.reader()), [], said));
+    let edns = served.edns();
+    let shared = Shared::new(served.with(Arc::new(image.reader()), [], edns));
     let policy = Policy { mode: Mode::On as u32, ..Policy::new() };
     shared.limiter().set(&Limits { policy, ..Limits::default() }, 0);
     for (qname, class) in [

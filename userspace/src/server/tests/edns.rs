@@ -75,9 +75,9 @@ fn rfc_8906_8_2_7_truncated_responses_have_an_opt_record() {
 #[test]
 fn plain_responses_have_options() {
     let mut served = served(&testing::zone(7, 0));
-    let said = &mut served.manners.said;
-    *said = said.with_nsid(b"node-1");
-    (said.secrets[0], said.secret_count) = ([1, 2], 1);
+    let edns = &mut served.settings.edns;
+    *edns = edns.with_nsid(b"node-1");
+    (edns.secrets[0], edns.secret_count) = ([1, 2], 1);
     let ask = |ask: Ask| {
         let (stats, mut out) = (Stats::default(), Vec::new());
         let reply = respond(&served, &stats, &ask.wire(), CLIENT, Transport::Udp, 7, &mut out);
@@ -128,8 +128,8 @@ fn without_a_question_there_is_a_cookie_to_be_had() {
         [&[0xab, 0xcd, 1, 0][..], &counts, &additional.concat()].concat()
     };
     for has_secrets in [true, false] {
-        served.manners.said.secrets[0] = [1, 2];
-        served.manners.said.secret_count = u32::from(has_secrets);
+        served.settings.edns.secrets[0] = [1, 2];
+        served.settings.edns.secret_count = u32::from(has_secrets);
         let mut asked = vec![(bare(&[]), 1), (bare(&[opt(0, 0, &[])]), 1)];
         // NSID alone is no reason.
         asked.push((bare(&[opt(0, 0, &[0, 3, 0, 0])]), 1));
