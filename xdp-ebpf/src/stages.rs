@@ -7,7 +7,7 @@
 use core::convert::Infallible;
 
 use xdp_common::engine::sequence::{
-    self, Driver, Found, FrameDriver, LimitingDriver, Sent, Stage, Unsent,
+    self, Driver, FrameDriver, LimitingDriver, Sent, Stage, StageResult, Unsent,
 };
 use xdp_common::frame::Frame;
 use xdp_common::launder::recall;
@@ -98,9 +98,9 @@ impl<H: Hook, const MADE: bool> Driver for Programs<'_, H, MADE> {
     }
 
     #[inline(always)]
-    fn found(&mut self, found: Found, _scratch: &Scratch) {
+    fn found(&mut self, found: StageResult, _scratch: &Scratch) {
         if H::IS_TRACED
-            && let Found::Query(Ok(())) = found
+            && let StageResult::Query(Ok(())) = found
         {
             self.context.has_question();
         }
