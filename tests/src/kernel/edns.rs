@@ -27,7 +27,7 @@ use xdp_common::{
     Outcome, Scratch,
     cookie::ServerCookie,
     dns::query as dns_query,
-    engine::{compose, exact, find, options, plan},
+    engine::{compose, exact, find, measure, options},
     frame::{Frame as _, SliceFrame},
     image::Store as _,
     maps::{self, address_words},
@@ -298,7 +298,7 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
     ensure!((scratch.query.has_cookie, scratch.query.has_valid_cookie) == (1, 0));
     let Scratch { plan, absence, options, .. } = &mut *scratch;
     options::bad_cookie(plan, absence, options);
-    let total = plan::measure(&store, &mut scratch, 1232, NOW).map_err(failed)?;
+    let total = measure::measure(&store, &mut scratch, 1232, NOW).map_err(failed)?;
     let keep = compose::records_at(scratch.query.name_len as usize);
     frame.resize(total, keep).map_err(failed)?;
     compose::write(&store, &mut frame, 0, 1232, &mut scratch).context("not written")?;

@@ -8,7 +8,7 @@ use crate::dns::name::{self, MAX_NAME_WORDS};
 use crate::dns::{rcode, rtype};
 use crate::engine::exact::{self, end_of_chain, is_full};
 use crate::engine::find;
-use crate::engine::plan::piece_of;
+use crate::engine::measure::piece_of;
 use crate::image::Store;
 use crate::image::node::{Node, flag};
 use crate::image::piece::{self, Piece, RDATA_AT};

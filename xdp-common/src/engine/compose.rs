@@ -4,7 +4,7 @@
 
 use crate::checksum::{self, add_u64};
 use crate::dns::{HEADER_LEN, QUESTION_TAIL_LEN, edns};
-use crate::engine::plan::{self, piece_of};
+use crate::engine::measure::{self, piece_of};
 use crate::frame::Frame;
 use crate::image::piece::{FIXUP_START, OWNER_INSIDE, PART, Piece, QUESTION_POINTER};
 use crate::image::{Address, Store, UNIT};
@@ -23,7 +23,7 @@ mod flags {
 }
 
 /// Writes the planned answer into `frame`, whose message starts at `at` and is as long as
-/// [`plan::measure`] said. Returns the one's-complement sum of the message; `None` if the image is
+/// [`measure::measure`] said. Returns the one's-complement sum of the message; `None` if the image is
 /// damaged or a pointer does not reach, and then what the frame holds is undefined.
 #[inline(always)]
 pub fn write<S: Store, F: Frame>(
@@ -128,7 +128,7 @@ fn part<S: Store, F: Frame>(
     copy(store, frame, message_at + place, piece, part.address, len)?;
     let mut sum = checksum::at(place, piece.sum(dnssec));
 
-    let (start, end) = plan::context_of(&scratch.plan, &part);
+    let (start, end) = measure::context_of(&scratch.plan, &part);
     let fixups = piece.fixups(dnssec);
     if fixups > S::MAX_FIXUPS {
         return None;

@@ -9,7 +9,7 @@
 use crate::Outcome;
 use crate::dns::{HEADER_LEN, QUESTION_TAIL_LEN};
 use crate::engine::compose::{self, MAX_POINTER};
-use crate::engine::plan::{context_of, opt_len, piece_of};
+use crate::engine::measure::{context_of, opt_len, piece_of};
 use crate::frame::Frame;
 use crate::image::piece::{
     FIXUP_START, MARKED, OWNER_INSIDE, PART, Piece, RDATA_AT, TOO_LARGE, marked, names_in,

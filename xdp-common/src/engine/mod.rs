@@ -9,7 +9,7 @@
 //! | follow CNAMEs, make them from DNAMEs | [`alias`] |
 //! | put proofs into a plan | [`proofs`] |
 //! | read the query's options, make the response's | [`options`] |
-//! | know how large the planned answer gets | [`plan`] |
+//! | know how large the planned answer gets | [`measure`] |
 //! | write it | [`compose`]; more than pointers reach over, [`long`] |
 //!
 //! [`sequence`] is the order of them, for all who answer; [`Host`] takes them over one message.
@@ -22,8 +22,8 @@ pub mod find;
 pub mod gap;
 mod host;
 pub mod long;
+pub mod measure;
 pub mod options;
-pub mod plan;
 pub mod proofs;
 pub mod sequence;
 

@@ -13,7 +13,7 @@
 
 use crate::Outcome;
 use crate::dns::query;
-use crate::engine::{alias, compose, deny, exact, find, gap, long, options, plan, proofs};
+use crate::engine::{alias, compose, deny, exact, find, gap, long, measure, options, proofs};
 use crate::frame::Frame;
 use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
@@ -442,8 +442,8 @@ pub fn limit<D: LimitingDriver>(
         let name = forget(&mut cells.forgotten, name);
         let policy = recall(&listed.policy);
         let weight = if limiter.limits() & limits::AMPLIFICATION != 0 && !is_passed {
-            let (most, opt_len) = (driver.response_limit(query), plan::opt_len(query, options));
-            let response = plan::octets(driver.store(), query, plan, made, cells, opt_len, most);
+            let (most, opt_len) = (driver.response_limit(query), measure::opt_len(query, options));
+            let response = measure::octets(driver.store(), query, plan, made, cells, opt_len, most);
             decide::weight(response, layers.message_len())
         } else {
             WEIGHT_ONE
@@ -503,7 +503,7 @@ pub fn send<D: Driver, F: Frame>(
 ) -> Result<Sent, Outcome> {
     let limit = driver.response_limit(&scratch.query);
     let planned = if D::Store::UNBOUNDED { scratch.plan.count } else { 0 };
-    let size = plan::measure(driver.store(), scratch, limit, driver.now_s());
+    let size = measure::measure(driver.store(), scratch, limit, driver.now_s());
     driver.found(StageResult::Size(size, limit), scratch);
     let total = size?;
     if D::Store::UNBOUNDED && !D::FRAMED {
