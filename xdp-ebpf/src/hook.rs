@@ -62,15 +62,15 @@ pub trait Hook {
 
     /// The headers were read.
     #[inline(always)]
-    fn has_headers<F: Frame>(&self, _frame: &F, _scratch: &Scratch) {}
+    fn note_headers<F: Frame>(&self, _frame: &F, _scratch: &Scratch) {}
 
     /// The question was read.
     #[inline(always)]
-    fn has_question(&self) {}
+    fn note_question(&self) {}
 
     /// The packet's outcome is the one of this place, and not the one that its [verdict](Hook::verdict) is made of.
     #[inline(always)]
-    fn is_called(_place: usize) {}
+    fn note_outcome(_place: usize) {}
 }
 
 impl Hook for XdpContext {

@@ -9,7 +9,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{Array, HashMap};
 use xdp_common::frame::Frame;
-use xdp_common::limit::account;
+use xdp_common::limit::response_key;
 use xdp_common::limit::decide::{self, Client, Count, Limiter, Sighting};
 use xdp_common::limit::list::NameListing;
 use xdp_common::limit::table::{SLOTS, Slots, Table, UNIT_NS};
@@ -95,7 +95,7 @@ pub fn listed(config: &'static Config, scratch: &mut Scratch) -> NameListing {
     };
     let Scratch { question, name, cells, .. } = scratch;
     let now_s = store::now_s(config).into();
-    account::listed(question, name, cells, config.seed, config.name_depths, now_s, look)
+    response_key::listed(question, name, cells, config.seed, config.name_depths, now_s, look)
 }
 
 impl<H: Hook> Table for Limits<H> {

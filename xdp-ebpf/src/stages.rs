@@ -102,7 +102,7 @@ impl<H: Hook, const MADE: bool> Driver for Programs<'_, H, MADE> {
         if H::IS_TRACED
             && let StageResult::Query(Ok(())) = found
         {
-            self.context.has_question();
+            self.context.note_question();
         }
     }
 }
@@ -116,7 +116,7 @@ impl<H: Hook, const MADE: bool> FrameDriver for Programs<'_, H, MADE> {
     #[inline(always)]
     fn arrive<F: Frame>(&self, frame: &F, scratch: &mut Scratch) -> Result<(), Outcome> {
         if H::IS_TRACED {
-            self.context.has_headers(frame, scratch);
+            self.context.note_headers(frame, scratch);
         }
         if self.maps.config().limits == 0 {
             return Ok(());
@@ -218,7 +218,7 @@ pub fn limit<H: Hook>(context: &H) -> H::Verdict {
         Unsent::Passed(place) => {
             count::outcome_at::<H>(place);
             if H::IS_TRACED {
-                H::is_called(place);
+                H::note_outcome(place);
             }
             Outcome::Miss
         }
@@ -269,7 +269,7 @@ fn sent<H: Hook, const MADE: bool>(context: &H) -> Result<(), Outcome> {
     count::answer::<H>(outcome, query_octets, octets);
     store::sent(programs.maps.config(), query_octets, octets);
     if H::IS_TRACED {
-        H::is_called(outcome);
+        H::note_outcome(outcome);
     }
     Ok(())
 }

@@ -141,7 +141,7 @@ impl<C: Traceable, const STAGE: u32> Hook for Traced<C, STAGE> {
     }
 
     #[inline(always)]
-    fn has_headers<F: Frame>(&self, frame: &F, scratch: &Scratch) {
+    fn note_headers<F: Frame>(&self, frame: &F, scratch: &Scratch) {
         let port = frame.get::<2>(recall(&scratch.layers.udp_at) as usize & 0x7f);
         if let (Some(seen), Some(port)) = (seen(), port) {
             seen.known = known::CLIENT;
@@ -150,14 +150,14 @@ impl<C: Traceable, const STAGE: u32> Hook for Traced<C, STAGE> {
     }
 
     #[inline(always)]
-    fn has_question(&self) {
+    fn note_question(&self) {
         if let Some(seen) = seen() {
             seen.known = known::QUESTION;
         }
     }
 
     #[inline(always)]
-    fn is_called(place: usize) {
+    fn note_outcome(place: usize) {
         if let Some(seen) = seen() {
             seen.outcome = place as u32;
         }

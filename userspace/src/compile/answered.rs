@@ -1,7 +1,7 @@
 //! What became of a query, for who sends the response: the rate limiter, counters, the log.
 
 use xdp_common::Outcome;
-use xdp_common::limit::account::Account;
+use xdp_common::limit::response_key::ResponseKey;
 
 /// What became of a query, besides the response itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -9,7 +9,7 @@ pub struct Answered {
     /// What the answer is called, or why there is none.
     pub outcome: Outcome,
     /// What of the response the rate limiter counts together.
-    pub account: Account,
+    pub key: ResponseKey,
     /// The cookie that the client has sent, if the server has cookies.
     pub cookie: Option<Cookie>,
     /// Octets of the question as the response repeats it.
@@ -23,7 +23,7 @@ impl Answered {
     pub fn of(outcome: Outcome) -> Answered {
         Answered {
             outcome,
-            account: Account::default(),
+            key: ResponseKey::default(),
             cookie: None,
             question_octets: 0,
             dnssec_ok: None,

@@ -11,7 +11,7 @@ use xdp_common::dns::{MAX_PAYLOAD, QUESTION_TAIL_LEN};
 use xdp_common::engine::{Host, Limits};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
-use xdp_common::limit::account::{self, Account};
+use xdp_common::limit::response_key::{self, ResponseKey};
 use xdp_common::maps::{EdnsSettings, address_words};
 use xdp_common::state::made::MAX_MADE;
 use xdp_common::state::plan::PLAN_LEN;
@@ -216,16 +216,16 @@ impl Reader {
     /// What was said, besides the response itself.
     fn answered(&self, outcome: Outcome, scratch: &mut Scratch) -> Answered {
         let Scratch { query, plan, absence, options, cells, .. } = scratch;
-        let class = account::class(query, plan, cells, plan.outcome as usize);
-        let name = account::name(self, query, absence, class).unwrap_or_default();
-        let account = Account { class: class as u32, name };
+        let class = response_key::class(query, plan, cells, plan.outcome as usize);
+        let name = response_key::name(self, query, absence, class).unwrap_or_default();
+        let key = ResponseKey { class: class as u32, name };
         let cookie = (query.has_cookie != 0).then(|| Cookie {
             is_valid: query.has_valid_cookie != 0,
             option: options.cookie().to_vec(),
         });
         Answered {
             outcome,
-            account,
+            key,
             cookie,
             question_octets: query.name_len as usize + QUESTION_TAIL_LEN,
             dnssec_ok: (query.edns != 0).then_some(query.dnssec_ok != 0),

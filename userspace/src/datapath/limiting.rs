@@ -6,9 +6,9 @@ use anyhow::{Context, bail};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapError};
 use xdp_common::dns::name::hash;
-use xdp_common::limit::account::MAX_DEPTH;
 use xdp_common::limit::list::flag;
 use xdp_common::limit::policy::{Circumstances, MAX_POLICIES};
+use xdp_common::limit::response_key::MAX_DEPTH;
 use xdp_common::limit::{ListEntry, NameEntry, Rules};
 use xdp_common::maps;
 

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use xdp_common::Outcome;
-use xdp_common::limit::account::Account;
 use xdp_common::limit::decide::{self, Client, Limiter, PlannedResponse, weight};
 use xdp_common::limit::list::NameListing;
 use xdp_common::limit::policy::Circumstances;
+use xdp_common::limit::response_key::ResponseKey;
 use xdp_common::limit::{ListEntry, Policy, Rules, Verdict};
 use xdp_common::maps::limits;
 use xdp_common::state::LimitState;
@@ -36,7 +36,7 @@ pub struct Response<'a> {
     /// The lower-case name of the question.
     pub qname: &'a [u8],
     /// What it counts as.
-    pub account: Account,
+    pub key: ResponseKey,
     /// Its octets.
     pub octets: usize,
     /// Those of the query.
@@ -101,8 +101,8 @@ impl CompiledLimits {
         let listed = self.listed(response.qname, limiter.now_s());
         let said = || {
             Ok(PlannedResponse {
-                class: response.account.class as usize,
-                name: response.account.name,
+                class: response.key.class as usize,
+                name: response.key.name,
                 weight: weight(response.octets, response.query_octets),
                 policy: listed.policy,
             })

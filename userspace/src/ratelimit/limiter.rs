@@ -195,13 +195,13 @@ mod tests {
     use super::super::limits::Block;
     use super::*;
     use crate::zone::Name;
-    use xdp_common::limit::account::Account;
     use xdp_common::limit::policy::UNITS_PER_SECOND;
+    use xdp_common::limit::response_key::ResponseKey;
     use xdp_common::limit::{Class, Mode, Policy};
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
     const QNAME: &[u8] = b"\x03www\x07example\0";
-    const POSITIVE: Account = Account { class: Class::Positive as u32, name: 7 };
+    const POSITIVE: ResponseKey = ResponseKey { class: Class::Positive as u32, name: 7 };
 
     fn at(second: u64) -> Moment {
         Moment { units: 1 + second * UNITS_PER_SECOND, seconds: 1_000_000 + second }
@@ -225,28 +225,28 @@ mod tests {
         limiter
     }
 
-    fn of(qname: &[u8], account: Account, octets: usize) -> Response<'_> {
-        Response { qname, account, octets, query_octets: 40, is_vouched_for: false }
+    fn of(qname: &[u8], key: ResponseKey, octets: usize) -> Response<'_> {
+        Response { qname, key, octets, query_octets: 40, is_vouched_for: false }
     }
 
-    fn ask(limiter: &Limiter, account: Account, now: Moment) -> Result<Verdict, Outcome> {
+    fn ask(limiter: &Limiter, key: ResponseKey, now: Moment) -> Result<Verdict, Outcome> {
         limiter.arrive(CLIENT, now)?;
-        limiter.respond(CLIENT, &of(QNAME, account, 400), now)
+        limiter.respond(CLIENT, &of(QNAME, key, 400), now)
     }
 
     #[test]
     fn responses_over_the_limit_are_slipped_and_errors_leaked() {
         let limiter = limiter(&limits());
-        let error = Account { class: Class::Error as u32, name: 0 };
-        for (account, turn, said) in [(POSITIVE, 2, Verdict::Slip), (error, 3, Verdict::Leak)] {
+        let error = ResponseKey { class: Class::Error as u32, name: 0 };
+        for (key, turn, said) in [(POSITIVE, 2, Verdict::Slip), (error, 3, Verdict::Leak)] {
             for number in 0..10 {
-                assert_eq!(ask(&limiter, account, at(0)), Ok(Verdict::Answer), "{number}");
+                assert_eq!(ask(&limiter, key, at(0)), Ok(Verdict::Answer), "{number}");
             }
             for number in 1..=12 {
                 let expected = if number % turn == 0 { Ok(said) } else { Err(Outcome::Limited) };
-                assert_eq!(ask(&limiter, account, at(0)), expected, "{account:?} {number}");
+                assert_eq!(ask(&limiter, key, at(0)), expected, "{key:?} {number}");
             }
-            assert_eq!(ask(&limiter, account, at(1)), Ok(Verdict::Answer));
+            assert_eq!(ask(&limiter, key, at(1)), Ok(Verdict::Answer));
         }
         assert_eq!(limiter.verdicts().classes[Class::Positive.index()], [11, 6, 6, 0]);
         assert_eq!(limiter.verdicts().classes[Class::Error.index()], [11, 0, 8, 4]);

@@ -324,7 +324,7 @@ impl<'a, 'm> Plain<'a, 'm> {
         if !answered.outcome.is_answered() {
             return self.unanswered(answered.outcome, out);
         }
-        self.answered.account = answered.account;
+        self.answered.key = answered.key;
         if records == 0 {
             self.answered = answered;
             let qtype_at = HEADER_LEN + question.name.len();

@@ -14,8 +14,8 @@ use tokio::sync::watch;
 
 use xdp_common::Outcome;
 use xdp_common::dns::{HEADER_LEN, MAX_PAYLOAD, QUESTION_TAIL_LEN};
-use xdp_common::limit::account::Account;
 use xdp_common::limit::decide::Slip;
+use xdp_common::limit::response_key::ResponseKey;
 use xdp_common::limit::{Class, Verdict};
 
 use super::bind::bind_before_it_is_here;
@@ -138,7 +138,7 @@ pub fn answer(
     let qname = qname.map_or(vec![0], |(name, _)| name.to_ascii_lowercase());
     let ready = Response {
         qname: &qname,
-        account: account_of(answered.account, response),
+        key: key_of(answered.key, response),
         octets: response.len(),
         query_octets: query.len(),
         is_vouched_for: answered.cookie.as_ref().is_some_and(|cookie| cookie.is_valid),
@@ -158,11 +158,11 @@ pub fn answer(
 }
 
 /// What of a response is counted together: the engine knows of its own, errors are plain code's.
-fn account_of(engine: Account, response: &[u8]) -> Account {
+fn key_of(engine: ResponseKey, response: &[u8]) -> ResponseKey {
     const NXDOMAIN: u8 = 3;
     let rcode = response.get(3).map_or(0, |octet| octet & 0x0f);
     let is_error = rcode != 0 && rcode != NXDOMAIN;
-    if is_error { Account { class: Class::Error as u32, name: 0 } } else { engine }
+    if is_error { ResponseKey { class: Class::Error as u32, name: 0 } } else { engine }
 }
 
 /// Puts in the place of a response what is no larger than its query: BADCOOKIE, with the cookie that the client should

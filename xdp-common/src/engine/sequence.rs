@@ -18,9 +18,9 @@ use crate::frame::Frame;
 use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
 use crate::layers;
-use crate::limit::account;
 use crate::limit::decide::{self, Client, Limiter, PlannedResponse, Slip};
 use crate::limit::list::NameListing;
+use crate::limit::response_key;
 use crate::limit::table::WEIGHT_ONE;
 use crate::limit::verdict::{PASSED, Verdict};
 use crate::state::config::limits;
@@ -435,8 +435,11 @@ pub fn limit<D: LimitingDriver>(
         let (class, name) = if is_passed {
             (PASSED, 0)
         } else {
-            let class = account::class(query, plan, cells, outcome);
-            (class, account::name(driver.store(), query, absence, class).ok_or(Outcome::Broken)?)
+            let class = response_key::class(query, plan, cells, outcome);
+            (
+                class,
+                response_key::name(driver.store(), query, absence, class).ok_or(Outcome::Broken)?,
+            )
         };
         let class = forget(&mut cells.forgotten, class as u64) as usize;
         let name = forget(&mut cells.forgotten, name);

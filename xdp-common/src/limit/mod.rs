@@ -6,7 +6,7 @@
 //! | have it as the limiter reads it | [`Rules`] |
 //! | name what is said, and what becomes of it | [`Class`], [`Verdict`], [`Hit`] |
 //! | name those who ask, and list them | [`Netblock`], [`ListEntry`] |
-//! | say what of a response is counted together | [`account`] |
+//! | say what of a response is counted together | [`response_key`] |
 //! | decide | [`decide`] |
 //! | count responses in fixed memory | [`table`] |
 //! | note which response was largest for its query | [`amplified`] |
@@ -17,12 +17,12 @@
 //! name is that of the closest encloser if the name itself does not exist or comes from a wildcard: random
 //! names share one account. What is passed up to the daemon has accounts of its own.
 
-pub mod account;
 pub mod amplified;
 pub mod decide;
 pub mod list;
 pub mod netblock;
 pub mod policy;
+pub mod response_key;
 pub mod table;
 pub mod verdict;
 

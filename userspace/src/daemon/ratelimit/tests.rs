@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use toml::Value;
 use xdp_common::Outcome;
-use xdp_common::limit::account::Account;
 use xdp_common::limit::policy::UNITS_PER_SECOND;
+use xdp_common::limit::response_key::ResponseKey;
 use xdp_common::limit::{Class, Mode, Verdict as Decision};
 
 use super::super::tests::{Stage, lock};
@@ -28,7 +28,7 @@ const CONFIG: &str = "version = \"v1\"\n[server]\nstate-dir = \".\"\n\
 /// A response that is as large as its query.
 const SMALL: Response<'_> = Response {
     qname: b"\x07example\0",
-    account: Account { class: 0, name: 0 },
+    key: ResponseKey { class: 0, name: 0 },
     octets: 40,
     query_octets: 40,
     is_vouched_for: false,

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use xdp_common::dns::HEADER_LEN;
 use xdp_common::limit::Class;
-use xdp_common::limit::account::Account;
+use xdp_common::limit::response_key::ResponseKey;
 
 use crate::ratelimit::compiled::Response;
 use crate::zone::Rtype;
@@ -31,7 +31,7 @@ impl CountedResponse {
     pub fn response(&self) -> Response<'_> {
         Response {
             qname: &self.qname,
-            account: Account { class: self.class.index() as u32, name: self.name },
+            key: ResponseKey { class: self.class.index() as u32, name: self.name },
             octets: self.octets,
             query_octets: self.query_octets,
             is_vouched_for: false,

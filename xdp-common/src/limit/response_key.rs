@@ -17,7 +17,7 @@ use crate::state::{Absence, Cells, LowerName, Plan, Query};
 /// What of a response is counted together.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Account {
+pub struct ResponseKey {
     /// The [`Class::index`].
     pub class: u32,
     /// What stands for the name and the type.
