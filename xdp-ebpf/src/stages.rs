@@ -220,6 +220,7 @@ pub fn limit<H: Hook>(context: &H) -> H::Verdict {
             if H::IS_TRACED {
                 H::note_outcome(place);
             }
+            // Counted by its place; what is done with the packet is the same for all that are passed up.
             Outcome::Miss
         }
     };

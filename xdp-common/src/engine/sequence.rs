@@ -121,7 +121,7 @@ pub trait Driver {
     /// then.
     fn enter(&mut self, stage: Stage) -> Option<Self::Entered>;
 
-    /// Is shown what was found; in the kernel nobody looks.
+    /// Is shown what was found; in the kernel only programs that trace look.
     #[inline(always)]
     fn found(&mut self, _found: StageResult, _scratch: &Scratch) {}
 }
