@@ -338,6 +338,8 @@ impl Zones {
             let published = plane.publish(&zone).context("publishing the zone");
             drop(plane);
             let published = published?;
+            // Before the files are at rest: it reads all of the zone.
+            let difference = older.map(|older| difference(&older, &zone));
             files.iter().for_each(FileMap::rest);
             let unkept = ready.unkept.or_else(|| {
                 let origin = ready.origin.as_ref()?;
@@ -359,7 +361,6 @@ impl Zones {
                 published,
                 stamps,
             };
-            let difference = older.map(|older| difference(&older, &loaded.zone));
             Ok((loaded, difference, ready.begins_at, ready.fault, unkept))
         });
         let mut zones = self.states.hold();
