@@ -4,29 +4,49 @@ use std::path::{Path, PathBuf};
 
 use xdp_common::image::bounds::MAX_SALT;
 
+use super::kept::{KeptFile, KeptVersion, settings};
 use super::signing::{Signing, rejection};
-use super::state::{CurrentVersion, Prepare, Prepared};
+use super::stamp::Stamp;
+use super::state::{CurrentVersion, KeepableVersion, LastServed, Prepare, Prepared};
 use crate::check::{self, Severity};
 use crate::compile::{self, FaultyRecord};
 use crate::config::{self, Config};
 use crate::dnssec::any;
 use crate::dnssec::denial::Parameters;
 use crate::dnssec::lasting::begins_at;
-use crate::dnssec::origin::Origin;
+use crate::dnssec::origin::Validity;
 use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::dnssec::zonemd;
+use crate::files;
 use crate::zone::text::{self, Options, Place, Places};
 use crate::zone::{Name, Rtype, Serial, Zone};
 
 /// Takes zones from the files that the configuration names.
 pub struct ZoneFiles {
     signing: Signing,
+    /// Where versions are kept of zones that sealdns does not sign.
+    served: PathBuf,
 }
 
 impl ZoneFiles {
     /// Keys and what else is kept of zones are in the configuration's state directory.
     pub fn new(config: &Config) -> ZoneFiles {
-        ZoneFiles { signing: Signing::new(config) }
+        let served = config.server.state_dir.join("served");
+        files::sweep(&served);
+        ZoneFiles { signing: Signing::new(config), served }
+    }
+
+    /// The version that was served when the daemon ran last of a zone that sealdns does not sign.
+    fn last_served(&self, section: &config::Zone) -> Option<KeptVersion> {
+        let kept = KeptFile::of(&self.served, &section.name).read_or_warn(&section.name)?;
+        // What is signed and what is not are not the same zone to a resolver: it changes when the whole is known.
+        let is_signed = kept.zone.at_apex().rrset(Rtype::DNSKEY).is_some();
+        let fits = match section.dnssec {
+            config::Dnssec::Off => !is_signed,
+            config::Dnssec::Presigned => is_signed && (kept.is_verified || !section.verify),
+            config::Dnssec::Sign => false,
+        };
+        fits.then_some(kept)
     }
 }
 
@@ -80,8 +100,55 @@ impl Prepare for ZoneFiles {
         Ok(Prepared { files, expiration, begins_at, is_verified, ..Prepared::of(zone) })
     }
 
-    fn keep(&self, zone: &Zone, origin: &Origin) -> anyhow::Result<()> {
-        self.signing.keep(zone, origin)
+    fn keep(
+        &self,
+        section: &config::Zone,
+        policy: &config::Policy,
+        version: &KeepableVersion<'_>,
+    ) -> anyhow::Result<()> {
+        if section.dnssec == config::Dnssec::Sign {
+            return self.signing.keep(section, policy, version);
+        }
+        KeptFile::of(&self.served, &section.name).write(version, &settings(section, policy))
+    }
+
+    fn kept(
+        &self,
+        section: &config::Zone,
+        policy: &config::Policy,
+        now: u32,
+    ) -> Option<LastServed> {
+        let is_ours = section.dnssec == config::Dnssec::Sign;
+        let kept = match is_ours {
+            true => self.signing.last_served(&section.name),
+            false => self.last_served(section),
+        }?;
+        let KeptVersion { zone, origin, is_verified, stamps, settings: then } = kept;
+        let expiration = match section.dnssec {
+            config::Dnssec::Off => None,
+            _ if !is_verified => first_expiration(&zone, now),
+            // Its digest tells that the signatures are those that were verified; not that they still hold.
+            _ => Some(verify_again(&zone, Some(&zone), now).ok()?.expiration),
+        };
+        let begins_at = match section.dnssec {
+            config::Dnssec::Presigned => begins_at(&zone, now),
+            config::Dnssec::Off | config::Dnssec::Sign => None,
+        };
+        let inception = is_ours.then(|| Validity::of(&zone, now)).flatten();
+        // Of a zone that sealdns signs the keys and the policy must be looked at, too.
+        let is_current = !is_ours
+            && then == settings(section, policy)
+            && stamps.first().is_some_and(|stamp| stamp.path() == section.file)
+            && stamps.iter().all(Stamp::holds);
+        let prepared = Prepared {
+            expiration,
+            inception: inception.map(|validity| validity.inception),
+            begins_at,
+            is_verified,
+            origin,
+            ..Prepared::of(zone)
+        };
+        Some(LastServed { prepared, stamps, is_current })
     }
 }
 

@@ -3,7 +3,8 @@
 //! Sockets are served before zones are loaded, so that each zone is served as soon as it is there; what is
 //! configured and not loaded yet is SERVFAIL with the extended error 14, "Not Ready" (RFC 8914 section
 //! 4.15), and never REFUSED, for which a resolver would look elsewhere. "ready" is said once, when every zone
-//! has been tried: who waits for it sends traffic here.
+//! has been tried: who waits for it sends traffic here. Zones that are served then as they were when the daemon ran
+//! last are brought up to date behind it.
 
 use std::future::pending;
 use std::io::Write as _;
@@ -200,7 +201,10 @@ impl Daemon {
                 () = self.stop.notified() => return,
                 // However often it comes: one reload goes on, and one follows it.
                 _ = hangup.recv() => wants_reload = true,
-                () = loading.ended() => self.say_ready(),
+                () = loading.ended() => {
+                    self.say_ready();
+                    reloading.start(self, |daemon| daemon.zones.follow_up());
+                }
                 () = reloading.ended() => {}
                 () = ticking.ended() => {}
                 () = renewing.ended() => {}

@@ -7,16 +7,16 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use super::kept::{KeptFile, KeptVersion, settings};
 use super::serials::SerialFile;
-use super::signed::SignedFile;
-use super::state::{CurrentVersion, Prepared, is_due};
+use super::state::{CurrentVersion, KeepableVersion, Prepared, is_due};
 use crate::config::{self, Config};
 use crate::dnssec::keys::store::{KeyStore, StoreError};
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout};
 use crate::dnssec::origin::{self, Origin, Validity};
 use crate::dnssec::policy::{AnyResponse, Denial, SerialPolicy, SigningPolicy};
 use crate::dnssec::sign::sign_again;
-use crate::dnssec::verify::{Fault, verify, verify_again};
+use crate::dnssec::verify::{Fault, verify_again};
 use crate::files;
 use crate::zone::text::{self, Options};
 use crate::zone::{Name, Rtype, Serial, Zone, ZoneError, ZoneWriter, soa};
@@ -67,8 +67,20 @@ impl Signing {
     }
 
     /// Keeps what is served from now on, for the next start.
-    pub fn keep(&self, zone: &Zone, origin: &Origin) -> anyhow::Result<()> {
-        SignedFile::of(&self.signed, zone.apex()).write(zone, origin)
+    pub fn keep(
+        &self,
+        section: &config::Zone,
+        policy: &config::Policy,
+        version: &KeepableVersion<'_>,
+    ) -> anyhow::Result<()> {
+        KeptFile::of(&self.signed, &section.name).write(version, &settings(section, policy))
+    }
+
+    /// What was served when the daemon ran last, if no newer serial may have been served since.
+    pub fn last_served(&self, apex: &Name) -> Option<KeptVersion> {
+        let kept = KeptFile::of(&self.signed, apex).read_or_warn(apex)?;
+        let last = SerialFile::of(&self.serials, apex).read().ok()?;
+        (kept.origin.is_some() && last == Some(kept.zone.serial())).then_some(kept)
     }
 
     /// A signed version of the zone, of the newest records that can be had. `now` is seconds since 1970,
@@ -85,10 +97,10 @@ impl Signing {
             return self.prepare_after(section, policy, before, Some(&served), now);
         }
         // Nothing is served yet that we signed.
-        let Some((zone, origin)) = self.kept(&section.name, before) else {
+        let Some((zone, origin, is_verified)) = self.kept(&section.name, before) else {
             return self.prepare_after(section, policy, before, None, now);
         };
-        let report = verify(&zone, now).ok();
+        let report = verify_again(&zone, is_verified.then_some(&zone), now).ok();
         let is_valid = report.is_some();
         let kept = Version { zone: &zone, origin: &origin, is_served: false, is_valid };
         match (self.prepare_after(section, policy, before, Some(&kept), now), report) {
@@ -108,14 +120,13 @@ impl Signing {
     }
 
     /// What was served before the daemon was started, if that is known and nothing has been served since.
-    fn kept(&self, apex: &Name, before: CurrentVersion<'_>) -> Option<(Zone, Origin)> {
+    fn kept(&self, apex: &Name, before: CurrentVersion<'_>) -> Option<(Zone, Origin, bool)> {
         if before.serial.is_some() {
             return None;
         }
-        SignedFile::of(&self.signed, apex).read(apex).unwrap_or_else(|error| {
-            tracing::warn!(zone = %apex, "the version that was served before cannot be read: {error:#}");
-            None
-        })
+        let KeptVersion { zone, origin, is_verified, .. } =
+            KeptFile::of(&self.signed, apex).read_or_warn(apex)?;
+        Some((zone, origin?, is_verified))
     }
 
     fn prepare_after(
@@ -196,7 +207,7 @@ impl Signing {
             config::Algorithm::Ed25519 => Algorithm::Ed25519,
         };
         let was_signed =
-            was_signed || before.is_signed || SignedFile::of(&self.signed, zone).exists();
+            was_signed || before.is_signed || KeptFile::of(&self.signed, zone).exists();
         let found = if was_signed {
             self.keys.load_known(zone, layout).map(|keys| (keys, false))
         } else {

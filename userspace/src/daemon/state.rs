@@ -1,9 +1,10 @@
 //! What the daemon knows of its zones, and the seam to what prepares them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
+use super::stamp::Stamp;
 use crate::config;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
@@ -22,9 +23,47 @@ pub trait Prepare: Send + Sync {
     ) -> anyhow::Result<Prepared>;
 
     /// Keeps what is served from now on for the next start of the daemon.
-    fn keep(&self, _zone: &Zone, _origin: &Origin) -> anyhow::Result<()> {
+    fn keep(
+        &self,
+        _section: &config::Zone,
+        _policy: &config::Policy,
+        _version: &KeepableVersion<'_>,
+    ) -> anyhow::Result<()> {
         Ok(())
     }
+
+    /// What was served when the daemon ran last, if that is known and a validator would still accept it.
+    fn kept(
+        &self,
+        _section: &config::Zone,
+        _policy: &config::Policy,
+        _now: u32,
+    ) -> Option<LastServed> {
+        None
+    }
+}
+
+/// A version that is served, as it is kept.
+#[derive(Clone, Copy)]
+pub struct KeepableVersion<'a> {
+    /// Its records.
+    pub zone: &'a Zone,
+    /// What it was made of, if sealdns signed it.
+    pub origin: Option<&'a Origin>,
+    /// Whether its signatures were verified.
+    pub is_verified: bool,
+    /// What its files looked like.
+    pub stamps: &'a [Stamp],
+}
+
+/// A version that was served when the daemon ran last.
+pub struct LastServed {
+    /// The version.
+    pub prepared: Prepared,
+    /// What its files looked like.
+    pub stamps: Vec<Stamp>,
+    /// Whether it is known to be what the configuration and the files say.
+    pub is_current: bool,
 }
 
 /// The version of a zone that is served.
@@ -93,6 +132,8 @@ pub struct ZoneState {
     pub policy: config::Policy,
     /// What is served; `None` until it could be loaded once.
     pub loaded: Option<LoadedZone>,
+    /// Whether what is served was kept when the daemon ran last, and the files may say something else.
+    pub is_from_last_run: bool,
     /// Why the last attempt to load it failed, if it did.
     pub error: Option<String>,
     /// Why what should be known of it at the next start could not be kept, if so.
@@ -125,34 +166,6 @@ pub struct LoadedZone {
     pub published: Published,
 }
 
-/// What tells a changed file from an unchanged one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stamp {
-    path: PathBuf,
-    len: u64,
-    modified: Option<SystemTime>,
-    inode: u64,
-}
-
-impl Stamp {
-    /// Looks at the file now; `None` if it cannot be seen.
-    pub fn of(path: &Path) -> Option<Stamp> {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = std::fs::metadata(path).ok()?;
-        Some(Stamp {
-            path: path.to_owned(),
-            len: metadata.len(),
-            modified: metadata.modified().ok(),
-            inode: metadata.ino(),
-        })
-    }
-
-    /// Whether the file still looks the same.
-    pub fn holds(&self) -> bool {
-        Stamp::of(&self.path).as_ref() == Some(self)
-    }
-}
-
 impl ZoneState {
     /// A zone that was not loaded yet.
     pub fn new(section: config::Zone, policy: config::Policy) -> ZoneState {
@@ -160,6 +173,7 @@ impl ZoneState {
             section,
             policy,
             loaded: None,
+            is_from_last_run: false,
             error: None,
             unkept: None,
             begins_at: None,
@@ -179,6 +193,7 @@ impl ZoneState {
             || self.section.dnssec != section.dnssec
             || self.section.verify != section.verify
             || self.policy != *policy
+            || self.is_from_last_run
             || self.error.is_some()
             || !self.loaded.as_ref().is_some_and(same)
     }

@@ -3,6 +3,7 @@
 mod clock;
 mod configuration;
 mod control;
+mod last_run;
 mod panics;
 mod waiting;
 mod zones;

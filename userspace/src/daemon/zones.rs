@@ -1,6 +1,5 @@
 //! Zones of the configuration, brought up to date: loaded, reloaded, signed again when that is due.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -15,7 +14,9 @@ use super::prepare;
 use super::presented::{Presented, RefreshScope};
 use super::ratelimit::RateLimiting;
 use super::source::Source;
-use super::state::{CurrentVersion, LoadedZone, Prepare, Prepared, Stamp, ZoneState};
+use super::stamp::Stamp;
+use super::start_order::start_order;
+use super::state::{CurrentVersion, KeepableVersion, LoadedZone, Prepare, Prepared, ZoneState};
 use super::store::{Store, StoredZone};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -43,6 +44,10 @@ const LARGE_ZONE: usize = 50_000;
 /// Why a zone is brought up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LoadReason {
+    /// The daemon is started: what was served when it ran last will do for the moment.
+    Start,
+    /// What is served is of the last run, and is to be what the configuration and its files say.
+    FollowUp,
     /// It is to be what the configuration and its files say.
     Requested,
     /// Its signatures must be made anew, whatever else there is.
@@ -74,7 +79,7 @@ impl ServedVersion {
             verified: self.is_verified.then_some(&*self.zone),
             origin: self.origin.as_ref(),
             is_signed: apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some()),
-            is_unchanged: why == LoadReason::Due
+            is_unchanged: matches!(why, LoadReason::Due | LoadReason::FollowUp)
                 && !self.stamps.is_empty()
                 && self.stamps.iter().all(Stamp::holds),
         }
@@ -145,14 +150,34 @@ impl Zones {
         self.config.hold().clone()
     }
 
-    /// Loads every zone of the configuration; those that fail are said in the log.
+    /// Serves every zone of the configuration: what was served when the daemon ran last, or else what its file says.
+    /// Those that fail are told in the log.
     pub fn load_all(&self) {
         let _change = self.change.hold();
-        let mut names: Vec<Name> = self.states.hold().keys().cloned().collect();
-        // What a zone says of names below another zone's apex must not be heard while that other zone is
-        // only on its way.
-        names.sort_by_key(|name| Reverse(name.label_count()));
-        self.load_each(names, LoadReason::Requested, Zones::refresh_served);
+        let size = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let files: Vec<(Name, PathBuf)> = {
+            let states = self.states.hold();
+            states.iter().map(|(name, zone)| (name.clone(), zone.section.file.clone())).collect()
+        };
+        let sizes = files.into_iter().map(|(name, file)| (name, size(&file))).collect();
+        self.load_each(start_order(&sizes), LoadReason::Start, Zones::refresh_served);
+    }
+
+    /// Brings zones up to date that are served as they were when the daemon ran last.
+    pub fn follow_up(&self) {
+        let behind: Vec<Name> = {
+            let states = self.states.hold();
+            let behind = states.iter().filter(|(_, zone)| zone.is_from_last_run);
+            behind.map(|(name, _)| name.clone()).collect()
+        };
+        // One by one: other changes need not wait for all of them.
+        for name in behind {
+            let _change = self.change.hold();
+            let is_behind = |zone: &ZoneState| zone.is_from_last_run;
+            if self.states.hold().get(&name).is_some_and(is_behind) {
+                self.load_each(vec![name], LoadReason::FollowUp, Zones::refresh_served);
+            }
+        }
     }
 
     /// Brings zones up to date. The sockets follow at least every [`REFRESH`] and with each tick, and not after
@@ -317,7 +342,16 @@ impl Zones {
         let now = self.clock.wall().signature_time();
         // A file that changes while it is read looks changed afterwards.
         let stamp = Stamp::of(&section.file);
-        let ready = {
+        let last = match (why, &served) {
+            (LoadReason::Start, None) => self.prepare.kept(&section, &policy, now),
+            _ => None,
+        };
+        let is_behind = last.as_ref().is_some_and(|last| !last.is_current);
+        let (last, last_stamps) = last.map(|last| (last.prepared, last.stamps)).unzip();
+        let is_from_last_run = last.is_some();
+        let ready = if let Some(last) = last {
+            Ok(last)
+        } else {
             let before = served.as_ref().map(|served| served.before(why)).unwrap_or_default();
             self.prepare.prepare(&section, &policy, before, now)
         };
@@ -341,15 +375,15 @@ impl Zones {
             // Before the files are at rest: it reads all of the zone.
             let difference = older.map(|older| difference(&older, &zone));
             files.iter().for_each(FileMap::rest);
-            let unkept = ready.unkept.or_else(|| {
-                let origin = ready.origin.as_ref()?;
-                self.prepare.keep(&zone, origin).err()
-            });
             let stamps = match ready.files {
                 Some(files) => stamps_of(stamp, &files, &section.file),
                 // Of a file that could not be read nothing is known.
-                None => stamps.unwrap_or_default(),
+                None => last_stamps.or(stamps).unwrap_or_default(),
             };
+            let (origin, is_verified) = (ready.origin.as_ref(), ready.is_verified);
+            let version = KeepableVersion { zone: &zone, origin, is_verified, stamps: &stamps };
+            let keep = || self.prepare.keep(&section, &policy, &version).err();
+            let unkept = ready.unkept.or_else(|| if is_from_last_run { None } else { keep() });
             let loaded = LoadedZone {
                 zone,
                 kept_in: files,
@@ -376,6 +410,7 @@ impl Zones {
                     "zone loaded"
                 );
                 state.loaded = Some(loaded);
+                state.is_from_last_run = is_behind;
                 (state.begins_at, state.retry_at) = (begins_at, None);
                 state.unkept = unkept.map(|error| format!("{error:#}"));
                 if let Some(error) = &state.unkept {
@@ -390,8 +425,14 @@ impl Zones {
                 );
                 ReloadResult::Failed(error.clone())
             }
+            Err(error) if is_from_last_run => {
+                drop(zones);
+                tracing::warn!("zone {name}: what was served before cannot be: {error:#}");
+                self.load(name, LoadReason::Requested)
+            }
             Err(error) => {
                 let message = format!("{error:#}");
+                state.is_from_last_run = false;
                 let served = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
                 match served {
                     Some(serial) => tracing::error!(
@@ -426,6 +467,7 @@ impl Zones {
         let Some(state) = zones.get_mut(name) else { return ReloadResult::Removed };
         state.error = None;
         state.retry_at = None;
+        state.is_from_last_run = false;
         if let (Some(loaded), Some(files)) = (&mut state.loaded, ready.files) {
             loaded.stamps = stamps_of(stamp, &files, file);
         }
