@@ -37,7 +37,7 @@ pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
 pub use policy::{Algorithm, AnyResponse, Denial, KeyLayout, Policy};
 use ratelimit::{RateLimit, ZoneRateLimit};
 pub use template::TEMPLATE;
-pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, UdpPayload};
+pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, UdpPayload, Verify};
 pub use xdp::{RefuseMode, TcxMode, Xdp, XdpMode};
 
 /// Where the daemon and the commands look when `--config` is not given.
@@ -164,13 +164,9 @@ pub struct Zone {
     pub ratelimit: Option<ZoneRateLimit>,
     /// How long before the earliest expiration `health` warns; none: as `[health]` says.
     pub warn_before: Option<Period>,
-    /// Whether signatures of a file that is signed already are verified before it is served.
-    #[serde(default = "yes")]
-    pub verify: bool,
-}
-
-fn yes() -> bool {
-    true
+    /// When the signatures of a file that is signed already are verified.
+    #[serde(default)]
+    pub verify: Verify,
 }
 
 /// Where a zone's signatures come from.
@@ -239,6 +235,15 @@ impl Config {
                     format!("zone {}: there is no policy named \"{}\"", zone.name, zone.policy);
                 let hint = format!("add a section [policy.{}]", zone.policy);
                 return Err(at(span, message, Some(&hint)));
+            }
+            let is_in_front = config.server.listen.is_empty() && !config.xdp.interfaces.is_empty();
+            if zone.verify == Verify::Background && is_in_front {
+                let message = format!(
+                    "zone {}: verify = \"background\" needs `listen`: where another server answers what XDP does not, \
+                     it would send what must not be sent",
+                    zone.name
+                );
+                return Err(at(span, message, Some("set verify = \"first\"")));
             }
         }
         if config.xdp.on_exit == OnExit::Keep && config.xdp.pin.path().is_none() {

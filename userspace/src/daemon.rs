@@ -30,6 +30,7 @@ pub mod state;
 pub mod store;
 mod supervise;
 mod trace;
+mod verification;
 mod zones;
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod lasting;
 mod messages;
 mod room;
 mod signatures;
+mod withheld;
 mod zones;
 
 use std::collections::BTreeSet;

@@ -224,10 +224,12 @@ refresh = "1w"
 # # Address prefixes that may transfer the zone (AXFR), for example ["192.0.2.0/24"]. Empty:
 # # refused.
 # allow-transfer = []
-# # Whether the signatures of a presigned file are verified before the zone is served. That takes most of the time
-# # to load a large zone (a million signatures: 30 seconds of one core); `false` is for files that another program
-# # has verified already. Signatures that the version before had too are not verified again.
-# verify = true
+# # When the signatures of a presigned file are verified, which takes most of the time to load a large zone (a million
+# # signatures: 30 seconds of one core). "first" (or true): before the zone is served. "background": while it is
+# # served; what a validator would refuse is answered SERVFAIL from then on, and `sealdns health` tells it. false:
+# # never, for files that another program has verified. Signatures that the version before had too are not verified
+# # again. Zones whose signatures are verified are verified whole once a day, in the background.
+# verify = "first"
 # # When `sealdns health` warns of the signatures of this zone, if not as `warn-before` in [health] says.
 # warn-before = "3d"
 # # Settings of [ratelimit] that are different for this zone; at most 31 zones have some. Possible are mode, rate and

@@ -157,6 +157,29 @@ fn settings_of_xdp_have_their_values() {
 }
 
 #[test]
+fn signatures_are_verified_first_in_the_background_or_never() {
+    let head = "version = \"v1\"\n";
+    let zone = "[[zone]]\nname = \"example\"\nfile = \"zone\"\n";
+    let verify =
+        |line: &str| parse(&format!("{head}{zone}{line}")).unwrap().zones().next().unwrap().verify;
+    assert_eq!(verify(""), Verify::First);
+    assert_eq!(verify("verify = true"), Verify::First);
+    assert_eq!(verify("verify = \"first\""), Verify::First);
+    assert_eq!(verify("verify = \"background\""), Verify::Background);
+    assert_eq!(verify("verify = false"), Verify::Never);
+    for wrong in ["\"later\"", "1", "[]"] {
+        let (line, _, message, _) = fault(&format!("{head}{zone}verify = {wrong}"));
+        assert_eq!(line, 5);
+        assert!(message.contains("\"background\" or false"), "{message}");
+    }
+    // Another server would send what this one withholds.
+    let xdp = "[xdp]\ninterfaces = [\"eth7\"]\naddresses = [\"192.0.2.1\"]\n";
+    let (.., message, hint) = fault(&format!("{head}{xdp}{zone}verify = \"background\""));
+    assert!(message.contains("needs `listen`") && hint.contains("first"), "{message} {hint}");
+    assert!(parse(&format!("{head}{xdp}{zone}verify = \"first\"")).is_ok());
+}
+
+#[test]
 fn sizes_have_a_unit() {
     assert_eq!(ByteSize::from_text("512MiB"), Some(ByteSize(512 << 20)));
     assert_eq!(ByteSize::from_text("1 GiB"), Some(ByteSize(1 << 30)));

@@ -37,6 +37,39 @@ impl<'de> Deserialize<'de> for ListenAddress {
     }
 }
 
+/// When the signatures of a zone that somebody else signed are verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// Before it is served.
+    #[default]
+    First,
+    /// While it is served; what is wrong is then no longer sent.
+    Background,
+    /// Never.
+    Never,
+}
+
+impl<'de> Deserialize<'de> for Verify {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Flag(bool),
+            Text(String),
+        }
+        let written = Written::deserialize(deserializer);
+        match written {
+            Ok(Written::Flag(true)) => Ok(Verify::First),
+            Ok(Written::Flag(false)) => Ok(Verify::Never),
+            Ok(Written::Text(text)) if text == "first" => Ok(Verify::First),
+            Ok(Written::Text(text)) if text == "background" => Ok(Verify::Background),
+            _ => Err(de::Error::custom(
+                "write \"first\", which is the same as true, \"background\" or false",
+            )),
+        }
+    }
+}
+
 /// An address prefix; a lone address is a prefix of its full length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressPrefix(pub IpNet);

@@ -43,9 +43,10 @@ pub struct HealthInput<'a> {
 type Finder = fn(&HealthInput<'_>, &mut Vec<Problem>);
 
 /// All kinds of problems, in the order in which they are said.
-const FINDERS: [Finder; 7] = [
+const FINDERS: [Finder; 8] = [
     zones_loading,
     zones_not_loaded,
+    rrsets_withheld,
     signatures_that_end,
     interfaces_without_xdp,
     loader_lost,
@@ -80,6 +81,17 @@ fn zones_not_loaded(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
             }
             None => format!("it is not served: {error}"),
         };
+        let problem = Problem::new(Severity::Error, zone(name), what);
+        found.push(problem.with_fix(format!("sealdns zone reload {name}")));
+    }
+}
+
+/// Zones of which something is not sent, since a validator would refuse it.
+fn rrsets_withheld(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
+    for (name, state) in input.zones {
+        let withheld = state.loaded.as_ref().and_then(|loaded| loaded.withheld.as_ref());
+        let Some(faults) = withheld else { continue };
+        let what = format!("queries for some of its records are answered SERVFAIL: {faults}");
         let problem = Problem::new(Severity::Error, zone(name), what);
         found.push(problem.with_fix(format!("sealdns zone reload {name}")));
     }
@@ -247,6 +259,9 @@ mod tests {
             inception: None,
             origin: None,
             is_verified: true,
+            verified_at: NOW,
+            withheld: None,
+            verified_before: None,
             stamps: Vec::new(),
             published: Default::default(),
         });

@@ -45,7 +45,6 @@ const BUFFER: usize = 1 << 20;
 pub struct KeptFile(PathBuf);
 
 /// A version that was served.
-#[derive(Debug)]
 pub struct KeptVersion {
     /// Its records.
     pub zone: Zone,
@@ -357,7 +356,7 @@ mod tests {
         let again = file.read(&apex).unwrap().unwrap();
         assert_eq!((again.zone.arrays(), again.origin), (zone.arrays(), Some(origin)));
         std::fs::write(&file.0, "sealdns zone 3\nmore").unwrap();
-        let error = format!("{:#}", file.read(&apex).unwrap_err());
+        let error = format!("{:#}", file.read(&apex).err().unwrap());
         assert!(error.contains("it has format 3") && error.contains("formats up to 2"), "{error}");
     }
 }

@@ -43,7 +43,9 @@ impl ZoneFiles {
         let is_signed = kept.zone.at_apex().rrset(Rtype::DNSKEY).is_some();
         let fits = match section.dnssec {
             config::Dnssec::Off => !is_signed,
-            config::Dnssec::Presigned => is_signed && (kept.is_verified || !section.verify),
+            config::Dnssec::Presigned => {
+                is_signed && (kept.is_verified || section.verify != config::Verify::First)
+            }
             config::Dnssec::Sign => false,
         };
         fits.then_some(kept)
@@ -84,7 +86,7 @@ impl Prepare for ZoneFiles {
                     (read.zone.with_any_answers(any_answers), None)
                 }
             },
-            config::Dnssec::Presigned if !section.verify => {
+            config::Dnssec::Presigned if section.verify != config::Verify::First => {
                 let expiration = first_expiration(&read.zone, now);
                 is_verified = false;
                 (read.zone, expiration)

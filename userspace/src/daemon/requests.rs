@@ -177,6 +177,8 @@ impl Daemon {
             records: loaded.map(|zone| zone.zone.record_count() as u64),
             owners: loaded.map(|zone| zone.zone.owners().len() as u64),
             loaded_at: loaded.map(|zone| zone.loaded_at),
+            verified_at: loaded.map(|zone| zone.verified_at).filter(|at| *at != 0),
+            withheld: loaded.and_then(|zone| zone.withheld.clone()),
             records_written: published.map(|one| one.written as u64),
             records_kept: published.map(|one| one.kept as u64),
             held: published.map(|one| {

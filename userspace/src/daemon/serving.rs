@@ -191,7 +191,8 @@ impl Daemon {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pings = interval(watchdog.interval());
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let [mut loading, mut reloading, mut ticking, mut renewing] = <[Job; 4]>::default();
+        let [mut loading, mut reloading, mut ticking, mut renewing, mut verifying] =
+            <[Job; 5]>::default();
         loading.start(self, |daemon| daemon.zones.load_all());
         let mut wants_reload = false;
         loop {
@@ -208,6 +209,7 @@ impl Daemon {
                 () = reloading.ended() => {}
                 () = ticking.ended() => {}
                 () = renewing.ended() => {}
+                () = verifying.ended() => {}
                 _ = pings.tick() => watchdog.ping(),
                 _ = ticks.tick() => {
                     if ticking.is_idle() {
@@ -217,6 +219,9 @@ impl Daemon {
                         self.say_progress();
                     } else if renewing.is_idle() {
                         renewing.start(self, |daemon| daemon.zones.renew());
+                    }
+                    if verifying.is_idle() && loading.is_idle() {
+                        verifying.start(self, |daemon| daemon.zones.verify_behind());
                     }
                 }
             }

@@ -124,6 +124,9 @@ impl Prepared {
     }
 }
 
+/// Seconds after which a zone's signatures are verified again.
+const VERIFIED_AGAIN: u32 = 86400;
+
 /// One zone of the configuration.
 pub struct ZoneState {
     /// Its section.
@@ -158,6 +161,12 @@ pub struct LoadedZone {
     pub inception: Option<u32>,
     /// Whether its signatures were verified.
     pub is_verified: bool,
+    /// When they were looked at last, in seconds since 1970; 0 if never.
+    pub verified_at: u32,
+    /// What is wrong with RRsets that are not sent therefore.
+    pub withheld: Option<String>,
+    /// An older version that was verified, of which what did not change need not be verified again, until this one is.
+    pub verified_before: Option<Arc<Zone>>,
     /// What it was made of, if sealdns signed it.
     pub origin: Option<Origin>,
     /// What its files looked like.
@@ -196,6 +205,20 @@ impl ZoneState {
             || self.is_from_last_run
             || self.error.is_some()
             || !self.loaded.as_ref().is_some_and(same)
+    }
+
+    /// Whether its signatures are to be verified in the background now: they have not been since it is served, or not
+    /// for a day.
+    pub fn wants_verification(&self, now: u32) -> bool {
+        let is_meant = match self.section.dnssec {
+            config::Dnssec::Off => false,
+            config::Dnssec::Presigned => self.section.verify != config::Verify::Never,
+            config::Dnssec::Sign => true,
+        };
+        is_meant
+            && self.loaded.as_ref().is_some_and(|loaded| {
+                loaded.verified_at == 0 || now.wrapping_sub(loaded.verified_at) >= VERIFIED_AGAIN
+            })
     }
 
     /// When the zone must be signed again: `refresh` before the earliest expiration. `None` if

@@ -5,6 +5,7 @@ mod configuration;
 mod control;
 mod last_run;
 mod panics;
+mod verification;
 mod waiting;
 mod zones;
 

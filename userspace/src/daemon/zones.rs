@@ -1,6 +1,6 @@
 //! Zones of the configuration, brought up to date: loaded, reloaded, signed again when that is due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,11 +13,13 @@ use super::plane::SharedPlane;
 use super::prepare;
 use super::presented::{Presented, RefreshScope};
 use super::ratelimit::RateLimiting;
+use super::signing::rejection;
 use super::source::Source;
 use super::stamp::Stamp;
 use super::start_order::start_order;
 use super::state::{CurrentVersion, KeepableVersion, LoadedZone, Prepare, Prepared, ZoneState};
 use super::store::{Store, StoredZone};
+use super::verification::{Withheld, withheld};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::Failure;
@@ -25,6 +27,7 @@ use crate::control::reply::zone::VersionDifference;
 use crate::datapath::memory::{FileMap, trim_heap};
 use crate::datapath::seam::{DataPlane, Published};
 use crate::dnssec::origin::Origin;
+use crate::dnssec::verify::{Fault, verify_again};
 use crate::zone::difference::Size;
 use crate::zone::{Name, Rtype, Zone};
 
@@ -56,8 +59,9 @@ enum LoadReason {
 
 /// The version of a zone that is served while the next one is made.
 struct ServedVersion {
-    zone: Arc<crate::zone::Zone>,
-    is_verified: bool,
+    zone: Arc<Zone>,
+    /// The newest version that was verified.
+    verified: Option<Arc<Zone>>,
     origin: Option<Origin>,
     stamps: Vec<Stamp>,
 }
@@ -66,7 +70,10 @@ impl ServedVersion {
     fn of(loaded: &LoadedZone) -> ServedVersion {
         ServedVersion {
             zone: Arc::clone(&loaded.zone),
-            is_verified: loaded.is_verified,
+            verified: match loaded.is_verified {
+                true => Some(Arc::clone(&loaded.zone)),
+                false => loaded.verified_before.clone(),
+            },
             origin: loaded.origin.clone(),
             stamps: loaded.stamps.clone(),
         }
@@ -76,7 +83,7 @@ impl ServedVersion {
         let apex = self.zone.find(self.zone.apex().as_wire());
         CurrentVersion {
             serial: Some(self.zone.serial()),
-            verified: self.is_verified.then_some(&*self.zone),
+            verified: self.verified.as_deref(),
             origin: self.origin.as_ref(),
             is_signed: apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some()),
             is_unchanged: matches!(why, LoadReason::Due | LoadReason::FollowUp)
@@ -359,6 +366,7 @@ impl Zones {
             Ok(ready) if ready.is_served => return self.leave(name, ready, &section.file, stamp),
             ready => ready,
         };
+        let verified_before = served.as_ref().and_then(|served| served.verified.clone());
         let (stamps, older) = served.map(|served| (served.stamps, served.zone)).unzip();
         let loaded = ready.and_then(|ready| {
             // Before publishing, which takes most memory.
@@ -391,6 +399,9 @@ impl Zones {
                 expiration: ready.expiration,
                 inception: ready.inception,
                 is_verified: ready.is_verified,
+                verified_at: if ready.is_verified { now } else { 0 },
+                withheld: None,
+                verified_before: verified_before.filter(|_| !ready.is_verified),
                 origin: ready.origin,
                 published,
                 stamps,
@@ -451,6 +462,120 @@ impl Zones {
                     state.retry_at = Some(self.clock.monotonic() + wait);
                 }
                 ReloadResult::Failed(message)
+            }
+        }
+    }
+
+    //--- Verifying behind
+
+    /// Verifies zones whose signatures nobody has verified since they are served, and once a day all that are to be
+    /// verified. What is wrong is no longer sent.
+    pub fn verify_behind(&self) {
+        let now = self.clock.wall().signature_time();
+        let wanting: Vec<Name> = {
+            let states = self.states.hold();
+            let wanting = states.iter().filter(|(_, zone)| zone.wants_verification(now));
+            wanting.map(|(name, _)| name.clone()).collect()
+        };
+        for name in wanting {
+            self.verify_one_behind(&name);
+        }
+    }
+
+    fn verify_one_behind(&self, name: &Name) {
+        let looked_at = {
+            let states = self.states.hold();
+            let loaded = states.get(name).and_then(|state| state.loaded.as_ref());
+            loaded.map(|loaded| (Arc::clone(&loaded.zone), loaded.verified_before.clone()))
+        };
+        let Some((zone, before)) = looked_at else { return };
+        let now = self.clock.wall().signature_time();
+        let verified = verify_again(&zone, before.as_deref(), now);
+        // What follows is a change like others.
+        let _change = self.change.hold();
+        let is_same = |loaded: &&mut LoadedZone| Arc::ptr_eq(&loaded.zone, &zone);
+        if let Some(state) = self.states.hold().get_mut(name)
+            && let Some(loaded) = state.loaded.as_mut().filter(is_same)
+        {
+            loaded.verified_at = now;
+            loaded.verified_before = None;
+        } else {
+            return;
+        }
+        match verified {
+            Ok(report) => self.accept(name, &zone, report.expiration),
+            Err(faults) => self.withhold(name, &zone, &faults),
+        }
+        self.refresh_served(&[(name.clone(), ReloadResult::Loaded(None))]);
+    }
+
+    /// What is served was verified.
+    fn accept(&self, name: &Name, zone: &Arc<Zone>, expiration: u32) {
+        if zone.withheld().next().is_some() {
+            tracing::info!(zone = %name, "a validator would accept the zone now: all of it is sent again");
+            let whole = Zone::clone(zone).withholding(BTreeSet::new());
+            return self.replace_served(name, whole, None);
+        }
+        let kept = {
+            let mut states = self.states.hold();
+            let Some(state) = states.get_mut(name) else { return };
+            let Some(loaded) = &mut state.loaded else { return };
+            let was_verified = std::mem::replace(&mut loaded.is_verified, true);
+            loaded.expiration = Some(expiration);
+            let stamps = loaded.stamps.clone();
+            (!was_verified).then(|| (state.section.clone(), state.policy.clone(), stamps))
+        };
+        let Some((section, policy, stamps)) = kept else { return };
+        tracing::info!(zone = %name, serial = zone.serial().0, "verified while it is served");
+        let version = KeepableVersion { zone, origin: None, is_verified: true, stamps: &stamps };
+        if let Err(error) = self.prepare.keep(&section, &policy, &version)
+            && let Some(state) = self.states.hold().get_mut(name)
+        {
+            state.unkept = Some(format!("{error:#}"));
+        }
+    }
+
+    /// What is served would be refused by a validator.
+    fn withhold(&self, name: &Name, zone: &Arc<Zone>, faults: &[Fault]) {
+        let text = rejection(faults).to_string();
+        match withheld(zone, faults) {
+            Withheld::Rrsets(rrsets) if zone.withheld().eq(&rrsets) => {}
+            Withheld::Rrsets(rrsets) => {
+                tracing::error!("zone {name}: RRsets are no longer sent: {text}");
+                self.replace_served(name, Zone::clone(zone).withholding(rrsets), Some(text));
+            }
+            Withheld::All => {
+                tracing::error!("zone {name} is no longer served: {text}");
+                if let Err(error) = self.plane.hold().remove(name) {
+                    tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
+                }
+                if let Some(state) = self.states.hold().get_mut(name) {
+                    state.loaded = None;
+                    state.error = Some(text);
+                }
+            }
+        }
+    }
+
+    /// Publishes the records that are served, with others withheld.
+    fn replace_served(&self, name: &Name, zone: Zone, withheld: Option<String>) {
+        let zone = Arc::new(zone);
+        let published = self.plane.hold().publish(&zone);
+        let mut states = self.states.hold();
+        let Some(state) = states.get_mut(name) else { return };
+        let Some(loaded) = &mut state.loaded else { return };
+        match published {
+            Ok(published) => {
+                let is_verified = withheld.is_none();
+                (loaded.zone, loaded.published) = (zone, published);
+                (loaded.withheld, loaded.is_verified) = (withheld, is_verified);
+            }
+            Err(error) => {
+                let message = format!("{error:#}");
+                tracing::error!("zone {name}: publishing what a validator accepts: {message}");
+                // At once again: what is wrong must not be sent.
+                loaded.verified_at = 0;
+                state.error = withheld.or(Some(message));
             }
         }
     }

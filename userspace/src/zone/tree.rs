@@ -1,5 +1,8 @@
 //! A zone: owner names and RRsets in canonical form and order, held in three flat arrays of octets.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 
 use super::error::ZoneError;
@@ -14,6 +17,7 @@ use super::soa::Soa;
 pub struct Zone {
     apex: Name,
     any_answers: Option<Box<Zone>>,
+    withheld: Option<Arc<BTreeSet<(Name, Rtype)>>>,
     /// What is often asked for: it need not be read out of memory that is at rest.
     records: usize,
     serial: Serial,
@@ -52,8 +56,16 @@ impl Zone {
         rrsets: Bytes,
         bytes: Bytes,
     ) -> Result<Zone, ZoneError> {
-        let mut zone =
-            Zone { apex, any_answers: None, records: 0, serial: Serial(0), owners, rrsets, bytes };
+        let mut zone = Zone {
+            apex,
+            any_answers: None,
+            withheld: None,
+            records: 0,
+            serial: Serial(0),
+            owners,
+            rrsets,
+            bytes,
+        };
         let count = |entry| RrsetEntry::read(entry).count as usize;
         zone.records = zone.rrset_entries().iter().map(count).sum();
         zone.serial = zone.soa_fields().map_or(Serial(0), |soa| soa.serial);
@@ -77,6 +89,25 @@ impl Zone {
     /// The same zone with these RRsets beside it.
     pub fn with_any_answers(self, any_answers: Zone) -> Zone {
         Zone { any_answers: Some(Box::new(any_answers)), ..self }
+    }
+
+    /// The same zone, of which these RRsets are not sent to who asks for signatures, since a validator would refuse
+    /// them.
+    pub fn withholding(self, rrsets: BTreeSet<(Name, Rtype)>) -> Zone {
+        Zone { withheld: (!rrsets.is_empty()).then(|| Arc::new(rrsets)), ..self }
+    }
+
+    /// RRsets that are not sent.
+    pub fn withheld(&self) -> impl Iterator<Item = &(Name, Rtype)> {
+        self.withheld.iter().flat_map(|rrsets| rrsets.iter())
+    }
+
+    /// Whether the RRset of this type at this lower-case wire name is not sent.
+    pub fn is_withheld(&self, owner: &[u8], rtype: Rtype) -> bool {
+        let has = |rrsets: &Arc<BTreeSet<(Name, Rtype)>>| {
+            Name::from_wire(owner).is_some_and(|owner| rrsets.contains(&(owner, rtype)))
+        };
+        self.withheld.as_ref().is_some_and(has)
     }
 
     /// The same zone with another RDATA in the place of one that is as long, and no other order: for what is known only

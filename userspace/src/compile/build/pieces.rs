@@ -10,6 +10,10 @@ use crate::compile::piece::{self, MAX_TCP_MESSAGE, OwnerName, PieceBuilder};
 use crate::dnssec::authority::is_delegated;
 use crate::zone::{Owner, Rrset, Rtype, name};
 
+/// How long ago what is withheld has ended, in seconds: 34 years, so that it has for every clock that is in use
+/// (times are compared as RFC 4034 section 3.1.5 has it).
+const LONG_AGO: u32 = 1 << 30;
+
 impl<'a> Build<'a, '_, '_> {
     /// The record of a piece about a name, or in its place one that says that no message has room for it.
     pub(super) fn finished(
@@ -43,7 +47,9 @@ impl<'a> Build<'a, '_, '_> {
         for rdata in owner.signatures(rrset.rtype()) {
             piece.record(named, Rtype::RRSIG, ttl, rdata);
         }
-        if let Some(time) = self.signers.until(owner, &rrset, self.now) {
+        if self.zone.is_withheld(owner.name(), rrset.rtype()) {
+            piece.holds_until(self.now.wrapping_sub(LONG_AGO));
+        } else if let Some(time) = self.signers.until(owner, &rrset, self.now) {
             piece.holds_until(time);
         }
     }

@@ -377,6 +377,10 @@ fn zone_status() -> ZoneStatus {
         held: Some(Completeness::Complete),
         resign_at: Some(NOW),
         unkept: Some("no space left on device".into()),
+        verified_at: Some(1_800_000_001),
+        withheld: Some(
+            "a validator would reject the zone: www.example. A: there is no signature".into(),
+        ),
         allow_transfer: vec!["192.0.2.0/24".into()],
     }
 }

@@ -61,6 +61,10 @@ pub struct ZoneStatus {
     pub owners: Option<u64>,
     /// When it was loaded, in seconds since 1970.
     pub loaded_at: Option<u32>,
+    /// When its signatures were verified last, in seconds since 1970; none if they have not been since it was loaded.
+    pub verified_at: Option<u32>,
+    /// Why some of its RRsets are not sent: a validator would refuse them.
+    pub withheld: Option<String>,
     /// Records of the image that were written when it was published.
     pub records_written: Option<u64>,
     /// Those that were there already.

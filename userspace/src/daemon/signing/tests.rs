@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::dnssec::verify::verify;
 use crate::server::testing;
 
 const NOW: u32 = 1_800_000_000;
@@ -72,7 +73,14 @@ impl Stage {
 
     fn serve(&self, prepared: Prepared) -> Served {
         let origin = prepared.origin.unwrap();
-        let _ = self.signing.keep(&prepared.zone, &origin);
+        let section = self.config.zones().next().unwrap();
+        let version = KeepableVersion {
+            zone: &prepared.zone,
+            origin: Some(&origin),
+            is_verified: true,
+            stamps: &[],
+        };
+        let _ = self.signing.keep(section, &self.config.policy(section), &version);
         Served { zone: prepared.zone, origin }
     }
 }

@@ -13,24 +13,25 @@ use crate::zone::{Zone, text};
 const NOW: u32 = 1_800_000_000;
 const DAY: u32 = 86400;
 
-/// How many hosts make a zone, signed or not, so large that it is kept.
+/// How many hosts make a zone so large that it is kept, if it is not signed and if it is.
 const HOSTS: u32 = 3000;
+const SIGNED_HOSTS: u32 = 400;
 
 /// A folder in which daemons run one after the other.
-struct Machine {
+pub(super) struct Machine {
     folder: tempfile::TempDir,
-    clock: Clock,
+    pub(super) clock: Clock,
     key: Key,
 }
 
 /// One run of the daemon.
-struct Run {
-    daemon: Daemon,
+pub(super) struct Run {
+    pub(super) daemon: Daemon,
     calls: Arc<Mutex<PlaneCalls>>,
 }
 
 impl Machine {
-    fn new(dnssec: &str) -> Machine {
+    pub(super) fn new(dnssec: &str) -> Machine {
         let folder = tempfile::tempdir().unwrap();
         let apex = testing::name("example");
         let key = NewKey::generate(&apex, Role::Csk, Algorithm::default(), &[], NOW).unwrap().key;
@@ -40,29 +41,38 @@ impl Machine {
         machine
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn configure(&self, settings: &str) {
+    pub(super) fn configure(&self, settings: &str) {
         let config = ONE_ZONE.replacen("[[zone]]", "[server]\nstate-dir = \"state\"\n[[zone]]", 1);
         fs::write(self.path("sealdns.toml"), config + settings).unwrap();
     }
 
-    fn write_zone(&self, zone: &Zone) {
+    pub(super) fn write_zone(&self, zone: &Zone) {
         let mut octets = Vec::new();
         text::write(zone, &mut octets).unwrap();
         fs::write(self.path("zone"), octets).unwrap();
     }
 
-    fn write_unsigned(&self, serial: u32) {
-        self.write_zone(&testing::zone(serial, HOSTS));
+    /// The zone's file as a zone of this kind has it.
+    fn write(&self, dnssec: &str, serial: u32) {
+        match dnssec {
+            "presigned" => self.write_signed(serial),
+            "off" => self.write_zone(&testing::zone(serial, HOSTS)),
+            // What sealdns signs is kept whatever its size.
+            _ => self.write_zone(&testing::zone(serial, 20)),
+        }
     }
 
-    fn write_signed(&self, serial: u32) {
-        let zone = testing::zone(serial, HOSTS);
-        let signed = sign(&zone, &[self.key.clone()], &SigningPolicy::default(), NOW).unwrap();
-        self.write_zone(&signed.0);
+    pub(super) fn write_signed(&self, serial: u32) {
+        self.write_zone(&self.signed(serial, SIGNED_HOSTS, SigningPolicy::default()));
+    }
+
+    pub(super) fn signed(&self, serial: u32, hosts: u32, policy: SigningPolicy) -> Zone {
+        let zone = testing::zone(serial, hosts);
+        sign(&zone, std::slice::from_ref(&self.key), &policy, NOW).unwrap().0
     }
 
     /// Changes an octet of the file's text, and nothing by which that would be seen without reading it.
@@ -76,7 +86,7 @@ impl Machine {
     }
 
     /// A daemon that has been started, and has not looked at files since that it need not look at.
-    fn start(&self) -> Run {
+    pub(super) fn start(&self) -> Run {
         let path = self.path("sealdns.toml");
         let config = Config::load(&path).unwrap();
         let calls = Arc::new(Mutex::new(PlaneCalls::default()));
@@ -95,7 +105,7 @@ impl Machine {
 
 impl Run {
     /// The serial that is published, and what is wrong with the zone.
-    fn serves(&self) -> (Option<u32>, Option<String>) {
+    pub(super) fn serves(&self) -> (Option<u32>, Option<String>) {
         let name = testing::name("example");
         let serial = lock(&self.calls).zones.get(&name).copied();
         (serial, self.daemon.zones.states()[&name].error.clone())
@@ -107,7 +117,7 @@ impl Run {
         self
     }
 
-    fn is_verified(&self) -> bool {
+    pub(super) fn is_verified(&self) -> bool {
         let states = self.daemon.zones.states();
         states[&testing::name("example")].loaded.as_ref().unwrap().is_verified
     }
@@ -117,10 +127,7 @@ impl Run {
 fn an_unchanged_zone_is_served_without_its_file_being_read() {
     for dnssec in ["off", "presigned", "sign"] {
         let machine = Machine::new(dnssec);
-        match dnssec {
-            "presigned" => machine.write_signed(7),
-            _ => machine.write_unsigned(7),
-        }
+        machine.write(dnssec, 7);
         assert_eq!(machine.start().serves(), (Some(7), None), "{dnssec}");
         machine.change_unseen("192.0.2.1\n", "192.0.2.9\n");
         machine.clock.pass(Duration::from_secs(DAY.into()));
@@ -137,10 +144,7 @@ fn an_unchanged_zone_is_served_without_its_file_being_read() {
 fn a_zone_that_changed_is_served_as_it_was_and_then_as_it_is() {
     for dnssec in ["off", "presigned", "sign"] {
         let machine = Machine::new(dnssec);
-        let write = |serial| match dnssec {
-            "presigned" => machine.write_signed(serial),
-            _ => machine.write_unsigned(serial),
-        };
+        let write = |serial| machine.write(dnssec, serial);
         write(7);
         machine.start();
         write(12);
@@ -168,7 +172,7 @@ fn signatures_that_ended_meanwhile_are_not_served() {
     let (serial, error) = machine.start().serves();
     assert!(serial.is_none() && error.unwrap().contains("expired"));
     let machine = Machine::new("sign");
-    machine.write_unsigned(7);
+    machine.write("sign", 7);
     machine.start();
     machine.clock.pass(Duration::from_secs(u64::from(30 * DAY)));
     assert_eq!(machine.start().serves(), (Some(8), None));
@@ -198,10 +202,7 @@ fn another_setting_takes_effect_at_the_start() {
 fn what_cannot_be_read_or_kept_does_no_harm() {
     for (dnssec, kept) in [("off", "served"), ("presigned", "served"), ("sign", "signed")] {
         let machine = Machine::new(dnssec);
-        let write = |serial| match dnssec {
-            "presigned" => machine.write_signed(serial),
-            _ => machine.write_unsigned(serial),
-        };
+        let write = |serial| machine.write(dnssec, serial);
         write(7);
         machine.start();
         let file = machine.path("state").join(kept).join("example.signed");

@@ -1,0 +1,135 @@
+//! Signatures that are verified while the zone is served.
+
+use super::last_run::Machine;
+use super::*;
+use crate::dnssec::policy::{Denial, SigningPolicy};
+use crate::zone::{Owner, Rrset, Rtype, Zone, ZoneBuilder};
+
+/// The zone with an octet of the signature of one RRset changed.
+fn spoilt(zone: &Zone, owner: &[u8], covered: Rtype) -> Zone {
+    let mut builder = ZoneBuilder::new(zone.apex().clone());
+    for at in zone.owners() {
+        for rrset in at.rrsets() {
+            for rdata in rrset.rdatas() {
+                let mut rdata = rdata.to_vec();
+                let is_it = at.name() == owner
+                    && rrset.rtype() == Rtype::RRSIG
+                    && rdata[..2] == covered.0.to_be_bytes();
+                if is_it {
+                    *rdata.last_mut().unwrap() ^= 1;
+                }
+                builder.push(at.name(), rrset.rtype(), rrset.ttl(), &rdata).unwrap();
+            }
+        }
+    }
+    builder.finish().unwrap()
+}
+
+fn background() -> Machine {
+    let machine = Machine::new("presigned");
+    machine.configure("dnssec = \"presigned\"\nverify = \"background\"\n");
+    machine
+}
+
+fn status(daemon: &Daemon) -> ZoneStatus {
+    match daemon.handle(Request::ZoneStatus { zone: "example".into() }) {
+        Response::Reply(reply) => ZoneStatus::of(reply).unwrap(),
+        Response::Error(failure) => panic!("{failure}"),
+    }
+}
+
+/// What is withheld of what is served.
+fn withheld(daemon: &Daemon) -> Vec<(Name, Rtype)> {
+    let states = daemon.zones.states();
+    let loaded = states[&testing::name("example")].loaded.as_ref();
+    loaded.map(|loaded| loaded.zone.withheld().cloned().collect()).unwrap_or_default()
+}
+
+#[test]
+fn a_zone_is_served_before_it_is_verified_and_known_afterwards() {
+    let machine = background();
+    machine.write_signed(7);
+    let run = machine.start();
+    assert_eq!((run.serves(), run.is_verified()), ((Some(7), None), false));
+    assert_eq!(status(&run.daemon).verified_at, None);
+    run.daemon.zones.verify_behind();
+    assert!(run.is_verified() && withheld(&run.daemon).is_empty());
+    let verified_at = status(&run.daemon).verified_at;
+    assert!(verified_at.is_some());
+    // Once a day, and not sooner.
+    machine.clock.pass(Duration::from_secs(86399));
+    run.daemon.zones.verify_behind();
+    assert_eq!(status(&run.daemon).verified_at, verified_at);
+    machine.clock.pass(Duration::from_secs(1));
+    run.daemon.zones.verify_behind();
+    assert_eq!(status(&run.daemon).verified_at, verified_at.map(|at| at + 86400));
+    drop(run);
+    assert!(machine.start().is_verified(), "the next run knows it by its digest");
+}
+
+/// Each RRset with a wrong signature: it and nothing else is withheld, until a version comes that has a right one.
+#[test]
+fn what_is_wrong_is_withheld_and_nothing_else() {
+    for denial in [Denial::Nsec, Denial::Nsec3 { opt_out: false }, Denial::Nsec3 { opt_out: true }]
+    {
+        let machine = background();
+        let whole = machine.signed(7, 2, SigningPolicy { denial, ..SigningPolicy::default() });
+        for owner in whole.owners() {
+            let types = owner.rrsets().map(|rrset| rrset.rtype());
+            for rtype in types.filter(|rtype| owner.signatures(*rtype).next().is_some()) {
+                machine.write_zone(&spoilt(&whole, owner.name(), rtype));
+                let run = machine.start();
+                assert_eq!(run.serves(), (Some(7), None));
+                run.daemon.zones.verify_behind();
+                let rrset = (Name::from_wire(owner.name()).unwrap(), rtype);
+                assert_eq!(withheld(&run.daemon), std::slice::from_ref(&rrset), "{denial:?}");
+                assert!(!run.is_verified());
+                let status = status(&run.daemon);
+                assert!(status.withheld.unwrap().contains(&rrset.0.to_string()));
+                assert!(status.verified_at.is_some());
+            }
+        }
+        let run = machine.start();
+        run.daemon.zones.verify_behind();
+        assert!(!withheld(&run.daemon).is_empty());
+        machine.write_zone(&machine.signed(
+            8,
+            2,
+            SigningPolicy { denial, ..SigningPolicy::default() },
+        ));
+        run.daemon.handle(Request::ZoneReload { zone: None });
+        run.daemon.zones.verify_behind();
+        assert!(run.is_verified() && withheld(&run.daemon).is_empty());
+        assert_eq!(status(&run.daemon).withheld, None);
+    }
+}
+
+/// What is no RRset's fault takes the zone: its proofs would lack.
+#[test]
+fn a_zone_whose_proofs_lack_is_not_served() {
+    let machine = background();
+    let whole = machine.signed(7, 2, SigningPolicy::default());
+    let mut builder = ZoneBuilder::new(whole.apex().clone());
+    let www = b"\x03www\x07example\0";
+    let keep =
+        |owner: &Owner<'_>, rrset: &Rrset<'_>| owner.name() != www || rrset.rtype() != Rtype::NSEC;
+    builder.copy(&whole, keep).unwrap();
+    machine.write_zone(&builder.finish().unwrap());
+    let run = machine.start();
+    assert_eq!(run.serves(), (Some(7), None));
+    run.daemon.zones.verify_behind();
+    let (serial, error) = run.serves();
+    assert!(serial.is_none() && error.unwrap().contains("NSEC"));
+}
+
+/// With the default a zone that is wrong is not served at all, and an older version stays.
+#[test]
+fn by_default_a_zone_is_verified_first() {
+    let machine = Machine::new("presigned");
+    machine.write_zone(&spoilt(
+        &machine.signed(7, 2, SigningPolicy::default()),
+        b"\x03www\x07example\0",
+        Rtype::A,
+    ));
+    assert_eq!(machine.start().serves().0, None);
+}
