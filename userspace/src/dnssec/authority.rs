@@ -93,8 +93,7 @@ pub fn is_signed(place: NameStatus, rtype: Rtype) -> bool {
 
 /// Whether an owner has NSEC3 records and their signatures only.
 pub fn is_hash(owner: &Owner<'_>) -> bool {
-    owner.rrset(Rtype::NSEC3).is_some()
-        && owner.rrsets().all(|rrset| matches!(rrset.rtype(), Rtype::NSEC3 | Rtype::RRSIG))
+    owner.is_hash()
 }
 
 #[cfg(test)]

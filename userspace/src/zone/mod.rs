@@ -13,6 +13,7 @@
 //! | read or write a zone as text | [`text::read`], [`text::write()`] |
 //! | keep a zone as octets | [`stored`] |
 //! | look at a zone | [`Zone::owners`], [`Zone::find`], [`Owner::rrset`] |
+//! | change a zone | [`version`], [`difference`] |
 
 mod builder;
 mod canonical;
@@ -28,6 +29,7 @@ pub mod soa;
 pub mod stored;
 pub mod text;
 pub mod tree;
+pub mod version;
 mod writer;
 
 pub use builder::ZoneBuilder;
@@ -39,4 +41,5 @@ pub use rtype::Rtype;
 pub use serial::Serial;
 pub use soa::Soa;
 pub use tree::{Owner, Rrset, Zone};
+pub use version::Version;
 pub use writer::ZoneWriter;

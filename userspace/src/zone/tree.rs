@@ -305,6 +305,12 @@ impl<'a> Owner<'a> {
             .filter(move |rdata| rdata.get(..2) == Some(&covered.0.to_be_bytes()[..]))
     }
 
+    /// Whether it has NSEC3 records and their signatures only: an owner name made from a hash.
+    pub fn is_hash(&self) -> bool {
+        self.rrset(Rtype::NSEC3).is_some()
+            && self.rrsets().all(|rrset| matches!(rrset.rtype(), Rtype::NSEC3 | Rtype::RRSIG))
+    }
+
     /// The TTL of one of its records in seconds. All RRSIG records of an owner are one RRset here, but the TTL of each
     /// "MUST match the TTL value of the RRset it covers" (RFC 4034 section 3).
     pub fn record_ttl(&self, rrset: &Rrset<'_>, rdata: &[u8]) -> u32 {

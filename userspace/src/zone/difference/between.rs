@@ -2,7 +2,7 @@
 
 use itertools::{EitherOrBoth, Itertools as _};
 
-use super::records::Records;
+use super::records::{RecordRef, Records};
 use crate::zone::name::{Name, canonical_order};
 use crate::zone::rtype::Rtype;
 use crate::zone::serial::Serial;
@@ -36,6 +36,22 @@ impl Difference {
         });
         let apex = old.apex().clone();
         Difference { apex, old: old.serial(), new: new.serial(), removed, added }
+    }
+
+    /// The difference of these records, of any order: removed from the version with serial `old`, and added to the
+    /// one with serial `new`. Owners and RDATA are in canonical form; what comes twice stays once. A record whose
+    /// RRset gets another TTL is among both.
+    ///
+    /// # Panics
+    /// If a side exceeds 4 GiB.
+    pub fn of_records<'a>(
+        apex: &Name,
+        [old, new]: [Serial; 2],
+        removed: impl Iterator<Item = RecordRef<'a>>,
+        added: impl Iterator<Item = RecordRef<'a>>,
+    ) -> Difference {
+        let (removed, added) = (Records::sorted(removed), Records::sorted(added));
+        Difference { apex: apex.clone(), old, new, removed, added }
     }
 
     /// The apex of the zone.
