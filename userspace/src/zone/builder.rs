@@ -1,12 +1,13 @@
 //! Records in any order made into a zone: canonical form, order, and no record twice.
 
+use super::arrays::{Owner, Rrset, RrsetEntry};
 use super::canonical::{canonical_prefix, canonical_rdata};
 use super::error::ZoneError;
 use super::faults::{self, ZoneFault};
 use super::name::{Name, canonical_order, is_at_or_below, lowercase, wire_name_len};
 use super::record::Record;
 use super::rtype::Rtype;
-use super::tree::{Owner, Rrset, RrsetEntry, Zone};
+use super::tree::Zone;
 use super::writer::Draft;
 
 /// Gathers records in any order; [`ZoneBuilder::finish`] makes the [`Zone`].

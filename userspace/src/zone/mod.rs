@@ -15,6 +15,7 @@
 //! | look at a zone | [`Zone::owners`], [`Zone::find`], [`Owner::rrset`] |
 //! | change a zone | [`version`], [`difference`] |
 
+pub mod arrays;
 mod builder;
 mod canonical;
 pub mod difference;
@@ -32,6 +33,7 @@ pub mod tree;
 pub mod version;
 mod writer;
 
+pub use arrays::{Owner, Rrset};
 pub use builder::ZoneBuilder;
 pub use error::ZoneError;
 pub use faults::{ZoneFault, ZoneFaultKind};
@@ -40,6 +42,6 @@ pub use name_text::{NameError, NameFault, in_file_name};
 pub use rtype::Rtype;
 pub use serial::Serial;
 pub use soa::Soa;
-pub use tree::{Owner, Rrset, Zone};
+pub use tree::Zone;
 pub use version::Version;
 pub use writer::ZoneWriter;

@@ -1,9 +1,10 @@
 //! A zone made of RRsets that come in canonical order.
 
+use super::arrays::{OwnerEntry, RrsetEntry};
 use super::error::ZoneError;
 use super::name::{Name, canonical_order};
 use super::rtype::Rtype;
-use super::tree::{OwnerEntry, RrsetEntry, Zone};
+use super::tree::Zone;
 
 /// Makes a zone of RRsets that are in canonical form and come in canonical order already, without
 /// holding them twice as a [`ZoneBuilder`](super::ZoneBuilder) does.

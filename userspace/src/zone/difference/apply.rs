@@ -4,11 +4,12 @@ use itertools::{EitherOrBoth, Itertools as _};
 
 use super::between::Difference;
 use super::records::{OwnerRecords, RecordRef};
+use crate::zone::arrays::Owner;
 use crate::zone::error::ZoneError;
 use crate::zone::name::{Name, canonical_order};
 use crate::zone::rtype::Rtype;
 use crate::zone::serial::Serial;
-use crate::zone::tree::{Owner, Zone};
+use crate::zone::tree::Zone;
 use crate::zone::writer::ZoneWriter;
 
 /// What is demanded of the version that a difference is applied to.

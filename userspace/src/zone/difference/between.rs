@@ -3,10 +3,11 @@
 use itertools::{EitherOrBoth, Itertools as _};
 
 use super::records::{RecordRef, Records};
+use crate::zone::arrays::{Owner, Rrset};
 use crate::zone::name::{Name, canonical_order};
 use crate::zone::rtype::Rtype;
 use crate::zone::serial::Serial;
-use crate::zone::tree::{Owner, Rrset, Zone};
+use crate::zone::tree::Zone;
 
 /// What changes one version of a zone into another: the records that only the older one has, and those that only
 /// the newer one has. An RRset whose TTL changed leaves with all its records and comes again.

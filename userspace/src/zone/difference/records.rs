@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 
+use crate::zone::arrays::{Owner, Rrset};
 use crate::zone::name::canonical_order;
 use crate::zone::record::Record;
 use crate::zone::rtype::Rtype;
-use crate::zone::tree::{Owner, Rrset};
 
 /// A record, wherever it lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,12 +11,13 @@
 
 use std::sync::Arc;
 
+use super::arrays::{Owner, Rrset};
 use super::difference::{ApplyError, Difference, Rules};
 use super::error::ZoneError;
 use super::name::{Name, canonical_order, is_at_or_below};
 use super::serial::Serial;
 use super::soa::Soa;
-use super::tree::{Owner, Rrset, Zone};
+use super::tree::Zone;
 
 /// A version of a zone: a flat zone, and what changed since. It does not change, and a clone shares its memory.
 #[derive(Clone)]
