@@ -21,7 +21,7 @@ pub(super) fn check(lookup: &Lookup<'_>, findings: &mut Findings) {
         .collect();
     for owner in zone.owners() {
         let is_apex = owner.name() == zone.apex().as_wire();
-        match lookup.places[owner.index()] {
+        match lookup.places[zone.index_of(&owner)] {
             NameStatus::Authoritative if is_apex => {
                 if owner.rrset(Rtype::DS).is_some() {
                     let message = "the DS records of a zone stand in its parent, not at its apex";
@@ -88,7 +88,7 @@ fn occluded(owner: &Owner<'_>, servers: &HashSet<&[u8]>, findings: &mut Findings
 
 /// Whether the name servers of the zone, or of a delegation, can be found.
 fn name_servers(lookup: &Lookup<'_>, owner: &Owner<'_>, findings: &mut Findings) {
-    let is_cut = lookup.places[owner.index()] == NameStatus::Cut;
+    let is_cut = lookup.places[lookup.zone.index_of(owner)] == NameStatus::Cut;
     let error = |findings: &mut Findings, code, message| {
         findings.error(owner, Rtype::NS, code, message);
     };

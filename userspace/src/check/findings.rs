@@ -1,6 +1,6 @@
 //! What a check finds.
 
-use crate::zone::{Name, Owner, Rtype};
+use crate::zone::{Name, Owner, Rtype, Zone};
 
 /// How many findings are kept; a zone with as many has one cause for most of them.
 pub const MAX_FINDINGS: usize = 1000;
@@ -41,6 +41,8 @@ pub struct Finding {
 
 /// What was found so far.
 pub(super) struct Findings {
+    /// The zone whose owners they are of.
+    pub(super) zone: Zone,
     pub(super) found: Vec<Finding>,
 }
 
@@ -75,7 +77,8 @@ impl Findings {
     ) {
         if self.found.len() < MAX_FINDINGS {
             let message = format!("{} {rtype}: {message}", shown(owner.name()));
-            self.found.push(Finding { owner: owner.index(), rtype, severity, code, message });
+            let owner = self.zone.index_of(owner);
+            self.found.push(Finding { owner, rtype, severity, code, message });
         }
     }
 }

@@ -37,7 +37,7 @@ impl<'z> Lookup<'z> {
             return Found::Outside;
         }
         if let Some(owner) = self.zone.find(name) {
-            match self.places[owner.index()] {
+            match self.places[self.zone.index_of(&owner)] {
                 NameStatus::Authoritative => return Found::Data(owner),
                 NameStatus::Cut => return Found::Delegated,
                 NameStatus::Occluded | NameStatus::Hash => {}
@@ -57,7 +57,7 @@ impl<'z> Lookup<'z> {
             self.zone.find(&wildcard)
         });
         match wildcard {
-            Some(owner) if self.places[owner.index()] == NameStatus::Authoritative => {
+            Some(owner) if self.places[self.zone.index_of(&owner)] == NameStatus::Authoritative => {
                 Found::Data(owner)
             }
             _ => Found::Nothing,

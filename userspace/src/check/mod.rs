@@ -25,7 +25,7 @@ use lookup::Lookup;
 
 /// Looks at a zone as a whole: up to [`MAX_FINDINGS`], in canonical order of owners.
 pub fn check(zone: &Zone) -> Vec<Finding> {
-    let mut findings = Findings { found: Vec::new() };
+    let mut findings = Findings { zone: zone.clone(), found: Vec::new() };
     let lookup = Lookup::new(zone);
     soa::check(zone, &mut findings);
     keys::check(zone, &mut findings);

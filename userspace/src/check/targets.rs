@@ -14,7 +14,7 @@ const LEADING: [(Rtype, usize, [&str; 2]); 2] = [
 
 pub(super) fn check(lookup: &Lookup<'_>, findings: &mut Findings) {
     for owner in lookup.zone.owners() {
-        let place = lookup.places[owner.index()];
+        let place = lookup.places[lookup.zone.index_of(&owner)];
         literals(&owner, findings);
         if place != NameStatus::Authoritative {
             continue;

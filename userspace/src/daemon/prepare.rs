@@ -242,10 +242,12 @@ fn check_zone(zone: &Zone, places: &Places, now: u32, report: &mut Report) {
     report.is_signed = apex.is_some_and(|owner| owner.rrset(Rtype::DNSKEY).is_some());
     let place = |owner: &Name, rtype| {
         let owner = zone.find(owner.as_wire());
-        owner.and_then(|owner| places.of_rrset(&owner, rtype)).unwrap_or_else(|| places.of_file())
+        owner
+            .and_then(|owner| places.of_rrset(zone, &owner, rtype))
+            .unwrap_or_else(|| places.of_file())
     };
     for found in check::check(zone) {
-        let at = places.of_rrset(&zone.owner(found.owner), found.rtype);
+        let at = places.of_rrset(zone, &zone.owner(found.owner), found.rtype);
         let at = at.unwrap_or_else(|| places.of_file());
         report.findings.push(Finding::new(at, found.severity, found.code, found.message));
     }
@@ -300,9 +302,10 @@ pub fn placed<'f>(
     let checked = text::check_file(file, apex, Options::default(), 1);
     let (zone, places) = (&checked.zone, &checked.places);
     let place = |faulty_record: &FaultyRecord| {
-        let owner = zone.as_ref()?.find(faulty_record.owner.as_wire())?;
+        let zone = zone.as_ref()?;
+        let owner = zone.find(faulty_record.owner.as_wire())?;
         let rtype = faulty_record.rtype.or_else(|| Some(owner.rrsets().next()?.rtype()))?;
-        places.of_rrset(&owner, rtype)
+        places.of_rrset(zone, &owner, rtype)
     };
     let places = faults.iter().map(|(faulty_record, _)| place(faulty_record)).collect::<Vec<_>>();
     let mut all: Vec<_> = places.into_iter().zip(faults).collect();

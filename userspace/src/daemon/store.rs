@@ -97,7 +97,7 @@ mod tests {
     fn content(zone: &Zone) -> Vec<Content<'_>> {
         let mut content = Vec::new();
         for owner in zone.owners() {
-            assert_eq!(zone.find(owner.name()).unwrap().index(), owner.index());
+            assert_eq!(zone.index_of(&zone.find(owner.name()).unwrap()), zone.index_of(&owner));
             for rrset in owner.rrsets() {
                 let rdatas = rrset.rdatas().collect();
                 assert_eq!(owner.rrset(rrset.rtype()).unwrap().len(), rrset.len());

@@ -59,7 +59,7 @@ pub fn write_any_answers<'s>(
         }
         if says_hinfo {
             writer.rrset(Rtype::HINFO, HINFO_TTL, std::iter::once(HINFO_RDATA))?;
-            let signatures = signatures(owner.index());
+            let signatures = signatures(zone.index_of(&owner));
             if !signatures.is_empty() {
                 writer.rrset(Rtype::RRSIG, HINFO_TTL, signatures.iter().map(Vec::as_slice))?;
             }

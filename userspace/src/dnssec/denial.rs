@@ -124,7 +124,7 @@ pub fn hashed_names(
             above = parent(ancestor);
         }
         if included {
-            names.push((Some(owner.index() as u32), name));
+            names.push((Some(zone.index_of(&owner) as u32), name));
         }
         before = name;
     }

@@ -300,7 +300,7 @@ fn in_order(base: &Zone, hashes: &[HashedName]) -> Result<Vec<Item>, SignError> 
         denial::write_hash_owner(&hash.hash, base.apex().as_wire(), &mut name);
         while let Some(owner) = owners.peek() {
             match canonical_order(owner.name(), &name) {
-                Ordering::Less => items.push(Item::Owner(owner.index() as u32)),
+                Ordering::Less => items.push(Item::Owner(base.index_of(owner) as u32)),
                 Ordering::Equal => {
                     return Err(SignError::HashCollision(hash_owner(hash, base.apex())));
                 }
@@ -310,7 +310,7 @@ fn in_order(base: &Zone, hashes: &[HashedName]) -> Result<Vec<Item>, SignError> 
         }
         items.push(Item::Hash(index as u32));
     }
-    items.extend(owners.map(|owner| Item::Owner(owner.index() as u32)));
+    items.extend(owners.map(|owner| Item::Owner(base.index_of(&owner) as u32)));
     Ok(items)
 }
 
@@ -365,7 +365,7 @@ impl Signing<'_> {
                 }
                 if self.policy.denial == Denial::Nsec && place != NameStatus::Occluded {
                     let next =
-                        denial::next_nsec_owner(self.base, self.places, owner.index()).name();
+                        denial::next_nsec_owner(self.base, self.places, index as usize).name();
                     let bitmap = denial::bitmap(&owner, place, Denial::Nsec);
                     let rdata = [next, &bitmap].concat();
                     let (name, rdatas) = (owner.name(), std::iter::once(&rdata[..]));
@@ -398,7 +398,7 @@ impl Signing<'_> {
         let what = (Rtype::ZONEMD, rrset.ttl());
         self.sign_rrset_again(&name, what, rdatas, None, &mut added, &mut Vec::new())?;
         added.signatures.sort_unstable();
-        let index = apex.index();
+        let index = signed.index_of(&apex);
         // By the same keys with the same times, and so in the same order.
         let before: Vec<Vec<u8>> = apex.signatures(Rtype::ZONEMD).map(<[u8]>::to_vec).collect();
         let zeros: Vec<Vec<u8>> = rrset.rdatas().map(<[u8]>::to_vec).collect();

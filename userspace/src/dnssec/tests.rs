@@ -102,7 +102,7 @@ fn glue_and_what_a_dname_hides_are_not_signed() {
     builder.copy(&zone, |_, _| true).unwrap();
     builder.push(name("hidden.moved").as_wire(), Rtype::TXT, 60, b"\x0anever seen").unwrap();
     let zone = builder.finish().unwrap();
-    let place = |text| places(&zone)[zone.find(name(text).as_wire()).unwrap().index()];
+    let place = |text| places(&zone)[zone.index_of(&zone.find(name(text).as_wire()).unwrap())];
     assert_eq!(place("ns1.insecure"), NameStatus::Occluded);
     assert_eq!(place("hidden.moved"), NameStatus::Occluded);
     assert_eq!(place("moved"), NameStatus::Authoritative);

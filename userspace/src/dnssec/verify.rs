@@ -512,7 +512,7 @@ impl<'a> Verifier<'a> {
         let (next, bitmap) = rdata.split_at(len);
         // RFC 6840 section 5.1: the case of the next name is kept, and does not matter.
         let found = Name::from_wire(next).ok_or(Reason::MalformedDenial)?;
-        let next = denial::next_nsec_owner(self.zone, self.places, owner.index());
+        let next = denial::next_nsec_owner(self.zone, self.places, self.zone.index_of(owner));
         if found.as_wire() != next.name() {
             let expected = Name::from_wire(next.name()).unwrap_or_else(Name::root);
             return Err(Reason::NextName { found, expected });

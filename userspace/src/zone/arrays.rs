@@ -1,7 +1,112 @@
-//! Owner names and their RRsets, as they lie in flat arrays of octets.
+//! Owner names and their RRsets in canonical order, as they lie in flat arrays of octets: of a zone, or of a part of
+//! one.
 
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+use super::name::canonical_order;
 use super::rtype::Rtype;
-use super::tree::Zone;
+
+/// Owners in canonical order with their RRsets. They do not change, and a clone has the same octets.
+#[derive(Clone, Default)]
+pub(super) struct Arrays {
+    /// Of each owner an [`OwnerEntry`].
+    owners: Bytes,
+    /// Of each RRset an [`RrsetEntry`].
+    rrsets: Bytes,
+    /// Owner names, and after each its RRsets' RDATA as (16-bit length, octets).
+    bytes: Bytes,
+}
+
+impl Arrays {
+    pub(super) fn new(owners: Bytes, rrsets: Bytes, bytes: Bytes) -> Arrays {
+        Arrays { owners, rrsets, bytes }
+    }
+
+    /// How many owners there are.
+    pub(super) fn len(&self) -> usize {
+        self.owner_entries().len()
+    }
+
+    /// Owners, RRsets, names and RDATA.
+    pub(super) fn parts(&self) -> [&[u8]; 3] {
+        [&self.owners, &self.rrsets, &self.bytes]
+    }
+
+    /// The same in other memory, which has [`Arrays::parts`] one after the other.
+    ///
+    /// # Panics
+    /// If `octets` are not as many.
+    pub(super) fn within(&self, octets: &Bytes) -> Arrays {
+        assert_eq!(octets.len(), self.octets());
+        let rrsets_at = self.owners.len();
+        let bytes_at = rrsets_at + self.rrsets.len();
+        let (owners, rrsets) = (octets.slice(..rrsets_at), octets.slice(rrsets_at..bytes_at));
+        Arrays { owners, rrsets, bytes: octets.slice(bytes_at..) }
+    }
+
+    /// The same with other octets from one place on, as many.
+    pub(super) fn patched(self, at: usize, octets: &[u8]) -> Arrays {
+        let mut bytes = BytesMut::from(self.bytes);
+        bytes[at..at + octets.len()].copy_from_slice(octets);
+        Arrays { bytes: bytes.freeze(), ..self }
+    }
+
+    /// Octets of memory that they take.
+    pub(super) fn octets(&self) -> usize {
+        self.parts().map(<[u8]>::len).iter().sum()
+    }
+
+    /// The owner at a place in canonical order, which is below [`Arrays::len`].
+    pub(super) fn owner(&self, index: usize) -> Owner<'_> {
+        Owner { arrays: self, index }
+    }
+
+    /// The place of the owner with this lower-case name, or else the place where it would be.
+    pub(super) fn search(&self, name: &[u8]) -> Result<usize, usize> {
+        let order = |entry: &_| canonical_order(OwnerEntry::read(entry).name(&self.bytes), name);
+        self.owner_entries().binary_search_by(order)
+    }
+
+    /// How many records there are.
+    pub(super) fn records(&self) -> usize {
+        self.rrset_entries().iter().map(|entry| RrsetEntry::read(entry).count as usize).sum()
+    }
+
+    /// Whether the two are the same owners in the same memory.
+    pub(super) fn is_same(&self, other: &Arrays) -> bool {
+        std::ptr::eq(self.owner_entries(), other.owner_entries())
+            && std::ptr::eq(&*self.bytes, &*other.bytes)
+    }
+
+    pub(super) fn owner_entries(&self) -> &[[u8; OwnerEntry::LEN]] {
+        self.owners.as_chunks().0
+    }
+
+    pub(super) fn rrset_entries(&self) -> &[[u8; RrsetEntry::LEN]] {
+        self.rrsets.as_chunks().0
+    }
+
+    /// The entries of the RRsets that some owners next to each other have.
+    pub(super) fn rrsets_of(&self, owners: Range<usize>) -> Range<usize> {
+        let entries = self.owner_entries();
+        let first = |index| entries.get(index).map(|owner| OwnerEntry::read(owner).first_rrset);
+        let end = self.rrset_entries().len();
+        let [from, to] =
+            [owners.start, owners.end].map(|at| first(at).map_or(end, |at| at as usize));
+        from..to
+    }
+
+    /// The names and RDATA of some owners next to each other.
+    pub(super) fn bytes_of(&self, owners: Range<usize>) -> &[u8] {
+        let entries = self.owner_entries();
+        let start = |index| entries.get(index).map(|owner| OwnerEntry::read(owner).name_at);
+        let [from, to] = [owners.start, owners.end]
+            .map(|at| start(at).map_or(self.bytes.len(), |at| at as usize));
+        &self.bytes[from..to]
+    }
+}
 
 /// An owner. Entries are octets, so that they can lie anywhere: in a mapped file too, at any address and
 /// whatever its content.
@@ -65,42 +170,30 @@ impl RrsetEntry {
 /// One owner name of a zone with its RRsets.
 #[derive(Clone, Copy)]
 pub struct Owner<'a> {
-    pub(super) zone: &'a Zone,
+    pub(super) arrays: &'a Arrays,
     pub(super) index: usize,
 }
 
 impl<'a> Owner<'a> {
     /// The owner name: lower case, uncompressed wire format.
     pub fn name(&self) -> &'a [u8] {
-        OwnerEntry::read(&self.zone.owner_entries()[self.index]).name(&self.zone.bytes)
-    }
-
-    /// Its place in canonical order.
-    pub fn index(&self) -> usize {
-        self.index
+        OwnerEntry::read(&self.arrays.owner_entries()[self.index]).name(&self.arrays.bytes)
     }
 
     /// Its RRsets in the order of their type numbers. All RRSIG records are one RRset here.
     pub fn rrsets(
         &self,
     ) -> impl DoubleEndedIterator<Item = Rrset<'a>> + ExactSizeIterator + use<'a> {
-        let zone = self.zone;
-        self.entries().iter().map(move |entry| Rrset { zone, entry: RrsetEntry::read(entry) })
+        let bytes = &self.arrays.bytes;
+        self.entries().iter().map(move |entry| Rrset { bytes, entry: RrsetEntry::read(entry) })
     }
 
     /// Its RRset of one type.
     pub fn rrset(&self, rtype: Rtype) -> Option<Rrset<'a>> {
         let entries = self.entries();
         let found = entries.binary_search_by_key(&rtype, |entry| RrsetEntry::read(entry).rtype);
-        Some(Rrset { zone: self.zone, entry: RrsetEntry::read(&entries[found.ok()?]) })
-    }
-
-    /// The place of an RRset among all of the zone in canonical order; of the owner's first if it has none of the type.
-    pub fn rrset_index(&self, rtype: Rtype) -> usize {
-        let entries = self.entries();
-        let found = entries.binary_search_by_key(&rtype, |entry| RrsetEntry::read(entry).rtype);
-        let first = OwnerEntry::read(&self.zone.owner_entries()[self.index]).first_rrset;
-        first as usize + found.unwrap_or(0)
+        let entry = RrsetEntry::read(&entries[found.ok()?]);
+        Some(Rrset { bytes: &self.arrays.bytes, entry })
     }
 
     /// The RDATA of the RRSIG records that cover one type.
@@ -129,11 +222,8 @@ impl<'a> Owner<'a> {
         covered.map_or(rrset.ttl(), |covered| covered.ttl())
     }
 
-    fn entries(&self) -> &'a [[u8; RrsetEntry::LEN]] {
-        let (owners, rrsets) = (self.zone.owner_entries(), self.zone.rrset_entries());
-        let first = |owner| OwnerEntry::read(owner).first_rrset as usize;
-        let end = owners.get(self.index + 1).map_or(rrsets.len(), first);
-        &rrsets[first(&owners[self.index])..end]
+    pub(super) fn entries(&self) -> &'a [[u8; RrsetEntry::LEN]] {
+        &self.arrays.rrset_entries()[self.arrays.rrsets_of(self.index..self.index + 1)]
     }
 }
 
@@ -141,7 +231,7 @@ impl<'a> Owner<'a> {
 /// (RFC 4034 section 6.3).
 #[derive(Clone, Copy)]
 pub struct Rrset<'a> {
-    zone: &'a Zone,
+    bytes: &'a [u8],
     pub(super) entry: RrsetEntry,
 }
 
@@ -164,7 +254,7 @@ impl<'a> Rrset<'a> {
 
     /// The RDATA of each record: canonical form, uncompressed.
     pub fn rdatas(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
-        let mut rest = &self.zone.bytes[self.entry.at as usize..self.entry.end as usize];
+        let mut rest = &self.bytes[self.entry.at as usize..self.entry.end as usize];
         std::iter::from_fn(move || {
             let (len, after) = rest.split_first_chunk::<2>()?;
             let (rdata, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;

@@ -1,13 +1,13 @@
-//! A zone: owner names and RRsets in canonical form and order, held in three flat arrays of octets.
+//! A zone: owner names and RRsets in canonical form and order, held in flat arrays of octets (`arrays.rs`).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
-use super::arrays::{Owner, OwnerEntry, Rrset, RrsetEntry};
+use super::arrays::{Arrays, Owner, Rrset};
 use super::error::ZoneError;
-use super::name::{Name, canonical_order};
+use super::name::Name;
 use super::rtype::Rtype;
 use super::serial::Serial;
 use super::soa::Soa;
@@ -22,34 +22,15 @@ pub struct Zone {
     /// What is often asked for: it need not be read out of memory that is at rest.
     records: usize,
     serial: Serial,
-    /// Of each owner an [`OwnerEntry`].
-    owners: Bytes,
-    /// Of each RRset an [`RrsetEntry`].
-    rrsets: Bytes,
-    /// Owner names, and after each its RRsets' RDATA as (16-bit length, octets).
-    pub(super) bytes: Bytes,
+    arrays: Arrays,
 }
 
 impl Zone {
     /// The zone that these arrays hold; its apex must have one SOA record.
-    pub(super) fn of_arrays(
-        apex: Name,
-        owners: Bytes,
-        rrsets: Bytes,
-        bytes: Bytes,
-    ) -> Result<Zone, ZoneError> {
-        let mut zone = Zone {
-            apex,
-            any_answers: None,
-            withheld: None,
-            records: 0,
-            serial: Serial(0),
-            owners,
-            rrsets,
-            bytes,
-        };
-        let count = |entry| RrsetEntry::read(entry).count as usize;
-        zone.records = zone.rrset_entries().iter().map(count).sum();
+    pub(super) fn of_arrays(apex: Name, arrays: Arrays) -> Result<Zone, ZoneError> {
+        let records = arrays.records();
+        let (any_answers, withheld, serial) = (None, None, Serial(0));
+        let mut zone = Zone { apex, any_answers, withheld, records, serial, arrays };
         zone.serial = zone.soa_fields().map_or(Serial(0), |soa| soa.serial);
         match zone.soa().map_or(0, |soa| soa.len()) {
             1 => Ok(zone),
@@ -104,19 +85,17 @@ impl Zone {
             at += 2 + rdata.len();
         }
         let Some(at) = found else { return self };
-        let mut bytes = BytesMut::from(self.bytes);
-        bytes[at..at + new.len()].copy_from_slice(new);
-        Zone { bytes: bytes.freeze(), ..self }
+        Zone { arrays: self.arrays.patched(at, new), ..self }
     }
 
     /// Octets that it takes, without what stands beside it.
     pub fn octets(&self) -> usize {
-        self.arrays().map(<[u8]>::len).iter().sum()
+        self.arrays.octets()
     }
 
     /// All that it consists of but its apex and what stands beside it.
     pub fn arrays(&self) -> [&[u8]; 3] {
-        [&self.owners, &self.rrsets, &self.bytes]
+        self.arrays.parts()
     }
 
     /// The same zone in other memory, which has [`Zone::arrays`] one after the other.
@@ -124,20 +103,12 @@ impl Zone {
     /// # Panics
     /// If `octets` are not as many.
     pub fn within(self, octets: &Bytes) -> Zone {
-        assert_eq!(octets.len(), self.octets());
-        let rrsets_at = self.owners.len();
-        let bytes_at = rrsets_at + self.rrsets.len();
-        Zone {
-            owners: octets.slice(..rrsets_at),
-            rrsets: octets.slice(rrsets_at..bytes_at),
-            bytes: octets.slice(bytes_at..),
-            ..self
-        }
+        Zone { arrays: self.arrays.within(octets), ..self }
     }
 
     /// The owner names in canonical order; empty non-terminals are not among them.
     pub fn owners(&self) -> impl DoubleEndedIterator<Item = Owner<'_>> + ExactSizeIterator {
-        (0..self.owner_entries().len()).map(|index| Owner { zone: self, index })
+        (0..self.arrays.len()).map(|index| self.arrays.owner(index))
     }
 
     /// The owner at a place in canonical order.
@@ -145,15 +116,32 @@ impl Zone {
     /// # Panics
     /// If `index` is not below `self.owners().len()`.
     pub fn owner(&self, index: usize) -> Owner<'_> {
-        assert!(index < self.owner_entries().len());
-        Owner { zone: self, index }
+        assert!(index < self.arrays.len());
+        self.arrays.owner(index)
     }
 
     /// The owner with this lower-case wire name.
     pub fn find(&self, name: &[u8]) -> Option<Owner<'_>> {
-        let order = |entry: &_| canonical_order(OwnerEntry::read(entry).name(&self.bytes), name);
-        let index = self.owner_entries().binary_search_by(order).ok()?;
-        Some(Owner { zone: self, index })
+        self.arrays.search(name).ok().map(|index| self.arrays.owner(index))
+    }
+
+    /// The place in canonical order of an owner of this zone. Owners of a [`Version`](super::Version) have none.
+    ///
+    /// # Panics
+    /// If the owner is another zone's.
+    pub fn index_of(&self, owner: &Owner<'_>) -> usize {
+        assert!(owner.arrays.is_same(&self.arrays), "a place is one of the owner's own zone");
+        owner.index
+    }
+
+    /// The place of an RRset among all of the zone in canonical order; of the owner's first if it has none of the type.
+    ///
+    /// # Panics
+    /// As [`Zone::index_of`] does.
+    pub fn rrset_index_of(&self, owner: &Owner<'_>, rtype: Rtype) -> usize {
+        let index = self.index_of(owner);
+        let before = owner.rrsets().position(|rrset| rrset.rtype() == rtype);
+        self.arrays.rrsets_of(index..index + 1).start + before.unwrap_or(0)
     }
 
     /// The owner of the apex, which is the first in canonical order: it has the SOA record, without which nothing
@@ -184,12 +172,9 @@ impl Zone {
         self.records
     }
 
-    pub(super) fn owner_entries(&self) -> &[[u8; OwnerEntry::LEN]] {
-        self.owners.as_chunks().0
-    }
-
-    pub(super) fn rrset_entries(&self) -> &[[u8; RrsetEntry::LEN]] {
-        self.rrsets.as_chunks().0
+    /// What the zone consists of.
+    pub(super) fn parts(&self) -> &Arrays {
+        &self.arrays
     }
 
     /// The fields of the SOA record; `None` if it is malformed.

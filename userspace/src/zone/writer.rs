@@ -1,6 +1,8 @@
 //! A zone made of RRsets that come in canonical order.
 
-use super::arrays::{OwnerEntry, RrsetEntry};
+use std::ops::Range;
+
+use super::arrays::{Arrays, OwnerEntry, RrsetEntry};
 use super::error::ZoneError;
 use super::name::{Name, canonical_order};
 use super::rtype::Rtype;
@@ -8,24 +10,24 @@ use super::tree::Zone;
 
 /// Makes a zone of RRsets that are in canonical form and come in canonical order already, without
 /// holding them twice as a [`ZoneBuilder`](super::ZoneBuilder) does.
-pub struct ZoneWriter(Draft);
+pub struct ZoneWriter {
+    apex: Name,
+    draft: Draft,
+}
 
 impl ZoneWriter {
     /// Starts a zone with this apex and room for so many octets.
     pub fn with_capacity(apex: Name, bytes: usize) -> ZoneWriter {
-        ZoneWriter(Draft::with_capacity(apex, bytes))
+        ZoneWriter { apex, draft: Draft::with_capacity(0, bytes) }
     }
 
     /// Starts the next owner: a lower-case wire name at or below the apex, after the one before.
     /// At least one RRset must follow.
     pub fn owner(&mut self, name: &[u8]) -> Result<(), ZoneError> {
-        let zone = &mut self.0;
-        let last = zone.owners.last().map(OwnerEntry::read);
-        let last = last.map(|last| last.name(&zone.bytes));
-        if last.is_some_and(|last| canonical_order(last, name).is_ge()) {
+        if self.draft.last_owner().is_some_and(|last| canonical_order(last, name).is_ge()) {
             return Err(ZoneError::OutOfOrder);
         }
-        zone.owner(name)
+        self.draft.owner(name)
     }
 
     /// Adds an RRset to the last owner: its type is greater than the one before, its RDATA is
@@ -36,43 +38,31 @@ impl ZoneWriter {
         ttl: u32,
         rdatas: impl Iterator<Item = &'a [u8]>,
     ) -> Result<(), ZoneError> {
-        let zone = &mut self.0;
-        let first = zone.owners.last().map_or(0, |owner| OwnerEntry::read(owner).first_rrset);
-        let last = zone.rrsets[first as usize..].last().map(RrsetEntry::read);
-        if last.is_some_and(|last| last.rtype >= rtype) {
+        if self.draft.last_type().is_some_and(|last| last >= rtype) {
             return Err(ZoneError::OutOfOrder);
         }
-        let at = zone.end()?;
-        let mut count = 0;
-        for rdata in rdatas {
-            let len = u16::try_from(rdata.len()).map_err(|_| ZoneError::Malformed(rtype))?;
-            zone.bytes.extend_from_slice(&len.to_be_bytes());
-            zone.bytes.extend_from_slice(rdata);
-            count += 1;
-        }
-        let end = zone.end()?;
-        zone.rrsets.push(RrsetEntry { rtype, ttl, at, end, count }.write());
-        Ok(())
+        self.draft.rrset(rtype, ttl, rdatas)
     }
 
     /// Ends the zone; its apex must have one SOA record.
     pub fn finish(self) -> Result<Zone, ZoneError> {
-        self.0.finish()
+        Zone::of_arrays(self.apex, self.draft.finish())
     }
 }
 
-/// The arrays of a zone while they grow.
+/// Arrays while they grow. What is added comes in canonical order; a [`ZoneWriter`] sees to it.
+#[derive(Default)]
 pub(super) struct Draft {
-    apex: Name,
     owners: Vec<[u8; OwnerEntry::LEN]>,
     pub(super) rrsets: Vec<[u8; RrsetEntry::LEN]>,
     pub(super) bytes: Vec<u8>,
 }
 
 impl Draft {
-    pub(super) fn with_capacity(apex: Name, bytes: usize) -> Draft {
-        let (owners, rrsets) = (Vec::new(), Vec::new());
-        Draft { apex, owners, rrsets, bytes: Vec::with_capacity(bytes) }
+    /// Has room for so many owners, and octets of names and RDATA.
+    pub(super) fn with_capacity(owners: usize, bytes: usize) -> Draft {
+        let (owners, bytes) = (Vec::with_capacity(owners), Vec::with_capacity(bytes));
+        Draft { owners, rrsets: Vec::new(), bytes }
     }
 
     /// Where the next octet goes.
@@ -80,6 +70,24 @@ impl Draft {
         u32::try_from(self.bytes.len()).map_err(|_| ZoneError::TooLarge)
     }
 
+    /// How many owners there are.
+    pub(super) fn len(&self) -> usize {
+        self.owners.len()
+    }
+
+    fn last_owner(&self) -> Option<&[u8]> {
+        let last = self.owners.last().map(OwnerEntry::read);
+        last.map(|last| last.name(&self.bytes))
+    }
+
+    /// The type of the last owner's last RRset.
+    fn last_type(&self) -> Option<Rtype> {
+        let first = self.owners.last().map_or(0, |owner| OwnerEntry::read(owner).first_rrset);
+        let last = self.rrsets[first as usize..].last().map(RrsetEntry::read);
+        last.map(|last| last.rtype)
+    }
+
+    /// Begins the next owner.
     pub(super) fn owner(&mut self, name: &[u8]) -> Result<(), ZoneError> {
         let (name_at, name_len) = (self.end()?, name.len() as u8);
         self.bytes.extend_from_slice(name);
@@ -88,16 +96,61 @@ impl Draft {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<Zone, ZoneError> {
+    /// Adds an RRset to the last owner.
+    pub(super) fn rrset<'a>(
+        &mut self,
+        rtype: Rtype,
+        ttl: u32,
+        rdatas: impl Iterator<Item = &'a [u8]>,
+    ) -> Result<(), ZoneError> {
+        let at = self.end()?;
+        let mut count = 0;
+        for rdata in rdatas {
+            let len = u16::try_from(rdata.len()).map_err(|_| ZoneError::Malformed(rtype))?;
+            self.bytes.extend_from_slice(&len.to_be_bytes());
+            self.bytes.extend_from_slice(rdata);
+            count += 1;
+        }
+        let end = self.end()?;
+        self.rrsets.push(RrsetEntry { rtype, ttl, at, end, count }.write());
+        Ok(())
+    }
+
+    /// Adds owners that stand next to each other elsewhere: their octets as they are, at other places.
+    pub(super) fn copy(&mut self, from: &Arrays, owners: Range<usize>) -> Result<(), ZoneError> {
+        let bytes = from.bytes_of(owners.clone());
+        let rrsets = from.rrsets_of(owners.clone());
+        let Some(first) = from.owner_entries().get(owners.start).map(OwnerEntry::read) else {
+            return Ok(());
+        };
+        let at = self.end()?;
+        let (bytes_by, rrsets_by) = (
+            at.wrapping_sub(first.name_at),
+            (self.rrsets.len() as u32).wrapping_sub(first.first_rrset),
+        );
+        self.bytes.extend_from_slice(bytes);
+        // Before any place is made that four octets do not hold.
+        self.end()?;
+        self.owners.extend(from.owner_entries()[owners].iter().map(|owner| {
+            let owner = OwnerEntry::read(owner);
+            let name_at = owner.name_at.wrapping_add(bytes_by);
+            let first_rrset = owner.first_rrset.wrapping_add(rrsets_by);
+            OwnerEntry { name_at, first_rrset, ..owner }.write()
+        }));
+        self.rrsets.extend(from.rrset_entries()[rrsets].iter().map(|rrset| {
+            let rrset = RrsetEntry::read(rrset);
+            let [at, end] = [rrset.at, rrset.end].map(|at| at.wrapping_add(bytes_by));
+            RrsetEntry { at, end, ..rrset }.write()
+        }));
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Arrays {
         self.owners.shrink_to_fit();
         self.rrsets.shrink_to_fit();
         self.bytes.shrink_to_fit();
-        Zone::of_arrays(
-            self.apex,
-            self.owners.into_flattened().into(),
-            self.rrsets.into_flattened().into(),
-            self.bytes.into(),
-        )
+        let (owners, rrsets) = (self.owners.into_flattened(), self.rrsets.into_flattened());
+        Arrays::new(owners.into(), rrsets.into(), self.bytes.into())
     }
 }
 

@@ -24,7 +24,7 @@ impl<'a> Build<'a, '_, '_> {
             }
             false => zone.owners().filter(|owner| owner.rrset(Rtype::NSEC3).is_some()).collect(),
         };
-        owners.sort_unstable_by_key(Owner::index);
+        owners.sort_unstable_by_key(|owner| zone.index_of(owner));
         for owner in owners {
             let Some(rrset) = owner.rrset(Rtype::NSEC3) else { continue };
             // While parameters are changed there is another chain beside.

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use super::error::{Fault, Place, ReadError, line_and_column, line_starts, shown_line};
-use crate::zone::{Owner, Rtype};
+use crate::zone::{Owner, Rtype, Zone};
 
 /// A file that was read, kept to show its lines.
 pub(super) struct Source {
@@ -59,8 +59,8 @@ impl Places {
 
     /// Where a zone that was checked has the first record of an RRset; the owner's first one if there is none of the
     /// type.
-    pub fn of_rrset(&self, owner: &Owner<'_>, rtype: Rtype) -> Option<Place> {
-        self.of_record(*self.rrsets.get(owner.rrset_index(rtype))? as usize)
+    pub fn of_rrset(&self, zone: &Zone, owner: &Owner<'_>, rtype: Rtype) -> Option<Place> {
+        self.of_record(*self.rrsets.get(zone.rrset_index_of(owner, rtype))? as usize)
     }
 
     /// The outermost file as a whole.
