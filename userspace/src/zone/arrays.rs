@@ -65,8 +65,14 @@ impl Arrays {
 
     /// The place of the owner with this lower-case name, or else the place where it would be.
     pub(super) fn search(&self, name: &[u8]) -> Result<usize, usize> {
+        self.search_from(0, name)
+    }
+
+    /// The same where it is known to be at or behind a place.
+    pub(super) fn search_from(&self, at: usize, name: &[u8]) -> Result<usize, usize> {
         let order = |entry: &_| canonical_order(OwnerEntry::read(entry).name(&self.bytes), name);
-        self.owner_entries().binary_search_by(order)
+        let found = self.owner_entries()[at..].binary_search_by(order);
+        found.map(|place| at + place).map_err(|place| at + place)
     }
 
     /// How many records there are.
@@ -178,6 +184,22 @@ impl<'a> Owner<'a> {
     /// The owner name: lower case, uncompressed wire format.
     pub fn name(&self) -> &'a [u8] {
         OwnerEntry::read(&self.arrays.owner_entries()[self.index]).name(&self.arrays.bytes)
+    }
+
+    /// Its name and RDATA, each RDATA with its length before it.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.arrays.bytes_of(self.index..self.index + 1)
+    }
+
+    /// Whether it has any: one of a zone has, one of a layer of a version may be there to say that it is gone.
+    pub(super) fn has_rrsets(&self) -> bool {
+        !self.entries().is_empty()
+    }
+
+    /// Whether another owner of the same name has the same RRsets.
+    pub(super) fn has_same_rrsets(&self, other: &Owner<'_>) -> bool {
+        let shape = |rrset: Rrset<'_>| (rrset.rtype(), rrset.ttl(), rrset.len());
+        self.bytes() == other.bytes() && self.rrsets().map(shape).eq(other.rrsets().map(shape))
     }
 
     /// Its RRsets in the order of their type numbers. All RRSIG records are one RRset here.

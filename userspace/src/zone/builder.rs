@@ -154,7 +154,7 @@ impl ZoneBuilder {
     pub fn finish(mut self) -> Result<Zone, ZoneError> {
         self.sort();
         let ZoneBuilder { apex, records, bytes, .. } = self;
-        let mut zone = Draft::with_capacity(0, bytes.len());
+        let mut zone = Draft::with_capacity(0, 0, bytes.len());
         // The RRset that records are added to; it is written down when it is whole.
         let mut open: Option<RrsetEntry> = None;
         let mut last: Option<Record> = None;

@@ -49,6 +49,12 @@ impl Zone {
         self.any_answers.as_deref()
     }
 
+    /// The zone, and what stands beside it.
+    pub(super) fn split_any_answers(self) -> (Zone, Option<Zone>) {
+        let any_answers = self.any_answers.map(|any_answers| *any_answers);
+        (Zone { any_answers: None, ..self }, any_answers)
+    }
+
     /// The same zone with these RRsets beside it.
     pub fn with_any_answers(self, any_answers: Zone) -> Zone {
         Zone { any_answers: Some(Box::new(any_answers)), ..self }

@@ -18,7 +18,7 @@ pub struct ZoneWriter {
 impl ZoneWriter {
     /// Starts a zone with this apex and room for so many octets.
     pub fn with_capacity(apex: Name, bytes: usize) -> ZoneWriter {
-        ZoneWriter { apex, draft: Draft::with_capacity(0, bytes) }
+        ZoneWriter { apex, draft: Draft::with_capacity(0, 0, bytes) }
     }
 
     /// Starts the next owner: a lower-case wire name at or below the apex, after the one before.
@@ -59,10 +59,13 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Has room for so many owners, and octets of names and RDATA.
-    pub(super) fn with_capacity(owners: usize, bytes: usize) -> Draft {
-        let (owners, bytes) = (Vec::with_capacity(owners), Vec::with_capacity(bytes));
-        Draft { owners, rrsets: Vec::new(), bytes }
+    /// Has room for so many owners, RRsets, and octets of names and RDATA.
+    pub(super) fn with_capacity(owners: usize, rrsets: usize, bytes: usize) -> Draft {
+        Draft {
+            owners: Vec::with_capacity(owners),
+            rrsets: Vec::with_capacity(rrsets),
+            bytes: Vec::with_capacity(bytes),
+        }
     }
 
     /// Where the next octet goes.

@@ -1,4 +1,4 @@
-//! A version of a zone made of another one and a difference.
+//! What a difference makes of one owner.
 
 use itertools::{EitherOrBoth, Itertools as _};
 
@@ -9,8 +9,6 @@ use crate::zone::error::ZoneError;
 use crate::zone::name::{Name, canonical_order};
 use crate::zone::rtype::Rtype;
 use crate::zone::serial::Serial;
-use crate::zone::tree::Zone;
-use crate::zone::writer::ZoneWriter;
 
 /// What is demanded of the version that a difference is applied to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,32 +54,8 @@ pub enum ApplyError {
 }
 
 impl Difference {
-    /// The version that the difference makes of `base`. An RRset to which a record is added has the lowest TTL of
-    /// those that are added (RFC 2136 section 3.4.2.2 as RFC 2181 section 5.2 limits it).
-    ///
-    /// # Errors
-    /// If the difference does not fit under `rules`, if a record to be added lies outside the zone, or if what comes
-    /// out has not one SOA record.
-    pub fn apply(&self, base: &Zone, rules: Rules) -> Result<Zone, ApplyError> {
-        if rules == Rules::Strict && self.old != base.serial() {
-            return Err(ApplyError::Serial { wanted: self.old, found: base.serial() });
-        }
-        let room = base.octets() + self.added.octets();
-        let mut made = Made { writer: ZoneWriter::with_capacity(base.apex().clone(), room), rules };
-        let order =
-            |owner: &Owner<'_>, change: &Change<'_>| canonical_order(owner.name(), change.name());
-        for pair in base.owners().merge_join_by(self.changes(), order) {
-            match pair {
-                EitherOrBoth::Left(owner) => made.copy(&owner)?,
-                EitherOrBoth::Right(change) => made.change(None, &change)?,
-                EitherOrBoth::Both(owner, change) => made.change(Some(&owner), &change)?,
-            }
-        }
-        Ok(made.writer.finish()?)
-    }
-
     /// What changes of each owner, in canonical order of the owners.
-    fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+    pub(in crate::zone) fn changes(&self) -> impl Iterator<Item = Change<'_>> {
         let order = |removed: &OwnerRecords<'_>, added: &OwnerRecords<'_>| {
             canonical_order(removed.name(), added.name())
         };
@@ -94,68 +68,60 @@ impl Difference {
 }
 
 /// What changes of one owner.
-struct Change<'a> {
+pub(in crate::zone) struct Change<'a> {
     removed: OwnerRecords<'a>,
     added: OwnerRecords<'a>,
 }
 
+/// An RRset of an owner that changes.
+pub(in crate::zone) struct ChangedRrset<'a> {
+    pub rtype: Rtype,
+    pub ttl: u32,
+    /// In canonical order, at least one.
+    pub rdatas: Vec<&'a [u8]>,
+}
+
 impl<'a> Change<'a> {
-    fn name(&self) -> &'a [u8] {
+    /// The owner's name.
+    pub fn name(&self) -> &'a [u8] {
         let removed = self.removed.name();
         if removed.is_empty() { self.added.name() } else { removed }
     }
-}
 
-/// A version while it is made.
-struct Made {
-    writer: ZoneWriter,
-    rules: Rules,
-}
-
-impl Made {
-    /// An owner that does not change.
-    fn copy(&mut self, owner: &Owner<'_>) -> Result<(), ApplyError> {
-        self.writer.owner(owner.name())?;
-        for rrset in owner.rrsets() {
-            self.writer.rrset(rrset.rtype(), rrset.ttl(), rrset.rdatas())?;
-        }
-        Ok(())
-    }
-
-    /// An owner that changes, which `base` may not have.
-    fn change(&mut self, base: Option<&Owner<'_>>, change: &Change<'_>) -> Result<(), ApplyError> {
+    /// The RRsets that the owner has afterwards, in the order of their types; none if it goes.
+    pub fn apply(
+        &self,
+        base: Option<&Owner<'a>>,
+        rules: Rules,
+    ) -> Result<Vec<ChangedRrset<'a>>, ApplyError> {
         let kept = base.into_iter().flat_map(|owner| owner.rrsets()).map(|rrset| rrset.rtype());
-        let changed = change.removed.records().chain(change.added.records());
+        let changed = self.removed.records().chain(self.added.records());
         let types = kept.chain(changed.map(|record| record.rtype)).sorted_unstable().dedup();
-        let mut is_new = true;
+        let mut rrsets = Vec::new();
         for rtype in types {
-            let (ttl, rdatas) = self.rrset(base, change, rtype)?;
-            if rdatas.is_empty() {
-                continue;
+            let (ttl, rdatas) = self.rrset(base, rules, rtype)?;
+            if !rdatas.is_empty() {
+                rrsets.push(ChangedRrset { rtype, ttl, rdatas });
             }
-            if std::mem::take(&mut is_new) {
-                self.writer.owner(change.name())?;
-            }
-            self.writer.rrset(rtype, ttl, rdatas.into_iter())?;
         }
-        Ok(())
+        Ok(rrsets)
     }
 
     /// What becomes of the RRset of one type: its TTL, and its RDATA in canonical order.
-    fn rrset<'a>(
+    fn rrset(
         &self,
         base: Option<&Owner<'a>>,
-        change: &Change<'a>,
+        rules: Rules,
         rtype: Rtype,
     ) -> Result<(u32, Vec<&'a [u8]>), ApplyError> {
         let base = base.and_then(|owner| owner.rrset(rtype));
         let present = base.iter().flat_map(|rrset| rrset.rdatas());
         let rdata = |record: RecordRef<'a>| record.rdata;
-        let owner = || Name::from_wire(change.name()).unwrap_or_else(Name::root);
-        let is_strict = self.rules == Rules::Strict;
+        let owner = || Name::from_wire(self.name()).unwrap_or_else(Name::root);
+        let is_strict = rules == Rules::Strict;
 
         let mut rdatas = Vec::new();
-        for pair in present.merge_join_by(change.removed.of_type(rtype).map(rdata), Ord::cmp) {
+        for pair in present.merge_join_by(self.removed.of_type(rtype).map(rdata), Ord::cmp) {
             match pair {
                 EitherOrBoth::Left(kept) => rdatas.push(kept),
                 EitherOrBoth::Right(_) if is_strict => {
@@ -165,7 +131,7 @@ impl Made {
             }
         }
         let is_emptied = rdatas.is_empty();
-        let added = change.added.of_type(rtype);
+        let added = self.added.of_type(rtype);
         let mut merged = Vec::with_capacity(rdatas.len());
         for pair in rdatas.into_iter().merge_join_by(added.clone().map(rdata), Ord::cmp) {
             if is_strict && pair.has_left() && pair.has_right() {

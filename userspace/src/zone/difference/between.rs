@@ -30,13 +30,23 @@ impl Difference {
     /// If their apexes are not the same, or if a side exceeds 4 GiB, which no zone does.
     pub fn between(old: &Zone, new: &Zone) -> Difference {
         assert_eq!(old.apex(), new.apex(), "two zones have no difference");
+        let serials = [old.serial(), new.serial()];
+        Difference::of_pairs(old.apex(), serials, pairs(old, new))
+    }
+
+    /// The difference of two versions with these serials, of whose owners these may differ. They come in canonical
+    /// order.
+    pub(in crate::zone) fn of_pairs<'a>(
+        apex: &Name,
+        [old, new]: [Serial; 2],
+        owners: impl Iterator<Item = OwnerPair<'a>>,
+    ) -> Difference {
         let (mut removed, mut added) = (Records::default(), Records::default());
-        compare(old, new, &mut |side, owner, rrset, rdata| match side {
+        compare(owners, &mut |side, owner, rrset, rdata| match side {
             Side::Old => removed.push_of(owner, rrset, rdata),
             Side::New => added.push_of(owner, rrset, rdata),
         });
-        let apex = old.apex().clone();
-        Difference { apex, old: old.serial(), new: new.serial(), removed, added }
+        Difference { apex: apex.clone(), old, new, removed, added }
     }
 
     /// The difference of these records, of any order: removed from the version with serial `old`, and added to the
@@ -110,13 +120,16 @@ impl Size {
     /// The size of the difference of two versions, without the memory that the difference would take.
     pub fn between(old: &Zone, new: &Zone) -> Size {
         let mut size = Size::default();
-        compare(old, new, &mut |side, _, _, _| match side {
+        compare(pairs(old, new), &mut |side, _, _, _| match side {
             Side::Old => size.removed += 1,
             Side::New => size.added += 1,
         });
         size
     }
 }
+
+/// An owner of an older version, of a newer one, or of both.
+pub(in crate::zone) type OwnerPair<'a> = EitherOrBoth<Owner<'a>, Owner<'a>>;
 
 /// The version that has a record, where only one has it.
 #[derive(Clone, Copy)]
@@ -128,12 +141,17 @@ enum Side {
 /// Is shown each record that only one version has, in canonical order of owners and types.
 type Visitor<'v> = dyn FnMut(Side, &Owner<'_>, &Rrset<'_>, &[u8]) + 'v;
 
-fn compare(old: &Zone, new: &Zone, visit: &mut Visitor<'_>) {
+/// The owners of two versions, by name.
+fn pairs<'a>(old: &'a Zone, new: &'a Zone) -> impl Iterator<Item = OwnerPair<'a>> {
+    let order = |old: &Owner<'_>, new: &Owner<'_>| canonical_order(old.name(), new.name());
+    old.owners().merge_join_by(new.owners(), order)
+}
+
+fn compare<'a>(owners: impl Iterator<Item = OwnerPair<'a>>, visit: &mut Visitor<'_>) {
     let all = |side, owner: Owner<'_>, visit: &mut Visitor<'_>| {
         owner.rrsets().for_each(|rrset| visit_rrset(side, &owner, &rrset, visit));
     };
-    let order = |old: &Owner<'_>, new: &Owner<'_>| canonical_order(old.name(), new.name());
-    for pair in old.owners().merge_join_by(new.owners(), order) {
+    for pair in owners {
         match pair {
             EitherOrBoth::Left(old) => all(Side::Old, old, visit),
             EitherOrBoth::Right(new) => all(Side::New, new, visit),

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `between.rs` | a difference, made of two versions |
 //! | `records.rs` | records in canonical order, of any zone |
-//! | `apply.rs` | a version made of another one and a difference |
+//! | `apply.rs` | what a difference makes of one owner; `version` makes versions of it |
 //! | `sequence.rs` | a difference as the records of an IXFR, and read from them |
 
 mod apply;
@@ -13,9 +13,11 @@ mod between;
 mod records;
 mod sequence;
 #[cfg(test)]
-mod tests;
+pub(in crate::zone) mod tests;
 
 pub use apply::{ApplyError, Rules};
+pub(in crate::zone) use apply::{Change, ChangedRrset};
+pub(in crate::zone) use between::OwnerPair;
 pub use between::{Difference, Size};
 pub use records::{RecordRef, Records};
 pub use sequence::SequenceError;

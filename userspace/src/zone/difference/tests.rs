@@ -4,8 +4,8 @@ use super::*;
 use crate::zone::{Name, Rtype, Serial, Zone, ZoneBuilder};
 
 /// A record of a small world: among so few owners, types and values, two zones have much in common.
-#[derive(Clone, Copy, Debug)]
-struct Small {
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(in crate::zone) struct Small {
     owner: usize,
     rtype: usize,
     ttl: u32,
@@ -21,6 +21,22 @@ const OWNERS: [&[u8]; 5] = [
     b"\x02aa\x07example\0",
 ];
 
+/// An owner name of a larger world: the small one, then hashes, names, and names below these, in no order.
+pub(in crate::zone) fn owner_name(owner: usize) -> Vec<u8> {
+    if let Some(&name) = OWNERS.get(owner) {
+        return name.to_vec();
+    }
+    let number = owner - OWNERS.len();
+    // An odd factor: no two alike.
+    let spread = (number / 3 * 83) % 256;
+    let name = |label: &str| [&[label.len() as u8], label.as_bytes(), APEX].concat();
+    match number % 3 {
+        0 => name(&format!("{spread:02x}{:030}", 0)),
+        1 => name(&format!("{spread:02x}")),
+        _ => [b"\x01c".to_vec(), name(&format!("{spread:02x}"))].concat(),
+    }
+}
+
 impl Small {
     fn rdata(self) -> (Rtype, Vec<u8>) {
         match self.rtype {
@@ -28,7 +44,8 @@ impl Small {
             1 => (Rtype::TXT, vec![1, b'a' + self.value]),
             // Of two covered types, whose TTLs differ.
             2 => (Rtype::RRSIG, rrsig(Rtype::A, self.value)),
-            _ => (Rtype::RRSIG, rrsig(Rtype::TXT, self.value)),
+            3 => (Rtype::RRSIG, rrsig(Rtype::TXT, self.value)),
+            _ => (Rtype::NSEC3, vec![1, self.value]),
         }
     }
 }
@@ -42,7 +59,12 @@ fn rrsig(covered: Rtype, value: u8) -> Vec<u8> {
 }
 
 fn small() -> impl Strategy<Value = Small> {
-    (0..OWNERS.len(), 0..4usize, 1..3u32, 0..3u8).prop_map(|(owner, rtype, ttl, value)| Small {
+    small_among(OWNERS.len())
+}
+
+/// A record of one of so many owners.
+pub(in crate::zone) fn small_among(owners: usize) -> impl Strategy<Value = Small> {
+    (0..owners, 0..5usize, 1..3u32, 0..3u8).prop_map(|(owner, rtype, ttl, value)| Small {
         owner,
         rtype,
         ttl,
@@ -57,19 +79,19 @@ fn soa(serial: u32) -> Vec<u8> {
     rdata
 }
 
-fn zone(serial: u32, records: &[Small]) -> Zone {
+pub(in crate::zone) fn zone(serial: u32, records: &[Small]) -> Zone {
     let mut builder = ZoneBuilder::new(Name::from_wire(APEX).unwrap());
     builder.push(APEX, Rtype::SOA, 60, &soa(serial)).unwrap();
     for record in records {
         let (rtype, rdata) = record.rdata();
-        builder.push(OWNERS[record.owner], rtype, record.ttl, &rdata).unwrap();
+        builder.push(&owner_name(record.owner), rtype, record.ttl, &rdata).unwrap();
     }
     builder.finish().unwrap()
 }
 
 /// All records of a zone, with the TTLs that are sent: of signatures that of what they cover, and none of those that
 /// cover nothing.
-fn records_of(zone: &Zone) -> Records {
+pub(in crate::zone) fn records_of(zone: &Zone) -> Records {
     let mut sent = Records::default();
     for owner in zone.owners() {
         for rrset in owner.rrsets() {

@@ -6,66 +6,128 @@
 //! | make the next version | [`Version::apply`] |
 //! | look at one | [`Version::find`], [`Version::owners`], [`Version::from`], [`Version::before`] |
 //! | walk along the NSEC3 chain | [`Version::hashed_from`], [`Version::hashed_before`] |
-//! | know what changed | [`Difference::between_versions`] |
+//! | know what changed | [`Difference::between_versions`](super::difference::Difference::between_versions) |
 //! | make a flat zone of one | [`Version::flat`], if [`Version::is_merge_due`] |
+//!
+//! | file | what |
+//! |---|---|
+//! | `layer.rs` | what changed since the flat zone |
+//! | `walk.rs` | flat zone and layers as one sequence |
+//! | `apply.rs`, `between.rs` | differences applied, and made of two versions |
 
-use std::sync::Arc;
+mod apply;
+mod between;
+mod layer;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use super::arrays::{Owner, Rrset};
-use super::difference::{ApplyError, Difference, Rules};
 use super::error::ZoneError;
 use super::name::{Name, canonical_order, is_at_or_below};
+use super::rtype::Rtype;
 use super::serial::Serial;
 use super::soa::Soa;
 use super::tree::Zone;
+use super::writer::Draft;
+use layer::Layer;
+use walk::Overlaid;
+
+/// What changed takes at most this part of what the flat zone takes, or the two should be merged.
+const MERGED_AT: usize = 16;
 
 /// A version of a zone: a flat zone, and what changed since. It does not change, and a clone shares its memory.
+///
+/// Owners that changed lie in two layers over the flat zone, as a whole or as gone: those that are a hash
+/// ([`Owner::is_hash`]) in one, all others in the other. So the NSEC3 chain is walked along, and found in, without
+/// a look at the names that lie between two hashes.
 #[derive(Clone)]
 pub struct Version {
-    zone: Zone,
+    base: Arc<Base>,
+    /// Says of a name more than `hashes` does.
+    names: Layer,
+    /// Of a hash of the flat zone that became an ordinary name it says that it is gone.
+    hashes: Layer,
+    counts: Counts,
+    serial: Serial,
     any_answers: Option<Arc<Version>>,
+}
+
+/// The flat zone.
+struct Base {
+    zone: Zone,
+    hashes: OnceLock<Box<[u32]>>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+struct Counts {
+    owners: usize,
+    rrsets: usize,
+    records: usize,
+    /// Of names and RDATA.
+    octets: usize,
 }
 
 impl Version {
     /// The version that is this zone.
     pub fn of(zone: Zone) -> Version {
-        let any_answers = zone.any_answers().cloned().map(|zone| Arc::new(Version::of(zone)));
-        Version { zone, any_answers }
+        let (zone, any_answers) = zone.split_any_answers();
+        let arrays = zone.parts();
+        let counts = Counts {
+            owners: arrays.len(),
+            rrsets: arrays.rrset_entries().len(),
+            records: zone.record_count(),
+            octets: arrays.bytes_of(0..arrays.len()).len(),
+        };
+        let serial = zone.serial();
+        Version {
+            base: Arc::new(Base { zone, hashes: OnceLock::new() }),
+            names: Layer::default(),
+            hashes: Layer::default(),
+            counts,
+            serial,
+            any_answers: any_answers.map(|any_answers| Arc::new(Version::of(any_answers))),
+        }
     }
 
     /// The zone's apex.
     pub fn apex(&self) -> &Name {
-        self.zone.apex()
+        self.base.zone.apex()
     }
 
     /// The serial of the SOA record (RFC 1035 section 3.3.13).
     pub fn serial(&self) -> Serial {
-        self.zone.serial()
+        self.serial
     }
 
     /// The SOA RRset at the apex; every version has one.
     pub fn soa(&self) -> Option<Rrset<'_>> {
-        self.zone.soa()
+        self.find(self.apex().as_wire())?.rrset(Rtype::SOA)
     }
 
     /// The fields of the SOA record; `None` if it is malformed.
     pub fn soa_fields(&self) -> Option<Soa<'_>> {
-        self.zone.soa_fields()
+        self.soa().and_then(|soa| soa.rdatas().next()).and_then(Soa::parse)
     }
 
     /// The TTL of negative answers in seconds, as [`Zone::negative_ttl`] has it.
     pub fn negative_ttl(&self) -> u32 {
-        self.zone.negative_ttl()
+        let minimum = self.soa_fields().map_or(0, |soa| soa.minimum);
+        minimum.min(self.soa().map_or(0, |soa| soa.ttl()))
     }
 
     /// The number of records.
     pub fn record_count(&self) -> usize {
-        self.zone.record_count()
+        self.counts.records
     }
 
     /// The number of owner names.
     pub fn owner_count(&self) -> usize {
-        self.zone.owners().len()
+        self.counts.owners
     }
 
     /// RRsets that stand beside the zone, as [`Zone::any_answers`] has them. They have versions of their own: a
@@ -81,29 +143,49 @@ impl Version {
 
     /// The owner with this lower-case wire name.
     pub fn find(&self, name: &[u8]) -> Option<Owner<'_>> {
-        self.zone.find(name)
+        match self.names.find(name).or_else(|| self.hashes.find(name)) {
+            Some(changed) => Some(changed).filter(Owner::has_rrsets),
+            None => self.base.zone.find(name),
+        }
     }
 
     /// The owners in canonical order; empty non-terminals are not among them.
-    pub fn owners(&self) -> impl DoubleEndedIterator<Item = Owner<'_>> {
-        self.zone.owners()
+    pub fn owners(&self) -> impl DoubleEndedIterator<Item = Owner<'_>> + Clone {
+        self.walk(0..self.base.zone.owners().len(), [self.names.owners(), self.hashes.owners()])
     }
 
-    /// The owners at and after a lower-case wire name, which need not be there, in canonical order.
-    pub fn from<'v>(&'v self, name: &[u8]) -> impl DoubleEndedIterator<Item = Owner<'v>> + use<'v> {
-        let name = name.to_vec();
-        let is_before = move |owner: &Owner<'_>| canonical_order(owner.name(), &name).is_lt();
-        self.zone.owners().filter(move |owner| !is_before(owner))
+    /// The owners at and after a lower-case wire name, which need not be there, in canonical order. What a step
+    /// costs does not depend on the size of the zone, but names that are gone since the last merge are stepped over
+    /// one by one.
+    pub fn from<'v>(
+        &'v self,
+        name: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Owner<'v>> + Clone + use<'v> {
+        let [names, hashes] = [&self.names, &self.hashes].map(|layer| layer.split(name));
+        let end = self.base.zone.owners().len();
+        let ([_, names], [_, hashes]) = (names, hashes);
+        self.walk(self.base.place(name)..end, [names, hashes])
     }
 
-    /// The owners before a lower-case wire name, which need not be there: the nearest first.
+    /// The owners before a lower-case wire name, which need not be there: the nearest first. A step costs as one of
+    /// [`Version::from`].
     pub fn before<'v>(
         &'v self,
         name: &[u8],
-    ) -> impl DoubleEndedIterator<Item = Owner<'v>> + use<'v> {
-        let name = name.to_vec();
-        let is_before = move |owner: &Owner<'_>| canonical_order(owner.name(), &name).is_lt();
-        self.zone.owners().rev().filter(is_before)
+    ) -> impl DoubleEndedIterator<Item = Owner<'v>> + Clone + use<'v> {
+        let [names, hashes] = [&self.names, &self.hashes].map(|layer| layer.split(name));
+        let ([names, _], [hashes, _]) = (names, hashes);
+        self.walk(0..self.base.place(name), [names, hashes]).rev()
+    }
+
+    fn walk<'v>(
+        &'v self,
+        base: Range<usize>,
+        [names, hashes]: [layer::Owners<'v>; 2],
+    ) -> impl DoubleEndedIterator<Item = Owner<'v>> + Clone + use<'v> {
+        let below = base.map(|index| self.base.zone.owner(index));
+        let above = Overlaid { below: hashes, above: names };
+        Overlaid { below, above }.filter(Owner::has_rrsets)
     }
 
     /// Whether an owner stands below this lower-case wire name: if the name itself is no owner, it is an empty
@@ -114,31 +196,35 @@ impl Version {
     }
 
     /// As [`Version::from`], but only of owners that have NSEC3 records and their signatures alone
-    /// ([`Owner::is_hash`]): no other owner is walked over.
+    /// ([`Owner::is_hash`]): no other owner is walked over. The first call of all, for whichever version of the same
+    /// flat zone, looks for them in all of that zone.
     pub fn hashed_from<'v>(
         &'v self,
         name: &[u8],
-    ) -> impl DoubleEndedIterator<Item = Owner<'v>> + use<'v> {
-        self.from(name).filter(Owner::is_hash)
+    ) -> impl DoubleEndedIterator<Item = Owner<'v>> + Clone + use<'v> {
+        let (all, at) = (self.base.hashes(), self.base.hash_place(name));
+        let [_, changed] = self.hashes.split(name);
+        self.walk_hashes(&all[at..], changed)
     }
 
-    /// As [`Version::before`], but only of owners that have NSEC3 records and their signatures alone.
+    /// As [`Version::before`], but only of owners that have NSEC3 records and their signatures alone, as
+    /// [`Version::hashed_from`] has them.
     pub fn hashed_before<'v>(
         &'v self,
         name: &[u8],
-    ) -> impl DoubleEndedIterator<Item = Owner<'v>> + use<'v> {
-        self.before(name).filter(Owner::is_hash)
+    ) -> impl DoubleEndedIterator<Item = Owner<'v>> + Clone + use<'v> {
+        let (all, at) = (self.base.hashes(), self.base.hash_place(name));
+        let [changed, _] = self.hashes.split(name);
+        self.walk_hashes(&all[..at], changed).rev()
     }
 
-    /// The version that a difference makes of this one. An RRset to which a record is added has the lowest TTL of
-    /// those that are added (RFC 2136 section 3.4.2.2 as RFC 2181 section 5.2 limits it).
-    ///
-    /// # Errors
-    /// If the difference does not fit under `rules`, if a record to be added lies outside the zone, or if what comes
-    /// out has not one SOA record.
-    pub fn apply(&self, difference: &Difference, rules: Rules) -> Result<Version, ApplyError> {
-        let zone = difference.apply(&self.zone, rules)?;
-        Ok(Version { zone, any_answers: self.any_answers.clone() })
+    fn walk_hashes<'v>(
+        &'v self,
+        base: &'v [u32],
+        changed: layer::Owners<'v>,
+    ) -> impl DoubleEndedIterator<Item = Owner<'v>> + Clone + use<'v> {
+        let below = base.iter().map(|&index| self.base.zone.owner(index as usize));
+        Overlaid { below, above: changed }.filter(Owner::has_rrsets)
     }
 
     /// The zone that this version is, in memory of its own.
@@ -146,30 +232,83 @@ impl Version {
     /// # Errors
     /// If it exceeds 4 GiB.
     pub fn flat(&self) -> Result<Zone, ZoneError> {
-        let zone = self.zone.clone();
+        let Counts { owners, rrsets, octets, .. } = self.counts;
+        let mut draft = Draft::with_capacity(owners, rrsets, octets);
+        let base = self.base.zone.parts();
+        let mut at = 0;
+        for changed in (Overlaid { below: self.hashes.owners(), above: self.names.owners() }) {
+            let place = base.search_from(at, changed.name());
+            let end = place.unwrap_or_else(|place| place);
+            draft.copy(base, at..end)?;
+            if changed.has_rrsets() {
+                draft.copy(changed.arrays, changed.index..changed.index + 1)?;
+            }
+            at = end + usize::from(place.is_ok());
+        }
+        draft.copy(base, at..base.len())?;
+        let zone = Zone::of_arrays(self.apex().clone(), draft.finish())?;
         Ok(match &self.any_answers {
             Some(any_answers) => zone.with_any_answers(any_answers.flat()?),
             None => zone,
         })
     }
 
-    /// Octets of memory that it takes beside the flat zone.
+    /// Octets of memory that it takes beside the flat zone, much of it shared with other versions.
     pub fn overlay_octets(&self) -> usize {
-        0
+        self.names.octets() + self.hashes.octets()
     }
 
-    /// Whether so much changed since the flat zone that another one should be made ([`Version::flat`]).
+    /// Whether so much changed since the flat zone that another one should be made ([`Version::flat`]), which takes
+    /// as long as a walk over the zone.
     pub fn is_merge_due(&self) -> bool {
-        false
+        self.overlay_octets() > self.base.zone.octets() / MERGED_AT
     }
 }
 
-impl Difference {
-    /// The difference of two versions of one zone. Of what they share nothing is walked over.
-    ///
-    /// # Panics
-    /// As [`Difference::between`] does.
-    pub fn between_versions(old: &Version, new: &Version) -> Difference {
-        Difference::between(&old.zone, &new.zone)
+impl Base {
+    /// The place of the first owner at or after a name.
+    fn place(&self, name: &[u8]) -> usize {
+        self.zone.parts().search_from(0, name).unwrap_or_else(|place| place)
+    }
+
+    /// The places of the owners that are hashes, in canonical order.
+    fn hashes(&self) -> &[u32] {
+        self.hashes.get_or_init(|| {
+            let owners = self.zone.owners().enumerate();
+            owners.filter(|(_, owner)| owner.is_hash()).map(|(index, _)| index as u32).collect()
+        })
+    }
+
+    /// How many hashes come before a name.
+    fn hash_place(&self, name: &[u8]) -> usize {
+        let is_before =
+            |&index: &u32| canonical_order(self.zone.owner(index as usize).name(), name).is_lt();
+        self.hashes().partition_point(is_before)
+    }
+}
+
+impl Counts {
+    /// One owner.
+    fn of(owner: &Owner<'_>) -> Counts {
+        Counts {
+            owners: 1,
+            rrsets: owner.rrsets().len(),
+            records: owner.rrsets().map(|rrset| rrset.len()).sum(),
+            octets: owner.bytes().len(),
+        }
+    }
+
+    fn add(&mut self, other: Counts) {
+        self.owners += other.owners;
+        self.rrsets += other.rrsets;
+        self.records += other.records;
+        self.octets += other.octets;
+    }
+
+    fn remove(&mut self, other: Counts) {
+        self.owners -= other.owners;
+        self.rrsets -= other.rrsets;
+        self.records -= other.records;
+        self.octets -= other.octets;
     }
 }

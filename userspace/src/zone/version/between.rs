@@ -1,0 +1,60 @@
+//! The difference of two versions.
+
+use std::sync::Arc;
+
+use itertools::{EitherOrBoth, Itertools as _};
+
+use super::Version;
+use crate::zone::arrays::Owner;
+use crate::zone::difference::{Difference, OwnerPair};
+use crate::zone::name::canonical_order;
+
+impl Difference {
+    /// The difference of two versions of one zone. Of versions with one flat zone, only those leaves are walked over
+    /// that they do not share.
+    ///
+    /// # Panics
+    /// As [`Difference::between`] does.
+    pub fn between_versions(old: &Version, new: &Version) -> Difference {
+        assert_eq!(old.apex(), new.apex(), "two zones have no difference");
+        let serials = [old.serial(), new.serial()];
+        if Arc::ptr_eq(&old.base, &new.base) {
+            let found = changed_names(old, new)
+                .into_iter()
+                .filter_map(|name| pair(old.find(name), new.find(name)));
+            return Difference::of_pairs(old.apex(), serials, found);
+        }
+        let order = |old: &Owner<'_>, new: &Owner<'_>| canonical_order(old.name(), new.name());
+        let all = old.owners().merge_join_by(new.owners(), order);
+        Difference::of_pairs(old.apex(), serials, all)
+    }
+}
+
+/// In canonical order, the names of which the layers of two versions with one flat zone do not say the same.
+fn changed_names<'a>(old: &'a Version, new: &'a Version) -> Vec<&'a [u8]> {
+    let mut names = Vec::new();
+    for [old, new] in [[&old.names, &new.names], [&old.hashes, &new.hashes]] {
+        let [old, new] = old.unshared(new);
+        let order = |old: &Owner<'_>, new: &Owner<'_>| canonical_order(old.name(), new.name());
+        for pair in old.into_iter().merge_join_by(new, order) {
+            match pair {
+                EitherOrBoth::Both(old, new) if old.has_same_rrsets(&new) => {}
+                EitherOrBoth::Both(owner, _)
+                | EitherOrBoth::Left(owner)
+                | EitherOrBoth::Right(owner) => names.push(owner.name()),
+            }
+        }
+    }
+    names.sort_unstable_by(|a, b| canonical_order(a, b));
+    names.dedup();
+    names
+}
+
+fn pair<'a>(old: Option<Owner<'a>>, new: Option<Owner<'a>>) -> Option<OwnerPair<'a>> {
+    Some(match (old, new) {
+        (Some(old), Some(new)) => EitherOrBoth::Both(old, new),
+        (Some(old), None) => EitherOrBoth::Left(old),
+        (None, Some(new)) => EitherOrBoth::Right(new),
+        (None, None) => return None,
+    })
+}
