@@ -141,6 +141,20 @@ impl Version {
         Version { any_answers: Some(Arc::new(any_answers)), ..self }
     }
 
+    /// As [`Zone::is_withheld`]. An RRset of the flat zone that changed, or whose signatures did, is withheld no more:
+    /// the fault was that of what it was.
+    pub fn is_withheld(&self, owner: &[u8], rtype: Rtype) -> bool {
+        let said = |owner: Option<Owner<'_>>| {
+            let rrset = owner.and_then(|owner| owner.rrset(rtype));
+            let rdatas = rrset.into_iter().flat_map(|rrset| rrset.rdatas());
+            let signatures = owner.into_iter().flat_map(|owner| owner.signatures(rtype));
+            let rdatas: Vec<_> = rdatas.chain(signatures).map(<[u8]>::to_vec).collect();
+            (rrset.map(|rrset| (rrset.ttl(), rrset.len())), rdatas)
+        };
+        let base = &self.base.zone;
+        base.is_withheld(owner, rtype) && said(base.find(owner)) == said(self.find(owner))
+    }
+
     /// The owner with this lower-case wire name.
     pub fn find(&self, name: &[u8]) -> Option<Owner<'_>> {
         match self.names.find(name).or_else(|| self.hashes.find(name)) {
@@ -247,6 +261,10 @@ impl Version {
         }
         draft.copy(base, at..base.len())?;
         let zone = Zone::of_arrays(self.apex().clone(), draft.finish())?;
+        let withheld = self.base.zone.withheld();
+        let is_withheld =
+            |(owner, rtype): &&(Name, Rtype)| self.is_withheld(owner.as_wire(), *rtype);
+        let zone = zone.withholding(withheld.filter(is_withheld).cloned().collect());
         Ok(match &self.any_answers {
             Some(any_answers) => zone.with_any_answers(any_answers.flat()?),
             None => zone,

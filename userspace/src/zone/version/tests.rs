@@ -235,10 +235,13 @@ fn wide(serial: u32, value: impl Fn(usize) -> u8) -> Zone {
     let mut builder = ZoneBuilder::new(Name::from_wire(b"\x07example\0").unwrap());
     builder.copy(&zone(serial, &[]), |_, _| true).unwrap();
     for owner in 0..1000 {
-        let name = [b"\x04", format!("{owner:04}").as_bytes(), b"\x07example\0"].concat();
-        builder.push(&name, Rtype::A, 60, &[192, 0, 2, value(owner)]).unwrap();
+        builder.push(&wide_name(owner), Rtype::A, 60, &[192, 0, 2, value(owner)]).unwrap();
     }
     builder.finish().unwrap()
+}
+
+fn wide_name(owner: usize) -> Vec<u8> {
+    [b"\x04", format!("{owner:04}").as_bytes(), b"\x07example\0"].concat()
 }
 
 /// One owner changes, many did: two leaves are written, that of the owner and that of the apex with its SOA record.
@@ -280,6 +283,22 @@ fn what_stands_beside_a_zone_stays_there() {
     let beside = beside.apply(&change, Rules::Strict).unwrap();
     let flat = version.with_any_answers(beside).flat().unwrap();
     assert_eq!(flat.any_answers().map(Zone::arrays), Some(other.arrays()));
+}
+
+#[test]
+fn what_is_withheld_stays_so_until_it_changes() {
+    let zones = [wide(1, |_| 1), wide(2, |owner| u8::from(owner != 3))];
+    let withheld = [3, 4].map(|owner| {
+        let name = Name::from_wire(&wide_name(owner)).unwrap();
+        (name, Rtype::A)
+    });
+    let base = Version::of(zones[0].clone().withholding(withheld.clone().into()));
+    let next = base.apply(&Difference::between(&zones[0], &zones[1]), Rules::Strict).unwrap();
+    let is_withheld = |version: &Version| {
+        withheld.each_ref().map(|(name, rtype)| version.is_withheld(name.as_wire(), *rtype))
+    };
+    assert_eq!([is_withheld(&base), is_withheld(&next)], [[true, true], [false, true]]);
+    assert!(next.flat().unwrap().withheld().eq(&withheld[1..]));
 }
 
 #[test]
