@@ -30,10 +30,14 @@ static SERVED: LazyLock<[Served; 2]> = LazyLock::new(|| COMPILED.each_ref().map(
 fn served(compiled: &Compiled) -> Served {
     let zones = compiled.zones.iter().map(|zone| {
         let allow_transfer = vec!["192.0.2.1/32".parse().expect("a prefix")];
-        (zone.apex().clone(), ServedZone { zone: Some(Arc::clone(zone) as _), allow_transfer })
+        (
+            zone.apex().clone(),
+            ServedZone { zone: Some(Arc::clone(zone) as _), allow_transfer, withholds: false },
+        )
     });
     let unloaded = "unloaded.example".parse().expect("a name");
-    let unloaded = (unloaded, ServedZone { zone: None, allow_transfer: Vec::new() });
+    let unloaded =
+        (unloaded, ServedZone { zone: None, allow_transfer: Vec::new(), withholds: false });
     let edns = xdp_common::maps::EdnsSettings { refuse: 0, ..*EDNS_SETTINGS };
     let identity = Some("fuzzed".into());
     let settings = ResponseSettings { identity, version: None, udp_payload: LIMIT, edns };

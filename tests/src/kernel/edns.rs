@@ -140,7 +140,11 @@ fn all_options(client: IpAddr, now: u32) -> Vec<Vec<u8>> {
 /// What the daemon's sockets serve over the same image.
 pub fn served(rig: &Rig, zone: &Zone, edns: maps::EdnsSettings) -> Served {
     let apex = zone.apex().clone();
-    let zone = ServedZone { zone: Some(Arc::new(zone.clone())), allow_transfer: Vec::new() };
+    let zone = ServedZone {
+        zone: Some(Arc::new(zone.clone())),
+        allow_transfer: Vec::new(),
+        withholds: false,
+    };
     let engine: Arc<dyn Engine> = rig.reader.clone();
     Served::new(
         engine,

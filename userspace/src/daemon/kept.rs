@@ -5,6 +5,7 @@
 //! before it was kept is known by its digest, and its signatures are not computed again. What is kept is of use, never
 //! needed: what cannot be read is as good as nothing.
 
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -18,7 +19,7 @@ use super::state::KeepableVersion;
 use crate::config::{self, Dnssec};
 use crate::dnssec::origin::{DIGEST_LEN, Digest, Origin};
 use crate::files;
-use crate::zone::{Name, Zone, in_file_name, stored};
+use crate::zone::{Name, Rtype, Zone, in_file_name, stored};
 
 /// The first line of a file, with the number of its format.
 const MAGIC: &str = "sealdns zone ";
@@ -40,7 +41,8 @@ const BUFFER: usize = 1 << 20;
 ///
 /// The file: a line with `MAGIC` and the format, the digest of the section's settings, whether the version was
 /// verified, both digests of the [`Origin`] and the DNSKEY records in it (TTL, how many, and each with its length) if
-/// there is one, the [`Stamp`]s of its files, the zone, a 1 and what stands beside it or a 0, and the SHA-256 digest
+/// there is one, the [`Stamp`]s of its files, the RRsets that are withheld (how many, and each one's owner and type),
+/// the zone, a 1 and what stands beside it or a 0, and the SHA-256 digest
 /// of all before.
 pub struct KeptFile(PathBuf);
 
@@ -109,7 +111,8 @@ impl KeptFile {
         })
     }
 
-    fn remove(&self) -> anyhow::Result<()> {
+    /// Removes what is kept.
+    pub fn remove(&self) -> anyhow::Result<()> {
         match std::fs::remove_file(&self.0) {
             Err(error)
                 if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
@@ -151,6 +154,12 @@ fn write(version: &KeepableVersion<'_>, settings: &Digest, out: &mut impl Write)
     for stamp in version.stamps {
         stamp.write(out)?;
     }
+    let withheld: Vec<_> = version.zone.withheld().collect();
+    out.write_all(&(withheld.len() as u32).to_be_bytes())?;
+    for (owner, rtype) in withheld {
+        stored::write_name(owner.as_wire(), out)?;
+        out.write_all(&rtype.0.to_be_bytes())?;
+    }
     stored::write(version.zone, out)?;
     let any_answers = version.zone.any_answers();
     out.write_all(&[any_answers.is_some().into()])?;
@@ -188,7 +197,13 @@ fn read(from: &mut impl Read) -> anyhow::Result<KeptVersion> {
             for _ in 0..u32::from_be_bytes(array(from)?) {
                 stamps.push(Stamp::read(from)?);
             }
-            KeptVersion { zone: stored::read(from)?, origin, is_verified, stamps, settings }
+            let mut withheld = BTreeSet::new();
+            for _ in 0..u32::from_be_bytes(array(from)?) {
+                let owner = stored::read_name(from)?.context("a name is missing")?;
+                withheld.insert((owner, Rtype(u16::from_be_bytes(array(from)?))));
+            }
+            let zone = stored::read(from)?.withholding(withheld);
+            KeptVersion { zone, origin, is_verified, stamps, settings }
         }
     };
     let [has_any_answers] = array(from)?;
@@ -293,12 +308,15 @@ mod tests {
         let zone = Zone::clone(&testing::zone(7, 5000));
         assert!(zone.octets() > KEPT_FROM);
         let with_any = zone.clone().with_any_answers(any::unsigned(&zone).unwrap());
+        let soa = (apex.clone(), Rtype::SOA);
+        let withholding = zone.clone().withholding([soa, (apex.clone(), Rtype::NS)].into());
         let other_keys = (600, vec![vec![1, 0, 3, 13, 9], vec![2; 300]]);
         let stamps = stamps(folder.path());
         for (zone, origin, is_verified, stamps) in [
             (&zone, Some(origin((0, Vec::new()))), true, &stamps[..]),
             (&zone, Some(origin(other_keys)), true, &stamps[..1]),
             (&with_any, None, false, &stamps[..]),
+            (&withholding, None, false, &stamps[..1]),
             (&zone, None, true, &[]),
         ] {
             let origin = origin.as_ref();
@@ -307,6 +325,7 @@ mod tests {
             assert_eq!((again.zone.arrays(), again.origin.as_ref()), (zone.arrays(), origin));
             assert_eq!((again.is_verified, &again.stamps[..]), (is_verified, stamps));
             assert_eq!(again.settings, SETTINGS);
+            assert!(again.zone.withheld().eq(zone.withheld()));
             assert!(again.stamps.iter().all(Stamp::holds));
             let any_answers = [zone, &again.zone].map(|zone| zone.any_answers().map(Zone::arrays));
             assert_eq!(any_answers[0], any_answers[1]);

@@ -114,6 +114,12 @@ impl Prepare for ZoneFiles {
         KeptFile::of(&self.served, &section.name).write(version, &settings(section, policy))
     }
 
+    fn forget(&self, section: &config::Zone) {
+        if let Err(error) = KeptFile::of(&self.served, &section.name).remove() {
+            tracing::error!(zone = %section.name, "what was served is kept for the next start: {error:#}");
+        }
+    }
+
     fn kept(
         &self,
         section: &config::Zone,
@@ -128,9 +134,14 @@ impl Prepare for ZoneFiles {
         let KeptVersion { zone, origin, is_verified, stamps, settings: then } = kept;
         let expiration = match section.dnssec {
             config::Dnssec::Off => None,
-            _ if !is_verified => first_expiration(&zone, now),
+            _ if !is_verified && !is_ours && section.verify != config::Verify::First => {
+                first_expiration(&zone, now)
+            }
             // Its digest tells that the signatures are those that were verified; not that they still hold.
-            _ => Some(verify_again(&zone, Some(&zone), now).ok()?.expiration),
+            _ => {
+                let before = is_verified.then_some(&zone);
+                Some(verify_again(&zone, before, now).ok()?.expiration)
+            }
         };
         let begins_at = match section.dnssec {
             config::Dnssec::Presigned => begins_at(&zone, now),

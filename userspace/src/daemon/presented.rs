@@ -179,9 +179,11 @@ fn served(
 }
 
 fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
+    let loaded = state.loaded.as_ref();
     let served = ServedZone {
-        zone: state.loaded.as_ref().map(|loaded| Arc::clone(&loaded.zone) as _),
+        zone: loaded.map(|loaded| Arc::clone(&loaded.zone) as _),
         allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
+        withholds: loaded.is_some_and(|loaded| loaded.zone.withheld().next().is_some()),
     };
     (name.clone(), served)
 }

@@ -32,6 +32,9 @@ pub trait Prepare: Send + Sync {
         Ok(())
     }
 
+    /// Keeps nothing of a zone for the next start: what was served must not be any more.
+    fn forget(&self, _section: &config::Zone) {}
+
     /// What was served when the daemon ran last, if that is known and a validator would still accept it.
     fn kept(
         &self,

@@ -21,7 +21,7 @@ use super::state::{CurrentVersion, KeepableVersion, LoadedZone, Prepare, Prepare
 use super::store::{Store, StoredZone};
 use super::verification::{Withheld, withheld};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, Dnssec};
 use crate::control::protocol::Failure;
 use crate::control::reply::zone::VersionDifference;
 use crate::datapath::memory::{FileMap, trim_heap};
@@ -43,6 +43,9 @@ pub const REFRESH: Duration = Duration::from_secs(1);
 /// Owner names from which on reading a zone leaves so much free memory behind that it is worth some
 /// milliseconds to give it back.
 const LARGE_ZONE: usize = 50_000;
+
+/// Why RRsets are withheld of a zone that is served as it was when the daemon ran last.
+const FOUND_BEFORE: &str = "they were found wrong before the daemon was started";
 
 /// Why a zone is brought up to date.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -392,6 +395,7 @@ impl Zones {
             let version = KeepableVersion { zone: &zone, origin, is_verified, stamps: &stamps };
             let keep = || self.prepare.keep(&section, &policy, &version).err();
             let unkept = ready.unkept.or_else(|| if is_from_last_run { None } else { keep() });
+            let withheld = zone.withheld().next().is_some().then(|| FOUND_BEFORE.to_owned());
             let loaded = LoadedZone {
                 zone,
                 kept_in: files,
@@ -400,7 +404,7 @@ impl Zones {
                 inception: ready.inception,
                 is_verified: ready.is_verified,
                 verified_at: if ready.is_verified { now } else { 0 },
-                withheld: None,
+                withheld,
                 verified_before: verified_before.filter(|_| !ready.is_verified),
                 origin: ready.origin,
                 published,
@@ -516,21 +520,35 @@ impl Zones {
             let whole = Zone::clone(zone).withholding(BTreeSet::new());
             return self.replace_served(name, whole, None);
         }
-        let kept = {
+        let is_news = {
             let mut states = self.states.hold();
-            let Some(state) = states.get_mut(name) else { return };
-            let Some(loaded) = &mut state.loaded else { return };
-            let was_verified = std::mem::replace(&mut loaded.is_verified, true);
+            let Some(loaded) = states.get_mut(name).and_then(|state| state.loaded.as_mut()) else {
+                return;
+            };
             loaded.expiration = Some(expiration);
-            let stamps = loaded.stamps.clone();
-            (!was_verified).then(|| (state.section.clone(), state.policy.clone(), stamps))
+            !std::mem::replace(&mut loaded.is_verified, true)
         };
-        let Some((section, policy, stamps)) = kept else { return };
-        tracing::info!(zone = %name, serial = zone.serial().0, "verified while it is served");
-        let version = KeepableVersion { zone, origin: None, is_verified: true, stamps: &stamps };
-        if let Err(error) = self.prepare.keep(&section, &policy, &version)
-            && let Some(state) = self.states.hold().get_mut(name)
-        {
+        if is_news {
+            tracing::info!(zone = %name, serial = zone.serial().0, "verified while it is served");
+            self.keep_served(name);
+        }
+    }
+
+    /// Keeps for the next start what is known now of what is served.
+    fn keep_served(&self, name: &Name) {
+        let served = {
+            let states = self.states.hold();
+            states.get(name).and_then(|state| {
+                let served = ServedVersion::of(state.loaded.as_ref()?);
+                let is_verified = state.loaded.as_ref()?.is_verified;
+                Some((state.section.clone(), state.policy.clone(), served, is_verified))
+            })
+        };
+        let Some((section, policy, served, is_verified)) = served else { return };
+        let ServedVersion { zone, origin, stamps, .. } = &served;
+        let version = KeepableVersion { zone, origin: origin.as_ref(), is_verified, stamps };
+        let kept = self.prepare.keep(&section, &policy, &version);
+        if let (Err(error), Some(state)) = (kept, self.states.hold().get_mut(name)) {
             state.unkept = Some(format!("{error:#}"));
         }
     }
@@ -538,6 +556,11 @@ impl Zones {
     /// What is served would be refused by a validator.
     fn withhold(&self, name: &Name, zone: &Arc<Zone>, faults: &[Fault]) {
         let text = rejection(faults).to_string();
+        if let Some(loaded) =
+            self.states.hold().get_mut(name).and_then(|state| state.loaded.as_mut())
+        {
+            loaded.is_verified = false;
+        }
         match withheld(zone, faults) {
             Withheld::Rrsets(rrsets) if zone.withheld().eq(&rrsets) => {}
             Withheld::Rrsets(rrsets) => {
@@ -548,6 +571,13 @@ impl Zones {
                 tracing::error!("zone {name} is no longer served: {text}");
                 if let Err(error) = self.plane.hold().remove(name) {
                     tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
+                }
+                let section = self.states.hold().get(name).map(|state| state.section.clone());
+                match section {
+                    // What it was made of is in there: it is signed again of that if there is nothing else.
+                    Some(section) if section.dnssec == Dnssec::Sign => self.keep_served(name),
+                    Some(section) => self.prepare.forget(&section),
+                    None => {}
                 }
                 if let Some(state) = self.states.hold().get_mut(name) {
                     state.loaded = None;
@@ -561,6 +591,17 @@ impl Zones {
     fn replace_served(&self, name: &Name, zone: Zone, withheld: Option<String>) {
         let zone = Arc::new(zone);
         let published = self.plane.hold().publish(&zone);
+        self.note_replaced(name, zone, published, withheld);
+        self.keep_served(name);
+    }
+
+    fn note_replaced(
+        &self,
+        name: &Name,
+        zone: Arc<Zone>,
+        published: anyhow::Result<Published>,
+        withheld: Option<String>,
+    ) {
         let mut states = self.states.hold();
         let Some(state) = states.get_mut(name) else { return };
         let Some(loaded) = &mut state.loaded else { return };

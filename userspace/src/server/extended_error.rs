@@ -6,6 +6,7 @@ pub struct ExtendedError(pub u16);
 
 #[allow(missing_docs, reason = "the names are the registry's own")]
 impl ExtendedError {
+    pub const DNSSEC_BOGUS: ExtendedError = ExtendedError(6);
     pub const SIGNATURE_EXPIRED: ExtendedError = ExtendedError(7);
     pub const NOT_READY: ExtendedError = ExtendedError(14);
     pub const NOT_AUTHORITATIVE: ExtendedError = ExtendedError(20);

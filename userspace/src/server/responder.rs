@@ -22,6 +22,7 @@
 //! | a name in no zone of this server | REFUSED, extended error 20 |
 //! | a name in a zone that could not be loaded | SERVFAIL, extended error 14 |
 //! | an answer whose signatures have expired | SERVFAIL, extended error 7 |
+//! | an answer that is withheld, since a validator would refuse it | SERVFAIL, extended error 6 |
 //! | an answer that no message has room for | SERVFAIL |
 //!
 //! There is an OPT record in a response if and only if the query has one that could be read.
@@ -239,10 +240,19 @@ impl<'a, 'm> Plain<'a, 'm> {
     fn unanswered(&self, outcome: Outcome, out: &mut Vec<u8>) -> Reply {
         match outcome {
             Outcome::NotOurs => self.not_ours(out),
-            Outcome::Expired => {
-                self.error(Rcode::SERVFAIL, Some(ExtendedError::SIGNATURE_EXPIRED), out)
-            }
+            Outcome::Expired => self.error(Rcode::SERVFAIL, Some(self.why_expired()), out),
             _ => self.error(Rcode::SERVFAIL, None, out),
+        }
+    }
+
+    /// Why signatures count as expired: in a zone of which RRsets are withheld a validator would most likely have
+    /// refused these.
+    fn why_expired(&self) -> ExtendedError {
+        let qname = self.query.question.map(|question| question.name.to_ascii_lowercase());
+        let zone = qname.as_deref().and_then(|qname| self.asked.served.zone_of(qname));
+        match zone.is_some_and(|zone| zone.withholds) {
+            true => ExtendedError::DNSSEC_BOGUS,
+            false => ExtendedError::SIGNATURE_EXPIRED,
         }
     }
 

@@ -124,9 +124,13 @@ pub fn served(zone: &Arc<Zone>) -> Served {
     let zones = [
         (
             name("example"),
-            ServedZone { zone: Some(Arc::clone(zone) as _), allow_transfer: loopback },
+            ServedZone {
+                zone: Some(Arc::clone(zone) as _),
+                allow_transfer: loopback,
+                withholds: false,
+            },
         ),
-        (name("unloaded"), ServedZone { zone: None, allow_transfer: Vec::new() }),
+        (name("unloaded"), ServedZone { zone: None, allow_transfer: Vec::new(), withholds: false }),
     ];
     let settings = ResponseSettings {
         identity: Some("node-1".into()),

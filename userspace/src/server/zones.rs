@@ -22,6 +22,8 @@ pub struct ServedZone {
     pub zone: Option<Arc<dyn Transferable>>,
     /// Who may transfer it.
     pub allow_transfer: Vec<IpNet>,
+    /// Whether some of its RRsets are withheld, since a validator would refuse them.
+    pub withholds: bool,
 }
 
 impl ServedZone {
@@ -89,8 +91,11 @@ mod tests {
 
     #[test]
     fn a_change_leaves_what_was_there_before_and_counts_what_lacks() {
-        let zone =
-            |zone: Option<Arc<dyn Transferable>>| ServedZone { zone, allow_transfer: Vec::new() };
+        let zone = |zone: Option<Arc<dyn Transferable>>| ServedZone {
+            zone,
+            allow_transfer: Vec::new(),
+            withholds: false,
+        };
         let apex = |number: usize| -> Box<[u8]> { format!("{number}").into_bytes().into() };
         let all = Zones::default().with((0..5000).map(|n| (apex(n), Some(zone(None)))));
         assert!(all.lacks_some());

@@ -68,14 +68,15 @@ pub fn read(from: &mut impl Read) -> io::Result<Zone> {
     writer.finish().map_err(io::Error::other)
 }
 
-fn write_name(name: &[u8], out: &mut impl Write) -> io::Result<()> {
+/// Writes a name with its length.
+pub fn write_name(name: &[u8], out: &mut impl Write) -> io::Result<()> {
     // 255 at most (RFC 1035 section 3.1).
     out.write_all(&[name.len() as u8])?;
     out.write_all(name)
 }
 
 /// A name; `None` for the zero that ends a zone.
-fn read_name(from: &mut impl Read) -> io::Result<Option<Name>> {
+pub fn read_name(from: &mut impl Read) -> io::Result<Option<Name>> {
     let [len] = read_array(from)?;
     if len == 0 {
         return Ok(None);

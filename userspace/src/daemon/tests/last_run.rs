@@ -111,7 +111,7 @@ impl Run {
         (serial, self.daemon.zones.states()[&name].error.clone())
     }
 
-    fn follow_up(self) -> Run {
+    pub(super) fn follow_up(self) -> Run {
         self.daemon.zones.follow_up();
         assert!(!self.daemon.zones.states()[&testing::name("example")].is_from_last_run);
         self

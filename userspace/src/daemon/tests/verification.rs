@@ -104,6 +104,33 @@ fn what_is_wrong_is_withheld_and_nothing_else() {
     }
 }
 
+/// The next run does not send what the last one found to be wrong.
+#[test]
+fn what_was_withheld_is_withheld_at_the_next_start() {
+    let machine = background();
+    let whole = machine.signed(7, 400, SigningPolicy::default());
+    let www = b"\x03www\x07example\0";
+    machine.write_zone(&spoilt(&whole, www, Rtype::A));
+    machine.start().daemon.zones.verify_behind();
+    for _ in 0..2 {
+        let run = machine.start().follow_up();
+        assert_eq!(withheld(&run.daemon), [(testing::name("www.example"), Rtype::A)]);
+        assert!(status(&run.daemon).withheld.is_some() && !run.is_verified());
+        run.daemon.zones.verify_behind();
+    }
+    // Taken as a whole from who asks, it is not served from what was kept.
+    let mut builder = ZoneBuilder::new(whole.apex().clone());
+    let keep =
+        |owner: &Owner<'_>, rrset: &Rrset<'_>| owner.name() != www || rrset.rtype() != Rtype::NSEC;
+    builder.copy(&whole, keep).unwrap();
+    machine.write_zone(&builder.finish().unwrap());
+    let run = machine.start().follow_up();
+    assert_eq!(run.serves().0, Some(7));
+    run.daemon.zones.verify_behind();
+    assert!(run.serves().0.is_none());
+    assert!(!machine.path("state/served/example.signed").exists());
+}
+
 /// What is no RRset's fault takes the zone: its proofs would lack.
 #[test]
 fn a_zone_whose_proofs_lack_is_not_served() {
