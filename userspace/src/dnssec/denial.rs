@@ -8,7 +8,7 @@ use ring::digest;
 use super::authority::NameStatus;
 use super::policy::Denial;
 use crate::zone::name::{is_at_or_below, parent};
-use crate::zone::{Owner, Rtype, Zone};
+use crate::zone::{Name, Owner, Rtype, Zone};
 
 /// The NSEC3 flag that says: delegations without DS may be missing (RFC 5155 section 3.1.2.1).
 pub const OPT_OUT: u8 = 1;
@@ -150,6 +150,11 @@ pub fn nsec3_hash(name: &[u8], iterations: u16, salt: &[u8]) -> Hash {
     hash
 }
 
+/// NSEC RDATA (RFC 4034 section 4.1); `next` is the owner that follows in the chain, uncompressed.
+pub fn nsec_rdata(next: &[u8], bitmap: &[u8]) -> Vec<u8> {
+    [next, bitmap].concat()
+}
+
 /// NSEC3 RDATA without salt and iterations.
 pub fn nsec3_rdata(opt_out: bool, next: &Hash, bitmap: &[u8]) -> Vec<u8> {
     let flags = if opt_out { OPT_OUT } else { 0 };
@@ -272,6 +277,16 @@ pub fn write_hash_owner(hash: &Hash, apex: &[u8], out: &mut Vec<u8>) {
     out.resize(1 + HASH_LABEL_LEN, 0);
     BASE32_DNSSEC.encode_mut(hash, &mut out[1..]);
     out.extend_from_slice(apex);
+}
+
+/// The owner name of a hash, which must not be longer than a name may be.
+///
+/// # Panics
+/// If it is.
+pub fn hash_owner(hash: &Hash, apex: &Name) -> Name {
+    let mut owner = Vec::with_capacity(1 + HASH_LABEL_LEN + apex.as_wire().len());
+    write_hash_owner(hash, apex.as_wire(), &mut owner);
+    Name::from_wire(&owner).expect("a hash before the apex is a name")
 }
 
 /// The hash that the first label of a lower-case owner name stands for.

@@ -22,6 +22,7 @@ pub mod lasting;
 pub mod origin;
 pub mod policy;
 mod previous;
+pub mod rrset_signer;
 pub mod rrsig;
 pub mod sign;
 pub mod verify;

@@ -15,7 +15,7 @@ use super::denial::{self, HashedName, OptOutScope};
 use super::keys::{Algorithm, Key, SigningFailed};
 use super::policy::{AnyResponse, Denial, SigningPolicy};
 use super::previous::PreviousVersion;
-use super::rrsig::{RrsigFields, label_count};
+use super::rrset_signer::RrsetSigner;
 use super::zonemd;
 use crate::duration::Exact;
 use crate::zone::name::MAX_NAME_LEN;
@@ -124,14 +124,7 @@ pub fn sign_again(
     policy: &SigningPolicy,
     now: u32,
 ) -> Result<(Zone, SignStatistics), SignError> {
-    check_keys(zone, keys)?;
-    let (validity, jitter) = (policy.validity, policy.jitter);
-    if validity == 0 || validity.saturating_add(policy.inception_offset) > i32::MAX as u32 {
-        return Err(SignError::Validity(validity));
-    }
-    if jitter >= validity {
-        return Err(SignError::Jitter { jitter, validity });
-    }
+    check(zone.apex(), keys, policy)?;
     let base = prepare(zone, keys, policy, now)?;
     let places = places(&base);
     let hashes = match policy.denial {
@@ -143,9 +136,8 @@ pub fn sign_again(
         base: &base,
         places: &places,
         hashes: &hashes,
-        keys,
         policy,
-        now,
+        signer: RrsetSigner { apex: base.apex().as_wire(), keys, policy, now },
         denial_ttl: base.negative_ttl(),
         before: before.map(|(zone, least)| PreviousVersion::new(zone, keys, now, least)),
     };
@@ -195,8 +187,20 @@ pub fn sign_again(
     Ok((signed, statistics))
 }
 
-fn check_keys(zone: &Zone, keys: &[Key]) -> Result<(), SignError> {
-    let apex = zone.apex();
+/// Whether a zone can be signed with these keys and this policy.
+pub(super) fn check(apex: &Name, keys: &[Key], policy: &SigningPolicy) -> Result<(), SignError> {
+    check_keys(apex, keys)?;
+    let (validity, jitter) = (policy.validity, policy.jitter);
+    if validity == 0 || validity.saturating_add(policy.inception_offset) > i32::MAX as u32 {
+        return Err(SignError::Validity(validity));
+    }
+    if jitter >= validity {
+        return Err(SignError::Jitter { jitter, validity });
+    }
+    Ok(())
+}
+
+fn check_keys(apex: &Name, keys: &[Key]) -> Result<(), SignError> {
     if keys.is_empty() {
         return Err(SignError::NoKey(apex.clone()));
     }
@@ -216,10 +220,13 @@ fn check_keys(zone: &Zone, keys: &[Key]) -> Result<(), SignError> {
     Ok(())
 }
 
+/// Whether records of a type are the signer's to make, wherever they stand: those that a zone comes with are dropped.
+pub(super) fn is_dropped(rtype: Rtype) -> bool {
+    matches!(rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM)
+}
+
 /// The zone without what was signed before, with its new serial, DNSKEY and NSEC3PARAM records.
 fn prepare(zone: &Zone, keys: &[Key], policy: &SigningPolicy, now: u32) -> Result<Zone, SignError> {
-    let is_dropped =
-        |rtype| matches!(rtype, Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM);
     let mut writer = ZoneWriter::with_capacity(zone.apex().clone(), 0);
     for owner in zone.owners() {
         if owner.name() == zone.apex().as_wire() {
@@ -271,14 +278,8 @@ fn hashes(base: &Zone, places: &[NameStatus], opt_out: bool) -> Result<Vec<Hashe
     let hashes = denial::hashed_names(base, places, omitted, 0, b"");
     match hashes.windows(2).find(|pair| pair[0].hash == pair[1].hash) {
         None => Ok(hashes),
-        Some(pair) => Err(SignError::HashCollision(hash_owner(&pair[0], apex))),
+        Some(pair) => Err(SignError::HashCollision(denial::hash_owner(&pair[0].hash, apex))),
     }
-}
-
-fn hash_owner(name: &HashedName, apex: &Name) -> Name {
-    let mut owner = Vec::new();
-    denial::write_hash_owner(&name.hash, apex.as_wire(), &mut owner);
-    Name::from_wire(&owner).unwrap_or_else(|| apex.clone())
 }
 
 /// An owner name of the signed zone.
@@ -302,7 +303,8 @@ fn in_order(base: &Zone, hashes: &[HashedName]) -> Result<Vec<Item>, SignError> 
             match canonical_order(owner.name(), &name) {
                 Ordering::Less => items.push(Item::Owner(base.index_of(owner) as u32)),
                 Ordering::Equal => {
-                    return Err(SignError::HashCollision(hash_owner(hash, base.apex())));
+                    let owner = denial::hash_owner(&hash.hash, base.apex());
+                    return Err(SignError::HashCollision(owner));
                 }
                 Ordering::Greater => break,
             }
@@ -319,9 +321,8 @@ struct Signing<'a> {
     base: &'a Zone,
     places: &'a [NameStatus],
     hashes: &'a [HashedName],
-    keys: &'a [Key],
     policy: &'a SigningPolicy,
-    now: u32,
+    signer: RrsetSigner<'a>,
     /// RFC 9077 section 3: as long as a negative answer may be kept.
     denial_ttl: u32,
     before: Option<PreviousVersion<'a>>,
@@ -367,7 +368,7 @@ impl Signing<'_> {
                     let next =
                         denial::next_nsec_owner(self.base, self.places, index as usize).name();
                     let bitmap = denial::bitmap(&owner, place, Denial::Nsec);
-                    let rdata = [next, &bitmap].concat();
+                    let rdata = denial::nsec_rdata(next, &bitmap);
                     let (name, rdatas) = (owner.name(), std::iter::once(&rdata[..]));
                     self.sign_rrset(name, Rtype::NSEC, denial_ttl, rdatas, &mut added, scratch)?;
                     added.denial = Some(rdata);
@@ -469,10 +470,8 @@ impl Signing<'_> {
         added: &mut OwnerAdditions,
         scratch: &mut Vec<u8>,
     ) -> Result<(), SigningFailed> {
-        let apex = self.base.apex().as_wire();
         let before = self.before.as_ref().zip(before);
-        let signing = self.keys.iter().enumerate().filter(|(_, key)| key.role().signs(rtype));
-        for (place, key) in signing {
+        for (place, key) in self.signer.keys_for(rtype) {
             let kept = before.as_ref().and_then(|(before, owner)| {
                 before.signature(owner, (rtype, ttl), rdatas.clone(), (place, key))
             });
@@ -481,33 +480,12 @@ impl Signing<'_> {
                 added.kept += 1;
                 continue;
             }
-            let fields = RrsigFields {
-                covered: rtype,
-                algorithm: key.algorithm().number(),
-                labels: label_count(owner),
-                original_ttl: ttl,
-                expiration: self.now.wrapping_add(self.policy.validity - self.earlier(owner)),
-                inception: self.now.wrapping_sub(self.policy.inception_offset),
-                key_tag: key.tag(),
-            };
-            fields.signed_data(apex, owner, rdatas.clone(), scratch);
-            let mut rdata = Vec::with_capacity(18 + apex.len() + 64);
-            fields.write(apex, &mut rdata);
-            key.signer().sign(scratch, &mut rdata)?;
-            added.signatures.push(rdata);
+            let made = self.signer.signature(key, owner, (rtype, ttl), rdatas.clone(), scratch)?;
+            added.signatures.push(made);
         }
         added.rrsets += 1;
         added.ttl = added.ttl.min(ttl);
         Ok(())
-    }
-
-    /// By how many seconds the signatures of this name end earlier than the policy's validity.
-    fn earlier(&self, owner: &[u8]) -> u32 {
-        // FNV-1a: any hash spreads names well enough, and this one needs no state.
-        let hash = owner.iter().fold(0x811c_9dc5_u32, |hash, &octet| {
-            (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
-        });
-        hash.checked_rem(self.policy.jitter).unwrap_or(0)
     }
 
     /// Writes one owner name with all its RRsets.
