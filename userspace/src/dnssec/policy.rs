@@ -88,8 +88,8 @@ pub struct SigningPolicy {
     pub serial: SerialPolicy,
     /// How long signatures are valid from the time of signing, in seconds.
     pub validity: u32,
-    /// Signatures end up to so many seconds earlier, spread by owner name, so that a large zone
-    /// need not be signed again all at once.
+    /// Signatures end up to so many seconds earlier, spread by owner name and time of signing, so
+    /// that a large zone need not be signed again all at once.
     pub jitter: u32,
     /// Signatures are valid from so many seconds before the time of signing, for validators whose
     /// clocks are behind.

@@ -50,10 +50,12 @@ impl<'a> RrsetSigner<'a> {
         Ok(rdata)
     }
 
-    /// By how many seconds the signatures of this name end earlier than the policy's validity.
+    /// By how many seconds the signatures of this name that are made now end earlier than the policy's validity. It
+    /// depends on the time, too: names that are renewed each after a time of its own, always the same, would meet again
+    /// and again.
     fn earlier(&self, owner: &[u8]) -> u32 {
         // FNV-1a: any hash spreads names well enough, and this one needs no state.
-        let hash = owner.iter().fold(0x811c_9dc5_u32, |hash, &octet| {
+        let hash = owner.iter().fold(0x811c_9dc5_u32 ^ self.now, |hash, &octet| {
             (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
         });
         hash.checked_rem(self.policy.jitter).unwrap_or(0)
