@@ -2,7 +2,7 @@
 //! (RFC 4035 section 2.2; RFC 6672 section 2.4 for DNAME).
 
 use crate::zone::name::{ancestors, is_at_or_below};
-use crate::zone::{Owner, Rtype, Zone};
+use crate::zone::{Name, Owner, Rtype, Zone};
 
 /// What an owner name is to its zone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,19 +49,36 @@ pub enum Occluder<'z> {
     Dname(Owner<'z>),
 }
 
+impl<'z> Occluder<'z> {
+    /// The owner that hides what is below it.
+    pub fn owner(self) -> Owner<'z> {
+        match self {
+            Occluder::Cut(owner) | Occluder::Dname(owner) => owner,
+        }
+    }
+}
+
 /// What hides a name at or below the apex: the highest name above it that is a zone cut or has a DNAME record. That
 /// the name is itself one of these is no matter.
 pub fn occluder<'z>(zone: &'z Zone, name: &[u8]) -> Option<Occluder<'z>> {
-    let apex = zone.apex().as_wire();
+    occluder_among(zone.apex(), name, |name| zone.find(name))
+}
+
+/// The same in any version of a zone, of which `find` finds an owner.
+pub fn occluder_among<'z>(
+    apex: &Name,
+    name: &[u8],
+    find: impl Fn(&[u8]) -> Option<Owner<'z>>,
+) -> Option<Occluder<'z>> {
+    let apex = apex.as_wire();
     let redirects = |owner: &Owner<'_>| owner.rrset(Rtype::DNAME).is_some();
-    let at_apex =
-        Some(zone.at_apex()).filter(|apex| redirects(apex) && name.len() > apex.name().len());
+    let at_apex = find(apex).filter(|owner| redirects(owner) && name.len() > apex.len());
     if let Some(at_apex) = at_apex {
         return Some(Occluder::Dname(at_apex));
     }
     let above = ancestors(name).skip(1).take_while(|above| above.len() > apex.len());
     let hides = |above| {
-        let owner = zone.find(above)?;
+        let owner = find(above)?;
         if owner.rrset(Rtype::NS).is_some() {
             return Some(Occluder::Cut(owner));
         }
@@ -101,7 +118,7 @@ pub fn is_hash(owner: &Owner<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zone::{Name, ZoneBuilder};
+    use crate::zone::ZoneBuilder;
 
     /// Every zone of up to three cuts and DNAMEs over names of two labels, some below others: the walk over all names
     /// and the look-up of one agree.

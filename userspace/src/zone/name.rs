@@ -135,6 +135,26 @@ pub fn is_at_or_below(name: &[u8], ancestor: &[u8]) -> bool {
     }
 }
 
+/// The octets of a wire name that stands behind all names below `wire` in canonical order, with no name between them
+/// and it; `None` if no name stands there. It is for comparing, and is no name itself where `wire` has 255 octets.
+pub fn behind_subtree(wire: &[u8]) -> Option<Vec<u8>> {
+    let (&len, above) = (wire.first()?, parent(wire)?);
+    let mut label = wire[1..1 + usize::from(len)].to_vec();
+    if label.len() < MAX_LABEL_LEN && wire.len() < MAX_NAME_LEN {
+        label.push(0);
+    } else {
+        // Nothing longer begins with this label: the next one differs within its length.
+        while label.last() == Some(&0xff) {
+            label.pop();
+        }
+        match label.last_mut() {
+            Some(last) => *last += 1,
+            None => return behind_subtree(above),
+        }
+    }
+    Some([&[label.len() as u8], &label[..], above].concat())
+}
+
 /// Lower-cases ASCII letters in a wire name. Length octets are below `A`, so the whole slice is
 /// treated alike.
 pub fn lowercase(wire: &mut [u8]) {
@@ -238,6 +258,43 @@ mod tests {
         assert!(!name("wwwexample").is_at_or_below(&name("example")));
         // The octets of the shorter name end the longer one, but not at a label border.
         assert!(!Name::from_wire(b"\x03a\x01b\x00").unwrap().is_at_or_below(&name("b")));
+    }
+
+    /// For names of every length of a label and in all: what is below is before, and the nearest names that are not
+    /// below and not before the name are not.
+    #[test]
+    fn what_is_behind_a_subtree_is_behind_all_of_it() {
+        let filler = [&[62][..], &[b'x'; 62]].concat();
+        for (len, fillers) in (1..=63usize).flat_map(|len| (0..4usize).map(move |n| (len, n))) {
+            for octet in [0, b'@', b'z', 0xfe, 0xff] {
+                let parent = [filler.repeat(fillers), b"\x01p\0".to_vec()].concat();
+                let label = [vec![b'a'; len - 1], vec![octet]].concat();
+                let name = [&[len as u8], &label[..], &parent].concat();
+                if name.len() > MAX_NAME_LEN {
+                    continue;
+                }
+                let behind = behind_subtree(&name).unwrap();
+                let is_before = |other: &[u8]| canonical_order(other, &behind).is_lt();
+                assert!(is_before(&name));
+                let labels = [&b"\x01\xff"[..], &[&[63][..], &[0xff; 63]].concat()];
+                let below = labels.map(|label| [label, &name].concat());
+                for below in below.iter().filter(|below| below.len() <= MAX_NAME_LEN) {
+                    assert!(is_before(below), "{name:?}");
+                }
+                let longer = [&[len as u8 + 1], &label[..], &[0], &parent].concat();
+                if len < MAX_LABEL_LEN && longer.len() <= MAX_NAME_LEN {
+                    assert!(!is_before(&longer), "{name:?}");
+                }
+                if octet < 0xff {
+                    let next = [&[len as u8], &label[..len - 1], &[octet + 1], &parent].concat();
+                    assert!(!is_before(&next), "{name:?}");
+                }
+            }
+        }
+        let highest = [&[63][..], &[0xff; 63], b"\x01p\0"].concat();
+        assert_eq!(behind_subtree(&highest).unwrap(), b"\x02p\0\0");
+        assert_eq!(behind_subtree(&[&[63][..], &[0xff; 63], b"\0"].concat()), None);
+        assert_eq!(behind_subtree(b"\0"), None);
     }
 
     #[test]
