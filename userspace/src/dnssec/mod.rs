@@ -5,6 +5,7 @@
 //! | find, make and store keys | [`keys::store::KeyStore`], [`keys::Key`] |
 //! | say how a zone is signed | [`policy::SigningPolicy`] |
 //! | sign a zone | [`sign::sign`] |
+//! | sign what changes of a signed zone | [`incremental::sign_difference`] |
 //! | sign it again without its file | [`origin::Origin`] |
 //! | check a signed zone | [`verify::verify`] |
 //! | check the digest over a zone | [`zonemd::check`] |
@@ -17,6 +18,7 @@ pub mod any;
 pub mod authority;
 mod choice;
 pub mod denial;
+pub mod incremental;
 pub mod keys;
 pub mod lasting;
 pub mod origin;

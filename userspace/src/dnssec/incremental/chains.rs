@@ -1,0 +1,38 @@
+//! The neighbours of a name in the NSEC chain (RFC 4034 section 4) and in the NSEC3 chain (RFC 5155).
+
+use super::states::{hides, hiding_owner, ordinary};
+use crate::zone::name::behind_subtree;
+use crate::zone::{Owner, Version};
+
+/// The owner before a name in the NSEC chain; the name itself need not be there. None stands before the apex, for
+/// which it is the apex.
+pub(super) fn nsec_before<'v>(version: &'v Version, name: &[u8]) -> Option<Owner<'v>> {
+    let nearest = version.before(name).next().or_else(|| at_apex(version))?;
+    // All names from one that hides them to the last of them are hidden.
+    hiding_owner(version, nearest.name()).or(Some(nearest))
+}
+
+/// The owner that follows one in the NSEC chain; the apex follows the last one.
+pub(super) fn nsec_after<'v>(version: &'v Version, name: &[u8]) -> Option<Owner<'v>> {
+    let next = match hides(version, ordinary(version, name).as_ref()) {
+        true => behind_subtree(name).and_then(|behind| version.from(&behind).next()),
+        false => version.from(name).find(|owner| owner.name() != name),
+    };
+    next.or_else(|| at_apex(version))
+}
+
+/// The owner before a hashed one in the NSEC3 chain, which is a ring.
+pub(super) fn nsec3_before<'v>(version: &'v Version, hashed: &[u8]) -> Option<Owner<'v>> {
+    let last = || version.hashed_from(version.apex().as_wire()).next_back();
+    version.hashed_before(hashed).next().or_else(last)
+}
+
+/// The owner after a hashed one in the NSEC3 chain, which is a ring.
+pub(super) fn nsec3_after<'v>(version: &'v Version, hashed: &[u8]) -> Option<Owner<'v>> {
+    let first = || version.hashed_from(version.apex().as_wire()).next();
+    version.hashed_from(hashed).find(|owner| owner.name() != hashed).or_else(first)
+}
+
+fn at_apex(version: &Version) -> Option<Owner<'_>> {
+    version.find(version.apex().as_wire())
+}
