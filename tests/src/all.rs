@@ -148,6 +148,7 @@ const TESTS: &[Test] = tests![
     oracle::signing::nsec3_opt_out,
     oracle::signing::other_algorithms,
     oracle::signing::zones_thrown_together,
+    oracle::signing::versions_signed_by_their_difference,
     oracle::signing::broken_zones_are_refused_by_all,
     oracle::signing::keys_and_zones_of_others,
     oracle::zone_text::zones_read_as_the_oracles_do,

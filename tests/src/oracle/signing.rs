@@ -5,13 +5,15 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, bail, ensure};
 use sealdns::cli::zone_file::{parse_zone, write_zone};
+use sealdns::dnssec::incremental::sign_difference;
 use sealdns::dnssec::keys::store::KeyStore;
 use sealdns::dnssec::keys::{Algorithm, KeyLayout, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
 use sealdns::dnssec::sign::{sign, sign_again};
 use sealdns::dnssec::verify::verify;
 use sealdns::dnssec::zonemd;
-use sealdns::zone::{Name, Rtype, Zone, ZoneBuilder};
+use sealdns::zone::difference::{Difference, Rules};
+use sealdns::zone::{Name, Rtype, Version, Zone, ZoneBuilder};
 
 const ZONE: &str = include_str!("../../zones/signing.zone");
 const APEX: &str = "signing.example";
@@ -108,6 +110,35 @@ pub fn zones_thrown_together() -> anyhow::Result<()> {
             }
             accepted(dir.path(), &signed, denial, KeyLayout::KskZsk)
                 .with_context(|| format!("{denial:?}, seed {seed}:\n{text}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Such zones as versions of one: the difference of each to the next is signed, on what the one before became.
+pub fn versions_signed_by_their_difference() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let apex = apex()?;
+    let store = KeyStore::new(dir.path());
+    let algorithm = Algorithm::EcdsaP256Sha256;
+    let (keys, _) = store.load_or_generate(&apex, KeyLayout::KskZsk, algorithm, now())?;
+    for denial in [Denial::Nsec, Denial::Nsec3 { opt_out: false }, Denial::Nsec3 { opt_out: true }]
+    {
+        let policy = SigningPolicy { denial, ..SigningPolicy::default() };
+        let zone = |seed| parse_zone(thrown_together(seed).as_bytes(), &apex);
+        let mut unsigned = zone(1)?;
+        let mut version = Version::of(sign(&unsigned, &keys, &policy, now())?.0);
+        for seed in 2..=12 {
+            let next = zone(seed)?;
+            let difference = Difference::between(&unsigned, &next);
+            let rules = Rules::Strict;
+            let signed = sign_difference(&version, &difference, rules, &keys, &policy, now())?;
+            let signed = signed.context("other zones have a difference")?;
+            version = version.apply(&signed.zone, rules)?;
+            ensure!(version.serial() == next.serial(), "{}", version.serial());
+            accepted(dir.path(), &version.flat()?, denial, KeyLayout::KskZsk)
+                .with_context(|| format!("{denial:?}, seed {seed}:\n{}", thrown_together(seed)))?;
+            unsigned = next;
         }
     }
     Ok(())
