@@ -1,0 +1,153 @@
+//! How long a difference of a large signed zone takes to make: 1,000 changes one after the other (one RRset changed, a
+//! name added, a name removed), 10,000 changes in one, and a round of signatures that are due.
+//!
+//! `cargo bench -p sealdns --bench sign_difference -- [NAMES] [nsec|nsec3|nsec3-opt-out]`; a million names without the
+//! first argument, all ways of denial without the second. Half of the names are delegations, half of those with DS.
+
+use std::time::{Duration, Instant};
+
+use sealdns::dnssec::incremental::{RenewalLimits, SignedDifference, renew, sign_difference};
+use sealdns::dnssec::keys::{Algorithm, Key, NewKey, Role};
+use sealdns::dnssec::policy::{Denial, SigningPolicy};
+use sealdns::dnssec::sign::sign;
+use sealdns::zone::difference::{Difference, RecordRef, Rules};
+use sealdns::zone::{Name, Rtype, Serial, Version, Zone, ZoneWriter};
+
+const NOW: u32 = 1_800_000_000;
+const APEX: &[u8] = b"\x05bench\x07example\0";
+const SOA: &[u8] =
+    b"\x02ns\0\x04mail\0\0\0\0\x01\0\0\x0e\x10\0\0\x03\x84\0\x09\x3a\x80\0\0\x01\x2c";
+const DAY: u32 = 86_400;
+
+fn main() {
+    // `cargo bench` adds `--bench`; `cargo test --all-targets` does not, and wants no more than to see that it runs.
+    let (bench, args): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|arg| arg == "--bench");
+    let (default, changes) = if bench.is_empty() { (200, 10) } else { (1_000_000, 1_000) };
+    let names: usize = args.first().map_or(default, |arg| arg.parse().expect("a number"));
+    let denials: Vec<Denial> = match args.get(1) {
+        Some(denial) => vec![denial.parse().expect("a way of denial")],
+        None => {
+            ["nsec", "nsec3", "nsec3-opt-out"].map(|denial| denial.parse().expect("one")).into()
+        }
+    };
+    let apex = Name::from_wire(APEX).expect("a name");
+    let keys: Vec<Key> = [Role::Ksk, Role::Zsk]
+        .map(|role| {
+            NewKey::generate(&apex, role, Algorithm::default(), &[], NOW).expect("a key").key
+        })
+        .into();
+    for denial in denials {
+        let policy = SigningPolicy { denial, jitter: 3 * DAY, ..SigningPolicy::default() };
+        let started = Instant::now();
+        let signed = sign(&zone(names), &keys, &policy, NOW).expect("a signed zone").0;
+        println!("{denial:?}: {names} names, signed whole in {:?}", started.elapsed());
+        measure(Version::of(signed), (names, changes), &keys, &policy);
+    }
+}
+
+fn measure(
+    mut version: Version,
+    (names, changes): (usize, usize),
+    keys: &[Key],
+    policy: &SigningPolicy,
+) {
+    let sign = |version: &Version, removed: &[Record], added: &[Record]| -> SignedDifference {
+        let difference = difference(removed, added);
+        let made = sign_difference(version, &difference, Rules::Strict, keys, policy, NOW);
+        made.expect("a difference").expect("a change")
+    };
+    let new = |number: usize| (label(&format!("new-{number}")), Rtype::A, vec![192, 0, 2, 3]);
+    let spread = |number: usize| 2 * (number * 7919 % (names / 2));
+    for what in ["changed", "name added", "name removed"] {
+        let (mut signing, mut applying, mut signatures) = (Vec::new(), Vec::new(), 0);
+        for number in 0..changes {
+            let (removed, added) = match what {
+                "changed" => {
+                    let (name, rtype, rdata) = host(spread(number));
+                    (vec![(name.clone(), rtype, rdata)], vec![(name, rtype, vec![192, 0, 2, 2])])
+                }
+                "name added" => (vec![], vec![new(number)]),
+                _ => (vec![new(number)], vec![]),
+            };
+            let started = Instant::now();
+            let made = sign(&version, &removed, &added);
+            signing.push(started.elapsed());
+            signatures += made.statistics.signatures;
+            let started = Instant::now();
+            version = version.apply(&made.zone, Rules::Strict).expect("a version");
+            applying.push(started.elapsed());
+        }
+        let each = signatures as f64 / changes as f64;
+        println!("  {what}: {each:.1} signatures, {}; applied {}", shown(signing), shown(applying));
+    }
+    let many: Vec<Record> = (0..10 * changes).map(new).collect();
+    let started = Instant::now();
+    let made = sign(&version, &[], &many);
+    let (elapsed, signatures) = (started.elapsed(), made.statistics.signatures);
+    println!("  {} names added at once: {signatures} signatures, {elapsed:?}", many.len());
+
+    let (started, mut rounds) = (Instant::now(), 0);
+    let mut from = Some(version.apex().clone());
+    let (mut renewed, limits) = (0, RenewalLimits::default());
+    while let Some(name) = from.filter(|_| rounds < changes / 10) {
+        let now = NOW + 5 * DAY;
+        let made = renew(&version, &name, limits, 7 * DAY, keys, policy, now).expect("signatures");
+        renewed += made.difference.map_or(0, |made| made.statistics.signatures);
+        from = made.next;
+        rounds += 1;
+    }
+    let each = started.elapsed() / rounds as u32;
+    println!("  due: {renewed} signatures in {rounds} rounds, {each:?} each");
+}
+
+fn shown(mut times: Vec<Duration>) -> String {
+    times.sort();
+    format!("median {:?}, p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100])
+}
+
+type Record = (Vec<u8>, Rtype, Vec<u8>);
+
+fn difference(removed: &[Record], added: &[Record]) -> Difference {
+    let apex = Name::from_wire(APEX).expect("a name");
+    let serials = [Serial(1), Serial(2)];
+    let [removed, added] = [removed, added].map(|records| records.iter().map(record));
+    Difference::of_records(&apex, serials, removed, added)
+}
+
+fn record((owner, rtype, rdata): &Record) -> RecordRef<'_> {
+    RecordRef { owner, rtype: *rtype, ttl: 3600, rdata }
+}
+
+fn label(label: &str) -> Vec<u8> {
+    [&[label.len() as u8], label.as_bytes(), APEX].concat()
+}
+
+/// The name of this number in canonical order: those of even numbers are hosts, the others are delegations.
+fn name(number: usize) -> Vec<u8> {
+    label(&format!("host-{number:08}"))
+}
+
+fn host(number: usize) -> Record {
+    (name(number), Rtype::A, vec![198, 51, (number / 250 % 250) as u8, (number % 250) as u8])
+}
+
+fn zone(names: usize) -> Zone {
+    let mut writer = ZoneWriter::with_capacity(Name::from_wire(APEX).expect("a name"), 0);
+    writer.owner(APEX).expect("room");
+    writer.rrset(Rtype::SOA, 3600, std::iter::once(SOA)).expect("room");
+    for number in 0..names {
+        let (owner, rtype, address) = host(number);
+        writer.owner(&owner).expect("order");
+        if number % 2 == 0 {
+            writer.rrset(rtype, 3600, std::iter::once(&address[..])).expect("room");
+            continue;
+        }
+        writer.rrset(Rtype::NS, 3600, std::iter::once(&b"\x02ns\0"[..])).expect("room");
+        if number % 4 == 1 {
+            let ds = [&[0, 1, 13, 2][..], &[7; 32]].concat();
+            writer.rrset(Rtype::DS, 3600, std::iter::once(&ds[..])).expect("room");
+        }
+    }
+    writer.finish().expect("a zone")
+}
