@@ -14,8 +14,8 @@ use xdp_common::state::{Absence, Cells, Options, Plan, Query};
 use super::extended_error::ExtendedError;
 use crate::compile::Cookie;
 
-/// Room for what [`answered`] leaves: 53 octets at the most.
-const ROOM: usize = 64 + SLACK;
+/// Room for the most octets that [`answered`] leaves; the engine reads from a power of two of them and [`SLACK`].
+const ROOM: usize = most_octets().next_power_of_two() + SLACK;
 
 /// The options of a query, read once.
 pub struct Requested {
@@ -104,6 +104,19 @@ pub fn answered(asked: &[u8]) -> Vec<u8> {
     kept
 }
 
+/// The most octets that [`answered`] leaves: each option once, as long as it may be.
+const fn most_octets() -> usize {
+    let (mut sum, mut place) = (0, 0);
+    while place < ANSWERED.len() {
+        sum += OPTION_HEAD_LEN + ANSWERED[place].1;
+        place += 1;
+    }
+    sum
+}
+
+/// Code and length of an option (RFC 6891 section 6.1.2), in octets.
+const OPTION_HEAD_LEN: usize = 4;
+
 /// The options that are answered, and how many octets of each are looked at.
 const ANSWERED: [(u16, usize); 3] = [
     (option::NSID, 0),
@@ -131,6 +144,22 @@ mod tests {
         assert_eq!(answered(&all.concat()), kept);
         // Cut short: what is whole is kept.
         assert_eq!(answered(&all.concat()[..11 + 5]), [0, 3, 0, 0]);
+    }
+
+    #[test]
+    fn the_longest_options_that_are_answered_have_room() {
+        // Every option as long as a message can have it, several times and in both orders: as much is left as there is
+        // room for, and no more.
+        let option = |(code, _): &(u16, usize)| {
+            [&code.to_be_bytes()[..], &u16::MAX.to_be_bytes(), &[1; u16::MAX as usize]].concat()
+        };
+        let all: Vec<u8> = ANSWERED.iter().flat_map(option).collect();
+        let reversed: Vec<u8> = ANSWERED.iter().rev().flat_map(option).collect();
+        for asked in [&all, &reversed, &[&all[..], &reversed[..]].concat()] {
+            assert_eq!(answered(asked).len(), most_octets());
+            let query = Requested::read(asked).query;
+            assert_eq!(query.options_len as usize, most_octets());
+        }
     }
 
     #[test]
