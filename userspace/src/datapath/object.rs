@@ -4,8 +4,8 @@ use thiserror::Error;
 
 /// The eBPF object, aligned for the loader, or `None` if the binary was built without it.
 ///
-/// A static, since a constant has no place of its own: the compiler writes its four megabytes once per unit of code
-/// that names it.
+/// It has no DWARF: `build.rs` leaves that out. A static, since a constant has no place of its own: the compiler writes
+/// it once per unit of code that names it.
 #[cfg(has_ebpf_object)]
 pub static OBJECT: Option<&[u8]> =
     Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ebpf-object")));
