@@ -34,7 +34,7 @@ pub(crate) use error::explain;
 use error::invalid;
 pub use health::Health;
 pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
-pub use policy::{Algorithm, AnyResponse, Denial, KeyLayout, Policy};
+pub use policy::Policy;
 use ratelimit::{RateLimit, ZoneRateLimit};
 pub use template::TEMPLATE;
 pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, UdpPayload, Verify};

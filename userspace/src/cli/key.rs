@@ -16,7 +16,7 @@ use crate::control::reply::status::Status;
 use crate::daemon::privileges;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, DsDigest, Key, NewKey, Role};
-use crate::dnssec::policy::SigningPolicy;
+use crate::dnssec::lifetime::DNSKEY_TTL_S;
 use crate::zone::text::write_record;
 use crate::zone::{Name, Rtype};
 
@@ -40,7 +40,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "ROLES", default_value = "csk", value_delimiter = ',')]
         role: Vec<Role>,
         /// ECDSAP256SHA256, ECDSAP384SHA384 or ED25519
-        #[arg(long, value_name = "ALGORITHM", default_value = "ECDSAP256SHA256")]
+        #[arg(long, value_name = "ALGORITHM", default_value_t)]
         algorithm: Algorithm,
         /// Make keys and show them, but store none
         #[arg(long)]
@@ -58,7 +58,7 @@ pub enum KeyCommand {
         #[command(flatten)]
         of: KeyDirArgs,
         /// sha256 or sha384
-        #[arg(long, value_name = "DIGEST", default_value = "sha256")]
+        #[arg(long, value_name = "DIGEST", default_value_t)]
         digest: DsDigest,
     },
     /// Print the DNSKEY records, for other servers of the zone that sign it too (RFC 8901)
@@ -180,9 +180,9 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
         }
         KeyCommand::Dnskey { of } => {
             let keys = of.load(&of.store(global)?)?;
-            let ttl = SigningPolicy::default().dnskey_ttl;
             let record = |key: &Key| {
-                let line = write_record(key.zone().as_wire(), Rtype::DNSKEY, ttl, key.dnskey());
+                let line =
+                    write_record(key.zone().as_wire(), Rtype::DNSKEY, DNSKEY_TTL_S, key.dnskey());
                 line.trim_end().to_owned()
             };
             of.print(KeyRecords::Dnskey, keys.iter().map(record).collect());

@@ -19,6 +19,7 @@ use crate::daemon::prepare::placed_lines;
 use crate::daemon::privileges;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout, NewKey};
+use crate::dnssec::lifetime::{JITTER_S, VALIDITY_S};
 use crate::dnssec::policy::{Denial, SerialPolicy, SigningPolicy};
 use crate::dnssec::sign::sign;
 use crate::duration::{self, Period};
@@ -40,23 +41,23 @@ pub struct SignArgs {
     #[arg(long, value_name = "DIR", default_value = "keys")]
     pub keys: PathBuf,
     /// Keys to make if there are none: ksk-zsk or csk
-    #[arg(long, value_name = "LAYOUT", default_value = "ksk-zsk")]
+    #[arg(long, value_name = "LAYOUT", default_value_t)]
     pub layout: KeyLayout,
     /// The algorithm of keys to make: ECDSAP256SHA256, ECDSAP384SHA384 or ED25519
-    #[arg(long, value_name = "ALGORITHM", default_value = "ECDSAP256SHA256")]
+    #[arg(long, value_name = "ALGORITHM", default_value_t)]
     pub algorithm: Algorithm,
     /// How the absence of names is proven: nsec, nsec3 or nsec3-opt-out
-    #[arg(long, value_name = "DENIAL", default_value = "nsec")]
+    #[arg(long, value_name = "DENIAL", default_value_t)]
     pub denial: Denial,
     /// How the SOA serial changes: keep, increment or unixtime
-    #[arg(long, value_name = "POLICY", default_value = "keep")]
+    #[arg(long, value_name = "POLICY", default_value_t)]
     pub serial: SerialPolicy,
     /// How long signatures are valid from now on, such as 14d or 1w12h
-    #[arg(long, value_name = "DURATION", default_value = "14d")]
+    #[arg(long, value_name = "DURATION", default_value_t = Period::from_seconds(VALIDITY_S))]
     pub validity: Period,
-    /// Let signatures expire at different times, up to this much before the end of --validity
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = |text: &str| duration::at_least(0, text))]
-    pub jitter: u32,
+    /// Let signatures expire at different times, up to this much before the end of --validity [default: all at once]
+    #[arg(long, value_name = "DURATION", value_parser = |text: &str| duration::at_least(0, text))]
+    pub jitter: Option<u32>,
     /// Add a digest of the whole zone (ZONEMD, RFC 8976: scheme SIMPLE, SHA-384)
     #[arg(long)]
     pub zonemd: bool,
@@ -84,7 +85,7 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
         denial: args.denial,
         serial: args.serial,
         validity: args.validity.seconds(),
-        jitter: args.jitter,
+        jitter: args.jitter.unwrap_or(JITTER_S),
         zonemd: args.zonemd,
         ..SigningPolicy::default()
     };

@@ -1,7 +1,12 @@
 //! `[policy.NAME]`: keys, denial and the lives of signatures.
+//!
+//! Its values are the signer's own types; here are the words that the file has for them.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use crate::dnssec::keys::{Algorithm, KeyLayout};
+use crate::dnssec::lifetime::{REFRESH_S, VALIDITY_S};
+use crate::dnssec::policy::{AnyResponse, Denial, SigningPolicy};
 use crate::duration::Period;
 
 /// `[policy.NAME]`: how zones are signed.
@@ -9,12 +14,16 @@ use crate::duration::Period;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Policy {
     /// The algorithm of new keys.
+    #[serde(with = "AlgorithmWord")]
     pub algorithm: Algorithm,
     /// Which keys there are.
+    #[serde(with = "KeyLayoutWord")]
     pub keys: KeyLayout,
     /// How absence is proven.
+    #[serde(deserialize_with = "denial")]
     pub denial: Denial,
-    /// What is said to ANY.
+    /// What answers QTYPE ANY.
+    #[serde(with = "AnyResponseWord")]
     pub any: AnyResponse,
     /// Whether zones have a digest of themselves (ZONEMD, RFC 8976).
     pub zonemd: bool,
@@ -24,62 +33,72 @@ pub struct Policy {
     pub refresh: Period,
 }
 
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy {
-            algorithm: Algorithm::Ecdsap256sha256,
-            keys: KeyLayout::KskZsk,
-            denial: Denial::Nsec,
-            any: AnyResponse::Rrset,
-            zonemd: false,
-            signature_validity: Period::from_seconds(14 * 86400),
-            refresh: Period::from_seconds(7 * 86400),
+impl Policy {
+    /// What the signer is told.
+    pub fn signing(&self) -> SigningPolicy {
+        SigningPolicy {
+            denial: self.denial,
+            any: self.any,
+            zonemd: self.zonemd,
+            validity: self.signature_validity.seconds(),
+            ..SigningPolicy::default()
         }
     }
 }
 
-/// A signing algorithm by its mnemonic (IANA registry "DNS Security Algorithm Numbers").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum Algorithm {
-    /// ECDSA over P-256 with SHA-256 (RFC 6605).
+impl Default for Policy {
+    fn default() -> Policy {
+        let signing = SigningPolicy::default();
+        Policy {
+            algorithm: Algorithm::default(),
+            keys: KeyLayout::default(),
+            denial: signing.denial,
+            any: signing.any,
+            zonemd: signing.zonemd,
+            signature_validity: Period::from_seconds(VALIDITY_S),
+            refresh: Period::from_seconds(REFRESH_S),
+        }
+    }
+}
+
+/// An algorithm that keys can be made of, by its mnemonic (IANA registry "DNS Security Algorithm Numbers").
+#[derive(Deserialize)]
+#[serde(remote = "Algorithm")]
+enum AlgorithmWord {
     #[serde(rename = "ECDSAP256SHA256")]
-    Ecdsap256sha256,
-    /// ECDSA over P-384 with SHA-384 (RFC 6605).
+    EcdsaP256Sha256,
     #[serde(rename = "ECDSAP384SHA384")]
-    Ecdsap384sha384,
-    /// Ed25519 (RFC 8080).
+    EcdsaP384Sha384,
     #[serde(rename = "ED25519")]
     Ed25519,
 }
 
-/// Which keys a zone has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyLayout {
-    /// A KSK that signs the DNSKEY RRset and a ZSK that signs the rest.
+#[derive(Deserialize)]
+#[serde(remote = "KeyLayout", rename_all = "kebab-case")]
+enum KeyLayoutWord {
     KskZsk,
-    /// One key that signs everything.
     Csk,
 }
 
-/// How a zone proves absence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Deserialize)]
+#[serde(remote = "AnyResponse", rename_all = "kebab-case")]
+enum AnyResponseWord {
+    Rrset,
+    Hinfo,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Denial {
-    /// NSEC (RFC 4034 section 4).
+enum DenialWord {
     Nsec,
-    /// NSEC3 with 0 iterations and no salt (RFC 5155, RFC 9276).
     Nsec3,
-    /// NSEC3 that skips delegations without DS (RFC 5155 section 6).
     Nsec3OptOut,
 }
 
-/// What is said to ANY.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AnyResponse {
-    /// One RRset of the name (RFC 8482 section 4.1).
-    Rrset,
-    /// A synthesised HINFO (RFC 8482 section 4.2).
-    Hinfo,
+fn denial<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Denial, D::Error> {
+    Ok(match DenialWord::deserialize(deserializer)? {
+        DenialWord::Nsec => Denial::Nsec,
+        DenialWord::Nsec3 => Denial::Nsec3 { opt_out: false },
+        DenialWord::Nsec3OptOut => Denial::Nsec3 { opt_out: true },
+    })
 }

@@ -15,6 +15,7 @@ use crate::dnssec::any;
 use crate::dnssec::denial::Parameters;
 use crate::dnssec::lasting::begins_at;
 use crate::dnssec::origin::Validity;
+use crate::dnssec::policy::AnyResponse;
 use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::dnssec::zonemd;
 use crate::files;
@@ -80,8 +81,8 @@ impl Prepare for ZoneFiles {
         };
         let (zone, expiration) = match section.dnssec {
             config::Dnssec::Off => match policy.any {
-                config::AnyResponse::Rrset => (read.zone, None),
-                config::AnyResponse::Hinfo => {
+                AnyResponse::Rrset => (read.zone, None),
+                AnyResponse::Hinfo => {
                     let any_answers = any::unsigned(&read.zone)?;
                     (read.zone.with_any_answers(any_answers), None)
                 }

@@ -11,10 +11,10 @@ use super::kept::{KeptFile, KeptVersion, settings};
 use super::serials::SerialFile;
 use super::state::{CurrentVersion, KeepableVersion, Prepared, is_due};
 use crate::config::{self, Config};
+use crate::dnssec::keys::Key;
 use crate::dnssec::keys::store::{KeyStore, StoreError};
-use crate::dnssec::keys::{Algorithm, Key, KeyLayout};
 use crate::dnssec::origin::{self, Origin, Validity};
-use crate::dnssec::policy::{AnyResponse, Denial, SerialPolicy, SigningPolicy};
+use crate::dnssec::policy::SigningPolicy;
 use crate::dnssec::sign::sign_again;
 use crate::dnssec::verify::{Fault, verify_again};
 use crate::files;
@@ -140,7 +140,7 @@ impl Signing {
         let serials = SerialFile::of(&self.serials, &section.name);
         let input = input(section, before, hand)?;
         let keys = self.keys(section, policy, before, hand.is_some() || serials.exists(), now)?;
-        let policy_of_signing = signing_policy(policy);
+        let policy_of_signing = policy.signing();
         let origin = match (&input.read, hand) {
             (Some(read), _) => Origin::new(&read.zone, &keys, &policy_of_signing),
             (None, Some(hand)) => {
@@ -197,21 +197,13 @@ impl Signing {
         now: u32,
     ) -> anyhow::Result<Vec<Key>> {
         let zone = &section.name;
-        let layout = match policy.keys {
-            config::KeyLayout::KskZsk => KeyLayout::KskZsk,
-            config::KeyLayout::Csk => KeyLayout::Csk,
-        };
-        let algorithm = match policy.algorithm {
-            config::Algorithm::Ecdsap256sha256 => Algorithm::EcdsaP256Sha256,
-            config::Algorithm::Ecdsap384sha384 => Algorithm::EcdsaP384Sha384,
-            config::Algorithm::Ed25519 => Algorithm::Ed25519,
-        };
+        let layout = policy.keys;
         let was_signed =
             was_signed || before.is_signed || KeptFile::of(&self.signed, zone).exists();
         let found = if was_signed {
             self.keys.load_known(zone, layout).map(|keys| (keys, false))
         } else {
-            self.keys.load_or_generate(zone, layout, algorithm, now)
+            self.keys.load_or_generate(zone, layout, policy.algorithm, now)
         };
         let (keys, are_new) = found.map_err(|error| match error {
             // It says which keys it means.
@@ -299,24 +291,6 @@ fn unchanged(version: &Version<'_>, files: Option<Vec<PathBuf>>, now: u32) -> Pr
         is_served: version.is_served,
         // A clone has the same octets.
         ..Prepared::of(version.zone.clone())
-    }
-}
-
-fn signing_policy(policy: &config::Policy) -> SigningPolicy {
-    SigningPolicy {
-        denial: match policy.denial {
-            config::Denial::Nsec => Denial::Nsec,
-            config::Denial::Nsec3 => Denial::Nsec3 { opt_out: false },
-            config::Denial::Nsec3OptOut => Denial::Nsec3 { opt_out: true },
-        },
-        any: match policy.any {
-            config::AnyResponse::Rrset => AnyResponse::Rrset,
-            config::AnyResponse::Hinfo => AnyResponse::Hinfo,
-        },
-        zonemd: policy.zonemd,
-        serial: SerialPolicy::Keep,
-        validity: policy.signature_validity.seconds(),
-        ..SigningPolicy::default()
     }
 }
 

@@ -8,3 +8,8 @@ pub(super) fn choice<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Stri
         format!("`{text}` is not one of {}", known.join(", "))
     })
 }
+
+/// The word that stands for a value; empty if none does.
+pub(super) fn word<T: PartialEq>(value: &T, words: &[(&'static str, T)]) -> &'static str {
+    words.iter().find(|(_, known)| known == value).map_or("", |(word, _)| word)
+}

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | find, make and store keys | [`keys::store::KeyStore`], [`keys::Key`] |
 //! | say how a zone is signed | [`policy::SigningPolicy`] |
+//! | decide how long signatures are valid | [`lifetime`] |
 //! | sign a zone | [`sign::sign`] |
 //! | sign what changes of a signed zone | [`incremental::sign_difference`] |
 //! | sign it again without its file | [`origin::Origin`] |
@@ -21,6 +22,7 @@ pub mod denial;
 pub mod incremental;
 pub mod keys;
 pub mod lasting;
+pub mod lifetime;
 pub mod origin;
 pub mod policy;
 mod previous;

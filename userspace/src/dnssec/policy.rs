@@ -1,6 +1,10 @@
 //! How a zone is signed.
 
-use super::choice::choice;
+use std::fmt;
+use std::str::FromStr;
+
+use super::choice::{choice, word};
+use super::lifetime::{DNSKEY_TTL_S, INCEPTION_OFFSET_S, JITTER_S, VALIDITY_S};
 use crate::zone::Serial;
 
 /// How the absence of names and types is proven.
@@ -16,18 +20,25 @@ pub enum Denial {
     },
 }
 
-impl std::str::FromStr for Denial {
+impl Denial {
+    const WORDS: [(&str, Denial); 3] = [
+        ("nsec", Denial::Nsec),
+        ("nsec3", Denial::Nsec3 { opt_out: false }),
+        ("nsec3-opt-out", Denial::Nsec3 { opt_out: true }),
+    ];
+}
+
+impl FromStr for Denial {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Denial, String> {
-        choice(
-            text,
-            &[
-                ("nsec", Denial::Nsec),
-                ("nsec3", Denial::Nsec3 { opt_out: false }),
-                ("nsec3-opt-out", Denial::Nsec3 { opt_out: true }),
-            ],
-        )
+        choice(text, &Denial::WORDS)
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word(self, &Denial::WORDS))
     }
 }
 
@@ -54,22 +65,29 @@ impl SerialPolicy {
     }
 }
 
-impl std::str::FromStr for SerialPolicy {
+impl SerialPolicy {
+    const WORDS: [(&str, SerialPolicy); 3] = [
+        ("keep", SerialPolicy::Keep),
+        ("increment", SerialPolicy::Increment),
+        ("unixtime", SerialPolicy::UnixTime),
+    ];
+}
+
+impl FromStr for SerialPolicy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<SerialPolicy, String> {
-        choice(
-            text,
-            &[
-                ("keep", SerialPolicy::Keep),
-                ("increment", SerialPolicy::Increment),
-                ("unixtime", SerialPolicy::UnixTime),
-            ],
-        )
+        choice(text, &SerialPolicy::WORDS)
     }
 }
 
-/// What is said to ANY.
+impl fmt::Display for SerialPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word(self, &SerialPolicy::WORDS))
+    }
+}
+
+/// What answers QTYPE ANY.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum AnyResponse {
     /// One RRset of the name (RFC 8482 section 4.1).
@@ -96,7 +114,7 @@ pub struct SigningPolicy {
     pub inception_offset: u32,
     /// The TTL of the DNSKEY RRset in seconds, unless the zone's own DNSKEY records have a lower.
     pub dnskey_ttl: u32,
-    /// What is said to ANY.
+    /// What answers QTYPE ANY.
     pub any: AnyResponse,
     /// Whether the zone has a digest of itself (ZONEMD, RFC 8976).
     pub zonemd: bool,
@@ -105,17 +123,13 @@ pub struct SigningPolicy {
 impl Default for SigningPolicy {
     fn default() -> SigningPolicy {
         SigningPolicy {
-            denial: Denial::Nsec,
-            serial: SerialPolicy::Keep,
-            // Two weeks, of which one is left when the daemon signs again: a weekend and some days
-            // to notice (RFC 6781 section 4.4.2 weighs the reasons).
-            validity: 14 * 86400,
-            jitter: 0,
-            // What dnssec-signzone uses.
-            inception_offset: 3600,
-            // Short enough for key rolls, which wait for it; the default of BIND's policies.
-            dnskey_ttl: 3600,
-            any: AnyResponse::Rrset,
+            denial: Denial::default(),
+            serial: SerialPolicy::default(),
+            validity: VALIDITY_S,
+            jitter: JITTER_S,
+            inception_offset: INCEPTION_OFFSET_S,
+            dnskey_ttl: DNSKEY_TTL_S,
+            any: AnyResponse::default(),
             zonemd: false,
         }
     }

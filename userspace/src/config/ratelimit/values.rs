@@ -2,7 +2,7 @@
 
 use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize, Serializer};
-use xdp_common::limit::policy::{Level, MAX_RATE};
+use xdp_common::limit::policy::{Level, MAX_RATE, MAX_SLIP, MAX_WINDOW_S};
 
 use crate::duration::{self, Exact};
 
@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for OneIn {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let n = i64::deserialize(deserializer)?;
         match u8::try_from(n) {
-            Ok(n) if n <= MAX_SLIP => Ok(OneIn(n)),
+            Ok(n) if u32::from(n) <= MAX_SLIP => Ok(OneIn(n)),
             _ => {
                 let message =
                     format!("{n} is out of range: choose a number from 0 (none) to {MAX_SLIP}");
@@ -191,7 +191,7 @@ pub(super) fn window<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, 
             ));
         }
     };
-    duration::within(&text, 0, MAX_WINDOW_SECONDS).map_err(de::Error::custom)
+    duration::within(&text, 0, MAX_WINDOW_S).map_err(de::Error::custom)
 }
 
 pub(super) fn write_window<S: Serializer>(seconds: &u32, serializer: S) -> Result<S::Ok, S::Error> {
@@ -293,9 +293,5 @@ impl<const BITS: u32, const MAX: usize> Serialize for Levels<BITS, MAX> {
     }
 }
 
-/// BIND's limit.
-const MAX_WINDOW_SECONDS: u32 = 3600;
-/// BIND's limit.
-const MAX_SLIP: u8 = 10;
 /// What is more than any wire carries as well.
 const MAX_MULTIPLIER: u32 = 65_535;

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::dnssec::keys::Algorithm;
+use crate::dnssec::policy::Denial;
 use crate::dnssec::verify::verify;
 use crate::server::testing;
 
@@ -307,7 +309,7 @@ fn keys_that_are_gone_are_an_error_and_the_old_version_stays() {
 fn another_policy_or_key_signs_the_zone_again() {
     let mut stage = Stage::new();
     let served = stage.first();
-    stage.config.policies.get_mut("default").unwrap().denial = config::Denial::Nsec3;
+    stage.config.policies.get_mut("default").unwrap().denial = Denial::Nsec3 { opt_out: false };
     let again = stage.prepare(Some(&served), false, NOW + DAY).unwrap();
     assert_eq!(again.zone.serial().0, 8);
     let served = stage.serve(again);

@@ -20,7 +20,7 @@ use domain::rdata::Dnskey;
 use ring::digest;
 use zeroize::Zeroizing;
 
-use super::choice::choice;
+use super::choice::{choice, word};
 use crate::zone::{Name, Rtype};
 
 /// DNSKEY flags of a zone-signing key (RFC 4034 section 2.1.1).
@@ -194,11 +194,21 @@ impl KeyLayout {
     }
 }
 
+impl KeyLayout {
+    const WORDS: [(&str, KeyLayout); 2] = [("ksk-zsk", KeyLayout::KskZsk), ("csk", KeyLayout::Csk)];
+}
+
 impl FromStr for KeyLayout {
     type Err = String;
 
     fn from_str(text: &str) -> Result<KeyLayout, String> {
-        choice(text, &[("ksk-zsk", KeyLayout::KskZsk), ("csk", KeyLayout::Csk)])
+        choice(text, &KeyLayout::WORDS)
+    }
+}
+
+impl fmt::Display for KeyLayout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word(self, &KeyLayout::WORDS))
     }
 }
 
@@ -212,11 +222,22 @@ pub enum DsDigest {
     Sha384,
 }
 
+impl DsDigest {
+    const WORDS: [(&str, DsDigest); 2] =
+        [("sha256", DsDigest::Sha256), ("sha384", DsDigest::Sha384)];
+}
+
 impl FromStr for DsDigest {
     type Err = String;
 
     fn from_str(text: &str) -> Result<DsDigest, String> {
-        choice(text, &[("sha256", DsDigest::Sha256), ("sha384", DsDigest::Sha384)])
+        choice(text, &DsDigest::WORDS)
+    }
+}
+
+impl fmt::Display for DsDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(word(self, &DsDigest::WORDS))
     }
 }
 
