@@ -17,7 +17,7 @@ use sealdns::control::reply::zone::{
 use sealdns::control::reply::{FailedCommand, Reply};
 use sealdns::daemon::locks::WRONG_ORDER;
 
-use super::stage::{Daemon, PATIENCE, SEALDNS, Stage, ZONE, dig};
+use super::stage::{Daemon, PATIENCE, SEALDNS, Stage, ZONE, dig, refused};
 
 #[test]
 fn a_daemon_s_life() {
@@ -83,10 +83,7 @@ fn a_daemon_s_life() {
     assert_eq!((code, reload.zones[0].difference), (0, Some(difference)));
 
     // A second daemon does not take the first one's place.
-    let second = Command::new(SEALDNS).args(["run", "--config"]).arg(&stage.config).output();
-    let second = second.expect("sealdns runs");
-    assert_eq!(second.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    let said = refused(&stage.config);
     assert!(said.contains("is in use by process"), "{said}");
     assert_eq!(stage.command(&["health"]).0, 0);
 

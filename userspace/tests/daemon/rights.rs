@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use sealdns::control::reply::zone::{Change, ServingState, ZoneReload};
 
-use super::stage::{Daemon, PATIENCE, SEALDNS, Stage};
+use super::stage::{Daemon, PATIENCE, SEALDNS, Stage, refused};
 
 #[test]
 fn what_is_asked_by_control_is_logged_with_who_asked() {
@@ -107,8 +107,7 @@ fn root_is_given_up_and_the_service_manager_told() {
     std::fs::write(&stage.config, text).expect("the configuration");
     if !nix::unistd::Uid::effective().is_root() {
         // Who is not root cannot become somebody else, and is told so.
-        let output = Command::new(SEALDNS).args(["run", "--config"]).arg(&stage.config).output();
-        let stderr = String::from_utf8_lossy(&output.expect("sealdns runs").stderr).into_owned();
+        let stderr = refused(&stage.config);
         assert!(stderr.contains("only root can"), "{stderr}");
         return;
     }

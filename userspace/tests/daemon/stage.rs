@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -161,13 +161,24 @@ impl Stage {
     }
 }
 
-/// Runs a daemon that does not start, and says why.
+/// Runs a daemon that does not start, and says why. Fails at once if it starts all the same, and soon if it does
+/// neither.
 pub fn refused(config: &Path) -> String {
-    let output = Command::new(SEALDNS).args(["run", "--config"]).arg(config).output();
-    let output = output.expect("sealdns runs");
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{stderr}");
-    stderr
+    let daemon = Daemon::begin(config, &[]);
+    let deadline = Instant::now() + PATIENCE;
+    let mut said = Vec::new();
+    // Its log ends when it does.
+    loop {
+        match daemon.lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => said.push(line),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => panic!("it does not end:\n{}", said.join("\n")),
+        }
+        assert!(said.last().is_none_or(|line| line != "ready"), "it starts:\n{}", said.join("\n"));
+    }
+    let said = said.join("\n");
+    assert_eq!(daemon.wait().code(), Some(1), "{said}");
+    said
 }
 
 /// A port on the loopback address that is free.

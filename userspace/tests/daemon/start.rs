@@ -18,10 +18,7 @@ fn what_keeps_a_daemon_from_starting_is_said() {
         ("identity = \"here\"", "user = \"no-such-user-here\"", "there is no user"),
     ] {
         std::fs::write(&stage.config, text.replacen(from, to, 1)).expect("the configuration");
-        let output = Command::new(SEALDNS).args(["run", "--config"]).arg(&stage.config).output();
-        let output = output.expect("sealdns runs");
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        let stderr = refused(&stage.config);
         assert!(stderr.contains(said), "{stderr}");
     }
 }
