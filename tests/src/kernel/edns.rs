@@ -10,7 +10,7 @@ use sealdns::{
     server::{
         ResponseSettings, Served, ServedZone,
         responder::{Reply, respond},
-        stats::{Stats, Transport},
+        stats::{SocketStats, Transport},
     },
     zone::Zone,
 };
@@ -257,7 +257,7 @@ fn compare(rig: &mut Rig, asked: &Frame, daemons: &[Served]) -> Result<Outcome> 
 
 /// What the daemon says at a time; `None` if nothing.
 fn said(daemon: &Served, asked: &Frame, now: u32) -> Option<Frame> {
-    let (stats, mut said) = (Stats::default(), Vec::new());
+    let (stats, mut said) = (SocketStats::default(), Vec::new());
     let (message, client) = (&asked.payload, asked.source);
     let kind = respond(daemon, &stats, message, client, Transport::Udp, now, &mut said);
     matches!(kind, Reply::Response).then(|| asked.reply(said))

@@ -9,7 +9,7 @@ use sealdns::{
     datapath::limiting::ListsInMaps,
     dnssec::policy::Denial,
     ratelimit::limits::{Block, Limits},
-    server::{Shared, stats::Stats, udp},
+    server::{Shared, stats::SocketStats, udp},
     zone::{Name, Zone},
 };
 use testbed::frames::{ETHERNET_LEN, Frame, IPV4_LEN, UDP_LEN};
@@ -91,7 +91,7 @@ pub fn slips_are_those_of_the_daemon() -> Result<Ended> {
             let from_xdp = without_time(Frame::decode(&run.frame)?.payload)?;
             // One response in a second is over no limit.
             let mut tries = (0..3).map(|_| {
-                let (stats, mut sent) = (Stats::default(), Vec::new());
+                let (stats, mut sent) = (SocketStats::default(), Vec::new());
                 udp::answer(&shared, &stats, &frame.payload, frame.source, &mut sent);
                 sent
             });

@@ -18,7 +18,7 @@ use super::zones::Zones;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::datapath::seam::DataPlane;
-use crate::server::stats::Stats;
+use crate::server::stats::SocketStats;
 use crate::zone::Name;
 
 /// Ticks after which memory is given back that reading large zones has taken: transfers are that, and what
@@ -35,7 +35,7 @@ pub struct Daemon {
     pub(super) limits: Arc<RateLimiting>,
     pub(super) zones: Zones,
     pub(super) traces: Traces,
-    pub(super) stats: Arc<Stats>,
+    pub(super) stats: Arc<SocketStats>,
     pub(super) stop: Notify,
     /// Beaten by each tick.
     pub(super) pulse: Pulse,
@@ -60,7 +60,7 @@ impl Daemon {
         let states: BTreeMap<Name, ZoneState> = states.collect();
         let plane = Arc::new(SharedPlane::new(plane));
         let presented = Arc::new(Presented::new(&config, &states, &plane, &clock));
-        let stats: Arc<Stats> = Arc::default();
+        let stats: Arc<SocketStats> = Arc::default();
         let limits = RateLimiting::new(&config, &plane, presented.shared(), &stats, &clock);
         let limits = Arc::new(limits);
         Daemon {

@@ -28,14 +28,14 @@ use crate::ratelimit::figures;
 use crate::ratelimit::limits::Block;
 use crate::ratelimit::settings::{BadSetting, setting};
 use crate::server::Shared;
-use crate::server::stats::Stats;
+use crate::server::stats::SocketStats;
 
 /// Rate limits, and who keeps them.
 pub struct RateLimiting {
     limits: Lock<EffectiveLimits>,
     plane: Arc<SharedPlane>,
     shared: Arc<Shared>,
-    stats: Arc<Stats>,
+    stats: Arc<SocketStats>,
     clock: Clock,
 }
 
@@ -45,7 +45,7 @@ impl RateLimiting {
         config: &Config,
         plane: &Arc<SharedPlane>,
         shared: &Arc<Shared>,
-        stats: &Arc<Stats>,
+        stats: &Arc<SocketStats>,
         clock: &Clock,
     ) -> RateLimiting {
         RateLimiting {

@@ -5,7 +5,7 @@
 //! | answer one message | [`responder::respond`] |
 //! | hold what is served right now | [`Served`], [`Shared`] |
 //! | run the sockets | [`udp::serve`], [`tcp::serve`] |
-//! | count | [`stats::Stats`] |
+//! | count | [`stats::SocketStats`] |
 
 mod bind;
 mod extended_error;

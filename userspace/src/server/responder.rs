@@ -39,7 +39,7 @@ use super::extended_error::ExtendedError;
 use super::message::{CLASS_CH, CLASS_IN, Query, Question, Rcode, add_to_count};
 use super::options::Requested;
 use super::served::Served;
-use super::stats::{Stats, Transport};
+use super::stats::{SocketStats, Transport};
 use super::zones::ServedZone;
 use crate::compile::{self, Answered, MAX_TCP_MESSAGE};
 use crate::transfer::axfr::{self, Heading, Transferable};
@@ -74,7 +74,7 @@ pub struct Transfer {
 /// `now` is seconds since 1970, truncated to 32 bits.
 pub fn respond(
     served: &Served,
-    stats: &Stats,
+    stats: &SocketStats,
     message: &[u8],
     client: SocketAddr,
     transport: Transport,
@@ -87,7 +87,7 @@ pub fn respond(
 /// The same, and what else is to know of the response.
 pub fn answer(
     served: &Served,
-    stats: &Stats,
+    stats: &SocketStats,
     message: &[u8],
     client: SocketAddr,
     transport: Transport,
@@ -124,7 +124,7 @@ pub fn answer(
 /// The circumstances of one message.
 struct Circumstances<'a> {
     served: &'a Served,
-    stats: &'a Stats,
+    stats: &'a SocketStats,
     client: IpAddr,
     transport: Transport,
     now: u32,

@@ -20,7 +20,7 @@ pub enum Transport {
 
 /// Counters of one daemon. They only grow, except `tcp_connections`.
 #[derive(Default)]
-pub struct Stats {
+pub struct SocketStats {
     outcomes: [Outcomes; 2],
     formerr: AtomicU64,
     servfail: AtomicU64,
@@ -78,7 +78,7 @@ impl Default for Outcomes {
     }
 }
 
-impl Stats {
+impl SocketStats {
     /// Counts what the engine said of a message.
     pub fn outcome(&self, transport: Transport, outcome: Outcome) {
         self.outcomes[transport as usize].0[outcome.index()].fetch_add(1, Relaxed);

@@ -21,7 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::bind::bind_before_it_is_here;
 use super::responder::{Reply, Transfer, respond};
 use super::served::Shared;
-use super::stats::{Stats, Transport};
+use super::stats::{SocketStats, Transport};
 use crate::clock::WallTime;
 use crate::transfer::axfr;
 use pool::{AcceptedConnection, Pool, PoolLimits, Seat, idle_time};
@@ -69,7 +69,7 @@ pub struct Context {
     /// What is served.
     pub shared: Arc<Shared>,
     /// Where it is counted.
-    pub stats: Arc<Stats>,
+    pub stats: Arc<SocketStats>,
     limits: ConnectionLimits,
     pool: Mutex<Pool>,
     started: Instant,
@@ -79,7 +79,7 @@ pub struct Context {
 
 impl Context {
     /// ConnectionLimits hold for all listening sockets of one context together.
-    pub fn new(shared: Arc<Shared>, stats: Arc<Stats>, limits: ConnectionLimits) -> Context {
+    pub fn new(shared: Arc<Shared>, stats: Arc<SocketStats>, limits: ConnectionLimits) -> Context {
         let bounds = PoolLimits {
             connections: limits.connections,
             per_client: limits.connections_per_client,

@@ -21,7 +21,7 @@ use xdp_common::limit::{Class, Mode, Policy, Verdict};
 use xdp_common::maps::address_words;
 
 use super::responder::{Reply, respond};
-use super::stats::{Stats, Transport};
+use super::stats::{SocketStats, Transport};
 use super::testing::{self, served};
 use super::{Shared, tcp, udp};
 use crate::compile::Image;
@@ -103,7 +103,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 // --- asking the responder -----------------------------------------------------------------------
 
 fn reply_to(message: &[u8], client: SocketAddr, transport: Transport) -> (Reply, Vec<u8>) {
-    let (stats, mut out) = (Stats::default(), Vec::new());
+    let (stats, mut out) = (SocketStats::default(), Vec::new());
     let served = served(&testing::zone(7, 0));
     let reply = respond(&served, &stats, message, client, transport, 0, &mut out);
     (reply, out)
@@ -143,7 +143,7 @@ fn is_soa_answer(message: &Message) {
 struct Running {
     udp: SocketAddr,
     tcp: SocketAddr,
-    stats: Arc<Stats>,
+    stats: Arc<SocketStats>,
     stop: watch::Sender<bool>,
     runtime: Option<tokio::runtime::Runtime>,
     tasks: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
@@ -164,7 +164,7 @@ impl Running {
             .build()
             .unwrap();
         let shared = Arc::new(Shared::new(served(&testing::zone(7, hosts))));
-        let stats = Arc::new(Stats::default());
+        let stats = Arc::new(SocketStats::default());
         let (stop, stopped) = watch::channel(false);
         let sockets = udp::bind(SocketAddr::new(ip, 0), 2).unwrap();
         let listener = tcp::bind(SocketAddr::new(ip, 0)).unwrap();

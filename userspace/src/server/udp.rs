@@ -22,7 +22,7 @@ use super::bind::bind_before_it_is_here;
 use super::message::{Rcode, add_opt};
 use super::responder::{self, Reply};
 use super::served::Shared;
-use super::stats::{Stats, Transport};
+use super::stats::{SocketStats, Transport};
 use crate::clock::WallTime;
 use crate::compile::Answered;
 use crate::ratelimit::compiled::Response;
@@ -70,7 +70,7 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdUdpSocket>> 
 pub async fn serve(
     socket: StdUdpSocket,
     shared: Arc<Shared>,
-    stats: Arc<Stats>,
+    stats: Arc<SocketStats>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let socket = UdpSocket::from_std(socket)?;
@@ -111,7 +111,7 @@ pub async fn serve(
 /// Answers one message, as far as the rate limiter lets: says whether there is a response to send.
 pub fn answer(
     shared: &Shared,
-    stats: &Stats,
+    stats: &SocketStats,
     query: &[u8],
     client: SocketAddr,
     response: &mut Vec<u8>,

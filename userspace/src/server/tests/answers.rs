@@ -103,7 +103,7 @@ fn what_is_denied_to_any_counts_as_a_denial() {
         ("none.example", Class::Nxdomain),
     ] {
         let query = ask(qname, 255).wire();
-        assert!(udp::answer(&shared, &Stats::default(), &query, CLIENT, &mut Vec::new()));
+        assert!(udp::answer(&shared, &SocketStats::default(), &query, CLIENT, &mut Vec::new()));
         let counts = shared.limiter().verdicts().classes[class.index()];
         assert_eq!(counts[Verdict::Answer.index()], 1, "{qname}");
     }

@@ -79,7 +79,7 @@ fn plain_responses_have_options() {
     *edns = edns.with_nsid(b"node-1");
     (edns.secrets[0], edns.secret_count) = ([1, 2], 1);
     let ask = |ask: Ask| {
-        let (stats, mut out) = (Stats::default(), Vec::new());
+        let (stats, mut out) = (SocketStats::default(), Vec::new());
         let reply = respond(&served, &stats, &ask.wire(), CLIENT, Transport::Udp, 7, &mut out);
         assert!(matches!(reply, Reply::Response));
         out
@@ -148,7 +148,7 @@ fn without_a_question_there_is_a_cookie_to_be_had() {
         }
         for (message, rcode) in asked {
             for transport in [Transport::Udp, Transport::Tcp] {
-                let (stats, mut out) = (Stats::default(), Vec::new());
+                let (stats, mut out) = (SocketStats::default(), Vec::new());
                 let reply = respond(&served, &stats, &message, CLIENT, transport, 7, &mut out);
                 assert!(matches!(reply, Reply::Response));
                 let said = read(&out);

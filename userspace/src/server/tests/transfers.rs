@@ -41,7 +41,7 @@ fn ixfr_is_the_soa_over_udp_or_when_there_is_nothing_newer() {
 #[test]
 fn a_transfer_has_every_record_once_between_two_soa_records() {
     let zone = testing::zone(7, 3000);
-    let (stats, mut out) = (Stats::default(), Vec::new());
+    let (stats, mut out) = (SocketStats::default(), Vec::new());
     let query = ask("eXample", 252).with(opt(0, 0, &[])).wire();
     let served = served(&zone);
     let reply = respond(&served, &stats, &query, CLIENT, Transport::Tcp, 0, &mut out);
