@@ -44,16 +44,16 @@ static LIMITED: Array<Limited> = Array::with_max_entries(maps::LIMITED_COUNT, 0)
 const HOOK_SALT: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The limiter of a hook.
-pub struct Limits<H> {
+pub struct HookLimiter<H> {
     config: &'static Config,
     hook: PhantomData<H>,
 }
 
-impl<H: Hook> Limits<H> {
+impl<H: Hook> HookLimiter<H> {
     /// As the daemon has configured it.
     #[inline(always)]
-    pub fn new(config: &'static Config) -> Limits<H> {
-        Limits { config, hook: PhantomData }
+    pub fn new(config: &'static Config) -> HookLimiter<H> {
+        HookLimiter { config, hook: PhantomData }
     }
 }
 
@@ -67,7 +67,7 @@ pub fn arrive<H: Hook, F: Frame>(
     config: &'static Config,
     scratch: &mut Scratch,
 ) -> Result<(), Outcome> {
-    let limiter = Limits::<H>::new(config);
+    let limiter = HookLimiter::<H>::new(config);
     let client = Client::of(&scratch.layers);
     let end = scratch.layers.message_at() + scratch.layers.message_len();
     decide::arrive(&limiter, &client, || may_hold_cookie(frame, end), &mut scratch.limit)
@@ -98,7 +98,7 @@ pub fn listed(config: &'static Config, scratch: &mut Scratch) -> NameListing {
     response_key::listed(question, name, cells, config.seed, config.name_depths, now_s, look)
 }
 
-impl<H: Hook> Table for Limits<H> {
+impl<H: Hook> Table for HookLimiter<H> {
     type Bucket = *mut Slots;
 
     #[inline(always)]
@@ -125,9 +125,9 @@ impl<H: Hook> Table for Limits<H> {
     }
 }
 
-impl<H: Hook> Limiter for Limits<H> {
+impl<H: Hook> Limiter for HookLimiter<H> {
     #[inline(always)]
-    fn limits(&self) -> u32 {
+    fn limit_bits(&self) -> u32 {
         self.config.limits
     }
 

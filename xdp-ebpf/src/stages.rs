@@ -19,7 +19,7 @@ use xdp_common::{Outcome, Scratch};
 use crate::count;
 use crate::frame::Packet;
 use crate::hook::Hook;
-use crate::limiter::{self, Limits};
+use crate::limiter::{self, HookLimiter};
 use crate::store::{self, Maps};
 
 /// The programs of a hook, which take the stages: each calls the next one at its end. `MADE` is as in [`Maps`].
@@ -72,7 +72,7 @@ impl<H: Hook, const MADE: bool> Driver for Programs<'_, H, MADE> {
     }
 
     #[inline(always)]
-    fn limits(&self) -> u32 {
+    fn limit_bits(&self) -> u32 {
         recall(&self.maps.config().limits)
     }
 
@@ -126,11 +126,11 @@ impl<H: Hook, const MADE: bool> FrameDriver for Programs<'_, H, MADE> {
 }
 
 impl<H: Hook, const MADE: bool> LimitingDriver for Programs<'_, H, MADE> {
-    type Limiter = Limits<H>;
+    type Limiter = HookLimiter<H>;
 
     #[inline(always)]
-    fn limiter(&self) -> Limits<H> {
-        Limits::new(self.maps.config())
+    fn limiter(&self) -> HookLimiter<H> {
+        HookLimiter::new(self.maps.config())
     }
 
     #[inline(always)]

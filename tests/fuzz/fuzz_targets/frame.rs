@@ -129,7 +129,7 @@ impl Driver for Programs<'_> {
         LIMIT as u16
     }
 
-    fn limits(&self) -> u32 {
+    fn limit_bits(&self) -> u32 {
         0
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use xdp_common::dns::name::MAX_LABELS;
 use xdp_common::dns::{MAX_PAYLOAD, QUESTION_TAIL_LEN};
-use xdp_common::engine::{Host, Limits};
+use xdp_common::engine::{Host, MessageContext};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, UNIT, Window};
 use xdp_common::limit::response_key::{self, ResponseKey};
@@ -115,8 +115,8 @@ impl Reader {
         asked: &QueryContext<'_>,
         response: &mut Vec<u8>,
     ) -> Answered {
-        self.twice_if_changed(query, asked, |worker, limits| {
-            self.attempt(query, limits, worker, response)
+        self.twice_if_changed(query, asked, |worker, context| {
+            self.attempt(query, context, worker, response)
         })
         .unwrap_or_else(|outcome| {
             response.clear();
@@ -133,8 +133,8 @@ impl Reader {
         asked: &QueryContext<'_>,
         response: &mut Vec<u8>,
     ) -> SignatureAnswer {
-        self.twice_if_changed(query, asked, |worker, limits| {
-            self.attempt_signatures(query, limits, worker, response)
+        self.twice_if_changed(query, asked, |worker, context| {
+            self.attempt_signatures(query, context, worker, response)
         })
         .unwrap_or_else(|outcome| {
             response.clear();
@@ -147,12 +147,12 @@ impl Reader {
         &self,
         query: &[u8],
         asked: &QueryContext<'_>,
-        mut attempt: impl FnMut(&mut Worker, &Limits<'_>) -> T,
+        mut attempt: impl FnMut(&mut Worker, &MessageContext<'_>) -> T,
     ) -> Result<T, Outcome> {
         if query.len() > MAX_TCP_MESSAGE {
             return Err(Outcome::TooLong);
         }
-        let limits = Limits {
+        let context = MessageContext {
             response: asked.limit.min(MAX_TCP_MESSAGE),
             over_udp: !asked.over_tcp,
             now_s: asked.now,
@@ -163,27 +163,27 @@ impl Reader {
         WORKER.with_borrow_mut(|worker| {
             let _reading = self.gate.read().unwrap_or_else(PoisonError::into_inner);
             let before = self.memory.changes();
-            let first = attempt(worker, &limits);
+            let first = attempt(worker, &context);
             if self.memory.changes() == before {
                 return Ok(first);
             }
             // A name may have come between the look-up of the question and that of its encloser, whose
             // newer version does not prove the name's absence. By now it is there to be found.
-            Ok(attempt(worker, &limits))
+            Ok(attempt(worker, &context))
         })
     }
 
     fn attempt(
         &self,
         query: &[u8],
-        limits: &Limits<'_>,
+        context: &MessageContext<'_>,
         Worker { scratch, message }: &mut Worker,
         response: &mut Vec<u8>,
     ) -> Answered {
         response.clear();
         message[..query.len()].copy_from_slice(query);
         let mut frame = SliceFrame::new(message, query.len());
-        match (Host { store: self, limits }).answer(&mut frame, query.len(), scratch) {
+        match (Host { store: self, context }).answer(&mut frame, query.len(), scratch) {
             Ok(outcome) => {
                 response.extend_from_slice(frame.octets());
                 self.answered(outcome, scratch)
@@ -195,13 +195,13 @@ impl Reader {
     fn attempt_signatures(
         &self,
         query: &[u8],
-        limits: &Limits<'_>,
+        context: &MessageContext<'_>,
         Worker { scratch, message }: &mut Worker,
         response: &mut Vec<u8>,
     ) -> SignatureAnswer {
         message[..query.len()].copy_from_slice(query);
         let mut frame = SliceFrame::new(message, query.len());
-        let found = signatures::respond(self, &mut frame, query.len(), limits, scratch, response);
+        let found = signatures::respond(self, &mut frame, query.len(), context, scratch, response);
         let (outcome, records) = match found {
             Ok(found) => found,
             Err(outcome) => return SignatureAnswer { answered: Answered::of(outcome), records: 0 },

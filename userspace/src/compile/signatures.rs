@@ -5,7 +5,7 @@
 //! the same look-up as for any other type: whoever asks below a zone for deep names gets no work for it.
 
 use xdp_common::Outcome;
-use xdp_common::engine::{Host, Limits, exact, find, sequence};
+use xdp_common::engine::{Host, MessageContext, exact, find, sequence};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::node::{Node, flag};
 use xdp_common::image::piece::{NEVER, Piece, QUESTION_POINTER, RDATA_AT, TOO_LARGE};
@@ -33,12 +33,12 @@ pub(super) fn respond<S: Store>(
     store: &S,
     frame: &mut SliceFrame<'_>,
     len: usize,
-    limits: &Limits<'_>,
+    message_context: &MessageContext<'_>,
     scratch: &mut Scratch,
     signatures: &mut Vec<u8>,
 ) -> Result<(Outcome, u16), Outcome> {
     signatures.clear();
-    let mut host = Host { store, limits };
+    let mut host = Host { store, context: message_context };
     host.read(frame, len, scratch)?;
     scratch.plan.clear();
     let Scratch { query, plan, absence, name, cells, .. } = &mut *scratch;
@@ -51,7 +51,7 @@ pub(super) fn respond<S: Store>(
         let context = Context { from: 0, len: scratch.query.name_len };
         scratch.plan.add(piece, section::ANSWER, context);
         scratch.plan.outcome = outcome.index() as u32;
-        let records = write(store, piece, limits.now_s, signatures)?;
+        let records = write(store, piece, message_context.now_s, signatures)?;
         return Ok((outcome, records));
     }
     let stage = sequence::go_on::<_, false>(&mut host, scratch, step)?;

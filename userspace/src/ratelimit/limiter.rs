@@ -152,7 +152,7 @@ impl Table for View<'_> {
 }
 
 impl decide::Limiter for View<'_> {
-    fn limits(&self) -> u32 {
+    fn limit_bits(&self) -> u32 {
         self.compiled.bits()
     }
 

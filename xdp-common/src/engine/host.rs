@@ -7,9 +7,9 @@ use crate::frame::Frame;
 use crate::image::Store;
 use crate::state::{EdnsSettings, Query, Scratch};
 
-/// What the server allows.
+/// What an answer depends on besides the image and the message.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits<'a> {
+pub struct MessageContext<'a> {
     /// The largest response in octets.
     pub response: usize,
     /// Whether the client's payload size counts; over TCP it does not.
@@ -28,8 +28,8 @@ pub struct Limits<'a> {
 pub struct Host<'a, S> {
     /// Where the image is.
     pub store: &'a S,
-    /// What the server allows.
-    pub limits: &'a Limits<'a>,
+    /// What is known besides the message.
+    pub context: &'a MessageContext<'a>,
 }
 
 impl<S: Store> Driver for Host<'_, S> {
@@ -42,11 +42,11 @@ impl<S: Store> Driver for Host<'_, S> {
     }
 
     fn edns_settings(&self) -> Option<&EdnsSettings> {
-        Some(self.limits.edns_settings)
+        Some(self.context.edns_settings)
     }
 
     fn now_s(&self) -> u32 {
-        self.limits.now_s
+        self.context.now_s
     }
 
     fn changes(&self) -> Option<u64> {
@@ -54,20 +54,20 @@ impl<S: Store> Driver for Host<'_, S> {
     }
 
     fn response_limit(&self, query: &Query) -> usize {
-        let limit = self.limits.response;
-        if self.limits.over_udp { query.payload_limit(limit) } else { limit }
+        let limit = self.context.response;
+        if self.context.over_udp { query.payload_limit(limit) } else { limit }
     }
 
     fn payload(&self) -> u16 {
-        self.limits.payload
+        self.context.payload
     }
 
-    fn limits(&self) -> u32 {
+    fn limit_bits(&self) -> u32 {
         0
     }
 
     fn is_stream(&self) -> bool {
-        !self.limits.over_udp
+        !self.context.over_udp
     }
 
     fn enter(&mut self, stage: Stage) -> Option<Stage> {
@@ -84,7 +84,7 @@ impl<S: Store> Host<'_, S> {
         scratch: &mut Scratch,
     ) -> Result<(), Outcome> {
         query::decode(frame, 0, len, self.store.seed(), scratch)?;
-        scratch.layers.source = self.limits.client;
+        scratch.layers.source = self.context.client;
         Ok(())
     }
 

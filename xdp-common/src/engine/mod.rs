@@ -27,4 +27,4 @@ pub mod options;
 pub mod proofs;
 pub mod sequence;
 
-pub use host::{Host, Limits};
+pub use host::{Host, MessageContext};

@@ -112,7 +112,7 @@ pub trait Driver {
 
     /// Bits of [`limits`]: what the limiter is asked for before an answer is sent. Those who limit once it is written
     /// have none.
-    fn limits(&self) -> u32;
+    fn limit_bits(&self) -> u32;
 
     /// Whether the client asks over a stream, so that it cannot be told to ask again over TCP.
     fn is_stream(&self) -> bool;
@@ -370,7 +370,7 @@ pub fn options<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::En
 /// Goes on to where it is decided whether what is planned, options included, is sent.
 #[inline(always)]
 fn depart<D: Driver>(driver: &mut D, scratch: &Scratch) -> Option<D::Entered> {
-    if driver.limits() & RESPONSE_LIMITS != 0
+    if driver.limit_bits() & RESPONSE_LIMITS != 0
         && let Some(entered) = driver.enter(Stage::Limit)
     {
         return Some(entered);
@@ -395,7 +395,7 @@ fn passed_up<D: Driver>(
     scratch: &mut Scratch,
     outcome: Outcome,
 ) -> Result<D::Entered, Outcome> {
-    if driver.limits() & RESPONSE_LIMITS != 0 && outcome.is_ours() {
+    if driver.limit_bits() & RESPONSE_LIMITS != 0 && outcome.is_ours() {
         let place = forget(&mut scratch.cells.forgotten, outcome.index() as u64);
         scratch.plan.outcome = place as u32;
         if let Some(entered) = driver.enter(Stage::Limit) {
@@ -423,7 +423,7 @@ pub fn limit<D: LimitingDriver>(
     let outcome = recall(&scratch.plan.outcome) as usize;
     let limiter = driver.limiter();
     let client = Client::of(&scratch.layers);
-    let listed = if limiter.limits() & limits::NAMES != 0 && is_read(outcome) {
+    let listed = if limiter.limit_bits() & limits::NAMES != 0 && is_read(outcome) {
         driver.listed(scratch)
     } else {
         NameListing { block: 0, policy: 0 }
@@ -444,7 +444,7 @@ pub fn limit<D: LimitingDriver>(
         let class = forget(&mut cells.forgotten, class as u64) as usize;
         let name = forget(&mut cells.forgotten, name);
         let policy = recall(&listed.policy);
-        let weight = if limiter.limits() & limits::AMPLIFICATION != 0 && !is_passed {
+        let weight = if limiter.limit_bits() & limits::AMPLIFICATION != 0 && !is_passed {
             let (most, opt_len) = (driver.response_limit(query), measure::opt_len(query, options));
             let response = measure::octets(driver.store(), query, plan, made, cells, opt_len, most);
             decide::weight(response, layers.message_len())

@@ -17,7 +17,7 @@ use crate::state::{Layers, LimitState};
 /// Where accounts, policies and lists are, what time it is, and who counts.
 pub trait Limiter: Table {
     /// Bits of [`limits`]: what there is.
-    fn limits(&self) -> u32;
+    fn limit_bits(&self) -> u32;
 
     /// The key of the accounts' hashes.
     fn seed(&self) -> u64;
@@ -134,7 +134,7 @@ pub fn arrive<L: Limiter>(
     state: &mut LimitState,
 ) -> Result<(), Outcome> {
     state.over = 0;
-    if limiter.limits() & limits::BLOCK != 0
+    if limiter.limit_bits() & limits::BLOCK != 0
         && let Some(entry) = limiter.block(client.source)
         && entry.holds(limiter.now_s())
     {
@@ -143,7 +143,7 @@ pub fn arrive<L: Limiter>(
             return Err(Outcome::Blocked);
         }
     }
-    if limiter.limits() & limits::TOTALS == 0 {
+    if limiter.limit_bits() & limits::TOTALS == 0 {
         return Ok(());
     }
     let Some(rules) = limiter.rules(0) else { return Ok(()) };
@@ -324,7 +324,7 @@ fn respond<L: Limiter>(
 pub fn charge_amplification<L: Limiter>(limiter: &L, client: &Client, state: &mut LimitState) {
     const BOTH: u32 = limits::TOTALS | limits::AMPLIFICATION;
     let weight = recall(&state.owed);
-    if limiter.limits() & BOTH != BOTH || weight == 0 {
+    if limiter.limit_bits() & BOTH != BOTH || weight == 0 {
         return;
     }
     let Some(rules) = limiter.rules(0).filter(|rules| rules.amplification != 0) else { return };
@@ -360,7 +360,7 @@ fn take<L: Limiter>(
 /// Whether a client is exempt; asked only when it would be refused.
 #[inline(always)]
 fn is_exempt<L: Limiter>(limiter: &L, client: &Client) -> bool {
-    limiter.limits() & limits::EXEMPT != 0
+    limiter.limit_bits() & limits::EXEMPT != 0
         && limiter.exempt(client.source).is_some_and(|entry| entry.holds(limiter.now_s()))
 }
 

@@ -209,7 +209,7 @@ impl<'r> Driver for Recorder<'_, 'r> {
         self.config.payload_limit as u16
     }
 
-    fn limits(&self) -> u32 {
+    fn limit_bits(&self) -> u32 {
         0
     }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
 use std::time::Instant;
 
-use xdp_common::engine::{Host, Limits};
+use xdp_common::engine::{Host, MessageContext};
 use xdp_common::frame::SliceFrame;
 use xdp_common::image::{Address, Bucket, Entry, Store, Window};
 use xdp_common::maps::EdnsSettings;
@@ -173,7 +173,7 @@ fn they_take_one_look_up() {
         drop(image.publish(&zone).expect("published"));
         let reader = image.reader();
         let (edns_settings, mut scratch) = (EdnsSettings::new(), Box::<Scratch>::default());
-        let limits = Limits {
+        let context = MessageContext {
             response: 65535,
             over_udp: false,
             now_s: NOW,
@@ -187,12 +187,12 @@ fn they_take_one_look_up() {
             let query = query(qname.as_wire(), Rtype(65534));
             room[..query.len()].copy_from_slice(&query);
             let mut frame = SliceFrame::new(&mut room, query.len());
-            let (len, limits) = (query.len(), &limits);
+            let (len, context) = (query.len(), &context);
             let outcome = if is_for_signatures {
-                respond(&store, &mut frame, len, limits, &mut scratch, &mut Vec::new())
+                respond(&store, &mut frame, len, context, &mut scratch, &mut Vec::new())
                     .map(|(outcome, _)| outcome)
             } else {
-                (Host { store: &store, limits }).answer(&mut frame, len, &mut scratch)
+                (Host { store: &store, context }).answer(&mut frame, len, &mut scratch)
             };
             assert!(outcome.is_ok_and(Outcome::is_answered), "{outcome:?}");
             store.reads.get()

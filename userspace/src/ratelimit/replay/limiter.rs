@@ -198,7 +198,7 @@ impl Table for Accounts {
 }
 
 impl decide::Limiter for Accounts {
-    fn limits(&self) -> u32 {
+    fn limit_bits(&self) -> u32 {
         self.limits.bits()
     }
 
