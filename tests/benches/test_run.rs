@@ -349,7 +349,7 @@ impl Rig {
     }
 
     /// Limits as a case says.
-    fn limit(&mut self, limits: &Limits) -> Result<()> {
+    fn set_limits(&mut self, limits: &Limits) -> Result<()> {
         let Self { loaded, config, written, .. } = self;
         let circumstances = Circumstances { tick_ns: config.tick_ns, qps: 0 };
         written.write(loaded, limits, circumstances, config)?;
@@ -362,7 +362,7 @@ impl Rig {
         let mut rows = Vec::new();
         for case in cases {
             let frame = frame(case)?;
-            self.limit(&case.limits)?;
+            self.set_limits(&case.limits)?;
             self.ask(case, &frame)?;
             let reply = self.check(case, &frame)?;
             let grown = reply.is_some_and(|octets| octets != frame.encode().map_or(0, |f| f.len()));
@@ -398,7 +398,7 @@ impl Rig {
         let mut rows = Vec::new();
         for case in limited().iter().filter(|case| case.sources != 0 && case.program == "serve") {
             let frame = frame(case)?;
-            self.limit(&case.limits)?;
+            self.set_limits(&case.limits)?;
             self.ask(case, &frame)?;
             self.check(case, &frame)?;
             let (mut gains, mut lines) = (Vec::new(), Vec::new());

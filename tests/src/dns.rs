@@ -51,7 +51,7 @@ impl Query {
     }
 
     /// The largest response over UDP that it allows, in octets.
-    pub fn limit(&self) -> usize {
+    pub fn response_limit(&self) -> usize {
         self.edns.map_or(512, |edns| usize::from(edns.payload).max(512))
     }
 }

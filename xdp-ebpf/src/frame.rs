@@ -100,7 +100,8 @@ impl<'a, H: Hook> Packet<'a, H> {
         Ok(())
     }
 
-    /// Moves the first `keep` octets, which end with `last`, from `from` to the start.
+    /// Moves `keep` octets, which begin at `from` and end with `last`, to the start of the packet: the headers and the
+    /// question, once there is new room before them.
     #[inline(always)]
     fn bring_forward(&mut self, from: usize, keep: usize, last: [u8; 8]) -> Option<()> {
         let mut place = 0;

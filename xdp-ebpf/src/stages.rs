@@ -190,13 +190,14 @@ fn stage<H: Hook, const MADE: bool>(
     context: &H,
     take: impl Fn(&mut Programs<'_, H, MADE>, &mut Scratch) -> Result<Infallible, Outcome>,
 ) -> H::Verdict {
-    let Err(outcome) = taken(context, take);
+    let Err(outcome) = with_scratch(context, take);
     count::outcome::<H>(outcome);
     context.verdict(outcome)
 }
 
+/// Calls it with the programs of a hook and the working memory of this CPU.
 #[inline(always)]
-fn taken<H: Hook, const MADE: bool>(
+fn with_scratch<H: Hook, const MADE: bool>(
     context: &H,
     take: impl Fn(&mut Programs<'_, H, MADE>, &mut Scratch) -> Result<Infallible, Outcome>,
 ) -> Result<Infallible, Outcome> {
@@ -238,13 +239,13 @@ fn limited<H: Hook>(context: &H) -> Result<Infallible, Unsent> {
 /// [`sequence::send`].
 #[inline(always)]
 pub fn send<H: Hook>(context: &H) -> H::Verdict {
-    end(context, sent::<_, false>(context))
+    end(context, send_and_count::<_, false>(context))
 }
 
 /// The same for an answer with a CNAME in it that was made from a DNAME.
 #[inline(always)]
 pub fn send_made<H: Hook>(context: &H) -> H::Verdict {
-    end(context, sent::<_, true>(context))
+    end(context, send_and_count::<_, true>(context))
 }
 
 #[inline(always)]
@@ -261,14 +262,14 @@ fn end<H: Hook>(context: &H, sent: Result<(), Outcome>) -> H::Verdict {
 }
 
 #[inline(always)]
-fn sent<H: Hook, const MADE: bool>(context: &H) -> Result<(), Outcome> {
+fn send_and_count<H: Hook, const MADE: bool>(context: &H) -> Result<(), Outcome> {
     let mut packet = Packet::new(context).ok_or(Outcome::Broken)?;
     let mut programs = Programs::<H, MADE>::new(context).ok_or(Outcome::Broken)?;
     let scratch = store::scratch().ok_or(Outcome::Broken)?;
     let Sent { outcome, octets } = sequence::send(&mut programs, &mut packet, scratch)?;
     let query_octets = scratch.layers.message_len();
     count::answer::<H>(outcome, query_octets, octets);
-    store::sent(programs.maps.config(), query_octets, octets);
+    store::note_amplified(programs.maps.config(), query_octets, octets);
     if H::IS_TRACED {
         H::note_outcome(outcome);
     }

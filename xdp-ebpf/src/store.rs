@@ -66,7 +66,7 @@ pub fn now_s(config: &Config) -> u32 {
 
 /// Notes a response that is sent, by the clock as it was read before: octets of its query and of itself.
 #[inline(always)]
-pub fn sent(config: &Config, query: usize, response: usize) {
+pub fn note_amplified(config: &Config, query: usize, response: usize) {
     let Some(clock) = clock() else { return };
     let second = (config.booted_at_s + clock.boot_s) as u32;
     let place = &mut clock.amplified[second as usize & (SECONDS - 1)];

@@ -290,7 +290,7 @@ impl Comparison<'_> {
             let said = ours.ask_all(&messages)?.into_iter().zip(theirs.ask_all(&messages)?);
             for (query, (ours, theirs)) in batch.iter().zip(said) {
                 let (ours, theirs) = (read(query, &ours)?, read(query, &theirs)?);
-                let limit = query.limit().min(PAYLOAD.into());
+                let limit = query.response_limit().min(PAYLOAD.into());
                 if ours.len > limit {
                     let fault = format!("{query:?}: {} octets, and {limit} are allowed", ours.len);
                     self.faults.push(fault);

@@ -146,7 +146,7 @@ fn compare_zone(
         let [ours, theirs] = [Message::read(&udp.0)?, Message::read(&udp.1)?];
         // The one that has room for more says more: we spell names out that others point to.
         ensure!(theirs.is_truncated() <= ours.is_truncated(), "{}: no TC over UDP", what());
-        let is_near = theirs.len + cut.servers * APEX.len() * 2 > query.limit();
+        let is_near = theirs.len + cut.servers * APEX.len() * 2 > query.response_limit();
         ensure!(ours.is_truncated() == theirs.is_truncated() || is_near, "{}: TC over UDP", what());
 
         let [ours, theirs] = [Message::read(&tcp.0)?, Message::read(&tcp.1)?];

@@ -139,7 +139,7 @@ pub const LEGAL: &[Legal] = &[
         of: &[Peer::Knotd],
         reason: "knotd makes fewer pointers: where the SOA does not fit it leaves it out",
         covers: |pair| {
-            pair.theirs.len + MAX_SOA > pair.query.limit()
+            pair.theirs.len + MAX_SOA > pair.query.response_limit()
                 && only(pair, &["authority has"])
                 && lacking(&pair.theirs.authority, &pair.ours.authority)
                     .all(|one| covered(one) == Rtype::SOA)

@@ -82,7 +82,7 @@ fn source<S: Store>(
             }
             Step::Absent(..) => {
                 scratch.absence.note(&step);
-                match sequence::enclose(host, scratch) {
+                match sequence::closest_encloser(host, scratch) {
                     Ok(next) => step = next,
                     Err(outcome) => return Ok((Err(outcome), None)),
                 }

@@ -347,7 +347,7 @@ impl<'a, 'm> Plain<'a, 'm> {
         query.begin(Rcode::NOERROR, true, out);
         // Room for OPT, of which a query without EDNS has no need.
         let options = self.options(None);
-        if out.len() + signatures.len() + 11 + options.len() > self.limit() {
+        if out.len() + signatures.len() + 11 + options.len() > self.response_limit() {
             out[2] |= 0x02;
         } else {
             out[6..8].copy_from_slice(&records.to_be_bytes());
@@ -359,7 +359,7 @@ impl<'a, 'm> Plain<'a, 'm> {
     }
 
     /// The largest response to this query in octets.
-    fn limit(&self) -> usize {
+    fn response_limit(&self) -> usize {
         if self.asked.transport == Transport::Tcp {
             return MAX_TCP_MESSAGE;
         }

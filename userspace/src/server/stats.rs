@@ -85,7 +85,7 @@ impl SocketStats {
     }
 
     /// Counts a response over UDP that was sent in this second since 1970: octets of its query and of itself.
-    pub fn sent(&self, second: u32, query: usize, response: usize) {
+    pub fn count_sent(&self, second: u32, query: usize, response: usize) {
         for (sum, octets) in self.udp_octets.iter().zip([query, response]) {
             sum.fetch_add(octets as u64, Relaxed);
         }

@@ -100,7 +100,7 @@ pub async fn serve(
             continue;
         }
         match socket.send_to(&response, client).await {
-            Ok(octets) => stats.sent(WallTime::now().signature_time(), len, octets),
+            Ok(octets) => stats.count_sent(WallTime::now().signature_time(), len, octets),
             Err(_) => {
                 stats.udp_send_failed.fetch_add(1, Relaxed);
             }

@@ -16,7 +16,7 @@ use crate::state::{Absence, Cells, Context, Plan, Query, Scratch, Step};
 /// Finds the closest encloser of a name that does not exist and stands in [`Scratch::name`]. What is
 /// decided by the encloser alone is planned: the referral, the DNAME.
 #[inline(always)]
-pub fn enclose<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
+pub fn closest_encloser<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
     let Scratch { query, plan, absence, cells, name, .. } = scratch;
     let context = absence.context();
     let labels = recall(&absence.labels) as usize & 0x7f;

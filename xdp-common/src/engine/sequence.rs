@@ -246,14 +246,14 @@ fn first<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<Step, Outco
 /// Finds the closest encloser of a name that does not exist, and plans the referral above it.
 #[inline(always)]
 pub fn deny<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
-    let step = enclose(driver, scratch);
-    taken(driver, scratch, Stage::Deny, step)
+    let step = closest_encloser(driver, scratch);
+    go_on_after(driver, scratch, Stage::Deny, step)
 }
 
 /// The same step by itself; REFUSED is planned where no zone encloses the name, if the server is configured to say so.
 #[inline(always)]
-pub fn enclose<D: Driver>(driver: &D, scratch: &mut Scratch) -> Result<Step, Outcome> {
-    match deny::enclose(driver.store(), scratch) {
+pub fn closest_encloser<D: Driver>(driver: &D, scratch: &mut Scratch) -> Result<Step, Outcome> {
+    match deny::closest_encloser(driver.store(), scratch) {
         Err(Outcome::NotOurs)
             if driver.edns_settings().is_some_and(|edns_settings| edns_settings.refuse != 0) =>
         {
@@ -266,33 +266,34 @@ pub fn enclose<D: Driver>(driver: &D, scratch: &mut Scratch) -> Result<Step, Out
 /// Finds the NSEC3 that proves that the next closer name does not exist.
 #[inline(always)]
 pub fn hash<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
-    let step = gap::hash(driver.store(), scratch);
-    taken(driver, scratch, Stage::Hash, step)
+    let step = gap::nsec3_cover(driver.store(), scratch);
+    go_on_after(driver, scratch, Stage::Hash, step)
 }
 
 /// Finds the NSEC that does, and plans the wildcard's answer or NXDOMAIN.
 #[inline(always)]
 pub fn conclude<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
     let step = deny::conclude(driver.store(), scratch);
-    taken(driver, scratch, Stage::Conclude, step)
+    go_on_after(driver, scratch, Stage::Conclude, step)
 }
 
 /// Goes where a CNAME leads that the image has not resolved, or that a wildcard has.
 #[inline(always)]
 pub fn follow<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
     let step = alias::follow(driver.store(), scratch);
-    taken(driver, scratch, Stage::Follow, step)
+    go_on_after(driver, scratch, Stage::Follow, step)
 }
 
 /// Makes a CNAME from a DNAME.
 #[inline(always)]
 pub fn redirect<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
     let step = alias::redirect(driver.store(), scratch);
-    taken(driver, scratch, Stage::Redirect, step)
+    go_on_after(driver, scratch, Stage::Redirect, step)
 }
 
+/// Shows what a stage has found, and goes on after it.
 #[inline(always)]
-fn taken<D: Driver>(
+fn go_on_after<D: Driver>(
     driver: &mut D,
     scratch: &mut Scratch,
     stage: Stage,
@@ -518,7 +519,7 @@ pub fn send<D: Driver, F: Frame>(
         }
         if is_too_large || long::is_long(driver.store(), scratch, total) {
             long::write(driver.store(), frame, limit, driver.payload(), scratch)?;
-            return sent(driver, scratch);
+            return written(driver, scratch);
         }
     }
     let message_at = if D::FRAMED { scratch.layers.message_at() } else { 0 };
@@ -535,13 +536,13 @@ pub fn send<D: Driver, F: Frame>(
         layers::reply(frame, &scratch.layers, total, sum).ok_or(failed)?;
         driver.found(StageResult::Sent(message_at + total), scratch);
     }
-    sent(driver, scratch)
+    written(driver, scratch)
 }
 
 /// What became of a response that was written. Over TCP nobody can be told to come again over TCP: there TC says that
 /// glue was left out, and what has nothing in it is no answer.
 #[inline(always)]
-fn sent<D: Driver>(driver: &D, scratch: &Scratch) -> Result<Sent, Outcome> {
+fn written<D: Driver>(driver: &D, scratch: &Scratch) -> Result<Sent, Outcome> {
     let octets = recall(&scratch.plan.total) as usize & 0xffff;
     if !driver.is_stream() {
         return Ok(Sent { outcome: scratch.plan.said(), octets });

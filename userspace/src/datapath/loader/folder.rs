@@ -119,7 +119,7 @@ impl Folder {
     }
 
     /// The folder that another process has opened and locked.
-    pub fn taken(path: PathBuf, held: OwnedFd) -> Folder {
+    pub fn from_descriptor(path: PathBuf, held: OwnedFd) -> Folder {
         Folder { path, held }
     }
 

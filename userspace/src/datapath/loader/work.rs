@@ -22,7 +22,7 @@ impl Work {
 
     /// Goes on where another process has opened the folder.
     pub fn taken_over(pins: Option<PathBuf>, held: Option<OwnedFd>) -> Work {
-        let folder = held.and_then(|held| Some(Folder::taken(pins.clone()?, held)));
+        let folder = held.and_then(|held| Some(Folder::from_descriptor(pins.clone()?, held)));
         Work { pins, folder }
     }
 
