@@ -12,7 +12,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use sealdns::{
-    config::XdpMode, control::reply::xdp::XdpStatus, datapath::object, observe::plane::FaultKind,
+    config::XdpMode, control::reply::xdp::XdpStatus, datapath::object,
+    observe::attachment::FaultKind,
 };
 use testbed::{
     frames::Frame,

@@ -24,7 +24,7 @@ use sealdns::{
         policy::{Denial, SigningPolicy},
         sign::sign_again,
     },
-    observe::plane::Completeness,
+    observe::usage::Completeness,
     zone::{Rtype, Serial, Zone, ZoneBuilder, soa::set_serial},
 };
 use testbed::{

@@ -22,7 +22,7 @@ use crate::control::reply::status::{Problem, Severity};
 use crate::datapath::seam::PlaneStatus;
 use crate::duration::Rounded;
 use crate::observe::ZoneCounts;
-use crate::observe::plane::FaultKind;
+use crate::observe::attachment::FaultKind;
 use crate::zone::Name;
 
 /// What problems are found in.
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::config::XdpMode;
     use crate::daemon::state::LoadedZone;
-    use crate::observe::plane::{Attachment, Fault};
+    use crate::observe::attachment::{Attachment, Fault};
     use crate::server::testing;
 
     const NOW: u32 = 1_800_000_000;

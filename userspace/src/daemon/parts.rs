@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::plane::SharedPlane;
 use super::presented::Presented;
 use super::ratelimit::RateLimiting;
+use super::shared_plane::SharedPlane;
 use super::source::Source;
 use super::state::{Prepare, ZoneState};
 use super::supervise::Pulse;

@@ -9,7 +9,7 @@ use xdp_common::maps;
 
 use super::cookies::{self, Secrets};
 use super::locks::{Lock, Rank};
-use super::plane::SharedPlane;
+use super::shared_plane::SharedPlane;
 use super::state::ZoneState;
 use crate::clock::Clock;
 use crate::config::{self, Config};

@@ -14,7 +14,7 @@ use xdp_common::Outcome;
 use xdp_common::limit::{Limited, amplified};
 
 use super::locks::{Lock, Rank};
-use super::plane::{GLANCE, PlaneCounters, SharedPlane};
+use super::shared_plane::{GLANCE, PlaneCounters, SharedPlane};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::protocol::Failure;

@@ -15,7 +15,7 @@ use crate::control::reply::zone::{
     self, ServingState, ZoneChange, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
 };
 use crate::datapath::seam::Detached;
-use crate::observe::plane::Completeness;
+use crate::observe::usage::Completeness;
 use crate::observe::{Snapshot, ZoneCounts};
 use crate::zone::{Name, NameError};
 

@@ -50,7 +50,7 @@ use crate::datapath::seam::{
     Attaching, DataPlane, Detached, Observing, PlaneStatus, Published, Publishing, TraceLines,
     TraceRead,
 };
-use crate::observe::plane::Attachment;
+use crate::observe::attachment::Attachment;
 use crate::observe::trace::{TraceAction, TraceLine, TracePath};
 use crate::observe::{KernelCounters, Snapshot};
 use crate::ratelimit::limits::Limits;

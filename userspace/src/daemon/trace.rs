@@ -7,7 +7,7 @@ use xdp_common::Outcome;
 use xdp_common::trace::Filter;
 
 use super::locks::{Lock, Rank};
-use super::plane::SharedPlane;
+use super::shared_plane::SharedPlane;
 use crate::clock::Clock;
 use crate::control::protocol::{Failure, TraceChoice};
 use crate::control::reply::xdp::{XdpTraceRead, XdpTraceStarted};

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::locks::{Lock, LockGuard, Rank};
-use super::plane::SharedPlane;
 use super::prepare;
 use super::presented::{Presented, RefreshScope};
 use super::ratelimit::RateLimiting;
+use super::shared_plane::SharedPlane;
 use super::signing::rejection;
 use super::source::Source;
 use super::stamp::Stamp;

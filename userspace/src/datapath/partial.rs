@@ -63,14 +63,14 @@ impl Misses {
 }
 
 /// An engine whose answers over UDP are counted as misses.
-pub struct Counting<E> {
+pub struct MissCounter<E> {
     /// The engine.
     pub engine: E,
     /// Where they are counted.
     pub misses: Arc<Misses>,
 }
 
-impl<E: Engine> Engine for Counting<E> {
+impl<E: Engine> Engine for MissCounter<E> {
     fn respond(&self, query: &[u8], asked: &QueryContext<'_>, response: &mut Vec<u8>) -> Answered {
         let answered = self.engine.respond(query, asked, response);
         let of_a_name =
@@ -97,9 +97,9 @@ impl<E: Engine> Engine for Counting<E> {
 
 /// The names of one zone that are held, and until which tick.
 #[derive(Default)]
-pub struct Held(BTreeMap<Name, u64>);
+pub struct HeldNames(BTreeMap<Name, u64>);
 
-impl Held {
+impl HeldNames {
     /// The names.
     pub fn names(&self) -> BTreeSet<Name> {
         self.0.keys().cloned().collect()
@@ -138,7 +138,7 @@ impl Held {
 
 /// Chooses which names of the zones are held; returns the zones for which that changed.
 pub fn choose(
-    zones: &mut BTreeMap<Name, Held>,
+    zones: &mut BTreeMap<Name, HeldNames>,
     zone_of: impl Fn(&Name) -> Option<Arc<Zone>>,
     misses: &Misses,
     tick: u64,

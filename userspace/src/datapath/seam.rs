@@ -11,8 +11,9 @@ use xdp_common::{Outcome, maps};
 
 use crate::compile::{Engine, Listing, Reader};
 use crate::observe::KernelCounters;
-use crate::observe::plane::{Attachment, Fault, MapUsage, Missing, ZoneUsage};
+use crate::observe::attachment::{Attachment, Fault, Missing};
 use crate::observe::trace::TraceLine;
+use crate::observe::usage::{MapUsage, ZoneUsage};
 use crate::ratelimit::limits::Limits;
 use crate::zone::{Name, Zone};
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::XdpMode;
-use crate::observe::plane::{Fault, FaultKind};
+use crate::observe::attachment::{Fault, FaultKind};
 
 /// Answers from which on it is told whether they leave: a client has tried again by then.
 const ANSWERS: u64 = 4;

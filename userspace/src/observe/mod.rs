@@ -5,9 +5,10 @@
 //! `stats` prints and what its JSON has, nested. Names of outcomes, classes and verdicts are their
 //! [words](word::Word) and are written nowhere else.
 
+pub mod attachment;
 mod counters;
-pub mod plane;
 pub mod trace;
+pub mod usage;
 pub mod word;
 
 pub use counters::{

@@ -2,7 +2,7 @@
 
 use super::super::output::{cell, table, word};
 use crate::control::reply::cache::CacheStatus;
-use crate::observe::plane::ZoneUsage;
+use crate::observe::usage::ZoneUsage;
 
 /// Zones that are listed one by one: those that take most. `--json` has all of them.
 const LISTED: usize = 20;

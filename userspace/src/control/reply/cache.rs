@@ -7,7 +7,7 @@ use xdp_common::Outcome;
 
 use crate::compile::inspect::lookup::{Lookup, PieceView};
 use crate::compile::inspect::verify::Findings;
-use crate::observe::plane::{MapUsage, ZoneUsage};
+use crate::observe::usage::{MapUsage, ZoneUsage};
 use crate::observe::word::{self, Word};
 
 /// How full the maps are.

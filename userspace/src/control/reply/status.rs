@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::observe::plane::Attachment;
+use crate::observe::attachment::Attachment;
 
 /// The daemon as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,8 +20,9 @@ use crate::control::protocol::{
     ExplainQuery, PROTOCOL, Request, TraceChoice, read_request, write_request,
 };
 use crate::control::ratelimit::RateLimitAction;
-use crate::observe::plane::*;
+use crate::observe::attachment::*;
 use crate::observe::trace::*;
+use crate::observe::usage::*;
 use crate::observe::word::PerWord;
 use crate::observe::{KernelCounters, ProgramCounters, Snapshot, WorstResponse, ZoneCounts};
 

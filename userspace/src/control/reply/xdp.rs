@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::observe::KernelCounters;
-use crate::observe::plane::{Attachment, Fault, Missing};
+use crate::observe::attachment::{Attachment, Fault, Missing};
 use crate::observe::trace::TraceLine;
 
 /// Where XDP is attached, and what it counts.

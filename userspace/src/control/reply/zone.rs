@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Dnssec;
-use crate::observe::plane::Completeness;
+use crate::observe::usage::Completeness;
 
 /// All zones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,7 +10,7 @@ use nix::net::if_::if_nametoindex;
 
 use crate::datapath::attach::Attachment;
 use crate::datapath::interface::Interface;
-use crate::observe::plane::Missing;
+use crate::observe::attachment::Missing;
 
 /// How long is waited after an attempt to attach again: at once the first time, and then twice as long each time,
 /// up to a minute. Who detaches our programs again and again has a reason that we do not know, and is told how to

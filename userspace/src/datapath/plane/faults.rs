@@ -12,7 +12,7 @@ use crate::datapath::load::Counters;
 use crate::datapath::memory::driver;
 use crate::datapath::probe::lost;
 use crate::datapath::watch::{self, DriverCounters, Programs, Snapshot, Watch};
-use crate::observe::plane::{Fault, FaultKind};
+use crate::observe::attachment::{Fault, FaultKind};
 
 /// Ticks between two looks: some drivers ask their card for counters, which takes milliseconds.
 const TICKS: u64 = 4;

@@ -408,7 +408,7 @@ impl Programs {
 
     /// Puts in what is known of where they are attached.
     pub(super) fn describe(&self, status: &mut seam::PlaneStatus) {
-        let attachments = self.attachments.iter().map(|one| observe::plane::Attachment {
+        let attachments = self.attachments.iter().map(|one| observe::attachment::Attachment {
             interface: one.interface().name.clone(),
             mode: one.mode(),
             tcx: one.has_tcx(),

@@ -16,9 +16,9 @@ use crate::compile::{
 };
 use crate::datapath::load::LoadedPrograms;
 use crate::datapath::memory::{Mapping, Size};
-use crate::datapath::partial::{self, Counting, Held, Misses};
+use crate::datapath::partial::{self, HeldNames, MissCounter, Misses};
 use crate::datapath::seam::{PlaneStatus, Published};
-use crate::observe::plane::{self, MapUsage, ZoneUsage};
+use crate::observe::usage::{Completeness, MapUsage, ZoneUsage};
 use crate::zone::{Name, Zone};
 
 /// Slots of a bucket.
@@ -32,7 +32,7 @@ pub(super) struct PublishedZones {
     /// What is published, complete or partial.
     zones: BTreeMap<Name, Arc<Zone>>,
     /// Those of which only these names are in `image`.
-    partial: BTreeMap<Name, Held>,
+    partial: BTreeMap<Name, HeldNames>,
     /// All zones, complete, as long as some are partial.
     own: Option<Image>,
     misses: Arc<Misses>,
@@ -185,7 +185,7 @@ impl PublishedZones {
         let zone =
             Arc::clone(self.zones.get(apex).context("a partial zone that is not published")?);
         loop {
-            let mut names = self.partial.get(apex).map(Held::names).unwrap_or_default();
+            let mut names = self.partial.get(apex).map(HeldNames::names).unwrap_or_default();
             // Questions for the DS of a zone below are this zone's to answer.
             let beneath = self.zones.range::<Name, _>(apex..).map(|(other, _)| other);
             let beneath = beneath.take_while(|other| other.is_at_or_below(apex)).chain(below);
@@ -359,7 +359,7 @@ impl PublishedZones {
     pub(super) fn engine(&self) -> Arc<dyn Engine> {
         match &self.own {
             Some(own) => {
-                Arc::new(Counting { engine: own.reader(), misses: Arc::clone(&self.misses) })
+                Arc::new(MissCounter { engine: own.reader(), misses: Arc::clone(&self.misses) })
             }
             None => Arc::new(self.image.reader()),
         }
@@ -415,11 +415,7 @@ impl PublishedZones {
         let whole = own.unwrap_or(held);
         Some(ZoneUsage {
             zone: apex.to_string(),
-            held: if held.is_partial {
-                plane::Completeness::Partial
-            } else {
-                plane::Completeness::Complete
-            },
+            held: if held.is_partial { Completeness::Partial } else { Completeness::Complete },
             names: whole.names as u64,
             names_held: held.names as u64,
             records: whole.records as u64,
