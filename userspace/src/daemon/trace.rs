@@ -154,13 +154,15 @@ fn filter_of(choice: &TraceChoice) -> Result<(Duration, Filter), Failure> {
     let duration = Duration::from_secs(choice.seconds.into());
     if duration.is_zero() || duration > LONGEST {
         return Err(failure(format!(
-            "a trace of {} s is none that can be had: from 1 s to {} s",
+            "a trace of {} s is not possible: choose 1 s to {} s",
             choice.seconds,
             LONGEST.as_secs()
         )));
     }
     if choice.sample == 0 {
-        return Err(failure("a sample of 1/0 is none: write 1/1 for all packets".to_owned()));
+        return Err(failure(
+            "a sample of 1/0 has no packets: write 1/1 for all packets".to_owned(),
+        ));
     }
     let mut outcomes = 0;
     for word in &choice.outcomes {

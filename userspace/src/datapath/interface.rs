@@ -92,7 +92,9 @@ impl Interface {
 
 /// The names of all interfaces, for an error message.
 fn known() -> String {
-    let Ok(interfaces) = if_nameindex() else { return "none that can be listed".into() };
+    let Ok(interfaces) = if_nameindex() else {
+        return "unknown, since they cannot be listed".into();
+    };
     let names = interfaces.iter().map(|one| one.name().to_string_lossy().into_owned());
     names.collect::<Vec<_>>().join(", ")
 }

@@ -23,7 +23,7 @@ const PROOF_LINES: usize = 5;
 /// Finds the NSEC3 that covers the hash of the next closer name: the last one not after it, or the last
 /// of all (RFC 5155 section 7.1).
 #[inline(always)]
-pub fn nsec3_cover<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
+pub fn next_closer_cover<S: Store>(store: &S, scratch: &mut Scratch) -> Result<Step, Outcome> {
     let Scratch { absence, cells, name, sha1, .. } = scratch;
     let at = recall(&absence.next_closer) as usize & 0xff;
     let len = (absence.context().len as usize).wrapping_sub(at) & 0xff;

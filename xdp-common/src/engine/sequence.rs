@@ -266,7 +266,7 @@ pub fn closest_encloser<D: Driver>(driver: &D, scratch: &mut Scratch) -> Result<
 /// Finds the NSEC3 that proves that the next closer name does not exist.
 #[inline(always)]
 pub fn hash<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Entered, Outcome> {
-    let step = gap::nsec3_cover(driver.store(), scratch);
+    let step = gap::next_closer_cover(driver.store(), scratch);
     go_on_after(driver, scratch, Stage::Hash, step)
 }
 
