@@ -22,7 +22,7 @@ const NO_SKIP: &str = "SEALDNS_NO_SKIP";
 /// finds a test in one of them.
 const SHARED_FILTERS: &str = "SEALDNS_SHARED_FILTERS";
 
-/// The user and the group of whoever may do nothing.
+/// The user and the group of a process that may do nothing.
 const NOBODY: u32 = 65534;
 
 /// What libtest takes, and more than one filter, which it takes too.

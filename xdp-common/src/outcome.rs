@@ -41,14 +41,14 @@ pub enum Outcome {
     NotOurPort,
     /// The destination MAC or IP address is not one that is served.
     NotOurAddress,
-    /// The source address is none that an honest client has.
+    /// The source address is one that no honest client has.
     BadSource,
     /// The source address is the broadcast address of one of our subnets.
     BroadcastSource,
     /// An IPv6 header with an IPv4-mapped address in it, which is none for the wire (RFC 4291 section
     /// 2.5.5.2).
     MappedAddress,
-    /// The source MAC address is none that one other station has: multicast, broadcast, zero, or our own.
+    /// The source MAC address is one that no other station has: multicast, broadcast, zero, or our own.
     SourceMac,
     /// The IP header announces less than a UDP header, or more than the frame holds.
     IpLength,

@@ -12,7 +12,7 @@ use crate::{Outcome, maps};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
     /// When the trace ends, in nanoseconds of the kernel's boot clock (CLOCK_BOOTTIME): nothing is shown from then on,
-    /// whoever is there to end it.
+    /// even if no daemon is there to end it.
     pub until_ns: u64,
     /// A bit for each outcome that is shown, at [`Outcome::index`].
     pub outcomes: u64,

@@ -266,7 +266,7 @@ pub fn count_in_bucket(context: XdpContext) -> u32 {
 }
 
 /// Sends queries, in bursts an interval apart if it is told one. A frame for which it is too early is
-/// dropped; whoever runs this with live frames gets it back and tries again.
+/// dropped; a caller with live frames gets it back and tries again.
 #[xdp]
 pub fn generate(context: XdpContext) -> u32 {
     let Some((control, state)) = CONTROL.get(0).zip(state()) else { return XDP_ABORTED };

@@ -47,7 +47,7 @@ pub struct Arguments {
     purpose: Purpose,
 }
 
-/// How to see that a package need not be installed, whoever installed what it brings.
+/// How to see that a package need not be installed, since another has installed what it brings.
 enum Proof {
     /// A program of this name is in `PATH`.
     Program(&'static str),

@@ -1,6 +1,6 @@
 //! The wire: a veth pair between two namespaces, whose ends take frames in threads of their own.
 //!
-//! Without threaded NAPI, a program on one end runs on the core of whoever sends from the other, and
+//! Without threaded NAPI, a program on one end runs on the core of the program that sends from the other, and
 //! nobody accounts for it.
 
 use std::{fs, net::SocketAddr, path::PathBuf, process::Command, time::Duration};

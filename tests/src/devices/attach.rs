@@ -155,7 +155,7 @@ pub fn xdp_is_attached_counts_and_goes() -> Result<Verdict> {
     Ok(Verdict::Passed)
 }
 
-/// Whoever came first keeps the device, and is named.
+/// The program that came first keeps the device, and is named.
 pub fn a_program_of_another_is_not_replaced() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);

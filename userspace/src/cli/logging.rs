@@ -2,7 +2,7 @@
 //!
 //! A log costs its lines and nothing else. Its reader may have gone (a pipe without a reader, a closed
 //! terminal), its disk may be full, it may have stopped reading: then lines are lost, and counted, and
-//! whoever wrote them goes on at once.
+//! the thread that wrote them goes on at once.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;

@@ -2,7 +2,7 @@
 //!
 //! # How to add a problem
 //!
-//! 1. Let whoever knows it say the fact as a value: the data plane in
+//! 1. Let the part that knows the fact say it as a value: the data plane in
 //!    [`PlaneStatus`], the loading and signing of a zone in [`ZoneState`]. A fact, not a sentence: what
 //!    operators read is written here, in one place.
 //! 2. Write a finder below, a function from [`HealthInput`] to problems, and add it to `FINDERS`. A finder

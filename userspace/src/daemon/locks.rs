@@ -19,7 +19,7 @@ use parking_lot::{Mutex, MutexGuard};
 /// Where a lock stands in the order: the first is taken first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// Held by whoever changes zones, from reading them to serving them: one change at a time.
+    /// Held by a thread that changes zones, from reading them to serving them: one change at a time.
     Change,
     /// The layers of rate limits.
     Limits,

@@ -111,7 +111,7 @@ impl Daemon {
 
         notify(&[NotifyState::Stopping]);
         tracing::info!("stopping");
-        // First XDP, so that from here on whoever still asks is answered by the sockets or by
+        // First XDP, so that from here on queries that still come are answered by the sockets or by
         // another server of the address. A change that is being published holds the data plane;
         // what is attached and not pinned when the process ends is detached by the kernel.
         let daemon = Arc::clone(self);

@@ -1,6 +1,6 @@
-//! The data plane as all threads of the daemon share it: one at a time, and nobody who only asks waits for long.
+//! The data plane as all threads of the daemon share it: one at a time, and a thread that only asks does not wait for long.
 //!
-//! It is held while a zone is published, which may take minutes. Whoever asks takes it if it is free, and gets the
+//! It is held while a zone is published, which may take minutes. A thread that asks takes it if it is free, and gets the
 //! last answer if it is not. So what is told is right to the packet while nothing is going on, and some seconds old
 //! during a change; and no question waits for a change.
 

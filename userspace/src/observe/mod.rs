@@ -1,4 +1,4 @@
-//! What is counted and known of a running daemon, as plain values: made by whoever counts, read by the control
+//! What is counted and known of a running daemon, as plain values: made by the part that counts, read by the control
 //! socket, the command line and `health`.
 //!
 //! A counter has one name: its path in [`Snapshot`], such as `udp.positive` or `ratelimit.nxdomain.slip`. It is what

@@ -99,7 +99,7 @@ impl EffectiveLimits {
         self.file.with(&self.saved.set)?.with(&self.live.set)
     }
 
-    /// Says in the log which mode is in effect, at start and when it has changed, whoever changed it.
+    /// Says in the log which mode is in effect, at start and when it has changed, by the file or by a command.
     pub fn log_mode(&mut self) {
         let mode = self.limits.policy.mode;
         if self.logged_mode.replace(mode) == Some(mode) {

@@ -327,7 +327,7 @@ fn ask_all(
     Ok(tally)
 }
 
-/// Asks one question from one address, of the daemon and of whoever answers; says what is wrong with the answer.
+/// Asks one question from one address, of the daemon and on the port that the programs serve; says what is wrong with their answer.
 fn ask(asker: &mut Asker<'_>, place: usize, question: &Question) -> Result<Result<(), String>> {
     let wanted = asker.daemon_answer(place, question)?;
     let Some(answer) = asker.ask(place, question)? else {

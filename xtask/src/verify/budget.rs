@@ -2,7 +2,7 @@
 //!
 //! Builds of one minor version work differently (a program took 163,498 instructions on one of 6.18, 95,168 on
 //! another), so a budget belongs to a build. Debian's builds come and go: one of which nothing is committed is held
-//! to [`UNKNOWN_MOST`], and its figures are printed for whoever wants to commit to them.
+//! to [`UNKNOWN_MOST`], and its figures are printed, to be committed to.
 
 use std::{fs, path::PathBuf};
 

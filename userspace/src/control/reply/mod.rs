@@ -1,6 +1,6 @@
 //! What the daemon replies, as types: the daemon writes them, the commands read them, and `--json` prints them.
 //!
-//! The name of a field is a contract with whoever reads the JSON. `userspace/tests/replies/` has a sample of each
+//! The name of a field is a contract with all readers of the JSON. `userspace/tests/replies/` has a sample of each
 //! reply, and of each request, which a test compares, so that a change of a name is seen. Who changes one raises
 //! [`PROTOCOL`](super::protocol::PROTOCOL).
 

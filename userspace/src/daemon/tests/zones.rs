@@ -62,7 +62,7 @@ fn a_large_zone_lies_in_one_file_until_it_is_replaced() {
     assert!(zone.find(b"\x09host30000\x07example\x00").is_some());
     stage.write("zone", &format!("3 {}", 2 * WEEK));
     assert_eq!(stage.reload()[0].change, zone::Change::Loaded);
-    // Whoever still reads the version before has its file.
+    // A reader of the version before still has its file.
     assert_eq!(mapped(), 1);
     assert_eq!(zone.record_count(), 30028);
     drop((served, zone));

@@ -432,6 +432,36 @@ mod tests {
         assert!(error.contains("has a symbolic link in it"), "{error}");
     }
 
+    /// What takes the place of a folder that was opened is neither read nor changed: all is done by the descriptor.
+    #[test]
+    fn what_takes_the_place_of_an_opened_folder_is_left_alone() {
+        let root = Path::new("/sys/fs/bpf");
+        if !Uid::effective().is_root() || reach(root).and_then(|at| check_bpf(&at, root)).is_err() {
+            eprintln!("SKIPPED: needs root, and a BPF file system at {}", root.display());
+            return;
+        }
+        let base = root.join(format!("sealdns-folder-test-{}", std::process::id()));
+        let (pins, aside) = (base.join("pins"), base.join("aside"));
+        let folder = Folder::open(&pins).unwrap();
+        std::fs::rename(&pins, &aside).unwrap();
+        std::fs::create_dir_all(pins.join("set-8")).unwrap();
+
+        folder.make("set-7").unwrap();
+        assert!(aside.join("set-7").exists() && !pins.join("set-7").exists());
+        assert_eq!(folder.sets().unwrap(), [7]);
+        // The path by which objects are pinned and opened.
+        let way = |place| PathBuf::from(folder.way(place).into_string().unwrap());
+        assert!(way("set-7").exists() && !way("set-8").exists());
+        folder.remove_set(7).unwrap();
+        folder.remove_set(8).unwrap();
+        assert!(!aside.join("set-7").exists() && pins.join("set-8").exists());
+
+        drop(folder);
+        for folder in [aside.join(LINKS), aside, pins.join("set-8"), pins, base] {
+            std::fs::remove_dir(folder).unwrap();
+        }
+    }
+
     #[test]
     fn names_do_not_lead_elsewhere() {
         for name in ["SLAB", "tcx_send", "_rodata"] {

@@ -92,7 +92,7 @@ pub fn main() -> anyhow::Result<()> {
     let socket = io::stdin().as_fd().try_clone_to_owned()?;
     let is_started = socket_type(&socket).is_ok_and(|kind| kind == SocketType::SEQPACKET);
     ensure!(is_started, "the loader is a part of the daemon, which starts it by itself");
-    // Whoever ends the daemon may send the same signal to all that belongs to it, and the daemon has use for
+    // A service manager that ends the daemon may send the same signal to all that belongs to it, and the daemon has use for
     // the loader until the end.
     SigSet::all().thread_block().context("blocking signals")?;
     // It keeps root, whose the pins are.

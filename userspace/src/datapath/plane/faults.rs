@@ -1,5 +1,5 @@
-//! What is wrong where XDP is attached, or should be: said once when it begins and once when it ends, and told to
-//! whoever asks in between.
+//! What is wrong where XDP is attached, or should be: said once when it begins and once when it ends, and told by
+//! `health` and `xdp status` in between.
 
 use xdp_common::Outcome;
 

@@ -35,7 +35,7 @@ pub(super) struct Seat {
     since: AtomicU64,
     /// Tells the connection that another has its seat.
     pub end: Notify,
-    /// Tells whoever waits for its descriptor that the connection is closed.
+    /// Tells a connection that waits for its descriptor that the connection is closed.
     pub closed: Notify,
 }
 
