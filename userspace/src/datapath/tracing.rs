@@ -1,7 +1,7 @@
 //! A trace: what the programs that trace are told, and the lines that they write.
 //!
 //! The programs write with `aya-log`, one line for each packet that is chosen, into a ring buffer, which `aya-log` reads here
-//! and hands on as text: numbers, between spaces (`xdp-ebpf/src/trace.rs` writes them). What has no room there is lost,
+//! and hands on as text: numbers, between spaces (`xdp-ebpf/src/trace/mod.rs` writes them). What has no room there is lost,
 //! and counted.
 
 use std::net::{IpAddr, Ipv6Addr};
