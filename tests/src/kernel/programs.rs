@@ -34,12 +34,16 @@ const IP: usize = ETHERNET_LEN;
 const UDP: usize = IP + IPV4_LEN;
 const DNS: usize = UDP + UDP_LEN;
 
-/// Every program of the object passes the verifier.
+/// Every program of the object in the binary passes the verifier, with its lines of source and without DWARF.
 pub fn the_object_loads() -> Result<Verdict> {
     if let Some(obstacle) = obstacle() {
         return Ok(obstacle);
     }
-    let ebpf = prog_test_run::load(object::object()?)?;
+    let object = object::object()?;
+    let has = |section: &[u8]| object.windows(section.len()).any(|octets| octets == section);
+    ensure!(!has(b".debug_"), "the object in the binary has DWARF");
+    ensure!(has(b".BTF.ext"), "the object in the binary has no lines of source");
+    let ebpf = prog_test_run::load(object)?;
     ensure!(ebpf.program("serve").is_some(), "there is no program \"serve\"");
     Ok(Verdict::Passed)
 }
