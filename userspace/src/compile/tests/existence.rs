@@ -1,5 +1,8 @@
 //! Names that are there, that are not, and that lead to others.
 
+use xdp_common::image::Store;
+use xdp_common::state::plan::PLAN_LEN;
+
 use super::*;
 
 /// However many siblings there are, and however long what they begin with is the same.
@@ -74,6 +77,51 @@ fn chains_of_cnames_are_followed_and_circles_end() {
     assert_eq!(answer("about"), (good, "about CNAME, round CNAME".into()));
     assert_eq!(answer("x.c"), (good, "x.c CNAME, x.y CNAME, z.c CNAME".into()));
     assert_eq!(answer("into"), (good, "into CNAME, round CNAME, about CNAME".into()));
+}
+
+/// A chain of CNAMEs, of wildcards' CNAMEs and of DNAMEs, in any order: it is answered whole up to the bound, and past it as
+/// far as it was followed, which is true and for the resolver to go on from.
+#[test]
+fn a_chain_of_any_length_is_followed_to_the_bound() {
+    let bound = <Reader as Store>::MAX_CHAIN;
+    for (seed, denial) in (0..300u64).flat_map(|seed| [(seed, None), (seed, Some(Denial::Nsec))]) {
+        let mut random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut kind = || {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // A third of the chains are of one kind.
+            if seed % 3 == 0 { seed / 3 % 3 } else { (random >> 33) % 3 }
+        };
+        let length = seed as usize % (2 * PLAN_LEN);
+        let (mut records, mut whole) = (String::new(), Vec::new());
+        for step in 0..length {
+            let next = step + 1;
+            match kind() {
+                0 => records += &format!("x.s{step} CNAME x.s{next}\n"),
+                1 => records += &format!("*.s{step} CNAME x.s{next}\n"),
+                _ => {
+                    records += &format!("s{step} DNAME s{next}\n");
+                    whole.push(format!("s{step}.example. DNAME"));
+                }
+            }
+            whole.push(format!("x.s{step}.example. CNAME"));
+        }
+        records += &format!("x.s{length} A 192.0.2.1\n");
+        whole.push(format!("x.s{length}.example. A"));
+        let plain = zone("example.", 1, &records);
+        let mut image = small_image();
+        let _ = image.publish(&denial.map_or(plain.clone(), |denial| signed(&plain, denial)));
+        let (query, mut response) = (query(name("x.s0.example.").as_wire(), Rtype::A), Vec::new());
+        let outcome = image.reader().answer(&query, true, 65535, NOW, &mut response);
+        assert!(outcome.is_answered(), "{seed} {denial:?}: {outcome:?}");
+        let message = Message::from_bytes(&response).expect("a message");
+        let shown = message.answers.iter().map(|one| format!("{} {}", one.name, one.record_type()));
+        let answer: Vec<String> = shown.filter(|one| !one.ends_with(" RRSIG")).collect();
+        assert_eq!(message.metadata.response_code, ResponseCode::NoError, "{seed} {denial:?}");
+        assert_eq!(answer, whole[..answer.len()], "{seed} {denial:?}");
+        assert!(!answer.is_empty(), "{seed} {denial:?}");
+        assert!(length > bound || answer == whole, "{seed} {denial:?}: {answer:?}");
+        assert!(answer.len() < PLAN_LEN, "{seed} {denial:?}: {answer:?}");
+    }
 }
 
 /// Which of the names of a random zone exist, by the plain reading of RFC 4592.

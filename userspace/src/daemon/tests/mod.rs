@@ -117,8 +117,9 @@ impl Publishing for FakePlane {
         let gate = lock(&self.0).gate.take();
         if let Some(Gate { arrived, let_go }) = gate {
             arrived.send(()).unwrap();
-            // A test that failed has let go too.
-            let _ = let_go.recv();
+            // A test that failed has let go too; one that waits for what waits for this would wait for ever.
+            let is_stuck = let_go.recv_timeout(STUCK) == Err(mpsc::RecvTimeoutError::Timeout);
+            anyhow::ensure!(!is_stuck, "nobody let the publication go");
         }
         let mut calls = lock(&self.0);
         anyhow::ensure!(!calls.refuse, "the maps are full");
@@ -372,3 +373,6 @@ impl Stage {
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a publication waits to be let go: longer than all that a test asks meanwhile, commands included.
+const STUCK: Duration = Duration::from_secs(60);
