@@ -56,7 +56,8 @@ fuzz_target!(|input: (u8, &[u8])| {
     let port = if choice & 0x38 == 0x38 { 0 } else { 5353 };
     let client = SocketAddr::new(client.parse().expect("an address"), port);
     let mut out = Vec::new();
-    let reply = respond(served, &SocketStats::default(), message, client, transport, *NOW, &mut out);
+    let reply =
+        respond(served, &SocketStats::default(), message, client, transport, *NOW, &mut out);
     let deserves_one = message.len() >= HEADER_LEN && message[2] & 0x80 == 0 && port != 0;
     match reply {
         Reply::Silent => assert!(!deserves_one && out.is_empty()),
