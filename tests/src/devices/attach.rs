@@ -22,7 +22,7 @@ use sealdns::{
         memory::Size,
         seam::{Attaching, DataPlane, Observing, Publishing},
     },
-    observe::{ProgramCounters, plane::Completeness},
+    observe::{ProgramCounters, usage::Completeness},
     zone::{Zone, text},
 };
 use testbed::net::{self, End, Namespace};
