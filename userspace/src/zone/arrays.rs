@@ -65,14 +65,15 @@ impl Arrays {
 
     /// The place of the owner with this lower-case name, or else the place where it would be.
     pub(super) fn search(&self, name: &[u8]) -> Result<usize, usize> {
-        self.search_from(0, name)
+        self.search_in(0..self.len(), name)
     }
 
-    /// The same where it is known to be at or behind a place.
-    pub(super) fn search_from(&self, at: usize, name: &[u8]) -> Result<usize, usize> {
+    /// The same where its place is known to be one of these, or the end of them.
+    pub(super) fn search_in(&self, places: Range<usize>, name: &[u8]) -> Result<usize, usize> {
+        let start = places.start;
         let order = |entry: &_| canonical_order(OwnerEntry::read(entry).name(&self.bytes), name);
-        let found = self.owner_entries()[at..].binary_search_by(order);
-        found.map(|place| at + place).map_err(|place| at + place)
+        let found = self.owner_entries()[places].binary_search_by(order);
+        found.map(|place| start + place).map_err(|place| start + place)
     }
 
     /// How many records there are.

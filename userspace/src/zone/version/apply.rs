@@ -75,7 +75,7 @@ impl Version {
         if !rrsets.is_empty() {
             counts.add(counts_of(name, &rrsets));
         }
-        let base = self.base.zone.find(name);
+        let base = self.base.find(name);
         let is_as_in_base = is_same(base.as_ref(), &rrsets);
         Ok(Some(Changed { name, rrsets, base, is_as_in_base }))
     }

@@ -6,6 +6,7 @@ use super::*;
 use crate::zone::ZoneBuilder;
 use crate::zone::difference::tests::{Small, owner_name, records_of, small_among, zone};
 use crate::zone::difference::{ApplyError, Difference, RecordRef, Rules};
+use crate::zone::name::canonical_order;
 
 /// Owner names of the world of these tests.
 const OWNERS: usize = 65;
