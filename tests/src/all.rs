@@ -162,6 +162,7 @@ const TESTS: &[Test] = tests![
     scale::a_zone_that_does_not_fit_is_held_hot,
     scale::many_zones_are_served,
     scale::delegations_are_loaded_beside_knotd,
+    scale::a_restart_serves_what_was_served,
 ];
 
 fn main() -> ExitCode {

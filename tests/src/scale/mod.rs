@@ -414,6 +414,17 @@ pub fn many_zones_are_served() -> Result<Verdict> {
 
 //----------- Delegations ----------------------------------------------------------------------------
 
+/// A zone of delegations, signed with opt-out by keys in a folder.
+fn signed_delegations(count: usize, folder: &Path) -> Result<Zone> {
+    let zone = zones::delegations(APEX, count)?;
+    let store = KeyStore::new(folder.join("keys"));
+    let (algorithm, now) = (Algorithm::EcdsaP256Sha256, WallTime::now().signature_time());
+    let (keys, _) = store.load_or_generate(zone.apex(), KeyLayout::KskZsk, algorithm, now)?;
+    let policy =
+        SigningPolicy { denial: Denial::Nsec3 { opt_out: true }, ..SigningPolicy::default() };
+    Ok(sign_again(&zone, None, &keys, &policy, now)?.0)
+}
+
 /// A zone of delegations, signed with opt-out, loaded by sealdns and by knotd from the same file.
 pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
     if let Some(obstacle) = stage::obstacle() {
@@ -425,13 +436,7 @@ pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
     let count = size(DELEGATIONS);
     let folder = tempfile::tempdir()?;
     let here = folder.path().display();
-    let zone = zones::delegations(APEX, count)?;
-    let store = KeyStore::new(folder.path().join("keys"));
-    let (algorithm, now) = (Algorithm::EcdsaP256Sha256, WallTime::now().signature_time());
-    let (keys, _) = store.load_or_generate(zone.apex(), KeyLayout::KskZsk, algorithm, now)?;
-    let policy =
-        SigningPolicy { denial: Denial::Nsec3 { opt_out: true }, ..SigningPolicy::default() };
-    let zone = sign_again(&zone, None, &keys, &policy, now)?.0;
+    let zone = signed_delegations(count, folder.path())?;
     let records = zone.record_count() as u64;
     let file = folder.path().join("zone");
     zone_file::write_zone(&file, &zone)?;
@@ -481,6 +486,48 @@ pub fn delegations_are_loaded_beside_knotd() -> Result<Verdict> {
     ensure!(ours.additional == theirs.additional, "{ours:?} {theirs:?}");
     ensure!(status.zones[0].held == Completeness::Complete, "{status:?}");
     ensure!(status.zones[0].names >= count as u64, "{status:?}");
+    Ok(Verdict::Passed)
+}
+
+/// A zone that was verified and served is served by XDP at once when the daemon is started again, whatever has become of
+/// its file meanwhile, and that is told.
+pub fn a_restart_serves_what_was_served() -> Result<Verdict> {
+    if let Some(obstacle) = stage::obstacle() {
+        return Ok(obstacle);
+    }
+    let count = size(DELEGATIONS);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("zone");
+    zone_file::write_zone(&file, &signed_delegations(count, folder.path())?)?;
+    let apex = APEX.join(".");
+    let section = format!("file = \"{}\"\ndnssec = \"presigned\"", file.display());
+    let started = Instant::now();
+    let mut stage = serve("memory = \"2GiB\"", "restart", &[(&apex, &section)])?;
+    tell("ready with all signatures verified after, s", started.elapsed().as_secs_f64());
+    let client = Client::new(&stage.pair)?;
+    let asked = query(&format!("www.d{:08x}.{apex}", count / 2), A, WITH_DNSSEC);
+    let before = stage.pair.client.enter(|| client.inject(0, &asked))??;
+    drop(client);
+    for text in [None, Some("@ SOA")] {
+        if let Some(text) = text {
+            fs::write(&file, text)?;
+        }
+        let started = Instant::now();
+        stage.restart_in_order()?;
+        tell("ready again after, s", started.elapsed().as_secs_f64());
+        let client = Client::new(&stage.pair)?;
+        let sent = stage.sent_by_xdp()?;
+        let again = stage.pair.client.enter(|| client.inject(0, &asked))??;
+        ensure!(again == before, "{again:02x?} {before:02x?}");
+        ensure!(stage.sent_by_xdp()? == sent + 1, "not from XDP");
+        let status = || stage.reply::<ZoneStatus>(&["zone", "status", &apex]);
+        match text {
+            None => ensure!(status()?.summary.error.is_none(), "{:?}", status()?),
+            Some(_) => net::wait_until("the file's fault is told", stage::PATIENCE, || {
+                status().is_ok_and(|status| status.summary.error.is_some())
+            })?,
+        }
+    }
     Ok(Verdict::Passed)
 }
 

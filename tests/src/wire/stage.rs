@@ -32,6 +32,8 @@ pub struct Stage {
     binary: PathBuf,
     pub pair: Pair,
     pub folder: tempfile::TempDir,
+    /// How long it may take to be ready.
+    patience: Duration,
 }
 
 /// Lines for `[server]` and `[xdp]`, and sections besides.
@@ -100,12 +102,13 @@ impl Stage {
         let (pair, folder) = (Pair::new(test)?, tempfile::tempdir()?);
         configure(folder.path(), settings, zones)?;
         let process = start(&binary, &pair, folder.path(), patience)?;
-        Ok(Self { server: Server { address: server(0)?, process }, binary, pair, folder })
+        let server = Server { address: server(0)?, process };
+        Ok(Self { server, binary, pair, folder, patience })
     }
 
     /// Runs the daemon again, after it has ended.
     pub fn restart(&mut self) -> Result<()> {
-        self.server.process = start(&self.binary, &self.pair, self.folder.path(), PATIENCE)?;
+        self.server.process = start(&self.binary, &self.pair, self.folder.path(), self.patience)?;
         Ok(())
     }
 
