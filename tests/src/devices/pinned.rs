@@ -18,7 +18,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sealdns::{datapath::pins, observe::Snapshot};
+use sealdns::{control::reply::zone::ZoneStatus, datapath::pins, observe::Snapshot};
 use testbed::net;
 use tests::{dns::Message, harness::Verdict, servers::DEMO};
 use xdp_common::{
@@ -232,6 +232,12 @@ fn restart_often(
         load.newest.store(place, SeqCst);
         fs::write(&file, version)?;
         stage.restart()?;
+        // Until it has read the file, the daemon serves what was served before.
+        let is_read = || {
+            let status = stage.reply::<ZoneStatus>(&["zone", "status", DEMO.0]);
+            status.is_ok_and(|status| !status.from_last_run)
+        };
+        net::wait_until("the zone's file is read", PATIENCE, is_read)?;
         load.served.store(place, SeqCst);
         let now = attached(stage)?;
         ensure!(now.len() == count && now.iter().all(|id| !programs.contains(id)), "{now:?}");

@@ -117,6 +117,7 @@ fn status_text(status: &ZoneStatus) -> String {
         ("records-written", number(status.records_written)),
         ("records-kept", number(status.records_kept)),
         ("loaded-at", time(status.loaded_at)),
+        ("from-last-run", status.from_last_run.then(|| "yes".to_owned())),
         ("verified-at", time(status.verified_at)),
         ("expiration", time(summary.expiration)),
         ("resign-at", time(status.resign_at)),

@@ -177,6 +177,7 @@ impl Daemon {
             records: loaded.map(|zone| zone.zone.record_count() as u64),
             owners: loaded.map(|zone| zone.zone.owners().len() as u64),
             loaded_at: loaded.map(|zone| zone.loaded_at),
+            from_last_run: state.is_from_last_run,
             verified_at: loaded.map(|zone| zone.verified_at).filter(|at| *at != 0),
             withheld: loaded.and_then(|zone| zone.withheld.clone()),
             records_written: published.map(|one| one.written as u64),

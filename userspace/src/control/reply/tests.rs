@@ -378,6 +378,7 @@ fn zone_status() -> ZoneStatus {
         held: Some(Completeness::Complete),
         resign_at: Some(NOW),
         unkept: Some("no space left on device".into()),
+        from_last_run: true,
         verified_at: Some(1_800_000_001),
         withheld: Some(
             "a validator would reject the zone: www.example. A: there is no signature".into(),

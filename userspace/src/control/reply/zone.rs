@@ -61,6 +61,9 @@ pub struct ZoneStatus {
     pub owners: Option<u64>,
     /// When it was loaded, in seconds since 1970.
     pub loaded_at: Option<u32>,
+    /// Whether this is the version that was served when the daemon ran last, and it is not known yet whether the files
+    /// say the same.
+    pub from_last_run: bool,
     /// When its signatures were verified last, in seconds since 1970; none if they have not been since it was loaded.
     pub verified_at: Option<u32>,
     /// Why some of its RRsets are not sent: a validator would refuse them.
