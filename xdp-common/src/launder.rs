@@ -7,13 +7,13 @@
 //! load.
 #![expect(unsafe_code, reason = "the crate's one home of unsafe code: volatile access")]
 
-/// Stores `value` and reads it back. `slot` is any place in the scratch memory.
+/// Stores `value` and reads it back. `cell` is any place in the scratch memory.
 #[inline(always)]
-pub fn forget(slot: &mut u64, value: u64) -> u64 {
-    // SAFETY: a reference is valid, aligned and initialised; `slot` is not shared.
+pub fn forget(cell: &mut u64, value: u64) -> u64 {
+    // SAFETY: a reference is valid, aligned and initialised; `cell` is not shared.
     unsafe {
-        core::ptr::write_volatile(slot, value);
-        core::ptr::read_volatile(slot)
+        core::ptr::write_volatile(cell, value);
+        core::ptr::read_volatile(cell)
     }
 }
 

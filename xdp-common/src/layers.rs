@@ -161,13 +161,13 @@ pub fn decode<F: Frame>(
         return Err(Outcome::Malformed);
     }
     layers.udp_len = udp_len as u32;
-    layers.udp_sum = udp;
+    layers.udp_header = udp;
     Ok(())
 }
 
 /// Whether a UDP port (as it lies in memory) is one that is answered.
 #[inline(always)]
-fn is_served(config: &Config, port: u64, slot: &mut u64) -> bool {
+fn is_served(config: &Config, port: u64, cell: &mut u64) -> bool {
     let (mut served, mut index) = (0u64, 0);
     while index < MAX_PORTS {
         let known = config.ports[index] as u64;
@@ -177,7 +177,7 @@ fn is_served(config: &Config, port: u64, slot: &mut u64) -> bool {
         served |= is_zero(known ^ port);
         index += 1;
     }
-    forget(slot, served) != 0
+    forget(cell, served) != 0
 }
 
 /// What of a word that starts with a MAC address is it.
@@ -285,10 +285,10 @@ fn is_honest_source(address: [u64; 2]) -> bool {
 /// or the bare sum of the pseudo-header as veth and virtio leave it for the device to complete.
 #[inline(always)]
 pub fn checksum_holds(layers: &mut Layers, message_sum: u64) -> bool {
-    let sent = (layers.udp_sum >> 48) as u16;
-    let length = layers.udp_sum >> 32 & 0xffff;
+    let sent = (layers.udp_header >> 48) as u16;
+    let length = layers.udp_header >> 32 & 0xffff;
     let pseudo = layers.address_sum + ((UDP as u64) << 8) + length;
-    let is_full = fold(add_u64(pseudo + message_sum, layers.udp_sum)) == 0xffff;
+    let is_full = fold(add_u64(pseudo + message_sum, layers.udp_header)) == 0xffff;
     // A full one may be equal to the bare sum by chance.
     let is_partial = sent == fold(pseudo) && !is_full;
     layers.partial = is_partial as u32;

@@ -1,7 +1,7 @@
 //! How long a signature is valid, and when it is made anew, where the operator does not say otherwise: times in seconds.
 //!
 //! [`SigningPolicy`](super::policy::SigningPolicy) starts from these, and so do `[policy.NAME]` of the configuration and
-//! the options of `sealdns sign`. RFC 6781 section 4.4.2 weighs the reasons.
+//! the options of `sealdns sign`. `RrsetSigner::signature` computes when each signature expires. RFC 6781 section 4.4.2 weighs the reasons.
 
 /// From the signing of a zone to the expiration of its signatures: two weeks, of which one is left when the daemon signs
 /// again, a weekend and some days to repair a signer that fails.

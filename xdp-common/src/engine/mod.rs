@@ -3,8 +3,8 @@
 //! | stage | module |
 //! |---|---|
 //! | find nodes by name and the closest encloser | [`find`] |
-//! | plan the answer at a name that exists | [`exact`] |
-//! | plan the answer at a name that does not | [`deny`] |
+//! | plan the answer at a name that exists, and every referral | [`exact`] |
+//! | plan the answer at a name that does not; below a cut by [`exact`]'s referral | [`deny`] |
 //! | find the proof that it does not | [`gap`] |
 //! | follow CNAMEs, make them from DNAMEs | [`alias`] |
 //! | put proofs into a plan | [`proofs`] |

@@ -91,17 +91,17 @@ pub const fn key(seed: u64, netblock: [u64; 2], purpose: u64) -> u64 {
 /// Takes from an account if its rate allows. Returns how far the account is in advance of now, in units: more
 /// than [`Rate::tolerance`] if it is over, and then nothing was taken but what `window` says.
 ///
-/// `slot` is a place to launder values in.
+/// `cell` is a place to launder values in.
 #[inline(always)]
-pub fn charge<T: Table>(table: &T, charge: &Charge, now: u64, slot: &mut u64) -> u64 {
+pub fn charge<T: Table>(table: &T, charge: &Charge, now: u64, cell: &mut u64) -> u64 {
     let Some(bucket) = table.bucket(charge.hash) else { return 0 };
     let tag = charge.hash & !TIME;
     let cost = (charge.rate.interval as u64 * charge.weight) / WEIGHT_ONE;
     let tolerance = charge.rate.tolerance as u64;
     let mut attempt = 0;
     while attempt < ATTEMPTS {
-        let place = find(table, bucket, charge.hash, now, slot);
-        let place = forget(slot, place as u64) as usize % SLOTS;
+        let place = find(table, bucket, charge.hash, now, cell);
+        let place = forget(cell, place as u64) as usize % SLOTS;
         let account = table.load(bucket, place);
         let paid = account & TIME;
         let ahead = paid.saturating_sub(now) + cost;
@@ -126,7 +126,7 @@ pub fn charge<T: Table>(table: &T, charge: &Charge, now: u64, slot: &mut u64) ->
 
 /// The place of the account for a hash: its own, or the one that it takes over.
 #[inline(always)]
-fn find<T: Table>(table: &T, bucket: T::Bucket, hash: u64, now: u64, slot: &mut u64) -> usize {
+fn find<T: Table>(table: &T, bucket: T::Bucket, hash: u64, now: u64, cell: &mut u64) -> usize {
     let favourite = (hash >> FAVOURITE_SHIFT) as usize % SLOTS;
     let account = table.load(bucket, favourite);
     if (account ^ hash) >> TAG_SHIFT == 0 {
@@ -141,23 +141,23 @@ fn find<T: Table>(table: &T, bucket: T::Bucket, hash: u64, now: u64, slot: &mut 
         place += 1;
     }
     // Nobody has two accounts but by the race that the documentation tells of: then it is some account.
-    let own = forget(slot, own) as usize;
+    let own = forget(cell, own) as usize;
     if own != 0 {
         return (own - 1) % SLOTS;
     }
     if account & TIME <= now {
         return favourite;
     }
-    least(table, bucket, slot)
+    least(table, bucket, cell)
 }
 
 /// The place of the account that will be paid back first.
 #[inline(always)]
-fn least<T: Table>(table: &T, bucket: T::Bucket, slot: &mut u64) -> usize {
+fn least<T: Table>(table: &T, bucket: T::Bucket, cell: &mut u64) -> usize {
     let (mut best, mut place) = (u64::MAX, 0);
     while place < SLOTS {
         let paid = (table.load(bucket, place) & TIME) * SLOTS as u64 + place as u64;
-        best = forget(slot, if paid < best { paid } else { best });
+        best = forget(cell, if paid < best { paid } else { best });
         place += 1;
     }
     best as usize % SLOTS

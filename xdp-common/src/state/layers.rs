@@ -12,8 +12,8 @@ pub struct Layers {
     pub source: [u64; 2],
     /// One's-complement sum of both addresses.
     pub address_sum: u64,
-    /// One's-complement sum of the UDP header as sent.
-    pub udp_sum: u64,
+    /// The UDP header as it lies in memory, one little-endian word: ports, length, checksum.
+    pub udp_header: u64,
     /// Octets before the IP header: 14, 18 or 22.
     pub ip_at: u32,
     /// Octets before the UDP header.
@@ -33,7 +33,7 @@ impl Layers {
         Layers {
             source: [0; 2],
             address_sum: 0,
-            udp_sum: 0,
+            udp_header: 0,
             ip_at: 0,
             udp_at: 0,
             ipv6: 0,

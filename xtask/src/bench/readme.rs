@@ -119,10 +119,10 @@ fn takeaway(figures: &Value, mixes: &[&str]) -> Result<String> {
         if most > 0.0 { format!("{least:.1} to {most:.1}") } else { "void".into() }
     };
     Ok(format!(
-        "**An answer out of XDP takes {} times what a program takes that sends the packet back unread; Knot DNS takes \
-         {} times what sealdns takes with AF_XDP sockets and {} times with UDP sockets, NSD {} times.** Signing makes \
-         {:.1} times the signatures per CPU second of the best of three other signers. CPU time of the server per \
-         answer at 80 % of the highest rate that it answers, on {}, over veth:",
+        "**An answer out of XDP takes {} times what a program takes that sends the packet back unread. For queries from \
+         the wire, Knot DNS takes {} times the CPU time of sealdns where it has AF_XDP sockets, and {} times where it \
+         has UDP sockets; NSD takes {} times.** Per CPU second, sealdns makes {:.1} times as many signatures as the \
+         best of three other signers. CPU time of the server per answer at 80 % of the highest rate that it answers, on {}, over veth:",
         times("sealdns", "reflector"),
         times("knotd-xdp", "sealdns"),
         times("knotd", "sealdns"),
