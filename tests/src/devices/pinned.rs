@@ -119,10 +119,14 @@ pub fn attached(stage: &Stage) -> Result<Vec<u32>> {
     Ok(xdp.into_iter().chain(tcx.1.iter().map(|program| program.id())).collect())
 }
 
-/// How many answers XDP and TCX have sent, as the daemon counts.
+/// How many queries XDP and TCX have answered, or left to the sockets for a change of the zone, as the daemon counts.
 fn answered(stage: &Stage) -> Result<u64> {
     let kernel = stage.reply::<Snapshot>(&["stats"])?.kernel;
-    Ok(kernel.sum(|counters| counters.outcomes.sum(Outcome::is_answered)))
+    // While the zone changes, the last program that has the packet passes a query up now and then, and the daemon's
+    // sockets answer it.
+    let passed_up = kernel.tcx.as_ref().or(kernel.xdp.as_ref());
+    let passed_up = passed_up.map_or(0, |counters| counters.outcomes[Outcome::Miss]);
+    Ok(kernel.sum(|counters| counters.outcomes.sum(Outcome::is_answered)) + passed_up)
 }
 
 fn output_text(output: &std::process::Output) -> String {

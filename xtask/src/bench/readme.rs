@@ -360,7 +360,7 @@ mod tests {
         assert!(new.contains("and nsd void (void) times"), "{new}");
         let new = with_short_figures(&empty(&SHORT), &figures(Some("unlike"))).expect("marks");
         assert!(new.contains("| void times | void times |\n"), "{new}");
-        assert!(new.contains("NSD void times.**"), "{new}");
+        assert!(new.contains("NSD takes void times.**"), "{new}");
     }
 
     #[test]
