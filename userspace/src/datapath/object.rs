@@ -9,6 +9,7 @@ use thiserror::Error;
 #[cfg(has_ebpf_object)]
 pub static OBJECT: Option<&[u8]> =
     Some(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/ebpf-object")));
+/// None: the binary was built without it.
 #[cfg(not(has_ebpf_object))]
 pub static OBJECT: Option<&[u8]> = None;
 

@@ -121,7 +121,7 @@ pub trait Driver {
     /// then.
     fn enter(&mut self, stage: Stage) -> Option<Self::Entered>;
 
-    /// Is shown what was found; in the kernel only programs that trace look.
+    /// Is shown what was found. In the kernel programs that trace look, and a counter of what a stage found may.
     #[inline(always)]
     fn found(&mut self, _found: StageResult, _scratch: &Scratch) {}
 }

@@ -29,7 +29,8 @@ use crate::zone::{Name, Owner, Rtype, Version};
 /// The cost is that of the names that change, of the empty non-terminals above them and of their neighbours in the
 /// chain, each found in logarithmic time, with two exceptions, where the result itself is as large: what lies below a
 /// name that becomes or ceases to be a zone cut or the owner of a DNAME record is looked at name by name, and another
-/// TTL of negative answers changes every record of the chain (RFC 9077 section 3).
+/// TTL of negative answers changes every record of the chain (RFC 9077 section 3). The first change of a flat zone with
+/// NSEC3 also finds its hashed owners, in a walk (10 ms for a million names).
 ///
 /// # Errors
 /// If the difference does not fit, if the zone cannot be signed, or if it must be signed as a whole.
