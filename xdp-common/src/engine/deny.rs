@@ -4,6 +4,7 @@
 use crate::Outcome;
 use crate::dns::rcode;
 use crate::engine::proofs::add_proof;
+use crate::engine::referral::referral;
 use crate::engine::{exact, find, gap};
 use crate::image::Store;
 use crate::image::node::{Node, flag};
@@ -35,7 +36,7 @@ pub fn closest_encloser<S: Store>(store: &S, scratch: &mut Scratch) -> Result<St
         plan.zone = node.zone();
     }
     if node.is(flag::CUT) {
-        exact::referral::<S>(query, plan, absence, cells, node, context)?;
+        referral::<S>(query, plan, absence, cells, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
     if node.is(flag::PARTIAL) {
@@ -101,7 +102,7 @@ fn wildcard<S: Store>(
 ) -> Result<Step, Outcome> {
     let source = Node::new(store.record(encloser.wildcard()).ok_or(Outcome::Broken)?);
     let qtype = recall(&query.qtype) as u16;
-    let piece = exact::type_piece::<S>(source, qtype, cells)?;
+    let piece = find::type_piece::<S>(source, qtype, cells)?;
     if piece != 0 {
         plan.add(piece, section::ANSWER, context);
         add_proof::<S>(plan, cells, recall(&absence.cover), context);

@@ -1,9 +1,10 @@
-//! What is said at a name that exists: the RRset, the CNAME and where it leads, NODATA, the referral.
+//! What is said at a name that exists: the RRset, the CNAME and where it leads, NODATA; at a zone cut the referral.
 
 use crate::Outcome;
-use crate::bytes::is_zero;
 use crate::dns::rtype;
-use crate::engine::proofs::{add_waiting_proofs, proofs};
+use crate::engine::find::type_piece;
+use crate::engine::proofs::proofs;
+use crate::engine::referral::referral;
 use crate::image::node::{Node, flag};
 use crate::image::zone::Zone;
 use crate::image::{Address, Store};
@@ -102,34 +103,6 @@ pub fn at_node<S: Store>(
     Ok(Step::Done(Outcome::Nodata))
 }
 
-/// The piece of one type, or for ANY of what stands for all; 0 if the node does not have it.
-#[inline(always)]
-pub(super) fn type_piece<S: Store>(
-    node: Node<'_>,
-    qtype: u16,
-    cells: &mut Cells,
-) -> Result<Address, Outcome> {
-    let count = node.type_count();
-    if count > S::MAX_TYPES {
-        return Err(if S::UNBOUNDED { Outcome::Oversize } else { S::EXCEEDED });
-    }
-    let (mut found, mut index) = (0u64, 0);
-    while index < S::MAX_TYPES {
-        if index >= count {
-            break;
-        }
-        let (rtype, piece) = node.type_at(index);
-        if rtype == qtype {
-            found = piece as u64;
-            break;
-        }
-        index += 1;
-    }
-    // Arithmetic and no branch: no type of a zone is ANY, so that nothing was found.
-    let is_any = 0u64.wrapping_sub(is_zero((qtype ^ rtype::ANY) as u64));
-    Ok(forget(&mut cells.forgotten, found | (node.any() as u64 & is_any)) as Address)
-}
-
 /// The CNAME, and where it leads (RFC 1034 section 4.3.2 step 3a). Names outside the zone are the
 /// resolver's to follow. `outcome` is what an answer that ends here is called.
 #[inline(always)]
@@ -158,36 +131,4 @@ pub(super) fn cname<S: Store>(
 fn nodata(plan: &mut Plan, query: &Query, zone: Zone<'_>, node: Node<'_>, context: Context) {
     plan.add(zone.soa(), section::AUTHORITY, context);
     proofs(plan, query, node, context);
-}
-
-/// The name servers of the delegated zone, its DS or the proof that it has none, and the addresses
-/// without which nobody could ask them (RFC 4035 section 3.1.4, RFC 9471).
-#[inline(always)]
-pub(super) fn referral<S: Store>(
-    query: &Query,
-    plan: &mut Plan,
-    absence: &mut Absence,
-    cells: &mut Cells,
-    node: Node<'_>,
-    context: Context,
-) -> Result<(), Outcome> {
-    if context.from == QUESTION {
-        plan.authoritative = 0;
-    }
-    plan.add(node.otherwise(), section::AUTHORITY, context);
-    // The DS itself is part of the referral.
-    if type_piece::<S>(node, rtype::DS, cells)? == 0 {
-        proofs(plan, query, node, context);
-    }
-    if context.from != QUESTION {
-        add_waiting_proofs::<S>(plan, absence, cells);
-    }
-    if node.glue() != 0 {
-        plan.add(node.glue(), section::ADDITIONAL, context);
-    }
-    if node.optional_glue() != 0 {
-        plan.add(node.optional_glue(), section::ADDITIONAL, context);
-        plan.last_is_optional = 1;
-    }
-    Ok(())
 }

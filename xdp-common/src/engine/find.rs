@@ -1,8 +1,9 @@
-//! Finding nodes by name.
+//! Finding nodes by name, and at a node the piece of a type.
 
 use crate::Outcome;
 use crate::bytes::{is_zero, u64_at};
 use crate::dns::name::{self, MAX_NAME_WORDS};
+use crate::dns::rtype;
 use crate::image::node::{Node, flag};
 use crate::image::{Address, MAX_PROBES, Store, Window};
 use crate::launder::{forget, recall};
@@ -24,7 +25,7 @@ pub fn question<S: Store>(
 ) -> Option<Address> {
     let len = recall(&query.name_len) as usize & 0xff;
     let hash = query.hash;
-    if query.qtype == crate::dns::rtype::DS as u32 {
+    if query.qtype == rtype::DS as u32 {
         let cut = suffix(store, &name.octets, cells, 0, len, hash ^ CUT_BESIDE_APEX, hash)?;
         if cut != 0 {
             return Some(cut);
@@ -177,4 +178,32 @@ fn at_depth<S: Store>(
     let at = recall(&name.offsets[labels.wrapping_sub(depth) & 127]) as usize;
     let len = name_len.wrapping_sub(at) & 0xff;
     suffix(store, &name.octets, cells, at, len, hash, hash)
+}
+
+/// The piece of one type, or for ANY of what stands for all; 0 if the node does not have it.
+#[inline(always)]
+pub(super) fn type_piece<S: Store>(
+    node: Node<'_>,
+    qtype: u16,
+    cells: &mut Cells,
+) -> Result<Address, Outcome> {
+    let count = node.type_count();
+    if count > S::MAX_TYPES {
+        return Err(if S::UNBOUNDED { Outcome::Oversize } else { S::EXCEEDED });
+    }
+    let (mut found, mut index) = (0u64, 0);
+    while index < S::MAX_TYPES {
+        if index >= count {
+            break;
+        }
+        let (rtype, piece) = node.type_at(index);
+        if rtype == qtype {
+            found = piece as u64;
+            break;
+        }
+        index += 1;
+    }
+    // Arithmetic and no branch: no type of a zone is ANY, so that nothing was found.
+    let is_any = 0u64.wrapping_sub(is_zero((qtype ^ rtype::ANY) as u64));
+    Ok(forget(&mut cells.forgotten, found | (node.any() as u64 & is_any)) as Address)
 }

@@ -3,8 +3,9 @@
 //! | stage | module |
 //! |---|---|
 //! | find nodes by name and the closest encloser | [`find`] |
-//! | plan the answer at a name that exists, and every referral | [`exact`] |
-//! | plan the answer at a name that does not; below a cut by [`exact`]'s referral | [`deny`] |
+//! | plan the answer at a name that exists | [`exact`] |
+//! | plan the answer at a name that does not | [`deny`] |
+//! | plan the referral at and below a zone cut | `referral` |
 //! | find the proof that it does not | [`gap`] |
 //! | follow CNAMEs, make them from DNAMEs | [`alias`] |
 //! | put proofs into a plan | [`proofs`] |
@@ -25,6 +26,7 @@ pub mod long;
 pub mod measure;
 pub mod options;
 pub mod proofs;
+mod referral;
 pub mod sequence;
 
 pub use host::{Host, MessageContext};
