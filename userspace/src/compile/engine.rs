@@ -1,4 +1,4 @@
-//! What composes answers, as those see it who are asked: sockets, and whoever counts what they miss.
+//! What composes answers, as its callers see it: the sockets, and the counter of names that a partial zone misses.
 
 use super::answered::Answered;
 use super::reader::{QueryContext, Reader};

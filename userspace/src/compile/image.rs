@@ -155,7 +155,7 @@ impl Image {
         self.seed
     }
 
-    /// The most labels of any name that was ever published. Whoever shares the memory must know it
+    /// The most labels of any name that was ever published. Programs that share the memory must know it
     /// before the names are: see [`Image::labels_with`].
     pub fn max_labels(&self) -> u32 {
         self.max_labels.load(Relaxed)

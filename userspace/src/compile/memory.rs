@@ -46,7 +46,7 @@ pub trait Memory: Send + Sync {
     fn replace(&self, at: usize, word: u64);
 
     /// How many stores into the table were begun: the first word of the slab, where the programs see it,
-    /// too. Whoever concludes from absence and finds it changed looks again.
+    /// too. A reader that concludes from absence, and finds the number changed, looks again.
     fn changes(&self) -> u64;
 }
 

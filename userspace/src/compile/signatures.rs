@@ -2,7 +2,7 @@
 //!
 //! They are as many RRsets as the name has types, so that what RFC 8482 says of ANY holds for them too (its
 //! section 7). They stand in the piece of the RRset that they sign, at the node to which the engine comes by
-//! the same look-up as for any other type: whoever asks below a zone for deep names gets no work for it.
+//! the same look-up as for any other type: a flood of queries for deep names below a zone costs no more.
 
 use xdp_common::Outcome;
 use xdp_common::engine::{Host, MessageContext, exact, find, sequence};

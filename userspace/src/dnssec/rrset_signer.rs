@@ -1,4 +1,4 @@
-//! Signing one RRset (RFC 4034 section 3): whoever signs a zone, whole or in part, makes its signatures here.
+//! Signing one RRset (RFC 4034 section 3): signing a zone, whole or in part, makes its signatures here.
 
 use super::keys::{Key, SigningFailed};
 use super::policy::SigningPolicy;

@@ -204,7 +204,7 @@ pub fn arrive<L: Limiter>(
 }
 
 /// Decides what becomes of a response that is planned, or of what would be passed up: by the blocks of its name, which
-/// count whoever asks; by the cookie that the client has shown, with which it is answered and not counted; by the
+/// count for every client; by the cookie that the client has shown, with which it is answered and not counted; by the
 /// policy for its name. What is dropped is an error: [`Outcome::Blocked`] or [`Outcome::Limited`]. `planned` is called only
 /// where it decides. What would be passed up (class [`PASSED`]) is never slipped. After what is sent comes [`charge_amplification`].
 ///
