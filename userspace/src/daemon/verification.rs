@@ -15,12 +15,18 @@ pub enum Withheld {
 }
 
 /// What must not be sent of a zone with these faults. A fault that is in one RRset, an NSEC or NSEC3 record too, takes
-/// nothing but this away. One that is no RRset's takes the zone: keys that cannot be used, proofs that lack.
+/// nothing but this away. One that is no RRset's takes the zone: keys that cannot be used, proofs that lack. Signatures
+/// that have ended, or have not begun, take nothing: pieces have their times, and a clock that is wrong may be ours.
 pub fn withheld(zone: &Zone, faults: &[Fault]) -> Withheld {
-    if faults.len() >= MAX_FAULTS || !faults.iter().all(|fault| is_of_one_rrset(zone, fault)) {
+    let is_lasting = |fault: &&Fault| {
+        !matches!(fault.reason, Reason::Expired { .. } | Reason::NotYetValid { .. })
+    };
+    let mut lasting = faults.iter().filter(is_lasting).peekable();
+    let is_cut_short = faults.len() >= MAX_FAULTS && lasting.peek().is_some();
+    if is_cut_short || !lasting.clone().all(|fault| is_of_one_rrset(zone, fault)) {
         return Withheld::All;
     }
-    Withheld::Rrsets(faults.iter().map(|fault| (fault.owner.clone(), fault.rtype)).collect())
+    Withheld::Rrsets(lasting.map(|fault| (fault.owner.clone(), fault.rtype)).collect())
 }
 
 fn is_of_one_rrset(zone: &Zone, fault: &Fault) -> bool {

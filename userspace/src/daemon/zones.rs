@@ -556,11 +556,6 @@ impl Zones {
     /// What is served would be refused by a validator.
     fn withhold(&self, name: &Name, zone: &Arc<Zone>, faults: &[Fault]) {
         let text = rejection(faults).to_string();
-        if let Some(loaded) =
-            self.states.hold().get_mut(name).and_then(|state| state.loaded.as_mut())
-        {
-            loaded.is_verified = false;
-        }
         match withheld(zone, faults) {
             Withheld::Rrsets(rrsets) if zone.withheld().eq(&rrsets) => {}
             Withheld::Rrsets(rrsets) => {
@@ -572,7 +567,10 @@ impl Zones {
                 if let Err(error) = self.plane.hold().remove(name) {
                     tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
                 }
-                let section = self.states.hold().get(name).map(|state| state.section.clone());
+                let section = self.states.hold().get_mut(name).map(|state| {
+                    state.loaded.iter_mut().for_each(|loaded| loaded.is_verified = false);
+                    state.section.clone()
+                });
                 match section {
                     // What it was made of is in there: it is signed again of that if there is nothing else.
                     Some(section) if section.dnssec == Dnssec::Sign => self.keep_served(name),

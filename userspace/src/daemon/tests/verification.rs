@@ -131,6 +131,24 @@ fn what_was_withheld_is_withheld_at_the_next_start() {
     assert!(!machine.path("state/served/example.signed").exists());
 }
 
+/// Signatures that have ended are not sent by the clock; that so many have is no reason to take the zone away.
+#[test]
+fn a_zone_of_ended_signatures_stays_as_it_is() {
+    for dnssec in ["dnssec = \"presigned\"\n", "dnssec = \"presigned\"\nverify = \"background\"\n"]
+    {
+        let machine = Machine::new("presigned");
+        machine.configure(dnssec);
+        // More signatures than a verifier tells faults.
+        machine.write_zone(&machine.signed(7, 700, SigningPolicy::default()));
+        let run = machine.start();
+        run.daemon.zones.verify_behind();
+        machine.clock.pass(Duration::from_secs(30 * 86400));
+        run.daemon.zones.verify_behind();
+        assert_eq!(run.serves(), (Some(7), None));
+        assert!(withheld(&run.daemon).is_empty() && run.is_verified());
+    }
+}
+
 /// What is no RRset's fault takes the zone: its proofs would lack.
 #[test]
 fn a_zone_whose_proofs_lack_is_not_served() {
