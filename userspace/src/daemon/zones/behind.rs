@@ -1,0 +1,163 @@
+//! Zones verified while they are served.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::change::ServedVersion;
+use super::list::{ReloadResult, Zones};
+use crate::config::Dnssec;
+use crate::daemon::signing::rejection;
+use crate::daemon::state::{KeepableVersion, LoadedZone};
+use crate::daemon::verification::{Withheld, withheld};
+use crate::datapath::seam::Published;
+use crate::dnssec::verify::{Fault, verify_again};
+use crate::zone::{Name, Zone};
+
+impl Zones {
+    /// Verifies zones whose signatures nobody has verified since they are served, and once a day all that are to be
+    /// verified. What is wrong is no longer sent.
+    pub fn verify_behind(&self) {
+        let now = self.clock.wall().signature_time();
+        let wanting: Vec<Name> = {
+            let states = self.states.hold();
+            let wanting = states.iter().filter(|(_, zone)| zone.wants_verification(now));
+            wanting.map(|(name, _)| name.clone()).collect()
+        };
+        for name in wanting {
+            self.verify_one_behind(&name);
+        }
+    }
+
+    fn verify_one_behind(&self, name: &Name) {
+        let looked_at = {
+            let states = self.states.hold();
+            let loaded = states.get(name).and_then(|state| state.loaded.as_ref());
+            loaded.map(|loaded| (Arc::clone(&loaded.zone), loaded.verified_before.clone()))
+        };
+        let Some((zone, before)) = looked_at else { return };
+        let now = self.clock.wall().signature_time();
+        let verified = verify_again(&zone, before.as_deref(), now);
+        // What follows is a change like others.
+        let _change = self.change.hold();
+        let is_same = |loaded: &&mut LoadedZone| Arc::ptr_eq(&loaded.zone, &zone);
+        if let Some(state) = self.states.hold().get_mut(name)
+            && let Some(loaded) = state.loaded.as_mut().filter(is_same)
+        {
+            loaded.verified_at = now;
+            loaded.verified_before = None;
+        } else {
+            return;
+        }
+        match verified {
+            Ok(report) => self.accept(name, &zone, report.expiration),
+            Err(faults) => self.withhold(name, &zone, &faults),
+        }
+        self.refresh_served(&[(name.clone(), ReloadResult::Loaded(None))]);
+    }
+
+    /// What is served was verified.
+    fn accept(&self, name: &Name, zone: &Arc<Zone>, expiration: u32) {
+        if zone.withheld().next().is_some() {
+            tracing::info!(zone = %name, "a validator would accept the zone now: all of it is sent again");
+            let whole = Zone::clone(zone).withholding(BTreeSet::new());
+            return self.replace_served(name, whole, None);
+        }
+        let is_news = {
+            let mut states = self.states.hold();
+            let Some(loaded) = states.get_mut(name).and_then(|state| state.loaded.as_mut()) else {
+                return;
+            };
+            loaded.expiration = Some(expiration);
+            !std::mem::replace(&mut loaded.is_verified, true)
+        };
+        if is_news {
+            tracing::info!(zone = %name, serial = zone.serial().0, "verified while it is served");
+            self.keep_served(name);
+        }
+    }
+
+    /// Keeps for the next start what is known now of what is served.
+    fn keep_served(&self, name: &Name) {
+        let served = {
+            let states = self.states.hold();
+            states.get(name).and_then(|state| {
+                let served = ServedVersion::of(state.loaded.as_ref()?);
+                let is_verified = state.loaded.as_ref()?.is_verified;
+                Some((state.section.clone(), state.policy.clone(), served, is_verified))
+            })
+        };
+        let Some((section, policy, served, is_verified)) = served else { return };
+        let ServedVersion { zone, origin, stamps, .. } = &served;
+        let version = KeepableVersion { zone, origin: origin.as_ref(), is_verified, stamps };
+        let kept = self.prepare.keep(&section, &policy, &version);
+        if let (Err(error), Some(state)) = (kept, self.states.hold().get_mut(name)) {
+            state.unkept = Some(format!("{error:#}"));
+        }
+    }
+
+    /// What is served would be refused by a validator.
+    fn withhold(&self, name: &Name, zone: &Arc<Zone>, faults: &[Fault]) {
+        let text = rejection(faults).to_string();
+        match withheld(zone, faults) {
+            Withheld::Rrsets(rrsets) if zone.withheld().eq(&rrsets) => {}
+            Withheld::Rrsets(rrsets) => {
+                tracing::error!("zone {name}: RRsets are no longer sent: {text}");
+                self.replace_served(name, Zone::clone(zone).withholding(rrsets), Some(text));
+            }
+            Withheld::All => {
+                tracing::error!("zone {name} is no longer served: {text}");
+                if let Err(error) = self.plane.hold().remove(name) {
+                    tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
+                }
+                let section = self.states.hold().get_mut(name).map(|state| {
+                    state.loaded.iter_mut().for_each(|loaded| loaded.is_verified = false);
+                    state.section.clone()
+                });
+                match section {
+                    // What it was made of is in there: it is signed again of that if there is nothing else.
+                    Some(section) if section.dnssec == Dnssec::Sign => self.keep_served(name),
+                    Some(section) => self.prepare.forget(&section),
+                    None => {}
+                }
+                if let Some(state) = self.states.hold().get_mut(name) {
+                    state.loaded = None;
+                    state.error = Some(text);
+                }
+            }
+        }
+    }
+
+    /// Publishes the records that are served, with others withheld.
+    fn replace_served(&self, name: &Name, zone: Zone, withheld: Option<String>) {
+        let zone = Arc::new(zone);
+        let published = self.plane.hold().publish(&zone);
+        self.note_replaced(name, zone, published, withheld);
+        self.keep_served(name);
+    }
+
+    fn note_replaced(
+        &self,
+        name: &Name,
+        zone: Arc<Zone>,
+        published: anyhow::Result<Published>,
+        withheld: Option<String>,
+    ) {
+        let mut states = self.states.hold();
+        let Some(state) = states.get_mut(name) else { return };
+        let Some(loaded) = &mut state.loaded else { return };
+        match published {
+            Ok(published) => {
+                let is_verified = withheld.is_none();
+                (loaded.zone, loaded.published) = (zone, published);
+                (loaded.withheld, loaded.is_verified) = (withheld, is_verified);
+            }
+            Err(error) => {
+                let message = format!("{error:#}");
+                tracing::error!("zone {name}: publishing what a validator accepts: {message}");
+                // At once again: what is wrong must not be sent.
+                loaded.verified_at = 0;
+                state.error = withheld.or(Some(message));
+            }
+        }
+    }
+}
