@@ -15,7 +15,7 @@ use sealdns::{
         stats::{SocketStats, Transport},
     },
     transfer::axfr,
-    zone::name::wire_name_len,
+    zone::{Version, Zone, name::wire_name_len},
 };
 use sealdns_fuzz::{COMPILED, Compiled, EDNS_SETTINGS, LIMIT, NOW};
 use tests::dns::{HEADER_LEN, Message};
@@ -32,7 +32,11 @@ fn served(compiled: &Compiled) -> Served {
         let allow_transfer = vec!["192.0.2.1/32".parse().expect("a prefix")];
         (
             zone.apex().clone(),
-            ServedZone { zone: Some(Arc::clone(zone) as _), allow_transfer, withholds: false },
+            ServedZone {
+                zone: Some(Arc::new(Version::of(Zone::clone(zone))) as _),
+                allow_transfer,
+                withholds: false,
+            },
         )
     });
     let unloaded = "unloaded.example".parse().expect("a name");

@@ -3,10 +3,7 @@
 use std::{
     net::{SocketAddr, UdpSocket},
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::Duration,
 };
@@ -23,7 +20,7 @@ use sealdns::{
         seam::{Attaching, DataPlane, Observing, Publishing},
     },
     observe::{ProgramCounters, usage::Completeness},
-    zone::{Zone, text},
+    zone::{Version, text},
 };
 use testbed::net::{self, End, Namespace};
 use tests::harness::Verdict;
@@ -100,14 +97,14 @@ fn config(more: &str) -> Result<Config> {
 }
 
 /// A zone `example.` with this many hosts.
-fn zone(hosts: u32) -> Result<Arc<Zone>> {
+fn zone(hosts: u32) -> Result<Version> {
     let text = format!(
         "$TTL 300\n@ SOA ns mail 1 256 256 1024 60\n@ NS ns\nns A 192.0.2.53\n\
          $GENERATE 1-{hosts} host$ TXT one-of-many\n"
     );
     let apex = "example".parse().context("a name")?;
     let none = &mut |_: &str| Err(std::io::ErrorKind::NotFound.into());
-    Ok(Arc::new(text::parse(text.into(), "zone", &apex, text::Options::default(), none)?.zone))
+    Ok(text::parse(text.into(), "zone", &apex, text::Options::default(), none)?.zone.into())
 }
 
 /// From opening to detaching, natively; the kernel's own tool sees the same.

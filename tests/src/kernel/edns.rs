@@ -12,7 +12,7 @@ use sealdns::{
         responder::{Reply, respond},
         stats::{SocketStats, Transport},
     },
-    zone::Zone,
+    zone::{Version, Zone},
 };
 use testbed::frames::Frame;
 use tests::{
@@ -141,7 +141,7 @@ fn all_options(client: IpAddr, now: u32) -> Vec<Vec<u8>> {
 pub fn served(rig: &Rig, zone: &Zone, edns: maps::EdnsSettings) -> Served {
     let apex = zone.apex().clone();
     let zone = ServedZone {
-        zone: Some(Arc::new(zone.clone())),
+        zone: Some(Arc::new(Version::of(zone.clone()))),
         allow_transfer: Vec::new(),
         withholds: false,
     };

@@ -245,7 +245,7 @@ fn accepted_by_all(denial: Denial, layout: KeyLayout, algorithm: Algorithm) -> a
         if zonemd && denial != (Denial::Nsec3 { opt_out: true }) {
             run(dir.path(), "ldns-verify-zone", &["-Z", "-Z", "-V", "2", "signed.zone"])?;
         }
-        before = Some(signed);
+        before = Some(Version::of(signed));
     }
     Ok(())
 }

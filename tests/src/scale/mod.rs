@@ -25,7 +25,7 @@ use sealdns::{
         sign::sign_again,
     },
     observe::usage::Completeness,
-    zone::{Rtype, Serial, Zone, ZoneBuilder, soa::set_serial},
+    zone::{Rtype, Serial, Version, Zone, ZoneBuilder, soa::set_serial},
 };
 use testbed::{
     net::{self, Process},
@@ -141,7 +141,8 @@ fn two_versions(names: usize, keys: &Path) -> Result<[Zone; 2]> {
     let policy = SigningPolicy { denial: Denial::Nsec, ..SigningPolicy::default() };
     let first = sign_again(&first, None, &keys, &policy, now)?.0;
     let started = Instant::now();
-    let (second, statistics) = sign_again(&second, Some((&first, 0)), &keys, &policy, now)?;
+    let (second, statistics) =
+        sign_again(&second, Some((&Version::of(first.clone()), 0)), &keys, &policy, now)?;
     tell("signing what changed, s", started.elapsed().as_secs_f64());
     tell("signatures made, kept", format!("{} {}", statistics.signatures, statistics.kept));
     ensure!(statistics.signatures * 10 < statistics.kept, "{statistics:?}");

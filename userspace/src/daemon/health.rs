@@ -252,7 +252,7 @@ mod tests {
         let mut state = ZoneState::new(section.clone(), config.policy(&section));
         state.error = error.map(str::to_owned);
         state.loaded = expires_in.map(|seconds| LoadedZone {
-            zone: testing::zone(7, 0),
+            zone: testing::version(7, 0),
             kept_in: Vec::new(),
             loaded_at: NOW,
             expiration: Some((i64::from(NOW) + seconds) as u32),

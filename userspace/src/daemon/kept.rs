@@ -285,6 +285,7 @@ mod tests {
     use super::*;
     use crate::dnssec::any;
     use crate::server::testing;
+    use crate::zone::Version;
 
     const SETTINGS: Digest = [3; DIGEST_LEN];
 
@@ -320,7 +321,9 @@ mod tests {
             (&zone, None, true, &[]),
         ] {
             let origin = origin.as_ref();
-            file.write(&KeepableVersion { zone, origin, is_verified, stamps }, &SETTINGS).unwrap();
+            let version = &Version::of(zone.clone());
+            let version = KeepableVersion { zone: version, origin, is_verified, stamps };
+            file.write(&version, &SETTINGS).unwrap();
             let again = file.read(&apex).unwrap().unwrap();
             assert_eq!((again.zone.arrays(), again.origin.as_ref()), (zone.arrays(), origin));
             assert_eq!((again.is_verified, &again.stamps[..]), (is_verified, stamps));
@@ -332,7 +335,7 @@ mod tests {
         }
         assert!(file.read(&testing::name("other")).is_err());
         // A small zone that is not ours to sign is not kept, and nothing older in its place.
-        let small = &testing::zone(8, 2);
+        let small = &testing::version(8, 2);
         let version = KeepableVersion { zone: small, origin: None, is_verified: true, stamps: &[] };
         file.write(&version, &SETTINGS).unwrap();
         assert!(!file.exists());
@@ -345,7 +348,8 @@ mod tests {
         let file = KeptFile::of(folder.path(), &apex);
         let (zone, origin) = (testing::zone(7, 2), origin((600, vec![vec![1, 0, 3, 13, 9]])));
         let stamps = stamps(folder.path());
-        let (zone, origin, stamps) = (&*zone, Some(&origin), &stamps[..]);
+        let zone = &Version::of(Zone::clone(&zone));
+        let (origin, stamps) = (Some(&origin), &stamps[..]);
         let version = KeepableVersion { zone, origin, is_verified: true, stamps };
         file.write(&version, &SETTINGS).unwrap();
         let whole = std::fs::read(&file.0).unwrap();
@@ -367,7 +371,7 @@ mod tests {
         let (zone, origin) = (testing::zone(7, 2), origin((600, vec![vec![9; 20]])));
         let mut octets = format!("{MAGIC_1}\n").into_bytes();
         write_origin(&origin, &mut octets).unwrap();
-        stored::write(&zone, &mut octets).unwrap();
+        stored::write(&Version::of(Zone::clone(&zone)), &mut octets).unwrap();
         octets.push(0);
         let sum = digest::digest(&digest::SHA256, &octets);
         octets.extend(sum.as_ref());

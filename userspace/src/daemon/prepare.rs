@@ -20,7 +20,7 @@ use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::dnssec::zonemd;
 use crate::files;
 use crate::zone::text::{self, Options, Place, Places};
-use crate::zone::{Name, Rtype, Serial, Zone};
+use crate::zone::{Name, Rtype, Serial, Version, Zone};
 
 /// Takes zones from the files that the configuration names.
 pub struct ZoneFiles {
@@ -140,14 +140,15 @@ impl Prepare for ZoneFiles {
             }
             // Its digest tells that the signatures are those that were verified; not that they still hold.
             _ => {
-                let before = is_verified.then_some(&zone);
-                Some(verify_again(&zone, before, now).ok()?.expiration)
+                let before = is_verified.then(|| Version::of(zone.clone()));
+                Some(verify_again(&zone, before.as_ref(), now).ok()?.expiration)
             }
         };
         let begins_at = match section.dnssec {
             config::Dnssec::Presigned => begins_at(&zone, now),
             config::Dnssec::Off | config::Dnssec::Sign => None,
         };
+        let zone = Version::of(zone);
         let inception = is_ours.then(|| Validity::of(&zone, now)).flatten();
         // Of a zone that sealdns signs the keys and the policy must be looked at, too.
         let is_current = !is_ours

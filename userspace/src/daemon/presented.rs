@@ -181,7 +181,7 @@ fn served(
 fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
     let loaded = state.loaded.as_ref();
     let served = ServedZone {
-        zone: loaded.map(|loaded| Arc::clone(&loaded.zone) as _),
+        zone: loaded.map(|loaded| Arc::new(loaded.zone.clone()) as _),
         allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
         withholds: loaded.is_some_and(|loaded| loaded.zone.withheld().next().is_some()),
     };

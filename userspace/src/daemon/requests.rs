@@ -175,7 +175,7 @@ impl Daemon {
             file: state.section.file.clone(),
             policy: state.section.policy.clone(),
             records: loaded.map(|zone| zone.zone.record_count() as u64),
-            owners: loaded.map(|zone| zone.zone.owners().len() as u64),
+            owners: loaded.map(|zone| zone.zone.owner_count() as u64),
             loaded_at: loaded.map(|zone| zone.loaded_at),
             from_last_run: state.is_from_last_run,
             verified_at: loaded.map(|zone| zone.verified_at).filter(|at| *at != 0),

@@ -1,7 +1,6 @@
 //! What the daemon knows of its zones, and the seam to what prepares them.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::stamp::Stamp;
@@ -9,7 +8,7 @@ use crate::config;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::{Origin, Validity};
-use crate::zone::{Serial, Zone};
+use crate::zone::{Serial, Version};
 
 /// Makes a zone that may be served out of a section `[[zone]]`: reads, signs, verifies.
 pub trait Prepare: Send + Sync {
@@ -50,7 +49,7 @@ pub trait Prepare: Send + Sync {
 #[derive(Clone, Copy)]
 pub struct KeepableVersion<'a> {
     /// Its records.
-    pub zone: &'a Zone,
+    pub zone: &'a Version,
     /// What it was made of, if sealdns signed it.
     pub origin: Option<&'a Origin>,
     /// Whether its signatures were verified.
@@ -75,7 +74,7 @@ pub struct CurrentVersion<'a> {
     /// Its serial; `None` if none is served.
     pub serial: Option<Serial>,
     /// Its records if they were verified: what did not change need not be signed or verified again.
-    pub verified: Option<&'a Zone>,
+    pub verified: Option<&'a Version>,
     /// What it was made of, if sealdns signed it.
     pub origin: Option<&'a Origin>,
     /// Whether it is signed, by whomever.
@@ -88,7 +87,7 @@ pub struct CurrentVersion<'a> {
 /// A zone that may be served.
 pub struct Prepared {
     /// Its records, with their signatures.
-    pub zone: Zone,
+    pub zone: Version,
     /// The files it was read from; `None`: those of the version before, or none.
     pub files: Option<Vec<PathBuf>>,
     /// When the earliest of its signatures expires; `None` if it is not signed.
@@ -111,9 +110,9 @@ pub struct Prepared {
 
 impl Prepared {
     /// These records, of which nothing more is known.
-    pub fn of(zone: Zone) -> Prepared {
+    pub fn of(zone: impl Into<Version>) -> Prepared {
         Prepared {
-            zone,
+            zone: zone.into(),
             files: None,
             expiration: None,
             inception: None,
@@ -153,7 +152,7 @@ pub struct ZoneState {
 /// A zone that is served.
 pub struct LoadedZone {
     /// Its records.
-    pub zone: Arc<Zone>,
+    pub zone: Version,
     /// The files that they lie in, if they are many.
     pub kept_in: Vec<FileMap>,
     /// When it was loaded, in seconds since 1970.
@@ -169,7 +168,7 @@ pub struct LoadedZone {
     /// What is wrong with RRsets that are not sent therefore.
     pub withheld: Option<String>,
     /// An older version that was verified, of which what did not change need not be verified again, until this one is.
-    pub verified_before: Option<Arc<Zone>>,
+    pub verified_before: Option<Version>,
     /// What it was made of, if sealdns signed it.
     pub origin: Option<Origin>,
     /// What its files looked like.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use bytes::Bytes;
 
 use crate::datapath::memory::FileMap;
-use crate::zone::Zone;
+use crate::zone::{Version, Zone, ZoneError};
 
 /// Octets of a zone from which on it is kept in a file. A mapping takes some hundred octets of the kernel's,
 /// and a process may have 65,530 of them (vm.max_map_count): many small zones stay in the heap.
@@ -23,10 +23,10 @@ pub struct Store {
     has_warned: AtomicBool,
 }
 
-/// A zone and the files that it lies in.
-pub struct StoredZone {
-    /// The zone.
-    pub zone: Zone,
+/// A version of a zone and the files that it lies in.
+pub struct StoredVersion {
+    /// The version.
+    pub zone: Version,
     /// Its file and that of what stands beside it, where these are large.
     pub files: Vec<FileMap>,
 }
@@ -37,9 +37,18 @@ impl Store {
         Store { folder, large: LARGE, has_warned: AtomicBool::new(false) }
     }
 
-    /// The same zone in a file, if it is large. Where the folder cannot hold it, it stays where it is.
-    pub fn keep(&self, zone: Zone) -> StoredZone {
-        let mut files = Vec::new();
+    /// The same records in a file, if they are many. Where the folder cannot hold them, they stay where they are. The
+    /// flat zone of `older` is in its files already, and what changed since stays in memory.
+    pub fn keep(
+        &self,
+        zone: Version,
+        older: Option<(&Version, &[FileMap])>,
+    ) -> Result<StoredVersion, ZoneError> {
+        let has_same_flat_zone = |(older, _): &(&Version, _)| zone.has_same_flat_zone(older);
+        if let Some((_, files)) = older.filter(has_same_flat_zone) {
+            return Ok(StoredVersion { zone, files: files.to_vec() });
+        }
+        let (mut files, zone) = (Vec::new(), zone.flat()?);
         let zone = match zone.any_answers().cloned() {
             Some(any_answers) => {
                 let any_answers = self.keep_one(any_answers, &mut files);
@@ -48,7 +57,7 @@ impl Store {
             None => zone,
         };
         let zone = self.keep_one(zone, &mut files);
-        StoredZone { zone, files }
+        Ok(StoredVersion { zone: Version::of(zone), files })
     }
 
     fn keep_one(&self, zone: Zone, files: &mut Vec<FileMap>) -> Zone {
@@ -112,7 +121,8 @@ mod tests {
         let question = [&[0; 12], zone.apex().as_wire(), &[0, 252, 0, 1]].concat();
         let heading = Heading::new(question, Vec::new());
         let (mut all, mut message) = (Vec::new(), Vec::new());
-        let mut messages = messages(zone, &heading);
+        let zone = Version::of(zone.clone());
+        let mut messages = messages(&zone, &heading);
         while messages.next_message(&mut message).unwrap() {
             all.push(message.clone());
         }
@@ -136,7 +146,9 @@ mod tests {
             }
             let Ok(zone) = builder.finish() else { return Ok(()) };
             let folder = tempfile::tempdir().unwrap();
-            let StoredZone { zone: kept, files } = store(folder.path()).keep(zone.clone());
+            let StoredVersion { zone: kept, files } =
+                store(folder.path()).keep(zone.clone().into(), None).unwrap();
+            let kept = kept.flat().unwrap();
             prop_assert_eq!(files.len(), 1);
             files.iter().for_each(FileMap::rest);
             prop_assert_eq!(content(&kept), content(&zone));
@@ -153,7 +165,9 @@ mod tests {
         let zone = Zone::clone(&testing::zone(7, 100));
         let any_answers = any::unsigned(&zone).unwrap();
         let zone = zone.with_any_answers(any_answers.clone());
-        let StoredZone { zone: kept, files } = store(folder.path()).keep(zone);
+        let StoredVersion { zone: kept, files } =
+            store(folder.path()).keep(zone.into(), None).unwrap();
+        let kept = kept.flat().unwrap();
         assert_eq!(files.len(), 2);
         assert_eq!(content(kept.any_answers().unwrap()), content(&any_answers));
     }
@@ -163,7 +177,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let zone = Zone::clone(&testing::zone(7, 100));
         for store in [Store::new(folder.path().into()), store(&folder.path().join("missing"))] {
-            let StoredZone { zone: kept, files } = store.keep(zone.clone());
+            let StoredVersion { zone: kept, files } =
+                store.keep(zone.clone().into(), None).unwrap();
+            let kept = kept.flat().unwrap();
             assert!(files.is_empty());
             assert_eq!(content(&kept), content(&zone));
             assert_eq!(store.has_warned.into_inner(), store.large == 0);

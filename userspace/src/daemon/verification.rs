@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::dnssec::verify::{Fault, MAX_FAULTS, Reason};
-use crate::zone::{Name, Rtype, Zone};
+use crate::zone::{Name, Rtype, Version};
 
 /// What is not sent of a zone, since a validator would refuse it.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum Withheld {
 /// What must not be sent of a zone with these faults. A fault that is in one RRset, an NSEC or NSEC3 record too, takes
 /// nothing but this away. One that is no RRset's takes the zone: keys that cannot be used, proofs that lack. Signatures
 /// that have ended, or have not begun, take nothing: pieces have their times, and a clock that is wrong may be ours.
-pub fn withheld(zone: &Zone, faults: &[Fault]) -> Withheld {
+pub fn withheld(zone: &Version, faults: &[Fault]) -> Withheld {
     let is_lasting = |fault: &&Fault| {
         !matches!(fault.reason, Reason::Expired { .. } | Reason::NotYetValid { .. })
     };
@@ -29,7 +29,7 @@ pub fn withheld(zone: &Zone, faults: &[Fault]) -> Withheld {
     Withheld::Rrsets(lasting.map(|fault| (fault.owner.clone(), fault.rtype)).collect())
 }
 
-fn is_of_one_rrset(zone: &Zone, fault: &Fault) -> bool {
+fn is_of_one_rrset(zone: &Version, fault: &Fault) -> bool {
     let is_there = || zone.find(fault.owner.as_wire())?.rrset(fault.rtype);
     match fault.reason {
         Reason::NoDnskey

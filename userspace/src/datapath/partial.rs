@@ -11,7 +11,7 @@ use xdp_common::Outcome;
 use xdp_common::dns::HEADER_LEN;
 
 use crate::compile::{Answered, Engine, QueryContext, SignatureAnswer};
-use crate::zone::{Name, Rtype, Zone, name};
+use crate::zone::{Name, Rtype, Version, name};
 
 /// Names that are counted at a time.
 const MAX_COUNTED: usize = 16 * 1024;
@@ -139,7 +139,7 @@ impl HeldNames {
 /// Chooses which names of the zones are held; returns the zones for which that changed.
 pub fn choose(
     zones: &mut BTreeMap<Name, HeldNames>,
-    zone_of: impl Fn(&Name) -> Option<Arc<Zone>>,
+    zone_of: impl Fn(&Name) -> Option<Version>,
     misses: &Misses,
     tick: u64,
 ) -> Vec<Name> {
@@ -164,7 +164,7 @@ pub fn choose(
 }
 
 /// The owner that answers for a name: itself, or the zone cut above it.
-fn owner_of(zone: &Zone, qname: &Name) -> Option<Name> {
+fn owner_of(zone: &Version, qname: &Name) -> Option<Name> {
     let mut found = zone.find(qname.as_wire()).map(|_| qname.clone());
     let mut above = qname.parent();
     while let Some(ancestor) = above.filter(|ancestor| ancestor != zone.apex()) {

@@ -15,7 +15,7 @@ use crate::observe::attachment::{Attachment, Fault, Missing};
 use crate::observe::trace::TraceLine;
 use crate::observe::usage::{MapUsage, ZoneUsage};
 use crate::ratelimit::limits::Limits;
-use crate::zone::{Name, Zone};
+use crate::zone::{Name, Version};
 
 /// The data plane: compiled zones in memory and, where XDP is attached, in its maps.
 ///
@@ -31,7 +31,7 @@ pub trait DataPlane: Publishing + Attaching + Observing + Send {
 pub trait Publishing {
     /// Answers from `zone` from now on, in place of any older version of it. On an error the older
     /// version stays.
-    fn publish(&mut self, zone: &Arc<Zone>) -> anyhow::Result<Published>;
+    fn publish(&mut self, zone: &Version) -> anyhow::Result<Published>;
 
     /// Answers nothing for the zone at `apex` any more.
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;

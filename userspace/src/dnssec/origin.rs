@@ -7,7 +7,7 @@ use super::any::HINFO_TTL;
 use super::keys::Key;
 use super::policy::SigningPolicy;
 use super::rrsig::Rrsig;
-use crate::zone::{Rtype, Serial, Zone, ZoneError, ZoneWriter};
+use crate::zone::{Rtype, Serial, Version, Zone, ZoneError, ZoneWriter};
 
 /// Octets of a digest.
 pub const DIGEST_LEN: usize = 32;
@@ -39,7 +39,7 @@ impl Origin {
     }
 
     /// The records that `signed` was made of, with its serial.
-    pub fn unsigned(&self, signed: &Zone) -> Result<Zone, ZoneError> {
+    pub fn unsigned(&self, signed: &Version) -> Result<Zone, ZoneError> {
         let is_made = |rtype| {
             matches!(
                 rtype,
@@ -109,9 +109,9 @@ pub struct Validity {
 impl Validity {
     /// Of all signatures of a zone and of what stands beside it, whether they are right or not; `None` if it
     /// has none.
-    pub fn of(zone: &Zone, now: u32) -> Option<Validity> {
+    pub fn of(zone: &Version, now: u32) -> Option<Validity> {
         let zones = std::iter::once(zone).chain(zone.any_answers());
-        let owners = zones.flat_map(Zone::owners);
+        let owners = zones.flat_map(Version::owners);
         let signatures = owners.filter_map(|owner| owner.rrset(Rtype::RRSIG));
         let mut validity: Option<Validity> = None;
         for rrsig in signatures.flat_map(|rrset| rrset.rdatas()).filter_map(Rrsig::parse) {
@@ -167,7 +167,7 @@ mod tests {
                     let policy = SigningPolicy { denial, any, ..SigningPolicy::default() };
                     let zone = zone(other);
                     let origin = Origin::new(&zone, &keys, &policy);
-                    let (signed, _) = sign(&zone, &keys, &policy, NOW).unwrap();
+                    let signed = Version::of(sign(&zone, &keys, &policy, NOW).unwrap().0);
                     let again = origin.unsigned(&signed).unwrap();
                     assert_eq!(again.arrays(), zone.arrays());
                     assert_eq!(Origin::new(&again, &keys, &policy), origin);
@@ -199,6 +199,6 @@ mod tests {
 
     #[test]
     fn a_zone_without_signatures_has_no_validity() {
-        assert_eq!(Validity::of(&zone(None), NOW), None);
+        assert_eq!(Validity::of(&Version::of(zone(None)), NOW), None);
     }
 }

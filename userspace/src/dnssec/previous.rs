@@ -2,11 +2,11 @@
 
 use super::keys::Key;
 use super::rrsig::{Rrsig, is_within, label_count};
-use crate::zone::{Owner, Rtype, Serial, Zone};
+use crate::zone::{Owner, Rtype, Serial, Version};
 
 /// A version of the zone that was signed and verified before.
 pub struct PreviousVersion<'a> {
-    zone: &'a Zone,
+    zone: &'a Version,
     now: u32,
     /// How many seconds a signature must still be valid for.
     least: u32,
@@ -16,7 +16,7 @@ pub struct PreviousVersion<'a> {
 
 impl<'a> PreviousVersion<'a> {
     /// `least` is how many seconds a signature must last from `now` on to be kept.
-    pub fn new(zone: &'a Zone, keys: &[Key], now: u32, least: u32) -> PreviousVersion<'a> {
+    pub fn new(zone: &'a Version, keys: &[Key], now: u32, least: u32) -> PreviousVersion<'a> {
         let rrset = zone.find(zone.apex().as_wire()).and_then(|apex| apex.rrset(Rtype::DNSKEY));
         let of_tag = |key: &Key| {
             let published = rrset.iter().flat_map(|keys| keys.rdatas());

@@ -19,7 +19,7 @@ use super::rrset_signer::RrsetSigner;
 use super::zonemd;
 use crate::duration::Exact;
 use crate::zone::name::MAX_NAME_LEN;
-use crate::zone::{Name, Owner, Rtype, Zone, ZoneError, ZoneWriter, canonical_order, soa};
+use crate::zone::{Name, Owner, Rtype, Version, Zone, ZoneError, ZoneWriter, canonical_order, soa};
 
 /// How many owner names are signed before the results are written out: enough to keep many cores
 /// busy for tens of milliseconds, and few enough that their signatures take some megabytes.
@@ -119,7 +119,7 @@ pub fn sign(
 /// are kept if they are of the same records, by a key among `keys`, and last for so many seconds.
 pub fn sign_again(
     zone: &Zone,
-    before: Option<(&Zone, u32)>,
+    before: Option<(&Version, u32)>,
     keys: &[Key],
     policy: &SigningPolicy,
     now: u32,

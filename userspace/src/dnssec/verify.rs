@@ -18,7 +18,7 @@ use super::policy::Denial;
 use super::rrsig::{Rrsig, RrsigFields, is_within, label_count};
 use super::zonemd::Mismatch;
 use crate::zone::name::wire_name_len;
-use crate::zone::{Name, Owner, Rrset, Rtype, Serial, Zone};
+use crate::zone::{Name, Owner, Rrset, Rtype, Serial, Version, Zone};
 
 /// How many keys of the same tag and algorithm are tried for a signature. Two meet by accident with
 /// a chance of 1 in 65,536; signers avoid it.
@@ -161,7 +161,7 @@ pub fn verify(zone: &Zone, now: u32) -> Result<VerifyReport, Vec<Fault>> {
 /// faults, are not computed again.
 pub fn verify_again(
     zone: &Zone,
-    before: Option<&Zone>,
+    before: Option<&Version>,
     now: u32,
 ) -> Result<VerifyReport, Vec<Fault>> {
     let faults = Faults::default();
@@ -226,12 +226,11 @@ pub fn first_expiration(zone: &Zone, now: u32) -> Option<u32> {
     ends.min_by_key(|end| Serial(*end).since(Serial(now)))
 }
 
-fn has_same_keys(a: &Zone, b: &Zone) -> bool {
-    let keys = |zone| {
-        let zone: &Zone = zone;
-        zone.find(zone.apex().as_wire()).and_then(|apex| apex.rrset(Rtype::DNSKEY))
-    };
-    match (keys(a), keys(b)) {
+fn has_same_keys(a: &Version, b: &Zone) -> bool {
+    let apex = b.apex().as_wire();
+    let a_keys = a.find(apex).and_then(|apex| apex.rrset(Rtype::DNSKEY));
+    let b_keys = b.find(apex).and_then(|apex| apex.rrset(Rtype::DNSKEY));
+    match (a_keys, b_keys) {
         (Some(a_keys), Some(b_keys)) => a.apex() == b.apex() && a_keys.rdatas().eq(b_keys.rdatas()),
         _ => false,
     }
@@ -311,7 +310,7 @@ fn zone_key(rdata: &[u8]) -> Result<ZoneKey, KeyError> {
 
 struct Verifier<'a> {
     zone: &'a Zone,
-    before: Option<&'a Zone>,
+    before: Option<&'a Version>,
     places: &'a [NameStatus],
     keys: &'a [ZoneKey],
     now: u32,
@@ -348,7 +347,7 @@ impl<'a> Verifier<'a> {
         faults: &Faults,
         found: &mut Vec<Fault>,
     ) -> (usize, i64) {
-        let before = self.before.and_then(Zone::any_answers);
+        let before = self.before.and_then(Version::any_answers);
         let by_owner: Vec<(usize, i64, Vec<Fault>)> = (0..any_answers.owners().len())
             .into_par_iter()
             .filter_map(|index| {

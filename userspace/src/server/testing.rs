@@ -9,7 +9,7 @@ use super::message::{CLASS_IN, Query, Rcode, add_to_count};
 use super::{ResponseSettings, Served, ServedZone};
 use crate::compile::{Answered, Engine, QueryContext};
 use crate::dnssec::any::preferred_type;
-use crate::zone::{Name, Rtype, Zone, ZoneBuilder, name};
+use crate::zone::{Name, Rtype, Version, Zone, ZoneBuilder, name};
 
 /// Exact matches, NODATA and NXDOMAIN of one zone, or of none. It is as strict as XDP is: a query
 /// with options, or longer than 300 octets, is passed up.
@@ -118,6 +118,11 @@ pub fn zone(serial: u32, hosts: u32) -> Arc<Zone> {
     Arc::new(builder.finish().unwrap())
 }
 
+/// The same as a version.
+pub fn version(serial: u32, hosts: u32) -> Version {
+    Version::of(Zone::clone(&zone(serial, hosts)))
+}
+
 /// `example.` served, to be transferred by loopback addresses; `unloaded.` configured, not loaded.
 pub fn served(zone: &Arc<Zone>) -> Served {
     let loopback = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).to_vec();
@@ -125,7 +130,7 @@ pub fn served(zone: &Arc<Zone>) -> Served {
         (
             name("example"),
             ServedZone {
-                zone: Some(Arc::clone(zone) as _),
+                zone: Some(Arc::new(Version::of(Zone::clone(zone))) as _),
                 allow_transfer: loopback,
                 withholds: false,
             },

@@ -99,8 +99,8 @@ mod tests {
         let apex = |number: usize| -> Box<[u8]> { format!("{number}").into_bytes().into() };
         let all = Zones::default().with((0..5000).map(|n| (apex(n), Some(zone(None)))));
         assert!(all.lacks_some());
-        let records = crate::server::testing::zone(1, 0);
-        let loaded = (0..5000).map(|n| (apex(n), Some(zone(Some(Arc::clone(&records) as _)))));
+        let records: Arc<dyn Transferable> = Arc::new(crate::server::testing::version(1, 0));
+        let loaded = (0..5000).map(|n| (apex(n), Some(zone(Some(Arc::clone(&records))))));
         let loaded = all.with(loaded);
         assert!(!loaded.lacks_some() && all.lacks_some());
         let fewer = loaded.with([(apex(7), None), (apex(8), Some(zone(None)))]);

@@ -1,7 +1,7 @@
 //! A whole zone as DNS messages (RFC 5936), from the very zone that is served.
 
 use crate::compile::MAX_TCP_MESSAGE;
-use crate::zone::{Name, Rtype, Serial, Zone, name};
+use crate::zone::{Name, Rtype, Serial, Version, name};
 
 /// Messages are closed at this many octets: compression pointers reach 16 KiB (RFC 1035 section
 /// 4.1.4). Only a record that is larger by itself makes a larger message.
@@ -81,19 +81,19 @@ pub fn push_soa(zone: &dyn Transferable, out: &mut Vec<u8>) {
     }
 }
 
-impl Transferable for Zone {
+impl Transferable for Version {
     fn apex(&self) -> &Name {
-        Zone::apex(self)
+        Version::apex(self)
     }
 
     fn serial(&self) -> Serial {
-        Zone::serial(self)
+        Version::serial(self)
     }
 
     fn soa(&self) -> Option<Record<'_>> {
-        let rrset = Zone::soa(self)?;
+        let rrset = Version::soa(self)?;
         let rdata = rrset.rdatas().next()?;
-        let owner = Zone::apex(self).as_wire();
+        let owner = Version::apex(self).as_wire();
         Some(Record { owner, rtype: Rtype::SOA, ttl: rrset.ttl(), rdata })
     }
 

@@ -23,7 +23,7 @@ use super::{Image, Memory, PublishError, Reader};
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::keys::{Algorithm, KeyLayout};
 use crate::dnssec::policy::{AnyResponse, Denial, SigningPolicy};
-use crate::zone::{Name, Rtype, Zone, text};
+use crate::zone::{Name, Rtype, Version, Zone, text};
 
 pub(super) const NOW: u32 = 1_790_000_000;
 
@@ -81,7 +81,8 @@ fn versions_for_any(zones: &[&Zone], denial: Option<Denial>, any: AnyResponse) -
     let policy = SigningPolicy { denial, any, ..SigningPolicy::default() };
     let mut versions: Vec<Zone> = Vec::new();
     for zone in zones {
-        let before = versions.last().map(|before| (before, 0));
+        let before = versions.last().cloned().map(Version::of);
+        let before = before.as_ref().map(|before| (before, 0));
         let signed = crate::dnssec::sign::sign_again(zone, before, &keys, &policy, NOW);
         versions.push(signed.expect("signed").0);
     }

@@ -19,7 +19,7 @@ use crate::dnssec::sign::sign_again;
 use crate::dnssec::verify::{Fault, verify_again};
 use crate::files;
 use crate::zone::text::{self, Options};
-use crate::zone::{Name, Rtype, Serial, Zone, ZoneError, ZoneWriter, soa};
+use crate::zone::{Name, Rtype, Serial, Version, Zone, ZoneError, ZoneWriter, soa};
 
 /// Signatures are kept unless they are due within this part of the time from their making until then:
 /// else a zone that changed often would be signed again in as many small parts.
@@ -32,9 +32,9 @@ pub struct Signing {
     signed: PathBuf,
 }
 
-/// A signed version of a zone.
-struct Version<'a> {
-    zone: &'a Zone,
+/// A signed version of a zone, in hand.
+struct SignedVersion<'a> {
+    zone: &'a Version,
     origin: &'a Origin,
     /// Whether it is what is served; else it is what was served before the daemon was started.
     is_served: bool,
@@ -93,16 +93,16 @@ impl Signing {
         now: u32,
     ) -> anyhow::Result<Prepared> {
         if let (Some(zone), Some(origin)) = (before.verified, before.origin) {
-            let served = Version { zone, origin, is_served: true, is_valid: true };
+            let served = SignedVersion { zone, origin, is_served: true, is_valid: true };
             return self.prepare_after(section, policy, before, Some(&served), now);
         }
         // Nothing is served yet that we signed.
         let Some((zone, origin, is_verified)) = self.kept(&section.name, before) else {
             return self.prepare_after(section, policy, before, None, now);
         };
-        let report = verify_again(&zone, is_verified.then_some(&zone), now).ok();
+        let report = verify_again(&zone.flat()?, is_verified.then_some(&zone), now).ok();
         let is_valid = report.is_some();
-        let kept = Version { zone: &zone, origin: &origin, is_served: false, is_valid };
+        let kept = SignedVersion { zone: &zone, origin: &origin, is_served: false, is_valid };
         match (self.prepare_after(section, policy, before, Some(&kept), now), report) {
             (Err(error), Some(report)) => {
                 let inception = Validity::of(&zone, now).map(|validity| validity.inception);
@@ -120,13 +120,13 @@ impl Signing {
     }
 
     /// What was served before the daemon was started, if that is known and nothing has been served since.
-    fn kept(&self, apex: &Name, before: CurrentVersion<'_>) -> Option<(Zone, Origin, bool)> {
+    fn kept(&self, apex: &Name, before: CurrentVersion<'_>) -> Option<(Version, Origin, bool)> {
         if before.serial.is_some() {
             return None;
         }
         let KeptVersion { zone, origin, is_verified, .. } =
             KeptFile::of(&self.signed, apex).read_or_warn(apex)?;
-        Some((zone, origin?, is_verified))
+        Some((Version::of(zone), origin?, is_verified))
     }
 
     fn prepare_after(
@@ -134,7 +134,7 @@ impl Signing {
         section: &config::Zone,
         policy: &config::Policy,
         before: CurrentVersion<'_>,
-        hand: Option<&Version<'_>>,
+        hand: Option<&SignedVersion<'_>>,
         now: u32,
     ) -> anyhow::Result<Prepared> {
         let serials = SerialFile::of(&self.serials, &section.name);
@@ -151,7 +151,7 @@ impl Signing {
         };
         let files = input.read.as_ref().map(|read| read.files.iter().map(PathBuf::from).collect());
         let last = self.last_serial(&serials, &section.name, before, hand);
-        let is_last = |hand: &&Version<'_>| last == Some(hand.zone.serial());
+        let is_last = |hand: &&SignedVersion<'_>| last == Some(hand.zone.serial());
         let fresh = hand.filter(is_last).filter(|hand| is_fresh(hand, &origin, policy, now));
         if let Some(hand) = fresh {
             return match input.fault {
@@ -171,6 +171,7 @@ impl Signing {
         let signed = sign(&zone, valid, &keys, &policy_of_signing, policy, now)?;
         drop(zone);
         let report = verify_again(&signed, valid, now).map_err(|faults| rejection(&faults))?;
+        let signed = Version::of(signed);
         let inception = Validity::of(&signed, now).map(|validity| validity.inception);
         if let Err(error) = self.keys.mark(&section.name) {
             tracing::debug!(zone = %section.name, "marking its keys: {error}");
@@ -225,7 +226,7 @@ impl Signing {
         serials: &SerialFile,
         zone: &Name,
         before: CurrentVersion<'_>,
-        hand: Option<&Version<'_>>,
+        hand: Option<&SignedVersion<'_>>,
     ) -> Option<Serial> {
         let hint = serials.read().unwrap_or_else(|error| {
             tracing::warn!(%zone, "the last serial cannot be read: {error:#}");
@@ -239,7 +240,7 @@ impl Signing {
 fn input(
     section: &config::Zone,
     before: CurrentVersion<'_>,
-    hand: Option<&Version<'_>>,
+    hand: Option<&SignedVersion<'_>>,
 ) -> anyhow::Result<Input> {
     if hand.is_some() && before.is_unchanged {
         return Ok(Input { read: None, fault: None });
@@ -257,7 +258,12 @@ fn input(
 }
 
 /// Whether a version is what signing would make, and not due yet.
-fn is_fresh(version: &Version<'_>, origin: &Origin, policy: &config::Policy, now: u32) -> bool {
+fn is_fresh(
+    version: &SignedVersion<'_>,
+    origin: &Origin,
+    policy: &config::Policy,
+    now: u32,
+) -> bool {
     let validity = Validity::of(version.zone, now);
     version.is_valid
         && version.origin == origin
@@ -280,7 +286,7 @@ pub(super) fn rejection(faults: &[Fault]) -> anyhow::Error {
 }
 
 /// A version as it is.
-fn unchanged(version: &Version<'_>, files: Option<Vec<PathBuf>>, now: u32) -> Prepared {
+fn unchanged(version: &SignedVersion<'_>, files: Option<Vec<PathBuf>>, now: u32) -> Prepared {
     let validity = Validity::of(version.zone, now);
     Prepared {
         files,
@@ -296,7 +302,7 @@ fn unchanged(version: &Version<'_>, files: Option<Vec<PathBuf>>, now: u32) -> Pr
 
 fn sign(
     zone: &Zone,
-    before: Option<&Zone>,
+    before: Option<&Version>,
     keys: &[Key],
     how: &SigningPolicy,
     policy: &config::Policy,

@@ -113,7 +113,7 @@ impl Engine for Brittle {
 struct FakePlane(Arc<Mutex<PlaneCalls>>);
 
 impl Publishing for FakePlane {
-    fn publish(&mut self, zone: &Arc<crate::zone::Zone>) -> anyhow::Result<Published> {
+    fn publish(&mut self, zone: &crate::zone::Version) -> anyhow::Result<Published> {
         let gate = lock(&self.0).gate.take();
         if let Some(Gate { arrived, let_go }) = gate {
             arrived.send(()).unwrap();
@@ -278,7 +278,7 @@ impl Prepare for FakePrepare {
         assert_ne!(text.trim(), "panic", "injected");
         let (serial, rest) = text.trim().split_once(' ').context("the zone is broken")?;
         let (valid, hosts) = rest.split_once(' ').unwrap_or((rest, "0"));
-        let zone = crate::zone::Zone::clone(&testing::zone(serial.parse()?, hosts.parse()?));
+        let zone = testing::version(serial.parse()?, hosts.parse()?);
         let valid: i64 = valid.parse()?;
         let expiration = Some((i64::from(now) + valid) as u32);
         Ok(Prepared {

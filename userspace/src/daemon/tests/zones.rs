@@ -57,7 +57,7 @@ fn a_large_zone_lies_in_one_file_until_it_is_replaced() {
     assert_eq!(served.zone_at(b"\x07example\x00").unwrap().zone.as_ref().unwrap().serial().0, 2);
     let zone = {
         let states = stage.daemon.zones.states();
-        Arc::clone(&states[&testing::name("example")].loaded.as_ref().unwrap().zone)
+        states[&testing::name("example")].loaded.as_ref().unwrap().zone.clone()
     };
     assert!(zone.find(b"\x09host30000\x07example\x00").is_some());
     stage.write("zone", &format!("3 {}", 2 * WEEK));

@@ -1,7 +1,6 @@
 //! Zones verified while they are served.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::change::ServedVersion;
 use super::list::{ReloadResult, Zones};
@@ -11,7 +10,7 @@ use crate::daemon::state::{KeepableVersion, LoadedZone};
 use crate::daemon::verification::{Withheld, withheld};
 use crate::datapath::seam::Published;
 use crate::dnssec::verify::{Fault, verify_again};
-use crate::zone::{Name, Zone};
+use crate::zone::{Name, Version, ZoneError};
 
 impl Zones {
     /// Verifies zones whose signatures nobody has verified since they are served, and once a day all that are to be
@@ -32,14 +31,17 @@ impl Zones {
         let looked_at = {
             let states = self.states.hold();
             let loaded = states.get(name).and_then(|state| state.loaded.as_ref());
-            loaded.map(|loaded| (Arc::clone(&loaded.zone), loaded.verified_before.clone()))
+            loaded.map(|loaded| (loaded.zone.clone(), loaded.verified_before.clone()))
         };
         let Some((zone, before)) = looked_at else { return };
         let now = self.clock.wall().signature_time();
-        let verified = verify_again(&zone, before.as_deref(), now);
+        let verified = match zone.flat() {
+            Ok(flat) => verify_again(&flat, before.as_ref(), now),
+            Err(error) => return tracing::error!(zone = %name, "verifying: {error}"),
+        };
         // What follows is a change like others.
         let _change = self.change.hold();
-        let is_same = |loaded: &&mut LoadedZone| Arc::ptr_eq(&loaded.zone, &zone);
+        let is_same = |loaded: &&mut LoadedZone| loaded.zone.is_same(&zone);
         if let Some(state) = self.states.hold().get_mut(name)
             && let Some(loaded) = state.loaded.as_mut().filter(is_same)
         {
@@ -56,11 +58,10 @@ impl Zones {
     }
 
     /// What is served was verified.
-    fn accept(&self, name: &Name, zone: &Arc<Zone>, expiration: u32) {
+    fn accept(&self, name: &Name, zone: &Version, expiration: u32) {
         if zone.withheld().next().is_some() {
             tracing::info!(zone = %name, "a validator would accept the zone now: all of it is sent again");
-            let whole = Zone::clone(zone).withholding(BTreeSet::new());
-            return self.replace_served(name, whole, None);
+            return self.replace_served(name, zone.withholding(BTreeSet::new()), None);
         }
         let is_news = {
             let mut states = self.states.hold();
@@ -96,13 +97,13 @@ impl Zones {
     }
 
     /// What is served would be refused by a validator.
-    fn withhold(&self, name: &Name, zone: &Arc<Zone>, faults: &[Fault]) {
+    fn withhold(&self, name: &Name, zone: &Version, faults: &[Fault]) {
         let text = rejection(faults).to_string();
         match withheld(zone, faults) {
             Withheld::Rrsets(rrsets) if zone.withheld().eq(&rrsets) => {}
             Withheld::Rrsets(rrsets) => {
                 tracing::error!("zone {name}: RRsets are no longer sent: {text}");
-                self.replace_served(name, Zone::clone(zone).withholding(rrsets), Some(text));
+                self.replace_served(name, zone.withholding(rrsets), Some(text));
             }
             Withheld::All => {
                 tracing::error!("zone {name} is no longer served: {text}");
@@ -128,25 +129,31 @@ impl Zones {
     }
 
     /// Publishes the records that are served, with others withheld.
-    fn replace_served(&self, name: &Name, zone: Zone, withheld: Option<String>) {
-        let zone = Arc::new(zone);
-        let published = self.plane.hold().publish(&zone);
-        self.note_replaced(name, zone, published, withheld);
+    fn replace_served(
+        &self,
+        name: &Name,
+        zone: Result<Version, ZoneError>,
+        withheld: Option<String>,
+    ) {
+        let published = zone.map_err(anyhow::Error::from).and_then(|zone| {
+            let published = self.plane.hold().publish(&zone)?;
+            Ok((zone, published))
+        });
+        self.note_replaced(name, published, withheld);
         self.keep_served(name);
     }
 
     fn note_replaced(
         &self,
         name: &Name,
-        zone: Arc<Zone>,
-        published: anyhow::Result<Published>,
+        published: anyhow::Result<(Version, Published)>,
         withheld: Option<String>,
     ) {
         let mut states = self.states.hold();
         let Some(state) = states.get_mut(name) else { return };
         let Some(loaded) = &mut state.loaded else { return };
         match published {
-            Ok(published) => {
+            Ok((zone, published)) => {
                 let is_verified = withheld.is_none();
                 (loaded.zone, loaded.published) = (zone, published);
                 (loaded.withheld, loaded.is_verified) = (withheld, is_verified);

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -12,12 +11,12 @@ use crate::control::reply::zone::VersionDifference;
 use crate::daemon::prepare;
 use crate::daemon::stamp::Stamp;
 use crate::daemon::state::{CurrentVersion, KeepableVersion, LoadedZone, Prepared};
-use crate::daemon::store::StoredZone;
+use crate::daemon::store::StoredVersion;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
 use crate::zone::difference::Size;
-use crate::zone::{Name, Rtype, Zone};
+use crate::zone::{Name, Rtype, Version};
 
 /// A part of the refresh time that attempts to sign again are apart at most, so that many are made before signatures
 /// expire.
@@ -40,9 +39,11 @@ pub(super) enum LoadReason {
 
 /// The version of a zone that is served while the next one is made.
 pub(super) struct ServedVersion {
-    pub(super) zone: Arc<Zone>,
+    pub(super) zone: Version,
+    /// The files that it lies in.
+    kept_in: Vec<FileMap>,
     /// The newest version that was verified.
-    verified: Option<Arc<Zone>>,
+    verified: Option<Version>,
     pub(super) origin: Option<Origin>,
     pub(super) stamps: Vec<Stamp>,
 }
@@ -50,9 +51,10 @@ pub(super) struct ServedVersion {
 impl ServedVersion {
     pub(super) fn of(loaded: &LoadedZone) -> ServedVersion {
         ServedVersion {
-            zone: Arc::clone(&loaded.zone),
+            zone: loaded.zone.clone(),
+            kept_in: loaded.kept_in.clone(),
             verified: match loaded.is_verified {
-                true => Some(Arc::clone(&loaded.zone)),
+                true => Some(loaded.zone.clone()),
                 false => loaded.verified_before.clone(),
             },
             origin: loaded.origin.clone(),
@@ -64,7 +66,7 @@ impl ServedVersion {
         let apex = self.zone.find(self.zone.apex().as_wire());
         CurrentVersion {
             serial: Some(self.zone.serial()),
-            verified: self.verified.as_deref(),
+            verified: self.verified.as_ref(),
             origin: self.origin.as_ref(),
             is_signed: apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some()),
             is_unchanged: matches!(why, LoadReason::Due | LoadReason::FollowUp)
@@ -117,13 +119,14 @@ impl Zones {
             ready => ready,
         };
         let verified_before = served.as_ref().and_then(|served| served.verified.clone());
-        let (stamps, older) = served.map(|served| (served.stamps, served.zone)).unzip();
+        let (stamps, older) =
+            served.map(|served| (served.stamps, (served.zone, served.kept_in))).unzip();
         let loaded = ready.and_then(|ready| {
             // Before publishing, which takes most memory.
-            let StoredZone { zone, files } = self.store.keep(ready.zone);
-            let zone = Arc::new(zone);
+            let stored = older.as_ref().map(|(older, files)| (older, &files[..]));
+            let StoredVersion { zone, files } = self.store.keep(ready.zone, stored)?;
             let mut plane = self.plane.hold();
-            if zone.owners().len() >= LARGE_ZONE {
+            if zone.owner_count() >= LARGE_ZONE {
                 // Publishing it holds the data plane for long.
                 self.follow(&mut **plane);
             }
@@ -131,7 +134,7 @@ impl Zones {
             drop(plane);
             let published = published?;
             // Before the files are at rest: it reads all of the zone.
-            let difference = older.map(|older| difference(&older, &zone));
+            let difference = older.map(|(older, _)| difference(&older, &zone));
             files.iter().for_each(FileMap::rest);
             let stamps = match ready.files {
                 Some(files) => stamps_of(stamp, &files, &section.file),
@@ -243,8 +246,8 @@ fn stamps_of(stamp: Option<Stamp>, files: &[PathBuf], file: &Path) -> Vec<Stamp>
     stamp.into_iter().chain(others.filter_map(|other| Stamp::of(other))).collect()
 }
 
-fn difference(old: &Zone, new: &Zone) -> VersionDifference {
-    let Size { removed, added } = Size::between(old, new);
+fn difference(old: &Version, new: &Version) -> VersionDifference {
+    let Size { removed, added } = Size::between_versions(old, new);
     let [old_serial, new_serial] = [old, new].map(|zone| zone.serial().0);
     VersionDifference { old_serial, new_serial, removed, added }
 }

@@ -70,7 +70,7 @@ impl Zones {
         let loaded =
             |name: &Name| self.states.hold().get(name)?.loaded.as_ref().map(|one| one.zone.clone());
         let loaded = changes.iter().filter_map(|(name, _)| loaded(name));
-        if loaded.map(|zone| zone.owners().len()).max() >= Some(LARGE_ZONE) {
+        if loaded.map(|zone| zone.owner_count()).max() >= Some(LARGE_ZONE) {
             trim_heap();
         }
         changes

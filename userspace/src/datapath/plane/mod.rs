@@ -48,7 +48,7 @@ use crate::compile::{Engine, Listing};
 use crate::config::Config;
 use crate::observe::KernelCounters;
 use crate::ratelimit::limits::Limits;
-use crate::zone::{Name, Zone};
+use crate::zone::{Name, Version};
 pub(super) use counters::counters_of;
 use programs::Programs;
 use published::PublishedZones;
@@ -153,7 +153,7 @@ fn gives_up_privileges(config: &Config) -> bool {
 }
 
 impl Publishing for Plane {
-    fn publish(&mut self, zone: &Arc<Zone>) -> Result<Published> {
+    fn publish(&mut self, zone: &Version) -> Result<Published> {
         self.published.publish(zone, &mut self.programs)
     }
 

@@ -19,7 +19,7 @@ use crate::datapath::memory::{Mapping, Size};
 use crate::datapath::partial::{self, HeldNames, MissCounter, Misses};
 use crate::datapath::seam::{PlaneStatus, Published};
 use crate::observe::usage::{Completeness, MapUsage, ZoneUsage};
-use crate::zone::{Name, Zone};
+use crate::zone::{Name, Version};
 
 /// Slots of a bucket.
 const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
@@ -30,7 +30,7 @@ const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
 pub(super) struct PublishedZones {
     image: Image,
     /// What is published, complete or partial.
-    zones: BTreeMap<Name, Arc<Zone>>,
+    zones: BTreeMap<Name, Version>,
     /// Those of which only these names are in `image`.
     partial: BTreeMap<Name, HeldNames>,
     /// All zones, complete, as long as some are partial.
@@ -66,7 +66,7 @@ impl PublishedZones {
     /// Answers from `zone` from now on. On an error the older version stays.
     pub(super) fn publish(
         &mut self,
-        zone: &Arc<Zone>,
+        zone: &Version,
         programs: &mut Programs,
     ) -> anyhow::Result<Published> {
         let apex = zone.apex();
@@ -93,7 +93,7 @@ impl PublishedZones {
         };
         set_max_labels(self.image.max_labels(), programs);
         let published = published?;
-        self.zones.insert(apex.clone(), Arc::clone(zone));
+        self.zones.insert(apex.clone(), zone.clone());
         Ok(published)
     }
 
@@ -114,13 +114,14 @@ impl PublishedZones {
     /// Publishes all names of a zone into the image that XDP reads, which grows as far as it may.
     fn publish_complete(
         &mut self,
-        zone: &Arc<Zone>,
+        zone: &Version,
         programs: &mut Programs,
     ) -> anyhow::Result<Published> {
+        let zone = zone.flat()?;
         // Known before the names are: an encloser is looked for from there.
-        set_max_labels(self.image.labels_with(zone), programs);
+        set_max_labels(self.image.labels_with(&zone), programs);
         loop {
-            match self.image.at(WallTime::now().signature_time()).publish(zone) {
+            match self.image.at(WallTime::now().signature_time()).publish(&zone) {
                 Err(PublishError::Full { .. }) if !self.retired.is_empty() => {
                     self.release(programs);
                 }
@@ -143,7 +144,7 @@ impl PublishedZones {
     /// Goes on with some names of a zone that does not fit.
     fn hold_in_part(
         &mut self,
-        zone: &Arc<Zone>,
+        zone: &Version,
         programs: &mut Programs,
     ) -> anyhow::Result<Published> {
         let apex = zone.apex();
@@ -157,7 +158,7 @@ impl PublishedZones {
             publish_in_memory(&mut own, zone)?;
             self.own = Some(own);
         }
-        let older = self.zones.insert(apex.clone(), Arc::clone(zone));
+        let older = self.zones.insert(apex.clone(), zone.clone());
         self.partial.entry(apex.clone()).or_default();
         self.say_whether_complete(programs);
         let published = self.publish_in_part(apex, None, programs);
@@ -182,8 +183,7 @@ impl PublishedZones {
         below: Option<&Name>,
         programs: &mut Programs,
     ) -> anyhow::Result<Published> {
-        let zone =
-            Arc::clone(self.zones.get(apex).context("a partial zone that is not published")?);
+        let zone = self.zones.get(apex).context("a partial zone that is not published")?.flat()?;
         loop {
             let mut names = self.partial.get(apex).map(HeldNames::names).unwrap_or_default();
             // Questions for the DS of a zone below are this zone's to answer.
@@ -432,9 +432,10 @@ fn set_max_labels(max_labels: u32, programs: &mut Programs) {
 }
 
 /// Publishes a zone into an image in the daemon's memory, which grows without a limit but its own.
-fn publish_in_memory(own: &mut Image, zone: &Zone) -> anyhow::Result<()> {
+fn publish_in_memory(own: &mut Image, zone: &Version) -> anyhow::Result<()> {
+    let zone = zone.flat()?;
     loop {
-        match own.at(WallTime::now().signature_time()).publish(zone) {
+        match own.at(WallTime::now().signature_time()).publish(&zone) {
             Ok((_, retired)) => {
                 wait_for_own_readers(own);
                 own.release(retired);

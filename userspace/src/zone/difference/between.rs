@@ -117,10 +117,10 @@ pub struct Size {
 }
 
 impl Size {
-    /// The size of the difference of two versions, without the memory that the difference would take.
-    pub fn between(old: &Zone, new: &Zone) -> Size {
+    /// The size of the difference of these owners of two versions, without the memory that the difference would take.
+    pub(in crate::zone) fn of_pairs<'a>(owners: impl Iterator<Item = OwnerPair<'a>>) -> Size {
         let mut size = Size::default();
-        compare(pairs(old, new), &mut |side, _, _, _| match side {
+        compare(owners, &mut |side, _, _, _| match side {
             Side::Old => size.removed += 1,
             Side::New => size.added += 1,
         });

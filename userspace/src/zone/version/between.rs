@@ -1,12 +1,10 @@
 //! The difference of two versions.
 
-use std::sync::Arc;
-
 use itertools::{EitherOrBoth, Itertools as _};
 
 use super::Version;
 use crate::zone::arrays::Owner;
-use crate::zone::difference::{Difference, OwnerPair};
+use crate::zone::difference::{Difference, OwnerPair, Size};
 use crate::zone::name::canonical_order;
 
 impl Difference {
@@ -18,16 +16,26 @@ impl Difference {
     pub fn between_versions(old: &Version, new: &Version) -> Difference {
         assert_eq!(old.apex(), new.apex(), "two zones have no difference");
         let serials = [old.serial(), new.serial()];
-        if Arc::ptr_eq(&old.base, &new.base) {
-            let found = changed_names(old, new)
-                .into_iter()
-                .filter_map(|name| pair(old.find(name), new.find(name)));
-            return Difference::of_pairs(old.apex(), serials, found);
-        }
-        let order = |old: &Owner<'_>, new: &Owner<'_>| canonical_order(old.name(), new.name());
-        let all = old.owners().merge_join_by(new.owners(), order);
-        Difference::of_pairs(old.apex(), serials, all)
+        Difference::of_pairs(old.apex(), serials, pairs(old, new))
     }
+}
+
+impl Size {
+    /// The size of the difference of two versions, without the memory that the difference would take; at the cost of
+    /// [`Difference::between_versions`].
+    pub fn between_versions(old: &Version, new: &Version) -> Size {
+        Size::of_pairs(pairs(old, new))
+    }
+}
+
+/// The owners of two versions by name: all that may differ.
+fn pairs<'a>(old: &'a Version, new: &'a Version) -> Box<dyn Iterator<Item = OwnerPair<'a>> + 'a> {
+    if old.has_same_flat_zone(new) {
+        let names = changed_names(old, new).into_iter();
+        return Box::new(names.filter_map(|name| pair(old.find(name), new.find(name))));
+    }
+    let order = |old: &Owner<'_>, new: &Owner<'_>| canonical_order(old.name(), new.name());
+    Box::new(old.owners().merge_join_by(new.owners(), order))
 }
 
 /// In canonical order, the names of which the layers of two versions with one flat zone do not say the same.

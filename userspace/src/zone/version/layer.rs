@@ -46,6 +46,16 @@ impl Layer {
         self.octets
     }
 
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        self.leaves.is_empty()
+    }
+
+    /// Whether the two are one layer in the same memory, or both say nothing.
+    pub fn is_same(&self, other: &Layer) -> bool {
+        Arc::ptr_eq(&self.leaves, &other.leaves) || self.is_empty() && other.is_empty()
+    }
+
     /// What the layer says of a name.
     pub fn find(&self, name: &[u8]) -> Option<Owner<'_>> {
         let leaf = self.leaves.get(self.leaf_of(name))?;

@@ -22,10 +22,11 @@ mod layer;
 mod tests;
 mod walk;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::arrays::{Owner, Rrset};
+use super::arrays::{Owner, OwnerEntry, Rrset, RrsetEntry};
 use super::canonical::canonical_prefix;
 use super::error::ZoneError;
 use super::name::{Name, is_at_or_below};
@@ -149,6 +150,44 @@ impl Version {
         Version { any_answers: Some(Arc::new(any_answers)), ..self }
     }
 
+    /// Octets that it takes as a flat zone, without what stands beside it.
+    pub fn octets(&self) -> usize {
+        let Counts { owners, rrsets, octets, .. } = self.counts;
+        owners * OwnerEntry::LEN + rrsets * RrsetEntry::LEN + octets
+    }
+
+    /// Whether the two are one version in the same memory: a version and its clones. What was made anew is another one,
+    /// whatever it says.
+    pub fn is_same(&self, other: &Version) -> bool {
+        let is_same_beside = match (&self.any_answers, &other.any_answers) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        is_same_beside
+            && self.has_same_flat_zone(other)
+            && self.names.is_same(&other.names)
+            && self.hashes.is_same(&other.hashes)
+    }
+
+    /// Whether the two are made of the same flat zone.
+    pub fn has_same_flat_zone(&self, other: &Version) -> bool {
+        Arc::ptr_eq(&self.base, &other.base)
+    }
+
+    /// RRsets that are not sent, as [`Zone::withheld`] has them.
+    pub fn withheld(&self) -> impl Iterator<Item = &(Name, Rtype)> {
+        let is_still = |(owner, rtype): &&(Name, Rtype)| self.is_withheld(owner.as_wire(), *rtype);
+        self.base.zone.withheld().filter(is_still)
+    }
+
+    /// The same records, of which these RRsets are not sent, as [`Zone::withholding`] has it.
+    ///
+    /// # Errors
+    /// As [`Version::flat`].
+    pub fn withholding(&self, rrsets: BTreeSet<(Name, Rtype)>) -> Result<Version, ZoneError> {
+        Ok(Version::of(self.flat()?.withholding(rrsets)))
+    }
+
     /// As [`Zone::is_withheld`]. An RRset of the flat zone that changed, or whose signatures did, is withheld no more:
     /// the fault was that of what it was.
     pub fn is_withheld(&self, owner: &[u8], rtype: Rtype) -> bool {
@@ -249,11 +288,28 @@ impl Version {
         Overlaid { below, above: changed }.filter(Owner::has_rrsets)
     }
 
-    /// The zone that this version is, in memory of its own.
+    /// The zone that this version is: in memory of its own, unless nothing changed since the flat zone.
     ///
     /// # Errors
     /// If it exceeds 4 GiB.
     pub fn flat(&self) -> Result<Zone, ZoneError> {
+        let zone = match self.is_flat() {
+            true => self.base.zone.clone(),
+            false => self.merged()?,
+        };
+        Ok(match &self.any_answers {
+            Some(any_answers) => zone.with_any_answers(any_answers.flat()?),
+            None => zone,
+        })
+    }
+
+    /// Whether nothing changed since the flat zone, but perhaps beside it.
+    fn is_flat(&self) -> bool {
+        self.names.is_empty() && self.hashes.is_empty()
+    }
+
+    /// The flat zone with what changed since.
+    fn merged(&self) -> Result<Zone, ZoneError> {
         let Counts { owners, rrsets, octets, .. } = self.counts;
         let mut draft = Draft::with_capacity(owners, rrsets, octets);
         let base = self.base.zone.parts();
@@ -269,14 +325,7 @@ impl Version {
         }
         draft.copy(base, at..base.len())?;
         let zone = Zone::of_arrays(self.apex().clone(), draft.finish())?;
-        let withheld = self.base.zone.withheld();
-        let is_withheld =
-            |(owner, rtype): &&(Name, Rtype)| self.is_withheld(owner.as_wire(), *rtype);
-        let zone = zone.withholding(withheld.filter(is_withheld).cloned().collect());
-        Ok(match &self.any_answers {
-            Some(any_answers) => zone.with_any_answers(any_answers.flat()?),
-            None => zone,
-        })
+        Ok(zone.withholding(self.withheld().cloned().collect()))
     }
 
     /// Octets of memory that it takes beside the flat zone, much of it shared with other versions.
@@ -284,10 +333,17 @@ impl Version {
         self.names.octets() + self.hashes.octets()
     }
 
-    /// Whether so much changed since the flat zone that another one should be made ([`Version::flat`]), which takes
+    /// Whether so much changed since the flat zone, or beside it, that another one should be made ([`Version::flat`]), which takes
     /// as long as a walk over the zone.
     pub fn is_merge_due(&self) -> bool {
-        self.overlay_octets() > self.base.zone.octets() / MERGED_AT
+        let is_due_beside = self.any_answers.as_ref().is_some_and(|beside| beside.is_merge_due());
+        is_due_beside || self.overlay_octets() > self.base.zone.octets() / MERGED_AT
+    }
+}
+
+impl From<Zone> for Version {
+    fn from(zone: Zone) -> Version {
+        Version::of(zone)
     }
 }
 

@@ -67,6 +67,7 @@ fn assert_says(version: &Version, zone: &Zone) {
     assert_eq!(version.owner_count(), zone.owners().len());
     assert_eq!(version.record_count(), zone.record_count());
     assert_eq!(version.counts.rrsets, zone.parts().rrset_entries().len());
+    assert_eq!(version.octets(), zone.octets());
     assert_eq!(version.counts.octets, zone.parts().bytes_of(0..zone.owners().len()).len());
     assert_eq!((version.apex(), version.serial()), (zone.apex(), zone.serial()));
     assert_eq!(version.negative_ttl(), zone.negative_ttl());
@@ -284,6 +285,27 @@ fn what_stands_beside_a_zone_stays_there() {
     let beside = beside.apply(&change, Rules::Strict).unwrap();
     let flat = version.with_any_answers(beside).flat().unwrap();
     assert_eq!(flat.any_answers().map(Zone::arrays), Some(other.arrays()));
+}
+
+/// A version is known from its clones; and where nothing changed, a flat zone of it takes no memory.
+#[test]
+fn a_version_is_the_same_as_its_clones() {
+    let zones = [wide(1, |_| 1), wide(2, |owner| u8::from(owner != 3))];
+    let base = Version::of(zones[0].clone().with_any_answers(zones[1].clone()));
+    let difference = Difference::between(&zones[0], &zones[1]);
+    let next = base.apply(&difference, Rules::Strict).unwrap();
+    let back = next.apply(&difference.reversed(), Rules::Strict).unwrap();
+    let made_anew = Version::of(next.flat().unwrap());
+    let beside = base.clone().with_any_answers(Version::of(zones[1].clone()));
+    let all = [&base, &next, &made_anew, &beside];
+    for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (one, other))) {
+        assert_eq!(one.is_same(&(*other).clone()), std::ptr::eq(*one, *other));
+    }
+    assert!(back.is_same(&base), "what is as it was is told of by the flat zone alone");
+    assert!(next.has_same_flat_zone(&base) && !made_anew.has_same_flat_zone(&base));
+    let address = |zone: &Zone| zone.arrays().map(<[u8]>::as_ptr);
+    assert_eq!(address(&base.flat().unwrap()), address(&zones[0]));
+    assert_ne!(address(&next.flat().unwrap()), address(&zones[0]));
 }
 
 #[test]
