@@ -26,9 +26,10 @@ use super::build::{compile, node_head};
 use super::error::{CompileError, Unsendable};
 use super::memory::{self, Memory};
 use super::reader::Reader;
+use super::reuse::SlabRecords;
 use super::slab::{Extent, Slab};
 use super::table::{self, node_hash};
-use super::version::{Compiled, CompiledZone, Listing};
+use super::version::{CompiledZone, Listing};
 use crate::zone::{Name, Zone, name};
 
 /// The part of what a zone takes that is made for changes besides: one name in a hundred and more may change
@@ -55,6 +56,12 @@ pub enum PublishError {
 #[must_use = "the memory is lost unless it is released after a grace period"]
 #[derive(Default)]
 pub struct RetiredExtents(Vec<Extent>);
+
+impl RetiredExtents {
+    pub(super) fn of(extents: Vec<Extent>) -> RetiredExtents {
+        RetiredExtents(extents)
+    }
+}
 
 /// What a publication took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,22 +106,22 @@ pub struct Usage {
 
 /// Compiled zones in memory.
 pub struct Image {
-    memory: Arc<dyn Memory>,
-    seed: u64,
+    pub(super) memory: Arc<dyn Memory>,
+    pub(super) seed: u64,
     /// Seconds since 1970, truncated to 32 bits: see [`Image::at`].
-    now: u32,
-    slab: Slab,
-    zones: BTreeMap<Name, CompiledZone>,
+    pub(super) now: u32,
+    pub(super) slab: Slab,
+    pub(super) zones: BTreeMap<Name, CompiledZone>,
     /// Names above the apexes of zones.
     ancestors: HashMap<Box<[u8]>, Ancestor>,
     entries: usize,
     names: usize,
-    records: usize,
+    pub(super) records: usize,
     /// Shared with all readers: it must be right before deeper names are.
     max_labels: Arc<AtomicU32>,
     gate: Arc<RwLock<()>>,
     /// Of versions that could not be published.
-    abandoned: Vec<Extent>,
+    pub(super) abandoned: Vec<Extent>,
 }
 
 /// A name above an apex: its node, which is in the table unless a zone has the name.
@@ -237,8 +244,7 @@ impl Image {
         part: Option<&BTreeSet<Name>>,
     ) -> Result<(Difference, RetiredExtents), PublishError> {
         let older = self.zones.get(zone.apex());
-        // What does not fit would leave the slab cut into pieces of its sizes.
-        let before_all = self.slab.clone();
+        self.slab.begin();
         let mut unsendable = Vec::new();
         let compiled = compile(
             zone,
@@ -256,7 +262,7 @@ impl Image {
                 compiled
             }
             Err(error) => {
-                self.slab = before_all;
+                self.slab.undo();
                 return Err(match error {
                     CompileError::Full { slab_end, names } => self.full(slab_end, names),
                     error => PublishError::Compile(error),
@@ -270,12 +276,13 @@ impl Image {
         let entries = self.entries + (compiled.zone.nodes.len() + gone).saturating_sub(before);
         let entries = entries + above + 1;
         if entries > table::capacity(self.memory.bucket_count()) {
-            self.slab = before_all;
+            self.slab.undo();
             return Err(PublishError::Full {
                 slab_needed: self.memory.slab_len(),
                 buckets_needed: table::buckets_for(entries),
             });
         }
+        self.slab.keep();
         if let Some(older) = older {
             older.is_gone.store(true, SeqCst);
         }
@@ -299,7 +306,7 @@ impl Image {
         self.disappear(&compiled.replaced);
         if compiled.gone_copies.is_empty() {
             self.disappear(&compiled.gone);
-            self.head(&compiled);
+            self.head(&compiled.zone.records, compiled.heading);
         } else {
             for (&old, &copy) in compiled.gone.iter().zip(&compiled.gone_copies) {
                 let hash = self.hash_of(old);
@@ -307,7 +314,7 @@ impl Image {
                     table::replace(&*self.memory, place, old, copy);
                 }
             }
-            self.head(&compiled);
+            self.head(&compiled.zone.records, compiled.heading);
             self.disappear(&compiled.gone_copies);
         }
         let difference = Difference {
@@ -333,9 +340,8 @@ impl Image {
     }
 
     /// Makes what names have in common that do not differ be that of the new version.
-    fn head(&self, compiled: &Compiled) {
-        let (word, serial) = compiled.heading;
-        for &record in &compiled.zone.records {
+    pub(super) fn head(&self, records: &[Address], (word, serial): (u64, u32)) {
+        for &record in records {
             let Some(window) = self.window(record) else { continue };
             let second = zone_record::at::SERIAL;
             let mut octets: [u8; 8] = window[second..second + 8].try_into().expect("eight octets");
@@ -355,8 +361,8 @@ impl Image {
         zone.is_gone.store(true, SeqCst);
         self.names -= zone.nodes.len();
         self.records -= zone.extents.len();
-        self.disappear(&zone.nodes);
-        let mut retired = RetiredExtents(zone.extents);
+        self.disappear(zone.nodes.iter());
+        let mut retired = RetiredExtents(zone.extents.iter().copied().collect());
         retired.0.extend(self.drop_ancestors(apex));
         let mut above = apex.parent();
         while let Some(other) = above {
@@ -365,7 +371,7 @@ impl Image {
                 continue;
             }
             let nodes = std::mem::take(&mut self.zones.get_mut(&other).expect("listed").nodes);
-            for &address in &nodes {
+            for &address in nodes.iter() {
                 let (hash, wire) = (self.hash_of(address), self.wire_of(address));
                 if self.find(Key { wire, hash }, hash).is_none()
                     && self.insert(hash, address).is_err()
@@ -419,7 +425,7 @@ impl Image {
 
     /// Puts a version's names into the table: new ones first, from below, then those that are there
     /// already. On an error none of them is there.
-    fn appear(&mut self, nodes: &[Address]) -> Result<(), PublishError> {
+    pub(super) fn appear(&mut self, nodes: &[Address]) -> Result<(), PublishError> {
         let (mut inserted, mut replaced) = (Vec::new(), Vec::new());
         for &new in nodes.iter().rev() {
             let (hash, wire) = (self.hash_of(new), self.wire_of(new));
@@ -468,7 +474,7 @@ impl Image {
 
     /// Takes a version's names out of the table, from above, except those that another version has
     /// replaced.
-    fn disappear(&mut self, nodes: &[Address]) {
+    fn disappear<'n>(&mut self, nodes: impl IntoIterator<Item = &'n Address>) {
         for &address in nodes {
             let hash = self.hash_of(address);
             if self.flags_of(address) & flag::CUT != 0
@@ -568,17 +574,14 @@ impl Image {
     }
 
     fn find(&self, key: Key<'_>, place: u64) -> Option<Address> {
-        table::candidates(&*self.memory, place).find(|&address| {
-            self.node(address).is_some_and(|node| node.hash() == key.hash)
-                && self.wire_of(address) == key.wire
-        })
+        find(&*self.memory, key.wire, key.hash, place)
     }
 
     fn window(&self, address: Address) -> Option<&Window> {
         memory::window(&*self.memory, address)
     }
 
-    fn node(&self, address: Address) -> Option<Node<'_>> {
+    pub(super) fn node(&self, address: Address) -> Option<Node<'_>> {
         self.window(address).map(Node::new)
     }
 
@@ -616,7 +619,7 @@ impl Image {
     /// What would do for `names` more and a slab in use up to `slab_end`: with some room for later changes,
     /// since what they replace is freed only afterwards, and so that what fitted in pieces that were free need
     /// not.
-    fn full(&self, slab_end: usize, names: usize) -> PublishError {
+    pub(super) fn full(&self, slab_end: usize, names: usize) -> PublishError {
         // A table that is as full as may be has buckets that overflow: then all was written in vain.
         let entries = self.entries + names + names / 4 + xdp_common::dns::name::MAX_LABELS;
         PublishError::Full {
@@ -630,4 +633,13 @@ impl Image {
     fn crowded(&self, buckets: usize) -> PublishError {
         PublishError::Full { slab_needed: self.slab.high_water(), buckets_needed: buckets * 2 }
     }
+}
+
+/// The node with this name and hash to which the table leads at a place.
+pub(super) fn find(memory: &dyn Memory, wire: &[u8], hash: u64, place: u64) -> Option<Address> {
+    let slab = SlabRecords::new(memory);
+    table::candidates(memory, place).find(|&address| {
+        slab.node(address).is_some_and(|(node, _)| node.hash() == hash)
+            && slab.name_of(address) == wire
+    })
 }

@@ -21,6 +21,7 @@ mod reader;
 mod reuse;
 mod signatures;
 mod slab;
+mod sorted;
 mod table;
 #[cfg(test)]
 mod tests;

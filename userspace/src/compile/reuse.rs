@@ -5,80 +5,43 @@
 //! moves makes those move that refer to it, up to the apex. Only the zone's own record is referred to
 //! by all, and does not move: see [`xdp_common::image::zone`].
 
-use xdp_common::image::node::{Node, flag};
+use std::cmp::Ordering;
+use std::iter::Peekable;
+
+use xdp_common::image::node::{MAX_TYPES, Node, flag};
 use xdp_common::image::zone::{self as zone_record, Chain, chain_at};
 use xdp_common::image::{Address, UNIT, Window};
 
 use super::memory::{ENTRY_LEN, Memory, window};
+use super::sorted::Elements;
 use super::version::CompiledZone;
-use crate::zone::canonical_order;
+use crate::zone::{Rtype, canonical_order};
 
 /// The most records that a zone has: each is stored to at every change.
 const MAX_ZONE_RECORDS: usize = 64;
 
-/// The version before, walked along in canonical order.
-pub struct PreviousNodes<'a> {
+/// Records of the slab as they are.
+#[derive(Clone, Copy)]
+pub struct SlabRecords<'a> {
     memory: &'a dyn Memory,
-    nodes: &'a [Address],
-    next: usize,
-    /// One of its zone records.
-    zone: Address,
-    /// Whether it has so many zone records that all nodes are to have a new one.
-    is_scattered: bool,
-    next_entry: u32,
-    /// Its names that the newer version does not have, as far as it was walked.
-    pub gone: Vec<Address>,
 }
 
-impl<'a> PreviousNodes<'a> {
-    /// The version, or none.
-    pub fn new(older: Option<&'a CompiledZone>, memory: &'a dyn Memory) -> PreviousNodes<'a> {
-        let (nodes, zone) = match older {
-            Some(older) => (&older.nodes[..], older.records.first().copied().unwrap_or(0)),
-            None => (&[][..], 0),
-        };
-        let is_scattered = older.is_some_and(|older| older.records.len() >= MAX_ZONE_RECORDS);
-        PreviousNodes {
-            memory,
-            nodes,
-            next: 0,
-            zone,
-            is_scattered,
-            next_entry: 0,
-            gone: Vec::new(),
-        }
-    }
-
-    /// The node of a name, if it has one; 0 if not. Names are asked for in canonical order.
-    pub fn node_of(&mut self, wire: &[u8]) -> Address {
-        while let Some(&address) = self.nodes.get(self.next) {
-            let order = self.node(address).map(|(node, window)| {
-                let at = node.name_at();
-                canonical_order(&window[at..at + node.name_len()], wire)
-            });
-            match order {
-                Some(std::cmp::Ordering::Equal) => {
-                    self.next += 1;
-                    return address;
-                }
-                Some(std::cmp::Ordering::Greater) => break,
-                _ => self.gone.push(address),
-            }
-            self.next += 1;
-        }
-        0
-    }
-
-    /// Counts the names behind the last one asked for among those that are gone.
-    pub fn finish(&mut self) {
-        self.gone.extend(&self.nodes[self.next..]);
-        self.next = self.nodes.len();
+impl<'a> SlabRecords<'a> {
+    /// Those in this memory.
+    pub fn new(memory: &'a dyn Memory) -> SlabRecords<'a> {
+        SlabRecords { memory }
     }
 
     /// The node at an address.
     pub fn node(&self, address: Address) -> Option<(Node<'a>, &'a Window)> {
         let window = window(self.memory, address)?;
         Some((Node::new(window), window))
+    }
+
+    /// The name of the node at an address; the root's if there is none.
+    pub fn name_of(&self, address: Address) -> &'a [u8] {
+        let Some((node, window)) = self.node(address) else { return &[0] };
+        &window[node.name_at()..][..node.name_len()]
     }
 
     /// Whether these octets stand at an address.
@@ -100,6 +63,79 @@ impl<'a> PreviousNodes<'a> {
         pieces
     }
 
+    /// The pieces that belong to a node, none of them twice: no other refers to them, but to an NSEC.
+    pub fn own_pieces_of(&self, address: Address) -> Vec<Address> {
+        let Some((node, _)) = self.node(address).filter(|_| address != 0) else {
+            return Vec::new();
+        };
+        let types = || (0..node.type_count().min(MAX_TYPES)).map(|index| node.type_at(index));
+        let mut pieces: Vec<Address> = types().map(|(_, piece)| piece).collect();
+        pieces.extend([node.otherwise(), node.optional_glue(), node.any()]);
+        if !node.is(flag::CNAME) {
+            pieces.push(node.glue());
+        }
+        if types().any(|(rtype, _)| rtype == Rtype::NSEC.0) {
+            pieces.push(node.proofs()[0]);
+        }
+        pieces.sort_unstable();
+        pieces.dedup();
+        pieces.retain(|piece| *piece != 0);
+        pieces
+    }
+}
+
+/// The version before, walked along in canonical order.
+pub struct PreviousNodes<'a> {
+    /// Its records, and all others.
+    pub slab: SlabRecords<'a>,
+    nodes: Peekable<Elements<'a, Address>>,
+    /// One of its zone records.
+    zone: Address,
+    /// Whether it has so many zone records that all nodes are to have a new one.
+    is_scattered: bool,
+    next_entry: u32,
+    /// Its names that the newer version does not have, as far as it was walked.
+    pub gone: Vec<Address>,
+}
+
+impl<'a> PreviousNodes<'a> {
+    /// The version, or none.
+    pub fn new(older: Option<&'a CompiledZone>, memory: &'a dyn Memory) -> PreviousNodes<'a> {
+        let zone = older.and_then(|older| older.records.first().copied()).unwrap_or(0);
+        let nodes = older.map(|older| older.nodes.iter()).unwrap_or_default();
+        let is_scattered = older.is_some_and(|older| older.records.len() >= MAX_ZONE_RECORDS);
+        PreviousNodes {
+            slab: SlabRecords::new(memory),
+            nodes: nodes.peekable(),
+            zone,
+            is_scattered,
+            next_entry: 0,
+            gone: Vec::new(),
+        }
+    }
+
+    /// The node of a name, if it has one; 0 if not. Names are asked for in canonical order.
+    pub fn node_of(&mut self, wire: &[u8]) -> Address {
+        while let Some(&&address) = self.nodes.peek() {
+            match canonical_order(self.slab.name_of(address), wire) {
+                Ordering::Greater => break,
+                order => {
+                    self.nodes.next();
+                    if order.is_eq() {
+                        return address;
+                    }
+                    self.gone.push(address);
+                }
+            }
+        }
+        0
+    }
+
+    /// Counts the names behind the last one asked for among those that are gone.
+    pub fn finish(&mut self) {
+        self.gone.extend(self.nodes.by_ref());
+    }
+
     /// The piece of the NSEC3 record whose hash starts so; 0 if there is none. Hashes are asked for in
     /// their order.
     pub fn hashed(&mut self, key: (u64, u32)) -> Address {
@@ -108,7 +144,7 @@ impl<'a> PreviousNodes<'a> {
         while self.next_entry < chain.map_or(0, Chain::count) {
             let place =
                 at as usize * UNIT + chain_at::ENTRIES + self.next_entry as usize * ENTRY_LEN;
-            let Some(entry) = self.memory.read(place, ENTRY_LEN) else { return 0 };
+            let Some(entry) = self.slab.memory.read(place, ENTRY_LEN) else { return 0 };
             let (high, rest) = entry.split_at(8);
             let high = u64::from_le_bytes(high.try_into().unwrap_or_default());
             let word =
@@ -126,13 +162,16 @@ impl<'a> PreviousNodes<'a> {
 
     fn zone(&self) -> Option<(zone_record::Zone<'a>, Option<Chain<'a>>)> {
         let zone =
-            zone_record::Zone::new(window(self.memory, self.zone).filter(|_| self.zone != 0)?);
-        Some((zone, window(self.memory, zone.chain()).map(Chain::new)))
+            zone_record::Zone::new(window(self.slab.memory, self.zone).filter(|_| self.zone != 0)?);
+        Some((zone, window(self.slab.memory, zone.chain()).map(Chain::new)))
     }
 
     /// The octets of one of its zone records.
     pub fn zone_octets(&self) -> Option<&'a [u8]> {
-        self.memory.read(self.zone as usize * UNIT, zone_record::LEN).filter(|_| self.zone != 0)
+        self.slab
+            .memory
+            .read(self.zone as usize * UNIT, zone_record::LEN)
+            .filter(|_| self.zone != 0)
     }
 
     /// Whether nodes of a version with this denial of existence can refer to its zone records.

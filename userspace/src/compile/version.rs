@@ -7,14 +7,18 @@ use xdp_common::image::Address;
 
 use super::error::Unsendable;
 use super::slab::Extent;
+use super::sorted::SortedList;
 
 /// A zone in the slab.
 #[derive(Default)]
 pub struct CompiledZone {
     /// Its nodes, in canonical order of their names.
-    pub nodes: Vec<Address>,
+    pub nodes: SortedList<Address>,
     /// All that it occupies, sorted by address.
-    pub extents: Vec<Extent>,
+    pub extents: SortedList<Extent>,
+    /// Of each CNAME that leads into the zone a part of its target's hash, and its node; sorted. So the nodes are found
+    /// that lead to one which moves.
+    pub aliases: SortedList<(u32, Address)>,
     /// The zone records that its nodes refer to. They say the same.
     pub records: Vec<Address>,
     /// Octets of all that it occupies.

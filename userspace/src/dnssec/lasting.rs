@@ -87,8 +87,12 @@ struct Signer {
 impl<'a> Signers<'a> {
     /// Those of a zone.
     pub fn of(zone: &'a Zone) -> Signers<'a> {
-        let apex = zone.apex().as_wire();
-        let dnskeys = zone.find(apex).and_then(|apex| apex.rrset(Rtype::DNSKEY));
+        Signers::at(&zone.at_apex())
+    }
+
+    /// Those of a zone with this owner at its apex.
+    pub fn at(apex: &Owner<'a>) -> Signers<'a> {
+        let dnskeys = apex.rrset(Rtype::DNSKEY);
         let keys = dnskeys.iter().flat_map(|dnskeys| dnskeys.rdatas()).filter_map(|rdata| {
             let dnskey = parse_dnskey(rdata)?;
             let flags = dnskey.flags();
@@ -98,7 +102,7 @@ impl<'a> Signers<'a> {
                 is_sep: flags & SECURE_ENTRY_POINT != 0,
             })
         });
-        Signers { apex, keys: keys.collect() }
+        Signers { apex: apex.name(), keys: keys.collect() }
     }
 
     /// Until when an RRset is held, from its signatures' fields: that they are right is for who verifies the zone to

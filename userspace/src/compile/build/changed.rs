@@ -36,7 +36,7 @@ impl Build<'_, '_, '_> {
                 }
             };
             let parent = self.names[place].parent;
-            if self.denial == denial::NSEC || self.nodes[parent].wildcard == Some(place) {
+            if self.context.denial == denial::NSEC || self.nodes[parent].wildcard == Some(place) {
                 also(parent);
             }
             let first = sources.partition_point(|&(target, _)| target < place);
@@ -57,11 +57,12 @@ impl Build<'_, '_, '_> {
     /// Whether a node is as the version before has it, but for where the nodes are that it refers to.
     pub(super) fn is_same(&self, place: usize) -> bool {
         let node = &self.nodes[place];
-        let Some((older, window)) = self.older.node(node.older) else { return false };
-        if !self.older.fits(self.denial_said()) {
+        let Some((older, window)) = self.older.slab.node(node.older) else { return false };
+        if !self.older.fits(self.context.denial_said()) {
             return false;
         }
-        let count = if self.denial == denial::NSEC { self.names[place].children.len() } else { 0 };
+        let count =
+            if self.context.denial == denial::NSEC { self.names[place].children.len() } else { 0 };
         let mut record = self.record_of(place, older.zone());
         let mut references = vec![(node::at::WILDCARD, node.wildcard.is_some())];
         references.push((node::at::CHILDREN, count > 0));

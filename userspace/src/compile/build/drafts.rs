@@ -1,15 +1,18 @@
 //! Nodes with their pieces: made first, then placed unless the version before has them.
 //!
 //! Until a node is placed its pieces have numbers ([`DraftPiece`]) and no addresses. The two are different types, and
-//! [`Build::place_node`] alone makes one of the other.
+//! [`DraftNode::place`] alone makes one of the other.
 
 use xdp_common::image::Address;
 use xdp_common::image::node::{self, flag};
 
+use super::context::VersionContext;
 use super::records::{first_label, node_len};
 use super::state::{Build, PlacedNode};
+use super::writer::Writer;
 use crate::compile::error::UnsendableKind;
 use crate::compile::piece::OwnerName;
+use crate::compile::reuse::SlabRecords;
 use crate::dnssec::any::preferred_type;
 use crate::zone::{Owner, Rtype};
 
@@ -23,7 +26,7 @@ struct DraftPiece(usize);
 
 /// A node whose pieces are made and not placed.
 #[derive(Default)]
-struct DraftNode {
+pub(super) struct DraftNode {
     /// The records of its pieces.
     pieces: Vec<Vec<u8>>,
     flags: u16,
@@ -47,19 +50,34 @@ impl<'a> Build<'a, '_, '_> {
     /// Makes a node's pieces, and places them behind it unless the version before has them.
     pub(super) fn node(&mut self, place: usize) {
         let existing = &self.names[place];
-        let (wire, owner, is_cut) = (existing.wire, existing.owner, existing.is_cut);
+        let wire = existing.wire;
         let older = self.older.node_of(wire);
+        let draft = self.context.draft_node(wire, existing.owner.as_ref(), existing.is_cut);
+        let (placed, own) = draft.place(wire, older, self.older.slab, self.writer);
+        self.used.extend(own);
+        self.nodes[place] = placed;
+    }
+}
+
+impl<'a> VersionContext<'a> {
+    /// Makes the pieces of a name; an empty non-terminal has no owner.
+    pub(super) fn draft_node(
+        &self,
+        wire: &[u8],
+        owner: Option<&Owner<'a>>,
+        is_cut: bool,
+    ) -> DraftNode {
         let mut draft = DraftNode::default();
-        if place == 0 {
+        if wire == self.apex {
             draft.flags |= flag::APEX;
         }
         if self.is_partial {
             draft.flags |= flag::PARTIAL;
         }
         if let Some(owner) = owner {
-            self.draft(&owner, is_cut, &mut draft);
+            self.draft(owner, is_cut, &mut draft);
         }
-        self.nodes[place] = self.place_node(wire, &draft, older);
+        draft
     }
 
     /// Makes the pieces of an owner.
@@ -138,37 +156,45 @@ impl<'a> Build<'a, '_, '_> {
         }
         draft.types.push((rtype.0, Some(piece)));
     }
+}
 
-    /// Gives a node's pieces their addresses: those of the version before where they are the same. If one
-    /// is not, the node is written anew, too, and the new pieces lie right behind it.
-    fn place_node(&mut self, wire: &[u8], draft: &DraftNode, older: Address) -> PlacedNode {
-        let candidates = self.older.pieces_of(older);
+impl DraftNode {
+    /// Gives a node's pieces their addresses: those of the node of the version before where they are the same. If one
+    /// is not, the node is written anew, too, and the new pieces lie right behind it. The addresses of all of them are
+    /// returned, too.
+    pub(super) fn place(
+        &self,
+        wire: &[u8],
+        older: Address,
+        slab: SlabRecords<'_>,
+        writer: &mut Writer<'_>,
+    ) -> (PlacedNode, Vec<Address>) {
+        let candidates = slab.pieces_of(older);
         let held = |piece: &Vec<u8>| {
-            candidates.iter().copied().find(|&address| self.older.holds(address, piece))
+            candidates.iter().copied().find(|&address| slab.holds(address, piece))
         };
-        let held: Vec<Option<Address>> = draft.pieces.iter().map(held).collect();
+        let held: Vec<Option<Address>> = self.pieces.iter().map(held).collect();
         let is_written = older == 0 || held.contains(&None);
-        let address =
-            if is_written { self.writer.take(node_len(wire, draft.types.len())) } else { 0 };
+        let address = if is_written { writer.take(node_len(wire, self.types.len())) } else { 0 };
         let mut addresses = Vec::with_capacity(held.len());
-        for (held, piece) in held.into_iter().zip(&draft.pieces) {
-            addresses.push(held.unwrap_or_else(|| self.writer.place(piece)));
+        for (held, piece) in held.into_iter().zip(&self.pieces) {
+            addresses.push(held.unwrap_or_else(|| writer.place(piece)));
         }
-        self.used.extend(&addresses);
         let address_of = |piece: Option<DraftPiece>| piece.map_or(0, |piece| addresses[piece.0]);
-        let types = draft.types.iter().map(|&(rtype, piece)| (rtype, address_of(piece)));
-        PlacedNode {
+        let types = self.types.iter().map(|&(rtype, piece)| (rtype, address_of(piece)));
+        let placed = PlacedNode {
             address,
             older,
-            flags: draft.flags,
+            flags: self.flags,
             types: types.collect(),
-            otherwise: address_of(draft.otherwise),
-            proofs: [address_of(draft.proof), 0],
-            glue: address_of(draft.glue),
-            optional_glue: address_of(draft.optional_glue),
-            any: address_of(draft.any),
+            otherwise: address_of(self.otherwise),
+            proofs: [address_of(self.proof), 0],
+            glue: address_of(self.glue),
+            optional_glue: address_of(self.optional_glue),
+            any: address_of(self.any),
             ..PlacedNode::default()
-        }
+        };
+        (placed, addresses)
     }
 }
 

@@ -5,6 +5,7 @@
 //! the version before lies where it lay, and is of both.
 
 mod changed;
+mod context;
 mod drafts;
 mod nsec;
 mod nsec3;
@@ -25,6 +26,7 @@ use super::memory::Memory;
 use super::names;
 use super::reuse::PreviousNodes;
 use super::slab::{Extent, Slab};
+use super::sorted::SortedList;
 use super::version::{Compiled, CompiledZone};
 use crate::zone::{Name, Zone, name};
 pub use records::node_head;
@@ -60,7 +62,7 @@ pub fn compile(
     let build = Build::new(zone, part, older_walk, seed, now, &mut writer);
     let result = build.and_then(|mut build| {
         let built = build.run()?;
-        unsendable.append(&mut build.unsendable.into_inner());
+        unsendable.append(&mut build.context.unsendable.into_inner());
         unsendable.sort();
         unsendable.dedup();
         Ok(built)
@@ -75,17 +77,16 @@ pub fn compile(
             extents.sort_unstable_by_key(|extent| extent.address);
             used.sort_unstable();
             let is_used = |extent: &Extent| used.binary_search(&extent.address).is_ok();
-            let before = older.map_or(&[][..], |older| &older.extents);
-            let (kept, retired) = before.iter().partition(|extent| is_used(extent));
+            let before = older.into_iter().flat_map(|older| older.extents.iter());
+            let (mut kept, retired): (Vec<Extent>, _) = before.partition(|extent| is_used(extent));
             compiled.retired = retired;
-            compiled.zone.extents = kept;
             let (new, needless): (Vec<Extent>, _) = extents.iter().partition(|one| is_used(one));
             compiled.fresh = new.len();
-            compiled.zone.extents.extend(new);
             compiled.retired.extend::<Vec<Extent>>(needless);
-            compiled.zone.extents.sort_unstable_by_key(|extent| extent.address);
-            compiled.zone.extents.shrink_to_fit();
-            let octets = compiled.zone.extents.iter().map(|extent| extent.len as usize);
+            kept.extend(new);
+            kept.sort_unstable_by_key(|extent| extent.address);
+            compiled.zone.extents = SortedList::of(&kept);
+            let octets = kept.iter().map(|extent| extent.len as usize);
             compiled.zone.octets = octets.map(|octets| octets.next_multiple_of(UNIT)).sum();
             compiled.zone.is_partial = part.is_some();
             compiled.taken = extents;
@@ -99,7 +100,7 @@ pub fn compile(
 impl Build<'_, '_, '_> {
     /// The version, and the addresses of all that it uses.
     fn run(&mut self) -> Result<(Compiled, Vec<Address>), CompileError> {
-        if self.denial == denial::NSEC3 {
+        if self.context.denial == denial::NSEC3 {
             self.hashed_names()?;
         }
         for place in 0..self.names.len() {
@@ -107,7 +108,7 @@ impl Build<'_, '_, '_> {
         }
         self.older.finish();
         self.resolve_targets();
-        match self.denial {
+        match self.context.denial {
             denial::NSEC => self.nsec_proofs(),
             denial::NSEC3 => self.nsec3_proofs(),
             _ => {}
@@ -116,14 +117,15 @@ impl Build<'_, '_, '_> {
         self.take_nodes();
         self.children();
         let zone = self.writer.take(zone_record::LEN);
-        let soa = self.negative_soa()?;
+        let soa = self.context.negative_soa()?;
+        let soa = self.place(&soa, self.older.soa());
         let chain = self.hash_index()?;
         let mut record = [0u8; zone_record::LEN];
         put32(&mut record, zone_record::at::SOA, soa);
         put32(&mut record, zone_record::at::CHAIN, chain);
-        record[zone_record::at::DENIAL] = self.denial_said();
-        record[zone_record::at::APEX_LEN] = self.apex.len() as u8;
-        record[zone_record::at::LABELS] = name::labels(self.apex).count() as u8;
+        record[zone_record::at::DENIAL] = self.context.denial_said();
+        record[zone_record::at::APEX_LEN] = self.context.apex.len() as u8;
+        record[zone_record::at::LABELS] = name::labels(self.context.apex).count() as u8;
         put32(&mut record, zone_record::at::SERIAL, self.zone.serial().0);
         self.writer.write(zone, &record);
 
@@ -133,12 +135,12 @@ impl Build<'_, '_, '_> {
             gone: std::mem::take(&mut self.older.gone),
             ..Compiled::default()
         };
-        let mut records = Vec::new();
+        let (mut records, mut nodes) = (Vec::new(), Vec::with_capacity(self.nodes.len()));
         for place in 0..self.nodes.len() {
             let node = &self.nodes[place];
             let (address, older) = (node.address, node.older);
             if address == older {
-                records.extend(self.older.node(older).map(|(node, _)| node.zone()));
+                records.extend(self.older.slab.node(older).map(|(node, _)| node.zone()));
             } else {
                 let record = self.record_of(place, zone);
                 self.writer.write(address, &record);
@@ -146,7 +148,7 @@ impl Build<'_, '_, '_> {
                 records.push(zone);
                 compiled.replaced.extend(Some(older).filter(|&older| older != 0));
             }
-            compiled.zone.nodes.push(address);
+            nodes.push(address);
             if records.len() > GATHERED_RECORDS {
                 records.sort_unstable();
                 records.dedup();
@@ -156,10 +158,14 @@ impl Build<'_, '_, '_> {
         records.dedup();
         // With NSEC what is said of a name that is gone is its encloser's, which was written anew. Else
         // the zone record must say that it is gone before it goes.
-        if self.denial_said() != denial::NSEC && records.iter().any(|&record| record != zone) {
+        if self.context.denial_said() != denial::NSEC
+            && records.iter().any(|&record| record != zone)
+        {
             compiled.gone_copies = self.copies_of(&compiled.gone);
         }
-        self.used.extend(&compiled.zone.nodes);
+        compiled.zone.nodes = SortedList::of(&nodes);
+        compiled.zone.aliases = self.aliases();
+        self.used.extend(nodes);
         self.used.extend(&records);
         compiled.zone.records = records;
         Ok((compiled, std::mem::take(&mut self.used)))
@@ -173,7 +179,7 @@ impl Build<'_, '_, '_> {
         let zone = self.writer.place(record);
         let mut copies = Vec::with_capacity(gone.len());
         for &address in gone {
-            let Some((node, window)) = self.older.node(address) else { continue };
+            let Some((node, window)) = self.older.slab.node(address) else { continue };
             let name_end = node.name_at() + node.name_len().next_multiple_of(UNIT);
             let mut copy = window[..name_end].to_vec();
             put32(&mut copy, node::at::ZONE, zone);

@@ -1,6 +1,6 @@
 //! Proofs with NSEC (RFC 4034 section 4), and the indexes of children in which they are searched.
 
-use super::records::{first_label, key_of, push_entry};
+use super::records::{first_label, label_key, push_entry};
 use super::state::{Build, PlacedNode};
 use crate::compile::memory::ENTRY_LEN;
 use xdp_common::image::zone::denial;
@@ -36,7 +36,7 @@ impl Build<'_, '_, '_> {
 
     /// With NSEC writes the index of children of each name, unless it is there.
     pub(super) fn children(&mut self) {
-        if self.denial_said() != denial::NSEC {
+        if self.context.denial_said() != denial::NSEC {
             return;
         }
         for place in 0..self.names.len() {
@@ -45,7 +45,7 @@ impl Build<'_, '_, '_> {
                 continue;
             }
             let PlacedNode { address, older, .. } = self.nodes[place];
-            let known = self.older.node(older).filter(|_| older != 0);
+            let known = self.older.slab.node(older).filter(|_| older != 0);
             let known = known.map_or(0, |(node, _)| node.children().0);
             let count = children.len() as u32;
             if address == older {
@@ -61,12 +61,4 @@ impl Build<'_, '_, '_> {
             self.nodes[place].children = (self.place(&index, known), count);
         }
     }
-}
-
-/// The twelve octets that children are sorted by, as `xdp_common::dns::name::label_key` has them.
-fn label_key(label: &[u8]) -> (u64, u32) {
-    let mut padded = [0u8; 12];
-    let len = label.len().min(12);
-    padded[..len].copy_from_slice(&label[..len]);
-    key_of(&padded)
 }

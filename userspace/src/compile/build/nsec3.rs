@@ -16,8 +16,8 @@ impl<'a> Build<'a, '_, '_> {
     /// Writes the NSEC3 records and sorts them by hash.
     pub(super) fn hashed_names(&mut self) -> Result<(), CompileError> {
         let zone = self.zone;
-        let nsec3 = self.nsec3;
-        let mut owners: Vec<Owner<'a>> = match self.is_partial {
+        let nsec3 = self.context.nsec3;
+        let mut owners: Vec<Owner<'a>> = match self.context.is_partial {
             true => {
                 let named = self.names.iter();
                 named.filter_map(|name| names::nsec3_of(zone, &nsec3, name.wire)).collect()
@@ -33,7 +33,7 @@ impl<'a> Build<'a, '_, '_> {
                 continue;
             }
             let Some(hash) = read_hash_owner(owner.name()) else { continue };
-            let piece = self.denial_piece(&owner, rrset);
+            let piece = self.context.denial_piece(&owner, rrset);
             let older = self.older.hashed(hash_key(&hash));
             let piece = self.place(&piece, older);
             self.hashed.push(HashedName { hash, piece });
@@ -59,7 +59,7 @@ impl<'a> Build<'a, '_, '_> {
 
     pub(super) fn nsec3_proofs(&mut self) {
         use rayon::prelude::*;
-        let (names, nsec3) = (&self.names, self.nsec3);
+        let (names, nsec3) = (&self.names, self.context.nsec3);
         let hashes: Vec<(Hash, Option<Hash>)> = names
             .par_iter()
             .map(|existing| {
@@ -99,7 +99,7 @@ impl<'a> Build<'a, '_, '_> {
 
     /// Writes the NSEC3 index and its directory; returns the address of the index.
     pub(super) fn hash_index(&mut self) -> Result<Address, CompileError> {
-        if self.denial_said() != denial::NSEC3 {
+        if self.context.denial_said() != denial::NSEC3 {
             return Ok(0);
         }
         // Four entries a bucket on average; more bits if one of them is crowded.
@@ -131,7 +131,7 @@ impl<'a> Build<'a, '_, '_> {
         put32(&mut index, chain_at::COUNT, self.hashed.len() as u32);
         put32(&mut index, chain_at::DIRECTORY, directory);
         index[chain_at::SHIFT] = (64 - bits) as u8;
-        let Parameters { iterations, salt } = self.nsec3;
+        let Parameters { iterations, salt } = self.context.nsec3;
         index[chain_at::ITERATIONS..chain_at::ITERATIONS + 2]
             .copy_from_slice(&iterations.to_le_bytes());
         if !salt.is_empty() {

@@ -1,20 +1,18 @@
 //! The pieces of a zone: RRsets, referrals and proofs as answers carry them.
 
 use xdp_common::dns::edns::OPT_LEN;
-use xdp_common::image::Address;
 use xdp_common::image::zone::denial;
 
-use super::state::Build;
+use super::context::VersionContext;
 use crate::compile::error::{CompileError, UnsendableKind};
 use crate::compile::piece::{self, MAX_TCP_MESSAGE, OwnerName, PieceBuilder};
-use crate::dnssec::authority::is_delegated;
 use crate::zone::{Owner, Rrset, Rtype, name};
 
 /// How long ago what is withheld has ended, in seconds: 34 years, so that it has for every clock that is in use
 /// (times are compared as RFC 4034 section 3.1.5 has it).
 const LONG_AGO: u32 = 1 << 30;
 
-impl<'a> Build<'a, '_, '_> {
+impl<'a> VersionContext<'a> {
     /// The record of a piece about a name, or in its place one that says that no message has room for it.
     pub(super) fn finished(
         &self,
@@ -47,9 +45,9 @@ impl<'a> Build<'a, '_, '_> {
         for rdata in owner.signatures(rrset.rtype()) {
             piece.record(named, Rtype::RRSIG, ttl, rdata);
         }
-        if self.zone.is_withheld(owner.name(), rrset.rtype()) {
+        if self.source.is_withheld(owner.name(), rrset.rtype()) {
             piece.holds_until(self.now.wrapping_sub(LONG_AGO));
-        } else if let Some(time) = self.signers.until(owner, &rrset, self.now) {
+        } else if let Some(time) = self.held_until(owner, &rrset) {
             piece.holds_until(time);
         }
     }
@@ -69,9 +67,8 @@ impl<'a> Build<'a, '_, '_> {
 
     /// What stands beside the zone to be said to ANY (RFC 8482 section 4.2).
     pub(super) fn hinfo_for_any(&self, owner: &Owner<'a>) -> Option<Vec<u8>> {
-        let any_answers =
-            self.zone.any_answers().and_then(|any_answers| any_answers.find(owner.name()));
-        let hinfo = any_answers.and_then(|at| Some((at, at.rrset(Rtype::HINFO)?)));
+        let any_answer = self.source.any_answer(owner.name());
+        let hinfo = any_answer.and_then(|at| Some((at, at.rrset(Rtype::HINFO)?)));
         hinfo.map(|(at, hinfo)| self.rrset_piece(&at, hinfo, OwnerName::Context))
     }
 
@@ -84,14 +81,13 @@ impl<'a> Build<'a, '_, '_> {
     }
 
     /// The SOA as negative answers carry it: with their TTL (RFC 2308 section 3).
-    pub(super) fn negative_soa(&mut self) -> Result<Address, CompileError> {
-        let owner = self.zone.find(self.apex).ok_or(CompileError::NoApex)?;
+    pub(super) fn negative_soa(&self) -> Result<Vec<u8>, CompileError> {
+        let owner = self.source.find(self.apex).ok_or(CompileError::NoApex)?;
         let soa = owner.rrset(Rtype::SOA).ok_or(CompileError::NoApex)?;
         let mut piece = PieceBuilder::new(self.apex);
         let named = OwnerName::Suffix(self.apex.len());
-        self.add_rrset(&mut piece, &owner, soa, self.zone.negative_ttl(), [named, named]);
-        let piece = self.finished(piece, self.apex, UnsendableKind::Rrset(Rtype::SOA));
-        Ok(self.place(&piece, self.older.soa()))
+        self.add_rrset(&mut piece, &owner, soa, self.source.negative_ttl(), [named, named]);
+        Ok(self.finished(piece, self.apex, UnsendableKind::Rrset(Rtype::SOA)))
     }
 
     /// The NS RRset of a cut, and with DNSSEC records its DS.
@@ -130,7 +126,7 @@ impl<'a> Build<'a, '_, '_> {
         };
         let is_needed = |server: &[u8]| name::is_at_or_below(server, cut.name());
         let mut needed = glue(&is_needed);
-        let optional = glue(&|server| !is_needed(server) && is_delegated(self.zone, server));
+        let optional = glue(&|server| !is_needed(server) && self.source.is_delegated(server));
         let room = piece::room(cut.name().len());
         let before = MAX_TCP_MESSAGE - room - OPT_LEN + referral_len;
         if referral_len <= room
@@ -148,7 +144,7 @@ impl<'a> Build<'a, '_, '_> {
 
     /// Adds the addresses of a name server.
     fn add_addresses(&self, piece: &mut PieceBuilder<'_>, server: &[u8]) {
-        let Some(host) = self.zone.find(server) else { return };
+        let Some(host) = self.source.find(server) else { return };
         for rtype in [Rtype::A, Rtype::AAAA] {
             let addresses = host.rrset(rtype);
             for rdata in addresses.iter().flat_map(|addresses| addresses.rdatas()) {

@@ -3,37 +3,52 @@
 use xdp_common::image::node::{self, flag};
 use xdp_common::image::{Address, UNIT};
 
-use super::state::Build;
+use super::state::{Build, PlacedNode};
 use crate::compile::table::node_hash;
 use crate::zone::name;
 
 impl Build<'_, '_, '_> {
     pub(super) fn record_of(&self, place: usize, zone: Address) -> Vec<u8> {
-        let wire = self.names[place].wire;
         let node = &self.nodes[place];
         let address_of = |place: Option<usize>| place.map_or(0, |place| self.nodes[place].address);
-        let hash = node_hash(wire, self.seed);
-        let mut record = node_head(wire, hash, node.flags, node.types.len());
-        let is_cname = node.flags & flag::CNAME != 0;
+        let [target, wildcard] = [node.target, node.wildcard].map(address_of);
+        node.record(self.names[place].wire, self.context.seed, zone, target, wildcard)
+    }
+}
+
+impl PlacedNode {
+    /// The node's record, given the addresses of the nodes that it refers to: the target of its CNAME, and the
+    /// wildcard below it.
+    pub(super) fn record(
+        &self,
+        wire: &[u8],
+        seed: u64,
+        zone: Address,
+        target: Address,
+        wildcard: Address,
+    ) -> Vec<u8> {
+        let hash = node_hash(wire, seed);
+        let mut record = node_head(wire, hash, self.flags, self.types.len());
+        let is_cname = self.flags & flag::CNAME != 0;
         for (at, address) in [
             (node::at::ZONE, zone),
-            (node::at::OTHERWISE, node.otherwise),
-            (node::at::PROOFS, node.proofs[0]),
-            (node::at::PROOFS + 4, node.proofs[1]),
-            (node::at::GLUE, if is_cname { address_of(node.target) } else { node.glue }),
-            (node::at::OPTIONAL_GLUE, node.optional_glue),
-            (node::at::WILDCARD, address_of(node.wildcard)),
-            (node::at::ENCLOSER_MATCH, node.encloser_match),
-            (node::at::WILDCARD_COVER, node.wildcard_cover),
-            (node::at::FIRST_COVER, node.first_cover),
-            (node::at::CHILDREN, node.children.0),
-            (node::at::CHILD_COUNT, node.children.1),
-            (node::at::LAST_COVER, node.last_cover),
-            (node::at::ANY, node.any),
+            (node::at::OTHERWISE, self.otherwise),
+            (node::at::PROOFS, self.proofs[0]),
+            (node::at::PROOFS + 4, self.proofs[1]),
+            (node::at::GLUE, if is_cname { target } else { self.glue }),
+            (node::at::OPTIONAL_GLUE, self.optional_glue),
+            (node::at::WILDCARD, wildcard),
+            (node::at::ENCLOSER_MATCH, self.encloser_match),
+            (node::at::WILDCARD_COVER, self.wildcard_cover),
+            (node::at::FIRST_COVER, self.first_cover),
+            (node::at::CHILDREN, self.children.0),
+            (node::at::CHILD_COUNT, self.children.1),
+            (node::at::LAST_COVER, self.last_cover),
+            (node::at::ANY, self.any),
         ] {
             put32(&mut record, at, address);
         }
-        for (index, &(rtype, piece)) in node.types.iter().enumerate() {
+        for (index, &(rtype, piece)) in self.types.iter().enumerate() {
             let at = node::at::TYPES + index * node::TYPE_LEN;
             record[at..at + 2].copy_from_slice(&rtype.to_le_bytes());
             put32(&mut record, at + 4, piece);
@@ -79,4 +94,17 @@ pub(super) fn first_label(wire: &[u8]) -> &[u8] {
 pub(super) fn key_of(octets: &[u8; 12]) -> (u64, u32) {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = *octets;
     (u64::from_be_bytes([a, b, c, d, e, f, g, h]), u32::from_be_bytes([i, j, k, l]))
+}
+
+/// The twelve octets that children are sorted by, as `xdp_common::dns::name::label_key` has them.
+pub(super) fn label_key(label: &[u8]) -> (u64, u32) {
+    let mut padded = [0u8; 12];
+    let len = label.len().min(12);
+    padded[..len].copy_from_slice(&label[..len]);
+    key_of(&padded)
+}
+
+/// What the names are found by that CNAMEs lead to.
+pub(super) fn alias_key(target: &[u8], seed: u64) -> u32 {
+    (node_hash(target, seed) >> 32) as u32
 }

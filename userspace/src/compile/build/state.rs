@@ -1,18 +1,16 @@
 //! What is known of a version while it is compiled.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use xdp_common::image::Address;
-use xdp_common::image::zone::denial;
 
+use super::context::{Source, VersionContext};
 use super::writer::Writer;
-use crate::compile::error::{CompileError, Unsendable, UnsendableKind};
+use crate::compile::error::CompileError;
 use crate::compile::names::{self, ExistingName};
 use crate::compile::reuse::PreviousNodes;
-use crate::dnssec::denial::{Hash, Parameters};
-use crate::dnssec::lasting::Signers;
-use crate::zone::{Name, Rtype, Zone};
+use crate::dnssec::denial::Hash;
+use crate::zone::{Name, Zone};
 
 /// A node whose pieces have addresses, before it is written itself.
 #[derive(Clone, Default)]
@@ -46,16 +44,7 @@ pub(super) struct HashedName {
 /// A zone while it is compiled.
 pub(super) struct Build<'a, 'w, 'm> {
     pub(super) zone: &'a Zone,
-    pub(super) apex: &'a [u8],
-    pub(super) seed: u64,
-    pub(super) denial: u8,
-    /// What the NSEC3 chain is hashed with, if there is one.
-    pub(super) nsec3: Parameters<'a>,
-    pub(super) signers: Signers<'a>,
-    pub(super) now: u32,
-    /// What no message can carry.
-    pub(super) unsendable: RefCell<Vec<Unsendable>>,
-    pub(super) is_partial: bool,
+    pub(super) context: VersionContext<'a>,
     pub(super) names: Vec<ExistingName<'a>>,
     pub(super) nodes: Vec<PlacedNode>,
     pub(super) hashed: Vec<HashedName>,
@@ -74,55 +63,20 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
         now: u32,
         writer: &'w mut Writer<'m>,
     ) -> Result<Self, CompileError> {
-        let apex = zone.apex().as_wire();
-        let at_apex = zone.find(apex).ok_or(CompileError::NoApex)?;
-        let parameters = Parameters::of(&at_apex).transpose()?;
-        let denial = match parameters {
-            Some(_) => denial::NSEC3,
-            None if at_apex.rrset(Rtype::NSEC).is_some() => denial::NSEC,
-            None => denial::NONE,
-        };
-        let nsec3 = parameters.unwrap_or_default();
+        let context = VersionContext::new(Source::Zone(zone), part.is_some(), seed, now)?;
         let names = match part {
             Some(part) => names::partial(zone, part),
             None => names::existing(zone),
         };
-        let is_partial = part.is_some();
         let nodes = vec![PlacedNode::default(); names.len()];
         let (hashed, used) = (Vec::new(), Vec::new());
-        Ok(Build {
-            zone,
-            apex,
-            seed,
-            denial,
-            nsec3,
-            signers: Signers::of(zone),
-            now,
-            unsendable: RefCell::default(),
-            is_partial,
-            names,
-            nodes,
-            hashed,
-            older,
-            used,
-            writer,
-        })
-    }
-
-    /// What the zone record says of denial: a part of a zone denies nothing.
-    pub(super) fn denial_said(&self) -> u8 {
-        if self.is_partial { denial::NONE } else { self.denial }
-    }
-
-    pub(super) fn cannot_send(&self, wire: &[u8], kind: UnsendableKind) {
-        let owner = Name::from_wire(wire).unwrap_or_else(Name::root);
-        self.unsendable.borrow_mut().push(Unsendable { owner, kind });
+        Ok(Build { zone, context, names, nodes, hashed, older, used, writer })
     }
 
     /// Places a record that belongs to no node, unless it is there.
     pub(super) fn place(&mut self, octets: &[u8], older: Address) -> Address {
-        let address =
-            if self.older.holds(older, octets) { older } else { self.writer.place(octets) };
+        let is_there = self.older.slab.holds(older, octets);
+        let address = if is_there { older } else { self.writer.place(octets) };
         self.used.push(address);
         address
     }

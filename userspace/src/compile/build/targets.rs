@@ -1,9 +1,12 @@
 //! Where CNAMEs and DNAMEs lead.
 
+use xdp_common::image::Address;
 use xdp_common::image::node::flag;
 
+use super::records::alias_key;
 use super::state::Build;
 use crate::compile::names;
+use crate::compile::sorted::SortedList;
 use crate::zone::{Rtype, name};
 
 impl<'a> Build<'a, '_, '_> {
@@ -12,7 +15,7 @@ impl<'a> Build<'a, '_, '_> {
     pub(super) fn resolve_targets(&mut self) {
         for place in 0..self.names.len() {
             if let Some(target) = self.target_of(place, Rtype::DNAME)
-                && name::is_at_or_below(target, self.apex)
+                && name::is_at_or_below(target, self.context.apex)
             {
                 self.nodes[place].flags |= flag::CHASE;
             }
@@ -20,7 +23,7 @@ impl<'a> Build<'a, '_, '_> {
             match names::find(&self.names, target) {
                 Some(found) => self.nodes[place].target = Some(found),
                 // Below a cut, at a wildcard, or nowhere: the host looks.
-                None if name::is_at_or_below(target, self.apex) => {
+                None if name::is_at_or_below(target, self.context.apex) => {
                     self.nodes[place].flags |= flag::CHASE;
                 }
                 None => {}
@@ -39,6 +42,25 @@ impl<'a> Build<'a, '_, '_> {
                 at = self.nodes[place].target.take();
             }
         }
+    }
+
+    /// Which nodes lead to which names in the zone.
+    pub(super) fn aliases(&self) -> SortedList<(u32, Address)> {
+        if self.context.is_partial {
+            return SortedList::default();
+        }
+        let mut aliases = Vec::new();
+        for (place, node) in self.nodes.iter().enumerate() {
+            let target = match node.flags & flag::CNAME {
+                0 => None,
+                _ => self.target_of(place, Rtype::CNAME),
+            };
+            let inside = target.filter(|target| name::is_at_or_below(target, self.context.apex));
+            aliases
+                .extend(inside.map(|target| (alias_key(target, self.context.seed), node.address)));
+        }
+        aliases.sort_unstable();
+        SortedList::of(&aliases)
     }
 
     pub(super) fn target_of(&self, place: usize, rtype: Rtype) -> Option<&'a [u8]> {
