@@ -33,6 +33,74 @@ pub enum CompileError {
     },
 }
 
+/// Why a zone is not published. The version before stays.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The memory is too small.
+    #[error("the image needs {slab_needed} octets of slab and {buckets_needed} buckets")]
+    Full {
+        /// Octets of slab that would do.
+        slab_needed: usize,
+        /// Buckets that would do.
+        buckets_needed: usize,
+    },
+    /// The zone cannot be compiled.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+}
+
+/// Why a difference is not published by itself. The version before stays.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeError {
+    /// The version to be must be published as a whole.
+    #[error(transparent)]
+    Whole(#[from] WholeReason),
+    /// That would fail, too.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// What of a difference, or of what is published, is not compiled without the rest of the zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WholeReason {
+    /// No version of the zone is published.
+    #[error("no version of the zone is published")]
+    NotPublished,
+    /// Of the version that is published only some names are.
+    #[error("only some names of the zone are published")]
+    Partial,
+    /// Another version is published than the one that the difference changes.
+    #[error("another version is published than the one that changes")]
+    OtherVersion,
+    /// Zones below this one are published: they may hide names of it.
+    #[error("zones below it are published")]
+    ZonesBelow,
+    /// RRsets that are said to ANY stand beside the zone.
+    #[error("RRsets stand beside the zone")]
+    AnyAnswers,
+    /// Keys of the zone or parameters of its NSEC3 chain change, which decide for all names.
+    #[error("the zone's keys or NSEC3 parameters change")]
+    Parameters,
+    /// NSEC or NSEC3 records change, or the way in which the zone denies existence does.
+    #[error("the denial of existence changes")]
+    Denial,
+    /// Names come or go.
+    #[error("names come or go")]
+    Names,
+    /// A zone cut or a DNAME comes or goes, which hides the names below it.
+    #[error("a zone cut or a DNAME comes or goes")]
+    Hiding,
+    /// Addresses of name servers change that referrals have with them.
+    #[error("glue changes")]
+    Glue,
+    /// A CNAME leads into a circle, or to a long chain of others.
+    #[error("CNAMEs may lead in a circle")]
+    CnameCircle,
+    /// No message can carry what changes.
+    #[error("no message can carry what changes")]
+    Unsendable,
+}
+
 /// Something in a zone that no message can carry.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Unsendable {

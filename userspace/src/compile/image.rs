@@ -23,7 +23,7 @@ use xdp_common::image::{Address, UNIT, Window};
 use xdp_common::maps::CHUNK_LEN;
 
 use super::build::{compile, node_head};
-use super::error::{CompileError, Unsendable};
+use super::error::{CompileError, PublishError, Unsendable};
 use super::memory::{self, Memory};
 use super::reader::Reader;
 use super::reuse::SlabRecords;
@@ -35,22 +35,6 @@ use crate::zone::{Name, Zone, name};
 /// The part of what a zone takes that is made for changes besides: one name in a hundred and more may change
 /// before a larger slab is needed.
 const SPARE_PART: usize = 32;
-
-/// Why a zone is not published. The version before stays.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PublishError {
-    /// The memory is too small.
-    #[error("the image needs {slab_needed} octets of slab and {buckets_needed} buckets")]
-    Full {
-        /// Octets of slab that would do.
-        slab_needed: usize,
-        /// Buckets that would do.
-        buckets_needed: usize,
-    },
-    /// The zone cannot be compiled.
-    #[error(transparent)]
-    Compile(#[from] CompileError),
-}
 
 /// Extents that nothing refers to any more, but a reader may still be in.
 #[must_use = "the memory is lost unless it is released after a grace period"]

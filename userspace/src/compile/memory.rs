@@ -38,8 +38,8 @@ pub trait Memory: Send + Sync {
     /// If there is no such slot.
     fn store(&self, bucket: usize, slot: usize, entry: u64);
 
-    /// Stores eight octets of a published record as a whole, as [`Memory::store`] does those of a slot.
-    /// Only a zone record's are ever replaced.
+    /// Stores eight octets of a published record as a whole, as [`Memory::store`] does those of a slot: a zone record's,
+    /// or a reference to a node or to a zone record with what stands beside it.
     ///
     /// # Panics
     /// If the octets do not lie inside the slab, or `at` is not a multiple of eight.

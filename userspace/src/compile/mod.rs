@@ -9,6 +9,7 @@
 
 mod answered;
 mod build;
+mod change;
 mod check;
 mod engine;
 mod error;
@@ -30,8 +31,10 @@ mod version;
 pub use answered::{Answered, Cookie};
 pub use check::{check, faults};
 pub use engine::Engine;
-pub use error::{CompileError, FaultyRecord, Unsendable, UnsendableKind};
-pub use image::{Difference, Image, PublishError, RetiredExtents, Usage, ZoneUsage};
+pub use error::{
+    ChangeError, CompileError, FaultyRecord, PublishError, Unsendable, UnsendableKind, WholeReason,
+};
+pub use image::{Difference, Image, RetiredExtents, Usage, ZoneUsage};
 pub use memory::Memory;
 pub use piece::MAX_TCP_MESSAGE;
 pub use reader::{QueryContext, Reader};

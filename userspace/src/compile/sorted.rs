@@ -113,14 +113,6 @@ impl<T: Copy> SortedList<T> {
         };
         here.iter().chain(behind.iter().flatten())
     }
-
-    /// The elements before a place, the nearest first.
-    pub fn before(&self, place: Place) -> impl Iterator<Item = &T> + Clone {
-        let here = self.runs.get(place.run).map_or(&[][..], |run| &run[..place.at]);
-        here.iter()
-            .rev()
-            .chain(self.runs[..place.run].iter().rev().flat_map(|run| run.iter().rev()))
-    }
 }
 
 #[cfg(test)]
@@ -147,7 +139,6 @@ mod tests {
                     prop_assert_eq!(list.get(place), Some(element));
                 }
                 prop_assert!(list.from(place).eq(&plain[at..]));
-                prop_assert!(list.before(place).eq(plain[..at].iter().rev()));
                 match (is_added, found) {
                     (true, Err(place)) => {
                         list.insert(place, element);

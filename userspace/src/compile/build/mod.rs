@@ -7,6 +7,7 @@
 mod changed;
 mod context;
 mod drafts;
+mod incremental;
 mod nsec;
 mod nsec3;
 mod pieces;
@@ -29,6 +30,7 @@ use super::slab::{Extent, Slab};
 use super::sorted::SortedList;
 use super::version::{Compiled, CompiledZone};
 use crate::zone::{Name, Zone, name};
+pub use incremental::{ChangeInput, CompiledChange, compile_change};
 pub use records::node_head;
 use records::put32;
 use state::Build;

@@ -40,19 +40,31 @@ fn a_new_version_takes_the_place_of_the_old_one() {
 }
 
 /// Called at every access of one kind, though not at those that it makes itself.
-type Hook = Mutex<Option<Box<dyn FnMut() + Send>>>;
+pub(super) type Hook = Mutex<Option<Box<dyn FnMut() + Send>>>;
 
 /// Memory that lets others act in between.
-struct Watched {
+pub(super) struct Watched {
     memory: Mapping,
-    after_store: Hook,
+    pub(super) after_store: Hook,
     before_look_up: Hook,
+    /// How often the slab and the table were read and written.
+    pub(super) accesses: AtomicUsize,
 }
 
 impl Watched {
-    fn new() -> Watched {
-        let memory = Mapping::anonymous(Size { slab: 16 << 16, buckets: 1 << 10 }).expect("memory");
-        Watched { memory, after_store: Mutex::default(), before_look_up: Mutex::default() }
+    pub(super) fn new() -> Watched {
+        Watched::of(Size { slab: 16 << 16, buckets: 1 << 10 })
+    }
+
+    pub(super) fn of(size: Size) -> Watched {
+        let memory = Mapping::anonymous(size).expect("memory");
+        let accesses = AtomicUsize::new(0);
+        Watched {
+            memory,
+            after_store: Mutex::default(),
+            before_look_up: Mutex::default(),
+            accesses,
+        }
     }
 }
 
@@ -74,24 +86,29 @@ impl Memory for Watched {
     }
 
     fn write(&self, at: usize, octets: &[u8]) {
+        self.accesses.fetch_add(1, Relaxed);
         self.memory.write(at, octets);
     }
 
     fn read(&self, at: usize, len: usize) -> Option<&[u8]> {
+        self.accesses.fetch_add(1, Relaxed);
         self.memory.read(at, len)
     }
 
     fn bucket(&self, index: usize) -> xdp_common::image::Bucket {
+        self.accesses.fetch_add(1, Relaxed);
         call(&self.before_look_up);
         self.memory.bucket(index)
     }
 
     fn store(&self, bucket: usize, slot: usize, entry: u64) {
+        self.accesses.fetch_add(1, Relaxed);
         self.memory.store(bucket, slot, entry);
         call(&self.after_store);
     }
 
     fn replace(&self, at: usize, word: u64) {
+        self.accesses.fetch_add(1, Relaxed);
         self.memory.replace(at, word);
         call(&self.after_store);
     }

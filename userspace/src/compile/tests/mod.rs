@@ -3,6 +3,7 @@
 mod any;
 mod changes;
 mod existence;
+mod incremental;
 mod lasting;
 mod messages;
 mod room;

@@ -1,0 +1,58 @@
+//! What a change is compiled from, what it is while it is compiled, and what comes out.
+
+use xdp_common::image::Address;
+
+use crate::compile::build::context::VersionContext;
+use crate::compile::build::writer::Writer;
+use crate::compile::memory::Memory;
+use crate::compile::reuse::SlabRecords;
+use crate::compile::slab::Extent;
+use crate::compile::version::CompiledZone;
+use crate::zone::Version;
+use crate::zone::difference::Difference;
+
+/// What a difference makes of a version in the slab.
+#[derive(Default)]
+pub struct CompiledChange {
+    /// The nodes that were written, in canonical order, and those that they take the place of.
+    pub written: Vec<(Address, Address)>,
+    /// Words of records that stay, each with its place in octets, which lead to nodes that were written.
+    pub references: Vec<(usize, u64)>,
+    /// The two words that the zone records must say, and the serial.
+    pub heading: (u64, u32),
+    /// The zone record that nodes refer to which were written. It is needed until all zone records say the same.
+    pub record: Address,
+    /// What was taken.
+    pub taken: Vec<Extent>,
+    /// The addresses of records that nothing refers to any more.
+    pub unused: Vec<Address>,
+    /// What is kept of which CNAMEs lead to which names: what goes, and what comes.
+    pub aliases: [Vec<(u32, Address)>; 2],
+}
+
+/// What a change is compiled from.
+pub struct ChangeInput<'a> {
+    /// The version that is published.
+    pub older: &'a CompiledZone,
+    /// The version to be.
+    pub new: &'a Version,
+    /// What changes the one into the other.
+    pub difference: &'a Difference,
+    /// The key of the names' hash.
+    pub seed: u64,
+    /// Seconds since 1970, truncated to 32 bits.
+    pub now: u32,
+    /// Where the image lies.
+    pub memory: &'a dyn Memory,
+    /// The node of a name of this zone; 0 if it has none.
+    pub node_of: &'a dyn Fn(&[u8]) -> Address,
+}
+
+/// A change while it is compiled.
+pub(super) struct Change<'a, 'w> {
+    pub input: &'a ChangeInput<'a>,
+    pub context: VersionContext<'a>,
+    pub slab: SlabRecords<'a>,
+    pub writer: &'w mut Writer<'a>,
+    pub compiled: CompiledChange,
+}

@@ -1,0 +1,176 @@
+//! A difference published: the image changes by what the difference changes, and whatever the size of the zone, no more of
+//! it is read or written.
+//!
+//! The order of stores is that of [`Image::publish`]. Nodes that were written refer to a zone record of their own as
+//! long as the older ones do not say the same; then each takes one of those, by one store, so that a zone has no more
+//! records however often it changes.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use xdp_common::image::node::{self, Node, flag};
+use xdp_common::image::{Address, UNIT};
+
+use super::build::{ChangeInput, CompiledChange, compile_change};
+use super::error::{ChangeError, CompileError, PublishError, WholeReason};
+use super::image::{Difference, Image, RetiredExtents, find};
+use super::memory::Memory;
+use super::reuse::SlabRecords;
+use super::slab::Extent;
+use super::table::node_hash;
+use super::version::CompiledZone;
+use crate::zone::{Name, Version, canonical_order, difference, name};
+
+impl Image {
+    /// What [`Image::max_labels`] will be once this difference is published.
+    pub fn labels_with_change(&self, difference: &difference::Difference) -> u32 {
+        let names = difference.added().iter().map(|record| name::labels(record.owner).count());
+        names.max().map_or(0, |labels| labels as u32).max(self.max_labels())
+    }
+
+    /// Answers from `new` from now on, in place of the version that is published and that `difference` changes into it:
+    /// as [`Image::publish`] would, but for the cost, which is that of the difference.
+    ///
+    /// # Errors
+    /// [`ChangeError::Whole`] if the version must be published as a whole ([`Version::flat`]); else as
+    /// [`Image::publish`].
+    pub fn publish_change(
+        &mut self,
+        new: &Version,
+        difference: &difference::Difference,
+    ) -> Result<(Difference, RetiredExtents), ChangeError> {
+        let apex = new.apex();
+        let older = self.zones.get(apex).ok_or(WholeReason::NotPublished)?;
+        if older.is_partial {
+            return Err(WholeReason::Partial.into());
+        }
+        if new.any_answers().is_some() {
+            return Err(WholeReason::AnyAnswers.into());
+        }
+        if self.has_zones_below(apex) {
+            return Err(WholeReason::ZonesBelow.into());
+        }
+        let memory = Arc::clone(&self.memory);
+        let (seed, now) = (self.seed, self.now);
+        let node_of = |wire: &[u8]| node_of(&*memory, seed, apex, wire);
+        let input =
+            ChangeInput { older, new, difference, seed, now, memory: &*memory, node_of: &node_of };
+        self.slab.begin();
+        let compiled = match compile_change(&input, &mut self.slab) {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                self.slab.undo();
+                return Err(match error {
+                    ChangeError::Publish(PublishError::Compile(CompileError::Full {
+                        slab_end,
+                        names,
+                    })) => self.full(slab_end, names).into(),
+                    error => error,
+                });
+            }
+        };
+        self.slab.keep();
+        older.is_gone.store(true, SeqCst);
+        let written: Vec<Address> = compiled.written.iter().map(|(new, _)| *new).collect();
+        if let Err(error) = self.appear(&written) {
+            if let Some(older) = self.zones.get_mut(apex) {
+                older.is_gone = Arc::default();
+            }
+            self.abandoned.extend(compiled.taken);
+            return Err(error.into());
+        }
+        for &(at, word) in &compiled.references {
+            self.memory.replace(at, word);
+        }
+        let records = self.zones.get(apex).map_or(&[][..], |zone| &zone.records[..]);
+        self.head(records, compiled.heading);
+        let record = records.first().copied().unwrap_or(0);
+        written.iter().for_each(|&node| self.settle(node, record));
+        Ok(self.account(apex, compiled))
+    }
+
+    /// Whether a zone is published whose apex is below a name.
+    fn has_zones_below(&self, apex: &Name) -> bool {
+        let mut behind = self.zones.range::<Name, _>(apex..).map(|(other, _)| other);
+        behind.find(|other| *other != apex).is_some_and(|other| other.is_at_or_below(apex))
+    }
+
+    /// Gives a node a zone record in the place of the one that it has, which says the same.
+    fn settle(&self, node: Address, record: Address) {
+        const { assert!(node::at::ZONE.is_multiple_of(8) && node::at::OTHERWISE == node::at::ZONE + 4) };
+        let Some(found) = self.node(node) else { return };
+        let word = u64::from(record) | u64::from(found.otherwise()) << 32;
+        self.memory.replace(node as usize * UNIT + node::at::ZONE, word);
+    }
+
+    /// Keeps in mind what is published now; returns what it took.
+    fn account(&mut self, apex: &Name, compiled: CompiledChange) -> (Difference, RetiredExtents) {
+        let memory = Arc::clone(&self.memory);
+        let slab = SlabRecords::new(&*memory);
+        let Some(zone) = self.zones.get_mut(apex) else { return Default::default() };
+        let records = zone.extents.len();
+        for &(new, older) in &compiled.written {
+            let wire = slab.name_of(new);
+            let place = zone.nodes.search(|&node| canonical_order(slab.name_of(node), wire));
+            debug_assert_eq!(place.ok().and_then(|place| zone.nodes.get(place)), Some(older));
+            if let Ok(place) = place {
+                zone.nodes.replace(place, new);
+            }
+        }
+        let [gone, come] = &compiled.aliases;
+        for alias in gone {
+            if let Ok(place) = zone.aliases.search(|one| one.cmp(alias)) {
+                zone.aliases.remove(place);
+            }
+        }
+        for &alias in come {
+            if let Err(place) = zone.aliases.search(|one| one.cmp(&alias)) {
+                zone.aliases.insert(place, alias);
+            }
+        }
+        compiled.taken.iter().for_each(|&extent| add(zone, extent));
+        let mut retired: Vec<Extent> =
+            compiled.unused.iter().filter_map(|&address| take(zone, address)).collect();
+        retired.append(&mut self.abandoned);
+        zone.is_gone = Arc::default();
+        let now = zone.extents.len();
+        self.records = self.records - records + now;
+        let written = compiled.taken.len();
+        let names = compiled.written.len();
+        let kept = (now + 1).saturating_sub(written);
+        (Difference { written, kept, names }, RetiredExtents::of(retired))
+    }
+}
+
+/// The node of a name that belongs to the zone at `apex`; 0 if it has none.
+fn node_of(memory: &dyn Memory, seed: u64, apex: &Name, wire: &[u8]) -> Address {
+    let apex_len = apex.as_wire().len();
+    let hash = node_hash(wire, seed);
+    let found = find(memory, wire, hash, hash).filter(|&address| {
+        let window = super::memory::window(memory, address);
+        let node = window.map(Node::new).filter(|node| !node.is(flag::VIRTUAL));
+        let zone = node.and_then(|node| super::memory::window(memory, node.zone()));
+        let zone = zone.map(xdp_common::image::zone::Zone::new);
+        zone.is_some_and(|zone| usize::from(zone.apex_len()) == apex_len)
+    });
+    found.unwrap_or(0)
+}
+
+/// Counts a record among those of a zone.
+fn add(zone: &mut CompiledZone, extent: Extent) {
+    let place = zone.extents.search(|one| one.address.cmp(&extent.address));
+    debug_assert!(place.is_err(), "a record is taken twice");
+    if let Err(place) = place {
+        zone.extents.insert(place, extent);
+        zone.octets += (extent.len as usize).next_multiple_of(UNIT);
+    }
+}
+
+/// Counts a record among those of a zone no more.
+fn take(zone: &mut CompiledZone, address: Address) -> Option<Extent> {
+    let place = zone.extents.search(|one| one.address.cmp(&address));
+    debug_assert!(place.is_ok(), "a record is given up that is none of the zone's, or twice");
+    let extent = zone.extents.remove(place.ok()?);
+    zone.octets -= (extent.len as usize).next_multiple_of(UNIT);
+    Some(extent)
+}

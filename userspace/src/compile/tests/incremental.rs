@@ -1,0 +1,212 @@
+//! Differences published one by one: whatever changes, the image is what it would be had the version been published
+//! first, every step between is one version or the other, and the work is that of the change.
+
+use super::changes::Watched;
+use super::*;
+use crate::compile::inspect::verify::verify;
+use crate::compile::{ChangeError, WholeReason};
+use crate::zone::Version;
+use crate::zone::difference::{Difference, Rules};
+
+/// What is asked of every version.
+fn questions(names: &[&str]) -> Vec<(Name, Vec<u8>)> {
+    const TYPES: [Rtype; 4] = [Rtype::A, Rtype::TXT, Rtype::NS, Rtype::DS];
+    let names = names.iter().flat_map(|label| {
+        let own = name(&format!("{label}.example.org.").replace("@.", ""));
+        let below = ["!", "zz"].map(|label| {
+            let wire = [&[label.len() as u8], label.as_bytes(), own.as_wire()].concat();
+            Name::from_wire(&wire).expect("a name")
+        });
+        [own].into_iter().chain(below)
+    });
+    names.flat_map(|name| TYPES.map(|rtype| (name.clone(), query(name.as_wire(), rtype)))).collect()
+}
+
+/// What a version is answered with by itself.
+fn alone(zone: &Zone, questions: &[(Name, Vec<u8>)]) -> Vec<Vec<u8>> {
+    let mut image = small_image();
+    drop(image.publish(zone).expect("published"));
+    let reader = image.reader();
+    questions.iter().map(|(_, query)| answer(&reader, query)).collect()
+}
+
+/// The links of an answer: each CNAME with its signatures, and what the last one leads to. Each link is of one version,
+/// as if a resolver had asked for each target by itself (RFC 1034 section 4.3.2).
+fn links(response: &[u8]) -> BTreeSet<String> {
+    let Ok(message) = Message::from_bytes(response) else {
+        return BTreeSet::from([format!("{response:02x?}")]);
+    };
+    let mut links: Vec<(String, String)> = Vec::new();
+    let mut rest = format!("{:?} {:?}", message.metadata.response_code, message.authorities);
+    for record in &message.answers {
+        let (owner, said) = (record.name.to_string(), format!("{record:?}"));
+        match links.last_mut() {
+            Some((last, link)) if *last == owner => *link += &said,
+            _ => links.push((owner, said)),
+        }
+    }
+    if let Some((_, last)) = links.pop_if(|(_, link)| !link.contains("CNAME")) {
+        rest += &last;
+    }
+    links.into_iter().map(|(_, link)| link).chain([rest]).collect()
+}
+
+/// How many differences were published by themselves, and why others were not.
+#[derive(Default, Debug)]
+struct Counted {
+    by_themselves: usize,
+    whole: Vec<WholeReason>,
+}
+
+/// Publishes versions one after the other as differences, and looks after every store what is answered.
+fn publish_all(versions: &[Zone], questions: Vec<(Name, Vec<u8>)>) -> Counted {
+    let expected: Vec<_> = versions.iter().map(|version| alone(version, &questions)).collect();
+    let (questions, expected) = (Arc::new(questions), Arc::new(expected));
+    let memory = Arc::new(Watched::new());
+    let mut image = Image::new(Arc::clone(&memory) as Arc<dyn Memory>, 0x5eed);
+    image.at(NOW);
+    drop(image.publish(&versions[0]).expect("published"));
+    let mut counted = Counted::default();
+    let mut published = Version::of(versions[0].clone());
+    for number in 1..versions.len() {
+        let difference = Difference::between(&versions[number - 1], &versions[number]);
+        let next = published.apply(&difference, Rules::Strict).expect("it fits");
+        let reader = image.reader();
+        let (asked, answers) = (Arc::clone(&questions), Arc::clone(&expected));
+        let hook = move || {
+            for (place, (name, query)) in asked.iter().enumerate() {
+                let said = answer(&reader, query);
+                let both = [number - 1, number].map(|one| &answers[one][place]);
+                if both.contains(&&said) {
+                    continue;
+                }
+                let known: BTreeSet<String> = both.iter().flat_map(|said| links(said)).collect();
+                let said = links(&said);
+                assert!(said.len() > 1 && said.is_subset(&known), "{number}: {name} {said:#?}");
+            }
+        };
+        *memory.after_store.lock().expect("one thread") = Some(Box::new(hook));
+        let retired = match image.publish_change(&next, &difference) {
+            Ok((_, retired)) => {
+                counted.by_themselves += 1;
+                retired
+            }
+            Err(ChangeError::Whole(reason)) => {
+                counted.whole.push(reason);
+                image.publish(&next.flat().expect("a zone")).expect("published").1
+            }
+            Err(error) => panic!("{error}"),
+        };
+        *memory.after_store.lock().expect("one thread") = None;
+        image.release(retired);
+        published = next;
+        let reader = image.reader();
+        for (place, (name, query)) in questions.iter().enumerate() {
+            assert_eq!(answer(&reader, query), expected[number][place], "{number}: {name}");
+        }
+        sound(&image, &versions[number]);
+    }
+    let retired = image.remove(versions[0].apex());
+    image.release(retired);
+    let usage = image.usage();
+    assert_eq!((usage.slab_octets, usage.entries, usage.names, usage.records), (0, 0, 0, 0));
+    counted
+}
+
+/// Whether nothing dangles, and nothing is held that is not needed.
+fn sound(image: &Image, zone: &Zone) {
+    let (apex, reader) = (zone.apex(), image.reader());
+    let findings = verify(&reader, apex, &image.nodes(apex), NOW).expect("no other version");
+    assert_eq!(findings.problems, [], "{}", zone.serial().0);
+    let mut fresh = small_image();
+    drop(fresh.publish(zone).expect("published"));
+    let [held, needed] = [image, &fresh].map(|image| image.usage_of(apex).expect("published"));
+    let more = image.zones[apex].records.len() - 1;
+    assert_eq!((held.names, held.records), (needed.names, needed.records + more));
+}
+
+/// RRsets that stay; of each the value changes.
+const SLOTS: [&str; 18] = [
+    "@ MX {} mail.example.net.",
+    "@ A 192.0.2.{}",
+    "a A 192.0.2.{}",
+    "a TXT v{}",
+    "b.c.d TXT v{}",
+    "d A 192.0.2.{}",
+    "*.w A 192.0.2.{}",
+    "*.w TXT v{}",
+    "x.w A 192.0.2.{}",
+    "to 30{} CNAME a",
+    "over 30{} CNAME to",
+    "wide 30{} CNAME q.w",
+    "lost 30{} CNAME nobody",
+    "cut NS ns{}.example.net.",
+    "secure NS ns{}.example.net.",
+    "secure DS {} 13 2 0707070707070707070707070707070707070707070707070707070707070707",
+    "away DNAME t{}.example.net.",
+    "near 30{} DNAME d",
+];
+
+const SLOT_NAMES: [&str; 19] = [
+    "@", "a", "b.c.d", "c.d", "d", "w", "x.w", "to", "over", "wide", "lost", "cut", "secure",
+    "away", "near", "nobody", "q.w", "aaa", "zzz",
+];
+
+fn with_values(serial: u32, values: &[u8]) -> Zone {
+    let records =
+        SLOTS.iter().zip(values).map(|(slot, value)| slot.replace("{}", &value.to_string()));
+    zone("example.org.", serial, &records.collect::<Vec<_>>().join("\n"))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    /// RDATA, TTLs and signatures change at names that stay.
+    #[test]
+    fn changed_rrsets_are_published_by_themselves(
+        first in proptest::collection::vec(1u8..4, SLOTS.len()),
+        changes in proptest::collection::vec(
+            proptest::collection::vec((0..SLOTS.len(), 1u8..4), 0..4), 1..6),
+        denial in 0usize..4,
+    ) {
+        let mut values = first;
+        let mut zones = vec![with_values(1, &values)];
+        for change in &changes {
+            change.iter().for_each(|&(slot, value)| values[slot] = value);
+            zones.push(with_values(zones.len() as u32 + 1, &values));
+        }
+        let zones: Vec<&Zone> = zones.iter().collect();
+        let counted = publish_all(&super::versions(&zones, DENIALS[denial]), questions(&SLOT_NAMES));
+        let by_themselves = counted.by_themselves;
+        prop_assert_eq!((by_themselves, &counted.whole), (changes.len(), &vec![]));
+    }
+}
+
+/// However many names a zone has, a change reads and writes as much of the image, but for the steps of searches.
+#[test]
+fn the_work_is_that_of_the_change() {
+    for denial in DENIALS {
+        let counts = [100, 10_000].map(|hosts| {
+            let zones = [1, 2].map(|serial| {
+                let others = (0..hosts).map(|number| format!("n{number:05} A 192.0.2.1\n"));
+                let others: String = others.collect();
+                zone("example.org.", serial, &format!("{others}a A 192.0.2.{serial}\nto CNAME a"))
+            });
+            let versions = super::versions(&[&zones[0], &zones[1]], denial);
+            let size = Size { slab: 256 << 16, buckets: 1 << 12 };
+            let memory = Arc::new(Watched::of(size));
+            let mut image = Image::new(Arc::clone(&memory) as Arc<dyn Memory>, 0x5eed);
+            drop(image.publish(&versions[0]).expect("published"));
+            let difference = Difference::between(&versions[0], &versions[1]);
+            let published = Version::of(versions[0].clone());
+            let next = published.apply(&difference, Rules::Strict).expect("it fits");
+            memory.accesses.store(0, Relaxed);
+            let (written, retired) = image.publish_change(&next, &difference).expect("published");
+            image.release(retired);
+            assert!(written.written <= 10, "{written:?}");
+            memory.accesses.load(Relaxed)
+        });
+        // Two searches among all names, one among the children of the apex.
+        assert!(counts[1] <= counts[0] + 60, "{denial:?}: {counts:?}");
+    }
+}
