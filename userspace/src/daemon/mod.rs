@@ -10,6 +10,7 @@ pub mod cookies;
 mod descriptors;
 pub mod health;
 pub mod kept;
+mod life;
 pub mod locks;
 mod parts;
 pub mod prepare;

@@ -7,6 +7,7 @@
 
 pub mod attachment;
 mod counters;
+pub mod event;
 pub mod trace;
 pub mod usage;
 pub mod word;

@@ -1,0 +1,470 @@
+//! What happens to a zone, and when: a pure function of what is known of it and of the time.
+//!
+//! There is no clock, no file and no lock in here. Who does the work asks what is due ([`Life::due`]), says that it
+//! begins ([`Life::begin`]) and how it ended ([`Life::end`]). A zone has one event at a time, but for verifying, which
+//! only reads: what it found takes effect in an event of its own.
+//!
+//! | event | when | after a failure |
+//! |---|---|---|
+//! | load | at once; again if nothing is served since files could not be read | later and later, at most an hour |
+//! | follow up | at once, if what is served is of the last run | never again by itself |
+//! | change | when somebody asks, or a signature of somebody else's begins to be valid | the latter as signing |
+//! | sign | `refresh` before the first signature ends; at once if one is not valid yet | later and later, at most an hour or a part of `refresh` |
+//! | verify | at once if it was never done, and a day after it was | as loading |
+//!
+//! Times of signatures are those of the wall clock, which may be set forwards and back by years; waits after failures
+//! are on the monotonic clock. Not all that is due for many zones at once is done at once: see [`choose`].
+
+mod retry;
+#[cfg(test)]
+mod tests;
+
+use std::time::Instant;
+
+use retry::Retry;
+
+pub use crate::observe::event::{EventKind, EventReason};
+use crate::zone::Serial;
+
+/// Seconds after which a zone's signatures are verified again.
+const VERIFIED_AGAIN: u32 = 86400;
+
+/// Calls of [`choose`], one a second, in which all zones may be signed again or verified for the day.
+const SPREAD_OVER: usize = 600;
+
+/// How many may be at each call, however few there are.
+const AT_LEAST: usize = 4;
+
+/// What the clocks show.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// The wall clock: seconds since 1970, truncated to 32 bits.
+    pub wall: u32,
+    /// The monotonic clock.
+    pub tick: Instant,
+}
+
+/// What the configuration wants of a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Terms {
+    /// Whether sealdns signs it.
+    pub signs: bool,
+    /// Whether its signatures are verified while it is served.
+    pub verifies: bool,
+    /// How long before the end of a signature the next one is made, in seconds.
+    pub refresh: u32,
+}
+
+/// What somebody asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Asked {
+    /// To read the file if it or the settings changed.
+    IfChanged,
+    /// To read the file.
+    Always,
+}
+
+/// Something that happens to a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Event {
+    /// What.
+    pub kind: EventKind,
+    /// Why.
+    pub reason: EventReason,
+    /// In how many seconds; not more than none: it is due since then.
+    pub wait: i64,
+}
+
+/// When the signatures of a zone are valid, in seconds since 1970, truncated to 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signatures {
+    /// From when on all are, if that is known.
+    pub inception: Option<u32>,
+    /// Until when all are.
+    pub expiration: u32,
+}
+
+impl Signatures {
+    /// Whether one is not valid yet: it was made while the clock was ahead.
+    fn is_ahead(self, now: u32) -> bool {
+        self.inception.is_some_and(|inception| is_before(now, inception))
+    }
+}
+
+/// What is known of a version that is served from now on.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    /// When its signatures are valid, if sealdns made them.
+    pub signatures: Option<Signatures>,
+    /// When a signature begins to be valid that is not yet, if somebody else made it.
+    pub begins_at: Option<u32>,
+    /// Whether its signatures were verified just now.
+    pub is_verified: bool,
+    /// Whether it is of the last run, and the files may say something else.
+    pub is_behind: bool,
+}
+
+/// How an event ended.
+#[derive(Debug, Clone, Copy)]
+pub enum Outcome {
+    /// A version is served in place of the one before, if there was one.
+    Served(Facts),
+    /// What is served is what is to be served.
+    Unchanged,
+    /// What was served is served still.
+    Failed {
+        /// When that may be otherwise since a signature begins to be valid.
+        begins_at: Option<u32>,
+    },
+    /// Verifying has looked at all, and what it found is to take effect.
+    LookedAt,
+    /// Verifying has looked at a version that is not served any more.
+    Outdated,
+    /// What is served was verified; what a validator would refuse is no longer sent.
+    Verified,
+    /// Nothing is served any more, and nothing will be until somebody asks for it.
+    Withdrawn,
+}
+
+/// Whether something is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Untried,
+    Served,
+    /// Nothing, since it could not be loaded.
+    Failed,
+    /// Nothing, since what was served was wrong.
+    Withdrawn,
+}
+
+/// How far verifying is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verifying {
+    Idle,
+    Looking,
+    /// It has ended, and what it found is to take effect.
+    Found,
+}
+
+/// What is known of one zone, as far as what happens to it goes by that.
+#[derive(Debug, Clone)]
+pub struct Life {
+    terms: Terms,
+    stage: Stage,
+    is_behind: bool,
+    signatures: Option<Signatures>,
+    begins_at: Option<u32>,
+    verified_at: Option<u32>,
+    asked: Option<Asked>,
+    running: Option<Event>,
+    verifying: Verifying,
+    /// Whether the last event was one that may be due again at once.
+    was_recurring: bool,
+    /// Of loading, signing and changes that are due by themselves.
+    retry: Retry,
+    verify_retry: Retry,
+}
+
+impl Life {
+    /// That of a zone that was not tried yet. `seed` is of the zone alone: it spreads what many zones try again.
+    pub fn new(terms: Terms, seed: u32) -> Life {
+        Life {
+            terms,
+            stage: Stage::Untried,
+            is_behind: false,
+            signatures: None,
+            begins_at: None,
+            verified_at: None,
+            asked: None,
+            running: None,
+            verifying: Verifying::Idle,
+            was_recurring: false,
+            retry: Retry::new(seed),
+            verify_retry: Retry::new(seed),
+        }
+    }
+
+    /// The configuration wants this from now on.
+    pub fn follow(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    /// Somebody asks for its file to be read.
+    pub fn ask(&mut self, asked: Asked) {
+        self.asked = self.asked.max(Some(asked));
+    }
+
+    //--- To look at
+
+    /// Whether it was not tried yet.
+    pub fn is_untried(&self) -> bool {
+        self.stage == Stage::Untried
+    }
+
+    /// Whether what is served is of the last run, and the files may say something else.
+    pub fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// What somebody asks for that was not begun.
+    pub fn asked(&self) -> Option<Asked> {
+        self.asked
+    }
+
+    /// When what is served was verified last.
+    pub fn verified_at(&self) -> Option<u32> {
+        self.verified_at
+    }
+
+    /// What goes on: a change, or verifying.
+    pub fn running(&self) -> Option<EventKind> {
+        let verifying = (self.verifying == Verifying::Looking).then_some(EventKind::Verify);
+        self.running.map(|event| event.kind).or(verifying)
+    }
+
+    /// When its signatures are to be made anew, if sealdns makes them.
+    pub fn sign_at(&self) -> Option<u32> {
+        let signatures = self.signatures.filter(|_| self.terms.signs && self.is_served())?;
+        Some(signatures.expiration.wrapping_sub(self.terms.refresh))
+    }
+
+    fn is_served(&self) -> bool {
+        self.stage == Stage::Served
+    }
+
+    //--- What comes
+
+    /// What comes, of each kind the next, the first one first.
+    pub fn events(&self, now: Moment) -> Vec<Event> {
+        let mut events: Vec<Event> = self.candidates(now).into_iter().flatten().collect();
+        // Stable: of those that are due the order is that of the candidates.
+        events.sort_by_key(|event| event.wait.max(0));
+        events
+    }
+
+    /// What comes next, due or not; none while something goes on.
+    pub fn next(&self, now: Moment) -> Option<Event> {
+        if self.running.is_some() {
+            return None;
+        }
+        let candidates = self.candidates(now);
+        let mut due = candidates.iter().flatten().filter(|event| event.wait <= 0);
+        let first = due.next();
+        // What is always due must not keep another from its turn.
+        let next = first.map(|first| match self.was_recurring && is_recurring(first) {
+            true => due.next().unwrap_or(first),
+            false => first,
+        });
+        next.copied().or_else(|| self.events(now).first().copied())
+    }
+
+    /// What is to be done now.
+    pub fn due(&self, now: Moment) -> Option<Event> {
+        self.next(now).filter(|event| event.wait <= 0)
+    }
+
+    /// Of each kind the next event; those that are due have their turn in this order.
+    fn candidates(&self, now: Moment) -> [Option<Event>; 6] {
+        [
+            self.load(now),
+            self.asked.filter(|_| !self.is_untried()).map(|_| Event {
+                kind: EventKind::Change,
+                reason: EventReason::Asked,
+                wait: 0,
+            }),
+            (self.is_behind && self.is_served()).then_some(Event {
+                kind: EventKind::FollowUp,
+                reason: EventReason::FromLastRun,
+                wait: 0,
+            }),
+            self.sign(now),
+            self.begin_of_signatures(now),
+            self.verify(now),
+        ]
+    }
+
+    fn load(&self, now: Moment) -> Option<Event> {
+        let (reason, wait) = match self.stage {
+            Stage::Untried if self.asked.is_some() => (EventReason::Asked, 0),
+            Stage::Untried => (EventReason::NotTried, 0),
+            Stage::Failed => (EventReason::Failed, self.retry.wait(now.tick)?),
+            Stage::Served | Stage::Withdrawn => return None,
+        };
+        Some(Event { kind: EventKind::Load, reason, wait })
+    }
+
+    fn sign(&self, now: Moment) -> Option<Event> {
+        let sign_at = self.sign_at()?;
+        let (reason, wait) = match self.signatures?.is_ahead(now.wall) {
+            true => (EventReason::SignaturesAhead, 0),
+            false => (EventReason::SignaturesEnd, seconds_until(sign_at, now.wall)),
+        };
+        let wait = self.retry.wait(now.tick).map_or(wait, |retry| retry.max(wait));
+        Some(Event { kind: EventKind::Sign, reason, wait })
+    }
+
+    /// Whether its signatures end so soon, or begin so late, that it is signed before others.
+    fn is_urgent(&self, now: Moment) -> bool {
+        self.signatures.is_some_and(|signatures| {
+            let late = signatures.expiration.wrapping_sub(self.terms.refresh / 2);
+            signatures.is_ahead(now.wall) || !is_before(now.wall, late)
+        })
+    }
+
+    fn begin_of_signatures(&self, now: Moment) -> Option<Event> {
+        let wait = seconds_until(self.begins_at.filter(|_| !self.is_untried())?, now.wall);
+        let wait = self.retry.wait(now.tick).map_or(wait, |retry| retry.max(wait));
+        Some(Event { kind: EventKind::Change, reason: EventReason::SignaturesBegin, wait })
+    }
+
+    fn verify(&self, now: Moment) -> Option<Event> {
+        let event = |reason, wait| Some(Event { kind: EventKind::Verify, reason, wait });
+        match self.verifying {
+            Verifying::Looking => return None,
+            Verifying::Found => return event(EventReason::Verified, 0),
+            Verifying::Idle if !(self.terms.verifies && self.is_served()) => return None,
+            Verifying::Idle => {}
+        }
+        let (reason, wait) = match self.verified_at {
+            None => (EventReason::NotVerified, 0),
+            Some(at) => {
+                let since = -seconds_until(at, now.wall);
+                let left = i64::from(VERIFIED_AGAIN) - since;
+                // The clock was set back.
+                (EventReason::Daily, if since < 0 { 0 } else { left })
+            }
+        };
+        let wait = self.verify_retry.wait(now.tick).map_or(wait, |retry| retry.max(wait));
+        event(reason, wait)
+    }
+
+    //--- What happens
+
+    /// What [`Life::due`] said begins.
+    pub fn begin(&mut self, event: Event) {
+        debug_assert!(self.running.is_none(), "one event at a time");
+        match (event.kind, event.reason) {
+            (EventKind::Verify, EventReason::Verified) => self.running = Some(event),
+            (EventKind::Verify, _) => self.verifying = Verifying::Looking,
+            (_, EventReason::Asked) => {
+                self.asked = None;
+                self.running = Some(event);
+            }
+            _ => self.running = Some(event),
+        }
+        self.was_recurring = is_recurring(&event);
+    }
+
+    /// It has ended so.
+    pub fn end(&mut self, event: Event, outcome: Outcome, now: Moment) {
+        if event.kind == EventKind::Verify {
+            return self.end_verifying(event, outcome, now);
+        }
+        self.running = None;
+        match outcome {
+            Outcome::Served(facts) => {
+                self.stage = Stage::Served;
+                self.note(facts, now);
+                self.retry.succeed();
+            }
+            Outcome::Unchanged => {
+                self.is_behind = false;
+                self.retry.succeed();
+                // It had its effect.
+                self.begins_at = self.begins_at.filter(|at| is_before(now.wall, *at));
+            }
+            Outcome::Withdrawn => self.withdraw(),
+            Outcome::Failed { .. } | Outcome::LookedAt | Outcome::Outdated | Outcome::Verified => {
+                self.is_behind = false;
+                if let Outcome::Failed { begins_at: Some(at) } = outcome {
+                    self.begins_at = Some(at);
+                }
+                if self.stage == Stage::Untried {
+                    self.stage = Stage::Failed;
+                }
+                // What somebody asks for is not tried again, unless nothing is served.
+                let is_asked = event.reason == EventReason::Asked;
+                if self.stage == Stage::Failed
+                    || !is_asked && event.reason != EventReason::FromLastRun
+                {
+                    self.retry.fail(now.tick, self.terms.refresh);
+                }
+            }
+        }
+    }
+
+    fn end_verifying(&mut self, event: Event, outcome: Outcome, now: Moment) {
+        if event.reason == EventReason::Verified {
+            self.running = None;
+        }
+        self.verifying = Verifying::Idle;
+        match outcome {
+            Outcome::LookedAt => self.verifying = Verifying::Found,
+            Outcome::Verified | Outcome::Unchanged | Outcome::Served(_) => {
+                self.verified_at = Some(now.wall);
+                self.verify_retry.succeed();
+            }
+            Outcome::Outdated => {}
+            Outcome::Failed { .. } => self.verify_retry.fail(now.tick, u32::MAX),
+            Outcome::Withdrawn => self.withdraw(),
+        }
+    }
+
+    fn note(&mut self, facts: Facts, now: Moment) {
+        let Facts { signatures, begins_at, is_verified, is_behind } = facts;
+        (self.signatures, self.begins_at, self.is_behind) = (signatures, begins_at, is_behind);
+        self.verified_at = is_verified.then_some(now.wall);
+        self.verify_retry.succeed();
+    }
+
+    fn withdraw(&mut self) {
+        self.stage = Stage::Withdrawn;
+        (self.signatures, self.begins_at, self.verified_at) = (None, None, None);
+        self.is_behind = false;
+    }
+}
+
+/// Which of many zones have their turn now, of those for which something is due. To be called about once a second.
+///
+/// Zones that were loaded together would be signed and verified together for ever. So of those that are to be signed,
+/// and of those that are verified for the day, so many have their turn that all had it in ten minutes: those that are due
+/// the longest. What cannot wait for as long is not held back: a zone that was not signed in half of the time that there
+/// is for it. All else has its turn at once.
+pub fn choose<'a, K>(zones: impl Iterator<Item = (K, &'a Life)>, now: Moment) -> Vec<(K, Event)> {
+    let (mut chosen, mut spread) = (Vec::new(), [Vec::new(), Vec::new()]);
+    let mut count = 0;
+    for (zone, life) in zones {
+        count += 1;
+        let Some(event) = life.due(now) else { continue };
+        match (event.kind, event.reason) {
+            (EventKind::Sign, _) if !life.is_urgent(now) => spread[0].push((zone, event)),
+            (EventKind::Verify, EventReason::Daily) => spread[1].push((zone, event)),
+            _ => chosen.push((zone, event)),
+        }
+    }
+    for mut some in spread {
+        some.sort_by_key(|(_, event)| event.wait);
+        chosen.extend(some.into_iter().take(share(count)));
+    }
+    chosen
+}
+
+/// How many of so many zones have their turn at once.
+fn share(count: usize) -> usize {
+    count.div_ceil(SPREAD_OVER).max(AT_LEAST)
+}
+
+/// Whether an event may be due again as soon as it has ended: signatures that hold for less than `refresh`.
+fn is_recurring(event: &Event) -> bool {
+    event.kind == EventKind::Sign || event.reason == EventReason::SignaturesBegin
+}
+
+/// Seconds from now to a time, both truncated to 32 bits (RFC 4034 section 3.1.5).
+fn seconds_until(at: u32, now: u32) -> i64 {
+    i64::from(at.wrapping_sub(now) as i32)
+}
+
+/// Whether time `a` is before `b`, both truncated to 32 bits (RFC 4034 section 3.1.5).
+fn is_before(a: u32, b: u32) -> bool {
+    Serial(b).is_newer_than(Serial(a))
+}

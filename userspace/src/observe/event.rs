@@ -1,0 +1,45 @@
+//! What happens to a zone by itself or on request.
+
+use serde::{Deserialize, Serialize};
+
+/// What happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventKind {
+    /// It is served for the first time since the daemon was started: as it was served last, or else as its file says.
+    Load,
+    /// It is brought up to date: it is served as it was when the daemon ran last.
+    FollowUp,
+    /// Its file is read.
+    Change,
+    /// Its signatures are made anew.
+    Sign,
+    /// Its signatures are verified while it is served.
+    Verify,
+}
+
+/// Why it happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EventReason {
+    /// It was not tried yet.
+    NotTried,
+    /// The last attempt has failed.
+    Failed,
+    /// What is served is of the last run.
+    FromLastRun,
+    /// Somebody asked for it.
+    Asked,
+    /// A signature of somebody else's begins to be valid.
+    SignaturesBegin,
+    /// Signatures end soon after.
+    SignaturesEnd,
+    /// Signatures are not valid yet: they were made while the clock was ahead.
+    SignaturesAhead,
+    /// What is served was never verified.
+    NotVerified,
+    /// It was verified a day before.
+    Daily,
+    /// Verifying has ended, and what it found takes effect.
+    Verified,
+}
