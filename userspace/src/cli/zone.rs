@@ -12,10 +12,11 @@ use super::{Global, PATIENCE, RELOAD_PATIENCE};
 use crate::clock::WallTime;
 use crate::control::protocol::{Failure, Request};
 use crate::control::reply::zone::{
-    Change, ServingState, VersionDifference, ZoneChange, ZoneList, ZoneReload, ZoneStatus,
-    ZoneSummary,
+    Change, ServingState, VersionDifference, ZoneChange, ZoneEvent, ZoneList, ZoneReload,
+    ZoneStatus, ZoneSummary,
 };
 use crate::daemon::prepare;
+use crate::observe::event::EventReason;
 use crate::zone::{Name, NameError};
 
 /// What to do with zones.
@@ -123,8 +124,28 @@ fn status_text(status: &ZoneStatus) -> String {
         ("resign-at", time(status.resign_at)),
         ("allow-transfer", Some(list_cell(&status.allow_transfer))),
     ];
-    let known = rows.into_iter().filter_map(|(field, value)| Some((field, value?)));
+    let running = status.running.map(|event| ("running", Some(word(&event))));
+    let next = status.events.iter().map(|event| ("next", Some(event_text(event))));
+    let known = rows.into_iter().chain(running).chain(next);
+    let known = known.filter_map(|(field, value)| Some((field, value?)));
     known.map(|(field, value)| format!("{field:16} {value}\n")).collect()
+}
+
+/// What is to happen, when, and why.
+fn event_text(event: &ZoneEvent) -> String {
+    let why = match event.why {
+        EventReason::NotTried => "it was not tried yet",
+        EventReason::Failed => "the last attempt has failed",
+        EventReason::FromLastRun => "what is served is of the last run",
+        EventReason::Asked => "somebody has asked for it",
+        EventReason::SignaturesBegin => "a signature begins to be valid",
+        EventReason::SignaturesEnd => "signatures end soon after",
+        EventReason::SignaturesAhead => "signatures are not valid yet",
+        EventReason::NotVerified => "what is served was never verified",
+        EventReason::Daily => "it is verified once a day",
+        EventReason::Verified => "what was found is to take effect",
+    };
+    format!("{} {}: {why}", time_cell(Some(event.at)), word(&event.event))
 }
 
 fn reload_text(reload: &ZoneReload) -> String {

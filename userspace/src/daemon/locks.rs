@@ -14,13 +14,15 @@ use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 /// Where a lock stands in the order: the first is taken first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// Held by a thread that changes zones, from reading them to serving them: one change at a time.
-    Change,
+    /// Held by a thread that exchanges the configuration.
+    Exchange,
+    /// No lock: the rank of a thread that works on a zone whose turn it has. A zone has one at a time.
+    Turn,
     /// The layers of rate limits.
     Limits,
     /// The data plane.
@@ -29,12 +31,18 @@ pub enum Rank {
     Trace,
     /// What is known of each zone.
     Zones,
+    /// Which zones were not tried yet.
+    Awaited,
+    /// Which zones are being worked on.
+    Turns,
     /// The secrets of DNS cookies.
     Secrets,
     /// The configuration in effect.
     Config,
     /// The zones that the sockets do not follow yet.
     Unfollowed,
+    /// What waits for a thread that works on zones.
+    Queue,
     /// What the data plane said last. Nothing is taken behind it.
     PlaneSnapshot,
 }
@@ -77,6 +85,14 @@ impl<T> Lock<T> {
     }
 }
 
+impl<T> LockGuard<'_, T> {
+    /// Lets go of the lock until somebody tells of a change or `patience` is over, and takes it again. Its rank stays
+    /// taken meanwhile.
+    pub fn wait_for(&mut self, changed: &Condvar, patience: Duration) {
+        changed.wait_for(&mut self.value, patience);
+    }
+}
+
 impl<T> Deref for LockGuard<'_, T> {
     type Target = T;
 
@@ -97,10 +113,11 @@ thread_local! {
 }
 
 /// A rank that this thread holds, until this is dropped.
-struct Ranked(Rank);
+pub struct Ranked(Rank);
 
 impl Ranked {
-    fn take(rank: Rank) -> Ranked {
+    /// Takes a rank, of a lock or of what is held as a lock is.
+    pub fn take(rank: Rank) -> Ranked {
         let last = RANKS.with_borrow(|ranks| ranks.iter().max().copied());
         if let Some(last) = last.filter(|last| *last >= rank) {
             if cfg!(any(test, debug_assertions)) {
@@ -133,15 +150,19 @@ mod tests {
 
     use super::*;
 
-    const RANKS_IN_ORDER: [Rank; 9] = [
-        Rank::Change,
+    const RANKS_IN_ORDER: [Rank; 13] = [
+        Rank::Exchange,
+        Rank::Turn,
         Rank::Limits,
         Rank::Plane,
         Rank::Trace,
         Rank::Zones,
+        Rank::Awaited,
+        Rank::Turns,
         Rank::Secrets,
         Rank::Config,
         Rank::Unfollowed,
+        Rank::Queue,
         Rank::PlaneSnapshot,
     ];
 
@@ -182,7 +203,7 @@ mod tests {
             let _held = plane.hold();
             let other = scope.spawn(|| {
                 assert!(plane.try_hold().is_none());
-                drop(Lock::new(Rank::Change, ()).hold());
+                drop(Lock::new(Rank::Turn, ()).hold());
             });
             other.join().expect("no rank was left behind");
         });

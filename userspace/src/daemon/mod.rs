@@ -2,7 +2,7 @@
 //!
 //! Start: the state directory is locked, sockets are bound and XDP is attached while we may; privileges are
 //! given up; sockets are served and zones are loaded; "ready". From then on signals, the control socket and the clock
-//! bring zones up to date, one change at a time, and a zone that cannot be loaded leaves its older
+//! bring zones up to date, each for itself, and a zone that cannot be loaded leaves its older
 //! version serving.
 
 mod cache;
@@ -32,6 +32,7 @@ pub mod store;
 mod supervise;
 mod trace;
 mod verification;
+mod workers;
 mod zones;
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub struct Daemon {
     pub(super) plane: Arc<SharedPlane>,
     pub(super) presented: Arc<Presented>,
     pub(super) limits: Arc<RateLimiting>,
-    pub(super) zones: Zones,
+    pub(super) zones: Arc<Zones>,
     pub(super) traces: Traces,
     pub(super) stats: Arc<SocketStats>,
     pub(super) stop: Notify,
@@ -65,7 +65,9 @@ impl Daemon {
         let limits = Arc::new(limits);
         Daemon {
             ready: source.ready,
-            zones: Zones::new(source, config, states, prepare, &presented, &limits, &plane),
+            zones: Arc::new(Zones::new(
+                source, config, states, prepare, &presented, &limits, &plane,
+            )),
             traces: Traces::new(&plane, &clock),
             plane,
             presented,

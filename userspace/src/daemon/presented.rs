@@ -23,7 +23,6 @@ use crate::zone::Name;
 /// the daemon's and sees no key.
 pub struct Presented {
     shared: Arc<Shared>,
-    plane: Arc<SharedPlane>,
     clock: Clock,
     secrets: Lock<CookieSecrets>,
 }
@@ -52,11 +51,10 @@ impl Presented {
         plane: &Arc<SharedPlane>,
         clock: &Clock,
     ) -> Presented {
-        let edns = edns_settings(config, zones, &Secrets::Off, clock);
+        let edns = edns_settings(config, !zones.is_empty(), &Secrets::Off, clock);
         let served = served(config, zones, &**plane.hold(), edns);
         Presented {
             shared: Arc::new(Shared::new(served)),
-            plane: Arc::clone(plane),
             clock: clock.clone(),
             secrets: Lock::new(Rank::Secrets, CookieSecrets { used: Secrets::Off, random: None }),
         }
@@ -121,17 +119,21 @@ impl Presented {
         zones: &BTreeMap<Name, ZoneState>,
         changed: RefreshScope<'_>,
     ) {
-        let edns = edns_settings(config, zones, &self.secrets.hold().used, &self.clock);
-        plane.set_edns_settings(&edns);
-        self.plane.note(plane);
-        self.shared.set(match changed {
-            RefreshScope::All => served(config, zones, plane, edns),
+        let edns = |lacks_zones| {
+            edns_settings(config, lacks_zones, &self.secrets.hold().used, &self.clock)
+        };
+        let served = match changed {
+            RefreshScope::All => {
+                served(config, zones, plane, edns(zones.values().any(|zone| zone.loaded.is_none())))
+            }
             RefreshScope::Zones(names) => {
                 let changed = names.iter().filter_map(|name| zones.get_key_value(*name));
                 let changed = changed.map(|(name, state)| served_zone(name, state));
                 self.shared.get().with(plane.engine(), changed, edns)
             }
-        });
+        };
+        plane.set_edns_settings(&served.edns());
+        self.shared.set(served);
     }
 }
 
@@ -139,12 +141,11 @@ impl Presented {
 /// could not be loaded, whose names are not known not to be ours.
 fn edns_settings(
     config: &Config,
-    zones: &BTreeMap<Name, ZoneState>,
+    lacks_zones: bool,
     secrets: &Secrets,
     clock: &Clock,
 ) -> maps::EdnsSettings {
     let mut edns_settings = maps::EdnsSettings::new().with_nsid(&config.server.nsid.0);
-    let lacks_zones = zones.values().any(|zone| zone.loaded.is_none());
     edns_settings.refuse = (config.refuses() && !lacks_zones).into();
     secrets.put(&mut edns_settings, clock.wall().signature_time());
     edns_settings

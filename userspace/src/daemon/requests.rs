@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 
 use super::health;
 use super::parts::Daemon;
-use super::state::{self, ZoneState};
-use super::zones::ReloadResult;
+use super::state::{self, ReloadResult, ZoneState};
 use crate::control::protocol::{Failure, Request, Response, VERSION};
 use crate::control::reply::Reply;
 use crate::control::reply::cache::{CacheStatus, ImageMemory};
 use crate::control::reply::status::{Status, Stopping};
 use crate::control::reply::xdp::{XdpAttached, XdpDetached, XdpStatus};
 use crate::control::reply::zone::{
-    self, ServingState, ZoneChange, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
+    self, ServingState, ZoneChange, ZoneEvent, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
 };
 use crate::datapath::seam::Detached;
 use crate::observe::usage::Completeness;
@@ -165,8 +164,14 @@ impl Daemon {
 
     fn zone_status(&self, zone: &str) -> Result<ZoneStatus, Failure> {
         let name = known_name(zone)?;
+        let now = self.zones.now();
         let zones = self.zones.states();
         let state = zones.get(&name).ok_or_else(|| unknown_zone(&name))?;
+        let events = state.life.events(now).into_iter().map(|event| ZoneEvent {
+            event: event.kind,
+            at: now.wall.wrapping_add(event.wait as u32),
+            why: event.reason,
+        });
         let loaded = state.loaded.as_ref();
         let published = loaded.map(|zone| zone.published);
         let transfers = state.section.allow_transfer.iter();
@@ -177,8 +182,8 @@ impl Daemon {
             records: loaded.map(|zone| zone.zone.record_count() as u64),
             owners: loaded.map(|zone| zone.zone.owner_count() as u64),
             loaded_at: loaded.map(|zone| zone.loaded_at),
-            from_last_run: state.is_from_last_run,
-            verified_at: loaded.map(|zone| zone.verified_at).filter(|at| *at != 0),
+            from_last_run: state.life.is_behind(),
+            verified_at: state.life.verified_at(),
             withheld: loaded.and_then(|zone| zone.withheld.clone()),
             records_written: published.map(|one| one.written as u64),
             records_kept: published.map(|one| one.kept as u64),
@@ -188,6 +193,8 @@ impl Daemon {
             resign_at: state.resign_at(),
             unkept: state.unkept.clone(),
             allow_transfer: transfers.map(|prefix| prefix.0.to_string()).collect(),
+            running: state.life.running(),
+            events: events.collect(),
         })
     }
 

@@ -21,8 +21,8 @@ use tokio::time::{MissedTickBehavior, interval, interval_at};
 
 use super::parts::Daemon;
 use super::run::{DnsSockets, Sockets};
+use super::state::ReloadResult;
 use super::supervise::{Pulse, Watchdog, keep_running, notify};
-use super::zones::ReloadResult;
 use crate::clock::monotonic_us;
 use crate::config;
 use crate::control::socket;
@@ -191,8 +191,7 @@ impl Daemon {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut pings = interval(watchdog.interval());
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let [mut loading, mut reloading, mut ticking, mut renewing, mut verifying] =
-            <[Job; 5]>::default();
+        let [mut loading, mut reloading, mut ticking] = <[Job; 3]>::default();
         loading.start(self, |daemon| daemon.zones.load_all());
         let mut wants_reload = false;
         loop {
@@ -204,30 +203,29 @@ impl Daemon {
                 _ = hangup.recv() => wants_reload = true,
                 () = loading.ended() => {
                     self.say_ready();
-                    reloading.start(self, |daemon| daemon.zones.follow_up());
                 }
                 () = reloading.ended() => {}
                 () = ticking.ended() => {}
-                () = renewing.ended() => {}
-                () = verifying.ended() => {}
                 _ = pings.tick() => watchdog.ping(),
                 _ = ticks.tick() => {
                     if ticking.is_idle() {
-                        ticking.start(self, Daemon::tick);
+                        ticking.start(self, |daemon| {
+                            daemon.zones.live();
+                            daemon.tick();
+                        });
                     }
                     if !loading.is_idle() {
                         self.say_progress();
-                    } else if renewing.is_idle() {
-                        renewing.start(self, |daemon| daemon.zones.renew());
-                    }
-                    if verifying.is_idle() && loading.is_idle() {
-                        verifying.start(self, |daemon| daemon.zones.verify_behind());
                     }
                 }
             }
-            if wants_reload && loading.is_idle() && reloading.is_idle() {
+            if wants_reload && reloading.is_idle() {
                 wants_reload = false;
-                reloading.start(self, Daemon::reload_on_signal);
+                // The service manager takes "ready" after a reload for "ready" after the start.
+                match loading.is_idle() {
+                    true => reloading.start(self, Daemon::reload_as_service),
+                    false => reloading.start(self, Daemon::reload_on_signal),
+                }
             }
         }
     }
@@ -261,8 +259,13 @@ impl Daemon {
         notify(&[NotifyState::Status(&status), more]);
     }
 
-    fn reload_on_signal(&self) {
+    fn reload_as_service(&self) {
         notify(&[NotifyState::Reloading, NotifyState::MonotonicUsec(monotonic_us())]);
+        self.reload_on_signal();
+        notify(&[NotifyState::Ready]);
+    }
+
+    fn reload_on_signal(&self) {
         match self.zones.reload() {
             Ok(changes) => {
                 let failed =
@@ -271,7 +274,6 @@ impl Daemon {
             }
             Err(failure) => tracing::error!("not reloaded: {failure}"),
         }
-        notify(&[NotifyState::Ready]);
     }
 }
 

@@ -33,6 +33,11 @@ impl Stamp {
         Stamp::of(&self.path).as_ref() == Some(self)
     }
 
+    /// How long it was, in octets.
+    pub fn octets(&self) -> u64 {
+        self.len
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path

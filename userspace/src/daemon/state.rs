@@ -1,13 +1,21 @@
 //! What the daemon knows of its zones, and the seam to what prepares them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+#[cfg(test)]
+use super::life::{EventKind, EventReason, Moment};
+use super::life::{Life, Terms};
 use super::stamp::Stamp;
 use crate::config;
+use crate::control::reply::zone::VersionDifference;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::{Origin, Validity};
+use crate::dnssec::verify::{Fault, VerifyReport};
 use crate::zone::{Serial, Version};
 
 /// Makes a zone that may be served out of a section `[[zone]]`: reads, signs, verifies.
@@ -126,9 +134,6 @@ impl Prepared {
     }
 }
 
-/// Seconds after which a zone's signatures are verified again.
-const VERIFIED_AGAIN: u32 = 86400;
-
 /// One zone of the configuration.
 pub struct ZoneState {
     /// Its section.
@@ -137,16 +142,50 @@ pub struct ZoneState {
     pub policy: config::Policy,
     /// What is served; `None` until it could be loaded once.
     pub loaded: Option<LoadedZone>,
-    /// Whether what is served was kept when the daemon ran last, and the files may say something else.
-    pub is_from_last_run: bool,
+    /// What happens to it, and when.
+    pub life: Life,
     /// Why the last attempt to load it failed, if it did.
     pub error: Option<String>,
     /// Why what should be known of it at the next start could not be kept, if so.
     pub unkept: Option<String>,
-    /// When it is loaded again since a signature of a presigned zone begins to be valid.
-    pub begins_at: Option<u32>,
-    /// Not to be signed again before this: signing failed. Not a time of day, which may be set back by years.
-    pub retry_at: Option<Instant>,
+    /// Its work, as it is handed from thread to thread.
+    pub work: Work,
+}
+
+/// What waits to be done with a zone.
+#[derive(Default)]
+pub struct Work {
+    /// Another for a zone that went and came again: what was begun for the one before is of no account.
+    pub identity: Arc<()>,
+    /// Until when its turn is to come that it waits for.
+    pub queued: Option<Instant>,
+    /// Who waits for a change.
+    pub waiting: Vec<Sender<ReloadResult>>,
+    /// How large it is in octets, by its files or by what is served.
+    pub octets: u64,
+    /// What verifying has found, which is to take effect.
+    pub found: Option<Found>,
+}
+
+/// What verifying has found.
+pub struct Found {
+    /// What was looked at.
+    pub zone: Version,
+    /// What is wrong with it, if anything is.
+    pub verified: Result<VerifyReport, Vec<Fault>>,
+}
+
+/// What became of one zone in a reload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReloadResult {
+    /// It is what its files say.
+    Unchanged,
+    /// How it differs from the version before, if there was one.
+    Loaded(Option<VersionDifference>),
+    /// It is not configured any more.
+    Removed,
+    /// It could not be loaded, and why.
+    Failed(String),
 }
 
 /// A zone that is served.
@@ -159,12 +198,8 @@ pub struct LoadedZone {
     pub loaded_at: u32,
     /// When the earliest of its signatures expires.
     pub expiration: Option<u32>,
-    /// From when on all its signatures are valid, if sealdns made them.
-    pub inception: Option<u32>,
     /// Whether its signatures were verified.
     pub is_verified: bool,
-    /// When they were looked at last, in seconds since 1970; 0 if never.
-    pub verified_at: u32,
     /// What is wrong with RRsets that are not sent therefore.
     pub withheld: Option<String>,
     /// An older version that was verified, of which what did not change need not be verified again, until this one is.
@@ -180,16 +215,25 @@ pub struct LoadedZone {
 impl ZoneState {
     /// A zone that was not loaded yet.
     pub fn new(section: config::Zone, policy: config::Policy) -> ZoneState {
+        let mut hasher = DefaultHasher::new();
+        section.name.as_wire().hash(&mut hasher);
+        let life = Life::new(terms(&section, &policy), hasher.finish() as u32);
         ZoneState {
             section,
             policy,
             loaded: None,
-            is_from_last_run: false,
+            life,
             error: None,
             unkept: None,
-            begins_at: None,
-            retry_at: None,
+            work: Work::default(),
         }
+    }
+
+    /// Goes by this section and policy from now on.
+    pub fn follow(&mut self, section: &config::Zone, policy: config::Policy) {
+        self.life.follow(terms(section, &policy));
+        self.section = section.clone();
+        self.policy = policy;
     }
 
     /// Whether it has not been tried yet.
@@ -197,54 +241,47 @@ impl ZoneState {
         self.loaded.is_none() && self.error.is_none()
     }
 
-    /// Whether what is served is not what the configuration and the files say.
-    pub fn is_stale(&self, section: &config::Zone, policy: &config::Policy) -> bool {
-        let same = |loaded: &LoadedZone| loaded.stamps.iter().all(Stamp::holds);
+    /// Whether it is to be made in another way than what is served was.
+    pub fn has_other_settings(&self, section: &config::Zone, policy: &config::Policy) -> bool {
         self.section.file != section.file
             || self.section.dnssec != section.dnssec
             || self.section.verify != section.verify
             || self.policy != *policy
-            || self.is_from_last_run
-            || self.error.is_some()
-            || !self.loaded.as_ref().is_some_and(same)
     }
 
-    /// Whether its signatures are to be verified in the background now: they have not been since it is served, or not
-    /// for a day.
-    pub fn wants_verification(&self, now: u32) -> bool {
-        let is_meant = match self.section.dnssec {
-            config::Dnssec::Off => false,
-            config::Dnssec::Presigned => self.section.verify != config::Verify::Never,
-            config::Dnssec::Sign => true,
-        };
-        is_meant
-            && self.loaded.as_ref().is_some_and(|loaded| {
-                loaded.verified_at == 0 || now.wrapping_sub(loaded.verified_at) >= VERIFIED_AGAIN
-            })
+    /// Whether what is served is known not to be what the configuration and the files say.
+    pub fn is_otherwise(&self) -> bool {
+        self.life.is_behind() || self.error.is_some() || self.loaded.is_none()
     }
 
     /// When the zone must be signed again: `refresh` before the earliest expiration. `None` if
     /// sealdns does not sign it.
     pub fn resign_at(&self) -> Option<u32> {
-        let expiration = self.loaded.as_ref()?.expiration?;
-        let signs = self.section.dnssec == config::Dnssec::Sign;
-        signs.then(|| expiration.wrapping_sub(self.policy.refresh.seconds()))
+        self.life.sign_at()
     }
 
     /// Whether the zone must be signed again now, or loaded again since signatures of others begin to be valid; `tick`
     /// is now on a clock that nobody sets.
+    #[cfg(test)]
     pub fn is_due(&self, now: u32, tick: Instant) -> bool {
-        let waits = self.retry_at.is_some_and(|retry_at| tick < retry_at);
-        let begins = self.begins_at.is_some_and(|begins_at| !is_before(now, begins_at));
-        !waits && (begins || self.resign_at().is_some() && self.is_expiring(now))
+        let events = self.life.events(Moment { wall: now, tick }).into_iter();
+        let mut due = events.filter(|event| event.wait <= 0);
+        due.any(|event| {
+            event.kind == EventKind::Sign || event.reason == EventReason::SignaturesBegin
+        })
     }
+}
 
-    /// Whether its signatures end soon, or are not valid yet.
-    fn is_expiring(&self, now: u32) -> bool {
-        let Some(loaded) = &self.loaded else { return false };
-        let Some(expiration) = loaded.expiration else { return false };
-        let inception = loaded.inception.unwrap_or(now);
-        is_due(Validity { inception, expiration }, &self.policy, now)
+/// What the configuration wants of a zone.
+fn terms(section: &config::Zone, policy: &config::Policy) -> Terms {
+    Terms {
+        signs: section.dnssec == config::Dnssec::Sign,
+        verifies: match section.dnssec {
+            config::Dnssec::Off => false,
+            config::Dnssec::Presigned => section.verify != config::Verify::Never,
+            config::Dnssec::Sign => true,
+        },
+        refresh: policy.refresh.seconds(),
     }
 }
 

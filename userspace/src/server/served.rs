@@ -44,19 +44,17 @@ impl Served {
     }
 
     /// The same with another engine and other options of responses, and with these zones in the place of
-    /// what was served of them.
+    /// what was served of them. `edns` is told whether one of all zones could not be loaded.
     pub fn with(
         &self,
         engine: Arc<dyn Engine>,
         zones: impl IntoIterator<Item = (Name, ServedZone)>,
-        edns: maps::EdnsSettings,
+        edns: impl FnOnce(bool) -> maps::EdnsSettings,
     ) -> Served {
         let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), Some(zone)));
-        Served::of(
-            engine,
-            self.zones.with(zones),
-            ResponseSettings { edns, ..self.settings.clone() },
-        )
+        let zones = self.zones.with(zones);
+        let edns = edns(zones.lacks_some());
+        Served::of(engine, zones, ResponseSettings { edns, ..self.settings.clone() })
     }
 
     fn of(engine: Arc<dyn Engine>, zones: Zones, settings: ResponseSettings) -> Served {

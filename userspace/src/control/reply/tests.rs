@@ -21,6 +21,7 @@ use crate::control::protocol::{
 };
 use crate::control::ratelimit::RateLimitAction;
 use crate::observe::attachment::*;
+use crate::observe::event::{EventKind, EventReason};
 use crate::observe::trace::*;
 use crate::observe::usage::*;
 use crate::observe::word::PerWord;
@@ -365,6 +366,20 @@ fn summary() -> ZoneSummary {
     }
 }
 
+/// Every kind of event, and every reason.
+const EVENTS: [(EventKind, EventReason); 10] = [
+    (EventKind::Load, EventReason::NotTried),
+    (EventKind::Load, EventReason::Failed),
+    (EventKind::FollowUp, EventReason::FromLastRun),
+    (EventKind::Change, EventReason::Asked),
+    (EventKind::Change, EventReason::SignaturesBegin),
+    (EventKind::Sign, EventReason::SignaturesEnd),
+    (EventKind::Sign, EventReason::SignaturesAhead),
+    (EventKind::Verify, EventReason::NotVerified),
+    (EventKind::Verify, EventReason::Daily),
+    (EventKind::Verify, EventReason::Verified),
+];
+
 fn zone_status() -> ZoneStatus {
     ZoneStatus {
         summary: summary(),
@@ -384,6 +399,8 @@ fn zone_status() -> ZoneStatus {
             "a validator would reject the zone: www.example. A: there is no signature".into(),
         ),
         allow_transfer: vec!["192.0.2.0/24".into()],
+        running: Some(EventKind::FollowUp),
+        events: EVENTS.map(|(event, why)| zone::ZoneEvent { event, at: NOW, why }).to_vec(),
     }
 }
 

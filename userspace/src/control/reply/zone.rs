@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Dnssec;
+use crate::observe::event::{EventKind, EventReason};
 use crate::observe::usage::Completeness;
 
 /// All zones.
@@ -80,6 +81,21 @@ pub struct ZoneStatus {
     pub unkept: Option<String>,
     /// Who may transfer it: address prefixes.
     pub allow_transfer: Vec<String>,
+    /// What goes on with it now.
+    pub running: Option<EventKind>,
+    /// What happens to it by itself, of each kind the next, the first one first.
+    pub events: Vec<ZoneEvent>,
+}
+
+/// Something that is to happen to a zone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneEvent {
+    /// What.
+    pub event: EventKind,
+    /// When, in seconds since 1970; a time that is past: as soon as there is a thread for it.
+    pub at: u32,
+    /// Why.
+    pub why: EventReason,
 }
 
 /// What became of zones in a reload.

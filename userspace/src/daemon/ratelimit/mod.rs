@@ -139,7 +139,9 @@ impl RateLimiting {
     pub fn follow(&self, config: &Config) -> Result<(), Failure> {
         let mut limits = self.limits.hold();
         limits.follow(config);
-        self.enforce(&mut limits)
+        // Else the data plane is left alone, which may be held while a zone is published.
+        let is_same = limits.compile().is_ok_and(|compiled| compiled == *limits.limits);
+        if is_same { Ok(()) } else { self.enforce(&mut limits) }
     }
 
     /// Does what the control socket asks for.

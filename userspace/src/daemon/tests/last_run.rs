@@ -113,7 +113,7 @@ impl Run {
 
     pub(super) fn follow_up(self) -> Run {
         self.daemon.zones.follow_up();
-        assert!(!self.daemon.zones.states()[&testing::name("example")].is_from_last_run);
+        assert!(!self.daemon.zones.states()[&testing::name("example")].life.is_behind());
         self
     }
 

@@ -5,6 +5,7 @@ mod configuration;
 mod control;
 mod last_run;
 mod panics;
+mod side_by_side;
 mod verification;
 mod waiting;
 mod zones;

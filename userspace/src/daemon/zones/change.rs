@@ -1,41 +1,28 @@
 //! One zone brought up to date: read, signed, verified, kept, published.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 
-use super::list::{LARGE_ZONE, RESIGN_RETRY_SECONDS, ReloadResult, Zones};
+use super::list::{LARGE_ZONE, Turn, Zones};
 use crate::control::reply::zone::VersionDifference;
+use crate::daemon::life::{Asked, Event, EventKind, EventReason, Facts, Outcome, Signatures};
 use crate::daemon::prepare;
 use crate::daemon::stamp::Stamp;
-use crate::daemon::state::{CurrentVersion, KeepableVersion, LoadedZone, Prepared};
+use crate::daemon::state::{CurrentVersion, KeepableVersion, LoadedZone, Prepared, ReloadResult};
 use crate::daemon::store::StoredVersion;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
 use crate::zone::difference::Size;
-use crate::zone::{Name, Rtype, Version};
+use crate::zone::{Rtype, Version};
 
-/// A part of the refresh time that attempts to sign again are apart at most, so that many are made before signatures
-/// expire.
-const RESIGN_ATTEMPTS: u32 = 16;
+/// How long a large zone that is ready waits for small ones that are to be loaded, at most.
+const SMALL_ONES_FIRST: Duration = Duration::from_secs(60);
 
 /// Why RRsets are withheld of a zone that is served as it was when the daemon ran last.
 const FOUND_BEFORE: &str = "they were found wrong before the daemon was started";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum LoadReason {
-    /// The daemon is started: what was served when it ran last will do for the moment.
-    Start,
-    /// What is served is of the last run, and is to be what the configuration and its files say.
-    FollowUp,
-    /// It is to be what the configuration and its files say.
-    Requested,
-    /// Its signatures must be made anew, whatever else there is.
-    Due,
-}
 
 /// The version of a zone that is served while the next one is made.
 pub(super) struct ServedVersion {
@@ -62,14 +49,15 @@ impl ServedVersion {
         }
     }
 
-    fn before(&self, why: LoadReason) -> CurrentVersion<'_> {
+    /// As it is for an event: what the file says is as good as known where only signatures are due.
+    fn before(&self, event: Event) -> CurrentVersion<'_> {
         let apex = self.zone.find(self.zone.apex().as_wire());
         CurrentVersion {
             serial: Some(self.zone.serial()),
             verified: self.verified.as_ref(),
             origin: self.origin.as_ref(),
             is_signed: apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some()),
-            is_unchanged: matches!(why, LoadReason::Due | LoadReason::FollowUp)
+            is_unchanged: event.reason != EventReason::Asked
                 && !self.stamps.is_empty()
                 && self.stamps.iter().all(Stamp::holds),
         }
@@ -77,32 +65,46 @@ impl ServedVersion {
 }
 
 impl Zones {
-    /// As [`Zones::load`]; a zone that makes it panic fails alone.
-    pub(super) fn load_or_say_fault(&self, name: &Name, why: LoadReason) -> ReloadResult {
-        catch_unwind(AssertUnwindSafe(|| self.load(name, why))).unwrap_or_else(|_| {
-            let message = "a fault of this program, which is in the log".to_owned();
-            if let Some(state) = self.states.hold().get_mut(name) {
-                state.error = Some(message.clone());
-                state.retry_at =
-                    Some(self.clock.monotonic() + Duration::from_secs(RESIGN_RETRY_SECONDS.into()));
-            }
-            ReloadResult::Failed(message)
-        })
+    /// Does what a zone's turn is for. The sockets do not follow yet.
+    pub(super) fn change(&self, turn: &Turn) -> (Outcome, ReloadResult) {
+        let (is_asked_for, is_stale) = {
+            let mut states = self.states.hold();
+            let Some(state) = turn.state(&mut states) else { return GONE };
+            let stamps = state.loaded.as_ref().map_or(&[][..], |loaded| &loaded.stamps);
+            (turn.asked == Some(Asked::IfChanged), (state.is_otherwise(), stamps.to_vec()))
+        };
+        let (is_otherwise, stamps) = is_stale;
+        // Whoever had the turn before may have read what is asked for.
+        if is_asked_for && !is_otherwise && stamps.iter().all(Stamp::holds) {
+            return (Outcome::Unchanged, ReloadResult::Unchanged);
+        }
+        self.load(turn, turn.event.kind == EventKind::Load && turn.asked.is_none())
     }
 
-    /// Brings one zone up to date; the sockets do not follow yet. The caller holds `change`.
-    fn load(&self, name: &Name, why: LoadReason) -> ReloadResult {
-        let Some((section, policy, served)) = self.states.hold().get(name).map(|state| {
+    /// What is told of a zone whose turn has ended in a panic.
+    pub(super) fn say_fault(&self, turn: &Turn) -> (Outcome, ReloadResult) {
+        let message = "a fault of this program, which is in the log".to_owned();
+        if let Some(state) = turn.state(&mut self.states.hold()) {
+            state.error = Some(message.clone());
+        }
+        (Outcome::Failed { begins_at: None }, ReloadResult::Failed(message))
+    }
+
+    /// Brings one zone up to date: to what was served when the daemon ran last, if that will do for the moment, or else to
+    /// what the configuration and its files say.
+    fn load(&self, turn: &Turn, last_will_do: bool) -> (Outcome, ReloadResult) {
+        let name = &turn.name;
+        let Some((section, policy, served)) = turn.state(&mut self.states.hold()).map(|state| {
             let served = state.loaded.as_ref().map(ServedVersion::of);
             (state.section.clone(), state.policy.clone(), served)
         }) else {
-            return ReloadResult::Removed;
+            return GONE;
         };
         let now = self.clock.wall().signature_time();
         // A file that changes while it is read looks changed afterwards.
         let stamp = Stamp::of(&section.file);
-        let last = match (why, &served) {
-            (LoadReason::Start, None) => self.prepare.kept(&section, &policy, now),
+        let last = match (last_will_do, &served) {
+            (true, None) => self.prepare.kept(&section, &policy, now),
             _ => None,
         };
         let is_behind = last.as_ref().is_some_and(|last| !last.is_current);
@@ -111,11 +113,12 @@ impl Zones {
         let ready = if let Some(last) = last {
             Ok(last)
         } else {
-            let before = served.as_ref().map(|served| served.before(why)).unwrap_or_default();
+            let before =
+                served.as_ref().map(|served| served.before(turn.event)).unwrap_or_default();
             self.prepare.prepare(&section, &policy, before, now)
         };
         let ready = match ready {
-            Ok(ready) if ready.is_served => return self.leave(name, ready, &section.file, stamp),
+            Ok(ready) if ready.is_served => return self.leave(turn, ready, &section.file, stamp),
             ready => ready,
         };
         let verified_before = served.as_ref().and_then(|served| served.verified.clone());
@@ -125,11 +128,18 @@ impl Zones {
             // Before publishing, which takes most memory.
             let stored = older.as_ref().map(|(older, files)| (older, &files[..]));
             let StoredVersion { zone, files } = self.store.keep(ready.zone, stored)?;
+            let is_large = zone.owner_count() >= LARGE_ZONE;
+            if is_large && last_will_do {
+                self.workers.let_small_ones_pass(SMALL_ONES_FIRST);
+            }
             let mut plane = self.plane.hold();
-            if zone.owner_count() >= LARGE_ZONE {
+            if is_large {
                 // Publishing it holds the data plane for long.
+                self.plane.note(&**plane);
                 self.follow(&mut **plane);
             }
+            // Who takes a zone from the configuration does so before the data plane is told.
+            anyhow::ensure!(turn.state(&mut self.states.hold()).is_some(), "it is not configured");
             let published = plane.publish(&zone).context("publishing the zone");
             drop(plane);
             let published = published?;
@@ -151,21 +161,24 @@ impl Zones {
                 kept_in: files,
                 loaded_at: now,
                 expiration: ready.expiration,
-                inception: ready.inception,
                 is_verified: ready.is_verified,
-                verified_at: if ready.is_verified { now } else { 0 },
                 withheld,
                 verified_before: verified_before.filter(|_| !ready.is_verified),
                 origin: ready.origin,
                 published,
                 stamps,
             };
-            Ok((loaded, difference, ready.begins_at, ready.fault, unkept))
+            let inception = ready.inception;
+            let signatures =
+                ready.expiration.map(|expiration| Signatures { inception, expiration });
+            let (begins_at, is_verified) = (ready.begins_at, ready.is_verified);
+            let facts = Facts { signatures, begins_at, is_verified, is_behind };
+            Ok((loaded, difference, facts, ready.fault, unkept))
         });
         let mut zones = self.states.hold();
-        let Some(state) = zones.get_mut(name) else { return ReloadResult::Removed };
+        let Some(state) = turn.state(&mut zones) else { return GONE };
         match loaded {
-            Ok((loaded, difference, begins_at, fault, unkept)) => {
+            Ok((loaded, difference, facts, fault, unkept)) => {
                 let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
                 let Published { written, kept, .. } = loaded.published;
                 let removed = difference.map(|difference| difference.removed);
@@ -174,9 +187,9 @@ impl Zones {
                     zone = %name, serial = serial.0, records, removed, added, written, kept,
                     "zone loaded"
                 );
+                let files = loaded.stamps.iter().map(Stamp::octets).sum::<u64>();
+                state.work.octets = files.max(loaded.zone.octets() as u64);
                 state.loaded = Some(loaded);
-                state.is_from_last_run = is_behind;
-                (state.begins_at, state.retry_at) = (begins_at, None);
                 state.unkept = unkept.map(|error| format!("{error:#}"));
                 if let Some(error) = &state.unkept {
                     tracing::warn!(
@@ -184,20 +197,22 @@ impl Zones {
                     );
                 }
                 state.error = fault.map(|error| format!("{error:#}"));
-                let Some(error) = &state.error else { return ReloadResult::Loaded(difference) };
+                let outcome = Outcome::Served(facts);
+                let Some(error) = &state.error else {
+                    return (outcome, ReloadResult::Loaded(difference));
+                };
                 tracing::error!(
                     "zone {name}: its records stay as they are, serial {serial}: {error}"
                 );
-                ReloadResult::Failed(error.clone())
+                (outcome, ReloadResult::Failed(error.clone()))
             }
             Err(error) if is_from_last_run => {
                 drop(zones);
                 tracing::warn!("zone {name}: what was served before cannot be: {error:#}");
-                self.load(name, LoadReason::Requested)
+                self.load(turn, false)
             }
             Err(error) => {
                 let message = format!("{error:#}");
-                state.is_from_last_run = false;
                 let served = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
                 match served {
                     Some(serial) => tracing::error!(
@@ -206,16 +221,9 @@ impl Zones {
                     None => tracing::error!("zone {name} is not served: {message}"),
                 }
                 state.error = Some(message.clone());
-                // What could not be read is tried again.
-                if let Some(refused) = error.downcast_ref::<prepare::RejectedZone>() {
-                    state.begins_at = refused.begins_at;
-                }
-                if why == LoadReason::Due {
-                    let wait = policy.refresh.seconds() / RESIGN_ATTEMPTS;
-                    let wait = Duration::from_secs(wait.min(RESIGN_RETRY_SECONDS).into());
-                    state.retry_at = Some(self.clock.monotonic() + wait);
-                }
-                ReloadResult::Failed(message)
+                let refused = error.downcast_ref::<prepare::RejectedZone>();
+                let begins_at = refused.and_then(|refused| refused.begins_at);
+                (Outcome::Failed { begins_at }, ReloadResult::Failed(message))
             }
         }
     }
@@ -223,22 +231,23 @@ impl Zones {
     /// Leaves a zone as it is, which is what its files say.
     fn leave(
         &self,
-        name: &Name,
+        turn: &Turn,
         ready: Prepared,
         file: &Path,
         stamp: Option<Stamp>,
-    ) -> ReloadResult {
+    ) -> (Outcome, ReloadResult) {
         let mut zones = self.states.hold();
-        let Some(state) = zones.get_mut(name) else { return ReloadResult::Removed };
+        let Some(state) = turn.state(&mut zones) else { return GONE };
         state.error = None;
-        state.retry_at = None;
-        state.is_from_last_run = false;
         if let (Some(loaded), Some(files)) = (&mut state.loaded, ready.files) {
             loaded.stamps = stamps_of(stamp, &files, file);
         }
-        ReloadResult::Unchanged
+        (Outcome::Unchanged, ReloadResult::Unchanged)
     }
 }
+
+/// What becomes of a turn whose zone is not configured any more.
+const GONE: (Outcome, ReloadResult) = (Outcome::Failed { begins_at: None }, ReloadResult::Removed);
 
 /// What a zone's files looked like: `stamp` is of `file`, which was looked at before it was read.
 fn stamps_of(stamp: Option<Stamp>, files: &[PathBuf], file: &Path) -> Vec<Stamp> {

@@ -1,58 +1,90 @@
 //! The zones of the configuration, and what they are made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::control::reply::zone::VersionDifference;
+use crate::daemon::life::{Asked, Event, Moment};
 use crate::daemon::locks::{Lock, LockGuard, Rank};
 use crate::daemon::presented::Presented;
 use crate::daemon::ratelimit::RateLimiting;
 use crate::daemon::shared_plane::SharedPlane;
 use crate::daemon::source::Source;
-use crate::daemon::state::{Prepare, ZoneState};
+use crate::daemon::start_order::StartOrder;
+use crate::daemon::state::{Prepare, ReloadResult, ZoneState};
 use crate::daemon::store::Store;
+use crate::daemon::workers::Workers;
 use crate::datapath::memory::FileMap;
 use crate::zone::Name;
 
-/// How long to wait after a failure to sign again, at most: seldom enough not to fill the log.
-pub(super) const RESIGN_RETRY_SECONDS: u32 = 3600;
-
 /// How long the sockets may be behind the data plane while many zones are loaded.
-pub const REFRESH: Duration = Duration::from_secs(1);
+pub const REFRESH: Duration = Duration::from_millis(200);
 
 /// Owner names from which on reading a zone leaves so much free memory behind that it is worth some
 /// milliseconds to give it back.
 pub(super) const LARGE_ZONE: usize = 50_000;
 
-/// What became of one zone in a reload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReloadResult {
-    Unchanged,
-    /// How it differs from the version before, if there was one.
-    Loaded(Option<VersionDifference>),
-    Removed,
-    Failed(String),
-}
-
 /// The zones of the configuration, the files that they are made of, and who is told when they change.
 ///
-/// One change at a time; who only looks at zones waits for none.
+/// Each zone has its turn for itself, on one of a few threads ([`Workers`]); who only looks at zones waits for none.
 pub struct Zones {
     pub(super) source: Source,
     pub(super) config: Lock<Arc<Config>>,
     pub(super) states: Lock<BTreeMap<Name, ZoneState>>,
     /// Zones that are loaded and that the sockets do not follow yet.
     pub(super) unfollowed: Lock<Vec<Name>>,
-    pub(super) change: Lock<()>,
+    /// When they followed last.
+    pub(super) refreshed: Lock<Instant>,
+    /// Held while the configuration is read and exchanged.
+    pub(super) exchange: Lock<()>,
+    /// Zones that were not tried yet, and who waits for all of them.
+    pub(super) awaited: Lock<Awaited>,
+    /// Zones that are being worked on: they stay here if they go from the configuration meanwhile.
+    pub(super) turns: Lock<BTreeSet<Name>>,
+    pub(super) workers: Workers,
     pub(super) prepare: Arc<dyn Prepare>,
     pub(super) store: Store,
     pub(super) plane: Arc<SharedPlane>,
     pub(super) presented: Arc<Presented>,
     pub(super) limits: Arc<RateLimiting>,
     pub(super) clock: Clock,
+}
+
+/// Zones that were not tried yet.
+#[derive(Default)]
+pub struct Awaited {
+    /// In which order they may be.
+    pub(super) order: StartOrder,
+    /// Each is dropped once all have been.
+    pub(super) waiting: Vec<Sender<()>>,
+}
+
+/// The turn of a zone: what its thread is to do.
+pub struct Turn {
+    /// The zone.
+    pub(super) name: Name,
+    /// Which zone of that name.
+    pub(super) identity: Arc<()>,
+    /// What happens.
+    pub(super) event: Event,
+    /// What was asked for, if that is why it happens.
+    pub(super) asked: Option<Asked>,
+    /// Who waits for it.
+    pub(super) waiting: Vec<Sender<ReloadResult>>,
+}
+
+impl Turn {
+    /// What is known of the zone, unless it is not configured any more.
+    pub(super) fn state<'s>(
+        &self,
+        states: &'s mut BTreeMap<Name, ZoneState>,
+    ) -> Option<&'s mut ZoneState> {
+        let state = states.get_mut(&self.name)?;
+        Arc::ptr_eq(&state.work.identity, &self.identity).then_some(state)
+    }
 }
 
 impl Zones {
@@ -70,7 +102,11 @@ impl Zones {
             source,
             states: Lock::new(Rank::Zones, states),
             unfollowed: Lock::new(Rank::Unfollowed, Vec::new()),
-            change: Lock::new(Rank::Change, ()),
+            refreshed: Lock::new(Rank::Unfollowed, Instant::now()),
+            exchange: Lock::new(Rank::Exchange, ()),
+            awaited: Lock::new(Rank::Awaited, Awaited::default()),
+            turns: Lock::new(Rank::Turns, BTreeSet::new()),
+            workers: Workers::new(),
             prepare,
             store: Store::new(config.server.state_dir.clone()),
             config: Lock::new(Rank::Config, Arc::new(config)),
@@ -79,6 +115,11 @@ impl Zones {
             limits: Arc::clone(limits),
             clock: presented.clock().clone(),
         }
+    }
+
+    /// What the clocks show.
+    pub fn now(&self) -> Moment {
+        Moment { wall: self.clock.wall().signature_time(), tick: self.clock.monotonic() }
     }
 
     /// What is known of each.

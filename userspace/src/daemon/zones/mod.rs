@@ -6,7 +6,8 @@ mod list;
 mod loading;
 mod present;
 mod reload;
+mod turns;
 
 #[cfg(test)]
 pub use list::REFRESH;
-pub use list::{ReloadResult, Zones};
+pub use list::Zones;

@@ -1,6 +1,8 @@
 //! What changed presented to the sockets and to XDP.
 
-use super::list::{ReloadResult, Zones};
+use std::time::Instant;
+
+use super::list::{REFRESH, Zones};
 use crate::daemon::presented::RefreshScope;
 use crate::datapath::seam::DataPlane;
 use crate::zone::Name;
@@ -8,13 +10,34 @@ use crate::zone::Name;
 impl Zones {
     /// Presents the configuration and all zones.
     pub(super) fn refresh_all(&self) {
-        self.refresh(&mut **self.plane.hold(), RefreshScope::All);
+        let mut plane = self.plane.hold();
+        self.unfollowed.hold().clear();
+        self.refresh(&mut **plane, RefreshScope::All);
     }
 
-    /// Presents the zones that changed.
-    pub(super) fn refresh_served(&self, changes: &[(Name, ReloadResult)]) {
-        let names: Vec<&Name> = changes.iter().map(|(name, _)| name).collect();
-        self.refresh(&mut **self.plane.hold(), RefreshScope::Zones(&names));
+    /// Presents what the sockets do not follow yet, and replaces the programs of an earlier daemon.
+    pub(super) fn settle(&self) {
+        self.replace_adopted();
+        let mut plane = self.plane.hold();
+        let names = std::mem::take(&mut *self.unfollowed.hold());
+        self.refresh(&mut **plane, RefreshScope::Zones(&names.iter().collect::<Vec<_>>()));
+    }
+
+    /// A zone changed: the sockets follow at least every [`REFRESH`] and with each tick, and not after each zone: with
+    /// many zones that would be most of the work.
+    pub(super) fn note_unfollowed(&self, name: &Name) {
+        self.unfollowed.hold().push(name.clone());
+        let is_time = {
+            let mut refreshed = self.refreshed.hold();
+            let is_time = refreshed.elapsed() >= REFRESH;
+            if is_time {
+                *refreshed = Instant::now();
+            }
+            is_time
+        };
+        if is_time {
+            self.follow(&mut **self.plane.hold());
+        }
     }
 
     /// Presents the zones that were loaded meanwhile: the next one may take long. The caller holds the data plane.
@@ -30,14 +53,25 @@ impl Zones {
         self.presented.refresh(plane, &config, &self.states.hold(), changed);
     }
 
-    /// Makes cookies with the secrets that it is the time for.
+    /// Replaces the programs of an earlier daemon, unless there is nothing to answer in their place: then
+    /// what they answer is better than nothing.
+    fn replace_adopted(&self) {
+        let has_zone = {
+            let zones = self.states.hold();
+            zones.is_empty() || zones.values().any(|zone| zone.loaded.is_some())
+        };
+        if has_zone && let Err(error) = self.plane.hold().replace_adopted() {
+            tracing::error!("replacing the programs of an earlier daemon: {error:#}");
+        }
+    }
+
+    /// Makes cookies with the secrets that it is the time for. Never waits: it is done again a second later.
     pub fn exchange_secrets(&self) {
         if !self.presented.has_other_secrets() {
             return;
         }
-        // Who changes zones does the same when that is done.
-        if let Some(_change) = self.change.try_hold() {
-            self.refresh_served(&[]);
+        if let Some(mut plane) = self.plane.hold_if_free() {
+            self.refresh(&mut **plane, RefreshScope::Zones(&[]));
         }
     }
 }

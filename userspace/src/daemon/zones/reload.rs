@@ -1,25 +1,85 @@
 //! The configuration read again, and zones loaded on request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
 
-use super::change::LoadReason;
-use super::list::{ReloadResult, Zones};
+use super::list::Zones;
+use super::loading::octets_of;
+use crate::config::{Config, Policy, Zone};
 use crate::control::protocol::Failure;
-use crate::daemon::state::ZoneState;
+use crate::daemon::life::Asked;
+use crate::daemon::stamp::Stamp;
+use crate::daemon::state::{ReloadResult, ZoneState};
 use crate::zone::Name;
 
+/// What became of zones in a reload, and of those that are still to be loaded who tells it.
+#[derive(Default)]
+struct Changes {
+    known: BTreeMap<Name, ReloadResult>,
+    awaited: Vec<(Name, Receiver<ReloadResult>)>,
+}
+
+/// Whether a zone is to be read again.
+enum Staleness {
+    /// It is, whatever its files look like.
+    Stale(Asked),
+    /// If its files do not look like this any more.
+    IfChanged(Vec<Stamp>),
+}
+
 impl Zones {
-    /// Reads the configuration again, and loads the zones whose section, policy or files changed.
-    pub fn reload(&self) -> Result<BTreeMap<Name, ReloadResult>, Failure> {
-        let _change = self.change.hold();
+    /// Reads the configuration again, and loads the zones whose section, policy or files changed. Waits for these zones and
+    /// for no others.
+    pub fn reload(self: &Arc<Zones>) -> Result<BTreeMap<Name, ReloadResult>, Failure> {
+        let (Changes { mut known, awaited }, limited) = self.exchange()?;
+        if !awaited.is_empty() {
+            known.extend(awaited.into_iter().map(|(name, result)| (name, wait(&result))));
+            self.settle();
+        }
+        limited.map(|()| known)
+    }
+
+    /// Loads one zone, whatever its files look like; `None` if it is not configured.
+    pub fn reload_one(self: &Arc<Zones>, name: &Name) -> Option<Vec<(Name, ReloadResult)>> {
+        let file = self.states.hold().get(name)?.section.file.clone();
+        let octets = octets_of(&file);
+        let result = {
+            let mut states = self.states.hold();
+            self.ask(&mut states, name, Asked::Always, octets)?
+        };
+        let result = wait(&result);
+        self.settle();
+        Some(vec![(name.clone(), result)])
+    }
+
+    /// Asks for a zone's file of this size to be read; tells what becomes of it.
+    fn ask(
+        self: &Arc<Zones>,
+        states: &mut BTreeMap<Name, ZoneState>,
+        name: &Name,
+        asked: Asked,
+        octets: u64,
+    ) -> Option<Receiver<ReloadResult>> {
+        let state = states.get_mut(name)?;
+        let (sender, receiver) = mpsc::channel();
+        state.life.ask(asked);
+        state.work.waiting.push(sender);
+        state.work.octets = state.work.octets.max(octets);
+        self.queue(states, name);
+        Some(receiver)
+    }
+
+    /// Puts a configuration in effect that is read now, and asks for zones that are not as it and their files say.
+    /// Nobody else does so meanwhile; zones have their turns.
+    fn exchange(self: &Arc<Zones>) -> Result<(Changes, Result<(), Failure>), Failure> {
+        let _exchange = self.exchange.hold();
         let mut config = self.source.load().map_err(|error| Failure {
             code: "config".into(),
             message: error.to_string(),
             hint: error.hint().map(str::to_owned),
         })?;
-        let mut changes = BTreeMap::new();
-        let old = self.config.hold().clone();
+        let old = self.config();
         if old.server != config.server || old.xdp != config.xdp {
             tracing::warn!(
                 "changes in [server] and [xdp] take effect when the daemon is restarted"
@@ -27,54 +87,97 @@ impl Zones {
         }
         // Sockets and XDP stay as they were started; only zones and policies follow the file.
         (config.server, config.xdp) = (old.server.clone(), old.xdp.clone());
-        let (mut stale, mut gone) = (Vec::new(), Vec::new());
-        {
-            let mut zones = self.states.hold();
-            for name in zones.keys() {
-                if !config.zones().any(|zone| zone.name == *name) {
-                    gone.push(name.clone());
-                }
-            }
-            for section in config.zones() {
-                let policy = config.policy(section);
-                let state = zones
-                    .entry(section.name.clone())
-                    .or_insert_with(|| ZoneState::new(section.clone(), policy.clone()));
-                if state.is_stale(section, &policy) {
-                    stale.push(section.name.clone());
-                } else {
-                    changes.insert(section.name.clone(), ReloadResult::Unchanged);
-                }
-                state.section = section.clone();
-                state.policy = policy;
-            }
-            for name in &gone {
-                zones.remove(name);
-            }
-        }
+        let stale = self.stale(&config);
+        let (changes, gone) = self.exchange_zones(&config, stale);
         if let Err(error) = self.presented.load_secrets(&self.source.path, &config.cookies) {
             tracing::error!("the secrets of DNS cookies stay as they were: {error:#}");
         }
         let limited = self.limits.follow(&config);
+        let is_same = *old == config;
         *self.config.hold() = Arc::new(config);
         for name in gone {
             if let Err(error) = self.plane.hold().remove(&name) {
                 tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
             }
-            changes.insert(name, ReloadResult::Removed);
         }
-        // The configuration may have changed what is said of zones that are not loaded again.
-        changes
-            .extend(self.load_each(stale, LoadReason::Requested, |zones, _| zones.refresh_all()));
-        limited.map(|()| changes)
+        // What is said of zones that are not loaded again may be another now.
+        if !is_same || changes.awaited.is_empty() {
+            self.refresh_all();
+        }
+        Ok((changes, limited))
     }
 
-    /// Loads one zone, whatever its files look like; `None` if it is not configured.
-    pub fn reload_one(&self, name: &Name) -> Option<Vec<(Name, ReloadResult)>> {
-        let _change = self.change.hold();
-        if !self.states.hold().contains_key(name) {
-            return None;
-        }
-        Some(self.load_each(vec![name.clone()], LoadReason::Requested, Zones::refresh_served))
+    /// The zones that are not as this configuration and their files say, and how large their files are. Files are looked
+    /// at without a lock: there may be a hundred thousand of them.
+    fn stale(&self, config: &Config) -> BTreeMap<Name, (Asked, u64)> {
+        let looked_at: Vec<(&Zone, Staleness)> = {
+            let states = self.states.hold();
+            let look = |section| (section, staleness(&states, section, &config.policy(section)));
+            config.zones().map(look).collect()
+        };
+        let stale = looked_at.into_iter().filter_map(|(section, staleness)| {
+            let asked = match staleness {
+                Staleness::Stale(asked) => asked,
+                Staleness::IfChanged(stamps) if stamps.iter().all(Stamp::holds) => return None,
+                Staleness::IfChanged(_) => Asked::IfChanged,
+            };
+            Some((section.name.clone(), (asked, octets_of(&section.file))))
+        });
+        stale.collect()
     }
+
+    /// Has the zones that are known be those of this configuration, and asks for those that are stale. Tells which have
+    /// gone, too.
+    fn exchange_zones(
+        self: &Arc<Zones>,
+        config: &Config,
+        stale: BTreeMap<Name, (Asked, u64)>,
+    ) -> (Changes, Vec<Name>) {
+        let mut changes = Changes::default();
+        let configured: BTreeSet<&Name> = config.zones().map(|section| &section.name).collect();
+        let mut states = self.states.hold();
+        let gone: Vec<Name> =
+            states.keys().filter(|name| !configured.contains(name)).cloned().collect();
+        for section in config.zones() {
+            let policy = config.policy(section);
+            match states.get_mut(&section.name) {
+                Some(state) => state.follow(section, policy),
+                None => {
+                    let state = ZoneState::new(section.clone(), policy);
+                    states.insert(section.name.clone(), state);
+                    self.awaited.hold().order.add(section.name.clone());
+                }
+            }
+            if !stale.contains_key(&section.name) {
+                changes.known.insert(section.name.clone(), ReloadResult::Unchanged);
+            }
+        }
+        for name in &gone {
+            states.remove(name);
+            self.note_tried(&mut states, name);
+            changes.known.insert(name.clone(), ReloadResult::Removed);
+        }
+        for (name, (asked, octets)) in stale {
+            if let Some(result) = self.ask(&mut states, &name, asked, octets) {
+                changes.awaited.push((name, result));
+            }
+        }
+        (changes, gone)
+    }
+}
+
+fn staleness(states: &BTreeMap<Name, ZoneState>, section: &Zone, policy: &Policy) -> Staleness {
+    let Some(state) = states.get(&section.name) else { return Staleness::Stale(Asked::Always) };
+    if state.has_other_settings(section, policy) {
+        return Staleness::Stale(Asked::Always);
+    }
+    match &state.loaded {
+        Some(loaded) if !state.is_otherwise() => Staleness::IfChanged(loaded.stamps.clone()),
+        _ => Staleness::Stale(Asked::IfChanged),
+    }
+}
+
+/// What became of a zone. One that goes meanwhile tells nothing.
+fn wait(result: &Receiver<ReloadResult>) -> ReloadResult {
+    result.recv().unwrap_or(ReloadResult::Removed)
 }

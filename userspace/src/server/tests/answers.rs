@@ -94,7 +94,7 @@ fn what_is_denied_to_any_counts_as_a_denial() {
     drop(image.publish(&zone).unwrap());
     let served = served(&zone);
     let edns = served.edns();
-    let shared = Shared::new(served.with(Arc::new(image.reader()), [], edns));
+    let shared = Shared::new(served.with(Arc::new(image.reader()), [], |_| edns));
     let policy = Policy { mode: Mode::On as u32, ..Policy::new() };
     shared.limiter().set(&Limits { policy, ..Limits::default() }, 0);
     for (qname, class) in [

@@ -1,0 +1,246 @@
+//! A bounded number of threads that work on zones, those for large zones apart: however many large zones there are to be
+//! read, signed and verified, small ones have threads of their own.
+//!
+//! | lane | threads | what signing and verifying run on |
+//! |---|---|---|
+//! | small zones | one for each core | the thread itself |
+//! | large zones | one, and more on a machine with many cores | all cores |
+//!
+//! Work that was queued is begun in the order of its deadlines. A thread is started when there is work for it, and ends
+//! when there is none.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Condvar;
+
+use super::locks::{Lock, Rank};
+
+/// Cores for each thread that works on large zones.
+const CORES_PER_LARGE: usize = 4;
+
+/// Something to be done.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Whose threads do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LaneKind {
+    /// Those for small zones.
+    Small,
+    /// Those for large zones.
+    Large,
+}
+
+/// The threads, and what waits for them. Clones share them.
+#[derive(Clone)]
+pub struct Workers(Arc<[Lane; 2]>);
+
+struct Lane {
+    kind: LaneKind,
+    most: usize,
+    queue: Lock<Queue>,
+    /// Told when nothing is left to be begun.
+    is_empty: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// By deadline, and in the order in which it came.
+    jobs: BTreeMap<(Instant, u64), Job>,
+    count: u64,
+    threads: usize,
+}
+
+impl Workers {
+    /// As many as this machine's cores can keep busy.
+    pub fn new() -> Workers {
+        let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
+        Workers::of(cores, (cores / CORES_PER_LARGE).max(1))
+    }
+
+    fn of(small: usize, large: usize) -> Workers {
+        let lane = |kind, most| {
+            let queue = Lock::new(Rank::Queue, Queue::default());
+            Lane { kind, most, queue, is_empty: Condvar::new() }
+        };
+        Workers(Arc::new([lane(LaneKind::Small, small), lane(LaneKind::Large, large)]))
+    }
+
+    /// Has something done, those first whose deadlines are first. Never waits.
+    pub fn submit(&self, kind: LaneKind, deadline: Instant, job: Job) {
+        let lane = self.lane(kind);
+        let is_short_of_threads = {
+            let mut queue = lane.queue.hold();
+            queue.count += 1;
+            let key = (deadline, queue.count);
+            queue.jobs.insert(key, job);
+            let is_short = queue.threads < lane.most;
+            queue.threads += usize::from(is_short);
+            is_short
+        };
+        if is_short_of_threads {
+            self.start_thread(kind);
+        }
+    }
+
+    fn lane(&self, kind: LaneKind) -> &Lane {
+        match kind {
+            LaneKind::Small => &self.0[0],
+            LaneKind::Large => &self.0[1],
+        }
+    }
+
+    fn start_thread(&self, kind: LaneKind) {
+        let workers = self.clone();
+        let work = move || workers.lane(kind).work();
+        let started = match kind {
+            // A pool of this one thread: signing and verifying run in it, and wait for no large zone's.
+            LaneKind::Small => rayon::ThreadPoolBuilder::new()
+                .num_threads(1)
+                .thread_name(|_| "small zones".to_owned())
+                .build()
+                .map(|pool| pool.spawn(work))
+                .map_err(|error| error.to_string()),
+            LaneKind::Large => thread::Builder::new()
+                .name("large zones".to_owned())
+                .spawn(work)
+                .map(drop)
+                .map_err(|error| error.to_string()),
+        };
+        if let Err(error) = started {
+            // Others do it, or one that is started later.
+            tracing::error!("a thread for zones cannot be started: {error}");
+            self.lane(kind).queue.hold().threads -= 1;
+        }
+    }
+
+    /// Starts threads that could not be had when there was work for them.
+    pub fn catch_up(&self) {
+        for kind in [LaneKind::Small, LaneKind::Large] {
+            let is_stuck = {
+                let mut queue = self.lane(kind).queue.hold();
+                let is_stuck = queue.threads == 0 && !queue.jobs.is_empty();
+                queue.threads += usize::from(is_stuck);
+                is_stuck
+            };
+            if is_stuck {
+                self.start_thread(kind);
+            }
+        }
+    }
+
+    /// Waits until no work for small zones is left to be begun, no longer than `patience`.
+    pub fn let_small_ones_pass(&self, patience: Duration) {
+        let lane = self.lane(LaneKind::Small);
+        let deadline = Instant::now() + patience;
+        let mut queue = lane.queue.hold();
+        while !queue.jobs.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            queue.wait_for(&lane.is_empty, left);
+        }
+    }
+}
+
+impl Lane {
+    /// Does what there is to be done until nothing is left.
+    fn work(&self) {
+        loop {
+            let job = {
+                let mut queue = self.queue.hold();
+                match queue.jobs.pop_first() {
+                    Some((_, job)) => job,
+                    None => {
+                        queue.threads -= 1;
+                        self.is_empty.notify_all();
+                        return;
+                    }
+                }
+            };
+            // What it panics of was said where it happened.
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::error!("work on {:?} zones was not finished", self.kind);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::sync::{Barrier, mpsc};
+
+    #[test]
+    fn large_zones_leave_the_threads_of_small_ones_alone() {
+        let workers = Workers::of(2, 1);
+        let (open, gate) = mpsc::channel::<()>();
+        let (done, ended) = mpsc::channel();
+        let gate = Arc::new(std::sync::Mutex::new(gate));
+        // Large ones that stand.
+        for _ in 0..10 {
+            let (gate, done) = (Arc::clone(&gate), done.clone());
+            let stand = move || {
+                let _ = gate.lock().map(|gate| gate.recv());
+                done.send("large").unwrap();
+            };
+            workers.submit(LaneKind::Large, Instant::now(), Box::new(stand));
+        }
+        for _ in 0..1000 {
+            let done = done.clone();
+            let job = move || done.send("small").unwrap();
+            workers.submit(LaneKind::Small, Instant::now(), Box::new(job));
+        }
+        assert!((0..1000).all(|_| ended.recv() == Ok("small")));
+        drop(open);
+        assert!((0..10).all(|_| ended.recv() == Ok("large")));
+    }
+
+    #[test]
+    fn there_are_never_more_threads_than_meant_and_a_panic_takes_none() {
+        let workers = Workers::of(3, 1);
+        let (at_work, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        // Three at once: who comes alone would wait for ever.
+        let barrier = Arc::new(Barrier::new(3));
+        let (done, ended) = mpsc::channel();
+        for number in 0..300 {
+            let (at_work, most) = (Arc::clone(&at_work), Arc::clone(&most));
+            let (barrier, done) = (Arc::clone(&barrier), done.clone());
+            let job = move || {
+                let now = at_work.fetch_add(1, SeqCst) + 1;
+                most.fetch_max(now, SeqCst);
+                barrier.wait();
+                at_work.fetch_sub(1, SeqCst);
+                done.send(()).unwrap();
+                assert_ne!(number % 7, 0, "injected");
+            };
+            workers.submit(LaneKind::Small, Instant::now(), Box::new(job));
+        }
+        (0..300).for_each(|_| ended.recv().unwrap());
+        assert_eq!(most.load(SeqCst), 3);
+    }
+
+    #[test]
+    fn what_is_wanted_sooner_is_done_sooner() {
+        let workers = Workers::of(1, 1);
+        let (open, gate) = mpsc::channel::<()>();
+        let (done, ended) = mpsc::channel();
+        let start = Instant::now();
+        let first = move || {
+            let _ = gate.recv();
+        };
+        workers.submit(LaneKind::Small, start, Box::new(first));
+        for number in [5u64, 3, 9, 3, 1, 7] {
+            let done = done.clone();
+            let job = move || done.send(number).unwrap();
+            workers.submit(LaneKind::Small, start + Duration::from_secs(number), Box::new(job));
+        }
+        drop((open, done));
+        assert_eq!(ended.iter().collect::<Vec<_>>(), [1, 3, 3, 5, 7, 9]);
+    }
+}

@@ -1,0 +1,194 @@
+//! Zones have their turns: what is due is handed to threads, done, and noted.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::list::{LARGE_ZONE, Turn, Zones};
+use crate::daemon::life::{Event, EventKind, EventReason, Outcome, choose};
+use crate::daemon::locks::{Rank, Ranked};
+use crate::daemon::state::{ReloadResult, ZoneState};
+use crate::daemon::workers::LaneKind;
+use crate::datapath::memory::trim_heap;
+use crate::zone::Name;
+
+/// Octets of a zone from which on threads for large zones work on it: a second of signing, more or less.
+const LARGE: u64 = 1 << 20;
+
+/// By so many octets a zone is put off for a second when many are to be loaded: small ones come first.
+const OCTETS_A_SECOND: u64 = 1 << 18;
+
+impl Zones {
+    /// Lets the zones have their turn for which something is due. To be called about once a second; waits for none.
+    pub fn live(self: &Arc<Zones>) {
+        let now = self.now();
+        {
+            let mut states = self.states.hold();
+            let lives = states.iter().map(|(name, state)| (name, &state.life));
+            let chosen = choose(lives, now).into_iter();
+            let chosen: Vec<Name> = chosen.map(|(name, _)| name.clone()).collect();
+            for name in &chosen {
+                self.queue(&mut states, name);
+            }
+        }
+        self.workers.catch_up();
+    }
+
+    /// Has a zone wait for its turn, if something is due, unless it waits already.
+    pub(super) fn queue(self: &Arc<Zones>, states: &mut BTreeMap<Name, ZoneState>, name: &Name) {
+        let now = self.now();
+        let Some(state) = states.get_mut(name) else { return };
+        let Some(event) = state.life.due(now) else { return };
+        if state.life.is_untried() && !self.awaited.hold().order.may_begin(name) {
+            return;
+        }
+        let work = &mut state.work;
+        let deadline = now.tick + patience(&event, work.octets);
+        if work.queued.is_some_and(|queued| queued <= deadline) {
+            return;
+        }
+        work.queued = Some(deadline);
+        let lane = if work.octets < LARGE { LaneKind::Small } else { LaneKind::Large };
+        let (zones, name) = (Arc::clone(self), name.clone());
+        self.workers.submit(lane, deadline, Box::new(move || zones.take_turn(&name)));
+    }
+
+    /// Does what is due for a zone.
+    pub(super) fn take_turn(self: &Arc<Zones>, name: &Name) {
+        let Some(mut turn) = self.begin_turn(name) else { return };
+        let done = {
+            let _rank = Ranked::take(Rank::Turn);
+            catch_unwind(AssertUnwindSafe(|| self.perform(&turn)))
+        };
+        let (outcome, result) = done.unwrap_or_else(|_| self.say_fault(&turn));
+        let waiting = std::mem::take(&mut turn.waiting);
+        self.end_turn(&turn, outcome);
+        if !is_look(&turn.event) {
+            self.note_unfollowed(name);
+            self.give_back_memory(&turn);
+        }
+        for one in waiting {
+            // Who has asked may have gone.
+            let _ = one.send(result.clone());
+        }
+    }
+
+    fn begin_turn(self: &Arc<Zones>, name: &Name) -> Option<Turn> {
+        let mut states = self.states.hold();
+        let Some(state) = states.get_mut(name) else {
+            self.note_tried(&mut states, name);
+            return None;
+        };
+        state.work.queued = None;
+        let event = state.life.due(self.now())?;
+        // A zone of this name that is gone: when its turn has ended, this one is looked at again.
+        if !is_look(&event) && !self.turns.hold().insert(name.clone()) {
+            return None;
+        }
+        let asked = state.life.asked().filter(|_| event.reason == EventReason::Asked);
+        let waiting = match asked {
+            Some(_) => std::mem::take(&mut state.work.waiting),
+            None => Vec::new(),
+        };
+        state.life.begin(event);
+        let identity = Arc::clone(&state.work.identity);
+        Some(Turn { name: name.clone(), identity, event, asked, waiting })
+    }
+
+    fn perform(&self, turn: &Turn) -> (Outcome, ReloadResult) {
+        let name = &turn.name;
+        match (turn.event.kind, turn.event.reason) {
+            (EventKind::Verify, EventReason::Verified) => {
+                (self.heed_found(turn), ReloadResult::Unchanged)
+            }
+            (EventKind::Verify, _) => (self.look_behind(turn), ReloadResult::Unchanged),
+            (EventKind::Sign, _) | (_, EventReason::SignaturesBegin) => {
+                tracing::info!(
+                    zone = %name,
+                    "prepared again: its signatures are due, or later signatures become valid"
+                );
+                self.change(turn)
+            }
+            _ => self.change(turn),
+        }
+    }
+
+    fn end_turn(self: &Arc<Zones>, turn: &Turn, outcome: Outcome) {
+        let now = self.now();
+        let mut states = self.states.hold();
+        let is_there = match turn.state(&mut states) {
+            Some(state) => {
+                state.life.end(turn.event, outcome, now);
+                true
+            }
+            None => false,
+        };
+        if !is_look(&turn.event) {
+            self.turns.hold().remove(&turn.name);
+        }
+        if is_there && turn.event.kind == EventKind::Load {
+            self.note_tried(&mut states, &turn.name);
+        }
+        // What somebody waits for; all else comes with the next second.
+        let next = states.get(&turn.name).and_then(|state| state.life.due(now));
+        if next.is_some_and(|event| is_pressing(&event)) {
+            self.queue(&mut states, &turn.name);
+        }
+    }
+
+    /// A zone has been tried, or is not there: those that wait for it may be.
+    pub(super) fn note_tried(
+        self: &Arc<Zones>,
+        states: &mut BTreeMap<Name, ZoneState>,
+        name: &Name,
+    ) {
+        let freed = {
+            let mut awaited = self.awaited.hold();
+            let freed = awaited.order.done(name);
+            if awaited.order.is_done() {
+                awaited.waiting.clear();
+            }
+            freed
+        };
+        if let Some(freed) = freed {
+            self.queue(states, &freed);
+        }
+    }
+
+    /// Gives back what reading a large zone has left behind.
+    fn give_back_memory(&self, turn: &Turn) {
+        let owners = turn
+            .state(&mut self.states.hold())
+            .and_then(|state| state.loaded.as_ref().map(|loaded| loaded.zone.owner_count()));
+        if owners >= Some(LARGE_ZONE) {
+            trim_heap();
+        }
+    }
+}
+
+/// Whether the event only looks at a zone: others may change it meanwhile.
+fn is_look(event: &Event) -> bool {
+    event.kind == EventKind::Verify && event.reason != EventReason::Verified
+}
+
+/// Whether an event has its turn as soon as the one before has ended.
+fn is_pressing(event: &Event) -> bool {
+    use EventReason::{Asked, NotTried, Verified};
+    matches!(event.reason, Asked | NotTried | Verified)
+}
+
+/// How long an event may wait while there are others.
+fn patience(event: &Event, octets: u64) -> Duration {
+    let seconds = match (event.kind, event.reason) {
+        (EventKind::Load, _) => {
+            return Duration::from_millis(octets.saturating_mul(1000) / OCTETS_A_SECOND);
+        }
+        (_, EventReason::Asked | EventReason::Verified) => 0,
+        (EventKind::Sign | EventKind::Change, _) => 2,
+        (EventKind::FollowUp, _) => 60,
+        (EventKind::Verify, EventReason::NotVerified) => 120,
+        (EventKind::Verify, _) => 600,
+    };
+    Duration::from_secs(seconds)
+}
