@@ -10,13 +10,14 @@ use sealdns::dnssec::incremental::{RenewalLimits, SignedDifference, renew, sign_
 use sealdns::dnssec::keys::{Algorithm, Key, NewKey, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
 use sealdns::dnssec::sign::sign;
-use sealdns::zone::difference::{Difference, RecordRef, Rules};
-use sealdns::zone::{Name, Rtype, Serial, Version, Zone, ZoneWriter};
+use sealdns::zone::difference::Rules;
+use sealdns::zone::{Name, Rtype, Version};
+
+use large::{APEX, Record, difference, host, label, zone};
+
+mod large;
 
 const NOW: u32 = 1_800_000_000;
-const APEX: &[u8] = b"\x05bench\x07example\0";
-const SOA: &[u8] =
-    b"\x02ns\0\x04mail\0\0\0\0\x01\0\0\x0e\x10\0\0\x03\x84\0\x09\x3a\x80\0\0\x01\x2c";
 const DAY: u32 = 86_400;
 
 fn main() {
@@ -104,50 +105,4 @@ fn measure(
 fn shown(mut times: Vec<Duration>) -> String {
     times.sort();
     format!("median {:?}, p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100])
-}
-
-type Record = (Vec<u8>, Rtype, Vec<u8>);
-
-fn difference(removed: &[Record], added: &[Record]) -> Difference {
-    let apex = Name::from_wire(APEX).expect("a name");
-    let serials = [Serial(1), Serial(2)];
-    let [removed, added] = [removed, added].map(|records| records.iter().map(record));
-    Difference::of_records(&apex, serials, removed, added)
-}
-
-fn record((owner, rtype, rdata): &Record) -> RecordRef<'_> {
-    RecordRef { owner, rtype: *rtype, ttl: 3600, rdata }
-}
-
-fn label(label: &str) -> Vec<u8> {
-    [&[label.len() as u8], label.as_bytes(), APEX].concat()
-}
-
-/// The name of this number in canonical order: those of even numbers are hosts, the others are delegations.
-fn name(number: usize) -> Vec<u8> {
-    label(&format!("host-{number:08}"))
-}
-
-fn host(number: usize) -> Record {
-    (name(number), Rtype::A, vec![198, 51, (number / 250 % 250) as u8, (number % 250) as u8])
-}
-
-fn zone(names: usize) -> Zone {
-    let mut writer = ZoneWriter::with_capacity(Name::from_wire(APEX).expect("a name"), 0);
-    writer.owner(APEX).expect("room");
-    writer.rrset(Rtype::SOA, 3600, std::iter::once(SOA)).expect("room");
-    for number in 0..names {
-        let (owner, rtype, address) = host(number);
-        writer.owner(&owner).expect("order");
-        if number % 2 == 0 {
-            writer.rrset(rtype, 3600, std::iter::once(&address[..])).expect("room");
-            continue;
-        }
-        writer.rrset(Rtype::NS, 3600, std::iter::once(&b"\x02ns\0"[..])).expect("room");
-        if number % 4 == 1 {
-            let ds = [&[0, 1, 13, 2][..], &[7; 32]].concat();
-            writer.rrset(Rtype::DS, 3600, std::iter::once(&ds[..])).expect("room");
-        }
-    }
-    writer.finish().expect("a zone")
 }

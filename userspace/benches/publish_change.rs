@@ -1,0 +1,135 @@
+//! How long it takes from the signed difference of a large zone in hand to the last store into memory: 1,000 changes one
+//! after the other (one RRset changed, a name added, a name removed), against publishing the whole version.
+//!
+//! `cargo bench -p sealdns --bench publish_change -- [NAMES] [nsec|nsec3|nsec3-opt-out]`; a million names without the
+//! first argument, all ways of denial without the second. Half of the names are delegations, half of those with DS.
+//! The time includes the new version ([`Version::apply`]). It has neither a grace period nor anything that is durable.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sealdns::compile::{ChangeError, Image, PublishError};
+use sealdns::datapath::memory::{Mapping, Size};
+use sealdns::dnssec::incremental::sign_difference;
+use sealdns::dnssec::keys::{Algorithm, Key, NewKey, Role};
+use sealdns::dnssec::policy::{Denial, SigningPolicy};
+use sealdns::dnssec::sign::sign;
+use sealdns::zone::difference::Rules;
+use sealdns::zone::{Name, Rtype, Version, Zone};
+
+use large::{APEX, Record, difference, host, label, zone};
+
+mod large;
+
+const NOW: u32 = 1_800_000_000;
+
+fn main() {
+    // `cargo bench` adds `--bench`; `cargo test --all-targets` does not, and wants no more than to see that it runs.
+    let (bench, args): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|arg| arg == "--bench");
+    let (default, changes) = if bench.is_empty() { (200, 10) } else { (1_000_000, 1_000) };
+    let names: usize = args.first().map_or(default, |arg| arg.parse().expect("a number"));
+    let denials: Vec<Denial> = match args.get(1) {
+        Some(denial) => vec![denial.parse().expect("a way of denial")],
+        None => {
+            ["nsec", "nsec3", "nsec3-opt-out"].map(|denial| denial.parse().expect("one")).into()
+        }
+    };
+    let apex = Name::from_wire(APEX).expect("a name");
+    let keys: Vec<Key> = [Role::Ksk, Role::Zsk]
+        .map(|role| {
+            NewKey::generate(&apex, role, Algorithm::default(), &[], NOW).expect("a key").key
+        })
+        .into();
+    for denial in denials {
+        let policy = SigningPolicy { denial, ..SigningPolicy::default() };
+        let signed = sign(&zone(names), &keys, &policy, NOW).expect("a signed zone").0;
+        let mut image = image(&signed);
+        let started = Instant::now();
+        let (written, retired) = image.publish(&signed).expect("published");
+        let elapsed = started.elapsed();
+        image.release(retired);
+        println!(
+            "{denial:?}: {names} names again, whole: {} written, {elapsed:?}",
+            written.written
+        );
+        measure(image, Version::of(signed), (names, changes), &keys, &policy);
+    }
+}
+
+/// An image that is large enough, with this zone.
+fn image(zone: &Zone) -> Image {
+    let mut size = Size { slab: 1 << 20, buckets: 1 << 10 };
+    loop {
+        let memory = Mapping::anonymous(size).expect("memory");
+        let mut image = Image::new(Arc::new(memory), 0x5eed);
+        match image.at(NOW).publish(zone) {
+            Ok((_, retired)) => {
+                image.release(retired);
+                return image;
+            }
+            Err(PublishError::Full { slab_needed, buckets_needed }) => {
+                size = Size { slab: slab_needed + slab_needed / 8, buckets: buckets_needed };
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn measure(
+    mut image: Image,
+    mut version: Version,
+    (names, changes): (usize, usize),
+    keys: &[Key],
+    policy: &SigningPolicy,
+) {
+    let new = |number: usize| (label(&format!("new-{number}")), Rtype::A, vec![192, 0, 2, 3]);
+    let spread = |number: usize| 2 * (number * 7919 % (names / 2));
+    for what in ["changed", "name added", "name removed"] {
+        let (mut times, mut written, mut whole) = (Vec::new(), 0, None);
+        for number in 0..changes {
+            let (removed, added): (Vec<Record>, Vec<Record>) = match what {
+                "changed" => {
+                    let (name, rtype, rdata) = host(spread(number));
+                    (vec![(name.clone(), rtype, rdata)], vec![(name, rtype, vec![192, 0, 2, 2])])
+                }
+                "name added" => (vec![], vec![new(number)]),
+                _ => (vec![new(number)], vec![]),
+            };
+            let difference = difference(&removed, &added);
+            let made = sign_difference(&version, &difference, Rules::Strict, keys, policy, NOW);
+            let made = made.expect("a difference").expect("a change").zone;
+            let started = Instant::now();
+            let next = version.apply(&made, Rules::Strict).expect("a version");
+            let published = image.publish_change(&next, &made);
+            times.push(started.elapsed());
+            version = next;
+            match published {
+                Ok((difference, retired)) => {
+                    image.release(retired);
+                    written += difference.written;
+                }
+                Err(ChangeError::Whole(reason)) => {
+                    whole = Some(reason);
+                    break;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        match whole {
+            Some(reason) => println!("  {what}: as a whole, since {reason}"),
+            None => {
+                println!("  {what}: {}, {} written each", shown(times), written / changes);
+                continue;
+            }
+        }
+        let zone = version.flat().expect("a zone");
+        let retired = image.publish(&zone).expect("published").1;
+        image.release(retired);
+    }
+}
+
+fn shown(mut times: Vec<Duration>) -> String {
+    times.sort();
+    format!("median {:?}, p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100])
+}
