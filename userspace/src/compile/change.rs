@@ -6,7 +6,7 @@
 //! records however often it changes.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use xdp_common::image::node::{self, Node, flag};
 use xdp_common::image::{Address, UNIT};
@@ -17,7 +17,7 @@ use super::image::{Difference, Image, RetiredExtents, find};
 use super::memory::Memory;
 use super::reuse::SlabRecords;
 use super::slab::Extent;
-use super::table::node_hash;
+use super::table::{self, node_hash};
 use super::version::CompiledZone;
 use crate::zone::{Name, Version, canonical_order, difference, name};
 
@@ -69,8 +69,17 @@ impl Image {
                 });
             }
         };
+        let come = compiled.written.iter().filter(|(_, older)| *older == 0).count();
+        if self.entries + come > table::capacity(self.memory.bucket_count()) {
+            self.slab.undo();
+            let buckets_needed = table::buckets_for(self.entries + come);
+            let slab_needed = self.memory.slab_len();
+            return Err(PublishError::Full { slab_needed, buckets_needed }.into());
+        }
         self.slab.keep();
         older.is_gone.store(true, SeqCst);
+        // Before any name of the version: the table's stores release.
+        self.max_labels.fetch_max(self.labels_with_change(difference), Relaxed);
         let written: Vec<Address> = compiled.written.iter().map(|(new, _)| *new).collect();
         if let Err(error) = self.appear(&written) {
             if let Some(older) = self.zones.get_mut(apex) {
@@ -82,8 +91,8 @@ impl Image {
         for &(at, word) in &compiled.references {
             self.memory.replace(at, word);
         }
-        let records = self.zones.get(apex).map_or(&[][..], |zone| &zone.records[..]);
-        self.head(records, compiled.heading);
+        let records = self.zones.get(apex).map_or_else(Vec::new, |zone| zone.records.clone());
+        self.leave(&records, &compiled.gone, &compiled.gone_copies, compiled.heading);
         let record = records.first().copied().unwrap_or(0);
         written.iter().for_each(|&node| self.settle(node, record));
         Ok(self.account(apex, compiled))
@@ -109,14 +118,23 @@ impl Image {
         let slab = SlabRecords::new(&*memory);
         let Some(zone) = self.zones.get_mut(apex) else { return Default::default() };
         let records = zone.extents.len();
-        for &(new, older) in &compiled.written {
-            let wire = slab.name_of(new);
-            let place = zone.nodes.search(|&node| canonical_order(slab.name_of(node), wire));
-            debug_assert_eq!(place.ok().and_then(|place| zone.nodes.get(place)), Some(older));
-            if let Ok(place) = place {
-                zone.nodes.replace(place, new);
+        let names = zone.nodes.len();
+        let place_of = |zone: &CompiledZone, node| {
+            let wire = slab.name_of(node);
+            zone.nodes.search(|&node| canonical_order(slab.name_of(node), wire))
+        };
+        for &(new, _) in &compiled.written {
+            match place_of(zone, new) {
+                Ok(place) => zone.nodes.replace(place, new),
+                Err(place) => zone.nodes.insert(place, new),
             }
         }
+        for &node in &compiled.gone {
+            if let Ok(place) = place_of(zone, node) {
+                zone.nodes.remove(place);
+            }
+        }
+        self.names = self.names - names + zone.nodes.len();
         let [gone, come] = &compiled.aliases;
         for alias in gone {
             if let Ok(place) = zone.aliases.search(|one| one.cmp(alias)) {
@@ -136,7 +154,7 @@ impl Image {
         let now = zone.extents.len();
         self.records = self.records - records + now;
         let written = compiled.taken.len();
-        let names = compiled.written.len();
+        let names = compiled.written.len() + compiled.gone.len();
         let kept = (now + 1).saturating_sub(written);
         (Difference { written, kept, names }, RetiredExtents::of(retired))
     }

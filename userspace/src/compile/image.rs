@@ -98,11 +98,11 @@ pub struct Image {
     pub(super) zones: BTreeMap<Name, CompiledZone>,
     /// Names above the apexes of zones.
     ancestors: HashMap<Box<[u8]>, Ancestor>,
-    entries: usize,
-    names: usize,
+    pub(super) entries: usize,
+    pub(super) names: usize,
     pub(super) records: usize,
     /// Shared with all readers: it must be right before deeper names are.
-    max_labels: Arc<AtomicU32>,
+    pub(super) max_labels: Arc<AtomicU32>,
     gate: Arc<RwLock<()>>,
     /// Of versions that could not be published.
     pub(super) abandoned: Vec<Extent>,
@@ -288,19 +288,8 @@ impl Image {
             return Err(error);
         }
         self.disappear(&compiled.replaced);
-        if compiled.gone_copies.is_empty() {
-            self.disappear(&compiled.gone);
-            self.head(&compiled.zone.records, compiled.heading);
-        } else {
-            for (&old, &copy) in compiled.gone.iter().zip(&compiled.gone_copies) {
-                let hash = self.hash_of(old);
-                for place in [hash, hash ^ CUT_BESIDE_APEX] {
-                    table::replace(&*self.memory, place, old, copy);
-                }
-            }
-            self.head(&compiled.zone.records, compiled.heading);
-            self.disappear(&compiled.gone_copies);
-        }
+        let (records, heading) = (&compiled.zone.records, compiled.heading);
+        self.leave(records, &compiled.gone, &compiled.gone_copies, heading);
         let difference = Difference {
             written: compiled.fresh,
             kept: compiled.zone.extents.len() - compiled.fresh,
@@ -323,8 +312,31 @@ impl Image {
         Ok((difference, retired))
     }
 
+    /// Takes names that are gone out of the table, and makes what the others have in common be that of the new version.
+    pub(super) fn leave(
+        &mut self,
+        records: &[Address],
+        gone: &[Address],
+        copies: &[Address],
+        heading: (u64, u32),
+    ) {
+        if copies.is_empty() {
+            self.disappear(gone);
+            self.head(records, heading);
+            return;
+        }
+        for (&old, &copy) in gone.iter().zip(copies) {
+            let hash = self.hash_of(old);
+            for place in [hash, hash ^ CUT_BESIDE_APEX] {
+                table::replace(&*self.memory, place, old, copy);
+            }
+        }
+        self.head(records, heading);
+        self.disappear(copies);
+    }
+
     /// Makes what names have in common that do not differ be that of the new version.
-    pub(super) fn head(&self, records: &[Address], (word, serial): (u64, u32)) {
+    fn head(&self, records: &[Address], (word, serial): (u64, u32)) {
         for &record in records {
             let Some(window) = self.window(record) else { continue };
             let second = zone_record::at::SERIAL;

@@ -58,11 +58,6 @@ impl<T: Copy> SortedList<T> {
         found.map(|at| Place { run, at }).map_err(|at| Place { run, at })
     }
 
-    /// The element at a place.
-    pub fn get(&self, place: Place) -> Option<T> {
-        self.runs.get(place.run)?.get(place.at).copied()
-    }
-
     /// Puts another element in the place of one that stands where it would.
     ///
     /// # Panics
@@ -113,6 +108,14 @@ impl<T: Copy> SortedList<T> {
         };
         here.iter().chain(behind.iter().flatten())
     }
+
+    /// The elements before a place, the nearest first.
+    pub fn before(&self, place: Place) -> impl Iterator<Item = &T> + Clone {
+        let here = self.runs.get(place.run).map_or(&[][..], |run| &run[..place.at]);
+        here.iter()
+            .rev()
+            .chain(self.runs[..place.run].iter().rev().flat_map(|run| run.iter().rev()))
+    }
 }
 
 #[cfg(test)]
@@ -136,9 +139,10 @@ mod tests {
                 prop_assert_eq!(found.is_ok(), expected.is_ok());
                 let (place, at) = (found.unwrap_or_else(|at| at), expected.unwrap_or_else(|at| at));
                 if found.is_ok() {
-                    prop_assert_eq!(list.get(place), Some(element));
+                    prop_assert_eq!(list.from(place).next(), Some(&element));
                 }
                 prop_assert!(list.from(place).eq(&plain[at..]));
+                prop_assert!(list.before(place).eq(plain[..at].iter().rev()));
                 match (is_added, found) {
                     (true, Err(place)) => {
                         list.insert(place, element);

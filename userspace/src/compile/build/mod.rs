@@ -7,6 +7,7 @@
 mod changed;
 mod context;
 mod drafts;
+mod farewell;
 mod incremental;
 mod nsec;
 mod nsec3;
@@ -18,7 +19,6 @@ mod writer;
 
 use std::collections::BTreeSet;
 
-use xdp_common::image::node;
 use xdp_common::image::zone::{self as zone_record, denial};
 use xdp_common::image::{Address, UNIT};
 
@@ -30,6 +30,7 @@ use super::slab::{Extent, Slab};
 use super::sorted::SortedList;
 use super::version::{Compiled, CompiledZone};
 use crate::zone::{Name, Zone, name};
+use farewell::farewell_copies;
 pub use incremental::{ChangeInput, CompiledChange, compile_change};
 pub use records::node_head;
 use records::put32;
@@ -163,7 +164,9 @@ impl Build<'_, '_, '_> {
         if self.context.denial_said() != denial::NSEC
             && records.iter().any(|&record| record != zone)
         {
-            compiled.gone_copies = self.copies_of(&compiled.gone);
+            let octets = self.older.zone_octets().unwrap_or_default();
+            let copies = farewell_copies(&compiled.gone, octets, self.older.slab, self.writer);
+            compiled.gone_copies = copies.nodes;
         }
         compiled.zone.nodes = SortedList::of(&nodes);
         compiled.zone.aliases = self.aliases();
@@ -171,22 +174,5 @@ impl Build<'_, '_, '_> {
         self.used.extend(&records);
         compiled.zone.records = records;
         Ok((compiled, std::mem::take(&mut self.used)))
-    }
-
-    /// Writes copies of nodes of the version before, with a zone record that stays as it is.
-    fn copies_of(&mut self, gone: &[Address]) -> Vec<Address> {
-        let Some(record) = self.older.zone_octets().filter(|_| !gone.is_empty()) else {
-            return Vec::new();
-        };
-        let zone = self.writer.place(record);
-        let mut copies = Vec::with_capacity(gone.len());
-        for &address in gone {
-            let Some((node, window)) = self.older.slab.node(address) else { continue };
-            let name_end = node.name_at() + node.name_len().next_multiple_of(UNIT);
-            let mut copy = window[..name_end].to_vec();
-            put32(&mut copy, node::at::ZONE, zone);
-            copies.push(self.writer.place(&copy));
-        }
-        copies
     }
 }

@@ -147,7 +147,8 @@ impl<'a> Build<'a, '_, '_> {
     }
 }
 
-fn hash_key(hash: &Hash) -> (u64, u32) {
+/// The start of a hash, as the index has it.
+pub(super) fn hash_key(hash: &Hash) -> (u64, u32) {
     let mut first = [0; 12];
     first.copy_from_slice(&hash[..12]);
     key_of(&first)

@@ -83,6 +83,12 @@ pub(super) fn push_entry(index: &mut Vec<u8>, (high, low): (u64, u32), address: 
     index.extend(address.to_le_bytes());
 }
 
+/// The key and the address of an entry of a gap index.
+pub(super) fn read_entry(entry: &[u8]) -> ((u64, u32), Address) {
+    let word = |at: usize| u32::from_le_bytes(entry[at..at + 4].try_into().unwrap_or_default());
+    ((u64::from(word(0)) | u64::from(word(4)) << 32, word(8)), word(12))
+}
+
 pub(super) fn put32(record: &mut [u8], at: usize, value: u32) {
     record[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }

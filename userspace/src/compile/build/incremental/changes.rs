@@ -1,117 +1,231 @@
 //! Which names a difference changes, and whether this can be compiled without the rest of the zone.
 
+use std::collections::{HashMap, HashSet};
+
 use xdp_common::image::Address;
 use xdp_common::image::node::{Node, flag};
+use xdp_common::image::zone::denial;
 
 use super::input::ChangeInput;
-use crate::compile::build::records::first_label;
+use crate::compile::build::records::{alias_key, first_label};
 use crate::compile::error::WholeReason;
 use crate::compile::memory::window;
+use crate::compile::reuse::SlabRecords;
 use crate::dnssec::authority::occluder_among;
 use crate::zone::difference::RecordRef;
-use crate::zone::name::{self, canonical_order, is_at_or_below};
+use crate::zone::name::{self, ancestors, canonical_order, is_at_or_below, wire_name_len};
 use crate::zone::{Owner, Rtype};
 
-/// A name whose node changes.
+/// A name whose node may change.
 pub(super) struct ChangedName<'a> {
     pub wire: &'a [u8],
-    /// Its node in the version that is published.
+    /// Its node in the version that is published; 0 if it comes.
     pub older: Address,
     /// Its records in the version to be; `None` for an empty non-terminal.
     pub owner: Option<Owner<'a>>,
     pub is_cut: bool,
+    /// Whether it is there in the version to be.
+    pub exists: bool,
     /// Where in the zone its CNAME led to.
     pub older_alias: Option<&'a [u8]>,
     /// Whether its node is written even if it would be the same.
     pub must_move: bool,
 }
 
-/// The names that change, in canonical order.
-pub(super) fn changes<'a>(input: &'a ChangeInput<'a>) -> Result<Vec<ChangedName<'a>>, WholeReason> {
+/// The names that may change, in canonical order.
+pub(super) fn changes<'a>(
+    input: &'a ChangeInput<'a>,
+    denial: u8,
+    seed: u64,
+) -> Result<Vec<ChangedName<'a>>, WholeReason> {
     let apex = input.new.apex().as_wire();
-    let records = || input.difference.removed().iter().chain(input.difference.added().iter());
-    let mut names: Vec<&[u8]> = Vec::new();
-    for record in records() {
-        check(&record, apex)?;
-        if names.last() != Some(&record.owner) {
-            names.push(record.owner);
+    let mut names = Names { input, all: Vec::new(), must_move: HashSet::new() };
+    let (mut denials, mut records) = (Vec::new(), HashMap::<&[u8], OwnerRecords<'_>>::new());
+    let removed = input.difference.removed().iter().map(|record| (record, true));
+    for (record, is_removed) in removed.chain(input.difference.added().iter().map(|it| (it, false)))
+    {
+        let covered = covered(&record);
+        check(&record, covered, apex)?;
+        names.add(record.owner);
+        let of_owner = records.entry(record.owner).or_default();
+        of_owner.has_addresses |= matches!(record.rtype, Rtype::A | Rtype::AAAA);
+        if is_removed && record.rtype == Rtype::CNAME {
+            of_owner.removed_cname = Some(record.rdata);
+        }
+        if covered == Rtype::NSEC && denial == denial::NSEC && denials.last() != Some(&record.owner)
+        {
+            denials.push(record.owner);
         }
     }
-    // A wildcard's answers are those of the name above it, of whose version they must be as a whole.
-    let wildcards = names.iter().filter(|wire| first_label(wire) == b"*" && **wire != apex);
-    let above: Vec<&[u8]> = wildcards.filter_map(|wire| name::parent(wire)).collect();
-    names.extend(&above);
-    names.sort_unstable_by(|a, b| canonical_order(a, b));
-    names.dedup();
-    let mut changed = Vec::with_capacity(names.len());
-    for wire in names {
-        let must_move = above.contains(&wire);
-        changed.extend(changed_name(input, wire, must_move)?);
+    names.add_above();
+    names.add_referring(seed);
+    for owner in denials {
+        names.add_covered(owner);
+    }
+    let Names { all, must_move, .. } = names.sorted();
+    let mut changed = Vec::with_capacity(all.len());
+    for wire in all {
+        let records = records.get(wire).copied().unwrap_or_default();
+        changed.extend(changed_name(input, wire, records, must_move.contains(wire))?);
     }
     Ok(changed)
+}
+
+/// What is asked of the records of one owner that change.
+#[derive(Clone, Copy, Default)]
+struct OwnerRecords<'a> {
+    has_addresses: bool,
+    removed_cname: Option<&'a [u8]>,
+}
+
+/// Names that may change, while they are gathered.
+struct Names<'a> {
+    input: &'a ChangeInput<'a>,
+    all: Vec<&'a [u8]>,
+    must_move: HashSet<&'a [u8]>,
+}
+
+impl<'a> Names<'a> {
+    fn add(&mut self, wire: &'a [u8]) {
+        if self.all.last() != Some(&wire) {
+            self.all.push(wire);
+        }
+    }
+
+    fn sorted(mut self) -> Names<'a> {
+        self.sort();
+        self
+    }
+
+    fn sort(&mut self) {
+        self.all.sort_unstable_by(|a, b| canonical_order(a, b));
+        self.all.dedup();
+    }
+
+    /// Whether a name is there in only one of the two versions.
+    fn comes_or_goes(&self, wire: &[u8]) -> bool {
+        ((self.input.node_of)(wire) != 0) != exists(self.input, wire)
+    }
+
+    /// Adds the empty non-terminals that come and go with names below them.
+    fn add_above(&mut self) {
+        self.sort();
+        let apex_len = self.input.new.apex().as_wire().len();
+        let mut above = Vec::new();
+        for wire in self.all.iter().filter(|wire| self.comes_or_goes(wire)) {
+            let ancestors = ancestors(wire).skip(1).take_while(|above| above.len() > apex_len);
+            above.extend(ancestors.take_while(|above| self.comes_or_goes(above)));
+        }
+        self.all.extend(above);
+        self.sort();
+    }
+
+    /// Adds the names whose nodes refer to one that comes or goes, and those above wildcards: a wildcard's answers are
+    /// those of the name above it, of whose version they must be as a whole.
+    fn add_referring(&mut self, seed: u64) {
+        let mut referring = Vec::new();
+        let slab = SlabRecords::new(self.input.memory);
+        for wire in &self.all {
+            if first_label(wire) == b"*" && *wire != self.input.new.apex().as_wire() {
+                referring.extend(name::parent(wire));
+            }
+            if !self.comes_or_goes(wire) {
+                continue;
+            }
+            let key = alias_key(wire, seed);
+            for source in self.input.sources(key) {
+                let source = slab.name_of(source);
+                let cname = self.input.new.find(source).and_then(|it| it.rrset(Rtype::CNAME));
+                if cname.and_then(|cname| cname.rdatas().next()) == Some(*wire) {
+                    referring.push(source);
+                }
+            }
+        }
+        self.must_move.extend(&referring);
+        self.all.extend(referring);
+    }
+
+    /// Adds the names in whose nodes the NSEC of an owner stands, or stood: those above it, and the empty non-terminals
+    /// between it and the next owner.
+    fn add_covered(&mut self, owner: &'a [u8]) {
+        let apex_len = self.input.new.apex().as_wire().len();
+        let in_zone = |wire: &&[u8]| wire.len() >= apex_len;
+        self.all.extend(ancestors(owner).take_while(in_zone));
+        let nsec = self.input.new.find(owner).and_then(|owner| owner.rrset(Rtype::NSEC));
+        let Some(rdata) = nsec.and_then(|nsec| nsec.rdatas().next()) else { return };
+        let next = wire_name_len(rdata).map_or(&[][..], |len| &rdata[..len]);
+        let is_between = |wire: &&[u8]| in_zone(wire) && !is_at_or_below(owner, wire);
+        self.all.extend(ancestors(next).skip(1).take_while(is_between));
+    }
+}
+
+/// Whether a name is there in the version to be.
+pub(super) fn exists(input: &ChangeInput<'_>, wire: &[u8]) -> bool {
+    let is_hidden =
+        || occluder_among(input.new.apex(), wire, |name| input.new.find(name)).is_some();
+    let is_there = input.new.find(wire).is_some() || input.new.has_names_below(wire);
+    is_there && !is_hidden()
 }
 
 /// A name that changes; `None` if it has no node.
 fn changed_name<'a>(
     input: &'a ChangeInput<'a>,
     wire: &'a [u8],
+    records: OwnerRecords<'a>,
     must_move: bool,
 ) -> Result<Option<ChangedName<'a>>, WholeReason> {
     let apex = input.new.apex().as_wire();
     let (older, owner) = ((input.node_of)(wire), input.new.find(wire));
-    if occluder_among(input.new.apex(), wire, |name| input.new.find(name)).is_some() {
+    let exists = exists(input, wire);
+    if older == 0 && !exists {
         // Nobody is answered with it, but as glue.
-        let is_nobodys = older == 0 && !has_addresses(input, wire);
-        return if is_nobodys { Ok(None) } else { Err(WholeReason::Glue) };
+        return if records.has_addresses { Err(WholeReason::Glue) } else { Ok(None) };
     }
     let node = window(input.memory, older).map(Node::new).filter(|_| older != 0);
-    let node = node.ok_or(WholeReason::Names)?;
-    if owner.is_none() && !input.new.has_names_below(wire) {
-        return Err(WholeReason::Names);
-    }
+    let had = |mask: u16| node.is_some_and(|node| node.is(mask));
+    let owner = owner.filter(|_| exists);
     let has = |rtype: Rtype| owner.is_some_and(|owner| owner.rrset(rtype).is_some());
     let is_cut = wire != apex && has(Rtype::NS);
-    if node.is(flag::CUT) != is_cut || node.is(flag::DNAME) != (!is_cut && has(Rtype::DNAME)) {
-        return Err(WholeReason::Hiding);
+    let (hid, hides) = (had(flag::CUT | flag::DNAME), is_cut || has(Rtype::DNAME));
+    if hid != hides || had(flag::CUT) != is_cut {
+        let is_alone = match hides {
+            true => !input.has_nodes_below(wire),
+            false => !input.new.has_names_below(wire),
+        };
+        if !is_alone {
+            return Err(WholeReason::Hiding);
+        }
     }
     // Other zone cuts may have name servers of this name.
-    if is_cut && has_addresses(input, wire) {
+    if (is_cut || had(flag::CUT)) && records.has_addresses {
         return Err(WholeReason::Glue);
     }
     if input.older.unsendable.iter().any(|one| one.owner.as_wire() == wire) {
         return Err(WholeReason::Unsendable);
     }
-    let older_alias = older_alias(input, wire, owner).filter(|_| node.is(flag::CNAME));
-    Ok(Some(ChangedName { wire, older, owner, is_cut, older_alias, must_move }))
-}
-
-/// Where in the zone the CNAME led to that a name had.
-fn older_alias<'a>(
-    input: &'a ChangeInput<'a>,
-    wire: &[u8],
-    owner: Option<Owner<'a>>,
-) -> Option<&'a [u8]> {
-    let mut removed = input.difference.removed().iter();
-    let removed = removed.find(|record| record.owner == wire && record.rtype == Rtype::CNAME);
     let kept = || owner?.rrset(Rtype::CNAME)?.rdatas().next();
-    let target = removed.map(|record| record.rdata).or_else(kept)?;
-    Some(target).filter(|target| is_at_or_below(target, input.new.apex().as_wire()))
+    let older_alias = records.removed_cname.or_else(kept).filter(|_| had(flag::CNAME));
+    let older_alias = older_alias.filter(|target| is_at_or_below(target, apex));
+    // What is there and not referred to is in a circle.
+    let is_led_nowhere = node.is_some_and(|node| node.target() == 0);
+    if older_alias.is_some_and(|target| is_led_nowhere && (input.node_of)(target) != 0) {
+        return Err(WholeReason::CnameCircle);
+    }
+    Ok(Some(ChangedName { wire, older, owner, is_cut, exists, older_alias, must_move }))
 }
 
-/// Whether addresses of a name change.
-fn has_addresses(input: &ChangeInput<'_>, wire: &[u8]) -> bool {
-    let mut records = input.difference.removed().iter().chain(input.difference.added().iter());
-    records.any(|record| record.owner == wire && matches!(record.rtype, Rtype::A | Rtype::AAAA))
+/// The type that a signature is of, or that of any other record.
+fn covered(record: &RecordRef<'_>) -> Rtype {
+    match record.rdata.first_chunk() {
+        Some(covered) if record.rtype == Rtype::RRSIG => Rtype(u16::from_be_bytes(*covered)),
+        _ => record.rtype,
+    }
 }
 
 /// Refuses what changes more than the names that it is of.
-fn check(record: &RecordRef<'_>, apex: &[u8]) -> Result<(), WholeReason> {
-    let covered = match record.rdata.first_chunk() {
-        Some(covered) if record.rtype == Rtype::RRSIG => Rtype(u16::from_be_bytes(*covered)),
-        _ => record.rtype,
-    };
+fn check(record: &RecordRef<'_>, covered: Rtype, apex: &[u8]) -> Result<(), WholeReason> {
     match covered {
-        Rtype::NSEC | Rtype::NSEC3 => Err(WholeReason::Denial),
+        Rtype::NSEC3 => Err(WholeReason::Denial),
         // By the keys it is known until when signatures hold, and by the parameters how names are hashed.
         Rtype::DNSKEY | Rtype::NSEC3PARAM if record.rtype == covered && record.owner == apex => {
             Err(WholeReason::Parameters)

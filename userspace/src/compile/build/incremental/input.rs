@@ -10,12 +10,17 @@ use crate::compile::slab::Extent;
 use crate::compile::version::CompiledZone;
 use crate::zone::Version;
 use crate::zone::difference::Difference;
+use crate::zone::name::{canonical_order, is_at_or_below};
 
 /// What a difference makes of a version in the slab.
 #[derive(Default)]
 pub struct CompiledChange {
-    /// The nodes that were written, in canonical order, and those that they take the place of.
+    /// The nodes that were written, in canonical order, and those that they take the place of; 0 for a name that comes.
     pub written: Vec<(Address, Address)>,
+    /// The nodes of names that go, in canonical order.
+    pub gone: Vec<Address>,
+    /// Copies of these, if they must stay until the zone records have changed, which theirs does not.
+    pub gone_copies: Vec<Address>,
     /// Words of records that stay, each with its place in octets, which lead to nodes that were written.
     pub references: Vec<(usize, u64)>,
     /// The two words that the zone records must say, and the serial.
@@ -46,6 +51,25 @@ pub struct ChangeInput<'a> {
     pub memory: &'a dyn Memory,
     /// The node of a name of this zone; 0 if it has none.
     pub node_of: &'a dyn Fn(&[u8]) -> Address,
+}
+
+impl ChangeInput<'_> {
+    /// The nodes of CNAMEs whose target has this key.
+    pub fn sources(&self, key: u32) -> impl Iterator<Item = Address> {
+        let aliases = &self.older.aliases;
+        let first = aliases.search(|alias| alias.cmp(&(key, 0))).unwrap_or_else(|place| place);
+        let sources = aliases.from(first).take_while(move |(target, _)| *target == key);
+        sources.map(|(_, source)| *source)
+    }
+
+    /// Whether the version that is published has names below this one.
+    pub fn has_nodes_below(&self, wire: &[u8]) -> bool {
+        let slab = SlabRecords::new(self.memory);
+        let place = self.older.nodes.search(|&node| canonical_order(slab.name_of(node), wire));
+        let mut next = self.older.nodes.from(place.unwrap_or_else(|place| place));
+        let next = next.find(|&&node| slab.name_of(node) != wire);
+        next.is_some_and(|&node| is_at_or_below(slab.name_of(node), wire))
+    }
 }
 
 /// A change while it is compiled.

@@ -8,16 +8,22 @@
 //! |---|---|
 //! | `input.rs` | what a change is compiled from, and what comes out |
 //! | `changes.rs` | which names change, and whether this can be done here at all |
-//! | `nodes.rs` | their nodes, and the places that lead to them |
+//! | `nodes.rs`, `drafted.rs` | their nodes, and the places that lead to them |
+//! | `surroundings.rs` | the proofs in them |
+//! | `children.rs` | with NSEC, the indexes of children |
 
 mod changes;
+mod children;
+mod drafted;
 mod input;
 mod nodes;
+mod surroundings;
 
 use xdp_common::image::UNIT;
-use xdp_common::image::zone as zone_record;
+use xdp_common::image::zone::{self as zone_record, denial};
 
 use super::context::{Source, VersionContext};
+use super::farewell::farewell_copies;
 use super::records::put32;
 use super::writer::Writer;
 use crate::compile::error::{ChangeError, CompileError, WholeReason};
@@ -65,10 +71,18 @@ impl<'a> Change<'a, '_> {
         if zone.denial() != self.context.denial {
             return Err(WholeReason::Denial.into());
         }
-        let changed = changes(input)?;
+        let changed = changes(input, self.context.denial, self.context.seed)?;
         self.compiled.record = self.writer.take(zone_record::LEN);
-        self.nodes(&changed)?;
+        self.nodes(changed)?;
         self.write_zone_record(zone)?;
+        // With NSEC the name above a name that goes denies it.
+        if self.context.denial != denial::NSEC {
+            let octets = self.zone_octets();
+            let copies = farewell_copies(&self.compiled.gone, octets, self.slab, self.writer);
+            self.compiled.unused.extend(copies.nodes.iter().copied());
+            self.compiled.unused.extend(Some(copies.zone).filter(|zone| *zone != 0));
+            self.compiled.gone_copies = copies.nodes;
+        }
         Ok(())
     }
 
@@ -76,6 +90,12 @@ impl<'a> Change<'a, '_> {
     fn zone_record(&self) -> Option<zone_record::Zone<'a>> {
         let address = *self.input.older.records.first()?;
         window(self.input.memory, address).map(zone_record::Zone::new)
+    }
+
+    /// Its octets.
+    fn zone_octets(&self) -> &'a [u8] {
+        let at = self.input.older.records.first().copied().unwrap_or(0) as usize * UNIT;
+        self.input.memory.read(at, zone_record::LEN).unwrap_or_default()
     }
 
     fn write_zone_record(&mut self, older: zone_record::Zone<'_>) -> Result<(), ChangeError> {
@@ -89,8 +109,7 @@ impl<'a> Change<'a, '_> {
         };
         let chain = older.chain();
         let serial = self.input.new.serial().0;
-        let at = *self.input.older.records.first().unwrap_or(&0) as usize * UNIT;
-        let mut record = self.input.memory.read(at, zone_record::LEN).unwrap_or_default().to_vec();
+        let mut record = self.zone_octets().to_vec();
         put32(&mut record, zone_record::at::SOA, soa);
         put32(&mut record, zone_record::at::CHAIN, chain);
         put32(&mut record, zone_record::at::SERIAL, serial);

@@ -6,87 +6,121 @@ use xdp_common::image::node::{self, flag};
 use xdp_common::image::zone::denial;
 use xdp_common::image::{Address, UNIT};
 
-use super::changes::ChangedName;
+use super::changes::{ChangedName, exists};
+use super::children::FlatIndex;
+use super::drafted::{DraftedNode, Drafts};
 use super::input::Change;
-use crate::compile::build::records::{alias_key, first_label, label_key, node_len};
+use crate::compile::build::records::{alias_key, first_label, node_len};
 use crate::compile::build::state::PlacedNode;
 use crate::compile::error::WholeReason;
-use crate::compile::memory::ENTRY_LEN;
 use crate::zone::{Rtype, name};
 
 /// The most CNAMEs that are followed to know whether they go in a circle.
 const MAX_CNAMES: usize = 32;
 
-/// A node that is about to be written.
-struct DraftedNode<'a> {
-    wire: &'a [u8],
-    placed: PlacedNode,
-    /// The name that its CNAME leads to, if that is a node.
-    target: Option<&'a [u8]>,
-}
-
 impl<'a> Change<'a, '_> {
     /// Writes the nodes of these names, but for those that stay as they are.
-    pub(super) fn nodes(&mut self, changed: &[ChangedName<'a>]) -> Result<(), WholeReason> {
-        let mut drafted = Vec::with_capacity(changed.len());
+    pub(super) fn nodes(&mut self, changed: Vec<ChangedName<'a>>) -> Result<(), WholeReason> {
+        let nodes = Vec::with_capacity(changed.len());
+        let mut drafts = Drafts { nodes, places: HashMap::with_capacity(changed.len()) };
         for name in changed {
-            drafted.extend(self.draft(name)?);
+            drafts.places.insert(name.wire, drafts.nodes.len());
+            drafts.nodes.push(self.draft(name)?);
         }
-        let moved: HashMap<Address, Address> =
-            drafted.iter().map(|one| (one.placed.older, one.placed.address)).collect();
-        let now_at = |older: Address| moved.get(&older).copied().unwrap_or(older);
-        for DraftedNode { wire, placed, target } in &drafted {
-            let Some((before, _)) = self.slab.node(placed.older) else { continue };
-            let target = target.map_or(0, |target| now_at((self.input.node_of)(target)));
-            let wildcard = now_at(before.wildcard());
-            let record =
-                placed.record(wire, self.context.seed, self.compiled.record, target, wildcard);
-            self.writer.write(placed.address, &record);
-            self.compiled.written.push((placed.address, placed.older));
+        self.surroundings(&mut drafts)?;
+        // From below, so that what is known of the names below is known above.
+        for place in (0..drafts.nodes.len()).rev() {
+            self.settle_node(&mut drafts, place)?;
         }
-        for DraftedNode { wire, placed, .. } in &drafted {
-            self.refer(wire, placed, &moved)?;
+        for node in drafts.nodes.iter().filter(|node| node.is_moved()) {
+            let [target, wildcard] = [node.target, self.wildcard_of(&drafts, node)]
+                .map(|name| name.map_or(0, |name| self.address_of(&drafts, name)));
+            let zone = self.compiled.record;
+            let wire = node.changed.wire;
+            let record = node.placed.record(wire, self.context.seed, zone, target, wildcard);
+            self.writer.write(node.placed.address, &record);
+            self.compiled.written.push((node.placed.address, node.changed.older));
         }
+        for node in drafts.nodes.iter().filter(|node| node.is_moved() && node.changed.older != 0) {
+            self.refer(&drafts, node)?;
+        }
+        let gone = drafts.nodes.iter().filter(|node| !node.changed.exists);
+        self.compiled.gone = gone.map(|node| node.changed.older).collect();
         Ok(())
     }
 
-    /// Makes the node of a name, and notes what it leaves behind; `None` if it is as it was.
-    fn draft(&mut self, changed: &ChangedName<'a>) -> Result<Option<DraftedNode<'a>>, WholeReason> {
-        let &ChangedName { wire, older, ref owner, is_cut, .. } = changed;
-        let Some((before, window)) = self.slab.node(older) else { return Err(WholeReason::Names) };
-        let draft = self.context.draft_node(wire, owner.as_ref(), is_cut);
-        let (mut placed, own) = draft.place(wire, older, self.slab, self.writer);
-        // What is around the name is as it was.
-        if before.is(flag::NO_NSEC3) {
-            placed.flags |= flag::NO_NSEC3;
+    /// Makes the pieces of a name, and gives them their addresses.
+    fn draft(&mut self, changed: ChangedName<'a>) -> Result<DraftedNode<'a>, WholeReason> {
+        let ChangedName { wire, older, ref owner, is_cut, .. } = changed;
+        let (mut placed, mut own) = (PlacedNode::default(), Vec::new());
+        let mut target = None;
+        if changed.exists {
+            let draft = self.context.draft_node(wire, owner.as_ref(), is_cut);
+            (placed, own) = draft.place(wire, older, self.slab, self.writer);
+            target = self.target(&changed, &mut placed)?;
         }
-        if self.context.denial != denial::NSEC || placed.proofs[0] == 0 {
-            placed.proofs = before.proofs();
-        }
-        placed.encloser_match = before.encloser_match();
-        placed.wildcard_cover = before.wildcard_cover();
-        placed.first_cover = before.first_cover();
-        placed.last_cover = before.last_cover();
-        placed.children = before.children();
-        let target = self.target(changed, &mut placed)?;
-        let led_to = target.map_or(0, |target| (self.input.node_of)(target));
-        let record =
-            placed.record(wire, self.context.seed, before.zone(), led_to, before.wildcard());
-        if placed.address == 0 {
-            if !changed.must_move && window.starts_with(&record) {
-                return Ok(None);
+        Ok(DraftedNode { changed, placed, own, target })
+    }
+
+    /// Decides whether a node moves, and notes what it leaves behind then.
+    fn settle_node(&mut self, drafts: &mut Drafts<'a>, place: usize) -> Result<(), WholeReason> {
+        let index = self.child_index(drafts, &drafts.nodes[place])?;
+        let node = &mut drafts.nodes[place];
+        node.placed.children = index;
+        let changed = &node.changed;
+        if changed.exists && node.placed.address == 0 {
+            if !changed.must_move && self.is_same(node) {
+                return Ok(());
             }
-            placed.address = self.writer.take(node_len(wire, placed.types.len()));
+            let len = node_len(changed.wire, node.placed.types.len());
+            node.placed.address = self.writer.take(len);
         }
-        self.compiled.unused.push(older);
-        let left = self.slab.own_pieces_of(older);
-        self.compiled.unused.extend(left.into_iter().filter(|piece| !own.contains(piece)));
-        let seed = self.context.seed;
-        let alias = self.alias_of(changed);
+        let (seed, address) = (self.context.seed, node.placed.address);
+        if changed.older != 0 {
+            self.compiled.unused.push(changed.older);
+            let left = self.slab.own_pieces_of(changed.older);
+            let is_left = |piece: &Address| !node.own.contains(piece);
+            self.compiled.unused.extend(left.into_iter().filter(is_left));
+        }
+        let alias = self.alias_of(changed).filter(|_| changed.exists);
         let [gone, come] = &mut self.compiled.aliases;
-        gone.extend(changed.older_alias.map(|target| (alias_key(target, seed), older)));
-        come.extend(alias.map(|target| (alias_key(target, seed), placed.address)));
-        Ok(Some(DraftedNode { wire, placed, target }))
+        gone.extend(changed.older_alias.map(|target| (alias_key(target, seed), changed.older)));
+        come.extend(alias.map(|target| (alias_key(target, seed), address)));
+        Ok(())
+    }
+
+    /// Whether a node is as it was, but for where the nodes are that it refers to.
+    fn is_same(&self, node: &DraftedNode<'a>) -> bool {
+        let Some((before, window)) = self.slab.node(node.changed.older) else { return false };
+        let target = node.target.map_or(0, |target| (self.input.node_of)(target));
+        let record = node.placed.record(
+            node.changed.wire,
+            self.context.seed,
+            before.zone(),
+            target,
+            before.wildcard(),
+        );
+        window.starts_with(&record)
+    }
+
+    /// Where the node of a name is in the version to be; 0 if it has none.
+    pub(super) fn address_of(&self, drafts: &Drafts<'a>, wire: &[u8]) -> Address {
+        match drafts.of(wire) {
+            Some(node) if !node.changed.exists => 0,
+            Some(node) if node.placed.address == 0 => node.changed.older,
+            Some(node) => node.placed.address,
+            None => (self.input.node_of)(wire),
+        }
+    }
+
+    /// The wildcard right below a name, if it may be there.
+    fn wildcard_of(&self, drafts: &Drafts<'a>, node: &DraftedNode<'a>) -> Option<&'a [u8]> {
+        let star = [b"\x01*", node.changed.wire].concat();
+        if let Some(known) = drafts.of(&star) {
+            return Some(known.changed.wire);
+        }
+        let (before, _) = self.slab.node(node.changed.older).filter(|_| node.changed.older != 0)?;
+        Some(before.wildcard()).filter(|star| *star != 0).map(|star| self.slab.name_of(star))
     }
 
     /// The name in the zone that a name's CNAME leads to, whether it is there or not.
@@ -107,7 +141,7 @@ impl<'a> Change<'a, '_> {
             placed.flags |= flag::CHASE;
         }
         let Some(target) = self.alias_of(changed) else { return Ok(None) };
-        if (self.input.node_of)(target) == 0 {
+        if !self.is_there(target) {
             placed.flags |= flag::CHASE;
             return Ok(None);
         }
@@ -122,7 +156,7 @@ impl<'a> Change<'a, '_> {
             if at == start {
                 return Err(WholeReason::CnameCircle);
             }
-            let owner = self.input.new.find(at).filter(|_| (self.input.node_of)(at) != 0);
+            let owner = self.input.new.find(at).filter(|_| self.is_there(at));
             let next = owner.and_then(|owner| owner.rrset(Rtype::CNAME)?.rdatas().next());
             let Some(next) = next else { return Ok(()) };
             at = next;
@@ -130,28 +164,32 @@ impl<'a> Change<'a, '_> {
         Err(WholeReason::CnameCircle)
     }
 
+    /// Whether a name of the zone has a node in the version to be.
+    fn is_there(&self, wire: &[u8]) -> bool {
+        exists(self.input, wire)
+    }
+
     /// Notes the words that lead to a node which moves, of records that do not.
-    fn refer(
-        &mut self,
-        wire: &[u8],
-        placed: &PlacedNode,
-        moved: &HashMap<Address, Address>,
-    ) -> Result<(), WholeReason> {
-        let &PlacedNode { older, address, .. } = placed;
-        if wire != self.context.apex {
+    fn refer(&mut self, drafts: &Drafts<'a>, node: &DraftedNode<'a>) -> Result<(), WholeReason> {
+        let (wire, older, address) = (node.changed.wire, node.changed.older, node.placed.address);
+        if wire != self.context.apex && self.context.denial == denial::NSEC {
             let above = name::parent(wire).unwrap_or(&[0]);
-            if self.context.denial == denial::NSEC {
-                self.refer_child((self.input.node_of)(above), wire, older, address)?;
+            // An index that was written has the new address.
+            let (before, _) =
+                self.slab.node((self.input.node_of)(above)).ok_or(WholeReason::OtherVersion)?;
+            let index = drafts.of(above).map_or(before.children(), |above| above.placed.children);
+            if index == before.children() {
+                self.refer_child(index, wire, older, address)?;
             }
         }
-        let key = alias_key(wire, self.context.seed);
-        let aliases = &self.input.older.aliases;
-        let first = aliases.search(|alias| alias.cmp(&(key, 0))).unwrap_or_else(|place| place);
-        let sources = aliases.from(first).take_while(|(target, _)| *target == key);
-        for &(_, source) in sources.filter(|(_, source)| !moved.contains_key(source)) {
+        let sources: Vec<Address> =
+            self.input.sources(alias_key(wire, self.context.seed)).collect();
+        for source in sources {
             // Others have a name with the same key, or are in a circle.
             let is_led = self.slab.node(source).is_some_and(|(node, _)| node.target() == older);
-            if is_led {
+            let is_written = drafts.of(self.slab.name_of(source));
+            let is_written = is_written.is_some_and(|one| one.is_moved() || !one.changed.exists);
+            if is_led && !is_written {
                 self.refer_alias(source, older, address)?;
             }
         }
@@ -178,38 +216,15 @@ impl<'a> Change<'a, '_> {
     /// child, which is all that is found through the index.
     fn refer_child(
         &mut self,
-        parent: Address,
+        index: (Address, u32),
         wire: &[u8],
         older: Address,
         address: Address,
     ) -> Result<(), WholeReason> {
-        let (node, _) = self.slab.node(parent).ok_or(WholeReason::OtherVersion)?;
-        let (index, count) = node.children();
-        let at = |entry: u32| index as usize * UNIT + entry as usize * ENTRY_LEN;
-        let key = label_key(first_label(wire));
-        let key_at = |entry: u32| {
-            let (high, rest) = (self.word(at(entry))?, self.word(at(entry) + 8)?);
-            Some(((high, rest as u32), (rest >> 32) as Address))
-        };
-        let (mut low, mut high): (u32, u32) = (0, count);
-        while low < high {
-            let middle = low.midpoint(high);
-            let (found, _) = key_at(middle).ok_or(WholeReason::OtherVersion)?;
-            if found < key { low = middle + 1 } else { high = middle }
-        }
-        while low < count {
-            let (found, child) = key_at(low).ok_or(WholeReason::OtherVersion)?;
-            if found != key {
-                break;
-            }
-            if child == older {
-                let word = u64::from(key.1) | u64::from(address) << 32;
-                self.compiled.references.push((at(low) + 8, word));
-                return Ok(());
-            }
-            low += 1;
-        }
-        Err(WholeReason::OtherVersion)
+        let index = FlatIndex::new(self.input.memory, index).ok_or(WholeReason::OtherVersion)?;
+        let at = index.place_of(first_label(wire), older).ok_or(WholeReason::OtherVersion)?;
+        self.compiled.references.push(index.reference(at, address));
+        Ok(())
     }
 
     fn word(&self, at: usize) -> Option<u64> {
