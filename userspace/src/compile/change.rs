@@ -17,6 +17,7 @@ use super::image::{Difference, Image, RetiredExtents, find};
 use super::memory::Memory;
 use super::reuse::SlabRecords;
 use super::slab::Extent;
+use super::sorted::SortedList;
 use super::table::{self, node_hash};
 use super::version::CompiledZone;
 use crate::zone::{Name, Version, canonical_order, difference, name};
@@ -135,17 +136,8 @@ impl Image {
             }
         }
         self.names = self.names - names + zone.nodes.len();
-        let [gone, come] = &compiled.aliases;
-        for alias in gone {
-            if let Ok(place) = zone.aliases.search(|one| one.cmp(alias)) {
-                zone.aliases.remove(place);
-            }
-        }
-        for &alias in come {
-            if let Err(place) = zone.aliases.search(|one| one.cmp(&alias)) {
-                zone.aliases.insert(place, alias);
-            }
-        }
+        exchange(&mut zone.aliases, &compiled.aliases);
+        exchange(&mut zone.hosts, &compiled.hosts);
         compiled.taken.iter().for_each(|&extent| add(zone, extent));
         let mut retired: Vec<Extent> =
             compiled.unused.iter().filter_map(|&address| take(zone, address)).collect();
@@ -172,6 +164,20 @@ fn node_of(memory: &dyn Memory, seed: u64, apex: &Name, wire: &[u8]) -> Address 
         zone.is_some_and(|zone| usize::from(zone.apex_len()) == apex_len)
     });
     found.unwrap_or(0)
+}
+
+/// Takes what goes out of a sorted list, and puts in what comes.
+fn exchange(list: &mut SortedList<(u32, Address)>, [gone, come]: &[Vec<(u32, Address)>; 2]) {
+    for one in gone {
+        if let Ok(place) = list.search(|other| other.cmp(one)) {
+            list.remove(place);
+        }
+    }
+    for &one in come {
+        if let Err(place) = list.search(|other| other.cmp(&one)) {
+            list.insert(place, one);
+        }
+    }
 }
 
 /// Counts a record among those of a zone.

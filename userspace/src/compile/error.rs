@@ -90,9 +90,6 @@ pub enum WholeReason {
     /// A zone cut or a DNAME comes or goes, which hides the names below it.
     #[error("a zone cut or a DNAME comes or goes")]
     Hiding,
-    /// Addresses of name servers change that referrals have with them.
-    #[error("glue changes")]
-    Glue,
     /// A CNAME leads into a circle, or to a long chain of others.
     #[error("CNAMEs may lead in a circle")]
     CnameCircle,

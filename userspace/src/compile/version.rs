@@ -19,6 +19,9 @@ pub struct CompiledZone {
     /// Of each CNAME that leads into the zone a part of its target's hash, and its node; sorted. So the nodes are found
     /// that lead to one which moves.
     pub aliases: SortedList<(u32, Address)>,
+    /// Of each name server of a zone cut that is in the zone, and not at or below the cut, a part of its hash, and the
+    /// cut's node; sorted. So the cuts are found whose glue has the addresses of a host.
+    pub hosts: SortedList<(u32, Address)>,
     /// The zone records that its nodes refer to. They say the same.
     pub records: Vec<Address>,
     /// Octets of all that it occupies.

@@ -170,6 +170,7 @@ impl Build<'_, '_, '_> {
         }
         compiled.zone.nodes = SortedList::of(&nodes);
         compiled.zone.aliases = self.aliases();
+        compiled.zone.hosts = self.hosts();
         self.used.extend(nodes);
         self.used.extend(&records);
         compiled.zone.records = records;

@@ -3,11 +3,12 @@
 use xdp_common::image::Address;
 use xdp_common::image::node::flag;
 
+use super::context::VersionContext;
 use super::records::alias_key;
 use super::state::Build;
 use crate::compile::names;
 use crate::compile::sorted::SortedList;
-use crate::zone::{Rtype, name};
+use crate::zone::{Owner, Rtype, name};
 
 impl<'a> Build<'a, '_, '_> {
     /// Looks up what CNAMEs and DNAMEs point to. CNAMEs of a circle are the host's to follow: it knows which
@@ -63,7 +64,32 @@ impl<'a> Build<'a, '_, '_> {
         SortedList::of(&aliases)
     }
 
+    /// Which zone cuts have which name servers elsewhere in the zone.
+    pub(super) fn hosts(&self) -> SortedList<(u32, Address)> {
+        let mut hosts = Vec::new();
+        for (existing, node) in self.names.iter().zip(&self.nodes) {
+            let cut = existing.owner.filter(|_| existing.is_cut && !self.context.is_partial);
+            let keys = cut.into_iter().flat_map(|cut| self.context.host_keys(&cut));
+            hosts.extend(keys.map(|key| (key, node.address)));
+        }
+        hosts.sort_unstable();
+        hosts.dedup();
+        SortedList::of(&hosts)
+    }
+
     pub(super) fn target_of(&self, place: usize, rtype: Rtype) -> Option<&'a [u8]> {
         self.names[place].owner?.rrset(rtype)?.rdatas().next()
+    }
+}
+
+impl<'a> VersionContext<'a> {
+    /// The keys of the name servers of a zone cut that are in the zone, and not at or below the cut.
+    pub(super) fn host_keys(&self, cut: &Owner<'a>) -> impl Iterator<Item = u32> + use<'a> {
+        let (apex, seed, cut_name) = (self.apex, self.seed, cut.name());
+        let servers = cut.rrset(Rtype::NS).into_iter().flat_map(|servers| servers.rdatas());
+        let is_elsewhere = move |server: &&[u8]| {
+            name::is_at_or_below(server, apex) && !name::is_at_or_below(server, cut_name)
+        };
+        servers.filter(is_elsewhere).map(move |server| alias_key(server, seed))
     }
 }

@@ -154,7 +154,7 @@ const SLOT_NAMES: [&str; 19] = [
 ];
 
 /// RRsets that come and go besides, with the names that they are of.
-const PASSING_SLOTS: [&str; 16] = [
+const PASSING_SLOTS: [&str; 22] = [
     "y.z.deep A 192.0.2.{}",
     "z.deep TXT v{}",
     "x.y.z.deep TXT v{}",
@@ -169,6 +169,12 @@ const PASSING_SLOTS: [&str; 16] = [
     "zzz DS {} 13 2 0707070707070707070707070707070707070707070707070707070707070707",
     "zzz NS ns{}.example.net.",
     "child NS ns{}.child",
+    "ns1.child A 192.0.2.{}",
+    "ns2.child AAAA 2001:db8::{}",
+    "aaa NS ns1.child",
+    "secure NS ns2.child",
+    "zzz A 192.0.2.{}",
+    "cut NS zzz",
     "long-label-that-shares-its-first-octets-1 TXT v{}",
     "long-label-that-shares-its-first-octets-2 TXT v{}",
 ];

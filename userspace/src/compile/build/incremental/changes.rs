@@ -26,6 +26,8 @@ pub(super) struct ChangedName<'a> {
     pub is_cut: bool,
     /// Whether it is there in the version to be.
     pub exists: bool,
+    /// Name servers that it had as a zone cut, and has no more.
+    pub removed_servers: Vec<&'a [u8]>,
     /// Where in the zone its CNAME led to.
     pub older_alias: Option<&'a [u8]>,
     /// Whether its node is written even if it would be the same.
@@ -48,7 +50,10 @@ pub(super) fn changes<'a>(
         check(&record, covered, apex)?;
         names.add(record.owner);
         let of_owner = records.entry(record.owner).or_default();
-        of_owner.has_addresses |= matches!(record.rtype, Rtype::A | Rtype::AAAA);
+        of_owner.is_host |= matches!(record.rtype, Rtype::A | Rtype::AAAA | Rtype::NS);
+        if is_removed && record.rtype == Rtype::NS {
+            of_owner.removed_servers.push(record.rdata);
+        }
         if is_removed && record.rtype == Rtype::CNAME {
             of_owner.removed_cname = Some(record.rdata);
         }
@@ -59,23 +64,28 @@ pub(super) fn changes<'a>(
     }
     names.add_above();
     names.add_referring(seed);
+    for (host, _) in records.iter().filter(|(_, records)| records.is_host) {
+        names.add_served_by(host, seed);
+    }
     for owner in denials {
         names.add_covered(owner);
     }
     let Names { all, must_move, .. } = names.sorted();
     let mut changed = Vec::with_capacity(all.len());
     for wire in all {
-        let records = records.get(wire).copied().unwrap_or_default();
+        let records = records.remove(wire).unwrap_or_default();
         changed.extend(changed_name(input, wire, records, must_move.contains(wire))?);
     }
     Ok(changed)
 }
 
 /// What is asked of the records of one owner that change.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct OwnerRecords<'a> {
-    has_addresses: bool,
+    /// Whether its addresses change, or whether it is a zone cut or below one may.
+    is_host: bool,
     removed_cname: Option<&'a [u8]>,
+    removed_servers: Vec<&'a [u8]>,
 }
 
 /// Names that may change, while they are gathered.
@@ -145,6 +155,15 @@ impl<'a> Names<'a> {
         self.all.extend(referring);
     }
 
+    /// Adds the zone cuts whose referrals may have the addresses of a host: the one above it, and those that it serves.
+    fn add_served_by(&mut self, host: &[u8], seed: u64) {
+        let (new, slab) = (self.input.new, SlabRecords::new(self.input.memory));
+        let above = occluder_among(new.apex(), host, |name| new.find(name));
+        self.all.extend(above.map(|above| above.owner().name()));
+        let served = self.input.served_by(alias_key(host, seed));
+        self.all.extend(served.map(|cut| slab.name_of(cut)));
+    }
+
     /// Adds the names in whose nodes the NSEC of an owner stands, or stood: those above it, and the empty non-terminals
     /// between it and the next owner.
     fn add_covered(&mut self, owner: &'a [u8]) {
@@ -179,7 +198,7 @@ fn changed_name<'a>(
     let exists = exists(input, wire);
     if older == 0 && !exists {
         // Nobody is answered with it, but as glue.
-        return if records.has_addresses { Err(WholeReason::Glue) } else { Ok(None) };
+        return Ok(None);
     }
     let node = window(input.memory, older).map(Node::new).filter(|_| older != 0);
     let had = |mask: u16| node.is_some_and(|node| node.is(mask));
@@ -189,16 +208,14 @@ fn changed_name<'a>(
     let (hid, hides) = (had(flag::CUT | flag::DNAME), is_cut || has(Rtype::DNAME));
     if hid != hides || had(flag::CUT) != is_cut {
         let is_alone = match hides {
+            // Below a cut is glue, and below a DNAME none.
+            true if hid => false,
             true => !input.has_nodes_below(wire),
             false => !input.new.has_names_below(wire),
         };
         if !is_alone {
             return Err(WholeReason::Hiding);
         }
-    }
-    // Other zone cuts may have name servers of this name.
-    if (is_cut || had(flag::CUT)) && records.has_addresses {
-        return Err(WholeReason::Glue);
     }
     if input.older.unsendable.iter().any(|one| one.owner.as_wire() == wire) {
         return Err(WholeReason::Unsendable);
@@ -211,7 +228,17 @@ fn changed_name<'a>(
     if older_alias.is_some_and(|target| is_led_nowhere && (input.node_of)(target) != 0) {
         return Err(WholeReason::CnameCircle);
     }
-    Ok(Some(ChangedName { wire, older, owner, is_cut, exists, older_alias, must_move }))
+    let removed_servers = records.removed_servers;
+    Ok(Some(ChangedName {
+        wire,
+        older,
+        owner,
+        is_cut,
+        exists,
+        removed_servers,
+        older_alias,
+        must_move,
+    }))
 }
 
 /// The type that a signature is of, or that of any other record.

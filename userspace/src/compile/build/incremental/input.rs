@@ -7,6 +7,7 @@ use crate::compile::build::writer::Writer;
 use crate::compile::memory::Memory;
 use crate::compile::reuse::SlabRecords;
 use crate::compile::slab::Extent;
+use crate::compile::sorted::SortedList;
 use crate::compile::version::CompiledZone;
 use crate::zone::Version;
 use crate::zone::difference::Difference;
@@ -33,6 +34,8 @@ pub struct CompiledChange {
     pub unused: Vec<Address>,
     /// What is kept of which CNAMEs lead to which names: what goes, and what comes.
     pub aliases: [Vec<(u32, Address)>; 2],
+    /// The same of which zone cuts have which name servers.
+    pub hosts: [Vec<(u32, Address)>; 2],
 }
 
 /// What a change is compiled from.
@@ -56,10 +59,12 @@ pub struct ChangeInput<'a> {
 impl ChangeInput<'_> {
     /// The nodes of CNAMEs whose target has this key.
     pub fn sources(&self, key: u32) -> impl Iterator<Item = Address> {
-        let aliases = &self.older.aliases;
-        let first = aliases.search(|alias| alias.cmp(&(key, 0))).unwrap_or_else(|place| place);
-        let sources = aliases.from(first).take_while(move |(target, _)| *target == key);
-        sources.map(|(_, source)| *source)
+        with_key(&self.older.aliases, key)
+    }
+
+    /// The nodes of zone cuts with a name server elsewhere that has this key.
+    pub fn served_by(&self, key: u32) -> impl Iterator<Item = Address> {
+        with_key(&self.older.hosts, key)
     }
 
     /// Whether the version that is published has names below this one.
@@ -70,6 +75,12 @@ impl ChangeInput<'_> {
         let next = next.find(|&&node| slab.name_of(node) != wire);
         next.is_some_and(|&node| is_at_or_below(slab.name_of(node), wire))
     }
+}
+
+fn with_key(list: &SortedList<(u32, Address)>, key: u32) -> impl Iterator<Item = Address> {
+    let first = list.search(|one| one.cmp(&(key, 0))).unwrap_or_else(|place| place);
+    let found = list.from(first).take_while(move |(one, _)| *one == key);
+    found.map(|(_, node)| *node)
 }
 
 /// A change while it is compiled.

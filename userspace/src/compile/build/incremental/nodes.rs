@@ -86,6 +86,12 @@ impl<'a> Change<'a, '_> {
         let [gone, come] = &mut self.compiled.aliases;
         gone.extend(changed.older_alias.map(|target| (alias_key(target, seed), changed.older)));
         come.extend(alias.map(|target| (alias_key(target, seed), address)));
+        let cut = changed.owner.filter(|_| changed.is_cut);
+        let keys: Vec<u32> = cut.iter().flat_map(|cut| self.context.host_keys(cut)).collect();
+        let removed = changed.removed_servers.iter().map(|server| alias_key(server, seed));
+        let [gone, come] = &mut self.compiled.hosts;
+        gone.extend(keys.iter().copied().chain(removed).map(|key| (key, changed.older)));
+        come.extend(keys.into_iter().map(|key| (key, address)));
         Ok(())
     }
 
