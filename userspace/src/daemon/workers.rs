@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | small zones | one for each core | the thread itself |
 //! | large zones | one, and more on a machine with many cores | all cores |
+//! | large zones that are verified while they are served | one | half of the cores |
 //!
 //! Work that was queued is begun in the order of its deadlines. A thread is started when there is work for it, and ends
 //! when there is none.
@@ -32,18 +33,20 @@ pub enum LaneKind {
     Small,
     /// Those for large zones.
     Large,
+    /// The one that looks at large zones, which may take minutes: changes of others need not wait for it.
+    Background,
 }
 
 /// The threads, and what waits for them. Clones share them.
 #[derive(Clone)]
-pub struct Workers(Arc<[Lane; 2]>);
+pub struct Workers(Arc<[Lane; 3]>);
 
 struct Lane {
     kind: LaneKind,
     most: usize,
     queue: Lock<Queue>,
-    /// Told when nothing is left to be begun.
-    is_empty: Condvar,
+    /// Told when something is begun.
+    has_begun: Condvar,
 }
 
 #[derive(Default)]
@@ -57,16 +60,19 @@ struct Queue {
 impl Workers {
     /// As many as this machine's cores can keep busy.
     pub fn new() -> Workers {
-        let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-        Workers::of(cores, (cores / CORES_PER_LARGE).max(1))
+        Workers::of(cores(), (cores() / CORES_PER_LARGE).max(1))
     }
 
     fn of(small: usize, large: usize) -> Workers {
         let lane = |kind, most| {
             let queue = Lock::new(Rank::Queue, Queue::default());
-            Lane { kind, most, queue, is_empty: Condvar::new() }
+            Lane { kind, most, queue, has_begun: Condvar::new() }
         };
-        Workers(Arc::new([lane(LaneKind::Small, small), lane(LaneKind::Large, large)]))
+        Workers(Arc::new([
+            lane(LaneKind::Small, small),
+            lane(LaneKind::Large, large),
+            lane(LaneKind::Background, 1),
+        ]))
     }
 
     /// Has something done, those first whose deadlines are first. Never waits.
@@ -90,6 +96,7 @@ impl Workers {
         match kind {
             LaneKind::Small => &self.0[0],
             LaneKind::Large => &self.0[1],
+            LaneKind::Background => &self.0[2],
         }
     }
 
@@ -98,12 +105,8 @@ impl Workers {
         let work = move || workers.lane(kind).work();
         let started = match kind {
             // A pool of this one thread: signing and verifying run in it, and wait for no large zone's.
-            LaneKind::Small => rayon::ThreadPoolBuilder::new()
-                .num_threads(1)
-                .thread_name(|_| "small zones".to_owned())
-                .build()
-                .map(|pool| pool.spawn(work))
-                .map_err(|error| error.to_string()),
+            LaneKind::Small => spawn_in_pool(1, work),
+            LaneKind::Background => spawn_in_pool((cores() / 2).max(1), work),
             LaneKind::Large => thread::Builder::new()
                 .name("large zones".to_owned())
                 .spawn(work)
@@ -119,7 +122,7 @@ impl Workers {
 
     /// Starts threads that could not be had when there was work for them.
     pub fn catch_up(&self) {
-        for kind in [LaneKind::Small, LaneKind::Large] {
+        for kind in [LaneKind::Small, LaneKind::Large, LaneKind::Background] {
             let is_stuck = {
                 let mut queue = self.lane(kind).queue.hold();
                 let is_stuck = queue.threads == 0 && !queue.jobs.is_empty();
@@ -132,19 +135,32 @@ impl Workers {
         }
     }
 
-    /// Waits until no work for small zones is left to be begun, no longer than `patience`.
-    pub fn let_small_ones_pass(&self, patience: Duration) {
+    /// Waits until all work for small zones is begun that has an earlier deadline, no longer than `patience`.
+    pub fn let_small_ones_pass(&self, before: Instant, patience: Duration) {
         let lane = self.lane(LaneKind::Small);
-        let deadline = Instant::now() + patience;
+        let end = Instant::now() + patience;
         let mut queue = lane.queue.hold();
-        while !queue.jobs.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
+        while queue.jobs.first_key_value().is_some_and(|((deadline, _), _)| *deadline < before) {
+            let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            queue.wait_for(&lane.is_empty, left);
+            queue.wait_for(&lane.has_begun, left);
         }
     }
+}
+
+/// Starts a pool of so many threads for this work; they end with it.
+fn spawn_in_pool(threads: usize, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .thread_name(|_| "zones".to_owned())
+        .build();
+    pool.map(|pool| pool.spawn(work)).map_err(|error| error.to_string())
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
 impl Lane {
@@ -154,10 +170,12 @@ impl Lane {
             let job = {
                 let mut queue = self.queue.hold();
                 match queue.jobs.pop_first() {
-                    Some((_, job)) => job,
+                    Some((_, job)) => {
+                        self.has_begun.notify_all();
+                        job
+                    }
                     None => {
                         queue.threads -= 1;
-                        self.is_empty.notify_all();
                         return;
                     }
                 }
@@ -223,6 +241,33 @@ mod tests {
         }
         (0..300).for_each(|_| ended.recv().unwrap());
         assert_eq!(most.load(SeqCst), 3);
+    }
+
+    #[test]
+    fn who_lets_small_ones_pass_waits_for_those_before_a_deadline() {
+        let workers = Workers::of(1, 1);
+        let (open, gate) = mpsc::channel::<()>();
+        let (done, ended) = mpsc::channel();
+        let start = Instant::now();
+        let first = move || {
+            let _ = gate.recv();
+        };
+        workers.submit(LaneKind::Small, start, Box::new(first));
+        for number in [1u64, 2, 100] {
+            let done = done.clone();
+            let job = move || done.send(number).unwrap();
+            workers.submit(LaneKind::Small, start + Duration::from_secs(number), Box::new(job));
+        }
+        let (hour, other) = (Duration::from_secs(3600), workers.clone());
+        let waiting =
+            thread::spawn(move || other.let_small_ones_pass(start + Duration::from_secs(5), hour));
+        // Patience ends, too.
+        workers.let_small_ones_pass(start + Duration::from_secs(5), Duration::ZERO);
+        assert!(!waiting.is_finished());
+        drop(open);
+        waiting.join().unwrap();
+        drop(done);
+        assert_eq!(ended.iter().collect::<Vec<_>>(), [1, 2, 100]);
     }
 
     #[test]

@@ -7,7 +7,9 @@ use anyhow::Context;
 
 use super::list::{LARGE_ZONE, Turn, Zones};
 use crate::control::reply::zone::VersionDifference;
-use crate::daemon::life::{Asked, Event, EventKind, EventReason, Facts, Outcome, Signatures};
+use crate::daemon::life::{
+    Asked, Event, EventKind, EventReason, Facts, Moment, Outcome, Signatures,
+};
 use crate::daemon::prepare;
 use crate::daemon::stamp::Stamp;
 use crate::daemon::state::{CurrentVersion, KeepableVersion, LoadedZone, Prepared, ReloadResult};
@@ -20,6 +22,9 @@ use crate::zone::{Rtype, Version};
 
 /// How long a large zone that is ready waits for small ones that are to be loaded, at most.
 const SMALL_ONES_FIRST: Duration = Duration::from_secs(60);
+
+/// It waits for those that were to be loaded until so long after its own turn began: they are put off by less.
+const SMALL_ONES_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why RRsets are withheld of a zone that is served as it was when the daemon ran last.
 const FOUND_BEFORE: &str = "they were found wrong before the daemon was started";
@@ -100,7 +105,7 @@ impl Zones {
         }) else {
             return GONE;
         };
-        let now = self.clock.wall().signature_time();
+        let Moment { wall: now, tick: begun } = self.now();
         // A file that changes while it is read looks changed afterwards.
         let stamp = Stamp::of(&section.file);
         let last = match (last_will_do, &served) {
@@ -130,7 +135,7 @@ impl Zones {
             let StoredVersion { zone, files } = self.store.keep(ready.zone, stored)?;
             let is_large = zone.owner_count() >= LARGE_ZONE;
             if is_large && last_will_do {
-                self.workers.let_small_ones_pass(SMALL_ONES_FIRST);
+                self.workers.let_small_ones_pass(begun + SMALL_ONES_WITHIN, SMALL_ONES_FIRST);
             }
             let mut plane = self.plane.hold();
             if is_large {

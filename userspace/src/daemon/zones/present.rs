@@ -55,7 +55,7 @@ impl Zones {
 
     /// Replaces the programs of an earlier daemon, unless there is nothing to answer in their place: then
     /// what they answer is better than nothing.
-    fn replace_adopted(&self) {
+    pub(super) fn replace_adopted(&self) {
         let has_zone = {
             let zones = self.states.hold();
             zones.is_empty() || zones.values().any(|zone| zone.loaded.is_some())

@@ -102,6 +102,7 @@ impl Zones {
         }
         // What is said of zones that are not loaded again may be another now.
         if !is_same || changes.awaited.is_empty() {
+            self.replace_adopted();
             self.refresh_all();
         }
         Ok((changes, limited))

@@ -49,7 +49,11 @@ impl Zones {
             return;
         }
         work.queued = Some(deadline);
-        let lane = if work.octets < LARGE { LaneKind::Small } else { LaneKind::Large };
+        let lane = match work.octets < LARGE {
+            true => LaneKind::Small,
+            false if is_look(&event) => LaneKind::Background,
+            false => LaneKind::Large,
+        };
         let (zones, name) = (Arc::clone(self), name.clone());
         self.workers.submit(lane, deadline, Box::new(move || zones.take_turn(&name)));
     }
@@ -66,6 +70,10 @@ impl Zones {
         self.end_turn(&turn, outcome);
         if !is_look(&turn.event) {
             self.note_unfollowed(name);
+            if turn.event.reason == EventReason::Failed {
+                // Nobody waits for it who would do so.
+                self.replace_adopted();
+            }
             self.give_back_memory(&turn);
         }
         for one in waiting {
