@@ -139,6 +139,7 @@ fn event_text(event: &ZoneEvent) -> String {
         EventReason::FromLastRun => "what is served is of the last run",
         EventReason::Asked => "somebody has asked for it",
         EventReason::SignaturesBegin => "a signature begins to be valid",
+        EventReason::KeysChange => "a key begins or ceases to be used",
         EventReason::SignaturesEnd => "signatures end soon after",
         EventReason::SignaturesAhead => "signatures are not valid yet",
         EventReason::NotVerified => "what is served was never verified",

@@ -32,6 +32,8 @@ pub enum EventReason {
     Asked,
     /// A signature of somebody else's begins to be valid.
     SignaturesBegin,
+    /// One of its keys begins or ceases to be used, by the times in its file.
+    KeysChange,
     /// Signatures end soon after.
     SignaturesEnd,
     /// Signatures are not valid yet: they were made while the clock was ahead.

@@ -367,12 +367,13 @@ fn summary() -> ZoneSummary {
 }
 
 /// Every kind of event, and every reason.
-const EVENTS: [(EventKind, EventReason); 10] = [
+const EVENTS: [(EventKind, EventReason); 11] = [
     (EventKind::Load, EventReason::NotTried),
     (EventKind::Load, EventReason::Failed),
     (EventKind::FollowUp, EventReason::FromLastRun),
     (EventKind::Change, EventReason::Asked),
     (EventKind::Change, EventReason::SignaturesBegin),
+    (EventKind::Sign, EventReason::KeysChange),
     (EventKind::Sign, EventReason::SignaturesEnd),
     (EventKind::Sign, EventReason::SignaturesAhead),
     (EventKind::Verify, EventReason::NotVerified),

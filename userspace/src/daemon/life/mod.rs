@@ -9,7 +9,7 @@
 //! | load | at once; again if nothing is served since files could not be read | later and later, at most an hour |
 //! | follow up | at once, if what is served is of the last run | never again by itself |
 //! | change | when somebody asks, or a signature of somebody else's begins to be valid | the latter as signing |
-//! | sign | `refresh` before the first signature ends; at once if one is not valid yet | later and later, at most an hour or a part of `refresh` |
+//! | sign | `refresh` before the first signature ends; at once if one is not valid yet; when the use of a key changes | later and later, at most an hour or a part of `refresh` |
 //! | verify | at once if it was never done, and a day after it was | as loading |
 //!
 //! Times of signatures are those of the wall clock, which may be set forwards and back by years; waits after failures
@@ -96,7 +96,7 @@ impl Signatures {
 pub struct Facts {
     /// When its signatures are valid, if sealdns made them.
     pub signatures: Option<Signatures>,
-    /// When a signature begins to be valid that is not yet, if somebody else made it.
+    /// When a signature begins to be valid that is not yet, if somebody else made it; or when the use of a key changes.
     pub begins_at: Option<u32>,
     /// Whether its signatures were verified just now.
     pub is_verified: bool,
@@ -110,7 +110,10 @@ pub enum Outcome {
     /// A version is served in place of the one before, if there was one.
     Served(Facts),
     /// What is served is what is to be served.
-    Unchanged,
+    Unchanged {
+        /// As [`Facts::begins_at`].
+        begins_at: Option<u32>,
+    },
     /// What was served is served still.
     Failed {
         /// When that may be otherwise since a signature begins to be valid.
@@ -216,6 +219,11 @@ impl Life {
         self.verified_at
     }
 
+    /// When a signature of somebody else's begins to be valid, or the use of a key changes.
+    pub fn begins_at(&self) -> Option<u32> {
+        self.begins_at
+    }
+
     /// What goes on: a change, or verifying.
     pub fn running(&self) -> Option<EventKind> {
         let verifying = (self.verifying == Verifying::Looking).then_some(EventKind::Verify);
@@ -295,10 +303,12 @@ impl Life {
 
     fn sign(&self, now: Moment) -> Option<Event> {
         let sign_at = self.sign_at()?;
-        let (reason, wait) = match self.signatures?.is_ahead(now.wall) {
-            true => (EventReason::SignaturesAhead, 0),
-            false => (EventReason::SignaturesEnd, seconds_until(sign_at, now.wall)),
+        let end = match self.signatures?.is_ahead(now.wall) {
+            true => (0, EventReason::SignaturesAhead),
+            false => (seconds_until(sign_at, now.wall), EventReason::SignaturesEnd),
         };
+        let keys = self.begins_at.map(|at| (seconds_until(at, now.wall), EventReason::KeysChange));
+        let (wait, reason) = keys.filter(|keys| keys.0 < end.0).unwrap_or(end);
         let wait = self.retry.wait(now.tick).map_or(wait, |retry| retry.max(wait));
         Some(Event { kind: EventKind::Sign, reason, wait })
     }
@@ -312,7 +322,8 @@ impl Life {
     }
 
     fn begin_of_signatures(&self, now: Moment) -> Option<Event> {
-        let wait = seconds_until(self.begins_at.filter(|_| !self.is_untried())?, now.wall);
+        let is_meant = !self.terms.signs && !self.is_untried();
+        let wait = seconds_until(self.begins_at.filter(|_| is_meant)?, now.wall);
         let wait = self.retry.wait(now.tick).map_or(wait, |retry| retry.max(wait));
         Some(Event { kind: EventKind::Change, reason: EventReason::SignaturesBegin, wait })
     }
@@ -367,11 +378,10 @@ impl Life {
                 self.note(facts, now);
                 self.retry.succeed();
             }
-            Outcome::Unchanged => {
+            Outcome::Unchanged { begins_at } => {
                 self.is_behind = false;
                 self.retry.succeed();
-                // It had its effect.
-                self.begins_at = self.begins_at.filter(|at| is_before(now.wall, *at));
+                self.begins_at = begins_at;
             }
             Outcome::Withdrawn => self.withdraw(),
             Outcome::Failed { .. } | Outcome::LookedAt | Outcome::Outdated | Outcome::Verified => {
@@ -400,7 +410,7 @@ impl Life {
         self.verifying = Verifying::Idle;
         match outcome {
             Outcome::LookedAt => self.verifying = Verifying::Found,
-            Outcome::Verified | Outcome::Unchanged | Outcome::Served(_) => {
+            Outcome::Verified | Outcome::Unchanged { .. } | Outcome::Served(_) => {
                 self.verified_at = Some(now.wall);
                 self.verify_retry.succeed();
             }

@@ -259,7 +259,7 @@ impl World {
             return failed;
         }
         if event.reason == EventReason::Asked && self.random.one_in(3) && zone.served.is_some() {
-            return Outcome::Unchanged;
+            return Outcome::Unchanged { begins_at: None };
         }
         zone.served = Some(if terms.signs { self.wall + zone.validity } else { i64::MAX });
         (zone.kept, zone.is_withdrawn) = (zone.served, false);
@@ -451,12 +451,37 @@ fn what_is_always_due_keeps_nothing_else_from_its_turn() {
         life.begin(event);
         let outcome = match event.kind {
             EventKind::Verify => Outcome::Outdated,
-            _ => Outcome::Unchanged,
+            _ => Outcome::Unchanged { begins_at: None },
         };
         life.end(event, outcome, after(start, second));
     }
     let turns = [EventKind::Sign, EventKind::Verify];
     assert_eq!(kinds, turns.repeat(3));
+}
+
+/// Also of a zone that is what it should be: what is known of its keys may have changed.
+#[test]
+fn a_zone_is_signed_when_the_use_of_its_keys_changes() {
+    let start = Instant::now();
+    let mut life = signed(start, 14 * DAY);
+    life.ask(Asked::Always);
+    let now = after(start, 1);
+    let asked = life.due(now).unwrap();
+    life.begin(asked);
+    let at = now.wall + HOUR as u32;
+    life.end(asked, Outcome::Unchanged { begins_at: Some(at) }, now);
+    let is_sign = |event: &Event| event.kind == EventKind::Sign;
+    let next = life.events(now).into_iter().find(is_sign).unwrap();
+    assert_eq!((next.reason, next.wait), (EventReason::KeysChange, HOUR));
+    let later = after(start, HOUR + 1);
+    let due = life.due(later).unwrap();
+    assert_eq!(due.reason, EventReason::KeysChange);
+    life.begin(due);
+    // A failure is no reason to forget it, or to try without a pause.
+    life.end(due, Outcome::Failed { begins_at: None }, later);
+    let again = life.events(later).into_iter().find(is_sign).unwrap();
+    assert_eq!(again.reason, EventReason::KeysChange);
+    assert!(again.wait > 0);
 }
 
 #[test]
@@ -472,7 +497,7 @@ fn a_change_need_not_wait_until_a_zone_is_verified() {
     // What was found waits until the change has ended.
     life.end(look, Outcome::LookedAt, now);
     assert_eq!(life.due(now), None);
-    life.end(change, Outcome::Unchanged, now);
+    life.end(change, Outcome::Unchanged { begins_at: None }, now);
     let found = life.due(now).unwrap();
     assert_eq!((found.kind, found.reason), (EventKind::Verify, EventReason::Verified));
 }

@@ -72,16 +72,16 @@ impl ServedVersion {
 impl Zones {
     /// Does what a zone's turn is for. The sockets do not follow yet.
     pub(super) fn change(&self, turn: &Turn) -> (Outcome, ReloadResult) {
-        let (is_asked_for, is_stale) = {
+        let (is_otherwise, stamps, begins_at) = {
             let mut states = self.states.hold();
             let Some(state) = turn.state(&mut states) else { return GONE };
             let stamps = state.loaded.as_ref().map_or(&[][..], |loaded| &loaded.stamps);
-            (turn.asked == Some(Asked::IfChanged), (state.is_otherwise(), stamps.to_vec()))
+            (state.is_otherwise(), stamps.to_vec(), state.life.begins_at())
         };
-        let (is_otherwise, stamps) = is_stale;
+        let is_asked_for = turn.asked == Some(Asked::IfChanged);
         // Whoever had the turn before may have read what is asked for.
         if is_asked_for && !is_otherwise && stamps.iter().all(Stamp::holds) {
-            return (Outcome::Unchanged, ReloadResult::Unchanged);
+            return (Outcome::Unchanged { begins_at }, ReloadResult::Unchanged);
         }
         self.load(turn, turn.event.kind == EventKind::Load && turn.asked.is_none())
     }
@@ -247,7 +247,7 @@ impl Zones {
         if let (Some(loaded), Some(files)) = (&mut state.loaded, ready.files) {
             loaded.stamps = stamps_of(stamp, &files, file);
         }
-        (Outcome::Unchanged, ReloadResult::Unchanged)
+        (Outcome::Unchanged { begins_at: ready.begins_at }, ReloadResult::Unchanged)
     }
 }
 
