@@ -17,6 +17,8 @@ use sealdns::dnssec::sign::sign;
 use sealdns::zone::difference::Rules;
 use sealdns::zone::{Name, Rtype, Version, Zone};
 
+use xdp_common::maps::CHUNK_LEN;
+
 use large::{APEX, Record, difference, host, label, zone};
 
 mod large;
@@ -69,7 +71,8 @@ fn image(zone: &Zone) -> Image {
                 return image;
             }
             Err(PublishError::Full { slab_needed, buckets_needed }) => {
-                size = Size { slab: slab_needed + slab_needed / 8, buckets: buckets_needed };
+                let slab = (slab_needed + slab_needed / 8).next_multiple_of(CHUNK_LEN);
+                size = Size { slab, buckets: buckets_needed };
             }
             Err(error) => panic!("{error}"),
         }

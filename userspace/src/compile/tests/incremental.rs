@@ -236,6 +236,7 @@ proptest! {
             proptest::collection::vec((0..SLOTS.len() + PASSING_SLOTS.len(), 0u8..3), 0..5), 1..6),
         denial in 0usize..4,
     ) {
+        let all_slots = [&SLOTS[..], &PASSING_SLOTS].concat();
         let mut values = first;
         let mut zones = vec![with_values(1, &values)];
         for change in &changes {
@@ -245,12 +246,57 @@ proptest! {
         let zones: Vec<&Zone> = zones.iter().collect();
         let names = [&SLOT_NAMES[..], &PASSING_NAMES].concat();
         let counted = publish_all(&super::versions(&zones, DENIALS[denial]), questions(&names));
-        let may_be = |reason: &WholeReason| match DENIALS[denial] {
-            // A DNAME that comes or goes has no names below it here, and so hides none.
-            None | Some(Denial::Nsec) => false,
-            Some(Denial::Nsec3 { .. }) => *reason == WholeReason::Denial,
+        // The only zone cut with names below it, which are hidden or are not.
+        let hides = changes.iter().flatten().any(|&(slot, _)| all_slots[slot].starts_with("child NS"));
+        let has_nsec3 = matches!(DENIALS[denial], Some(Denial::Nsec3 { .. }));
+        let may_be = |reason: &WholeReason| match reason {
+            WholeReason::Hiding => hides,
+            WholeReason::Denial => has_nsec3,
+            _ => false,
         };
         prop_assert!(counted.whole.iter().all(may_be), "{:?}", counted);
+    }
+}
+
+/// Fifty differences of one image.
+#[test]
+fn many_differences_follow_each_other() {
+    let slots = SLOTS.len() + PASSING_SLOTS.len();
+    let mut values = vec![1u8; slots];
+    let mut zones = vec![with_values(1, &values)];
+    for step in 0usize..50 {
+        // Neighbours and what is far from each other, in no order.
+        [step * 7, step * 7 + 1, step * step].iter().for_each(|at| {
+            let value = &mut values[at % slots];
+            *value = (*value + 1 + (step % 2) as u8) % 3;
+        });
+        zones.push(with_values(step as u32 + 2, &values));
+    }
+    let questions = questions(&["@", "a", "w", "deep", "z.deep", "child", "to"]);
+    let zones: Vec<&Zone> = zones.iter().collect();
+    for denial in DENIALS {
+        let counted = publish_all(&super::versions(&zones, denial), questions.clone());
+        assert_eq!(counted.by_themselves + counted.whole.len(), 50);
+        let is_all = matches!(denial, None | Some(Denial::Nsec));
+        assert!(!is_all || counted.whole.is_empty(), "{counted:?}");
+    }
+}
+
+/// A difference of many names takes as much for each as one of few.
+#[test]
+fn the_work_for_many_names_is_that_for_each() {
+    for denial in [None, Some(Denial::Nsec)] {
+        let each = [100, 1000].map(|count| {
+            let hosts = |value: usize, range: std::ops::Range<usize>| -> String {
+                range.map(|number| format!("n{number:05} A 192.0.2.{value}\n")).collect()
+            };
+            // A third stays and changes, a third goes, a third comes.
+            let before = hosts(1, 0..2 * count);
+            let after = hosts(2, 0..count) + &hosts(1, 2 * count..3 * count);
+            let zones = [zone("example.org.", 1, &before), zone("example.org.", 2, &after)];
+            accesses(&super::versions(&[&zones[0], &zones[1]], denial)).0 / count
+        });
+        assert!(each[1] <= each[0] + each[0] / 2, "{denial:?}: {each:?}");
     }
 }
 
@@ -271,15 +317,17 @@ fn the_work_is_that_of_the_change() {
             let others: String = (0..hosts).map(|number| format!("n{number:05} TXT a\n")).collect();
             let zones = [(1, before), (2, after)]
                 .map(|(serial, own)| zone("example.org.", serial, &format!("{others}{own}")));
-            accesses(&super::versions(&[&zones[0], &zones[1]], denial))
+            let (accesses, written) = accesses(&super::versions(&[&zones[0], &zones[1]], denial));
+            assert!(written <= 16, "{denial:?}: {written}");
+            accesses
         });
         // A search halves the names, the children or the records; a dozen of them takes seven steps more each.
         assert!(counts[1] <= counts[0] + 300, "{denial:?}: {counts:?}");
     }
 }
 
-/// How often the image is read and written for a difference.
-fn accesses(versions: &[Zone]) -> usize {
+/// How often the image is read and written for a difference, and how many records are written.
+fn accesses(versions: &[Zone]) -> (usize, usize) {
     let memory = Arc::new(Watched::of(Size { slab: 256 << 16, buckets: 1 << 12 }));
     let mut image = Image::new(Arc::clone(&memory) as Arc<dyn Memory>, 0x5eed);
     drop(image.publish(&versions[0]).expect("published"));
@@ -289,6 +337,5 @@ fn accesses(versions: &[Zone]) -> usize {
     memory.accesses.store(0, Relaxed);
     let (difference, retired) = image.publish_change(&next, &difference).expect("published");
     image.release(retired);
-    assert!(difference.written <= 16, "{difference:?}");
-    memory.accesses.load(Relaxed)
+    (memory.accesses.load(Relaxed), difference.written)
 }
