@@ -161,7 +161,13 @@ impl Change {
     }
 
     fn check(&self, place: usize, answer: &[u8]) {
-        let is_one = self.expected.iter().any(|answers| answers[place] == answer);
+        let is_one = self.expected.iter().any(|answers| answers[place] == answer) || {
+            // Each link of a chain of CNAMEs is.
+            let all = self.expected.iter().flatten();
+            let known: BTreeSet<String> = all.flat_map(|answer| links(answer)).collect();
+            let said = links(answer);
+            said.len() > 1 && said.is_subset(&known)
+        };
         assert!(is_one, "{}: {answer:02x?}", self.names[place / 3]);
     }
 }

@@ -133,6 +133,27 @@ fn answer(reader: &Reader, query: &[u8]) -> Vec<u8> {
     response
 }
 
+/// The links of an answer: each CNAME with its signatures, and what the last one leads to. Each link is of one version,
+/// as if a resolver had asked for each target by itself (RFC 1034 section 4.3.2).
+fn links(response: &[u8]) -> BTreeSet<String> {
+    let Ok(message) = Message::from_bytes(response) else {
+        return BTreeSet::from([format!("{response:02x?}")]);
+    };
+    let mut links: Vec<(String, String)> = Vec::new();
+    let mut rest = format!("{:?} {:?}", message.metadata.response_code, message.authorities);
+    for record in &message.answers {
+        let (owner, said) = (record.name.to_string(), format!("{record:?}"));
+        match links.last_mut() {
+            Some((last, link)) if *last == owner => *link += &said,
+            _ => links.push((owner, said)),
+        }
+    }
+    if let Some((_, last)) = links.pop_if(|(_, link)| !link.contains("CNAME")) {
+        rest += &last;
+    }
+    links.into_iter().map(|(_, link)| link).chain([rest]).collect()
+}
+
 const DENIALS: [Option<Denial>; 4] = [
     Some(Denial::Nsec),
     Some(Denial::Nsec3 { opt_out: false }),
