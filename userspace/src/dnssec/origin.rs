@@ -7,6 +7,8 @@ use super::any::HINFO_TTL;
 use super::keys::Key;
 use super::policy::SigningPolicy;
 use super::rrsig::Rrsig;
+use super::sign::is_dropped;
+use crate::zone::difference::{Difference, Size};
 use crate::zone::{Rtype, Serial, Version, Zone, ZoneError, ZoneWriter};
 
 /// Octets of a digest.
@@ -40,17 +42,13 @@ impl Origin {
 
     /// The records that `signed` was made of, with its serial.
     pub fn unsigned(&self, signed: &Version) -> Result<Zone, ZoneError> {
-        let is_made = |rtype| {
-            matches!(
-                rtype,
-                Rtype::RRSIG | Rtype::NSEC | Rtype::NSEC3 | Rtype::NSEC3PARAM | Rtype::DNSKEY
-            )
-        };
+        let apex = signed.apex().as_wire();
+        let is_taken = |owner: &[u8], rtype| is_taken(apex, owner, rtype);
         let (dnskey_ttl, dnskeys) = &self.dnskeys;
         let mut writer = ZoneWriter::with_capacity(signed.apex().clone(), 0);
         for owner in signed.owners() {
-            let is_apex = owner.name() == signed.apex().as_wire();
-            if !is_apex && owner.rrsets().all(|rrset| is_made(rrset.rtype())) {
+            let is_apex = owner.name() == apex;
+            if !is_apex && owner.rrsets().all(|rrset| !is_taken(owner.name(), rrset.rtype())) {
                 continue;
             }
             writer.owner(owner.name())?;
@@ -58,13 +56,35 @@ impl Origin {
                 if is_apex && rrset.rtype() == Rtype::DNSKEY && !dnskeys.is_empty() {
                     let rdatas = dnskeys.iter().map(Vec::as_slice);
                     writer.rrset(Rtype::DNSKEY, *dnskey_ttl, rdatas)?;
-                } else if !(is_made(rrset.rtype()) || is_apex && rrset.rtype() == Rtype::ZONEMD) {
+                } else if is_taken(owner.name(), rrset.rtype()) {
                     writer.rrset(rrset.rtype(), rrset.ttl(), rrset.rdatas())?;
                 }
             }
         }
         writer.finish()
     }
+}
+
+/// Whether records of a type at an owner are signed as they come in a zone with this apex. All others the signer makes
+/// itself; those DNSKEY records that come are beside them.
+fn is_taken(apex: &[u8], owner: &[u8], rtype: Rtype) -> bool {
+    let is_of_apex = matches!(rtype, Rtype::DNSKEY | Rtype::ZONEMD);
+    !is_dropped(rtype) && !(is_of_apex && owner == apex)
+}
+
+/// What changes the records that `signed` was made of into those of the zone `unsigned`, if they are not more than
+/// `most`; but for DNSKEY records at the apex. The older SOA record is that of `signed`, with its serial.
+pub fn unsigned_difference(
+    signed: &Version,
+    unsigned: &Version,
+    most: usize,
+) -> Option<Difference> {
+    let apex = signed.apex().as_wire();
+    let is_taken = |owner: &[u8], rtype| is_taken(apex, owner, rtype);
+    // Counted first: of all records of a zone it would take more memory than the zone.
+    let size = Size::between_some(signed, unsigned, &is_taken);
+    let is_small = size.records() <= most as u64;
+    is_small.then(|| Difference::between_some(signed, unsigned, &is_taken))
 }
 
 /// Digest of all records of a zone.

@@ -31,18 +31,20 @@ impl Difference {
     pub fn between(old: &Zone, new: &Zone) -> Difference {
         assert_eq!(old.apex(), new.apex(), "two zones have no difference");
         let serials = [old.serial(), new.serial()];
-        Difference::of_pairs(old.apex(), serials, pairs(old, new))
+        Difference::of_pairs(old.apex(), serials, pairs(old, new), &|_, _| true)
     }
 
     /// The difference of two versions with these serials, of whose owners these may differ. They come in canonical
-    /// order.
+    /// order. Of which types it is told at which owners `is_meant` says.
     pub(in crate::zone) fn of_pairs<'a>(
         apex: &Name,
         [old, new]: [Serial; 2],
         owners: impl Iterator<Item = OwnerPair<'a>>,
+        is_meant: &dyn Fn(&[u8], Rtype) -> bool,
     ) -> Difference {
         let (mut removed, mut added) = (Records::default(), Records::default());
         compare(owners, &mut |side, owner, rrset, rdata| match side {
+            _ if !is_meant(owner.name(), rrset.rtype()) => {}
             Side::Old => removed.push_of(owner, rrset, rdata),
             Side::New => added.push_of(owner, rrset, rdata),
         });
@@ -117,14 +119,29 @@ pub struct Size {
 }
 
 impl Size {
+    /// That of a difference.
+    pub fn of(difference: &Difference) -> Size {
+        let [removed, added] = [difference.removed(), difference.added()].map(Records::len);
+        Size { removed: removed as u64, added: added as u64 }
+    }
+
     /// The size of the difference of these owners of two versions, without the memory that the difference would take.
-    pub(in crate::zone) fn of_pairs<'a>(owners: impl Iterator<Item = OwnerPair<'a>>) -> Size {
+    pub(in crate::zone) fn of_pairs<'a>(
+        owners: impl Iterator<Item = OwnerPair<'a>>,
+        is_meant: &dyn Fn(&[u8], Rtype) -> bool,
+    ) -> Size {
         let mut size = Size::default();
-        compare(owners, &mut |side, _, _, _| match side {
+        compare(owners, &mut |side, owner, rrset, _| match side {
+            _ if !is_meant(owner.name(), rrset.rtype()) => {}
             Side::Old => size.removed += 1,
             Side::New => size.added += 1,
         });
         size
+    }
+
+    /// All records that come or go.
+    pub fn records(self) -> u64 {
+        self.removed + self.added
     }
 }
 

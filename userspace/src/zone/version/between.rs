@@ -6,6 +6,7 @@ use super::Version;
 use crate::zone::arrays::Owner;
 use crate::zone::difference::{Difference, OwnerPair, Size};
 use crate::zone::name::canonical_order;
+use crate::zone::rtype::Rtype;
 
 impl Difference {
     /// The difference of two versions of one zone. Of versions with one flat zone, only those leaves are walked over
@@ -14,9 +15,21 @@ impl Difference {
     /// # Panics
     /// As [`Difference::between`] does.
     pub fn between_versions(old: &Version, new: &Version) -> Difference {
+        Difference::between_some(old, new, &|_, _| true)
+    }
+
+    /// The same of those types alone that `is_meant` says of an owner.
+    ///
+    /// # Panics
+    /// As [`Difference::between`] does.
+    pub fn between_some(
+        old: &Version,
+        new: &Version,
+        is_meant: &dyn Fn(&[u8], Rtype) -> bool,
+    ) -> Difference {
         assert_eq!(old.apex(), new.apex(), "two zones have no difference");
         let serials = [old.serial(), new.serial()];
-        Difference::of_pairs(old.apex(), serials, pairs(old, new))
+        Difference::of_pairs(old.apex(), serials, pairs(old, new), is_meant)
     }
 }
 
@@ -24,7 +37,16 @@ impl Size {
     /// The size of the difference of two versions, without the memory that the difference would take; at the cost of
     /// [`Difference::between_versions`].
     pub fn between_versions(old: &Version, new: &Version) -> Size {
-        Size::of_pairs(pairs(old, new))
+        Size::between_some(old, new, &|_, _| true)
+    }
+
+    /// The same of those types alone that `is_meant` says of an owner.
+    pub fn between_some(
+        old: &Version,
+        new: &Version,
+        is_meant: &dyn Fn(&[u8], Rtype) -> bool,
+    ) -> Size {
+        Size::of_pairs(pairs(old, new), is_meant)
     }
 }
 
