@@ -239,7 +239,7 @@ pub fn programs_are_replaced_and_no_packet_is_lost() -> Result<Verdict> {
             }
         });
         let grown = [2_000, 40_000].map(|hosts| -> Result<_> {
-            plane.publish(&zone(hosts)?)?;
+            plane.publish(&zone(hosts)?, None)?;
             Ok((id()?, capacity(&plane)))
         });
         let more = wait_for_more(&sent);
@@ -273,7 +273,7 @@ pub fn answers_come_from_xdp_while_maps_grow() -> Result<Verdict> {
     // A veth end takes what XDP sends from the other only if it has a program itself.
     let _client = stage.client.enter(|| Plane::new(&on("client")?, FLOOR))??;
     let mut plane = stage.server.enter(|| Plane::new(&on("server")?, FLOOR))??;
-    plane.publish(&zone(1)?)?;
+    plane.publish(&zone(1)?, None)?;
     let capacity = |plane: &Plane| plane.status().maps[0].capacity;
     let before = capacity(&plane);
 
@@ -298,7 +298,7 @@ pub fn answers_come_from_xdp_while_maps_grow() -> Result<Verdict> {
             }
             Ok(u64::from(asked))
         });
-        let published = [1, 2_000, 2_000, 20_000].map(|hosts| plane.publish(&zone(hosts)?));
+        let published = [1, 2_000, 2_000, 20_000].map(|hosts| plane.publish(&zone(hosts)?, None));
         // If the asker has failed, its error says more than that of the wait.
         let more = wait_for_more(&answered);
         stop.store(true, Relaxed);
@@ -328,22 +328,22 @@ pub fn old_versions_are_freed() -> Result<Verdict> {
     let mut plane = stage.server.enter(|| Plane::new(&config, FLOOR))??;
     let used = |plane: &Plane| plane.status().maps[0].used;
     let (many, few) = (zone(100)?, zone(50)?);
-    plane.publish(&many)?;
+    plane.publish(&many, None)?;
     plane.tick();
     let before = used(&plane);
-    plane.publish(&few)?;
+    plane.publish(&few, None)?;
     let both = used(&plane);
     ensure!(both >= before, "{before}, {both}: the older version was overwritten while it is read");
     plane.tick();
     let after = used(&plane);
     ensure!(after < before, "{before}, {after}");
     // What is the same takes nothing.
-    plane.publish(&few)?;
+    plane.publish(&few, None)?;
     ensure!(used(&plane) <= after + 64, "{after}, {}", used(&plane));
     // Without a tick it is freed when memory runs out, and only then is more made.
     for _ in 0..50 {
-        plane.publish(&many)?;
-        plane.publish(&few)?;
+        plane.publish(&many, None)?;
+        plane.publish(&few, None)?;
     }
     ensure!(plane.status().maps[0].capacity == FLOOR.slab as u64, "{:?}", plane.status());
     plane.remove(many.apex())?;
@@ -395,7 +395,7 @@ pub fn memory_has_a_limit() -> Result<Verdict> {
     for (hosts, is_partial) in
         [(10, false), (40_000, true), (40_001, true), (11, false), (40_000, true)]
     {
-        let published = plane.publish(&zone(hosts)?)?;
+        let published = plane.publish(&zone(hosts)?, None)?;
         ensure!(published.is_partial == is_partial, "{hosts}: {published:?}");
         let status = plane.status();
         let octets: u64 = status.maps.iter().map(|map| map.memory_octets).sum();

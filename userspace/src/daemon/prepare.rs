@@ -19,6 +19,7 @@ use crate::dnssec::policy::AnyResponse;
 use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
 use crate::dnssec::zonemd;
 use crate::files;
+use crate::zone::difference::{Difference, Rules, Size};
 use crate::zone::text::{self, Options, Place, Places};
 use crate::zone::{Name, Rtype, Serial, Version, Zone};
 
@@ -100,7 +101,8 @@ impl Prepare for ZoneFiles {
             }
         };
         let files = Some(files);
-        Ok(Prepared { files, expiration, begins_at, is_verified, ..Prepared::of(zone) })
+        let (zone, change) = after(before.served, zone)?;
+        Ok(Prepared { files, change, expiration, begins_at, is_verified, ..Prepared::of(zone) })
     }
 
     fn keep(
@@ -165,6 +167,29 @@ impl Prepare for ZoneFiles {
         };
         Some(LastServed { prepared, stamps, is_current })
     }
+}
+
+/// A part of a zone's records: where more of them change, a difference would take memory and save no work.
+const CHANGED_PART: usize = 4;
+
+/// A zone that was read, as a version that follows the one that is served, and how it differs from that: where little
+/// changed, what did not is not in memory twice.
+fn after(served: Option<&Version>, zone: Zone) -> anyhow::Result<(Version, Option<Difference>)> {
+    let zone = Version::of(zone);
+    // What stands beside a zone, or is withheld of it, changes by no difference of its records.
+    let is_plain =
+        |version: &&Version| version.any_answers().is_none() && version.withheld().next().is_none();
+    let Some(served) = served.filter(is_plain).filter(|_| is_plain(&&zone)) else {
+        return Ok((zone, None));
+    };
+    let most = served.record_count() / CHANGED_PART;
+    if Size::between_versions(served, &zone).records() > most as u64 {
+        return Ok((zone, None));
+    }
+    let change = Difference::between_versions(served, &zone);
+    let next = served.apply(&change, Rules::Strict)?;
+    let next = if next.is_merge_due() { zone } else { next };
+    Ok((next, Some(change)))
 }
 
 /// A zone that a validator would reject.

@@ -16,6 +16,7 @@ use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::{Origin, Validity};
 use crate::dnssec::verify::{Fault, VerifyReport};
+use crate::zone::difference::Difference;
 use crate::zone::{Serial, Version};
 
 /// Makes a zone that may be served out of a section `[[zone]]`: reads, signs, verifies.
@@ -81,7 +82,10 @@ pub struct LastServed {
 pub struct CurrentVersion<'a> {
     /// Its serial; `None` if none is served.
     pub serial: Option<Serial>,
-    /// Its records if they were verified: what did not change need not be signed or verified again.
+    /// Its records.
+    pub served: Option<&'a Version>,
+    /// The newest version that was verified, which may be an older one than that: what did not change need not be signed
+    /// or verified again.
     pub verified: Option<&'a Version>,
     /// What it was made of, if sealdns signed it.
     pub origin: Option<&'a Origin>,
@@ -98,6 +102,8 @@ pub struct Prepared {
     pub zone: Version,
     /// The files it was read from; `None`: those of the version before, or none.
     pub files: Option<Vec<PathBuf>>,
+    /// How it differs from the version that is served, if that is known.
+    pub change: Option<Difference>,
     /// When the earliest of its signatures expires; `None` if it is not signed.
     pub expiration: Option<u32>,
     /// From when on all its signatures are valid; `None` if sealdns did not make them.
@@ -122,6 +128,7 @@ impl Prepared {
         Prepared {
             zone: zone.into(),
             files: None,
+            change: None,
             expiration: None,
             inception: None,
             begins_at: None,

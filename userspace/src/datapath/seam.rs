@@ -15,6 +15,7 @@ use crate::observe::attachment::{Attachment, Fault, Missing};
 use crate::observe::trace::TraceLine;
 use crate::observe::usage::{MapUsage, ZoneUsage};
 use crate::ratelimit::limits::Limits;
+use crate::zone::difference::Difference;
 use crate::zone::{Name, Version};
 
 /// The data plane: compiled zones in memory and, where XDP is attached, in its maps.
@@ -30,8 +31,10 @@ pub trait DataPlane: Publishing + Attaching + Observing + Send {
 /// What is answered: the side of who has zones and no sockets.
 pub trait Publishing {
     /// Answers from `zone` from now on, in place of any older version of it. On an error the older
-    /// version stays.
-    fn publish(&mut self, zone: &Version) -> anyhow::Result<Published>;
+    /// version stays. `change` is how it differs from the version that was published last, if that is known: what it
+    /// costs may go by that.
+    fn publish(&mut self, zone: &Version, change: Option<&Difference>)
+    -> anyhow::Result<Published>;
 
     /// Answers nothing for the zone at `apex` any more.
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;
@@ -179,6 +182,18 @@ pub struct Published {
     pub kept: usize,
     /// Whether XDP has only some of the zone's names.
     pub is_partial: bool,
+    /// How it was done.
+    pub manner: PublishedManner,
+}
+
+/// How a version was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PublishedManner {
+    /// All of it was compiled.
+    #[default]
+    Whole,
+    /// What changed was.
+    Difference,
 }
 
 /// The state of a [`DataPlane`].

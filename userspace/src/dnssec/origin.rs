@@ -69,7 +69,7 @@ impl Origin {
 /// itself; those DNSKEY records that come are beside them.
 fn is_taken(apex: &[u8], owner: &[u8], rtype: Rtype) -> bool {
     let is_of_apex = matches!(rtype, Rtype::DNSKEY | Rtype::ZONEMD);
-    !is_dropped(rtype) && !(is_of_apex && owner == apex)
+    !(is_dropped(rtype) || is_of_apex && owner == apex)
 }
 
 /// What changes the records that `signed` was made of into those of the zone `unsigned`, if they are not more than

@@ -4,8 +4,12 @@
 //! the records in hand are signed when the file has not changed, cannot be read, or is no zone; serials and
 //! signed zones that cannot be kept are told, and do not stop it.
 
+mod change;
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
+
+use change::{KEPT_PART, NextVersion, SignedVersion};
 
 use super::kept::{KeptFile, KeptVersion, settings};
 use super::serials::SerialFile;
@@ -18,28 +22,19 @@ use crate::dnssec::policy::SigningPolicy;
 use crate::dnssec::sign::sign_again;
 use crate::dnssec::verify::{Fault, verify_again};
 use crate::files;
+use crate::zone::difference::Difference;
 use crate::zone::text::{self, Options};
 use crate::zone::{Name, Rtype, Serial, Version, Zone, ZoneError, ZoneWriter, soa};
 
-/// Signatures are kept unless they are due within this part of the time from their making until then:
-/// else a zone that changed often would be signed again in as many small parts.
-const KEPT_PART: u32 = 4;
+/// Whether a version becomes flat when so much changed that this is due: not in unit tests, where it is always due, since
+/// their zones are small.
+const IS_MERGED: bool = !cfg!(test);
 
 /// Signs zones with the keys of a state directory.
 pub struct Signing {
     keys: KeyStore,
     serials: PathBuf,
     signed: PathBuf,
-}
-
-/// A signed version of a zone, in hand.
-struct SignedVersion<'a> {
-    zone: &'a Version,
-    origin: &'a Origin,
-    /// Whether it is what is served; else it is what was served before the daemon was started.
-    is_served: bool,
-    /// Whether a validator would accept it now.
-    is_valid: bool,
 }
 
 /// The records to be signed.
@@ -93,7 +88,8 @@ impl Signing {
         now: u32,
     ) -> anyhow::Result<Prepared> {
         if let (Some(zone), Some(origin)) = (before.verified, before.origin) {
-            let served = SignedVersion { zone, origin, is_served: true, is_valid: true };
+            let is_served = before.served.is_some_and(|served| served.is_same(zone));
+            let served = SignedVersion { zone, origin, is_served, is_valid: true };
             return self.prepare_after(section, policy, before, Some(&served), now);
         }
         // Nothing is served yet that we signed.
@@ -160,30 +156,47 @@ impl Signing {
                 fault => Ok(Prepared { fault, ..unchanged(hand, files, now) }),
             };
         }
-        let zone = match (input.read, hand) {
-            (Some(read), _) => read.zone,
-            (None, Some(hand)) => hand.origin.unsigned(hand.zone)?,
-            (None, None) => anyhow::bail!("there is nothing to sign"),
+        let base = hand.filter(is_last).filter(|hand| hand.is_valid);
+        let (keys, how) = (&keys[..], &policy_of_signing);
+        let changed = match base {
+            Some(base) => {
+                let next = NextVersion { base, origin: &origin, keys, how, policy, now };
+                changed(&next, input.read.as_ref().map(|read| &read.zone))?
+            }
+            None => None,
         };
-        let serial = serial_to_serve(zone.serial(), last);
-        let zone = with_serial(zone, serial)?;
-        let valid = hand.filter(|hand| hand.is_valid).map(|hand| hand.zone).or(before.verified);
-        let signed = sign(&zone, valid, &keys, &policy_of_signing, policy, now)?;
-        drop(zone);
-        let report = verify_again(&signed, valid, now).map_err(|faults| rejection(&faults))?;
-        let signed = Version::of(signed);
+        let (signed, change, expiration) = match changed {
+            Some(changed) => changed,
+            None => {
+                let unsigned = match (input.read, hand) {
+                    (Some(read), _) => read.zone,
+                    (None, Some(hand)) => hand.origin.unsigned(hand.zone)?,
+                    (None, None) => anyhow::bail!("there is nothing to sign"),
+                };
+                let serial = serial_to_serve(unsigned.serial(), last);
+                let unsigned = with_serial(unsigned, serial)?;
+                let valid = hand.filter(|hand| hand.is_valid).map(|hand| hand.zone);
+                let valid = valid.or(before.verified);
+                let signed = sign(&unsigned, valid, keys, how, policy, now)?;
+                drop(unsigned);
+                let report = verify_again(&signed, valid, now);
+                let report = report.map_err(|faults| rejection(&faults))?;
+                (Version::of(signed), None, report.expiration)
+            }
+        };
         let inception = Validity::of(&signed, now).map(|validity| validity.inception);
         if let Err(error) = self.keys.mark(&section.name) {
             tracing::debug!(zone = %section.name, "marking its keys: {error}");
         }
         Ok(Prepared {
             files,
-            expiration: Some(report.expiration),
+            change: change.filter(|_| base.is_some_and(|base| base.is_served)),
+            expiration: Some(expiration),
             inception,
             is_verified: true,
             origin: Some(origin),
             fault: input.fault,
-            unkept: serials.write(serial).err(),
+            unkept: serials.write(signed.serial()).err(),
             ..Prepared::of(signed)
         })
     }
@@ -233,6 +246,37 @@ impl Signing {
             None
         });
         newer(newer(hint, before.serial), hand.map(|hand| hand.zone.serial()))
+    }
+}
+
+/// The next version of a zone, how it differs from the one before, and when its first signature ends; made of what
+/// changed. `None` if it must be signed as a whole.
+fn changed(
+    next: &NextVersion<'_>,
+    unsigned: Option<&Zone>,
+) -> anyhow::Result<Option<(Version, Option<Difference>, u32)>> {
+    let (base, now) = (next.base.zone, next.now);
+    let has_digest = |zone: &&Zone| zone.at_apex().rrset(Rtype::ZONEMD).is_some();
+    let unsigned_version = unsigned.cloned().map(Version::of);
+    let Some(made) = next.make(unsigned_version.as_ref())? else { return Ok(None) };
+    let flat = made.flat()?;
+    match verify_again(&flat, Some(base), now) {
+        Ok(report) => {
+            if unsigned.is_some_and(|zone| has_digest(&zone)) {
+                warn_of_dropped_digests(base.apex());
+            }
+            let change = Difference::between_versions(base, &made);
+            let made = if IS_MERGED && made.is_merge_due() { Version::of(flat) } else { made };
+            Ok(Some((made, Some(change), report.expiration)))
+        }
+        Err(faults) => {
+            let why = rejection(&faults);
+            tracing::error!(
+                zone = %base.apex(),
+                "signed as a whole, since what changed came out wrong; please report this fault: {why}"
+            );
+            Ok(None)
+        }
     }
 }
 
@@ -314,14 +358,18 @@ fn sign(
     let before = before.map(|before| (before, least));
     let (signed, statistics) = sign_again(zone, before, keys, how, now)?;
     if statistics.dropped_digests > 0 {
-        tracing::warn!(
-            zone = %zone.apex(),
-            "the ZONEMD records of the file are left out: they are digests of the zone before it was signed"
-        );
+        warn_of_dropped_digests(zone.apex());
     }
     let (made, kept) = (statistics.signatures, statistics.kept);
     tracing::debug!(zone = %zone.apex(), made, kept, "signed");
     Ok(signed)
+}
+
+fn warn_of_dropped_digests(zone: &Name) {
+    tracing::warn!(
+        %zone,
+        "the ZONEMD records of the file are left out: they are digests of the zone before it was signed"
+    );
 }
 
 /// The newer of two serials (RFC 1982).

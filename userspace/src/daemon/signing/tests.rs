@@ -56,6 +56,7 @@ impl Stage {
         let section = self.config.zones().next().unwrap();
         let before = CurrentVersion {
             serial: served.map(|served| served.zone.serial()),
+            served: served.map(|served| &served.zone),
             verified: served.map(|served| &served.zone),
             origin: served.map(|served| &served.origin),
             is_signed: served.is_some(),

@@ -1,5 +1,6 @@
 //! The daemon over a data plane and a reader of zones that are told what to do.
 
+mod changes;
 mod clock;
 mod configuration;
 mod control;
@@ -56,7 +57,8 @@ use crate::observe::trace::{TraceAction, TraceLine, TracePath};
 use crate::observe::{KernelCounters, Snapshot};
 use crate::ratelimit::limits::Limits;
 use crate::server::{tcp, testing, udp};
-use crate::zone::Name;
+use crate::zone::difference::Difference;
+use crate::zone::{Name, Version};
 
 const WEEK: u32 = 7 * 86400;
 
@@ -64,6 +66,10 @@ const WEEK: u32 = 7 * 86400;
 #[derive(Default)]
 pub(super) struct PlaneCalls {
     zones: BTreeMap<Name, u32>,
+    /// What is published, so that a change is seen to be what it is said to be.
+    versions: BTreeMap<Name, Version>,
+    /// How many versions were published by what changed.
+    pub(super) changes: usize,
     pub(super) refuse: bool,
     interfaces: Vec<String>,
     replaced_adopted: usize,
@@ -114,7 +120,11 @@ impl Engine for Brittle {
 struct FakePlane(Arc<Mutex<PlaneCalls>>);
 
 impl Publishing for FakePlane {
-    fn publish(&mut self, zone: &crate::zone::Version) -> anyhow::Result<Published> {
+    fn publish(
+        &mut self,
+        zone: &Version,
+        change: Option<&Difference>,
+    ) -> anyhow::Result<Published> {
         let gate = lock(&self.0).gate.take();
         if let Some(Gate { arrived, let_go }) = gate {
             arrived.send(()).unwrap();
@@ -124,12 +134,20 @@ impl Publishing for FakePlane {
         }
         let mut calls = lock(&self.0);
         anyhow::ensure!(!calls.refuse, "the maps are full");
+        let older = calls.versions.insert(zone.apex().clone(), zone.clone());
+        if let Some(change) = change {
+            let older = older.context("what changes is not published")?;
+            assert_eq!(Difference::between_versions(&older, zone), *change);
+            calls.changes += 1;
+        }
         calls.zones.insert(zone.apex().clone(), zone.serial().0);
         Ok(Published::default())
     }
 
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()> {
-        lock(&self.0).zones.remove(apex);
+        let mut calls = lock(&self.0);
+        calls.versions.remove(apex);
+        calls.zones.remove(apex);
         Ok(())
     }
 

@@ -138,7 +138,7 @@ impl Zones {
         withheld: Option<String>,
     ) -> Outcome {
         let published = zone.map_err(anyhow::Error::from).and_then(|zone| {
-            let published = self.plane.hold().publish(&zone)?;
+            let published = self.plane.hold().publish(&zone, None)?;
             Ok((zone, published))
         });
         let outcome = self.note_replaced(name, published, withheld);

@@ -59,6 +59,7 @@ impl ServedVersion {
         let apex = self.zone.find(self.zone.apex().as_wire());
         CurrentVersion {
             serial: Some(self.zone.serial()),
+            served: Some(&self.zone),
             verified: self.verified.as_ref(),
             origin: self.origin.as_ref(),
             is_signed: apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some()),
@@ -145,11 +146,16 @@ impl Zones {
             }
             // Who takes a zone from the configuration does so before the data plane is told.
             anyhow::ensure!(turn.state(&mut self.states.hold()).is_some(), "it is not configured");
-            let published = plane.publish(&zone).context("publishing the zone");
+            let change = ready.change.as_ref();
+            let published = plane.publish(&zone, change).context("publishing the zone");
             drop(plane);
             let published = published?;
             // Before the files are at rest: it reads all of the zone.
-            let difference = older.map(|(older, _)| difference(&older, &zone));
+            let difference = older.map(|(older, _)| match &ready.change {
+                Some(change) => version_difference(&older, &zone, Size::of(change)),
+                None => version_difference(&older, &zone, Size::between_versions(&older, &zone)),
+            });
+            drop(ready.change);
             files.iter().for_each(FileMap::rest);
             let stamps = match ready.files {
                 Some(files) => stamps_of(stamp, &files, &section.file),
@@ -260,8 +266,8 @@ fn stamps_of(stamp: Option<Stamp>, files: &[PathBuf], file: &Path) -> Vec<Stamp>
     stamp.into_iter().chain(others.filter_map(|other| Stamp::of(other))).collect()
 }
 
-fn difference(old: &Version, new: &Version) -> VersionDifference {
-    let Size { removed, added } = Size::between_versions(old, new);
+fn version_difference(old: &Version, new: &Version, size: Size) -> VersionDifference {
+    let Size { removed, added } = size;
     let [old_serial, new_serial] = [old, new].map(|zone| zone.serial().0);
     VersionDifference { old_serial, new_serial, removed, added }
 }

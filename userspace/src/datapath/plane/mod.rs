@@ -48,6 +48,7 @@ use crate::compile::{Engine, Listing};
 use crate::config::Config;
 use crate::observe::KernelCounters;
 use crate::ratelimit::limits::Limits;
+use crate::zone::difference::Difference;
 use crate::zone::{Name, Version};
 pub(super) use counters::counters_of;
 use programs::Programs;
@@ -153,8 +154,8 @@ fn gives_up_privileges(config: &Config) -> bool {
 }
 
 impl Publishing for Plane {
-    fn publish(&mut self, zone: &Version) -> Result<Published> {
-        self.published.publish(zone, &mut self.programs)
+    fn publish(&mut self, zone: &Version, change: Option<&Difference>) -> Result<Published> {
+        self.published.publish(zone, change, &mut self.programs)
     }
 
     fn remove(&mut self, apex: &Name) -> Result<()> {

@@ -12,14 +12,15 @@ use super::programs::Programs;
 use super::size::{Demand, FLOOR, Sizes, TooLarge};
 use crate::clock::WallTime;
 use crate::compile::{
-    Difference, Engine, Image, Listing, PublishError, Reader, RetiredExtents, buckets_for,
+    ChangeError, Difference, Engine, Image, Listing, PublishError, Reader, RetiredExtents,
+    buckets_for,
 };
 use crate::datapath::load::LoadedPrograms;
 use crate::datapath::memory::{Mapping, Size};
 use crate::datapath::partial::{self, HeldNames, MissCounter, Misses};
-use crate::datapath::seam::{PlaneStatus, Published};
+use crate::datapath::seam::{PlaneStatus, Published, PublishedManner};
 use crate::observe::usage::{Completeness, MapUsage, ZoneUsage};
-use crate::zone::{Name, Version};
+use crate::zone::{self, Name, Version};
 
 /// Slots of a bucket.
 const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
@@ -63,10 +64,12 @@ impl PublishedZones {
 
     //--- Zones
 
-    /// Answers from `zone` from now on. On an error the older version stays.
+    /// Answers from `zone` from now on. On an error the older version stays. `change` is how it differs from the
+    /// version that was published last, if that is known.
     pub(super) fn publish(
         &mut self,
         zone: &Version,
+        change: Option<&zone::difference::Difference>,
         programs: &mut Programs,
     ) -> anyhow::Result<Published> {
         let apex = zone.apex();
@@ -78,7 +81,16 @@ impl PublishedZones {
         for above in self.partial_above(apex) {
             self.publish_in_part(&above, Some(apex), programs)?;
         }
-        let published = match self.publish_complete(zone, programs) {
+        let published = match change {
+            Some(change) => self.publish_change(zone, change, programs),
+            None => Ok(None),
+        };
+        let published = match published {
+            Ok(Some(published)) => Ok(published),
+            Ok(None) => self.publish_complete(zone, programs),
+            Err(error) => Err(error),
+        };
+        let published = match published {
             Err(error) if error.is::<TooLarge>() => {
                 if !self.partial.contains_key(apex) {
                     tracing::warn!(
@@ -111,6 +123,39 @@ impl PublishedZones {
         set_max_labels(self.image.max_labels(), programs);
     }
 
+    /// Publishes what changed since the version that is published. `None` if the version must be published as a whole.
+    fn publish_change(
+        &mut self,
+        zone: &Version,
+        change: &zone::difference::Difference,
+        programs: &mut Programs,
+    ) -> anyhow::Result<Option<Published>> {
+        // Known before the names are: an encloser is looked for from there.
+        set_max_labels(self.image.labels_with_change(change), programs);
+        loop {
+            match self.image.at(WallTime::now().signature_time()).publish_change(zone, change) {
+                Ok((difference, retired)) => {
+                    self.retired.push(retired);
+                    let Difference { written, kept, .. } = difference;
+                    let manner = PublishedManner::Difference;
+                    return Ok(Some(Published { written, kept, is_partial: false, manner }));
+                }
+                Err(ChangeError::Whole(reason)) => {
+                    tracing::debug!(zone = %zone.apex(), "published as a whole: {reason}");
+                    return Ok(None);
+                }
+                Err(ChangeError::Publish(PublishError::Full { .. }))
+                    if !self.retired.is_empty() =>
+                {
+                    self.release(programs);
+                }
+                // Growing may end with a part of the zone: that is decided where all of it is published.
+                Err(ChangeError::Publish(PublishError::Full { .. })) => return Ok(None),
+                Err(ChangeError::Publish(error)) => return Err(error.into()),
+            }
+        }
+    }
+
     /// Publishes all names of a zone into the image that XDP reads, which grows as far as it may.
     fn publish_complete(
         &mut self,
@@ -133,7 +178,8 @@ impl PublishedZones {
                 Ok((difference, retired)) => {
                     self.retired.push(retired);
                     let Difference { written, kept, .. } = difference;
-                    return Ok(Published { written, kept, is_partial: false });
+                    let manner = PublishedManner::Whole;
+                    return Ok(Published { written, kept, is_partial: false, manner });
                 }
             }
         }
@@ -194,7 +240,8 @@ impl PublishedZones {
                 Ok((difference, retired)) => {
                     self.retired.push(retired);
                     let Difference { written, kept, .. } = difference;
-                    return Ok(Published { written, kept, is_partial: true });
+                    let manner = PublishedManner::Whole;
+                    return Ok(Published { written, kept, is_partial: true, manner });
                 }
                 Err(PublishError::Full { .. }) if !self.retired.is_empty() => {
                     self.release(programs);

@@ -1,0 +1,154 @@
+//! The next version of a signed zone, made of the one before: what changed in the file is signed, and signatures that
+//! are due are made anew a few names at a time.
+
+use crate::config;
+use crate::daemon::state::{is_before, is_due};
+use crate::dnssec::incremental::{
+    DifferenceError, RenewalLimits, SignedDifference, renew, sign_difference,
+};
+use crate::dnssec::keys::Key;
+use crate::dnssec::origin::{Origin, Validity, unsigned_difference};
+use crate::dnssec::policy::SigningPolicy;
+use crate::zone::Version;
+use crate::zone::difference::{ApplyError, Rules};
+
+/// Signatures are kept unless they are due within this part of the time from their making until then:
+/// else a zone that changed often would be signed again in as many small parts.
+pub(super) const KEPT_PART: u32 = 4;
+
+/// A part of a zone's records: where more of them change it is signed as a whole, by which no more work is done.
+const CHANGED_PART: usize = 4;
+
+/// Records of which any number may change.
+const FEW_RECORDS: usize = 64;
+
+/// Octets of a version up to which signatures that are due are made a few names at a time: after each time all of the
+/// version is kept for the next start.
+const RENEWED_UP_TO: usize = 16 << 20;
+
+/// Where signatures are made anew in many steps, those are that are due within this part of the time from their making
+/// until then.
+const RENEWED_PART: u32 = 16;
+
+/// Where signatures are made anew in many steps, they end at times that are spread over this part of the time from
+/// their making until they are due, so that they need not be again all at once.
+const JITTER_PART: u32 = 2;
+
+/// A signed version of a zone, in hand.
+pub(super) struct SignedVersion<'a> {
+    pub(super) zone: &'a Version,
+    pub(super) origin: &'a Origin,
+    /// Whether it is what is served; else it is what was served before the daemon was started.
+    pub(super) is_served: bool,
+    /// Whether a validator would accept it now.
+    pub(super) is_valid: bool,
+}
+
+/// What the next version is made by.
+pub(super) struct NextVersion<'a> {
+    /// The version before: its signatures were verified, and it is the last one that was served.
+    pub(super) base: &'a SignedVersion<'a>,
+    /// What the next version is made of.
+    pub(super) origin: &'a Origin,
+    pub(super) keys: &'a [Key],
+    pub(super) how: &'a SigningPolicy,
+    pub(super) policy: &'a config::Policy,
+    /// Seconds since 1970, truncated to 32 bits.
+    pub(super) now: u32,
+}
+
+impl NextVersion<'_> {
+    /// The next version: with the records of the zone `unsigned` if it was read, else with those that there are.
+    /// `None` if it must be signed as a whole.
+    ///
+    /// # Errors
+    /// If it cannot be signed, nor could it as a whole.
+    pub(super) fn make(&self, unsigned: Option<&Version>) -> anyhow::Result<Option<Version>> {
+        let (base, origin) = (self.base.zone, self.base.origin);
+        let is_other_manner =
+            (&origin.manner, &origin.dnskeys) != (&self.origin.manner, &self.origin.dnskeys);
+        let Some(validity) = Validity::of(base, self.now).filter(|_| !is_other_manner) else {
+            return Ok(None);
+        };
+        // A validator refuses it now: all of its signatures may be of another time.
+        if is_before(self.now, validity.inception) || !is_before(self.now, validity.expiration) {
+            return Ok(None);
+        }
+        let unsigned = unsigned.filter(|_| origin.content != self.origin.content);
+        let is_due = is_due(validity, self.policy, self.now);
+        // First what has no serial of its own: that of the file is to be the last.
+        let renewed = match is_due {
+            true => self.renewed(base),
+            false => Ok(Some(base.clone())),
+        };
+        let made = renewed.and_then(|renewed| match (renewed, unsigned) {
+            (Some(renewed), Some(unsigned)) => self.changed(&renewed, unsigned),
+            (renewed, _) => Ok(renewed),
+        });
+        match made {
+            Ok(made) => Ok(made.filter(|made| !made.is_same(base))),
+            Err(DifferenceError::Whole(reason)) => {
+                tracing::debug!(zone = %base.apex(), "signed as a whole: {reason}");
+                Ok(None)
+            }
+            Err(DifferenceError::Apply(error)) => {
+                tracing::warn!(zone = %base.apex(), "signed as a whole: {error}");
+                Ok(None)
+            }
+            Err(DifferenceError::Sign(error)) => Err(error.into()),
+        }
+    }
+
+    /// What the version becomes with the records of another unsigned zone.
+    fn changed(
+        &self,
+        version: &Version,
+        unsigned: &Version,
+    ) -> Result<Option<Version>, DifferenceError> {
+        let most = version.record_count() / CHANGED_PART + FEW_RECORDS;
+        let Some(difference) = unsigned_difference(version, unsigned, most) else {
+            return Ok(None);
+        };
+        let (keys, how, now) = (self.keys, self.how, self.now);
+        let signed = sign_difference(version, &difference, Rules::Strict, keys, how, now)?;
+        signed.map(|signed| Ok(applied(version, &signed)?)).transpose()
+    }
+
+    /// What the version becomes with new signatures of some names in the place of those that are due. `None` if they
+    /// are made all at once.
+    fn renewed(&self, version: &Version) -> Result<Option<Version>, DifferenceError> {
+        if version.octets() > RENEWED_UP_TO {
+            return Ok(None);
+        }
+        let limits = RenewalLimits { looked_at: usize::MAX, ..RenewalLimits::default() };
+        let refresh = self.policy.refresh.seconds();
+        let fresh = self.how.validity.saturating_sub(refresh);
+        let is_of_one_step = version.owner_count() <= limits.names;
+        let (part, jitter) = match is_of_one_step {
+            true => (KEPT_PART, 0),
+            false => (RENEWED_PART, fresh / JITTER_PART),
+        };
+        let how = SigningPolicy { jitter, ..self.how.clone() };
+        // More than those that are due by a second.
+        let least = refresh + (fresh / part).max(1);
+        let renewal = renew(version, version.apex(), limits, least, self.keys, &how, self.now)?;
+        renewal.difference.map(|signed| Ok(applied(version, &signed)?)).transpose()
+    }
+}
+
+/// The version that a signed difference leads to.
+fn applied(version: &Version, signed: &SignedDifference) -> Result<Version, ApplyError> {
+    let made = signed.statistics;
+    tracing::debug!(
+        zone = %version.apex(),
+        names = made.names, made = made.signatures, denials = made.denials,
+        "a difference signed"
+    );
+    let next = version.apply(&signed.zone, Rules::Strict)?;
+    match signed.any_answers.as_ref().zip(version.any_answers()) {
+        Some((difference, beside)) => {
+            Ok(next.with_any_answers(beside.apply(difference, Rules::Strict)?))
+        }
+        None => Ok(next),
+    }
+}
