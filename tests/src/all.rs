@@ -151,6 +151,7 @@ const TESTS: &[Test] = tests![
     oracle::signing::versions_signed_by_their_difference,
     oracle::signing::broken_zones_are_refused_by_all,
     oracle::signing::keys_and_zones_of_others,
+    oracle::key_times::all_combinations,
     oracle::zone_text::zones_read_as_the_oracles_do,
     oracle::zone_text::broken_zones_are_refused_where_the_fault_is,
     oracle::zone_text::what_is_written_reads_back,

@@ -4,6 +4,7 @@ pub mod accepted;
 pub mod answers;
 pub mod chains;
 pub mod delegations;
+pub mod key_times;
 mod legal;
 pub mod owners;
 pub mod rfc;

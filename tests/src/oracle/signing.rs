@@ -273,12 +273,12 @@ fn apex() -> anyhow::Result<Name> {
     Ok(APEX.parse()?)
 }
 
-fn now() -> u32 {
+pub(super) fn now() -> u32 {
     sealdns::clock::WallTime::now().signature_time()
 }
 
 /// Runs a tool and returns what it prints; an error with all of that if it fails or is missing.
-fn run(dir: &Path, tool: &str, args: &[&str]) -> anyhow::Result<String> {
+pub(super) fn run(dir: &Path, tool: &str, args: &[&str]) -> anyhow::Result<String> {
     let output = output(dir, tool, args)?;
     let out = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr);

@@ -15,7 +15,8 @@ use crate::control::protocol::Request;
 use crate::control::reply::status::Status;
 use crate::daemon::privileges;
 use crate::dnssec::keys::store::KeyStore;
-use crate::dnssec::keys::{Algorithm, DsDigest, Key, NewKey, Role};
+use crate::dnssec::keys::timing::{KeyState, KeyTimes};
+use crate::dnssec::keys::{self, Algorithm, DsDigest, Key, NewKey, Role};
 use crate::dnssec::lifetime::DNSKEY_TTL_S;
 use crate::zone::text::write_record;
 use crate::zone::{Name, Rtype};
@@ -134,7 +135,7 @@ impl KeyDirArgs {
                 "there is no key for {zone} in {dir}; make one with: sealdns key generate {zone}"
             ));
         }
-        Ok(keys)
+        Ok(keys::at(keys, WallTime::now().signature_time()))
     }
 
     /// Prints lines, or a JSON object with a list of them.
@@ -160,14 +161,18 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
             if of.json {
                 print_json(&KeyList { keys: keys.iter().map(KeySummary::of).collect() });
             } else {
-                print_line(format_args!("{:<5} {:<5} {:<16} file", "tag", "role", "algorithm"));
+                print_line(format_args!(
+                    "{:<5} {:<5} {:<16} {:<9} file",
+                    "tag", "role", "algorithm", "state"
+                ));
                 for key in &keys {
                     let (tag, role, algorithm) = (key.tag(), key.role(), key.algorithm());
                     let path = store.path_of(key);
                     print_line(format_args!(
-                        "{tag:<5} {:<5} {:<16} {}.key",
+                        "{tag:<5} {:<5} {:<16} {:<9} {}.key",
                         role.to_string(),
                         algorithm.mnemonic(),
+                        key.state().word(),
                         path.display()
                     ));
                 }
@@ -175,7 +180,12 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
         }
         KeyCommand::Ds { of, digest } => {
             let keys = of.load(&of.store(global)?)?;
-            let parents = keys.iter().filter(|key| key.role() != Role::Zsk);
+            // The parent must not be given what is about to leave, or what nobody can see yet.
+            let is_for_parent = |key: &&Key| {
+                key.role() != Role::Zsk
+                    && matches!(key.state(), KeyState::Published | KeyState::Active)
+            };
+            let parents = keys.iter().filter(is_for_parent);
             of.print(KeyRecords::Ds, parents.map(|key| key.ds(*digest)).collect());
         }
         KeyCommand::Dnskey { of } => {
@@ -185,7 +195,8 @@ pub(super) fn run(args: &KeyArgs, global: &Global) -> CommandResult {
                     write_record(key.zone().as_wire(), Rtype::DNSKEY, DNSKEY_TTL_S, key.dnskey());
                 line.trim_end().to_owned()
             };
-            of.print(KeyRecords::Dnskey, keys.iter().map(record).collect());
+            let in_zone = keys.iter().filter(|key| key.state().is_in_zone());
+            of.print(KeyRecords::Dnskey, in_zone.map(record).collect());
         }
     }
     Ok(Exit::Ok)
@@ -215,7 +226,7 @@ fn generate(
         roles.iter().map(make).collect::<anyhow::Result<_>>()?
     } else {
         let keys = store.generate(&of.zone, roles, algorithm, WallTime::now().signature_time())?;
-        warn_of_other_roles(&store.load(&of.zone)?, &keys);
+        warn_of_other_roles(&of.load(store)?, &keys);
         keys
     };
     if of.json {
@@ -268,6 +279,33 @@ pub(super) struct KeySummary {
     tag: u16,
     role: String,
     algorithm: &'static str,
+    state: &'static str,
+    #[serde(flatten)]
+    times: KeyTimesSummary,
+}
+
+/// The times of a key that has some, in seconds since 1970.
+#[derive(Debug, Clone, Default, Serialize)]
+struct KeyTimesSummary {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    activate: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoke: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inactive: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delete: Option<u64>,
+}
+
+impl KeyTimesSummary {
+    fn of(times: &KeyTimes) -> KeyTimesSummary {
+        let KeyTimes { created, publish, activate, revoke, inactive, delete } = *times;
+        KeyTimesSummary { created, publish, activate, revoke, inactive, delete }
+    }
 }
 
 impl KeySummary {
@@ -278,6 +316,8 @@ impl KeySummary {
             tag: key.tag(),
             role: key.role().to_string(),
             algorithm: key.algorithm().mnemonic(),
+            state: key.state().word(),
+            times: key.times().map(KeyTimesSummary::of).unwrap_or_default(),
         }
     }
 }

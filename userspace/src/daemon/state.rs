@@ -108,7 +108,8 @@ pub struct Prepared {
     pub expiration: Option<u32>,
     /// From when on all its signatures are valid; `None` if sealdns did not make them.
     pub inception: Option<u32>,
-    /// When an RRset begins to be valid that is not before, if somebody else signed it and made it so.
+    /// When an RRset begins to be valid that is not before, if somebody else signed it and made it so; or when the use
+    /// of one of its keys changes, if sealdns signs it.
     pub begins_at: Option<u32>,
     /// Whether its signatures were verified.
     pub is_verified: bool,

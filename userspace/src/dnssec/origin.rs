@@ -106,7 +106,7 @@ pub fn manner(keys: &[Key], policy: &SigningPolicy) -> Digest {
     let settings = format!("{} {policy:?} {HINFO_TTL}", env!("CARGO_PKG_VERSION"));
     context.update(settings.as_bytes());
     for key in keys {
-        context.update(format!(" {} ", key.role()).as_bytes());
+        context.update(format!(" {} {} ", key.role(), key.state().word()).as_bytes());
         context.update(key.dnskey());
     }
     finish(context)

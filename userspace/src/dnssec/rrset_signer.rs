@@ -21,7 +21,7 @@ pub struct RrsetSigner<'a> {
 impl<'a> RrsetSigner<'a> {
     /// The keys that sign RRsets of a type, each with its place among all.
     pub fn keys_for(&self, rtype: Rtype) -> impl Iterator<Item = (usize, &'a Key)> + use<'a> {
-        self.keys.iter().enumerate().filter(move |(_, key)| key.role().signs(rtype))
+        self.keys.iter().enumerate().filter(move |(_, key)| key.signs(rtype))
     }
 
     /// The signature of an RRset by one key: RDATA of an RRSIG record. `rdatas` are in canonical form and order;

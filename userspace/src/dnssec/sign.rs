@@ -211,7 +211,7 @@ fn check_keys(apex: &Name, keys: &[Key]) -> Result<(), SignError> {
         }
         let algorithm = key.algorithm();
         for (rtype, what) in [(Rtype::DNSKEY, "its DNSKEY records"), (Rtype::SOA, "its data")] {
-            let signs = |key: &&Key| key.algorithm() == algorithm && key.role().signs(rtype);
+            let signs = |key: &&Key| key.algorithm() == algorithm && key.signs(rtype);
             if !keys.iter().any(|key| signs(&key)) {
                 return Err(SignError::Incomplete { zone: apex.clone(), algorithm, what });
             }

@@ -15,8 +15,8 @@ use super::kept::{KeptFile, KeptVersion, settings};
 use super::serials::SerialFile;
 use super::state::{CurrentVersion, KeepableVersion, Prepared, is_due};
 use crate::config::{self, Config};
-use crate::dnssec::keys::Key;
 use crate::dnssec::keys::store::{KeyStore, StoreError};
+use crate::dnssec::keys::{self, Key};
 use crate::dnssec::origin::{self, Origin, Validity};
 use crate::dnssec::policy::SigningPolicy;
 use crate::dnssec::sign::sign_again;
@@ -136,6 +136,9 @@ impl Signing {
         let serials = SerialFile::of(&self.serials, &section.name);
         let input = input(section, before, hand)?;
         let keys = self.keys(section, policy, before, hand.is_some() || serials.exists(), now)?;
+        // What keys are used for changes at the times in their files.
+        let begins_at = keys::next_change(&keys, now);
+        let keys = keys::in_use(keys, now)?;
         let policy_of_signing = policy.signing();
         let origin = match (&input.read, hand) {
             (Some(read), _) => Origin::new(&read.zone, &keys, &policy_of_signing),
@@ -153,7 +156,7 @@ impl Signing {
             return match input.fault {
                 // Nothing would be other than it is: that the file is at fault is all there is to say.
                 Some(fault) if hand.is_served => Err(fault),
-                fault => Ok(Prepared { fault, ..unchanged(hand, files, now) }),
+                fault => Ok(Prepared { fault, begins_at, ..unchanged(hand, files, now) }),
             };
         }
         let base = hand.filter(is_last).filter(|hand| hand.is_valid);
@@ -193,6 +196,7 @@ impl Signing {
             change: change.filter(|_| base.is_some_and(|base| base.is_served)),
             expiration: Some(expiration),
             inception,
+            begins_at,
             is_verified: true,
             origin: Some(origin),
             fault: input.fault,

@@ -323,3 +323,57 @@ fn another_policy_or_key_signs_the_zone_again() {
     let again = stage.prepare(None, false, NOW + DAY).unwrap();
     assert_eq!((again.zone.serial().0, again.is_served), (9, false));
 }
+
+#[test]
+fn a_zone_is_signed_again_when_a_key_s_time_comes() {
+    let stage = Stage::new();
+    let served = stage.first();
+    let apex = served.zone.apex().clone();
+    let store = KeyStore::new(stage.path("state/keys"));
+    let signers = |prepared: &Prepared| {
+        let apex = prepared.zone.find(prepared.zone.apex().as_wire()).unwrap();
+        let tag = |rdata: &[u8]| crate::dnssec::rrsig::Rrsig::parse(rdata).unwrap().fields.key_tag;
+        let keys = apex.rrset(Rtype::DNSKEY).map_or(0, |keys| keys.len());
+        (keys, apex.signatures(Rtype::SOA).map(tag).collect::<Vec<_>>())
+    };
+    // The next zone-signing key comes into the zone after a day, signs after two, and the old one leaves after three.
+    let old = store.load(&apex).unwrap().pop().unwrap();
+    let new = store.generate(&apex, &[old.role()], Algorithm::default(), NOW).unwrap().remove(0);
+    let set_times = |key: &Key, times: &[(&str, u32)]| {
+        let path = format!("{}.private", store.path_of(key).display());
+        let text = fs::read_to_string(&path).unwrap();
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        for (name, days) in times {
+            let time = jiff::Timestamp::from_second((NOW + days * DAY).into()).unwrap();
+            lines.retain(|line| !line.starts_with(&format!("{name}:")));
+            lines.push(format!("{name}: {}", time.strftime("%Y%m%d%H%M%S")));
+        }
+        fs::write(path, lines.join("\n") + "\n").unwrap();
+    };
+    set_times(&new, &[("Publish", 1), ("Activate", 2)]);
+    set_times(&old, &[("Inactive", 2), ("Delete", 3)]);
+    let (mut served, mut now) = (served, NOW + HOUR);
+    for expected in [(3, old.tag()), (3, new.tag()), (2, new.tag())] {
+        // Read once for what was changed by hand, it says itself when it is to be read again.
+        let prepared = stage.prepare(Some(&served), true, now).unwrap();
+        now = prepared.begins_at.unwrap();
+        served = stage.serve(prepared);
+        let prepared = stage.prepare(Some(&served), true, now).unwrap();
+        assert_eq!(signers(&prepared), (expected.0, vec![expected.1]));
+        assert!(verify(&prepared.zone.flat().unwrap(), now).is_ok());
+        served = stage.serve(prepared);
+    }
+    assert_eq!(
+        (now, stage.prepare(Some(&served), true, now).unwrap().begins_at),
+        (NOW + 3 * DAY, None)
+    );
+    // Of the keys that are left none is in use: what is served stays, and what is wrong is said.
+    set_times(&new, &[("Delete", 4)]);
+    let ksk = store.load(&apex).unwrap().remove(0);
+    set_times(&ksk, &[("Delete", 4)]);
+    let error = stage.prepare(Some(&served), true, now + DAY).err().unwrap().to_string();
+    assert!(
+        error.contains("no key of example.com. is in use") && error.contains("deleted"),
+        "{error}"
+    );
+}

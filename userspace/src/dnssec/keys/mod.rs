@@ -1,12 +1,14 @@
 //! Keys: what they are, how they are made, and their text in BIND's key files.
 //!
-//! Keys on disk are the matter of [`store`], the one module of this room that touches files.
+//! Keys on disk are the matter of [`store`], the one module of this room that touches files. When a key is used is that
+//! of [`timing`].
 //!
 //! The text of a private key is overwritten when it is done with, and so are the octets that `domain` makes
 //! of it (`SecretKeyBytes`). What `ring` and the decoder of base64 keep inside is theirs and is not: a
 //! process with keys writes no core file.
 
 pub mod store;
+pub mod timing;
 
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
@@ -22,6 +24,7 @@ use zeroize::Zeroizing;
 
 use super::choice::{choice, word};
 use crate::zone::{Name, Rtype};
+use timing::{KeyState, KeyTimes, TimeError};
 
 /// DNSKEY flags of a zone-signing key (RFC 4034 section 2.1.1).
 pub const ZONE_KEY: u16 = 256;
@@ -269,6 +272,9 @@ pub enum KeyError {
     /// The private part cannot be read.
     #[error("is not in BIND's private key format: {0}")]
     Private(String),
+    /// A time in the private part cannot be read.
+    #[error(transparent)]
+    Time(#[from] TimeError),
     /// The parts do not belong together.
     #[error("does not belong to the public key in the .key file beside it")]
     Mismatch,
@@ -317,8 +323,13 @@ pub struct Key {
     zone: Name,
     role: Role,
     algorithm: Algorithm,
+    /// Of its files, also when it is revoked.
+    file_tag: u16,
     tag: u16,
     dnskey: Vec<u8>,
+    /// `None`: it is always in use.
+    times: Option<KeyTimes>,
+    state: KeyState,
     signer: Box<dyn Signer>,
 }
 
@@ -338,14 +349,40 @@ impl Key {
         self.algorithm
     }
 
-    /// Its key tag (RFC 4034 appendix B).
+    /// Its key tag (RFC 4034 appendix B). A key that is revoked has another than before.
     pub fn tag(&self) -> u16 {
         self.tag
+    }
+
+    /// The key tag in the names of its files.
+    pub fn file_tag(&self) -> u16 {
+        self.file_tag
     }
 
     /// The RDATA of its DNSKEY record.
     pub fn dnskey(&self) -> &[u8] {
         &self.dnskey
+    }
+
+    /// When it is used; `None` if always.
+    pub fn times(&self) -> Option<&KeyTimes> {
+        self.times.as_ref()
+    }
+
+    /// What it is used for at the time for which it was chosen: see [`at`]. Before that, as if it were always in use.
+    pub fn state(&self) -> KeyState {
+        self.state
+    }
+
+    /// Whether it signs the RRset of this type.
+    pub fn signs(&self, rtype: Rtype) -> bool {
+        match self.state {
+            KeyState::Active => self.role.signs(rtype),
+            // RFC 5011 section 2.1: so that who trusts it knows that its owner revoked it. A zone-signing key is nobody's
+            // trust anchor.
+            KeyState::Revoked => self.role != Role::Zsk && rtype == Rtype::DNSKEY,
+            _ => false,
+        }
     }
 
     /// What makes its signatures.
@@ -359,7 +396,8 @@ impl Key {
         let dnskey = read_public(zone, public)?;
         let secret = SecretKeyBytes::parse_from_bind(private)
             .map_err(|error| KeyError::Private(error.to_string()))?;
-        Key::new(zone, &secret, &dnskey)
+        let times = KeyTimes::parse(private)?;
+        Ok(Key { times, ..Key::new(zone, &secret, &dnskey)? })
     }
 
     fn new(
@@ -380,14 +418,39 @@ impl Key {
         let mut rdata = dnskey.flags().to_be_bytes().to_vec();
         rdata.extend_from_slice(&[dnskey.protocol(), algorithm.number()]);
         rdata.extend_from_slice(dnskey.public_key());
+        let is_revoked = dnskey.flags() & REVOKED != 0;
         Ok(Key {
             zone: zone.clone(),
             role,
             algorithm,
+            file_tag: dnskey.key_tag(),
             tag: dnskey.key_tag(),
             dnskey: rdata,
+            times: None,
+            state: if is_revoked { KeyState::Revoked } else { KeyState::Active },
             signer: Box::new(pair),
         })
+    }
+
+    /// Makes its state that of `now`, in seconds since 1970. A key that was revoked stays so.
+    fn set_state(&mut self, now: u32) {
+        let Some(times) = &self.times else { return };
+        let state = times.state(now);
+        let was_revoked = self.state == KeyState::Revoked;
+        self.state = if was_revoked && state.is_in_zone() { KeyState::Revoked } else { state };
+        if self.state == KeyState::Revoked && !was_revoked {
+            self.revoke();
+        }
+    }
+
+    /// Sets the flag that says so, which is also in the key tag.
+    fn revoke(&mut self) {
+        if let [_, flags, ..] = &mut *self.dnskey {
+            *flags |= REVOKED as u8;
+        }
+        if let Some(dnskey) = parse_dnskey(&self.dnskey) {
+            self.tag = dnskey.key_tag();
+        }
     }
 
     /// The DS record for the parent in zone file format.
@@ -414,17 +477,58 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Makes key-signing keys whose algorithm has no zone-signing key sign everything: nothing in the
+/// Makes key-signing keys whose algorithm has no zone-signing key that signs sign everything: nothing in the
 /// files tells a CSK from a KSK, and a zone must be signed with every algorithm among its keys
 /// (RFC 4035 section 2.2).
 pub fn assign_roles(keys: &mut [Key]) {
-    let zsk: Vec<Algorithm> =
-        keys.iter().filter(|key| key.role == Role::Zsk).map(|key| key.algorithm).collect();
-    for key in keys.iter_mut().filter(|key| key.role == Role::Ksk) {
-        if !zsk.contains(&key.algorithm) {
-            key.role = Role::Csk;
-        }
+    let zsk: Vec<Algorithm> = keys
+        .iter()
+        .filter(|key| key.role == Role::Zsk && key.state == KeyState::Active)
+        .map(|key| key.algorithm)
+        .collect();
+    for key in keys.iter_mut().filter(|key| key.role != Role::Zsk) {
+        key.role = if zsk.contains(&key.algorithm) { Role::Ksk } else { Role::Csk };
     }
+}
+
+/// All keys in their states at `now`, in seconds since 1970, and with the roles that follow from that.
+pub fn at(mut keys: Vec<Key>, now: u32) -> Vec<Key> {
+    keys.iter_mut().for_each(|key| key.set_state(now));
+    assign_roles(&mut keys);
+    keys
+}
+
+/// The keys that a zone has at `now`, in seconds since 1970: those that sign, and those that are only published.
+///
+/// # Errors
+/// [`NoKeyInUse`] if there are keys, and the zone has none of them.
+pub fn in_use(keys: Vec<Key>, now: u32) -> Result<Vec<Key>, NoKeyInUse> {
+    let mut keys = at(keys, now);
+    let states: Vec<String> =
+        keys.iter().map(|key| format!("{} {}", key.file_tag, key.state.word())).collect();
+    let zone = keys.first().map(|key| key.zone.clone());
+    keys.retain(|key| key.state.is_in_zone());
+    match zone {
+        Some(zone) if keys.is_empty() => Err(NoKeyInUse { zone, states: states.join(", ") }),
+        _ => Ok(keys),
+    }
+}
+
+/// When the use of one of the keys changes next after `now`, in seconds since 1970.
+pub fn next_change(keys: &[Key], now: u32) -> Option<u32> {
+    keys.iter().filter_map(|key| key.times.as_ref()?.next_change(now)).min()
+}
+
+/// By the times in their files none of a zone's keys is in use.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "no key of {zone} is in use at this time ({states}): see the times in their .private files, which dnssec-settime \
+     changes, or make new keys with `sealdns key generate {zone}`"
+)]
+pub struct NoKeyInUse {
+    zone: Name,
+    /// The tags of its keys, with their states.
+    states: String,
 }
 
 /// A key just made, with the text of its two BIND files.
@@ -468,6 +572,10 @@ impl NewKey {
             }
             let mut key = Key::new(zone, &secret, &dnskey)?;
             key.role = role;
+            let made = Some(u64::from(now));
+            let times =
+                KeyTimes { created: made, publish: made, activate: made, ..KeyTimes::default() };
+            key.times = Some(times);
             let public = write_public(zone, role, &dnskey);
             let private = write_private(&secret, now);
             return Ok(NewKey { key, public, private });
@@ -541,7 +649,7 @@ fn read_public(zone: &Name, text: &str) -> Result<Dnskey<Vec<u8>>, KeyError> {
     }
     let dnskey = record.into_data();
     let (flags, protocol) = (dnskey.flags(), dnskey.protocol());
-    if flags & !SECURE_ENTRY_POINT != ZONE_KEY || protocol != 3 {
+    if flags & !(SECURE_ENTRY_POINT | REVOKED) != ZONE_KEY || protocol != 3 {
         return Err(KeyError::NotAZoneKey { flags, protocol });
     }
     Ok(dnskey)

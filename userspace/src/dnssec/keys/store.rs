@@ -384,7 +384,8 @@ impl KeyStore {
             return Err(StoreError::Rights { path: private_path, mode });
         }
         let key = Key::from_bind(zone, &public, &private).map_err(|error| {
-            let about_private = matches!(error, KeyError::Private(_) | KeyError::Mismatch);
+            let about_private =
+                matches!(error, KeyError::Private(_) | KeyError::Time(_) | KeyError::Mismatch);
             let path = if about_private { private_path } else { path.into() };
             StoreError::Key { path, error }
         })?;
@@ -418,7 +419,7 @@ impl KeyStore {
 
 /// The name of a key's files without their endings.
 fn stem(key: &Key) -> String {
-    format!("K{}+{:03}+{:05}", file_name(key.zone()), key.algorithm().number(), key.tag())
+    format!("K{}+{:03}+{:05}", file_name(key.zone()), key.algorithm().number(), key.file_tag())
 }
 
 /// A zone's name within the name of a key's file, as BIND writes it.
