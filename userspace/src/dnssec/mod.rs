@@ -17,6 +17,7 @@
 
 pub mod any;
 pub mod authority;
+mod chains;
 mod choice;
 pub mod denial;
 pub mod incremental;
@@ -29,6 +30,7 @@ mod previous;
 pub mod rrset_signer;
 pub mod rrsig;
 pub mod sign;
+mod states;
 pub mod verify;
 pub mod zonemd;
 

@@ -2,18 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::chains::{nsec_after, nsec_before, nsec3_after, nsec3_before};
 use super::edit::Edit;
 use super::prepared::{Prepared, check_manner, prepare};
 use super::signed::{DifferenceError, SignedDifference, Statistics};
-use super::states::{NameState, affected_owners, names_above, ordinary};
 use crate::dnssec::any::{HINFO_RDATA, HINFO_TTL, has_hinfo};
 use crate::dnssec::authority::is_signed;
+use crate::dnssec::chains::{nsec_after, nsec_before, nsec3_after, nsec3_before};
 use crate::dnssec::denial::{self, Nsec3};
 use crate::dnssec::keys::Key;
 use crate::dnssec::policy::{Denial, SigningPolicy};
 use crate::dnssec::rrset_signer::RrsetSigner;
 use crate::dnssec::sign::{SignError, check};
+use crate::dnssec::states::{NameState, affected_owners, names_above, ordinary};
 use crate::zone::difference::{Difference, Rules};
 use crate::zone::{Name, Owner, Rtype, Version};
 

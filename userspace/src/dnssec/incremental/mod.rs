@@ -12,19 +12,15 @@
 //! |---|---|
 //! | `changed.rs` | a change of the zone's records, signed |
 //! | `prepared.rs` | the version that has the change and no signatures of it yet |
-//! | `states.rs` | what a name is in a version, and which names a change makes something else |
-//! | `chains.rs` | the neighbours of a name in the NSEC and the NSEC3 chain |
 //! | `edit.rs` | records that come and go, and signatures that are to be made |
 //! | `renewal.rs` | signatures that fall due |
 //! | `signed.rs` | what comes out, and why nothing does |
 
-mod chains;
 mod changed;
 mod edit;
 mod prepared;
 mod renewal;
 mod signed;
-mod states;
 #[cfg(test)]
 mod tests;
 

@@ -10,7 +10,7 @@ use crate::dnssec::sign::is_dropped;
 use crate::zone::difference::{ApplyError, Difference, RecordRef, Rules};
 use crate::zone::{Name, Owner, Rtype, Serial, Soa, Version, ZoneError, soa};
 
-use super::states::ordinary;
+use crate::dnssec::states::ordinary;
 
 /// Whether a version was signed in such a way that the next can be made of it.
 pub(super) fn check_manner(

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::states::hides;
 use super::*;
 use crate::dnssec::denial;
 use crate::dnssec::keys::{Algorithm, Key, NewKey, Role};
 use crate::dnssec::policy::{AnyResponse, Denial, SigningPolicy};
 use crate::dnssec::rrsig::Rrsig;
 use crate::dnssec::sign::{SignError, sign};
+use crate::dnssec::states::hides;
 use crate::dnssec::verify::verify;
 use crate::zone::difference::{Difference, RecordRef, Rules};
 use crate::zone::{Name, Rtype, Serial, Version, Zone, ZoneBuilder, soa};

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::dnssec::authority::{NameStatus, occluder_among};
+use super::authority::{NameStatus, occluder_among};
 use crate::zone::name::{ancestors, is_at_or_below};
 use crate::zone::{Name, Owner, Rtype, Version};
 

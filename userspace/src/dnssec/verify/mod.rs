@@ -10,13 +10,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use domain::crypto::common::PublicKey;
 use rayon::prelude::*;
 
-use super::authority::{NameStatus, is_signed, places};
-use super::denial::{self, Hash, Nsec3, OptOutScope, Parameters, ParametersError};
-use super::keys::{Algorithm, KeyError, REVOKED, SECURE_ENTRY_POINT, ZONE_KEY, parse_dnskey};
-use super::lasting::{self, Signers, Span};
-use super::policy::Denial;
-use super::rrsig::{Rrsig, RrsigFields, is_within, label_count};
-use super::zonemd::Mismatch;
+use crate::dnssec::authority::{NameStatus, is_signed, places};
+use crate::dnssec::denial::{self, Hash, Nsec3, OptOutScope, Parameters, ParametersError};
+use crate::dnssec::keys::{
+    Algorithm, KeyError, REVOKED, SECURE_ENTRY_POINT, ZONE_KEY, parse_dnskey,
+};
+use crate::dnssec::lasting::{self, Signers, Span};
+use crate::dnssec::policy::Denial;
+use crate::dnssec::rrsig::{Rrsig, RrsigFields, is_within, label_count};
+use crate::dnssec::zonemd::Mismatch;
 use crate::zone::name::wire_name_len;
 use crate::zone::{Name, Owner, Rrset, Rtype, Serial, Version, Zone};
 
