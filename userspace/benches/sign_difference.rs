@@ -1,5 +1,6 @@
-//! How long a difference of a large signed zone takes to make: 1,000 changes one after the other (one RRset changed, a
-//! name added, a name removed), 10,000 changes in one, and a round of signatures that are due.
+//! How long a difference of a large signed zone takes to make, to apply and to verify: 1,000 changes one after the
+//! other (one RRset changed, a name added, a name removed), 10,000 changes in one, and a round of signatures that are
+//! due.
 //!
 //! `cargo bench -p sealdns --bench sign_difference -- [NAMES] [nsec|nsec3|nsec3-opt-out]`; a million names without the
 //! first argument, all ways of denial without the second. Half of the names are delegations, half of those with DS.
@@ -10,6 +11,7 @@ use sealdns::dnssec::incremental::{RenewalLimits, SignedDifference, renew, sign_
 use sealdns::dnssec::keys::{Algorithm, Key, NewKey, Role};
 use sealdns::dnssec::policy::{Denial, SigningPolicy};
 use sealdns::dnssec::sign::sign;
+use sealdns::dnssec::verify::{Verified, verify, verify_difference};
 use sealdns::zone::difference::Rules;
 use sealdns::zone::{Name, Rtype, Version};
 
@@ -60,8 +62,10 @@ fn measure(
     };
     let new = |number: usize| (label(&format!("new-{number}")), Rtype::A, vec![192, 0, 2, 3]);
     let spread = |number: usize| 2 * (number * 7919 % (names / 2));
+    let mut report = verify(&version.flat().expect("a zone"), NOW).expect("a valid zone");
     for what in ["changed", "name added", "name removed"] {
         let (mut signing, mut applying, mut signatures) = (Vec::new(), Vec::new(), 0);
+        let mut verifying = Vec::new();
         for number in 0..changes {
             let (removed, added) = match what {
                 "changed" => {
@@ -76,17 +80,33 @@ fn measure(
             signing.push(started.elapsed());
             signatures += made.statistics.signatures;
             let started = Instant::now();
-            version = version.apply(&made.zone, Rules::Strict).expect("a version");
+            let next = version.apply(&made.zone, Rules::Strict).expect("a version");
             applying.push(started.elapsed());
+            let started = Instant::now();
+            let old = Verified { version: &version, report: &report };
+            report = verify_difference(old, &next, &made.zone, NOW).expect("no faults").report;
+            verifying.push(started.elapsed());
+            version = next;
         }
         let each = signatures as f64 / changes as f64;
-        println!("  {what}: {each:.1} signatures, {}; applied {}", shown(signing), shown(applying));
+        let [signing, applying, verifying] = [signing, applying, verifying].map(shown);
+        println!(
+            "  {what}: {each:.1} signatures, {signing}; applied {applying}; verified {verifying}"
+        );
     }
     let many: Vec<Record> = (0..10 * changes).map(new).collect();
     let started = Instant::now();
     let made = sign(&version, &[], &many);
     let (elapsed, signatures) = (started.elapsed(), made.statistics.signatures);
-    println!("  {} names added at once: {signatures} signatures, {elapsed:?}", many.len());
+    let next = version.apply(&made.zone, Rules::Strict).expect("a version");
+    let started = Instant::now();
+    let old = Verified { version: &version, report: &report };
+    verify_difference(old, &next, &made.zone, NOW).expect("no faults");
+    let verified = started.elapsed();
+    let count = many.len();
+    println!(
+        "  {count} names added at once: {signatures} signatures, {elapsed:?}; verified {verified:?}"
+    );
 
     let (started, mut rounds) = (Instant::now(), 0);
     let mut from = Some(version.apex().clone());

@@ -34,6 +34,7 @@ fn is_of_one_rrset(zone: &Version, fault: &Fault) -> bool {
     match fault.reason {
         Reason::NoDnskey
         | Reason::Digest(_)
+        | Reason::Zone(_)
         | Reason::NoUsableKey(_)
         | Reason::TooManyKeys
         | Reason::TooManyKeysOfOneTag(_)

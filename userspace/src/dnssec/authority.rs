@@ -87,6 +87,21 @@ pub fn occluder_among<'z>(
     above.filter_map(hides).last()
 }
 
+/// The place of one owner of any version of a zone, of which `find` finds an owner: what [`places`] says of it.
+pub fn place_among<'z>(
+    apex: &Name,
+    owner: &Owner<'_>,
+    find: impl Fn(&[u8]) -> Option<Owner<'z>>,
+) -> NameStatus {
+    let is_delegated = || owner.name() != apex.as_wire() && owner.rrset(Rtype::NS).is_some();
+    match () {
+        () if is_hash(owner) => NameStatus::Hash,
+        () if occluder_among(apex, owner.name(), find).is_some() => NameStatus::Occluded,
+        () if is_delegated() => NameStatus::Cut,
+        () => NameStatus::Authoritative,
+    }
+}
+
 /// Whether a name is a zone cut, or lies below one, in any version of a zone, of which `find` finds an owner.
 pub fn is_delegated_among<'z>(
     apex: &Name,
@@ -148,6 +163,8 @@ mod tests {
             let zone = builder.finish().unwrap();
             for (owner, place) in zone.owners().zip(places(&zone)) {
                 let hidden = occluder(&zone, owner.name());
+                let found = place_among(zone.apex(), &owner, |name| zone.find(name));
+                assert_eq!(found, place, "{kind}");
                 assert_eq!(hidden.is_some(), place == NameStatus::Occluded, "{kind}");
                 let Some(Occluder::Cut(above) | Occluder::Dname(above)) = hidden else { continue };
                 let is_cut = places(&zone)[zone.index_of(&above)] == NameStatus::Cut;

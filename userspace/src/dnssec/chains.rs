@@ -5,9 +5,10 @@ use crate::zone::name::behind_subtree;
 use crate::zone::{Owner, Version};
 
 /// The owner before a name in the NSEC chain; the name itself need not be there. None stands before the apex, for
-/// which it is the apex.
+/// which it is the apex. Hashes are no names of this chain, if the zone has such.
 pub(super) fn nsec_before<'v>(version: &'v Version, name: &[u8]) -> Option<Owner<'v>> {
-    let nearest = version.before(name).next().or_else(|| at_apex(version))?;
+    let nearest = version.before(name).find(|owner| !owner.is_hash());
+    let nearest = nearest.or_else(|| at_apex(version))?;
     // All names from one that hides them to the last of them are hidden.
     hiding_owner(version, nearest.name()).or(Some(nearest))
 }
@@ -15,8 +16,9 @@ pub(super) fn nsec_before<'v>(version: &'v Version, name: &[u8]) -> Option<Owner
 /// The owner that follows one in the NSEC chain; the apex follows the last one.
 pub(super) fn nsec_after<'v>(version: &'v Version, name: &[u8]) -> Option<Owner<'v>> {
     let next = match hides(version, ordinary(version, name).as_ref()) {
-        true => behind_subtree(name).and_then(|behind| version.from(&behind).next()),
-        false => version.from(name).find(|owner| owner.name() != name),
+        true => behind_subtree(name)
+            .and_then(|behind| version.from(&behind).find(|owner| !owner.is_hash())),
+        false => version.from(name).find(|owner| owner.name() != name && !owner.is_hash()),
     };
     next.or_else(|| at_apex(version))
 }

@@ -65,8 +65,7 @@ pub fn begins_at(zone: &Zone, now: u32) -> Option<u32> {
     let signers = Signers::of(zone);
     let signed = zone.owners().filter(|owner| owner.rrset(Rtype::RRSIG).is_some());
     let begins = signed.flat_map(|owner| {
-        let begins =
-            owner.rrsets().filter_map(|rrset| next_begin(&signers.spans(&owner, &rrset), now));
+        let begins = owner.rrsets().filter_map(|rrset| signers.begins_at(&owner, &rrset, now));
         begins.collect::<Vec<_>>()
     });
     begins.min_by_key(|begin| begin.wrapping_sub(now) as i32)
@@ -109,6 +108,11 @@ impl<'a> Signers<'a> {
     /// say. `None` if it has none. Where none counts, all do: what is served without being verified is served.
     pub fn until(&self, owner: &Owner<'_>, rrset: &Rrset<'_>, now: u32) -> Option<u32> {
         until(&self.spans(owner, rrset), now)
+    }
+
+    /// When an RRset begins to be held after a time in which it is not, as [`begins_at`] has it for all of a zone.
+    pub fn begins_at(&self, owner: &Owner<'_>, rrset: &Rrset<'_>, now: u32) -> Option<u32> {
+        next_begin(&self.spans(owner, rrset), now)
     }
 
     /// The times of the signatures of an RRset that count; of all of them if none does.

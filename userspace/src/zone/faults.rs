@@ -1,8 +1,10 @@
 //! What is wrong or odd about a zone as a whole, though each of its records is right.
 
-use super::name::{Name, is_at_or_below};
+use super::arrays::Owner;
+use super::name::{Name, ancestors, is_at_or_below};
 use super::record::Record;
 use super::rtype::Rtype;
+use super::version::Version;
 
 /// What is wrong or odd about a zone as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
@@ -56,6 +58,17 @@ impl ZoneFaultKind {
         }
     }
 
+    /// The type of the records that it is about.
+    pub fn rtype(self) -> Rtype {
+        match self {
+            ZoneFaultKind::NoSoa | ZoneFaultKind::SeveralSoa | ZoneFaultKind::SoaAway => Rtype::SOA,
+            ZoneFaultKind::NoApexNs => Rtype::NS,
+            ZoneFaultKind::SeveralCname | ZoneFaultKind::CnameAndOther => Rtype::CNAME,
+            ZoneFaultKind::SeveralDname | ZoneFaultKind::BelowDname => Rtype::DNAME,
+            ZoneFaultKind::Duplicate | ZoneFaultKind::TtlDiffers => Rtype::ANY,
+        }
+    }
+
     /// Whether a zone with this fault must not be served; others are worth a warning.
     pub fn is_error(self) -> bool {
         !matches!(self, ZoneFaultKind::Duplicate | ZoneFaultKind::TtlDiffers)
@@ -95,7 +108,7 @@ pub(super) fn find(zone: &Name, records: &[Record], bytes: &[u8]) -> Vec<ZoneFau
         };
         // NSEC3 records are no names of the zone, and nobody is led to them: they may stand below a
         // DNAME at the apex.
-        let is_hash = group.iter().all(|one| matches!(one.rtype, Rtype::NSEC3 | Rtype::RRSIG));
+        let is_hash = group.iter().all(|one| may_stand_below_dname(one.rtype));
         match dname {
             Some(above) if is_at_or_below(owner, above.owner(bytes)) && is_hash => {}
             Some(above) if is_at_or_below(owner, above.owner(bytes)) => {
@@ -116,12 +129,7 @@ pub(super) fn find(zone: &Name, records: &[Record], bytes: &[u8]) -> Vec<ZoneFau
                 Rtype::NS => apex_ns |= owner == apex,
                 _ => {}
             }
-            let single = match rtype {
-                Rtype::SOA => Some(ZoneFaultKind::SeveralSoa),
-                Rtype::CNAME => Some(ZoneFaultKind::SeveralCname),
-                Rtype::DNAME => Some(ZoneFaultKind::SeveralDname),
-                _ => None,
-            };
+            let single = single(rtype);
             for (last, record) in rrset.iter().zip(&rrset[1..]) {
                 if last.rdata(bytes) == record.rdata(bytes) {
                     blame(ZoneFaultKind::Duplicate, record, Some(last));
@@ -140,6 +148,62 @@ pub(super) fn find(zone: &Name, records: &[Record], bytes: &[u8]) -> Vec<ZoneFau
             let owner = zone.clone();
             faults.push(ZoneFault { kind, owner, record: None, other: None });
         }
+    }
+    faults
+}
+
+/// Whether records of a type make no name of the zone, were they alone at their owner.
+fn may_stand_below_dname(rtype: Rtype) -> bool {
+    matches!(rtype, Rtype::NSEC3 | Rtype::RRSIG)
+}
+
+/// What is wrong with an RRset of several records, if there must be one only.
+fn single(rtype: Rtype) -> Option<ZoneFaultKind> {
+    match rtype {
+        Rtype::SOA => Some(ZoneFaultKind::SeveralSoa),
+        Rtype::CNAME => Some(ZoneFaultKind::SeveralCname),
+        Rtype::DNAME => Some(ZoneFaultKind::SeveralDname),
+        _ => None,
+    }
+}
+
+/// What is wrong about one owner of a version. Where the version before had no such fault, a change of this owner made
+/// no other ones. What stands below a DNAME record of the owner is said of the first name there.
+pub fn of_owner(version: &Version, owner: &Owner<'_>) -> Vec<ZoneFault> {
+    let (apex, name) = (version.apex().as_wire(), owner.name());
+    let mut faults = Vec::new();
+    let mut blame = |kind, owner: &[u8]| {
+        let owner = Name::from_wire(owner).unwrap_or_else(Name::root);
+        faults.push(ZoneFault { kind, owner, record: None, other: None });
+    };
+    let has_dname = |owner: &Owner<'_>| owner.rrset(Rtype::DNAME).is_some();
+    let is_name =
+        |owner: &Owner<'_>| !owner.rrsets().all(|rrset| may_stand_below_dname(rrset.rtype()));
+    if is_name(owner) {
+        let above = ancestors(name).skip(1).take_while(|above| above.len() >= apex.len());
+        if above.filter_map(|above| version.find(above)).any(|above| has_dname(&above)) {
+            blame(ZoneFaultKind::BelowDname, name);
+        }
+    }
+    if has_dname(owner) {
+        let below = version.from(name).take_while(|below| is_at_or_below(below.name(), name));
+        let below = below.filter(|below| below.name() != name && is_name(below));
+        below.take(1).for_each(|below| blame(ZoneFaultKind::BelowDname, below.name()));
+    }
+    let is_beside = owner.rrsets().any(|rrset| !may_stand_at_cname(rrset.rtype()));
+    if is_beside && owner.rrset(Rtype::CNAME).is_some() {
+        blame(ZoneFaultKind::CnameAndOther, name);
+    }
+    for rrset in owner.rrsets() {
+        if let Some(kind) = single(rrset.rtype()).filter(|_| rrset.len() > 1) {
+            blame(kind, name);
+        }
+        if rrset.rtype() == Rtype::SOA && name != apex {
+            blame(ZoneFaultKind::SoaAway, name);
+        }
+    }
+    if name == apex && owner.rrset(Rtype::NS).is_none() {
+        blame(ZoneFaultKind::NoApexNs, name);
     }
     faults
 }

@@ -8,6 +8,7 @@
 //! | hold, read or compare an owner name | [`Name`], [`canonical_order`] |
 //! | compare serials and times | [`Serial`] |
 //! | take an SOA apart | [`Soa`] |
+//! | know what is wrong about one owner of a version | [`faults::of_owner`] |
 //! | gather records into a zone | [`ZoneBuilder`] |
 //! | make a zone of RRsets in order | [`ZoneWriter`] |
 //! | read or write a zone as text | [`text::read`], [`text::write()`] |
@@ -20,7 +21,7 @@ mod builder;
 mod canonical;
 pub mod difference;
 mod error;
-mod faults;
+pub mod faults;
 pub mod name;
 mod name_text;
 mod record;

@@ -22,7 +22,7 @@ mod prepared;
 mod renewal;
 mod signed;
 #[cfg(test)]
-mod tests;
+pub(in crate::dnssec) mod tests;
 
 pub use changed::sign_difference;
 pub use renewal::{Renewal, RenewalLimits, renew};

@@ -15,13 +15,13 @@ use crate::dnssec::verify::verify;
 use crate::zone::difference::{Difference, RecordRef, Rules};
 use crate::zone::{Name, Rtype, Serial, Version, Zone, ZoneBuilder, soa};
 
-const NOW: u32 = 1_800_000_000;
-const DAY: u32 = 86_400;
-const APEX: &[u8] = b"\x07example\0";
+pub(in crate::dnssec) const NOW: u32 = 1_800_000_000;
+pub(in crate::dnssec) const DAY: u32 = 86_400;
+pub(in crate::dnssec) const APEX: &[u8] = b"\x07example\0";
 
 /// The labels before the apex of a small world: cuts above names, empty non-terminals of two levels, wildcards,
 /// names that stand right behind all below another, and one that stands below the apex by its octets alone.
-const OWNERS: [&[u8]; 16] = [
+pub(in crate::dnssec) const OWNERS: [&[u8]; 16] = [
     b"",
     b"\x01a",
     b"\x01b\x01a",
@@ -40,11 +40,12 @@ const OWNERS: [&[u8]; 16] = [
     b"\x07example",
 ];
 
-const TYPES: [Rtype; 6] = [Rtype::A, Rtype::TXT, Rtype::NS, Rtype::DS, Rtype::DNAME, Rtype::HINFO];
+pub(in crate::dnssec) const TYPES: [Rtype; 6] =
+    [Rtype::A, Rtype::TXT, Rtype::NS, Rtype::DS, Rtype::DNAME, Rtype::HINFO];
 
 /// A change of the small world.
 #[derive(Clone, Debug)]
-enum Step {
+pub(in crate::dnssec) enum Step {
     /// Records that come, or go if they are there; of an RRset that is there, with another TTL.
     Records(Vec<(usize, usize, u8, u32)>),
     /// All records of a name go.
@@ -55,7 +56,7 @@ enum Step {
     NegativeTtl(u32, u32),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(in crate::dnssec) fn step() -> impl Strategy<Value = Step> {
     // Addresses and cuts twice as often as the rest.
     let rtype = prop::sample::select(vec![0usize, 0, 1, 2, 2, 3, 4, 5]);
     let record = (0..OWNERS.len(), rtype, 0..2u8, 1..3u32);
@@ -69,18 +70,18 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// A small unsigned zone: of each owner and type its TTL and values.
 #[derive(Clone)]
-struct World {
-    serial: u32,
-    negative_ttls: (u32, u32),
-    rrsets: BTreeMap<(usize, usize), (u32, BTreeSet<u8>)>,
+pub(in crate::dnssec) struct World {
+    pub(in crate::dnssec) serial: u32,
+    pub(in crate::dnssec) negative_ttls: (u32, u32),
+    pub(in crate::dnssec) rrsets: BTreeMap<(usize, usize), (u32, BTreeSet<u8>)>,
 }
 
 impl World {
-    fn new() -> World {
+    pub(in crate::dnssec) fn new() -> World {
         World { serial: 1, negative_ttls: (2, 2), rrsets: BTreeMap::new() }
     }
 
-    fn change(&mut self, step: &Step) {
+    pub(in crate::dnssec) fn change(&mut self, step: &Step) {
         match step {
             Step::Records(records) => {
                 for &(owner, rtype, value, ttl) in records {
@@ -98,7 +99,7 @@ impl World {
         }
     }
 
-    fn zone(&self) -> Zone {
+    pub(in crate::dnssec) fn zone(&self) -> Zone {
         let mut builder = ZoneBuilder::new(apex());
         let (ttl, minimum) = self.negative_ttls;
         builder.push(APEX, Rtype::SOA, ttl, &soa_rdata(self.serial, minimum)).unwrap();
@@ -112,15 +113,15 @@ impl World {
     }
 }
 
-fn apex() -> Name {
+pub(in crate::dnssec) fn apex() -> Name {
     Name::from_wire(APEX).unwrap()
 }
 
-fn owner_name(owner: usize) -> Vec<u8> {
+pub(in crate::dnssec) fn owner_name(owner: usize) -> Vec<u8> {
     [OWNERS[owner], APEX].concat()
 }
 
-fn rdata(rtype: Rtype, value: u8) -> Vec<u8> {
+pub(in crate::dnssec) fn rdata(rtype: Rtype, value: u8) -> Vec<u8> {
     match rtype {
         Rtype::A => vec![192, 0, 2, value],
         Rtype::TXT => vec![1, b'a' + value],
@@ -136,16 +137,16 @@ fn soa_rdata(serial: u32, minimum: u32) -> Vec<u8> {
     b"\x02ns\0\x04mail\0".iter().copied().chain(numbers).collect()
 }
 
-fn keys(roles: &[Role]) -> Vec<Key> {
+pub(in crate::dnssec) fn keys(roles: &[Role]) -> Vec<Key> {
     let make =
         |role: &Role| NewKey::generate(&apex(), *role, Algorithm::Ed25519, &[], NOW).unwrap().key;
     roles.iter().map(make).collect()
 }
 
-const DENIALS: [Denial; 3] =
+pub(in crate::dnssec) const DENIALS: [Denial; 3] =
     [Denial::Nsec, Denial::Nsec3 { opt_out: false }, Denial::Nsec3 { opt_out: true }];
 
-fn policy(denial: Denial) -> SigningPolicy {
+pub(in crate::dnssec) fn policy(denial: Denial) -> SigningPolicy {
     SigningPolicy { denial, jitter: 3 * DAY, ..SigningPolicy::default() }
 }
 
@@ -263,7 +264,7 @@ impl Signed {
 }
 
 /// The version that a difference leads to.
-fn applied(version: &Version, made: &SignedDifference) -> Version {
+pub(in crate::dnssec) fn applied(version: &Version, made: &SignedDifference) -> Version {
     let next = version.apply(&made.zone, Rules::Strict).unwrap();
     match made.any_answers.as_ref().zip(version.any_answers()) {
         Some((difference, beside)) => {
@@ -442,7 +443,7 @@ fn remaining(zone: &Zone, now: u32) -> Vec<i32> {
     others.map(|rrsig| rrsig.fields.expiration.wrapping_sub(now) as i32).collect()
 }
 
-fn many_names(count: usize) -> Zone {
+pub(in crate::dnssec) fn many_names(count: usize) -> Zone {
     let mut builder = ZoneBuilder::new(apex());
     builder.push(APEX, Rtype::SOA, 60, &soa_rdata(1, 60)).unwrap();
     for number in 0..count {

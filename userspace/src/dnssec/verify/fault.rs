@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{MAX_FAULTS, MAX_KEYS, MAX_KEYS_PER_TAG, MAX_SIGNATURES};
+use super::limits::{MAX_FAULTS, MAX_KEYS, MAX_KEYS_PER_TAG, MAX_SIGNATURES};
 use crate::dnssec::denial::ParametersError;
 use crate::dnssec::zonemd::Mismatch;
-use crate::zone::{Name, Rtype};
+use crate::zone::{Name, Rtype, ZoneFaultKind};
 
 /// Something that a validator would reject.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ pub enum Reason {
     NoDnskey,
     #[error(transparent)]
     Digest(#[from] Mismatch),
+    #[error(transparent)]
+    Zone(#[from] ZoneFaultKind),
     #[error("none of the DNSKEY records can be used: {0}")]
     NoUsableKey(String),
     #[error("there are more than {MAX_KEYS} keys")]

@@ -3,7 +3,7 @@
 use domain::crypto::common::PublicKey;
 
 use super::fault::{Fault, Reason, fault};
-use super::{MAX_KEYS, MAX_KEYS_PER_TAG};
+use super::limits::{MAX_KEYS, MAX_KEYS_PER_TAG};
 use crate::dnssec::keys::{
     Algorithm, KeyError, REVOKED, SECURE_ENTRY_POINT, ZONE_KEY, parse_dnskey,
 };

@@ -1,9 +1,9 @@
 //! Whether signatures hold an RRset (RFC 4035 section 5.3).
 
-use super::MAX_SIGNATURES;
 use super::fault::{Fault, Faults, Reason, fault};
 use super::keys::ZoneKey;
-use crate::dnssec::authority::{NameStatus, is_signed};
+use super::limits::MAX_SIGNATURES;
+use crate::dnssec::authority::{NameStatus, is_signed, place_among};
 use crate::dnssec::lasting::{self, Span};
 use crate::dnssec::rrsig::{Rrsig, RrsigFields, is_within, label_count};
 use crate::zone::{Name, Owner, Rrset, Rtype, Serial, Version};
@@ -12,10 +12,40 @@ use crate::zone::{Name, Owner, Rrset, Rtype, Serial, Version};
 pub(super) struct RrsetVerifier<'a> {
     pub apex: &'a Name,
     /// A version without faults and with the same keys.
-    pub before: Option<&'a Version>,
+    pub before: Option<VersionBefore<'a>>,
     pub keys: &'a [ZoneKey],
     /// Seconds since 1970, truncated to 32 bits.
     pub now: u32,
+}
+
+/// A version that was verified before.
+#[derive(Clone, Copy)]
+pub(super) struct VersionBefore<'a> {
+    version: &'a Version,
+    apex: Owner<'a>,
+}
+
+impl<'a> VersionBefore<'a> {
+    /// `None` if it has nothing at its apex, as no version of a zone has.
+    pub(super) fn of(version: &'a Version) -> Option<VersionBefore<'a>> {
+        Some(VersionBefore { version, apex: version.find(version.apex().as_wire())? })
+    }
+
+    /// An owner of that version, and its place there.
+    pub(super) fn owner(&self, name: &[u8]) -> Option<(Owner<'a>, NameStatus)> {
+        let owner = self.version.find(name)?;
+        let apex = self.version.apex();
+        // The apex is asked for with each name.
+        let find = |name: &[u8]| match name == apex.as_wire() {
+            true => Some(self.apex),
+            false => self.version.find(name),
+        };
+        Some((owner, place_among(apex, &owner, find)))
+    }
+
+    fn any_answer(&self, name: &[u8]) -> Option<Owner<'a>> {
+        self.version.any_answers()?.find(name)
+    }
 }
 
 /// What was found of some RRsets.
@@ -47,24 +77,28 @@ impl Found {
 
 impl<'a> RrsetVerifier<'a> {
     /// Checks the RRsets of one owner that the zone signs there.
-    pub(super) fn owner(&self, owner: &Owner<'_>, status: NameStatus, faults: &Faults) -> Found {
-        let before = self.before.and_then(|before| before.find(owner.name()));
-        let rrsets = owner.rrsets().filter(|rrset| is_signed(status, rrset.rtype()));
-        self.rrsets(owner, rrsets, before.as_ref(), faults)
+    pub(super) fn owner(&self, owner: &Owner<'_>, place: NameStatus, faults: &Faults) -> Found {
+        let before = self.before.and_then(|before| before.owner(owner.name()));
+        let rrsets = owner.rrsets().filter(|rrset| is_signed(place, rrset.rtype()));
+        let known = |rtype| {
+            // Signatures below a cut and a DNAME were not looked at.
+            let (before, place) = before?;
+            is_signed(place, rtype).then_some(before)
+        };
+        self.rrsets(owner, rrsets, known, faults)
     }
 
     /// The same of what is said to ANY and stands beside the zone (RFC 8482 section 4.2).
     pub(super) fn any_answer(&self, owner: &Owner<'_>, faults: &Faults) -> Found {
-        let before = self.before.and_then(Version::any_answers);
-        let before = before.and_then(|before| before.find(owner.name()));
-        self.rrsets(owner, owner.rrset(Rtype::HINFO).into_iter(), before.as_ref(), faults)
+        let before = self.before.and_then(|before| before.any_answer(owner.name()));
+        self.rrsets(owner, owner.rrset(Rtype::HINFO).into_iter(), |_| before, faults)
     }
 
     fn rrsets<'o>(
         &self,
         owner: &Owner<'o>,
         rrsets: impl Iterator<Item = Rrset<'o>>,
-        before: Option<&Owner<'_>>,
+        known: impl Fn(Rtype) -> Option<Owner<'a>>,
         faults: &Faults,
     ) -> Found {
         let mut found = Found::default();
@@ -72,7 +106,7 @@ impl<'a> RrsetVerifier<'a> {
             if faults.are_enough() {
                 break;
             }
-            match self.rrset(owner, &rrset, before) {
+            match self.rrset(owner, &rrset, known(rrset.rtype()).as_ref()) {
                 Ok(expiration) => {
                     found.rrsets += 1;
                     found.remaining = found.remaining.min(self.seconds_until(expiration));
