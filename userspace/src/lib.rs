@@ -4,7 +4,7 @@
 //! [`control`], [`transfer`]} -> {[`ratelimit`], [`compile`], [`check`]} -> [`dnssec`] -> [`zone`].
 //! From [`compile`] downwards there is no tokio, no aya, no clock and no file, but for
 //! [`zone::text::files`], which opens master files, and [`dnssec::keys::store`], which keeps keys.
-//! [`files`] is how everybody writes them. Above, clocks are in [`clock`]. [`duration`] is how all rooms
+//! [`files`] is how everybody writes them, and [`journal`] keeps the differences of a zone in one. Above, clocks are in [`clock`]. [`duration`] is how all rooms
 //! read durations. [`observe`] is what is known and counted, as
 //! values that [`control`] tells.
 
@@ -23,5 +23,6 @@ pub mod check;
 pub mod compile;
 pub mod dnssec;
 pub mod files;
+pub mod journal;
 pub mod observe;
 pub mod zone;
