@@ -5,9 +5,10 @@ use std::fs;
 
 use anyhow::{Context, bail, ensure};
 use sealdns::cli::zone_file::{parse_zone, write_zone};
+use sealdns::dnssec::keys::in_use::in_use;
 use sealdns::dnssec::keys::store::KeyStore;
 use sealdns::dnssec::keys::timing::KeyState;
-use sealdns::dnssec::keys::{Algorithm, Key, KeyLayout, Role, in_use};
+use sealdns::dnssec::keys::{Algorithm, Key, KeyLayout, Role};
 use sealdns::dnssec::policy::SigningPolicy;
 use sealdns::dnssec::sign::sign;
 use sealdns::dnssec::verify::verify;

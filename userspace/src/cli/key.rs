@@ -14,9 +14,10 @@ use crate::control::client::{CallError, call};
 use crate::control::protocol::Request;
 use crate::control::reply::status::Status;
 use crate::daemon::privileges;
+use crate::dnssec::keys::in_use;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::timing::{KeyState, KeyTimes};
-use crate::dnssec::keys::{self, Algorithm, DsDigest, Key, NewKey, Role};
+use crate::dnssec::keys::{Algorithm, DsDigest, Key, NewKey, Role};
 use crate::dnssec::lifetime::DNSKEY_TTL_S;
 use crate::zone::text::write_record;
 use crate::zone::{Name, Rtype};
@@ -135,7 +136,7 @@ impl KeyDirArgs {
                 "there is no key for {zone} in {dir}; make one with: sealdns key generate {zone}"
             ));
         }
-        Ok(keys::at(keys, WallTime::now().signature_time()))
+        Ok(in_use::at(keys, WallTime::now().signature_time()))
     }
 
     /// Prints lines, or a JSON object with a list of them.

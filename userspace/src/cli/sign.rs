@@ -18,7 +18,7 @@ use crate::compile;
 use crate::daemon::prepare::placed_lines;
 use crate::daemon::privileges;
 use crate::dnssec::keys::store::KeyStore;
-use crate::dnssec::keys::{self, Algorithm, Key, KeyLayout, NewKey};
+use crate::dnssec::keys::{Algorithm, Key, KeyLayout, NewKey, in_use};
 use crate::dnssec::lifetime::{JITTER_S, VALIDITY_S};
 use crate::dnssec::policy::{Denial, SerialPolicy, SigningPolicy};
 use crate::dnssec::sign::sign;
@@ -81,7 +81,7 @@ pub fn run(args: &SignArgs) -> anyhow::Result<ExitCode> {
     let signing_time = args.time.unwrap_or_else(|| WallTime::now().signature_time());
     let owner = privileges::other_owner(&args.keys)?;
     let keys = privileges::as_user(owner.as_ref(), || find_keys(args))??;
-    let keys = keys::in_use(keys, signing_time)?;
+    let keys = in_use::in_use(keys, signing_time)?;
     let policy = SigningPolicy {
         denial: args.denial,
         serial: args.serial,

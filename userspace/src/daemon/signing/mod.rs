@@ -16,7 +16,7 @@ use super::serials::SerialFile;
 use super::state::{CurrentVersion, KeepableVersion, Prepared, is_due};
 use crate::config::{self, Config};
 use crate::dnssec::keys::store::{KeyStore, StoreError};
-use crate::dnssec::keys::{self, Key};
+use crate::dnssec::keys::{Key, in_use};
 use crate::dnssec::origin::{self, Origin, Validity};
 use crate::dnssec::policy::SigningPolicy;
 use crate::dnssec::sign::sign_again;
@@ -137,8 +137,8 @@ impl Signing {
         let input = input(section, before, hand)?;
         let keys = self.keys(section, policy, before, hand.is_some() || serials.exists(), now)?;
         // What keys are used for changes at the times in their files.
-        let begins_at = keys::next_change(&keys, now);
-        let keys = keys::in_use(keys, now)?;
+        let begins_at = in_use::next_change(&keys, now);
+        let keys = in_use::in_use(keys, now)?;
         let policy_of_signing = policy.signing();
         let origin = match (&input.read, hand) {
             (Some(read), _) => Origin::new(&read.zone, &keys, &policy_of_signing),

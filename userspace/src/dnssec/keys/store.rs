@@ -20,7 +20,8 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, Key, KeyError, KeyLayout, NewKey, Role, assign_roles};
+use super::in_use::assign_roles;
+use super::{Algorithm, Key, KeyError, KeyLayout, NewKey, Role};
 use crate::files;
 use crate::zone::{Name, in_file_name};
 
