@@ -282,31 +282,7 @@ pub(super) struct KeySummary {
     algorithm: &'static str,
     state: &'static str,
     #[serde(flatten)]
-    times: KeyTimesSummary,
-}
-
-/// The times of a key that has some, in seconds since 1970.
-#[derive(Debug, Clone, Default, Serialize)]
-struct KeyTimesSummary {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    publish: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    activate: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    revoke: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    inactive: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delete: Option<u64>,
-}
-
-impl KeyTimesSummary {
-    fn of(times: &KeyTimes) -> KeyTimesSummary {
-        let KeyTimes { created, publish, activate, revoke, inactive, delete } = *times;
-        KeyTimesSummary { created, publish, activate, revoke, inactive, delete }
-    }
+    times: Option<KeyTimes>,
 }
 
 impl KeySummary {
@@ -318,7 +294,7 @@ impl KeySummary {
             role: key.role().to_string(),
             algorithm: key.algorithm().mnemonic(),
             state: key.state().word(),
-            times: key.times().map(KeyTimesSummary::of).unwrap_or_default(),
+            times: key.times().copied(),
         }
     }
 }

@@ -22,19 +22,25 @@ pub struct TimeError {
 const WITH_TIMES: (u32, u32) = (1, 3);
 
 /// When a key is used: times in seconds since 1970.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Serialize)]
 pub struct KeyTimes {
     /// When the key was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<u64>,
     /// When it comes into the zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub publish: Option<u64>,
     /// When it begins to sign.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub activate: Option<u64>,
     /// When it is revoked (RFC 5011).
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub revoke: Option<u64>,
     /// When it ends to sign.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub inactive: Option<u64>,
     /// When it leaves the zone.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub delete: Option<u64>,
 }
 
@@ -146,7 +152,8 @@ fn has_times(version: &str) -> bool {
     parsed.is_some_and(|version: (u32, u32)| version >= WITH_TIMES)
 }
 
-/// `YYYYMMDDHHMMSS` in UTC.
+/// `YYYYMMDDHHMMSS` in UTC. Not as in a signature, where times count modulo 2^32 seconds: a key that is to leave in 2110
+/// would be gone.
 fn parse_time(text: &str) -> Option<u64> {
     if text.len() != 14 || !text.bytes().all(|octet| octet.is_ascii_digit()) {
         return None;
