@@ -7,7 +7,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 #[cfg(test)]
-use super::life::{EventKind, EventReason, Moment};
+use super::life::Moment;
 use super::life::{Life, Terms};
 use super::stamp::Stamp;
 use crate::config;
@@ -274,9 +274,7 @@ impl ZoneState {
     pub fn is_due(&self, now: u32, tick: Instant) -> bool {
         let events = self.life.events(Moment { wall: now, tick }).into_iter();
         let mut due = events.filter(|event| event.wait <= 0);
-        due.any(|event| {
-            event.kind == EventKind::Sign || event.reason == EventReason::SignaturesBegin
-        })
+        due.any(|event| event.is_renewal())
     }
 }
 

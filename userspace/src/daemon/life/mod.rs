@@ -75,6 +75,14 @@ pub struct Event {
     pub wait: i64,
 }
 
+impl Event {
+    /// Whether the zone is made anew for its signatures' or its keys' sake. It may be due again as soon as it has ended:
+    /// signatures that hold for less than `refresh`.
+    pub fn is_renewal(&self) -> bool {
+        self.kind == EventKind::Sign || self.reason == EventReason::SignaturesBegin
+    }
+}
+
 /// When the signatures of a zone are valid, in seconds since 1970, truncated to 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signatures {
@@ -259,7 +267,7 @@ impl Life {
         let mut due = candidates.iter().flatten().filter(|event| event.wait <= 0);
         let first = due.next();
         // What is always due must not keep another from its turn.
-        let next = first.map(|first| match self.was_recurring && is_recurring(first) {
+        let next = first.map(|first| match self.was_recurring && first.is_renewal() {
             true => due.next().unwrap_or(first),
             false => first,
         });
@@ -363,7 +371,7 @@ impl Life {
             }
             _ => self.running = Some(event),
         }
-        self.was_recurring = is_recurring(&event);
+        self.was_recurring = event.is_renewal();
     }
 
     /// It has ended so.
@@ -462,11 +470,6 @@ pub fn choose<'a, K>(zones: impl Iterator<Item = (K, &'a Life)>, now: Moment) ->
 /// How many of so many zones have their turn at once.
 fn share(count: usize) -> usize {
     count.div_ceil(SPREAD_OVER).max(AT_LEAST)
-}
-
-/// Whether an event may be due again as soon as it has ended: signatures that hold for less than `refresh`.
-fn is_recurring(event: &Event) -> bool {
-    event.kind == EventKind::Sign || event.reason == EventReason::SignaturesBegin
 }
 
 /// Seconds from now to a time, both truncated to 32 bits (RFC 4034 section 3.1.5).

@@ -42,6 +42,21 @@ pub(super) struct SignedVersion<'a> {
     pub(super) is_served: bool,
     /// Whether a validator would accept it now.
     pub(super) is_valid: bool,
+    /// When its signatures are valid: to know it takes a walk over the zone.
+    pub(super) validity: Option<Validity>,
+}
+
+impl<'a> SignedVersion<'a> {
+    /// The version, as it is at `now`: seconds since 1970, truncated to 32 bits.
+    pub(super) fn new(
+        zone: &'a Version,
+        origin: &'a Origin,
+        is_served: bool,
+        is_valid: bool,
+        now: u32,
+    ) -> SignedVersion<'a> {
+        SignedVersion { zone, origin, is_served, is_valid, validity: Validity::of(zone, now) }
+    }
 }
 
 /// What the next version is made by.
@@ -67,7 +82,7 @@ impl NextVersion<'_> {
         let (base, origin) = (self.base.zone, self.base.origin);
         let is_other_manner =
             (&origin.manner, &origin.dnskeys) != (&self.origin.manner, &self.origin.dnskeys);
-        let Some(validity) = Validity::of(base, self.now).filter(|_| !is_other_manner) else {
+        let Some(validity) = self.base.validity.filter(|_| !is_other_manner) else {
             return Ok(None);
         };
         // A validator refuses it now: all of its signatures may be of another time.

@@ -89,7 +89,7 @@ impl Signing {
     ) -> anyhow::Result<Prepared> {
         if let (Some(zone), Some(origin)) = (before.verified, before.origin) {
             let is_served = before.served.is_some_and(|served| served.is_same(zone));
-            let served = SignedVersion { zone, origin, is_served, is_valid: true };
+            let served = SignedVersion::new(zone, origin, is_served, true, now);
             return self.prepare_after(section, policy, before, Some(&served), now);
         }
         // Nothing is served yet that we signed.
@@ -98,19 +98,17 @@ impl Signing {
         };
         let report = verify_again(&zone.flat()?, is_verified.then_some(&zone), now).ok();
         let is_valid = report.is_some();
-        let kept = SignedVersion { zone: &zone, origin: &origin, is_served: false, is_valid };
+        let kept = SignedVersion::new(&zone, &origin, false, is_valid, now);
+        let inception = kept.validity.map(|validity| validity.inception);
         match (self.prepare_after(section, policy, before, Some(&kept), now), report) {
-            (Err(error), Some(report)) => {
-                let inception = Validity::of(&zone, now).map(|validity| validity.inception);
-                Ok(Prepared {
-                    expiration: Some(report.expiration),
-                    inception,
-                    is_verified: true,
-                    origin: Some(origin),
-                    fault: Some(error),
-                    ..Prepared::of(zone)
-                })
-            }
+            (Err(error), Some(report)) => Ok(Prepared {
+                expiration: Some(report.expiration),
+                inception,
+                is_verified: true,
+                origin: Some(origin),
+                fault: Some(error),
+                ..Prepared::of(zone)
+            }),
             (prepared, _) => prepared,
         }
     }
@@ -156,7 +154,7 @@ impl Signing {
             return match input.fault {
                 // Nothing would be other than it is: that the file is at fault is all there is to say.
                 Some(fault) if hand.is_served => Err(fault),
-                fault => Ok(Prepared { fault, begins_at, ..unchanged(hand, files, now) }),
+                fault => Ok(Prepared { fault, begins_at, ..unchanged(hand, files) }),
             };
         }
         let base = hand.filter(is_last).filter(|hand| hand.is_valid);
@@ -312,10 +310,9 @@ fn is_fresh(
     policy: &config::Policy,
     now: u32,
 ) -> bool {
-    let validity = Validity::of(version.zone, now);
     version.is_valid
         && version.origin == origin
-        && validity.is_some_and(|validity| !is_due(validity, policy, now))
+        && version.validity.is_some_and(|validity| !is_due(validity, policy, now))
 }
 
 /// Faults of a zone that are told in one message; more are only counted.
@@ -334,8 +331,8 @@ pub(super) fn rejection(faults: &[Fault]) -> anyhow::Error {
 }
 
 /// A version as it is.
-fn unchanged(version: &SignedVersion<'_>, files: Option<Vec<PathBuf>>, now: u32) -> Prepared {
-    let validity = Validity::of(version.zone, now);
+fn unchanged(version: &SignedVersion<'_>, files: Option<Vec<PathBuf>>) -> Prepared {
+    let validity = version.validity;
     Prepared {
         files,
         expiration: validity.map(|validity| validity.expiration),

@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 
 use super::list::Zones;
 #[cfg(test)]
-use crate::daemon::life::{Event, EventKind, EventReason, choose};
+use crate::daemon::life::{Event, EventKind, choose};
 #[cfg(test)]
 use crate::daemon::state::ZoneState;
 use crate::zone::Name;
@@ -57,9 +57,7 @@ pub(super) fn octets_of(file: &Path) -> u64 {
 impl Zones {
     /// Signs the zones again for which it is the time.
     pub fn renew(self: &Arc<Zones>) {
-        self.take_turns(|event| {
-            event.kind == EventKind::Sign || event.reason == EventReason::SignaturesBegin
-        });
+        self.take_turns(Event::is_renewal);
     }
 
     /// Brings zones up to date that are served as they were when the daemon ran last.

@@ -105,20 +105,20 @@ impl Zones {
     }
 
     fn perform(&self, turn: &Turn) -> (Outcome, ReloadResult) {
-        let name = &turn.name;
         match (turn.event.kind, turn.event.reason) {
             (EventKind::Verify, EventReason::Verified) => {
                 (self.heed_found(turn), ReloadResult::Unchanged)
             }
             (EventKind::Verify, _) => (self.look_behind(turn), ReloadResult::Unchanged),
-            (EventKind::Sign, _) | (_, EventReason::SignaturesBegin) => {
-                tracing::info!(
-                    zone = %name,
-                    "prepared again: its signatures are due, or later signatures become valid"
-                );
+            _ => {
+                if turn.event.is_renewal() {
+                    tracing::info!(
+                        zone = %turn.name,
+                        "prepared again: its signatures are due, later signatures become valid, or a key is used otherwise"
+                    );
+                }
                 self.change(turn)
             }
-            _ => self.change(turn),
         }
     }
 
