@@ -23,16 +23,23 @@ pub(super) fn nsec_after<'v>(version: &'v Version, name: &[u8]) -> Option<Owner<
     next.or_else(|| at_apex(version))
 }
 
-/// The owner before a hashed one in the NSEC3 chain, which is a ring.
-pub(super) fn nsec3_before<'v>(version: &'v Version, hashed: &[u8]) -> Option<Owner<'v>> {
-    let last = || version.hashed_from(version.apex().as_wire()).next_back();
-    version.hashed_before(hashed).next().or_else(last)
+/// The owners before a hashed one in the NSEC3 chain, which is a ring: the nearest first, and round to all.
+pub(super) fn nsec3_before<'v>(
+    version: &'v Version,
+    hashed: &[u8],
+) -> impl Iterator<Item = Owner<'v>> + use<'v> {
+    let round = move || version.hashed_from(version.apex().as_wire()).rev();
+    version.hashed_before(hashed).chain(std::iter::once_with(round).flatten())
 }
 
-/// The owner after a hashed one in the NSEC3 chain, which is a ring.
-pub(super) fn nsec3_after<'v>(version: &'v Version, hashed: &[u8]) -> Option<Owner<'v>> {
-    let first = || version.hashed_from(version.apex().as_wire()).next();
-    version.hashed_from(hashed).find(|owner| owner.name() != hashed).or_else(first)
+/// The owners after a hashed one in the NSEC3 chain, which is a ring: the nearest first, and round to all.
+pub(super) fn nsec3_after<'v>(
+    version: &'v Version,
+    hashed: &[u8],
+) -> impl Iterator<Item = Owner<'v>> {
+    let round = move || version.hashed_from(version.apex().as_wire());
+    let after = version.hashed_from(hashed).filter(move |owner| owner.name() != hashed);
+    after.chain(std::iter::once_with(round).flatten())
 }
 
 fn at_apex(version: &Version) -> Option<Owner<'_>> {

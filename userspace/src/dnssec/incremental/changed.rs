@@ -244,7 +244,8 @@ impl Change<'_> {
         let chain = self.chain(&joined, &left, opt_out)?;
         let mut written: BTreeSet<Name> = bitmaps.keys().cloned().collect();
         let neighbours = joined.iter().chain(&left);
-        let neighbours = neighbours.filter_map(|hashed| nsec3_before(&chain, hashed.as_wire()));
+        let neighbours =
+            neighbours.filter_map(|hashed| nsec3_before(&chain, hashed.as_wire()).next());
         written.extend(neighbours.filter_map(|owner| Name::from_wire(owner.name())));
         if self.has_other_denial_ttl() {
             let all = chain.hashed_from(chain.apex().as_wire());
@@ -254,7 +255,7 @@ impl Change<'_> {
             self.hashed_owner(hashed, None);
         }
         for hashed in &written {
-            let next = nsec3_after(&chain, hashed.as_wire());
+            let next = nsec3_after(&chain, hashed.as_wire()).next();
             let next = next.and_then(|next| denial::read_hash_owner(next.name()));
             let known = bitmaps.get(hashed).map(Vec::as_slice);
             let bitmap = known.or_else(|| nsec3(self.old, hashed).map(|nsec3| nsec3.bitmap));

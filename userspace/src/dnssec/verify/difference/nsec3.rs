@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::check::DifferenceCheck;
+use crate::dnssec::chains::{nsec3_after, nsec3_before};
 use crate::dnssec::denial::{self, Hash, Parameters};
 use crate::dnssec::states::{NameState, names_above, ordinary};
 use crate::dnssec::verify::bitmap::compare_bitmaps;
@@ -239,26 +240,20 @@ fn record_with_faults<'v>(
     records.into_iter().next()
 }
 
-/// The record before a hashed owner name in the chain, which is a ring.
+/// The record before a hashed owner name in the chain.
 fn record_before<'v>(
     version: &'v Version,
     hashed: &Name,
     parameters: &Parameters<'_>,
 ) -> Option<Nsec3Record<'v>> {
-    let of_chain = |owner| record_of(version, owner, parameters);
-    let last = || version.hashed_from(version.apex().as_wire()).rev().find_map(of_chain);
-    version.hashed_before(hashed.as_wire()).find_map(of_chain).or_else(last)
+    nsec3_before(version, hashed.as_wire()).find_map(|owner| record_of(version, owner, parameters))
 }
 
-/// The record after a hashed owner name in the chain, which is a ring.
+/// The record after a hashed owner name in the chain.
 fn record_after<'v>(
     version: &'v Version,
     hashed: &Name,
     parameters: &Parameters<'_>,
 ) -> Option<Nsec3Record<'v>> {
-    let of_chain = |owner| record_of(version, owner, parameters);
-    let first = || version.hashed_from(version.apex().as_wire()).find_map(of_chain);
-    let mut after =
-        version.hashed_from(hashed.as_wire()).filter(|owner| owner.name() != hashed.as_wire());
-    after.find_map(of_chain).or_else(first)
+    nsec3_after(version, hashed.as_wire()).find_map(|owner| record_of(version, owner, parameters))
 }
