@@ -6,43 +6,26 @@
 //! The time includes the new version ([`Version::apply`]). It has neither a grace period nor anything that is durable.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sealdns::compile::{ChangeError, Image, PublishError};
 use sealdns::datapath::memory::{Mapping, Size};
 use sealdns::dnssec::incremental::sign_difference;
-use sealdns::dnssec::keys::{Algorithm, Key, NewKey, Role};
-use sealdns::dnssec::policy::{Denial, SigningPolicy};
+use sealdns::dnssec::keys::Key;
+use sealdns::dnssec::policy::SigningPolicy;
 use sealdns::dnssec::sign::sign;
 use sealdns::zone::difference::Rules;
-use sealdns::zone::{Name, Rtype, Version, Zone};
+use sealdns::zone::{Version, Zone};
 
 use xdp_common::maps::CHUNK_LEN;
 
-use large::{APEX, Record, difference, host, label, zone};
+use large::{Arguments, CHANGES, NOW, change, difference, keys, shown, zone};
 
 mod large;
 
-const NOW: u32 = 1_800_000_000;
-
 fn main() {
-    // `cargo bench` adds `--bench`; `cargo test --all-targets` does not, and wants no more than to see that it runs.
-    let (bench, args): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|arg| arg == "--bench");
-    let (default, changes) = if bench.is_empty() { (200, 10) } else { (1_000_000, 1_000) };
-    let names: usize = args.first().map_or(default, |arg| arg.parse().expect("a number"));
-    let denials: Vec<Denial> = match args.get(1) {
-        Some(denial) => vec![denial.parse().expect("a way of denial")],
-        None => {
-            ["nsec", "nsec3", "nsec3-opt-out"].map(|denial| denial.parse().expect("one")).into()
-        }
-    };
-    let apex = Name::from_wire(APEX).expect("a name");
-    let keys: Vec<Key> = [Role::Ksk, Role::Zsk]
-        .map(|role| {
-            NewKey::generate(&apex, role, Algorithm::default(), &[], NOW).expect("a key").key
-        })
-        .into();
+    let Arguments { names, changes, denials } = Arguments::read();
+    let keys = keys();
     for denial in denials {
         let policy = SigningPolicy { denial, ..SigningPolicy::default() };
         let signed = sign(&zone(names), &keys, &policy, NOW).expect("a signed zone").0;
@@ -86,19 +69,10 @@ fn measure(
     keys: &[Key],
     policy: &SigningPolicy,
 ) {
-    let new = |number: usize| (label(&format!("new-{number}")), Rtype::A, vec![192, 0, 2, 3]);
-    let spread = |number: usize| 2 * (number * 7919 % (names / 2));
-    for what in ["changed", "name added", "name removed"] {
+    for what in CHANGES {
         let (mut times, mut written, mut whole) = (Vec::new(), 0, None);
         for number in 0..changes {
-            let (removed, added): (Vec<Record>, Vec<Record>) = match what {
-                "changed" => {
-                    let (name, rtype, rdata) = host(spread(number));
-                    (vec![(name.clone(), rtype, rdata)], vec![(name, rtype, vec![192, 0, 2, 2])])
-                }
-                "name added" => (vec![], vec![new(number)]),
-                _ => (vec![new(number)], vec![]),
-            };
+            let [removed, added] = change(what, number, names);
             let difference = difference(&removed, &added);
             let made = sign_difference(&version, &difference, Rules::Strict, keys, policy, NOW);
             let made = made.expect("a difference").expect("a change").zone;
@@ -130,9 +104,4 @@ fn measure(
         let retired = image.publish(&zone).expect("published").1;
         image.release(retired);
     }
-}
-
-fn shown(mut times: Vec<Duration>) -> String {
-    times.sort();
-    format!("median {:?}, p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100])
 }

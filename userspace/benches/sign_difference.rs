@@ -5,41 +5,25 @@
 //! `cargo bench -p sealdns --bench sign_difference -- [NAMES] [nsec|nsec3|nsec3-opt-out]`; a million names without the
 //! first argument, all ways of denial without the second. Half of the names are delegations, half of those with DS.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sealdns::dnssec::incremental::{RenewalLimits, SignedDifference, renew, sign_difference};
-use sealdns::dnssec::keys::{Algorithm, Key, NewKey, Role};
-use sealdns::dnssec::policy::{Denial, SigningPolicy};
+use sealdns::dnssec::keys::Key;
+use sealdns::dnssec::policy::SigningPolicy;
 use sealdns::dnssec::sign::sign;
 use sealdns::dnssec::verify::{Verified, verify, verify_difference};
+use sealdns::zone::Version;
 use sealdns::zone::difference::Rules;
-use sealdns::zone::{Name, Rtype, Version};
 
-use large::{APEX, Record, difference, host, label, zone};
+use large::{Arguments, CHANGES, NOW, Record, change, difference, keys, new, shown, zone};
 
 mod large;
 
-const NOW: u32 = 1_800_000_000;
 const DAY: u32 = 86_400;
 
 fn main() {
-    // `cargo bench` adds `--bench`; `cargo test --all-targets` does not, and wants no more than to see that it runs.
-    let (bench, args): (Vec<String>, Vec<String>) =
-        std::env::args().skip(1).partition(|arg| arg == "--bench");
-    let (default, changes) = if bench.is_empty() { (200, 10) } else { (1_000_000, 1_000) };
-    let names: usize = args.first().map_or(default, |arg| arg.parse().expect("a number"));
-    let denials: Vec<Denial> = match args.get(1) {
-        Some(denial) => vec![denial.parse().expect("a way of denial")],
-        None => {
-            ["nsec", "nsec3", "nsec3-opt-out"].map(|denial| denial.parse().expect("one")).into()
-        }
-    };
-    let apex = Name::from_wire(APEX).expect("a name");
-    let keys: Vec<Key> = [Role::Ksk, Role::Zsk]
-        .map(|role| {
-            NewKey::generate(&apex, role, Algorithm::default(), &[], NOW).expect("a key").key
-        })
-        .into();
+    let Arguments { names, changes, denials } = Arguments::read();
+    let keys = keys();
     for denial in denials {
         let policy = SigningPolicy { denial, jitter: 3 * DAY, ..SigningPolicy::default() };
         let started = Instant::now();
@@ -60,21 +44,12 @@ fn measure(
         let made = sign_difference(version, &difference, Rules::Strict, keys, policy, NOW);
         made.expect("a difference").expect("a change")
     };
-    let new = |number: usize| (label(&format!("new-{number}")), Rtype::A, vec![192, 0, 2, 3]);
-    let spread = |number: usize| 2 * (number * 7919 % (names / 2));
     let mut report = verify(&version.flat().expect("a zone"), NOW).expect("a valid zone");
-    for what in ["changed", "name added", "name removed"] {
+    for what in CHANGES {
         let (mut signing, mut applying, mut signatures) = (Vec::new(), Vec::new(), 0);
         let mut verifying = Vec::new();
         for number in 0..changes {
-            let (removed, added) = match what {
-                "changed" => {
-                    let (name, rtype, rdata) = host(spread(number));
-                    (vec![(name.clone(), rtype, rdata)], vec![(name, rtype, vec![192, 0, 2, 2])])
-                }
-                "name added" => (vec![], vec![new(number)]),
-                _ => (vec![new(number)], vec![]),
-            };
+            let [removed, added] = change(what, number, names);
             let started = Instant::now();
             let made = sign(&version, &removed, &added);
             signing.push(started.elapsed());
@@ -120,9 +95,4 @@ fn measure(
     }
     let each = started.elapsed() / rounds as u32;
     println!("  due: {renewed} signatures in {rounds} rounds, {each:?} each");
-}
-
-fn shown(mut times: Vec<Duration>) -> String {
-    times.sort();
-    format!("median {:?}, p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100])
 }

@@ -1,5 +1,9 @@
-//! A large zone, and changes of it.
+//! A large zone, changes of it, and what both benches of these have in common.
 
+use std::time::Duration;
+
+use sealdns::dnssec::keys::{Algorithm, Key, NewKey, Role};
+use sealdns::dnssec::policy::Denial;
 use sealdns::zone::difference::{Difference, RecordRef};
 use sealdns::zone::{Name, Rtype, Serial, Zone, ZoneWriter};
 
@@ -10,6 +14,70 @@ const SOA: &[u8] =
 
 /// Owner, type and RDATA of a record.
 pub type Record = (Vec<u8>, Rtype, Vec<u8>);
+
+/// When the zone is signed, in seconds since 1970.
+pub const NOW: u32 = 1_800_000_000;
+
+/// What is measured one after the other.
+pub const CHANGES: [&str; 3] = ["changed", "name added", "name removed"];
+
+/// What to measure.
+pub struct Arguments {
+    /// How many names the zone has.
+    pub names: usize,
+    /// How many changes there are of each kind.
+    pub changes: usize,
+    /// How absence is denied.
+    pub denials: Vec<Denial>,
+}
+
+impl Arguments {
+    /// Those of the command line.
+    pub fn read() -> Arguments {
+        // `cargo bench` adds `--bench`; `cargo test --all-targets` does not, and wants no more than to see that it runs.
+        let (bench, args): (Vec<String>, Vec<String>) =
+            std::env::args().skip(1).partition(|arg| arg == "--bench");
+        let (default, changes) = if bench.is_empty() { (200, 10) } else { (1_000_000, 1_000) };
+        let names = args.first().map_or(default, |arg| arg.parse().expect("a number"));
+        let denials = match args.get(1) {
+            Some(denial) => vec![denial.parse().expect("a way of denial")],
+            None => {
+                ["nsec", "nsec3", "nsec3-opt-out"].map(|denial| denial.parse().expect("one")).into()
+            }
+        };
+        Arguments { names, changes, denials }
+    }
+}
+
+/// A key-signing and a zone-signing key.
+pub fn keys() -> Vec<Key> {
+    let apex = Name::from_wire(APEX).expect("a name");
+    let make = |role| NewKey::generate(&apex, role, Algorithm::default(), &[], NOW);
+    [Role::Ksk, Role::Zsk].map(|role| make(role).expect("a key").key).into()
+}
+
+/// The records that the change of this number removes and adds, in a zone of so many names.
+pub fn change(what: &str, number: usize, names: usize) -> [Vec<Record>; 2] {
+    match what {
+        "changed" => {
+            let (name, rtype, rdata) = host(2 * (number * 7919 % (names / 2)));
+            [vec![(name.clone(), rtype, rdata)], vec![(name, rtype, vec![192, 0, 2, 2])]]
+        }
+        "name added" => [vec![], vec![new(number)]],
+        _ => [vec![new(number)], vec![]],
+    }
+}
+
+/// A record of a name that is not in the zone at first.
+pub fn new(number: usize) -> Record {
+    (label(&format!("new-{number}")), Rtype::A, vec![192, 0, 2, 3])
+}
+
+/// The median of times, and what one in a hundred takes.
+pub fn shown(mut times: Vec<Duration>) -> String {
+    times.sort();
+    format!("median {:?}, p99 {:?}", times[times.len() / 2], times[times.len() * 99 / 100])
+}
 
 /// The difference of these records.
 pub fn difference(removed: &[Record], added: &[Record]) -> Difference {
@@ -25,7 +93,7 @@ fn record((owner, rtype, rdata): &Record) -> RecordRef<'_> {
 }
 
 /// A name right below the apex.
-pub fn label(label: &str) -> Vec<u8> {
+fn label(label: &str) -> Vec<u8> {
     [&[label.len() as u8], label.as_bytes(), APEX].concat()
 }
 
@@ -35,7 +103,7 @@ fn name(number: usize) -> Vec<u8> {
 }
 
 /// The host of this number, and its address.
-pub fn host(number: usize) -> Record {
+fn host(number: usize) -> Record {
     (name(number), Rtype::A, vec![198, 51, (number / 250 % 250) as u8, (number % 250) as u8])
 }
 

@@ -243,16 +243,22 @@ mod tests {
         assert_eq!(most.load(SeqCst), 3);
     }
 
-    #[test]
-    fn who_lets_small_ones_pass_waits_for_those_before_a_deadline() {
+    /// One thread for small zones, which stands until what opens its gate is dropped, and since when.
+    fn held_up() -> (Workers, mpsc::Sender<()>, Instant) {
         let workers = Workers::of(1, 1);
         let (open, gate) = mpsc::channel::<()>();
-        let (done, ended) = mpsc::channel();
         let start = Instant::now();
         let first = move || {
             let _ = gate.recv();
         };
         workers.submit(LaneKind::Small, start, Box::new(first));
+        (workers, open, start)
+    }
+
+    #[test]
+    fn who_lets_small_ones_pass_waits_for_those_before_a_deadline() {
+        let (workers, open, start) = held_up();
+        let (done, ended) = mpsc::channel();
         for number in [1u64, 2, 100] {
             let done = done.clone();
             let job = move || done.send(number).unwrap();
@@ -272,14 +278,8 @@ mod tests {
 
     #[test]
     fn what_is_wanted_sooner_is_done_sooner() {
-        let workers = Workers::of(1, 1);
-        let (open, gate) = mpsc::channel::<()>();
+        let (workers, open, start) = held_up();
         let (done, ended) = mpsc::channel();
-        let start = Instant::now();
-        let first = move || {
-            let _ = gate.recv();
-        };
-        workers.submit(LaneKind::Small, start, Box::new(first));
         for number in [5u64, 3, 9, 3, 1, 7] {
             let done = done.clone();
             let job = move || done.send(number).unwrap();

@@ -180,6 +180,16 @@ fn with_values(serial: u32, values: &[u8]) -> Zone {
     zone("example.org.", serial, &records.collect::<Vec<_>>().join("\n"))
 }
 
+/// The zone with these values, and as it is after each change: places and their values.
+fn after_each(mut values: Vec<u8>, changes: &[Vec<(usize, u8)>]) -> Vec<Zone> {
+    let mut zones = vec![with_values(1, &values)];
+    for change in changes {
+        change.iter().for_each(|&(slot, value)| values[slot] = value);
+        zones.push(with_values(zones.len() as u32 + 1, &values));
+    }
+    zones
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
@@ -191,12 +201,7 @@ proptest! {
             proptest::collection::vec((0..SLOTS.len(), 1u8..4), 0..4), 1..6),
         denial in 0usize..4,
     ) {
-        let mut values = first;
-        let mut zones = vec![with_values(1, &values)];
-        for change in &changes {
-            change.iter().for_each(|&(slot, value)| values[slot] = value);
-            zones.push(with_values(zones.len() as u32 + 1, &values));
-        }
+        let zones = after_each(first, &changes);
         let zones: Vec<&Zone> = zones.iter().collect();
         let counted = publish_all(&super::versions(&zones, DENIALS[denial]), questions(&SLOT_NAMES));
         let by_themselves = counted.by_themselves;
@@ -216,12 +221,7 @@ proptest! {
         denial in 0usize..4,
     ) {
         let all_slots = [&SLOTS[..], &PASSING_SLOTS].concat();
-        let mut values = first;
-        let mut zones = vec![with_values(1, &values)];
-        for change in &changes {
-            change.iter().for_each(|&(slot, value)| values[slot] = value);
-            zones.push(with_values(zones.len() as u32 + 1, &values));
-        }
+        let zones = after_each(first, &changes);
         let zones: Vec<&Zone> = zones.iter().collect();
         let names = [&SLOT_NAMES[..], &PASSING_NAMES].concat();
         let counted = publish_all(&super::versions(&zones, DENIALS[denial]), questions(&names));
