@@ -9,6 +9,7 @@ use sealdns::zone::{Name, Rtype, Serial, Zone, ZoneWriter};
 
 /// The apex.
 pub const APEX: &[u8] = b"\x05bench\x07example\0";
+const SERVER: &[u8] = b"\x02ns\0";
 const SOA: &[u8] =
     b"\x02ns\0\x04mail\0\0\0\0\x01\0\0\x0e\x10\0\0\x03\x84\0\x09\x3a\x80\0\0\x01\x2c";
 
@@ -111,6 +112,7 @@ fn host(number: usize) -> Record {
 pub fn zone(names: usize) -> Zone {
     let mut writer = ZoneWriter::with_capacity(Name::from_wire(APEX).expect("a name"), 0);
     writer.owner(APEX).expect("room");
+    writer.rrset(Rtype::NS, 3600, std::iter::once(SERVER)).expect("room");
     writer.rrset(Rtype::SOA, 3600, std::iter::once(SOA)).expect("room");
     for number in 0..names {
         let (owner, rtype, address) = host(number);
@@ -119,7 +121,7 @@ pub fn zone(names: usize) -> Zone {
             writer.rrset(rtype, 3600, std::iter::once(&address[..])).expect("room");
             continue;
         }
-        writer.rrset(Rtype::NS, 3600, std::iter::once(&b"\x02ns\0"[..])).expect("room");
+        writer.rrset(Rtype::NS, 3600, std::iter::once(SERVER)).expect("room");
         if number % 4 == 1 {
             let ds = [&[0, 1, 13, 2][..], &[7; 32]].concat();
             writer.rrset(Rtype::DS, 3600, std::iter::once(&ds[..])).expect("room");
