@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use ring::digest;
 
-use super::stamp::Stamp;
-use super::state::KeepableVersion;
 use crate::config::{self, Dnssec};
+use crate::daemon::stamp::Stamp;
+use crate::daemon::state::KeepableVersion;
 use crate::dnssec::origin::{DIGEST_LEN, Digest, Origin};
 use crate::files;
 use crate::zone::{Name, Rtype, Zone, in_file_name, stored};
