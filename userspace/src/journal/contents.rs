@@ -1,9 +1,11 @@
 //! What is in the file of a journal, up to where it is right.
 
 use std::ops::Range;
+use std::path::Path;
 
 use super::error::JournalError;
-use super::format::{CutReason, Digest, Frame, Header, frame_at};
+use super::format::{CutReason, Frame, Header, Place, frame_at};
+use crate::files;
 use crate::zone::Name;
 
 /// What is in the file of a journal. It has the octets of the file and a place for each frame, and nothing else.
@@ -14,8 +16,8 @@ pub struct Contents {
     /// Octets of the header.
     start: usize,
     pub(super) frames: Vec<Range<usize>>,
-    /// The hash of the last frame.
-    pub(super) last: Digest,
+    /// That of the last frame.
+    last: Place,
     cut: Option<Cut>,
 }
 
@@ -24,11 +26,28 @@ pub struct Contents {
 pub struct Cut {
     /// Octets from the start of the file.
     pub at: usize,
+    /// The number of the frame that should be there.
+    pub sequence: u64,
     /// What is wrong there.
     pub reason: CutReason,
 }
 
 impl Contents {
+    /// Reads the journal of a zone.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is none, one of a newer format or another zone's.
+    pub fn open(path: &Path, apex: &Name) -> Result<Contents, JournalError> {
+        let contents = Contents::read(files::read(path).map_err(JournalError::Read)?)?;
+        match contents.apex() == apex {
+            true => Ok(contents),
+            false => {
+                let found = contents.apex().clone();
+                Err(JournalError::OtherZone { found, wanted: apex.clone() })
+            }
+        }
+    }
+
     /// Reads the octets of a file.
     ///
     /// # Errors
@@ -38,27 +57,22 @@ impl Contents {
         let (mut frames, mut last, mut at) = (Vec::new(), header.before, start);
         let mut cut = None;
         while let Some(octets) = frame_at(&file, at) {
-            let sequence = header.first_sequence.wrapping_add(frames.len() as u64);
-            match octets.and_then(|octets| checked(octets, sequence, &last)) {
-                Ok((len, hash)) => {
+            match octets.and_then(|octets| checked(octets, &last)) {
+                Ok((len, place)) => {
                     frames.push(at..at + len);
-                    (last, at) = (hash, at + len);
+                    (last, at) = (place, at + len);
                 }
                 Err(reason) => {
-                    cut = Some(Cut { at, reason });
+                    cut = Some(Cut { at, sequence: last.sequence.saturating_add(1), reason });
                     break;
                 }
             }
         }
         let is_more = file[at..].iter().any(|octet| *octet != 0);
-        let behind = Cut { at, reason: CutReason::Behind };
+        let sequence = last.sequence.saturating_add(1);
+        let behind = Cut { at, sequence, reason: CutReason::Behind };
         let cut = cut.or(is_more.then_some(behind));
-        let mut contents = Contents { file, header, start, frames, last, cut };
-        if contents.lacks_history() {
-            // What is left does not reach to the base, and nothing leads on from it.
-            contents.frames.clear();
-        }
-        Ok(contents)
+        Ok(Contents { file, header, start, frames, last, cut })
     }
 
     /// The zone.
@@ -66,14 +80,9 @@ impl Contents {
         &self.header.apex
     }
 
-    /// The digest of the base.
-    pub fn base(&self) -> &Digest {
-        &self.header.base
-    }
-
-    /// The digest of the version that all frames lead to: that of the base without any.
-    pub fn digest(&self) -> &Digest {
-        if self.forward().len() == 0 { self.base() } else { &self.last }
+    /// The place of the version to which all frames lead: without any, the one behind which the first would come.
+    pub fn last(&self) -> &Place {
+        &self.last
     }
 
     /// Where the file is no more right, if it is not all right.
@@ -81,34 +90,54 @@ impl Contents {
         self.cut
     }
 
-    /// The frames that lead on from the base, the oldest first.
-    pub fn forward(&self) -> impl ExactSizeIterator<Item = Frame<'_>> {
-        self.frames[self.history()..].iter().map(|place| self.frame(place))
+    /// The frames that lead on from a place, the oldest first. `None` if none of the frames leads to it, and the first
+    /// one does not lead on from it.
+    pub fn after(
+        &self,
+        place: &Place,
+    ) -> Option<impl ExactSizeIterator<Item = Frame<'_>> + DoubleEndedIterator> {
+        let count = self.count_to(place)?;
+        Some(self.frames[count..].iter().map(|place| self.frame(place)))
     }
 
-    /// All frames, the newest first: those that led to the base, too. The reverse of each leads back.
+    /// All frames, the newest first. The reverse of each leads back.
     pub fn backward(&self) -> impl ExactSizeIterator<Item = Frame<'_>> {
         self.frames.iter().rev().map(|place| self.frame(place))
     }
 
-    /// How many frames led to the base.
-    fn history(&self) -> usize {
-        let Header { base_sequence, first_sequence, .. } = self.header;
-        let led = base_sequence.saturating_add(1).saturating_sub(first_sequence);
-        self.frames.len().min(usize::try_from(led).unwrap_or(usize::MAX))
+    /// The frames that led to a place, the newest first. `None` if none of the frames leads to it, and the first one does
+    /// not lead on from it.
+    pub fn before(&self, place: &Place) -> Option<impl ExactSizeIterator<Item = Frame<'_>>> {
+        let count = self.count_to(place)?;
+        Some(self.frames[..count].iter().rev().map(|place| self.frame(place)))
     }
 
-    /// Whether frames that led to the base are missing, and with them all that may have led on.
-    pub(super) fn lacks_history(&self) -> bool {
-        let Header { base_sequence, first_sequence, .. } = self.header;
-        first_sequence.saturating_add(self.frames.len() as u64) <= base_sequence
+    /// Octets of the file up to the end of the frame that leads to a place.
+    pub fn octets_to(&self, place: &Place) -> Option<u64> {
+        let last = self.count_to(place)?.checked_sub(1);
+        Some(last.map_or(self.start, |last| self.frames[last].end) as u64)
     }
 
-    /// The number of the frame that comes next.
-    pub(super) fn next_sequence(&self) -> u64 {
-        let Header { base_sequence, first_sequence, .. } = self.header;
-        let behind = first_sequence.saturating_add(self.frames.len() as u64);
-        behind.max(base_sequence.saturating_add(1))
+    /// How many frames there are up to a place, with that which leads to it.
+    pub(super) fn count_to(&self, place: &Place) -> Option<usize> {
+        let count = place.sequence.checked_sub(self.header.before.sequence)?;
+        let count = usize::try_from(count).ok().filter(|count| *count <= self.frames.len())?;
+        let found = match count.checked_sub(1) {
+            Some(index) => self.frame(&self.frames[index]).place(),
+            None => self.header.before,
+        };
+        (found == *place).then_some(count)
+    }
+
+    /// Leaves out all frames behind a place: they fit no version, for a reason that only who uses them can see.
+    pub fn cut_behind(&mut self, place: &Place) {
+        let Some(count) = self.count_to(place).filter(|count| *count < self.frames.len()) else {
+            return;
+        };
+        let (at, sequence) = (self.frames[count].start, place.sequence + 1);
+        self.frames.truncate(count);
+        self.last = *place;
+        self.cut = Some(Cut { at, sequence, reason: CutReason::Unfit });
     }
 
     /// Octets of the file up to the end of the last frame.
@@ -130,12 +159,12 @@ impl Contents {
     }
 }
 
-/// The length and the hash of a frame that is the next.
-fn checked(octets: &[u8], sequence: u64, last: &Digest) -> Result<(usize, Digest), CutReason> {
+/// The length and the place of a frame that is the next one.
+fn checked(octets: &[u8], last: &Place) -> Result<(usize, Place), CutReason> {
     let frame = Frame::read(octets).ok_or(CutReason::Malformed)?;
     match () {
-        () if frame.sequence != sequence => Err(CutReason::Sequence),
-        () if frame.before != *last => Err(CutReason::Chain),
-        () => Ok((octets.len(), frame.hash())),
+        () if Some(frame.sequence) != last.sequence.checked_add(1) => Err(CutReason::Sequence),
+        () if frame.before != last.hash => Err(CutReason::Chain),
+        () => Ok((octets.len(), frame.place())),
     }
 }

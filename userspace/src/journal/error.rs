@@ -11,11 +11,11 @@ pub enum JournalError {
     #[error("the journal cannot be written: {0}")]
     Write(#[source] io::Error),
     /// The disk did not say that the octets are on it. Whether they are is not known, and a later success would not
-    /// say it either: the journal takes no more before it is rewritten.
+    /// say it either: the journal takes no more before it is trimmed.
     #[error("the journal cannot be synced: {0}")]
     Sync(#[source] io::Error),
     /// A write or a sync failed before.
-    #[error("the journal failed before, and takes nothing until it is rewritten")]
+    #[error("the journal failed before, and takes nothing until it is made anew")]
     Failed,
     /// The file cannot be read.
     #[error("the journal cannot be read: {0}")]
@@ -39,9 +39,9 @@ pub enum JournalError {
         /// The zone that was asked for.
         wanted: Name,
     },
-    /// The journal leads on from another version.
-    #[error("the journal leads on from another version of the zone than the one that is kept")]
-    OtherBase,
+    /// What is to be written behind a place of the chain is not the next there.
+    #[error("the journal leads to another version of the zone than the one that changes")]
+    OtherPlace,
     /// The change is larger than a journal may be, or what waits is.
     #[error("with {needed} octets the journal exceeds the limit of {limit}")]
     TooLarge {

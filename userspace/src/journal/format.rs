@@ -3,12 +3,9 @@
 //! | octets | header |
 //! |---|---|
 //! | 8 | `sealdnsj` |
-//! | 2 | the format: 1 |
+//! | 2, 2 | the format: 1, and its complement: a flipped bit makes no newer one |
 //! | 1, n | length of the apex, and the apex |
-//! | 32 | digest of the base |
-//! | 8 | sequence number of the last frame that led to the base |
-//! | 8 | sequence number of the first frame of the file |
-//! | 32 | hash of the frame before that one |
+//! | 8, 32 | the [`Place`] behind which the first frame comes: sequence number and hash |
 //! | 4 | CRC-32C of all this |
 //!
 //! | octets | frame |
@@ -19,7 +16,8 @@
 //! | 32 | hash of the frame before: SHA-256 of its content |
 //! | 8 | when it was made, in seconds since 1970 |
 //! | 1 | kind |
-//! | 1 | bit 0: verified; bit 1: a second difference follows, of what stands beside the zone |
+//! | 1 | bit 0: a second difference follows, of what stands beside the zone |
+//! | 4, n | length of what is known of the version that it leads to, and this as its writer has it |
 //! | … | the difference, or both |
 //!
 //! | octets | difference |
@@ -53,22 +51,31 @@ pub(super) const FORMAT: u16 = 1;
 /// Octets before the content of a frame.
 pub(super) const PREFIX: usize = 8;
 
-/// Octets of a frame's content before its differences.
-const FRAME_HEAD: usize = 8 + 32 + 8 + 1 + 1;
+const HAS_BESIDE: u8 = 1;
 
-const VERIFIED: u8 = 1;
-const HAS_BESIDE: u8 = 2;
+/// A place in the chain of a zone's frames, and with it a version of the zone: that to which a frame leads, or that with
+/// which the chain begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The number of the frame; 0 at the beginning of a chain.
+    pub sequence: u64,
+    /// The hash of the frame; at the beginning of a chain the digest of the version with which it begins.
+    pub hash: Digest,
+}
+
+impl Place {
+    /// The beginning of a chain of frames, which lead on from the version with this digest.
+    pub fn beginning(digest: Digest) -> Place {
+        Place { sequence: 0, hash: digest }
+    }
+}
 
 /// What a file begins with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Header {
     pub apex: Name,
-    pub base: Digest,
-    /// The sequence number of the last frame that led to the base.
-    pub base_sequence: u64,
-    pub first_sequence: u64,
-    /// The hash of the frame before the first one.
-    pub before: Digest,
+    /// The place behind which the first frame comes.
+    pub before: Place,
 }
 
 impl Header {
@@ -76,11 +83,10 @@ impl Header {
         let start = out.len();
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&FORMAT.to_be_bytes());
+        out.extend_from_slice(&(!FORMAT).to_be_bytes());
         write_name(self.apex.as_wire(), out);
-        out.extend_from_slice(&self.base);
-        out.extend_from_slice(&self.base_sequence.to_be_bytes());
-        out.extend_from_slice(&self.first_sequence.to_be_bytes());
-        out.extend_from_slice(&self.before);
+        out.extend_from_slice(&self.before.sequence.to_be_bytes());
+        out.extend_from_slice(&self.before.hash);
         let sum = crc32c::crc32c(&out[start..]);
         out.extend_from_slice(&sum.to_be_bytes());
     }
@@ -91,7 +97,11 @@ impl Header {
         if rest.array() != Some(*MAGIC) {
             return Err(JournalError::NoJournal);
         }
-        let format = u16::from_be_bytes(rest.array().ok_or(JournalError::NoJournal)?);
+        let mut number = || rest.array().map(u16::from_be_bytes).ok_or(JournalError::NoJournal);
+        let (format, complement) = (number()?, number()?);
+        if format != !complement {
+            return Err(JournalError::NoJournal);
+        }
         if format > FORMAT {
             return Err(JournalError::Newer { found: format, known: FORMAT });
         }
@@ -107,10 +117,7 @@ impl Header {
     fn read_fields(rest: &mut Octets<'_>) -> Option<Header> {
         Some(Header {
             apex: Name::from_wire(rest.name()?)?,
-            base: rest.array()?,
-            base_sequence: u64::from_be_bytes(rest.array()?),
-            first_sequence: u64::from_be_bytes(rest.array()?),
-            before: rest.array()?,
+            before: Place { sequence: u64::from_be_bytes(rest.array()?), hash: rest.array()? },
         })
     }
 }
@@ -145,29 +152,26 @@ pub struct Entry<'a> {
     pub time: u64,
     /// What made it.
     pub kind: FrameKind,
-    /// Whether the version that it leads to was verified.
-    pub is_verified: bool,
     /// Of the signed zone.
     pub zone: &'a Difference,
     /// Of what stands beside it and is said to ANY.
     pub any_answers: Option<&'a Difference>,
+    /// What is known of the version that it leads to, as who writes it has it.
+    pub facts: &'a [u8],
 }
 
 impl Entry<'_> {
-    /// Appends the frame. Returns its hash, or `None` if it is longer than a length says.
-    pub(super) fn write(
-        &self,
-        sequence: u64,
-        before: &Digest,
-        out: &mut Vec<u8>,
-    ) -> Option<Digest> {
-        let start = out.len();
+    /// Appends the frame that comes behind a place. Returns its own place, or `None` if it is longer than a length says.
+    pub(super) fn write(&self, before: &Place, out: &mut Vec<u8>) -> Option<Place> {
+        let (start, sequence) = (out.len(), before.sequence + 1);
         out.extend_from_slice(&[0; PREFIX]);
         out.extend_from_slice(&sequence.to_be_bytes());
-        out.extend_from_slice(before);
+        out.extend_from_slice(&before.hash);
         out.extend_from_slice(&self.time.to_be_bytes());
         let beside = if self.any_answers.is_some() { HAS_BESIDE } else { 0 };
-        out.extend_from_slice(&[self.kind as u8, u8::from(self.is_verified) | beside]);
+        out.extend_from_slice(&[self.kind as u8, beside]);
+        out.extend_from_slice(&u32::try_from(self.facts.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(self.facts);
         for difference in std::iter::once(self.zone).chain(self.any_answers) {
             write_difference(difference, out);
         }
@@ -176,7 +180,7 @@ impl Entry<'_> {
         out[start..start + 4].copy_from_slice(&len.to_be_bytes());
         let sum = checksum(len, &out[content..]);
         out[start + 4..content].copy_from_slice(&sum.to_be_bytes());
-        Some(hash(&out[content..]))
+        Some(Place { sequence, hash: hash(&out[content..]) })
     }
 }
 
@@ -238,11 +242,13 @@ pub struct Frame<'a> {
     pub time: u64,
     /// What made it.
     pub kind: FrameKind,
-    /// Whether the version that it leads to was verified.
-    pub is_verified: bool,
+    /// What is known of the version that it leads to, as who wrote it has it.
+    pub facts: &'a [u8],
     /// The serials of the version before and of the one that it leads to.
     pub serials: [Serial; 2],
     content: &'a [u8],
+    /// The difference of the zone, and that of what stands beside it.
+    differences: &'a [u8],
     has_beside: bool,
 }
 
@@ -272,6 +278,9 @@ pub enum CutReason {
     /// Behind the last frame there is more than zeros.
     #[error("octets lie behind the last frame")]
     Behind,
+    /// What it says changes is not so in the version before it.
+    #[error("a frame does not fit the version before it")]
+    Unfit,
 }
 
 /// The octets that one frame of `file` has at `at`, prefix and content, if its length and its checksum are right.
@@ -301,23 +310,26 @@ impl<'a> Frame<'a> {
         let before = rest.array()?;
         let time = u64::from_be_bytes(rest.array()?);
         let [kind, flags] = rest.array()?;
+        let facts_len = u32::from_be_bytes(rest.array()?);
+        let facts = rest.take(usize::try_from(facts_len).ok()?)?;
         let serials = Octets(rest.0).array::<8>()?;
         let (words, _) = serials.as_chunks::<4>();
         Some(Frame {
             sequence,
             before,
             time,
-            kind: FrameKind::of(kind).filter(|_| flags & !(VERIFIED | HAS_BESIDE) == 0)?,
-            is_verified: flags & VERIFIED != 0,
+            kind: FrameKind::of(kind).filter(|_| flags & !HAS_BESIDE == 0)?,
+            facts,
             serials: [0, 1].map(|word| Serial(u32::from_be_bytes(words[word]))),
             content,
+            differences: rest.0,
             has_beside: flags & HAS_BESIDE != 0,
         })
     }
 
-    /// The hash by which the next frame knows this one.
-    pub fn hash(&self) -> Digest {
-        hash(self.content)
+    /// The place of the version that it leads to: by its hash the next frame knows this one.
+    pub fn place(&self) -> Place {
+        Place { sequence: self.sequence, hash: hash(self.content) }
     }
 
     /// The difference of the zone, and that of what stands beside it.
@@ -328,7 +340,7 @@ impl<'a> Frame<'a> {
         &self,
         apex: &Name,
     ) -> Result<(Difference, Option<Difference>), MalformedFrame> {
-        let mut rest = Octets(self.content.get(FRAME_HEAD..).unwrap_or_default());
+        let mut rest = Octets(self.differences);
         let zone = read_difference(apex, &mut rest).ok_or(MalformedFrame)?;
         let beside = match self.has_beside {
             true => Some(read_difference(apex, &mut rest).ok_or(MalformedFrame)?),

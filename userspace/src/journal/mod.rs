@@ -1,17 +1,18 @@
 //! The journal of a zone: differences one after the other, on the disk before they are acknowledged.
 //!
-//! A *base* is a version of the zone that is kept elsewhere and known by its digest. The journal has the differences that
-//! lead on from it, and before these some of those that led to it: reversed, they lead back, for rollback and for
-//! incremental transfer. What comes out of a file is one of the versions that were written, whatever became of the file:
-//! each difference lies in a *frame* with a checksum, which says of which frame it is the next.
+//! A version of the zone, its *base*, is kept elsewhere, with the [`Place`] at which it stands in the chain of differences. The
+//! journal has those that lead on from it, and before these some of those that led to it: reversed, they lead back, for
+//! rollback and for incremental transfer. What comes out of a file is one of the versions that were written, whatever
+//! became of the file: each difference lies in a *frame* with a checksum, which says of which frame it is the next.
 //!
 //! | to … | use |
 //! |---|---|
 //! | begin a journal | [`Journal::create`] |
-//! | read one, and go on with it | [`Journal::open`] |
+//! | read one, and go on with it | [`Contents::open`], [`Journal::behind`] |
 //! | add differences | [`Journal::append`], then [`Journal::sync`] |
-//! | go through them | [`Contents::forward`], [`Contents::backward`] |
-//! | begin anew from a later base | [`Journal::rewrite`] |
+//! | take them back | [`Journal::retract`] |
+//! | go through them | [`Contents::after`], [`Contents::backward`] |
+//! | leave out those that a later base has | [`Journal::trim`] |
 //!
 //! | file | what |
 //! |---|---|
@@ -29,5 +30,5 @@ mod writer;
 
 pub use contents::{Contents, Cut};
 pub use error::JournalError;
-pub use format::{CutReason, Digest, Entry, Frame, FrameKind, MalformedFrame};
-pub use writer::{Journal, Limits, Storage};
+pub use format::{CutReason, Digest, Entry, Frame, FrameKind, MalformedFrame, Place};
+pub use writer::{Journal, JournalFile, Limits, Storage};

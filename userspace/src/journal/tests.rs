@@ -7,7 +7,7 @@ use crate::zone::difference::{Difference, RecordRef, Rules};
 use crate::zone::{Name, Rtype, Serial, Version, ZoneBuilder};
 
 const APEX: &[u8] = b"\x07example\0";
-const BASE: Digest = [7; 32];
+const BASE: Place = Place { sequence: 0, hash: [7; 32] };
 
 fn apex() -> Name {
     Name::from_wire(APEX).unwrap()
@@ -60,7 +60,8 @@ fn entry(zone: &Difference) -> Entry<'_> {
     let kind = FrameKind::Update;
     // Every second one has a part beside the zone.
     let any_answers = zone.old_serial().0.is_multiple_of(2).then_some(zone);
-    Entry { time: 1_800_000_000, kind, is_verified: true, zone, any_answers }
+    let facts = &b"what is known"[..zone.old_serial().0 as usize % 13];
+    Entry { time: 1_800_000_000, kind, zone, any_answers, facts }
 }
 
 /// A folder, and the path of a journal in it.
@@ -83,7 +84,8 @@ fn octets_of(differences: &[Difference]) -> Vec<u8> {
 }
 
 fn said(contents: &Contents) -> Vec<Difference> {
-    contents.forward().map(|frame| frame.differences(&apex()).unwrap().0).collect()
+    let before = contents.header.before;
+    contents.after(&before).unwrap().map(|frame| frame.differences(&apex()).unwrap().0).collect()
 }
 
 #[test]
@@ -95,17 +97,23 @@ fn what_is_appended_is_read() {
         journal.append(&entries).unwrap();
         journal.sync().unwrap();
     }
-    let open = || Journal::open(&path, &apex(), &BASE, Limits::default()).unwrap();
-    let (again, contents) = open();
+    let contents = Contents::open(&path, &apex()).unwrap();
+    let again = Journal::behind(&path, &contents, Limits::default());
     assert_eq!((said(&contents), contents.cut()), (differences.clone(), None));
-    assert_eq!((again.last_hash(), again.octets()), (journal.last_hash(), journal.octets()));
-    assert_eq!(contents.digest(), journal.last_hash());
+    assert_eq!((again.last(), again.octets()), (journal.last(), journal.octets()));
+    assert_eq!(contents.last(), journal.last());
     let mut version = first();
     let mut versions = vec![version.clone()];
-    for (number, frame) in contents.forward().enumerate() {
+    for (number, frame) in contents.after(&BASE).unwrap().enumerate() {
         let (zone, beside) = frame.differences(&apex()).unwrap();
         assert_eq!((frame.kind, frame.time), (FrameKind::Update, 1_800_000_000));
-        assert_eq!((frame.sequence, frame.is_verified), (number as u64 + 1, true));
+        assert_eq!(frame.sequence, number as u64 + 1);
+        assert_eq!(frame.facts, entry(&zone).facts);
+        // From each place the rest leads on; from one like it that is another, nothing does.
+        let place = frame.place();
+        assert_eq!(contents.after(&place).unwrap().len(), 11 - number);
+        assert!(contents.after(&Place { hash: [1; 32], ..place }).is_none());
+        assert!(contents.after(&Place { sequence: place.sequence + 1, ..place }).is_none());
         assert_eq!(frame.serials, [zone.old_serial(), zone.new_serial()]);
         assert_eq!(beside, zone.old_serial().0.is_multiple_of(2).then(|| zone.clone()));
         version = version.apply(&zone, Rules::Strict).unwrap();
@@ -135,14 +143,15 @@ fn every_flipped_bit_is_found() {
             let found = Contents::read(file.clone());
             file[at] ^= 1 << bit;
             let Some(hit) = starts.iter().rposition(|start| *start <= at) else {
-                assert!(matches!(found, Err(JournalError::NoJournal | JournalError::Newer { .. })));
+                assert!(matches!(found, Err(JournalError::NoJournal)));
                 continue;
             };
             let right = if at < contents.end() { hit } else { starts.len() };
             let found = found.unwrap();
             assert_eq!(said(&found), differences[..right], "{at} {bit}");
             let cut_at = if at < contents.end() { starts[hit] } else { contents.end() };
-            assert_eq!(found.cut().map(|cut| cut.at), Some(cut_at), "{at} {bit}");
+            let cut = found.cut().unwrap();
+            assert_eq!((cut.at, cut.sequence), (cut_at, right as u64 + 1), "{at} {bit}");
         }
     }
 }
@@ -165,7 +174,7 @@ fn every_length_is_read_and_written_on() {
         let Some(next) = differences.get(whole) else { continue };
         // Frames that came behind before are none that follow the new one.
         let disk = Disk::new(file.clone());
-        let mut journal = Journal::behind(&disk, &found, Limits::default());
+        let mut journal = Journal::on(&disk, &found, Limits::default());
         let other = next.clone().reversed();
         journal.append(&[entry(&other)]).unwrap();
         let again = Contents::read(disk.octets.borrow().clone()).unwrap();
@@ -192,7 +201,7 @@ impl Disk {
 }
 
 impl Storage for &Disk {
-    fn write_at(&self, written: &[u8], at: u64) -> io::Result<()> {
+    fn write_at(&mut self, written: &[u8], at: u64) -> io::Result<()> {
         let len = written.len().min(self.room.get());
         let (at, mut octets) = (at as usize, self.octets.borrow_mut());
         let end = octets.len().max(at + len);
@@ -208,7 +217,7 @@ impl Storage for &Disk {
         Ok(())
     }
 
-    fn sync(&self) -> io::Result<()> {
+    fn sync(&mut self) -> io::Result<()> {
         if self.syncs.get() { Ok(()) } else { Err(io::Error::other("no")) }
     }
 }
@@ -230,10 +239,10 @@ fn a_full_disk_loses_nothing() {
         for room in 0..whole - contents.end() {
             for room_then in [usize::MAX, 0] {
                 let disk = Disk { room: Cell::new(room), room_then, ..Disk::new(file.clone()) };
-                let mut journal = Journal::behind(&disk, &read, Limits::default());
-                let before = (journal.octets(), *journal.last_hash());
+                let mut journal = Journal::on(&disk, &read, Limits::default());
+                let before = (journal.octets(), *journal.last());
                 assert!(matches!(journal.append(&group), Err(JournalError::Write(_))));
-                assert_eq!((journal.octets(), *journal.last_hash()), before);
+                assert_eq!((journal.octets(), *journal.last()), before);
                 let found = || said(&Contents::read(disk.octets.borrow().clone()).unwrap());
                 disk.room.set(usize::MAX);
                 if journal.has_failed() {
@@ -258,8 +267,8 @@ fn after_a_failed_sync_nothing_is_taken() {
     let file = octets_of(&differences[..4]);
     let contents = Contents::read(file.clone()).unwrap();
     let disk = Disk::new(file);
-    let mut journal = Journal::behind(&disk, &contents, Limits::default());
-    let before = (journal.octets(), *journal.last_hash());
+    let mut journal = Journal::on(&disk, &contents, Limits::default());
+    let before = (journal.octets(), *journal.last());
     journal.append(&[entry(&differences[4])]).unwrap();
     disk.syncs.set(false);
     assert!(matches!(journal.sync(), Err(JournalError::Sync(_))));
@@ -267,8 +276,8 @@ fn after_a_failed_sync_nothing_is_taken() {
     disk.syncs.set(true);
     assert!(matches!(journal.sync(), Err(JournalError::Failed)));
     assert!(matches!(journal.append(&[entry(&differences[5])]), Err(JournalError::Failed)));
-    assert!(journal.has_failed() && journal.is_rewrite_due());
-    assert_eq!((journal.octets(), *journal.last_hash()), before);
+    assert!(journal.has_failed() && journal.is_trim_due());
+    assert_eq!((journal.octets(), *journal.last()), before);
     let found = Contents::read(disk.octets.borrow().clone()).unwrap();
     assert_eq!(said(&found), differences[..4]);
 }
@@ -277,71 +286,89 @@ fn after_a_failed_sync_nothing_is_taken() {
 fn other_files_are_refused() {
     let (_folder, path) = place();
     let file = octets_of(&differences(2));
-    let open = |file: &[u8], apex: &Name, base: &Digest| {
+    let open = |file: &[u8], apex: &Name| {
         std::fs::write(&path, file).unwrap();
-        Journal::open(&path, apex, base, Limits::default()).map(|_| ())
+        Contents::open(&path, apex).map(|_| ())
     };
-    open(&file, &apex(), &BASE).unwrap();
+    open(&file, &apex()).unwrap();
     let other = Name::from_wire(b"\x05other\0").unwrap();
-    let refused = open(&file, &other, &BASE).unwrap_err();
+    let refused = open(&file, &other).unwrap_err();
     assert_eq!(refused.to_string(), "the journal is of example., not of other.");
-    let refused = open(&file, &apex(), &[8; 32]).unwrap_err();
-    assert!(matches!(refused, JournalError::OtherBase));
-    assert!(matches!(open(b"", &apex(), &BASE), Err(JournalError::NoJournal)));
-    assert!(matches!(open(&[0; 100], &apex(), &BASE), Err(JournalError::NoJournal)));
+    assert!(matches!(open(b"", &apex()), Err(JournalError::NoJournal)));
+    assert!(matches!(open(&[0; 100], &apex()), Err(JournalError::NoJournal)));
     let mut newer = file;
-    newer[9] += 1;
-    let refused = open(&newer, &apex(), &BASE).unwrap_err();
+    newer[8..12].copy_from_slice(&[0, 2, 0xff, 0xfd]);
+    let refused = open(&newer, &apex()).unwrap_err();
     let sentence = "the journal has format 2, which a newer sealdns writes; this one knows 1";
     assert_eq!(refused.to_string(), sentence);
     std::fs::remove_file(&path).unwrap();
-    let refused = Journal::open(&path, &apex(), &BASE, Limits::default());
-    assert!(matches!(refused, Err(JournalError::Read(_))));
+    assert!(matches!(Contents::open(&path, &apex()), Err(JournalError::Read(_))));
 }
 
-/// A later base: the newest frames that fit stay to lead back, and others lead on.
+/// For a later base: the newest frames that led to it and fit stay to lead back, those behind it all.
 #[test]
-fn a_journal_begins_anew_and_keeps_the_way_back() {
+fn a_trimmed_journal_keeps_the_way_back_and_all_that_leads_on() {
     let differences = differences(12);
     let len = octets_of(&differences).len() as u64;
     for part in 0..16 {
         let limits = Limits { octets: len.max(8 * len / 16 * part) };
         let (_folder, path) = place();
         let mut journal = Journal::create(&path, &apex(), BASE, limits).unwrap();
+        let mut places = vec![BASE];
         for difference in &differences[..8] {
             journal.append(&[entry(difference)]).unwrap();
+            journal.sync().unwrap();
+            places.push(*journal.last());
         }
-        journal.sync().unwrap();
         // What is not synced was not acknowledged.
         journal.append(&[entry(&differences[10])]).unwrap();
-        let last = *journal.last_hash();
-        let contents = journal.rewrite(&path, [9; 32]).unwrap();
-        assert_eq!((contents.digest(), contents.forward().len()), (&[9; 32], 0));
-        assert_eq!(*journal.last_hash(), last);
-        let kept = contents.backward().len();
-        let octets: usize = contents.frames.iter().map(|frame| frame.len()).sum();
-        assert!(octets as u64 <= limits.octets / 4 && (kept == 8 || kept < 8 && part < 8));
+        let base = places[5];
+        assert!(journal.trim(&Place { hash: [9; 32], ..base }).is_err());
+        journal.trim(&base).unwrap();
+        assert_eq!(*journal.last(), places[8]);
+        let contents = Contents::open(&path, &apex()).unwrap();
+        assert_eq!((contents.cut(), contents.after(&base).unwrap().len()), (None, 3));
+        let kept = contents.backward().len() - 3;
+        let octets: usize = contents.frames[..kept].iter().map(|frame| frame.len()).sum();
+        assert!(octets as u64 <= limits.octets / 4 && (kept == 5 || kept < 5 && part < 8));
         journal.append(&[entry(&differences[8])]).unwrap();
         journal.sync().unwrap();
-        let (_, contents) = Journal::open(&path, &apex(), &[9; 32], limits).unwrap();
-        assert_eq!(said(&contents), differences[8..9]);
+        let mut contents = Contents::open(&path, &apex()).unwrap();
         let back: Vec<_> =
             contents.backward().map(|frame| frame.differences(&apex()).unwrap().0).collect();
-        let expected: Vec<_> = differences[8 - kept..9].iter().rev().cloned().collect();
+        let expected: Vec<_> = differences[5 - kept..9].iter().rev().cloned().collect();
         assert_eq!(back, expected);
-        // Without a part of the way back nothing leads on: the base is what there is.
-        let mut file = std::fs::read(&path).unwrap();
-        if let Some(first) = contents.frames.first().filter(|_| kept > 0) {
-            file[first.start + 20] ^= 1;
-            std::fs::write(&path, &file).unwrap();
-            let (mut journal, contents) = Journal::open(&path, &apex(), &[9; 32], limits).unwrap();
-            assert_eq!((contents.backward().len(), journal.has_failed()), (0, true));
-            assert_eq!(contents.cut().map(|cut| cut.at), Some(first.start));
-            assert!(journal.append(&[entry(&differences[8])]).is_err());
-            let contents = journal.rewrite(&path, [9; 32]).unwrap();
-            assert_eq!((contents.cut(), journal.has_failed()), (None, false));
-            journal.append(&[entry(&differences[8])]).unwrap();
-        }
+        // What fits no version is left out, and what is appended comes in its place.
+        contents.cut_behind(&places[6]);
+        assert_eq!(contents.cut().map(|cut| cut.sequence), Some(7));
+        let mut journal = Journal::behind(&path, &contents, limits);
+        journal.append(&[entry(&differences[11])]).unwrap();
+        journal.sync().unwrap();
+        let again = Contents::open(&path, &apex()).unwrap();
+        let forward = again.after(&base).unwrap();
+        let forward: Vec<_> = forward.map(|frame| frame.differences(&apex()).unwrap().0).collect();
+        assert_eq!(forward, [&differences[5..6], &differences[11..]].concat());
+    }
+}
+
+/// What was synced and cannot be published is taken back, and what comes then has its place.
+#[test]
+fn what_is_taken_back_is_not_there() {
+    let differences = differences(6);
+    let disk = Disk::new(octets_of(&differences[..4]));
+    let contents = Contents::read(disk.octets.borrow().clone()).unwrap();
+    for fails in [false, true] {
+        let mut journal = Journal::on(&disk, &contents, Limits::default());
+        let before = (*journal.last(), journal.octets());
+        journal.append(&[entry(&differences[4])]).unwrap();
+        journal.sync().unwrap();
+        disk.syncs.set(!fails);
+        assert_eq!(journal.retract(before.0, before.1).is_err(), fails);
+        disk.syncs.set(true);
+        assert_eq!((*journal.last(), journal.octets()), before);
+        assert_eq!(journal.has_failed(), fails);
+        assert_eq!(said(&Contents::read(disk.octets.borrow().clone()).unwrap()), differences[..4]);
+        assert_eq!(journal.append(&[entry(&differences[5])]).is_err(), fails);
     }
 }
 
@@ -354,10 +381,10 @@ fn a_journal_has_a_size_limit() {
     let mut journal = Journal::create(&path, &apex(), BASE, limits).unwrap();
     let entries: Vec<_> = differences.iter().map(entry).collect();
     assert!(matches!(journal.append(&entries), Err(JournalError::TooLarge { .. })));
-    assert!(!journal.is_rewrite_due());
+    assert!(!journal.is_trim_due());
     let taken = entries.iter().take_while(|entry| journal.append(&[**entry]).is_ok()).count();
-    assert!((3..12).contains(&taken) && journal.is_rewrite_due(), "{taken}");
+    assert!((3..12).contains(&taken) && journal.is_trim_due(), "{taken}");
     journal.sync().unwrap();
-    let (_, contents) = Journal::open(&path, &apex(), &BASE, limits).unwrap();
+    let contents = Contents::open(&path, &apex()).unwrap();
     assert_eq!(said(&contents), differences[..taken]);
 }
