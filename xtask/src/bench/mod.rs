@@ -1,14 +1,17 @@
-//! `cargo xtask bench`: what an answer costs, what a flood costs, what a signature costs.
+//! `cargo xtask bench`: what an answer costs, what a flood costs, what a signature costs, what a change costs.
 //!
-//! Three parts, each a bench of the tests' package that prints JSON; here they are called, and shown
+//! Four parts, each a bench of the tests' package that prints JSON; here they are called, and shown
 //! as tables, as a picture, and in `docs/figures.md` and the README.
 //!
 //! - `run`: nanoseconds per run of the real programs (`BPF_PROG_TEST_RUN` with repeat), per kind of
 //!   query, less an empty program and less what writing the query costs that is measured with;
 //! - `flood`: CPU time of the server's core per answer, of sealdns, of other servers and of a bare
 //!   reflector, over one veth pair;
-//! - `sign`: signatures per CPU second and peak memory, of sealdns and of other signers.
+//! - `sign`: signatures per CPU second and peak memory, of sealdns and of other signers;
+//! - `change`: how long one change of a large signed zone takes until it is in the maps, and how many knotd takes a
+//!   second; a file of which one line changed, and a start.
 
+mod change;
 mod picture;
 mod readme;
 mod tables;
@@ -33,6 +36,10 @@ const RUN_NAMES: u32 = 1_000_000;
 /// Names in the zones of `flood` and `sign`, and where only few are wanted.
 const NAMES: u32 = 100_000;
 const FEW_NAMES: u32 = 1000;
+/// Delegations in the zones of `change`, and changes one after the other; where only few are wanted.
+const CHANGED_NAMES: u32 = 1_000_000;
+const CHANGES: u32 = 1000;
+const FEW_CHANGES: u32 = 50;
 
 /// Arguments of `bench`.
 #[derive(clap::Args)]
@@ -40,7 +47,7 @@ pub struct Arguments {
     /// What to measure; everything if nothing is named
     #[arg(value_enum)]
     parts: Vec<Part>,
-    /// Names in the zones that are asked at random or signed [default: 1000000 (run), 100000]
+    /// Names in the zones that are asked at random, signed or changed [default: 1000000 (run, change), 100000]
     #[arg(long, value_parser = clap::value_parser!(u32).range(8..=1_000_000))]
     names: Option<u32>,
     /// Runs that each figure of `run` is the mean of
@@ -64,7 +71,7 @@ pub struct Arguments {
     /// Draw the figures of `flood` into this file as SVG
     #[arg(long, value_name = "FILE")]
     picture: Option<PathBuf>,
-    /// Put all figures and their picture into docs/, and a few of them into README.md
+    /// Put all figures and their picture into docs/, and a few of them into README.md; with `change` alone, its own
     #[arg(long)]
     readme: bool,
 }
@@ -78,10 +85,12 @@ enum Part {
     Flood,
     /// Signatures per CPU second, beside other signers
     Sign,
+    /// How long a change of a large zone takes, beside knotd
+    Change,
 }
 
 impl Part {
-    const ALL: [Self; 3] = [Self::Run, Self::Flood, Self::Sign];
+    const ALL: [Self; 4] = [Self::Run, Self::Flood, Self::Sign, Self::Change];
 
     /// The field of the figures.
     fn word(self) -> &'static str {
@@ -89,6 +98,7 @@ impl Part {
             Self::Run => "run",
             Self::Flood => "flood",
             Self::Sign => "sign",
+            Self::Change => "change",
         }
     }
 }
@@ -119,11 +129,17 @@ fn document(figures: &Value) -> Result<()> {
     let old = |path: &Path| {
         fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
     };
-    let new = [
-        (root.join(readme::PICTURE), picture::draw(&figures["flood"])?),
-        (all.clone(), readme::with_figures(&old(&all)?, figures)?),
-        (short.clone(), readme::with_short_figures(&old(&short)?, figures)?),
-    ];
+    let mut of_all = old(&all)?;
+    let mut new = Vec::new();
+    if !figures["change"].is_null() {
+        of_all = change::with_figures(&of_all, figures)?;
+    }
+    if figures["change"].is_null() || !figures["flood"].is_null() {
+        of_all = readme::with_figures(&of_all, figures)?;
+        new.push((root.join(readme::PICTURE), picture::draw(&figures["flood"])?));
+        new.push((short.clone(), readme::with_short_figures(&old(&short)?, figures)?));
+    }
+    new.push((all, of_all));
     new.iter().try_for_each(|(path, text)| write(path, text))
 }
 
@@ -172,6 +188,10 @@ fn measure(arguments: &Arguments) -> Result<Value> {
             }
             Part::Sign => {
                 ("sign: signatures per CPU second", "signers", vec![names(NAMES), rounds])
+            }
+            Part::Change => {
+                let changes = if quick { FEW_CHANGES } else { CHANGES };
+                ("change: a change of a large zone", "changes", vec![names(CHANGED_NAMES), changes])
             }
         };
         figures[part.word()] = shell::step(title, || measured_by(bench, &numbers))?;

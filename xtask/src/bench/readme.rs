@@ -22,7 +22,7 @@ const PICTURE_LINK: &str = "cost.svg";
 const LINE: usize = 118;
 
 /// Two lines between which text is generated.
-struct Marks {
+pub(super) struct Marks {
     file: &'static str,
     begin: &'static str,
     end: &'static str,
@@ -39,9 +39,16 @@ const SHORT: Marks = Marks {
     end: "<!-- end of short figures -->\n",
 };
 
+/// What a change costs: measured by itself more often than the rest.
+pub(super) const CHANGE: Marks = Marks {
+    file: FIGURES,
+    begin: "<!-- figures of changes: made by `cargo xtask bench change --readme` -->\n",
+    end: "<!-- end of figures of changes -->\n",
+};
+
 impl Marks {
     /// The text with `inside` between the marks instead of what stands there.
-    fn fill(&self, text: &str, inside: &str) -> Result<String> {
+    pub(super) fn fill(&self, text: &str, inside: &str) -> Result<String> {
         let Self { file, begin, end } = self;
         let lacks = || format!("{file} lacks the mark {} or {}", begin.trim(), end.trim());
         let (before, rest) = text.split_once(begin).with_context(lacks)?;
@@ -162,7 +169,7 @@ fn load(part: &Value) -> String {
 }
 
 /// A paragraph, or an item of a list, in lines of these documents' length.
-fn wrapped(text: &str) -> String {
+pub(super) fn wrapped(text: &str) -> String {
     let indent = if text.starts_with("- ") { "  " } else { "" };
     let (mut all, mut line) = (String::new(), String::new());
     for word in text.split(' ') {

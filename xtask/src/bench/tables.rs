@@ -3,12 +3,15 @@
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use super::change;
+
 /// Prints a part of the figures.
 type Print = fn(&Value) -> Result<()>;
 
 /// Prints what there is.
 pub fn print(figures: &Value) -> Result<()> {
-    let parts: [(&str, Print); 3] = [("run", run), ("flood", flood), ("sign", sign)];
+    let parts: [(&str, Print); 4] =
+        [("run", run), ("flood", flood), ("sign", sign), ("change", change::print)];
     for (word, print) in parts {
         if !figures[word].is_null() {
             println!();
