@@ -257,7 +257,7 @@ mod tests {
             loaded_at: NOW,
             expiration: Some((i64::from(NOW) + seconds) as u32),
             origin: None,
-            is_verified: true,
+            verification: None,
             withheld: None,
             verified_before: None,
             stamps: Vec::new(),

@@ -32,6 +32,7 @@ pub mod store;
 mod supervise;
 mod trace;
 mod verification;
+pub mod verified;
 mod workers;
 mod zones;
 

@@ -8,18 +8,18 @@ use super::kept::{KeptFile, KeptVersion, settings};
 use super::signing::{Signing, rejection};
 use super::stamp::Stamp;
 use super::state::{CurrentVersion, KeepableVersion, LastServed, Prepare, Prepared};
+use super::verified::{Step, Verification};
 use crate::check::{self, Severity};
 use crate::compile::{self, FaultyRecord};
 use crate::config::{self, Config};
 use crate::dnssec::any;
 use crate::dnssec::denial::Parameters;
 use crate::dnssec::lasting::begins_at;
-use crate::dnssec::origin::Validity;
 use crate::dnssec::policy::AnyResponse;
-use crate::dnssec::verify::{Fault, first_expiration, verify, verify_again};
+use crate::dnssec::verify::{Fault, first_expiration, verify};
 use crate::dnssec::zonemd;
 use crate::files;
-use crate::zone::difference::{Difference, Rules, Size};
+use crate::zone::difference::{Difference, Rules};
 use crate::zone::text::{self, Options, Place, Places};
 use crate::zone::{Name, Rtype, Serial, Version, Zone};
 
@@ -74,35 +74,29 @@ impl Prepare for ZoneFiles {
         {
             tracing::warn!(zone = %section.name, "{advice}");
         }
-        let files = read.files.iter().map(PathBuf::from).collect();
-        let mut is_verified = section.dnssec != config::Dnssec::Off;
-        let begins_at = match section.dnssec {
-            config::Dnssec::Off => None,
-            config::Dnssec::Presigned | config::Dnssec::Sign => begins_at(&read.zone, now),
-        };
-        let (zone, expiration) = match section.dnssec {
-            config::Dnssec::Off => match policy.any {
-                AnyResponse::Rrset => (read.zone, None),
+        let files = Some(read.files.iter().map(PathBuf::from).collect());
+        if section.dnssec == config::Dnssec::Off {
+            let zone = match policy.any {
+                AnyResponse::Rrset => read.zone,
                 AnyResponse::Hinfo => {
                     let any_answers = any::unsigned(&read.zone)?;
-                    (read.zone.with_any_answers(any_answers), None)
+                    read.zone.with_any_answers(any_answers)
                 }
-            },
-            config::Dnssec::Presigned if section.verify != config::Verify::First => {
-                let expiration = first_expiration(&read.zone, now);
-                is_verified = false;
-                (read.zone, expiration)
-            }
-            config::Dnssec::Presigned | config::Dnssec::Sign => {
-                let report = verify_again(&read.zone, before.verified, now).map_err(|faults| {
-                    RejectedZone { why: rejection(&faults).to_string(), begins_at }
-                })?;
-                (read.zone, Some(report.expiration))
-            }
+            };
+            let (zone, change) = after(before.served, zone)?;
+            return Ok(Prepared { files, change, ..Prepared::of(zone) });
+        }
+        let file = read.zone;
+        let (zone, change) = after(before.served, file.clone())?;
+        let verification = match section.verify {
+            config::Verify::Never => None,
+            how => verified(how == config::Verify::First, &file, before, &zone, &change, now)?,
         };
-        let files = Some(files);
-        let (zone, change) = after(before.served, zone)?;
-        Ok(Prepared { files, change, expiration, begins_at, is_verified, ..Prepared::of(zone) })
+        let (expiration, begins_at) = match &verification {
+            Some(known) => (Some(known.report.expiration), known.begins_at(&file, now)),
+            None => (first_expiration(&file, now), begins_at(&file, now)),
+        };
+        Ok(Prepared { files, change, expiration, begins_at, verification, ..Prepared::of(zone) })
     }
 
     fn keep(
@@ -135,23 +129,27 @@ impl Prepare for ZoneFiles {
             false => self.last_served(section),
         }?;
         let KeptVersion { zone, origin, is_verified, stamps, settings: then } = kept;
-        let expiration = match section.dnssec {
+        let verification = match section.dnssec {
             config::Dnssec::Off => None,
-            _ if !is_verified && !is_ours && section.verify != config::Verify::First => {
-                first_expiration(&zone, now)
-            }
+            _ if !is_verified && !is_ours && section.verify != config::Verify::First => None,
             // Its digest tells that the signatures are those that were verified; not that they still hold.
             _ => {
                 let before = is_verified.then(|| Version::of(zone.clone()));
-                Some(verify_again(&zone, before.as_ref(), now).ok()?.expiration)
+                Some(Verification::of_whole(&zone, before.as_ref(), now).ok()?)
             }
+        };
+        let expiration = match &verification {
+            Some(known) => Some(known.report.expiration),
+            None if section.dnssec == config::Dnssec::Off => None,
+            None => first_expiration(&zone, now),
         };
         let begins_at = match section.dnssec {
             config::Dnssec::Presigned => begins_at(&zone, now),
             config::Dnssec::Off | config::Dnssec::Sign => None,
         };
         let zone = Version::of(zone);
-        let inception = is_ours.then(|| Validity::of(&zone, now)).flatten();
+        let known = verification.as_ref().filter(|_| is_ours);
+        let inception = known.and_then(|known| known.times.validity(now));
         // Of a zone that sealdns signs the keys and the policy must be looked at, too.
         let is_current = !is_ours
             && then == settings(section, policy)
@@ -161,7 +159,8 @@ impl Prepare for ZoneFiles {
             expiration,
             inception: inception.map(|validity| validity.inception),
             begins_at,
-            is_verified,
+            // What is withheld was found wrong: it is verified again while it is served.
+            verification: verification.filter(|_| is_verified),
             origin,
             ..Prepared::of(zone)
         };
@@ -183,13 +182,37 @@ fn after(served: Option<&Version>, zone: Zone) -> anyhow::Result<(Version, Optio
         return Ok((zone, None));
     };
     let most = served.record_count() / CHANGED_PART;
-    if Size::between_versions(served, &zone).records() > most as u64 {
+    let Some(change) = Difference::between_at_most(served, &zone, most, &|_, _| true) else {
         return Ok((zone, None));
-    }
-    let change = Difference::between_versions(served, &zone);
+    };
     let next = served.apply(&change, Rules::Strict)?;
     let next = if next.is_merge_due() { zone } else { next };
     Ok((next, Some(change)))
+}
+
+/// What is known of a version of a zone that somebody else signed and whose file was read, after what is served: by what
+/// changed, or else by all of it where it must be verified before it is served (`is_first`); `None` if that is done while it is.
+fn verified(
+    is_first: bool,
+    file: &Zone,
+    before: CurrentVersion<'_>,
+    new: &Version,
+    change: &Option<Difference>,
+    now: u32,
+) -> Result<Option<Verification>, RejectedZone> {
+    let old = before.served.zip(before.verification);
+    let step = old.zip(change.as_ref());
+    let step = step.map(|((old, verification), change)| Step { old, verification, new, change });
+    let verified = match step.map_or(Ok(None), |step| Verification::of_change(step, now)) {
+        Ok(Some(verification)) => return Ok(Some(verification)),
+        // What is wrong is found there, and withheld.
+        _ if !is_first => return Ok(None),
+        Ok(None) => Verification::of_whole(file, before.verified, now),
+        Err(faults) => Err(faults),
+    };
+    let why = |faults: Vec<Fault>| rejection(&faults).to_string();
+    let rejected = |faults| RejectedZone { why: why(faults), begins_at: begins_at(file, now) };
+    verified.map(Some).map_err(rejected)
 }
 
 /// A zone that a validator would reject.

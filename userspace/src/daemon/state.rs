@@ -10,12 +10,14 @@ use std::time::Instant;
 use super::life::Moment;
 use super::life::{Life, Terms};
 use super::stamp::Stamp;
+use super::verified::{Line, Verification};
 use crate::config;
 use crate::control::reply::zone::VersionDifference;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
-use crate::dnssec::origin::{Origin, Validity};
-use crate::dnssec::verify::{Fault, VerifyReport};
+use crate::dnssec::origin::Origin;
+use crate::dnssec::times::Validity;
+use crate::dnssec::verify::Fault;
 use crate::zone::difference::Difference;
 use crate::zone::{Serial, Version};
 
@@ -87,6 +89,8 @@ pub struct CurrentVersion<'a> {
     /// The newest version that was verified, which may be an older one than that: what did not change need not be signed
     /// or verified again.
     pub verified: Option<&'a Version>,
+    /// What is known of `served`, if that was verified.
+    pub verification: Option<&'a Verification>,
     /// What it was made of, if sealdns signed it.
     pub origin: Option<&'a Origin>,
     /// Whether it is signed, by whomever.
@@ -111,8 +115,8 @@ pub struct Prepared {
     /// When an RRset begins to be valid that is not before, if somebody else signed it and made it so; or when the use
     /// of one of its keys changes, if sealdns signs it.
     pub begins_at: Option<u32>,
-    /// Whether its signatures were verified.
-    pub is_verified: bool,
+    /// What is known of its signatures, if they were verified.
+    pub verification: Option<Verification>,
     /// What it was made of, if sealdns signed it.
     pub origin: Option<Origin>,
     /// Whether it is the version that is served, to the last octet.
@@ -133,7 +137,7 @@ impl Prepared {
             expiration: None,
             inception: None,
             begins_at: None,
-            is_verified: false,
+            verification: None,
             origin: None,
             is_served: false,
             fault: None,
@@ -179,8 +183,18 @@ pub struct Work {
 pub struct Found {
     /// What was looked at.
     pub zone: Version,
+    /// Which versions are made of it by what changed, if it was verified before.
+    pub line: Option<Line>,
     /// What is wrong with it, if anything is.
-    pub verified: Result<VerifyReport, Vec<Fault>>,
+    pub verified: Result<Verification, Vec<Fault>>,
+}
+
+impl Found {
+    /// Whether a version was made of what was looked at, or of what that was made of, by differences that were verified.
+    pub fn is_of(&self, loaded: &LoadedZone) -> bool {
+        let line = loaded.verification.as_ref().map(Verification::line);
+        self.line.as_ref().zip(line.as_ref()).is_some_and(|(one, other)| one.is_same(other))
+    }
 }
 
 /// What became of one zone in a reload.
@@ -206,8 +220,8 @@ pub struct LoadedZone {
     pub loaded_at: u32,
     /// When the earliest of its signatures expires.
     pub expiration: Option<u32>,
-    /// Whether its signatures were verified.
-    pub is_verified: bool,
+    /// What is known of its signatures, if they were verified.
+    pub verification: Option<Verification>,
     /// What is wrong with RRsets that are not sent therefore.
     pub withheld: Option<String>,
     /// An older version that was verified, of which what did not change need not be verified again, until this one is.

@@ -9,6 +9,7 @@
 //! | sign what changes of a signed zone | [`incremental::sign_difference`] |
 //! | sign it again without its file | [`origin::Origin`] |
 //! | check a signed zone | [`verify::verify`] |
+//! | know of each version when its signatures are valid | [`times::SignatureTimes`] |
 //! | check the digest over a zone | [`zonemd::check`] |
 //! | know which names the zone has authority over | [`authority::places`] |
 //!
@@ -31,6 +32,7 @@ pub mod rrset_signer;
 pub mod rrsig;
 pub mod sign;
 mod states;
+pub mod times;
 pub mod verify;
 pub mod zonemd;
 

@@ -6,10 +6,9 @@ use ring::digest::{Context, SHA256};
 use super::any::HINFO_TTL;
 use super::keys::Key;
 use super::policy::SigningPolicy;
-use super::rrsig::Rrsig;
 use super::sign::is_dropped;
-use crate::zone::difference::{Difference, Size};
-use crate::zone::{Rtype, Serial, Version, Zone, ZoneError, ZoneWriter};
+use crate::zone::difference::Difference;
+use crate::zone::{Rtype, Version, Zone, ZoneError, ZoneWriter};
 
 /// Octets of a digest.
 pub const DIGEST_LEN: usize = 32;
@@ -81,10 +80,7 @@ pub fn unsigned_difference(
 ) -> Option<Difference> {
     let apex = signed.apex().as_wire();
     let is_taken = |owner: &[u8], rtype| is_taken(apex, owner, rtype);
-    // Counted first: of all records of a zone it would take more memory than the zone.
-    let size = Size::between_some(signed, unsigned, &is_taken);
-    let is_small = size.records() <= most as u64;
-    is_small.then(|| Difference::between_some(signed, unsigned, &is_taken))
+    Difference::between_at_most(signed, unsigned, most, &is_taken)
 }
 
 /// Digest of all records of a zone.
@@ -117,42 +113,13 @@ fn finish(context: Context) -> Digest {
     digest.as_ref().try_into().unwrap_or([0; DIGEST_LEN])
 }
 
-/// When the signatures of a zone are valid, in seconds since 1970, truncated to 32 bits.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Validity {
-    /// From when on all are.
-    pub inception: u32,
-    /// Until when all are.
-    pub expiration: u32,
-}
-
-impl Validity {
-    /// Of all signatures of a zone and of what stands beside it, whether they are right or not; `None` if it
-    /// has none.
-    pub fn of(zone: &Version, now: u32) -> Option<Validity> {
-        let zones = std::iter::once(zone).chain(zone.any_answers());
-        let owners = zones.flat_map(Version::owners);
-        let signatures = owners.filter_map(|owner| owner.rrset(Rtype::RRSIG));
-        let mut validity: Option<Validity> = None;
-        for rrsig in signatures.flat_map(|rrset| rrset.rdatas()).filter_map(Rrsig::parse) {
-            let (inception, expiration) = (rrsig.fields.inception, rrsig.fields.expiration);
-            let all = validity.get_or_insert(Validity { inception, expiration });
-            // How far from now, as RFC 4034 section 3.1.5 counts.
-            let from_now = |time: u32| Serial(time).since(Serial(now));
-            all.inception = std::cmp::max_by_key(all.inception, inception, |time| from_now(*time));
-            all.expiration =
-                std::cmp::min_by_key(all.expiration, expiration, |time| from_now(*time));
-        }
-        validity
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dnssec::keys::{Algorithm, NewKey, Role};
     use crate::dnssec::policy::{AnyResponse, Denial};
     use crate::dnssec::sign::sign;
+    use crate::dnssec::times::SignatureTimes;
     use crate::server::testing;
     use crate::zone::ZoneBuilder;
 
@@ -191,7 +158,8 @@ mod tests {
                     let again = origin.unsigned(&signed).unwrap();
                     assert_eq!(again.arrays(), zone.arrays());
                     assert_eq!(Origin::new(&again, &keys, &policy), origin);
-                    let validity = Validity::of(&signed, NOW).unwrap();
+                    let times = SignatureTimes::of(&signed.flat().unwrap());
+                    let validity = times.validity(NOW).unwrap();
                     assert_eq!(validity.inception, NOW - policy.inception_offset);
                     assert_eq!(validity.expiration, NOW + policy.validity);
                 }
@@ -219,6 +187,6 @@ mod tests {
 
     #[test]
     fn a_zone_without_signatures_has_no_validity() {
-        assert_eq!(Validity::of(&Version::of(zone(None)), NOW), None);
+        assert_eq!(SignatureTimes::of(&zone(None)).validity(NOW), None);
     }
 }

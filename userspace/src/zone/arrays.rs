@@ -60,6 +60,8 @@ impl Arrays {
 
     /// The owner at a place in canonical order, which is below [`Arrays::len`].
     pub(super) fn owner(&self, index: usize) -> Owner<'_> {
+        #[cfg(test)]
+        super::visits::count(1);
         Owner { arrays: self, index }
     }
 

@@ -32,6 +32,8 @@ pub mod stored;
 pub mod text;
 pub mod tree;
 pub mod version;
+#[cfg(test)]
+pub(crate) mod visits;
 mod writer;
 
 pub use arrays::{Owner, Rrset};

@@ -121,6 +121,8 @@ impl Draft {
 
     /// Adds owners that stand next to each other elsewhere: their octets as they are, at other places.
     pub(super) fn copy(&mut self, from: &Arrays, owners: Range<usize>) -> Result<(), ZoneError> {
+        #[cfg(test)]
+        super::visits::count(owners.len());
         let bytes = from.bytes_of(owners.clone());
         let rrsets = from.rrsets_of(owners.clone());
         let Some(first) = from.owner_entries().get(owners.start).map(OwnerEntry::read) else {

@@ -106,8 +106,9 @@ pub struct Facts {
     pub signatures: Option<Signatures>,
     /// When a signature begins to be valid that is not yet, if somebody else made it; or when the use of a key changes.
     pub begins_at: Option<u32>,
-    /// Whether its signatures were verified just now.
-    pub is_verified: bool,
+    /// When all of its signatures were verified last, seconds since 1970 truncated to 32 bits: those of a version of which
+    /// what changed since was verified, too. `None` if they were not.
+    pub verified_at: Option<u32>,
     /// Whether it is of the last run, and the files may say something else.
     pub is_behind: bool,
 }
@@ -383,7 +384,7 @@ impl Life {
         match outcome {
             Outcome::Served(facts) => {
                 self.stage = Stage::Served;
-                self.note(facts, now);
+                self.note(facts);
                 self.retry.succeed();
             }
             Outcome::Unchanged { begins_at } => {
@@ -428,10 +429,10 @@ impl Life {
         }
     }
 
-    fn note(&mut self, facts: Facts, now: Moment) {
-        let Facts { signatures, begins_at, is_verified, is_behind } = facts;
+    fn note(&mut self, facts: Facts) {
+        let Facts { signatures, begins_at, verified_at, is_behind } = facts;
         (self.signatures, self.begins_at, self.is_behind) = (signatures, begins_at, is_behind);
-        self.verified_at = is_verified.then_some(now.wall);
+        self.verified_at = verified_at;
         self.verify_retry.succeed();
     }
 

@@ -382,7 +382,12 @@ fn served(zone: &Zone, wall: i64, is_behind: bool) -> Outcome {
     });
     // A signature of somebody else's that begins to be valid in an hour, again and again.
     let begins_at = (!terms.signs && zone.work == 1).then_some((wall + HOUR) as u32);
-    Outcome::Served(Facts { signatures, begins_at, is_verified: terms.signs, is_behind })
+    Outcome::Served(Facts {
+        signatures,
+        begins_at,
+        verified_at: terms.signs.then_some(wall as u32),
+        is_behind,
+    })
 }
 
 #[test]
@@ -405,7 +410,8 @@ fn signed(start: Instant, seconds: i64) -> Life {
     life.begin(event);
     let expiration = (START + seconds) as u32;
     let signatures = Some(Signatures { inception: Some(START as u32), expiration });
-    let facts = Facts { signatures, begins_at: None, is_verified: true, is_behind: false };
+    let facts =
+        Facts { signatures, begins_at: None, verified_at: Some(now.wall), is_behind: false };
     life.end(event, Outcome::Served(facts), now);
     life
 }
@@ -519,7 +525,12 @@ fn zones_that_are_due_together_are_spread() {
             zones[*number].begin(*event);
             let expiration = now.wall + 14 * DAY as u32;
             let signatures = Some(Signatures { inception: Some(now.wall), expiration });
-            let facts = Facts { signatures, begins_at: None, is_verified: true, is_behind: false };
+            let facts = Facts {
+                signatures,
+                begins_at: None,
+                verified_at: Some(now.wall),
+                is_behind: false,
+            };
             zones[*number].end(*event, Outcome::Served(facts), now);
         }
         chosen.len()

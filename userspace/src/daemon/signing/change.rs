@@ -3,14 +3,16 @@
 
 use crate::config;
 use crate::daemon::state::{is_before, is_due};
+use crate::daemon::verified::Verification;
 use crate::dnssec::incremental::{
     DifferenceError, RenewalLimits, SignedDifference, renew, sign_difference,
 };
 use crate::dnssec::keys::Key;
-use crate::dnssec::origin::{Origin, Validity, unsigned_difference};
+use crate::dnssec::origin::{Origin, unsigned_difference};
 use crate::dnssec::policy::SigningPolicy;
+use crate::dnssec::times::Validity;
 use crate::zone::Version;
-use crate::zone::difference::{ApplyError, Rules};
+use crate::zone::difference::{ApplyError, Difference, Rules};
 
 /// Signatures are kept unless they are due within this part of the time from their making until then:
 /// else a zone that changed often would be signed again in as many small parts.
@@ -40,9 +42,9 @@ pub(super) struct SignedVersion<'a> {
     pub(super) origin: &'a Origin,
     /// Whether it is what is served; else it is what was served before the daemon was started.
     pub(super) is_served: bool,
-    /// Whether a validator would accept it now.
-    pub(super) is_valid: bool,
-    /// When its signatures are valid: to know it takes a walk over the zone.
+    /// What is known of it; `None` if a validator would refuse it.
+    pub(super) verification: Option<&'a Verification>,
+    /// When its signatures are valid, unless a validator would refuse it.
     pub(super) validity: Option<Validity>,
 }
 
@@ -52,11 +54,19 @@ impl<'a> SignedVersion<'a> {
         zone: &'a Version,
         origin: &'a Origin,
         is_served: bool,
-        is_valid: bool,
+        verification: Option<&'a Verification>,
         now: u32,
     ) -> SignedVersion<'a> {
-        SignedVersion { zone, origin, is_served, is_valid, validity: Validity::of(zone, now) }
+        let validity = verification.and_then(|known| known.times.validity(now));
+        SignedVersion { zone, origin, is_served, verification, validity }
     }
+}
+
+/// A version that a signer made of another one by what changes.
+pub(super) struct MadeVersion {
+    pub(super) zone: Version,
+    /// What changes the one into the other.
+    pub(super) change: Difference,
 }
 
 /// What the next version is made by.
@@ -78,7 +88,7 @@ impl NextVersion<'_> {
     ///
     /// # Errors
     /// If it cannot be signed, nor could it as a whole.
-    pub(super) fn make(&self, unsigned: Option<&Version>) -> anyhow::Result<Option<Version>> {
+    pub(super) fn make(&self, unsigned: Option<&Version>) -> anyhow::Result<Option<MadeVersion>> {
         let (base, origin) = (self.base.zone, self.base.origin);
         let is_other_manner =
             (&origin.manner, &origin.dnskeys) != (&self.origin.manner, &self.origin.dnskeys);
@@ -93,15 +103,15 @@ impl NextVersion<'_> {
         let is_due = is_due(validity, self.policy, self.now);
         // First what has no serial of its own: that of the file is to be the last.
         let renewed = match is_due {
-            true => self.renewed(base),
-            false => Ok(Some(base.clone())),
+            true => self.renewed(base).map(|made| made.map(Some)),
+            false => Ok(Some(None)),
         };
         let made = renewed.and_then(|renewed| match (renewed, unsigned) {
-            (Some(renewed), Some(unsigned)) => self.changed(&renewed, unsigned),
-            (renewed, _) => Ok(renewed),
+            (Some(renewed), Some(unsigned)) => self.changed(renewed, unsigned),
+            (renewed, _) => Ok(renewed.flatten()),
         });
         match made {
-            Ok(made) => Ok(made.filter(|made| !made.is_same(base))),
+            Ok(made) => Ok(made),
             Err(DifferenceError::Whole(reason)) => {
                 tracing::debug!(zone = %base.apex(), "signed as a whole: {reason}");
                 Ok(None)
@@ -114,24 +124,31 @@ impl NextVersion<'_> {
         }
     }
 
-    /// What the version becomes with the records of another unsigned zone.
+    /// What the version becomes with the records of another unsigned zone, and with new signatures if some were `renewed`
+    /// before.
     fn changed(
         &self,
-        version: &Version,
+        renewed: Option<MadeVersion>,
         unsigned: &Version,
-    ) -> Result<Option<Version>, DifferenceError> {
+    ) -> Result<Option<MadeVersion>, DifferenceError> {
+        let version = renewed.as_ref().map_or(self.base.zone, |renewed| &renewed.zone);
         let most = version.record_count() / CHANGED_PART + FEW_RECORDS;
         let Some(difference) = unsigned_difference(version, unsigned, most) else {
             return Ok(None);
         };
         let (keys, how, now) = (self.keys, self.how, self.now);
         let signed = sign_difference(version, &difference, Rules::Strict, keys, how, now)?;
-        signed.map(|signed| Ok(applied(version, &signed)?)).transpose()
+        let Some(signed) = signed else { return Ok(renewed) };
+        let made = applied(version, signed)?;
+        Ok(Some(match renewed {
+            Some(renewed) => made.since(self.base.zone, &renewed),
+            None => made,
+        }))
     }
 
     /// What the version becomes with new signatures of some names in the place of those that are due. `None` if they
     /// are made all at once.
-    fn renewed(&self, version: &Version) -> Result<Option<Version>, DifferenceError> {
+    fn renewed(&self, version: &Version) -> Result<Option<MadeVersion>, DifferenceError> {
         if version.octets() > RENEWED_UP_TO {
             return Ok(None);
         }
@@ -147,23 +164,34 @@ impl NextVersion<'_> {
         // More than those that are due by a second.
         let least = refresh + (fresh / part).max(1);
         let renewal = renew(version, version.apex(), limits, least, self.keys, &how, self.now)?;
-        renewal.difference.map(|signed| Ok(applied(version, &signed)?)).transpose()
+        renewal.difference.map(|signed| Ok(applied(version, signed)?)).transpose()
+    }
+}
+
+impl MadeVersion {
+    /// The same version as one that was made of `base` in two steps, of which `first` was the first.
+    fn since(self, base: &Version, first: &MadeVersion) -> MadeVersion {
+        let changes = [&first.change, &self.change];
+        let records = changes
+            .into_iter()
+            .flat_map(|change| change.removed().iter().chain(change.added().iter()));
+        let names = records.map(|record| record.owner);
+        let change = Difference::between_owners(base, &self.zone, names);
+        MadeVersion { zone: self.zone, change }
     }
 }
 
 /// The version that a signed difference leads to.
-fn applied(version: &Version, signed: &SignedDifference) -> Result<Version, ApplyError> {
+fn applied(version: &Version, signed: SignedDifference) -> Result<MadeVersion, ApplyError> {
     let made = signed.statistics;
     tracing::debug!(
         zone = %version.apex(),
         names = made.names, made = made.signatures, denials = made.denials,
         "a difference signed"
     );
-    let next = version.apply(&signed.zone, Rules::Strict)?;
-    match signed.any_answers.as_ref().zip(version.any_answers()) {
-        Some((difference, beside)) => {
-            Ok(next.with_any_answers(beside.apply(difference, Rules::Strict)?))
-        }
-        None => Ok(next),
+    let mut zone = version.apply(&signed.zone, Rules::Strict)?;
+    if let Some((difference, beside)) = signed.any_answers.as_ref().zip(version.any_answers()) {
+        zone = zone.with_any_answers(beside.apply(difference, Rules::Strict)?);
     }
+    Ok(MadeVersion { zone, change: signed.zone })
 }

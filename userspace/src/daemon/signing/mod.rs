@@ -9,18 +9,19 @@ mod change;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use change::{KEPT_PART, NextVersion, SignedVersion};
+use change::{KEPT_PART, MadeVersion, NextVersion, SignedVersion};
 
 use super::kept::{KeptFile, KeptVersion, settings};
 use super::serials::SerialFile;
 use super::state::{CurrentVersion, KeepableVersion, Prepared, is_due};
+use super::verified::{Step, Verification};
 use crate::config::{self, Config};
 use crate::dnssec::keys::store::{KeyStore, StoreError};
 use crate::dnssec::keys::{Key, in_use};
-use crate::dnssec::origin::{self, Origin, Validity};
+use crate::dnssec::origin::{self, Origin};
 use crate::dnssec::policy::SigningPolicy;
 use crate::dnssec::sign::sign_again;
-use crate::dnssec::verify::{Fault, verify_again};
+use crate::dnssec::verify::Fault;
 use crate::files;
 use crate::zone::difference::Difference;
 use crate::zone::text::{self, Options};
@@ -89,27 +90,25 @@ impl Signing {
     ) -> anyhow::Result<Prepared> {
         if let (Some(zone), Some(origin)) = (before.verified, before.origin) {
             let is_served = before.served.is_some_and(|served| served.is_same(zone));
-            let served = SignedVersion::new(zone, origin, is_served, true, now);
+            let looked_at = match before.verification.filter(|_| is_served) {
+                Some(_) => None,
+                None => Verification::of_whole(&zone.flat()?, Some(zone), now).ok(),
+            };
+            let verification = before.verification.filter(|_| is_served).or(looked_at.as_ref());
+            let served = SignedVersion::new(zone, origin, is_served, verification, now);
             return self.prepare_after(section, policy, before, Some(&served), now);
         }
         // Nothing is served yet that we signed.
         let Some((zone, origin, is_verified)) = self.kept(&section.name, before) else {
             return self.prepare_after(section, policy, before, None, now);
         };
-        let report = verify_again(&zone.flat()?, is_verified.then_some(&zone), now).ok();
-        let is_valid = report.is_some();
-        let kept = SignedVersion::new(&zone, &origin, false, is_valid, now);
-        let inception = kept.validity.map(|validity| validity.inception);
-        match (self.prepare_after(section, policy, before, Some(&kept), now), report) {
-            (Err(error), Some(report)) => Ok(Prepared {
-                expiration: Some(report.expiration),
-                inception,
-                is_verified: true,
-                origin: Some(origin),
-                fault: Some(error),
-                ..Prepared::of(zone)
-            }),
-            (prepared, _) => prepared,
+        let known = Verification::of_whole(&zone.flat()?, is_verified.then_some(&zone), now).ok();
+        let kept = SignedVersion::new(&zone, &origin, false, known.as_ref(), now);
+        match self.prepare_after(section, policy, before, Some(&kept), now) {
+            Err(error) if known.is_some() => {
+                Ok(Prepared { fault: Some(error), ..unchanged(&kept, None) })
+            }
+            prepared => prepared,
         }
     }
 
@@ -157,7 +156,7 @@ impl Signing {
                 fault => Ok(Prepared { fault, begins_at, ..unchanged(hand, files) }),
             };
         }
-        let base = hand.filter(is_last).filter(|hand| hand.is_valid);
+        let base = hand.filter(is_last).filter(|hand| hand.verification.is_some());
         let (keys, how) = (&keys[..], &policy_of_signing);
         let changed = match base {
             Some(base) => {
@@ -166,8 +165,8 @@ impl Signing {
             }
             None => None,
         };
-        let (signed, change, expiration) = match changed {
-            Some(changed) => changed,
+        let (signed, change, verification) = match changed {
+            Some((signed, change, verification)) => (signed, Some(change), verification),
             None => {
                 let unsigned = match (input.read, hand) {
                     (Some(read), _) => read.zone,
@@ -176,26 +175,27 @@ impl Signing {
                 };
                 let serial = serial_to_serve(unsigned.serial(), last);
                 let unsigned = with_serial(unsigned, serial)?;
-                let valid = hand.filter(|hand| hand.is_valid).map(|hand| hand.zone);
+                let valid = hand.filter(|hand| hand.verification.is_some());
+                let valid = valid.map(|hand| hand.zone);
                 let valid = valid.or(before.verified);
                 let signed = sign(&unsigned, valid, keys, how, policy, now)?;
                 drop(unsigned);
-                let report = verify_again(&signed, valid, now);
-                let report = report.map_err(|faults| rejection(&faults))?;
-                (Version::of(signed), None, report.expiration)
+                let verified = Verification::of_whole(&signed, valid, now);
+                let verification = verified.map_err(|faults| rejection(&faults))?;
+                (Version::of(signed), None, verification)
             }
         };
-        let inception = Validity::of(&signed, now).map(|validity| validity.inception);
+        let inception = verification.times.validity(now).map(|validity| validity.inception);
         if let Err(error) = self.keys.mark(&section.name) {
             tracing::debug!(zone = %section.name, "marking its keys: {error}");
         }
         Ok(Prepared {
             files,
             change: change.filter(|_| base.is_some_and(|base| base.is_served)),
-            expiration: Some(expiration),
+            expiration: Some(verification.report.expiration),
             inception,
             begins_at,
-            is_verified: true,
+            verification: Some(verification),
             origin: Some(origin),
             fault: input.fault,
             unkept: serials.write(signed.serial()).err(),
@@ -251,30 +251,40 @@ impl Signing {
     }
 }
 
-/// The next version of a zone, how it differs from the one before, and when its first signature ends; made of what
-/// changed. `None` if it must be signed as a whole.
+/// The next version of a zone, how it differs from the one before, and what is known of it; made of what changed. `None`
+/// if it must be signed as a whole.
 fn changed(
     next: &NextVersion<'_>,
     unsigned: Option<&Zone>,
-) -> anyhow::Result<Option<(Version, Option<Difference>, u32)>> {
-    let (base, now) = (next.base.zone, next.now);
+) -> anyhow::Result<Option<(Version, Difference, Verification)>> {
+    let (base, now) = (next.base, next.now);
     let has_digest = |zone: &&Zone| zone.at_apex().rrset(Rtype::ZONEMD).is_some();
     let unsigned_version = unsigned.cloned().map(Version::of);
-    let Some(made) = next.make(unsigned_version.as_ref())? else { return Ok(None) };
-    let flat = made.flat()?;
-    match verify_again(&flat, Some(base), now) {
-        Ok(report) => {
+    let Some(MadeVersion { zone, change }) = next.make(unsigned_version.as_ref())? else {
+        return Ok(None);
+    };
+    let step = |verification| Step { old: base.zone, verification, new: &zone, change: &change };
+    let by_change = base.verification.map(|known| Verification::of_change(step(known), now));
+    let verified = match by_change.unwrap_or(Ok(None)) {
+        Ok(Some(verification)) => Ok(verification),
+        Ok(None) => Verification::of_whole(&zone.flat()?, Some(base.zone), now),
+        Err(faults) => Err(faults),
+    };
+    match verified {
+        Ok(verification) => {
             if unsigned.is_some_and(|zone| has_digest(&zone)) {
-                warn_of_dropped_digests(base.apex());
+                warn_of_dropped_digests(base.zone.apex());
             }
-            let change = Difference::between_versions(base, &made);
-            let made = if IS_MERGED && made.is_merge_due() { Version::of(flat) } else { made };
-            Ok(Some((made, Some(change), report.expiration)))
+            let zone = match IS_MERGED && zone.is_merge_due() {
+                true => Version::of(zone.flat()?),
+                false => zone,
+            };
+            Ok(Some((zone, change, verification)))
         }
         Err(faults) => {
             let why = rejection(&faults);
             tracing::error!(
-                zone = %base.apex(),
+                zone = %base.zone.apex(),
                 "signed as a whole, since what changed came out wrong; please report this fault: {why}"
             );
             Ok(None)
@@ -310,8 +320,7 @@ fn is_fresh(
     policy: &config::Policy,
     now: u32,
 ) -> bool {
-    version.is_valid
-        && version.origin == origin
+    version.origin == origin
         && version.validity.is_some_and(|validity| !is_due(validity, policy, now))
 }
 
@@ -337,7 +346,7 @@ fn unchanged(version: &SignedVersion<'_>, files: Option<Vec<PathBuf>>) -> Prepar
         files,
         expiration: validity.map(|validity| validity.expiration),
         inception: validity.map(|validity| validity.inception),
-        is_verified: true,
+        verification: version.verification.cloned(),
         origin: Some(version.origin.clone()),
         is_served: version.is_served,
         // A clone has the same octets.

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::*;
 use crate::dnssec::keys::Algorithm;
 use crate::dnssec::policy::Denial;
+use crate::dnssec::times::SignatureTimes;
 use crate::dnssec::verify::verify;
 use crate::server::testing;
 
@@ -27,6 +28,7 @@ struct Stage {
 struct Served {
     zone: Version,
     origin: Origin,
+    verification: Option<Verification>,
 }
 
 impl Stage {
@@ -58,6 +60,7 @@ impl Stage {
             serial: served.map(|served| served.zone.serial()),
             served: served.map(|served| &served.zone),
             verified: served.map(|served| &served.zone),
+            verification: served.and_then(|served| served.verification.as_ref()),
             origin: served.map(|served| &served.origin),
             is_signed: served.is_some(),
             is_unchanged: is_due && self.path("example.com.zone").exists() && self.is_original(),
@@ -84,7 +87,7 @@ impl Stage {
             stamps: &[],
         };
         let _ = self.signing.keep(section, &self.config.policy(section), &version);
-        Served { zone: prepared.zone, origin }
+        Served { zone: prepared.zone, origin, verification: prepared.verification }
     }
 }
 
@@ -161,7 +164,9 @@ fn whatever_is_ill_signatures_that_are_due_are_made() {
                     assert_eq!(www.is_none(), file == "changed", "{what}");
                     // It is not made again and again.
                     let served = stage.serve(again);
-                    let validity = Validity::of(&served.zone, now).unwrap();
+                    let times = SignatureTimes::of(&served.zone.flat().unwrap());
+                    assert_eq!(served.verification.unwrap().times, times, "{what}");
+                    let validity = times.validity(now).unwrap();
                     let section = stage.config.zones().next().unwrap();
                     assert!(!is_due(validity, &stage.config.policy(section), now), "{what}");
                 }

@@ -9,14 +9,16 @@ use proptest::prelude::*;
 
 use crate::config::{self, Config};
 use crate::daemon::prepare::ZoneFiles;
-use crate::daemon::state::{CurrentVersion, KeepableVersion, Prepare, Prepared};
+use crate::daemon::state::{CurrentVersion, KeepableVersion, Prepare, Prepared, is_before};
+use crate::daemon::verified::Verification;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout, Role};
 use crate::dnssec::origin::Origin;
 use crate::dnssec::policy::{AnyResponse, Denial};
 use crate::dnssec::rrsig::Rrsig;
 use crate::dnssec::sign::sign;
-use crate::dnssec::verify::verify;
+use crate::dnssec::times::SignatureTimes;
+use crate::dnssec::verify::{VerifyReport, verify};
 use crate::server::testing;
 use crate::transfer::axfr::{Heading, messages};
 use crate::zone::difference::Difference;
@@ -79,6 +81,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Served {
     zone: Version,
     origin: Origin,
+    verification: Option<Verification>,
 }
 
 /// A zone, its file, and what keeps it served.
@@ -166,6 +169,7 @@ impl Stage {
             serial: served.map(|served| served.zone.serial()),
             served: served.map(|served| &served.zone),
             verified: served.map(|served| &served.zone),
+            verification: served.and_then(|served| served.verification.as_ref()),
             origin: served.map(|served| &served.origin),
             is_signed: served.is_some(),
             is_unchanged: false,
@@ -197,19 +201,29 @@ impl Stage {
         };
         let kept = self.files.keep(&section, &self.config.policy(&section), &version);
         assert_eq!(kept.is_err(), is_obstructed);
-        self.served = Some(Served { zone: prepared.zone, origin });
+        let verification = prepared.verification;
+        self.served = Some(Served { zone: prepared.zone, origin, verification });
         self.check();
     }
 
-    /// Compares what is served with what signing its file as a whole gives.
+    /// Compares what is served with what signing its file as a whole gives, and what is known of it with what is found.
     fn check(&self) {
-        let served = &self.served.as_ref().unwrap().zone;
+        let Served { zone: served, verification, .. } = self.served.as_ref().unwrap();
         let flat = served.flat().unwrap();
         let policy = self.config.policy(&self.section()).signing();
         let whole = sign(&self.unsigned().unwrap(), &self.keys(), &policy, self.now).unwrap().0;
         assert_eq!(said(&flat), said(&whole));
         let report = verify(&flat, self.now).unwrap_or_else(|faults| panic!("{faults:?}"));
         assert_eq!(report.denial, policy.denial);
+        let known = verification.as_ref().unwrap();
+        let [validity, counted] = [&known.times, &SignatureTimes::of(&flat)]
+            .map(|times| times.validity(self.now).map(|validity| validity.expiration));
+        assert_eq!(validity, counted);
+        let counts = |report: &VerifyReport| {
+            (report.rrsets, report.keys, report.denial, report.denials, report.opt_outs)
+        };
+        assert_eq!(counts(&known.report), counts(&report));
+        assert!(!is_before(report.expiration, known.report.expiration));
         assert_eq!(transferred(served), transferred(&Version::of(flat)));
     }
 
@@ -341,7 +355,8 @@ impl Stage {
             let [now, then] = [&prepared.zone, &before.zone].map(said_exactly);
             assert_eq!(now, then);
             let origin = prepared.origin.unwrap();
-            self.served = Some(Served { zone: prepared.zone, origin });
+            let verification = prepared.verification;
+            self.served = Some(Served { zone: prepared.zone, origin, verification });
         }
         let prepared = self.prepare().unwrap_or_else(|error| panic!("{error:#}"));
         if prepared.is_served || !prepared.zone.serial().is_newer_than(before.zone.serial()) {

@@ -119,7 +119,7 @@ impl Run {
 
     pub(super) fn is_verified(&self) -> bool {
         let states = self.daemon.zones.states();
-        states[&testing::name("example")].loaded.as_ref().unwrap().is_verified
+        states[&testing::name("example")].loaded.as_ref().unwrap().verification.is_some()
     }
 }
 

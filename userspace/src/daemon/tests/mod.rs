@@ -8,6 +8,7 @@ mod last_run;
 mod panics;
 mod side_by_side;
 mod verification;
+mod visits;
 mod waiting;
 mod zones;
 
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use super::cookies::Secrets;
 use super::run::{DnsSockets, Sockets};
 use super::state::{CurrentVersion, Prepare, Prepared};
+use super::verified::Verification;
 use super::zones::REFRESH;
 use super::{Daemon, Source};
 use crate::clock::{Clock, WallTime};
@@ -303,7 +305,7 @@ impl Prepare for FakePrepare {
         Ok(Prepared {
             files: Some(vec![section.file.clone()]),
             expiration,
-            is_verified: true,
+            verification: Some(Verification::until(now.wrapping_add(2 * WEEK), now)),
             ..Prepared::of(zone)
         })
     }

@@ -62,7 +62,7 @@ impl Prepare for Standing {
         Ok(Prepared {
             files: Some(vec![section.file.clone()]),
             expiration: Some(now + 2 * WEEK),
-            is_verified: true,
+            verification: Some(Verification::until(now.wrapping_add(2 * WEEK), now)),
             ..Prepared::of(zone)
         })
     }

@@ -67,6 +67,32 @@ fn a_zone_is_served_before_it_is_verified_and_known_afterwards() {
     assert!(machine.start().is_verified(), "the next run knows it by its digest");
 }
 
+/// A zone that changes all the time is verified as a whole once a day all the same, a zone that sealdns signs too: what was
+/// looked at was another version when that has ended, and what changed since was verified by itself.
+#[test]
+fn a_zone_that_changes_meanwhile_is_verified() {
+    let machine = Machine::new("sign");
+    machine.write_zone(&testing::zone(7, 20));
+    let run = machine.start();
+    let day = Duration::from_secs(86400);
+    let first = status(&run.daemon).verified_at.unwrap();
+    let change = |serial| {
+        machine.write_zone(&testing::zone(serial, 20));
+        run.daemon.handle(Request::ZoneReload { zone: None });
+        assert_eq!(run.serves(), (Some(serial), None));
+    };
+    for days in 1..4 {
+        // What changed is verified by itself: that is no look at the whole.
+        machine.clock.pass(day / 2);
+        change(10 * days);
+        assert_eq!(status(&run.daemon).verified_at, Some(first + 86400 * (days - 1)));
+        machine.clock.pass(day / 2);
+        run.daemon.zones.verify_while(&testing::name("example"), || change(10 * days + 1));
+        assert_eq!(status(&run.daemon).verified_at, Some(first + 86400 * days));
+        assert!(run.is_verified());
+    }
+}
+
 /// Each RRset with a wrong signature: it and nothing else is withheld, until a version comes that has a right one.
 #[test]
 fn what_is_wrong_is_withheld_and_nothing_else() {

@@ -7,10 +7,11 @@ use super::list::{Turn, Zones};
 use crate::config::Dnssec;
 use crate::daemon::life::Outcome;
 use crate::daemon::signing::rejection;
-use crate::daemon::state::{Found, KeepableVersion, LoadedZone};
+use crate::daemon::state::{Found, KeepableVersion};
 use crate::daemon::verification::{Withheld, withheld};
+use crate::daemon::verified::Verification;
 use crate::datapath::seam::Published;
-use crate::dnssec::verify::{Fault, verify_again};
+use crate::dnssec::verify::Fault;
 use crate::zone::{Name, Version, ZoneError};
 
 impl Zones {
@@ -20,56 +21,104 @@ impl Zones {
         let looked_at = {
             let mut states = self.states.hold();
             let loaded = turn.state(&mut states).and_then(|state| state.loaded.as_ref());
-            loaded.map(|loaded| (loaded.zone.clone(), loaded.verified_before.clone()))
+            loaded.map(|loaded| {
+                let line = loaded.verification.as_ref().map(Verification::line);
+                (loaded.zone.clone(), loaded.verified_before.clone(), line)
+            })
         };
-        let Some((zone, before)) = looked_at else { return Outcome::Outdated };
-        let now = self.clock.wall().signature_time();
-        let verified = match zone.flat() {
-            Ok(flat) => verify_again(&flat, before.as_ref(), now),
-            Err(error) => {
-                tracing::error!(zone = %turn.name, "verifying: {error}");
-                return Outcome::Failed { begins_at: None };
-            }
+        let Some((zone, before, line)) = looked_at else { return Outcome::Outdated };
+        let Some(verified) = self.verify_whole(&zone, before.as_ref()) else {
+            return Outcome::Failed { begins_at: None };
         };
         match turn.state(&mut self.states.hold()) {
-            Some(state) => state.work.found = Some(Found { zone, verified }),
+            Some(state) => state.work.found = Some(Found { zone, line, verified }),
             None => return Outcome::Outdated,
         }
         Outcome::LookedAt
     }
 
-    /// Has what was found take effect: what is wrong is no longer sent.
-    pub(super) fn heed_found(&self, turn: &Turn) -> Outcome {
-        let found = {
-            let mut states = self.states.hold();
-            let Some(state) = turn.state(&mut states) else { return Outcome::Outdated };
-            let Some(found) = state.work.found.take() else { return Outcome::Outdated };
-            let is_same = |loaded: &&mut LoadedZone| loaded.zone.is_same(&found.zone);
-            let Some(loaded) = state.loaded.as_mut().filter(is_same) else {
-                return Outcome::Outdated;
-            };
-            loaded.verified_before = None;
-            found
-        };
-        match found.verified {
-            Ok(report) => self.accept(&turn.name, &found.zone, report.expiration),
-            Err(faults) => self.withhold(&turn.name, &found.zone, &faults),
+    /// What all of a version is found to be; `None` if it cannot be looked at.
+    fn verify_whole(
+        &self,
+        zone: &Version,
+        before: Option<&Version>,
+    ) -> Option<Result<Verification, Vec<Fault>>> {
+        let now = self.clock.wall().signature_time();
+        match zone.flat() {
+            Ok(flat) => Some(Verification::of_whole(&flat, before, now)),
+            Err(error) => {
+                tracing::error!(zone = %zone.apex(), "verifying: {error}");
+                None
+            }
         }
     }
 
+    /// Has what was found take effect: what is wrong is no longer sent.
+    pub(super) fn heed_found(&self, turn: &Turn) -> Outcome {
+        let (found, since) = {
+            let mut states = self.states.hold();
+            let Some(state) = turn.state(&mut states) else { return Outcome::Outdated };
+            let (Some(found), Some(loaded)) = (state.work.found.take(), &mut state.loaded) else {
+                return Outcome::Outdated;
+            };
+            let since = match loaded.zone.is_same(&found.zone) {
+                true => {
+                    loaded.verified_before = None;
+                    None
+                }
+                false if found.is_of(loaded) => Some(loaded.zone.clone()),
+                false => return Outcome::Outdated,
+            };
+            (found, since)
+        };
+        let Some(zone) = since else { return self.heed(&turn.name, &found.zone, found.verified) };
+        // It changed meanwhile, and each change was verified by itself.
+        match found.verified {
+            Ok(verification) => self.note_whole(&turn.name, verification.whole_at),
+            // Whether that is wrong still is known of what is served now alone, which nobody changes during this turn.
+            Err(_) => match self.verify_whole(&zone, None) {
+                Some(verified) => self.heed(&turn.name, &zone, verified),
+                None => Outcome::Failed { begins_at: None },
+            },
+        }
+    }
+
+    fn heed(
+        &self,
+        name: &Name,
+        zone: &Version,
+        verified: Result<Verification, Vec<Fault>>,
+    ) -> Outcome {
+        match verified {
+            Ok(verification) => self.accept(name, zone, verification),
+            Err(faults) => self.withhold(name, zone, &faults),
+        }
+    }
+
+    /// A version of which what is served was made by what changed was verified as a whole.
+    fn note_whole(&self, name: &Name, whole_at: u32) -> Outcome {
+        let mut states = self.states.hold();
+        let loaded = states.get_mut(name).and_then(|state| state.loaded.as_mut());
+        let Some(known) = loaded.and_then(|loaded| loaded.verification.as_mut()) else {
+            return Outcome::Outdated;
+        };
+        known.whole_at = whole_at;
+        Outcome::Verified
+    }
+
     /// What is served was verified.
-    fn accept(&self, name: &Name, zone: &Version, expiration: u32) -> Outcome {
+    fn accept(&self, name: &Name, zone: &Version, verification: Verification) -> Outcome {
         if zone.withheld().next().is_some() {
             tracing::info!(zone = %name, "a validator would accept the zone now: all of it is sent again");
-            return self.replace_served(name, zone.withholding(BTreeSet::new()), None);
+            return self.replace_served(name, zone.withholding(BTreeSet::new()), Ok(verification));
         }
         let is_news = {
             let mut states = self.states.hold();
             let Some(loaded) = states.get_mut(name).and_then(|state| state.loaded.as_mut()) else {
                 return Outcome::Outdated;
             };
-            loaded.expiration = Some(expiration);
-            !std::mem::replace(&mut loaded.is_verified, true)
+            loaded.expiration = Some(verification.report.expiration);
+            loaded.verification.replace(verification).is_none()
         };
         if is_news {
             tracing::info!(zone = %name, serial = zone.serial().0, "verified while it is served");
@@ -84,7 +133,7 @@ impl Zones {
             let states = self.states.hold();
             states.get(name).and_then(|state| {
                 let served = ServedVersion::of(state.loaded.as_ref()?);
-                let is_verified = state.loaded.as_ref()?.is_verified;
+                let is_verified = state.loaded.as_ref()?.verification.is_some();
                 Some((state.section.clone(), state.policy.clone(), served, is_verified))
             })
         };
@@ -104,7 +153,7 @@ impl Zones {
             Withheld::Rrsets(rrsets) if zone.withheld().eq(&rrsets) => Outcome::Verified,
             Withheld::Rrsets(rrsets) => {
                 tracing::error!("zone {name}: RRsets are no longer sent: {text}");
-                self.replace_served(name, zone.withholding(rrsets), Some(text))
+                self.replace_served(name, zone.withholding(rrsets), Err(text))
             }
             Withheld::All => {
                 tracing::error!("zone {name} is no longer served: {text}");
@@ -112,7 +161,7 @@ impl Zones {
                     tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
                 }
                 let section = self.states.hold().get_mut(name).map(|state| {
-                    state.loaded.iter_mut().for_each(|loaded| loaded.is_verified = false);
+                    state.loaded.iter_mut().for_each(|loaded| loaded.verification = None);
                     state.section.clone()
                 });
                 match section {
@@ -130,18 +179,19 @@ impl Zones {
         }
     }
 
-    /// Publishes the records that are served, with others withheld.
+    /// Publishes the records that are served, with others withheld: none if they were verified, else those of which it is
+    /// said what is wrong.
     fn replace_served(
         &self,
         name: &Name,
         zone: Result<Version, ZoneError>,
-        withheld: Option<String>,
+        verified: Result<Verification, String>,
     ) -> Outcome {
         let published = zone.map_err(anyhow::Error::from).and_then(|zone| {
             let published = self.plane.hold().publish(&zone, None)?;
             Ok((zone, published))
         });
-        let outcome = self.note_replaced(name, published, withheld);
+        let outcome = self.note_replaced(name, published, verified);
         self.keep_served(name);
         outcome
     }
@@ -150,22 +200,24 @@ impl Zones {
         &self,
         name: &Name,
         published: anyhow::Result<(Version, Published)>,
-        withheld: Option<String>,
+        verified: Result<Verification, String>,
     ) -> Outcome {
         let mut states = self.states.hold();
         let Some(state) = states.get_mut(name) else { return Outcome::Outdated };
         let Some(loaded) = &mut state.loaded else { return Outcome::Outdated };
         match published {
             Ok((zone, published)) => {
-                let is_verified = withheld.is_none();
                 (loaded.zone, loaded.published) = (zone, published);
-                (loaded.withheld, loaded.is_verified) = (withheld, is_verified);
+                (loaded.verification, loaded.withheld) = match verified {
+                    Ok(verification) => (Some(verification), None),
+                    Err(withheld) => (None, Some(withheld)),
+                };
                 Outcome::Verified
             }
             Err(error) => {
                 let message = format!("{error:#}");
                 tracing::error!("zone {name}: publishing what a validator accepts: {message}");
-                state.error = withheld.or(Some(message));
+                state.error = verified.err().or(Some(message));
                 // Soon again: what is wrong must not be sent.
                 Outcome::Failed { begins_at: None }
             }

@@ -14,6 +14,7 @@ use crate::daemon::prepare;
 use crate::daemon::stamp::Stamp;
 use crate::daemon::state::{CurrentVersion, KeepableVersion, LoadedZone, Prepared, ReloadResult};
 use crate::daemon::store::StoredVersion;
+use crate::daemon::verified::Verification;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
@@ -36,6 +37,8 @@ pub(super) struct ServedVersion {
     kept_in: Vec<FileMap>,
     /// The newest version that was verified.
     verified: Option<Version>,
+    /// What is known of `zone`, if that was verified.
+    verification: Option<Verification>,
     pub(super) origin: Option<Origin>,
     pub(super) stamps: Vec<Stamp>,
 }
@@ -45,10 +48,11 @@ impl ServedVersion {
         ServedVersion {
             zone: loaded.zone.clone(),
             kept_in: loaded.kept_in.clone(),
-            verified: match loaded.is_verified {
-                true => Some(loaded.zone.clone()),
-                false => loaded.verified_before.clone(),
+            verified: match loaded.verification {
+                Some(_) => Some(loaded.zone.clone()),
+                None => loaded.verified_before.clone(),
             },
+            verification: loaded.verification.clone(),
             origin: loaded.origin.clone(),
             stamps: loaded.stamps.clone(),
         }
@@ -61,6 +65,7 @@ impl ServedVersion {
             serial: Some(self.zone.serial()),
             served: Some(&self.zone),
             verified: self.verified.as_ref(),
+            verification: self.verification.as_ref(),
             origin: self.origin.as_ref(),
             is_signed: apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some()),
             is_unchanged: event.reason != EventReason::Asked
@@ -162,19 +167,20 @@ impl Zones {
                 // Of a file that could not be read nothing is known.
                 None => last_stamps.or(stamps).unwrap_or_default(),
             };
-            let (origin, is_verified) = (ready.origin.as_ref(), ready.is_verified);
+            let (origin, is_verified) = (ready.origin.as_ref(), ready.verification.is_some());
             let version = KeepableVersion { zone: &zone, origin, is_verified, stamps: &stamps };
             let keep = || self.prepare.keep(&section, &policy, &version).err();
             let unkept = ready.unkept.or_else(|| if is_from_last_run { None } else { keep() });
+            let verified_at = ready.verification.as_ref().map(|verification| verification.whole_at);
             let withheld = zone.withheld().next().is_some().then(|| FOUND_BEFORE.to_owned());
             let loaded = LoadedZone {
                 zone,
                 kept_in: files,
                 loaded_at: now,
                 expiration: ready.expiration,
-                is_verified: ready.is_verified,
+                verification: ready.verification,
                 withheld,
-                verified_before: verified_before.filter(|_| !ready.is_verified),
+                verified_before: verified_before.filter(|_| verified_at.is_none()),
                 origin: ready.origin,
                 published,
                 stamps,
@@ -182,8 +188,7 @@ impl Zones {
             let inception = ready.inception;
             let signatures =
                 ready.expiration.map(|expiration| Signatures { inception, expiration });
-            let (begins_at, is_verified) = (ready.begins_at, ready.is_verified);
-            let facts = Facts { signatures, begins_at, is_verified, is_behind };
+            let facts = Facts { signatures, begins_at: ready.begins_at, verified_at, is_behind };
             Ok((loaded, difference, facts, ready.fault, unkept))
         });
         let mut zones = self.states.hold();

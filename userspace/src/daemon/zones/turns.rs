@@ -82,7 +82,7 @@ impl Zones {
         }
     }
 
-    fn begin_turn(self: &Arc<Zones>, name: &Name) -> Option<Turn> {
+    pub(super) fn begin_turn(self: &Arc<Zones>, name: &Name) -> Option<Turn> {
         let mut states = self.states.hold();
         let Some(state) = states.get_mut(name) else {
             self.note_tried(&mut states, name);
@@ -122,7 +122,7 @@ impl Zones {
         }
     }
 
-    fn end_turn(self: &Arc<Zones>, turn: &Turn, outcome: Outcome) {
+    pub(super) fn end_turn(self: &Arc<Zones>, turn: &Turn, outcome: Outcome) {
         let now = self.now();
         let mut states = self.states.hold();
         let is_there = match turn.state(&mut states) {

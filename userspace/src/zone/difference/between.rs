@@ -126,13 +126,9 @@ impl Size {
     }
 
     /// The size of the difference of these owners of two versions, without the memory that the difference would take.
-    pub(in crate::zone) fn of_pairs<'a>(
-        owners: impl Iterator<Item = OwnerPair<'a>>,
-        is_meant: &dyn Fn(&[u8], Rtype) -> bool,
-    ) -> Size {
+    pub(in crate::zone) fn of_pairs<'a>(owners: impl Iterator<Item = OwnerPair<'a>>) -> Size {
         let mut size = Size::default();
-        compare(owners, &mut |side, owner, rrset, _| match side {
-            _ if !is_meant(owner.name(), rrset.rtype()) => {}
+        compare(owners, &mut |side, _, _, _| match side {
             Side::Old => size.removed += 1,
             Side::New => size.added += 1,
         });

@@ -1,5 +1,7 @@
 //! The difference of two versions.
 
+use std::cell::Cell;
+
 use itertools::{EitherOrBoth, Itertools as _};
 
 use super::Version;
@@ -7,6 +9,7 @@ use crate::zone::arrays::Owner;
 use crate::zone::difference::{Difference, OwnerPair, Size};
 use crate::zone::name::canonical_order;
 use crate::zone::rtype::Rtype;
+use crate::zone::serial::Serial;
 
 impl Difference {
     /// The difference of two versions of one zone. Of versions with one flat zone, only those leaves are walked over
@@ -15,21 +18,45 @@ impl Difference {
     /// # Panics
     /// As [`Difference::between`] does.
     pub fn between_versions(old: &Version, new: &Version) -> Difference {
-        Difference::between_some(old, new, &|_, _| true)
+        assert_eq!(old.apex(), new.apex(), "two zones have no difference");
+        Difference::of_pairs(old.apex(), serials(old, new), pairs(old, new), &|_, _| true)
     }
 
-    /// The same of those types alone that `is_meant` says of an owner.
+    /// The same of those types alone that `is_meant` says of an owner; `None` if it has more than `most` records, which
+    /// is known as soon as there are as many: of all records of a zone it would take more memory than the zone.
     ///
     /// # Panics
     /// As [`Difference::between`] does.
-    pub fn between_some(
+    pub fn between_at_most(
         old: &Version,
         new: &Version,
+        most: usize,
         is_meant: &dyn Fn(&[u8], Rtype) -> bool,
-    ) -> Difference {
+    ) -> Option<Difference> {
         assert_eq!(old.apex(), new.apex(), "two zones have no difference");
-        let serials = [old.serial(), new.serial()];
-        Difference::of_pairs(old.apex(), serials, pairs(old, new), is_meant)
+        let found = Cell::new(0);
+        let is_counted = |owner: &[u8], rtype| {
+            let is_meant = is_meant(owner, rtype);
+            found.set(found.get() + usize::from(is_meant));
+            is_meant
+        };
+        let owners = pairs(old, new).take_while(|_| found.get() <= most);
+        let difference = Difference::of_pairs(old.apex(), serials(old, new), owners, &is_counted);
+        (found.get() <= most).then_some(difference)
+    }
+
+    /// The difference of two versions of one zone that have the same records at all owners but these: at the cost of
+    /// these.
+    pub fn between_owners<'n>(
+        old: &Version,
+        new: &Version,
+        names: impl Iterator<Item = &'n [u8]>,
+    ) -> Difference {
+        let mut names: Vec<&[u8]> = names.collect();
+        names.sort_unstable_by(|a, b| canonical_order(a, b));
+        names.dedup();
+        let owners = names.into_iter().filter_map(|name| pair(old.find(name), new.find(name)));
+        Difference::of_pairs(old.apex(), serials(old, new), owners, &|_, _| true)
     }
 }
 
@@ -37,17 +64,12 @@ impl Size {
     /// The size of the difference of two versions, without the memory that the difference would take; at the cost of
     /// [`Difference::between_versions`].
     pub fn between_versions(old: &Version, new: &Version) -> Size {
-        Size::between_some(old, new, &|_, _| true)
+        Size::of_pairs(pairs(old, new))
     }
+}
 
-    /// The same of those types alone that `is_meant` says of an owner.
-    pub fn between_some(
-        old: &Version,
-        new: &Version,
-        is_meant: &dyn Fn(&[u8], Rtype) -> bool,
-    ) -> Size {
-        Size::of_pairs(pairs(old, new), is_meant)
-    }
+fn serials(old: &Version, new: &Version) -> [Serial; 2] {
+    [old.serial(), new.serial()]
 }
 
 /// The owners of two versions by name: all that may differ.
