@@ -334,8 +334,10 @@ fn finish<D: Driver, const CONCLUDES: bool>(
     scratch: &mut Scratch,
     outcome: Outcome,
 ) -> Result<D::Entered, Outcome> {
-    // The name may have come since it was looked up, and the proof be of a version that has it.
-    let finished = if CONCLUDES && driver.changes() != Some(recall(&scratch.changes)) {
+    // The name or the type may have come since the name was looked up, and the proof or the SOA record be of a version
+    // that has it.
+    let denies = CONCLUDES || matches!(outcome, Outcome::Nodata);
+    let finished = if denies && driver.changes() != Some(recall(&scratch.changes)) {
         Err(Outcome::Miss)
     } else {
         let Scratch { plan, absence, cells, .. } = &mut *scratch;

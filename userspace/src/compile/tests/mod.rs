@@ -6,6 +6,7 @@ mod existence;
 mod incremental;
 mod lasting;
 mod messages;
+mod races;
 mod room;
 mod signatures;
 mod withheld;
