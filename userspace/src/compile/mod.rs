@@ -11,6 +11,7 @@ mod answered;
 mod build;
 mod change;
 mod check;
+mod children;
 mod engine;
 mod error;
 mod image;

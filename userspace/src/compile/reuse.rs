@@ -1,21 +1,23 @@
 //! What a newer version of a zone takes over from the one before it: every record that would be
 //! written anew with the same octets stays where it is.
 //!
-//! A node says where its pieces are, and an index of children where their nodes are. So a record that
+//! A node says where its pieces are, and an index of children, in blocks, where their nodes are. So a record that
 //! moves makes those move that refer to it, up to the apex. Only the zone's own record is referred to
 //! by all, and does not move: see [`xdp_common::image::zone`].
 
 use std::cmp::Ordering;
 use std::iter::Peekable;
 
+use xdp_common::image::children::Block;
 use xdp_common::image::node::{MAX_TYPES, Node, flag};
 use xdp_common::image::zone::{self as zone_record, Chain, chain_at};
 use xdp_common::image::{Address, UNIT, Window};
 
+use super::children;
 use super::memory::{ENTRY_LEN, Memory, window};
 use super::sorted::Elements;
 use super::version::CompiledZone;
-use crate::zone::{Rtype, canonical_order};
+use crate::zone::{Rtype, canonical_order, name};
 
 /// The most records that a zone has: each is stored to at every change.
 const MAX_ZONE_RECORDS: usize = 64;
@@ -81,6 +83,23 @@ impl<'a> SlabRecords<'a> {
         pieces.dedup();
         pieces.retain(|piece| *piece != 0);
         pieces
+    }
+
+    /// The blocks of the index of a node's children, the leaves first; none if the node is none or has no children.
+    pub fn blocks_of(&self, address: Address) -> Vec<Vec<Block>> {
+        let Some((node, _)) = self.node(address).filter(|_| address != 0) else {
+            return Vec::new();
+        };
+        let read = |at: Address, len| self.memory.read(at as usize * UNIT, len);
+        children::levels(node.children(), node.child_count(), read).unwrap_or_default()
+    }
+
+    /// The first label of the first child in a block or below it.
+    pub fn first_label_in(&self, block: Block) -> &'a [u8] {
+        let entry = self.memory.read(block.entry(0) as usize * UNIT, ENTRY_LEN);
+        let child = entry.and_then(|entry| entry.last_chunk());
+        let wire = child.map(|address| self.name_of(Address::from_le_bytes(*address)));
+        wire.and_then(|wire| name::labels(wire).next()).unwrap_or_default()
     }
 }
 

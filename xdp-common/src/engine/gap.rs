@@ -5,20 +5,25 @@
 //! alone was compiled into its node.
 
 use crate::Outcome;
-use crate::bytes::u8_at;
+use crate::bytes::{low_octets, u8_at, u64_at};
 use crate::dns::name;
 use crate::engine::find;
 use crate::image::bounds::MAX_SALT;
+use crate::image::children::{Block, MAX_STEPS};
 use crate::image::node::Node;
 use crate::image::zone::{Chain, Zone, chain_at};
-use crate::image::{Address, Entry, MAX_SCAN, MAX_SEARCH_STEPS, Store, UNIT};
+use crate::image::{Address, Entry, MAX_SCAN, Store, UNIT};
 use crate::launder::{forget, recall};
 use crate::sha1;
+use crate::state::cells::GapSearch;
 use crate::state::name::NameRoom;
 use crate::state::{Absence, Cells, HashState, Scratch, Step};
 
 /// Cache lines of an NSEC3 with one signature over P-256.
 const PROOF_LINES: usize = 5;
+
+/// Octets of the words that the longest label is compared in.
+const MAX_LABEL_ROOM: usize = 64;
 
 /// Finds the NSEC3 that covers the hash of the next closer name: the last one not after it, or the last
 /// of all (RFC 5155 section 7.1).
@@ -77,34 +82,45 @@ pub(super) fn nsec_cover<S: Store>(
     at: usize,
     encloser: Node<'_>,
 ) -> Result<Address, Outcome> {
-    let (key_high, key_low) = name::label_key(name, at);
-    let (index, count) = encloser.children();
-    cells.gap.place = 0;
-    cells.gap.count = count as u64;
+    let key = name::label_key(name, at);
     cells.gap.before = 0;
+    go_into(&mut cells.gap, encloser.children(), 0);
     let mut step = 0;
-    while step <= MAX_SEARCH_STEPS {
+    while step < MAX_STEPS {
+        let block = recall(&cells.gap.block) as Address;
         let low = recall(&cells.gap.place) as u32;
         let size = recall(&cells.gap.count) as u32;
         if size == 0 {
-            break;
-        }
-        let middle = low + (size >> 1);
-        let entry = store.entry(entry_address(index, middle)).ok_or(Outcome::Broken)?;
-        let (high, low_part, child) = key_of(entry);
-        cells.gap.is_before = ((high, low_part) < (key_high, key_low)) as u64;
-        if high == key_high && low_part == key_low {
-            let child = Node::new(store.record(child).ok_or(Outcome::Broken)?);
-            note_label_order(child, name, cells, at);
-        }
-        if recall(&cells.gap.is_before) != 0 {
-            cells.gap.before = child as u64;
-            cells.gap.place = middle as u64 + 1;
-            cells.gap.count = (size - (size >> 1) - 1) as u64;
+            let block = Block::new(block, recall(&cells.gap.shape) as u16);
+            // Before the first entry of the root there is no child, and below a leaf no block.
+            if low == 0 || block.depth == 0 {
+                break;
+            }
+            let reference = store.entry(block.reference(low - 1)).ok_or(Outcome::Broken)?;
+            let below = Block::new(word(reference, 0), word(reference, 4) as u16);
+            // Its first entry is the one that led to it.
+            go_into(&mut cells.gap, below, 1);
         } else {
-            cells.gap.count = (size >> 1) as u64;
+            let middle = low + (size >> 1);
+            let entry = store.entry(entry_address(block, middle)).ok_or(Outcome::Broken)?;
+            let (high, low_part, child) = key_of(entry);
+            cells.gap.is_before = ((high, low_part) < key) as u64;
+            if (high, low_part) == key {
+                let child = Node::new(store.record(child).ok_or(Outcome::Broken)?);
+                note_label_order(child, name, cells, at);
+            }
+            if recall(&cells.gap.is_before) != 0 {
+                cells.gap.before = child as u64;
+                cells.gap.place = middle as u64 + 1;
+                cells.gap.count = (size - (size >> 1) - 1) as u64;
+            } else {
+                cells.gap.count = (size >> 1) as u64;
+            }
         }
         step += 1;
+    }
+    if forget(&mut cells.forgotten, step as u64) >= MAX_STEPS as u64 {
+        return Err(Outcome::Broken);
     }
     let child = recall(&cells.gap.before) as Address;
     if child == 0 {
@@ -116,30 +132,41 @@ pub(super) fn nsec_cover<S: Store>(
     Ok(Node::new(child).last_cover())
 }
 
-/// Notes in [`is_before`](crate::state::cells::GapSearch::is_before) whether the first label of a child sorts before the label at `at`: octets, then
+/// Goes on with the entries of a block from `place` on.
+#[inline(always)]
+fn go_into(search: &mut GapSearch, block: Block, place: u32) {
+    search.block = block.address as u64;
+    search.shape = block.shape() as u64;
+    search.place = place as u64;
+    search.count = block.entries.saturating_sub(place) as u64;
+}
+
+/// Notes in [`is_before`](GapSearch::is_before) whether the first label of a child sorts before the label at `at`: octets, then
 /// lengths (RFC 4034 section 6.1).
 #[inline(always)]
 fn note_label_order(child: Node<'_>, name: &NameRoom, cells: &mut Cells, at: usize) {
     let name_at = child.name_at();
+    // What lies behind the shorter label counts for nothing; up to where they differ it is the same for both.
+    let mut place = 0;
+    while place < MAX_LABEL_ROOM {
+        if child.name_word(name_at, 1 + place) != u64_at(name, at + 1 + place) {
+            break;
+        }
+        place += 8;
+    }
+    let place = forget(&mut cells.forgotten, place as u64) as usize & (2 * MAX_LABEL_ROOM - 1);
     let child_len = child.name_word(name_at, 0) as u8 as usize & 63;
     let len = u8_at(name, at) as usize & 63;
-    cells.gap.is_before = (child_len < len) as u64;
-    let common = if child_len < len { child_len } else { len };
-    let common = forget(&mut cells.forgotten, common as u64) as usize;
-    let mut place = 0;
-    while place < 63 {
-        if place >= common {
-            break;
-        }
-        let a = child.name_word(name_at, 1 + place) as u8;
-        let b = u8_at(name, at + 1 + place);
-        if a != b {
-            cells.gap.is_before = (a < b) as u64;
-            break;
-        }
-        place += 1;
-    }
-    forget(&mut cells.forgotten, place as u64);
+    let a = label_word(child.name_word(name_at, 1 + place), child_len, place);
+    let b = label_word(u64_at(name, at + 1 + place), len, place);
+    cells.gap.is_before = ((a, child_len) < (b, len)) as u64;
+}
+
+/// The eight octets of a label from `place` on as a number that sorts as they do, with zeros behind the label's end.
+#[inline(always)]
+fn label_word(word: u64, len: usize, place: usize) -> u64 {
+    let left = len.saturating_sub(place);
+    (if left < 8 { low_octets(word, left) } else { word }).swap_bytes()
 }
 
 /// The NSEC3 with the last hash that is not after this one.
@@ -209,3 +236,6 @@ fn key_of(entry: &Entry) -> (u64, u32, Address) {
 fn word(entry: &Entry, at: usize) -> u32 {
     u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]])
 }
+
+#[cfg(test)]
+mod tests;

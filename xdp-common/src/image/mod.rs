@@ -5,6 +5,7 @@
 //! *slab* holds all of them. The daemon writes; the engine reads through a [`Store`].
 
 pub mod bounds;
+pub mod children;
 pub mod node;
 pub mod piece;
 pub mod zone;
@@ -39,9 +40,6 @@ pub const MAX_PROBES: usize = 4;
 
 /// One entry of a gap index: a key of twelve octets in order, and an address.
 pub type Entry = [u8; 16];
-
-/// The most steps of a binary search over children: 2^24 children of one name.
-pub const MAX_SEARCH_STEPS: usize = 24;
 
 /// The most entries of an NSEC3 index that share a place in its directory, plus one.
 pub const MAX_SCAN: usize = 48;

@@ -1,5 +1,6 @@
 //! A node: one existing name of a zone, empty non-terminals included.
 
+use super::children::Block;
 use super::{Address, Window};
 use crate::bytes::{u8_at, u16_at, u32_at, u64_at};
 
@@ -11,6 +12,7 @@ pub mod at {
     pub const LABELS: usize = 9;
     pub const FLAGS: usize = 10;
     pub const TYPE_COUNT: usize = 12;
+    pub const CHILDREN_SHAPE: usize = 14;
     pub const ZONE: usize = 16;
     pub const OTHERWISE: usize = 20;
     pub const PROOFS: usize = 24;
@@ -171,10 +173,16 @@ impl<'a> Node<'a> {
         self.address(at::FIRST_COVER)
     }
 
-    /// With NSEC: the index of its children by label, and how many there are.
+    /// With NSEC: the root of the index of its children.
     #[inline(always)]
-    pub fn children(self) -> (Address, u32) {
-        (self.address(at::CHILDREN), u32_at(self.window, at::CHILD_COUNT))
+    pub fn children(self) -> Block {
+        Block::new(self.address(at::CHILDREN), u16_at(self.window, at::CHILDREN_SHAPE))
+    }
+
+    /// With NSEC: how many children it has.
+    #[inline(always)]
+    pub fn child_count(self) -> u32 {
+        u32_at(self.window, at::CHILD_COUNT)
     }
 
     /// With NSEC: the NSEC of the last name at or below it; it covers what comes after.

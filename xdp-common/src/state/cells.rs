@@ -46,10 +46,14 @@ pub struct EncloserSearch {
     pub node: u64,
 }
 
-/// The search in an index, of NSEC by halving, of NSEC3 one by one.
+/// The search in an index, of NSEC by halving one block after the other, of NSEC3 one by one.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct GapSearch {
+    /// Where the block is that is searched.
+    pub block: u64,
+    /// Its [shape](crate::image::children::Block::shape).
+    pub shape: u64,
     /// The first entry that may be after what is looked for.
     pub place: u64,
     /// How many entries may be.
@@ -77,7 +81,7 @@ impl Cells {
             forgotten: 0,
             name_len: 0,
             encloser: EncloserSearch { exists: 0, absent: 0, node: 0 },
-            gap: GapSearch { place: 0, count: 0, before: 0, is_before: 0 },
+            gap: GapSearch { block: 0, shape: 0, place: 0, count: 0, before: 0, is_before: 0 },
             listed: ListedCells { block: 0, policy: 0 },
             prefix_len: 0,
             cname_len: 0,

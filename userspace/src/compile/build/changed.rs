@@ -3,7 +3,7 @@
 use xdp_common::image::node::{self, flag};
 use xdp_common::image::zone::denial;
 
-use super::records::{first_label, node_len, put32};
+use super::records::{first_label, node_len};
 use super::state::Build;
 
 impl Build<'_, '_, '_> {
@@ -61,11 +61,9 @@ impl Build<'_, '_, '_> {
         if !self.older.fits(self.context.denial_said()) {
             return false;
         }
-        let count =
-            if self.context.denial == denial::NSEC { self.names[place].children.len() } else { 0 };
         let mut record = self.record_of(place, older.zone());
         let mut references = vec![(node::at::WILDCARD, node.wildcard.is_some())];
-        references.push((node::at::CHILDREN, count > 0));
+        references.push((node::at::CHILDREN, self.child_count(place) > 0));
         if node.flags & flag::CNAME != 0 {
             references.push((node::at::GLUE, node.target.is_some()));
         }
@@ -76,7 +74,9 @@ impl Build<'_, '_, '_> {
             }
             record[at..at + 4].copy_from_slice(&window[at..at + 4]);
         }
-        put32(&mut record, node::at::CHILD_COUNT, count as u32);
+        // Which blocks it has follows from its children and from the blocks that it had.
+        let shape = node::at::CHILDREN_SHAPE;
+        record[shape..shape + 2].copy_from_slice(&window[shape..shape + 2]);
         window.starts_with(&record)
     }
 }

@@ -5,7 +5,9 @@
 //! the version before lies where it lay, and is of both.
 
 mod changed;
+mod children;
 mod context;
+mod division;
 mod drafts;
 mod farewell;
 mod incremental;

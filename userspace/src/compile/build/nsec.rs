@@ -1,9 +1,7 @@
-//! Proofs with NSEC (RFC 4034 section 4), and the indexes of children in which they are searched.
+//! Proofs with NSEC (RFC 4034 section 4).
 
-use super::records::{first_label, label_key, push_entry};
-use super::state::{Build, PlacedNode};
-use crate::compile::memory::ENTRY_LEN;
-use xdp_common::image::zone::denial;
+use super::records::first_label;
+use super::state::Build;
 
 impl Build<'_, '_, '_> {
     /// Gives every name the NSEC that denies its types, what covers names before its first child, and
@@ -31,34 +29,6 @@ impl Build<'_, '_, '_> {
                 Some(before) => self.nodes[children[before] as usize].last_cover,
                 None => self.nodes[place].first_cover,
             };
-        }
-    }
-
-    /// With NSEC writes the index of children of each name, unless it is there.
-    pub(super) fn children(&mut self) {
-        if self.context.denial_said() != denial::NSEC {
-            return;
-        }
-        for place in 0..self.names.len() {
-            let children = &self.names[place].children;
-            if children.is_empty() {
-                continue;
-            }
-            let PlacedNode { address, older, .. } = self.nodes[place];
-            let known = self.older.slab.node(older).filter(|_| older != 0);
-            let known = known.map_or(0, |(node, _)| node.children().0);
-            let count = children.len() as u32;
-            if address == older {
-                self.used.push(known);
-                self.nodes[place].children = (known, count);
-                continue;
-            }
-            let mut index = Vec::with_capacity(children.len() * ENTRY_LEN);
-            for &child in children {
-                let label = first_label(self.names[child as usize].wire);
-                push_entry(&mut index, label_key(label), self.nodes[child as usize].address);
-            }
-            self.nodes[place].children = (self.place(&index, known), count);
         }
     }
 }

@@ -12,7 +12,10 @@ impl Build<'_, '_, '_> {
         let node = &self.nodes[place];
         let address_of = |place: Option<usize>| place.map_or(0, |place| self.nodes[place].address);
         let [target, wildcard] = [node.target, node.wildcard].map(address_of);
-        node.record(self.names[place].wire, self.context.seed, zone, target, wildcard)
+        let wire = self.names[place].wire;
+        let mut record = node.record(wire, self.context.seed, zone, target, wildcard);
+        put32(&mut record, node::at::CHILD_COUNT, self.child_count(place));
+        record
     }
 }
 
@@ -41,16 +44,17 @@ impl PlacedNode {
             (node::at::ENCLOSER_MATCH, self.encloser_match),
             (node::at::WILDCARD_COVER, self.wildcard_cover),
             (node::at::FIRST_COVER, self.first_cover),
-            (node::at::CHILDREN, self.children.0),
-            (node::at::CHILD_COUNT, self.children.1),
+            (node::at::CHILDREN, self.children.address),
+            (node::at::CHILD_COUNT, self.child_count),
             (node::at::LAST_COVER, self.last_cover),
             (node::at::ANY, self.any),
         ] {
             put32(&mut record, at, address);
         }
+        put16(&mut record, node::at::CHILDREN_SHAPE, self.children.shape());
         for (index, &(rtype, piece)) in self.types.iter().enumerate() {
             let at = node::at::TYPES + index * node::TYPE_LEN;
-            record[at..at + 2].copy_from_slice(&rtype.to_le_bytes());
+            put16(&mut record, at, rtype);
             put32(&mut record, at + 4, piece);
         }
         record
@@ -68,9 +72,8 @@ pub fn node_head(wire: &[u8], hash: u64, flags: u16, types: usize) -> Vec<u8> {
     record[node::at::HASH..node::at::HASH + 8].copy_from_slice(&hash.to_le_bytes());
     record[node::at::NAME_LEN] = wire.len() as u8;
     record[node::at::LABELS] = name::labels(wire).count() as u8;
-    record[node::at::FLAGS..node::at::FLAGS + 2].copy_from_slice(&flags.to_le_bytes());
-    let types_at = node::at::TYPE_COUNT;
-    record[types_at..types_at + 2].copy_from_slice(&(types as u16).to_le_bytes());
+    put16(&mut record, node::at::FLAGS, flags);
+    put16(&mut record, node::at::TYPE_COUNT, types as u16);
     let name_at = node::at::TYPES + types * node::TYPE_LEN;
     record[name_at..name_at + wire.len()].copy_from_slice(wire);
     record
@@ -87,6 +90,10 @@ pub(super) fn push_entry(index: &mut Vec<u8>, (high, low): (u64, u32), address: 
 pub(super) fn read_entry(entry: &[u8]) -> ((u64, u32), Address) {
     let word = |at: usize| u32::from_le_bytes(entry[at..at + 4].try_into().unwrap_or_default());
     ((u64::from(word(0)) | u64::from(word(4)) << 32, word(8)), word(12))
+}
+
+fn put16(record: &mut [u8], at: usize, value: u16) {
+    record[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }
 
 pub(super) fn put32(record: &mut [u8], at: usize, value: u32) {

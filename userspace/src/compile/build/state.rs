@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use xdp_common::image::Address;
+use xdp_common::image::children::Block;
 
 use super::context::{Source, VersionContext};
 use super::writer::Writer;
@@ -30,7 +31,9 @@ pub(super) struct PlacedNode {
     pub(super) encloser_match: Address,
     pub(super) wildcard_cover: Address,
     pub(super) first_cover: Address,
-    pub(super) children: (Address, u32),
+    pub(super) children: Block,
+    /// How many children that index has an entry for, once it is known.
+    pub(super) child_count: u32,
     pub(super) last_cover: Address,
     pub(super) any: Address,
 }

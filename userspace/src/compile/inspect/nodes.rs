@@ -1,5 +1,6 @@
 //! Nodes read back: what stands in the record of a name, and whether the record is whole.
 
+use xdp_common::image::children::Block;
 use xdp_common::image::node::{self, Node, at, flag};
 use xdp_common::image::{Address, UNIT};
 
@@ -60,7 +61,8 @@ pub struct NodeRecord {
     pub encloser_match: Address,
     pub wildcard_cover: Address,
     pub first_cover: Address,
-    pub children: (Address, u32),
+    pub children: Block,
+    pub child_count: u32,
     pub last_cover: Address,
     pub any: Address,
 }
@@ -88,10 +90,9 @@ impl NodeRecord {
         numbers.sort_unstable();
         let labels = name::labels(wire).count();
         let flags = u16::from_le_bytes([head[at::FLAGS], head[at::FLAGS + 1]]);
-        // The upper half of an entry's type, what pads fields, and what stands behind the name.
+        // The upper half of an entry's type, and what stands behind the name.
         let entries = whole[at::TYPES..name_at].chunks_exact(node::TYPE_LEN);
         let unused = entries.flat_map(|entry| &entry[2..4]);
-        let unused = unused.chain(&head[at::TYPE_COUNT + 2..at::ZONE]);
         for (is_wrong, fault) in [
             (node.labels() != labels, NodeFault::Labels { found: node.labels(), is: labels }),
             (node.hash() != node_hash(wire, seed), NodeFault::Hash),
@@ -120,6 +121,7 @@ impl NodeRecord {
             wildcard_cover: node.wildcard_cover(),
             first_cover: node.first_cover(),
             children: node.children(),
+            child_count: node.child_count(),
             last_cover: node.last_cover(),
             any: node.any(),
         })

@@ -2,10 +2,12 @@
 //! children, and the proofs that names and types are absent (RFC 4035 section 3.1.3, RFC 5155 section 7.2). All of
 //! it is worked out again from the names that there are.
 
+use xdp_common::image::children::Block;
 use xdp_common::image::node::flag;
 use xdp_common::image::zone::denial;
 use xdp_common::image::{Address, UNIT};
 
+use super::super::children::levels;
 use super::super::memory::ENTRY_LEN;
 use super::nodes::NodeRecord;
 use super::records::{LocatedPiece, record};
@@ -139,27 +141,58 @@ fn check_around(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
         denial::NSEC => survey.positions[place].children,
         _ => 0,
     };
-    let (index, count) = node.children;
-    if count != children || (count == 0) != (index == 0) {
-        wrong.push("the index of its children does not have one entry for each");
+    match leaves(survey, node, children) {
+        Some(leaves) => drop(survey.leaves.insert(place, leaves)),
+        None => wrong
+            .push("the index of its children is not whole, or does not have one entry for each"),
     }
     for problem in wrong {
         survey.problem(&node.wire, "node", problem);
     }
 }
 
+/// The leaves of the index of a node's children, each with the number of its first child. `None` if they are not so many
+/// children, or if a branch says something else of the blocks below it than they do.
+fn leaves(survey: &Survey<'_>, node: &NodeRecord, count: u32) -> Option<Vec<(u32, Block)>> {
+    let read = |address, len| record(survey.memory, address, len);
+    let levels =
+        levels(node.children, node.child_count, read).filter(|_| node.child_count == count)?;
+    for pair in levels.windows(2) {
+        let mut below = pair[0].iter();
+        for branch in &pair[1] {
+            let entries =
+                &read(branch.address, branch.octets())?[..branch.entries as usize * ENTRY_LEN];
+            for entry in entries.chunks_exact(ENTRY_LEN) {
+                let block = below.next()?;
+                if !read(block.address, block.octets())?.starts_with(entry) {
+                    return None;
+                }
+            }
+        }
+    }
+    let mut ordinal = 0;
+    let leaves = levels.into_iter().next().unwrap_or_default().into_iter().map(|leaf| {
+        ordinal += leaf.entries;
+        (ordinal - leaf.entries, leaf)
+    });
+    Some(leaves.collect())
+}
+
 /// Checks the entry of one child in the index of the name above it.
 pub fn check_child(survey: &mut Survey<'_>, place: usize) {
     let TreePosition { above: Some(above), ordinal, .. } = survey.positions[place] else { return };
-    let (index, count) = survey.names[above].children;
     let child = &survey.names[place];
     let label = name::labels(&child.wire).next().unwrap_or_default();
     let mut key = [0; KEY_LEN];
     let len = label.len().min(KEY_LEN);
     key[..len].copy_from_slice(&label[..len]);
-    let at = ordinal as usize * ENTRY_LEN;
-    let entry = record(survey.memory, index, count as usize * ENTRY_LEN)
-        .and_then(|index| index.get(at..at + ENTRY_LEN));
+    let leaves = survey.leaves.get(&above).map_or(&[][..], Vec::as_slice);
+    let leaf = leaves.partition_point(|(first, _)| *first <= ordinal).checked_sub(1);
+    let entry = leaf.and_then(|leaf| {
+        let (first, leaf) = leaves[leaf];
+        let at = (ordinal - first) as usize * ENTRY_LEN;
+        record(survey.memory, leaf.address, leaf.octets())?.get(at..at + ENTRY_LEN)
+    });
     if !entry.is_some_and(|entry| is_entry(entry, &key, child.address)) {
         let wire = child.wire.clone();
         survey.problem(&wire, "node", "the index of the name above does not lead to it");

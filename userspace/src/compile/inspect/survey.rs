@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use serde::{Deserialize, Serialize};
 use xdp_common::engine::find::CUT_BESIDE_APEX;
+use xdp_common::image::children::Block;
 use xdp_common::image::node::flag;
 use xdp_common::image::piece::Piece;
 use xdp_common::image::zone::{self as zone_record, Chain, chain_at, denial};
@@ -74,6 +75,8 @@ pub(super) struct Survey<'a> {
     pub denials: BTreeMap<Address, Denial>,
     /// Where each name stands among those around it.
     pub positions: Vec<TreePosition>,
+    /// The leaves of the indexes of children, each with the number of its first child, by the place of the name above.
+    pub(super) leaves: BTreeMap<usize, Vec<(u32, Block)>>,
     /// How many entries the NSEC3 index has, and how many places its directory.
     pub(super) hash_count: usize,
     pub(super) directory_len: usize,
@@ -118,6 +121,7 @@ impl<'a> Survey<'a> {
             denial: denial::NONE,
             denials: BTreeMap::new(),
             positions: Vec::new(),
+            leaves: BTreeMap::new(),
             hash_count: 0,
             directory_len: 0,
             hashes: Vec::new(),

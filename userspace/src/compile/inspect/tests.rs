@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
+use xdp_common::image::children::Block;
 use xdp_common::image::node::{TYPE_LEN, at};
 use xdp_common::image::{Address, Bucket, TOMBSTONE, UNIT};
 use xdp_common::maps::CHUNK_LEN;
 
+use super::super::children::levels;
 use super::super::tests::{NOW, name, signed_for_any, zone};
 use super::super::{Image, Listing, Memory, Reader};
 use super::lookup::lookup;
@@ -142,6 +144,32 @@ fn any_damaged_octet_is_found() {
         assert_eq!(unnoticed, [0usize; 0]);
         assert!(held.is_whole());
     }
+}
+
+/// The index of more children than one leaf holds: entries and references of its root, and entries of its leaves.
+#[test]
+fn a_damaged_block_of_an_index_of_children_is_found() {
+    let records: String = (0..130).map(|n| format!("as-long-as-a-key-{n:03} TXT x\n")).collect();
+    let held = Held::new(signed_for_any(
+        &zone("example.org.", 7, &records),
+        Denial::Nsec,
+        AnyResponse::Rrset,
+    ));
+    assert!(held.is_whole(), "{:?}", held.verify().problems);
+    let apex = held.listing.nodes[0].1;
+    let node = NodeRecord::read(&*held.memory, apex, held.reader.key()).expect("whole");
+    let read = |address: Address, len| held.memory.read(address as usize * UNIT, len);
+    let levels = levels(node.children, node.child_count, read).expect("whole");
+    assert_eq!(levels.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    let places_of = |block: &Block, step| {
+        let at = block.address as usize * UNIT;
+        (at..at + block.octets()).step_by(step)
+    };
+    let shape = apex as usize * UNIT + at::CHILDREN_SHAPE;
+    let places = places_of(&levels[1][0], 1).chain(shape..shape + 2);
+    let places = places.chain(levels[0].iter().flat_map(|leaf| places_of(leaf, 37)));
+    let is_unnoticed = |at: &usize| held.damaged(&[(*at, 1 << (at % 8))]).is_empty();
+    assert_eq!(places.filter(is_unnoticed).collect::<Vec<_>>(), [0usize; 0]);
 }
 
 #[test]

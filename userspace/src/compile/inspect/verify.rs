@@ -8,6 +8,7 @@
 use std::sync::PoisonError;
 
 use xdp_common::engine::find::CUT_BESIDE_APEX;
+use xdp_common::image::children::Block;
 use xdp_common::image::node::flag;
 use xdp_common::image::zone::{self as zone_record, chain_at, denial};
 use xdp_common::image::{Address, TOMBSTONE};
@@ -117,7 +118,7 @@ fn is_bare(node: &NodeRecord) -> bool {
     let mut all = references.iter().chain(&proofs).chain(&node.proofs);
     node.flags == flag::VIRTUAL
         && node.types.is_empty()
-        && node.children == (0, 0)
+        && (node.children, node.child_count) == (Block::default(), 0)
         && all.all(|address| *address == 0)
 }
 

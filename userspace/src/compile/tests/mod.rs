@@ -2,6 +2,7 @@
 
 mod any;
 mod changes;
+mod children;
 mod existence;
 mod incremental;
 mod lasting;
@@ -21,7 +22,7 @@ use hickory_proto::serialize::binary::BinDecodable;
 use proptest::prelude::*;
 use xdp_common::Outcome;
 
-use super::{Image, Memory, PublishError, Reader};
+use super::{Difference, Image, Memory, PublishError, Reader};
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::keys::{Algorithm, KeyLayout};
 use crate::dnssec::policy::{AnyResponse, Denial, SigningPolicy};

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use xdp_common::image::children::Block;
 use xdp_common::image::node::{self, flag};
 use xdp_common::image::zone::denial;
 use xdp_common::image::{Address, UNIT};
 
 use super::changes::{ChangedName, exists};
-use super::children::FlatIndex;
+use super::children::references;
 use super::drafted::{DraftedNode, Drafts};
 use super::input::Change;
 use crate::compile::build::records::{alias_key, first_label, node_len};
@@ -66,7 +67,7 @@ impl<'a> Change<'a, '_> {
     fn settle_node(&mut self, drafts: &mut Drafts<'a>, place: usize) -> Result<(), WholeReason> {
         let index = self.child_index(drafts, &drafts.nodes[place])?;
         let node = &mut drafts.nodes[place];
-        node.placed.children = index;
+        (node.placed.children, node.placed.child_count) = index;
         let changed = &node.changed;
         if changed.exists && node.placed.address == 0 {
             if !changed.must_move && self.is_same(node) {
@@ -218,18 +219,18 @@ impl<'a> Change<'a, '_> {
         Ok(())
     }
 
-    /// Notes the entry of a child in the index of the name above it. Its key stays, and the last NSEC at or below the
+    /// Notes the entries of a child in the index of the name above it. Their key stays, and the last NSEC at or below the
     /// child, which is all that is found through the index.
     fn refer_child(
         &mut self,
-        index: (Address, u32),
+        index: Block,
         wire: &[u8],
         older: Address,
         address: Address,
     ) -> Result<(), WholeReason> {
-        let index = FlatIndex::new(self.input.memory, index).ok_or(WholeReason::OtherVersion)?;
-        let at = index.place_of(first_label(wire), older).ok_or(WholeReason::OtherVersion)?;
-        self.compiled.references.push(index.reference(at, address));
+        let label = first_label(wire);
+        let references = references(self.input.memory, index, label, [older, address])?;
+        self.compiled.references.extend(references);
         Ok(())
     }
 
