@@ -29,6 +29,7 @@ const TESTS: &[Test] = tests![
     kernel::programs::xdp_hashes_salts_and_leaves_iterations,
     kernel::programs::each_outcome_has_its_frame,
     kernel::programs::signatures_expire_without_a_daemon,
+    kernel::children::gaps_among_many_names_are_those_of_the_daemon,
     kernel::foretold::what_is_foretold_happens,
     kernel::foul::what_a_stack_drops_is_passed_up,
     kernel::foul::the_daemon_tells_the_broadcast_addresses,

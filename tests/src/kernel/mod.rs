@@ -29,6 +29,7 @@ use xdp_common::{
     maps::{self, Config},
 };
 
+pub mod children;
 pub mod edns;
 pub mod foretold;
 pub mod foul;
@@ -70,13 +71,18 @@ pub struct Rig {
 impl Rig {
     /// Publishes a zone.
     pub fn new(zone: &Zone) -> Result<Self> {
-        let loaded = LoadedPrograms::new(SIZE)?;
+        Self::of_size(zone, SIZE)
+    }
+
+    /// Publishes a zone in maps of this size.
+    pub fn of_size(zone: &Zone, size: Size) -> Result<Self> {
+        let loaded = LoadedPrograms::new(size)?;
         let mut image = Image::new(loaded.memory(), SEED);
         drop(image.publish(zone)?);
         let config = prog_test_run::served(SERVER_MAC, &SERVERS)?;
         let reader = Arc::new(image.reader());
         let mut rig = Self { loaded, reader, config, now: WallTime::now().signature_time() };
-        rig.configure(&image)?;
+        rig.configure(&image, size)?;
         Ok(rig)
     }
 
@@ -86,11 +92,11 @@ impl Rig {
         Self::new(&signed(DEMO, denial, directory.path())?)
     }
 
-    fn configure(&mut self, image: &Image) -> Result<()> {
+    fn configure(&mut self, image: &Image, size: Size) -> Result<()> {
         let config = &mut self.config;
         config.booted_at_s = WallTime::from_seconds(self.now.into()).booted_at_s();
         config.seed = SEED;
-        config.bucket_mask = u32::try_from(SIZE.buckets - 1)?;
+        config.bucket_mask = u32::try_from(size.buckets - 1)?;
         config.payload_limit = 1232;
         config.max_labels = image.max_labels();
         self.loaded.config.write(config);
