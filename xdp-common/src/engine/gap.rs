@@ -228,8 +228,10 @@ fn entry_address(index: Address, place: u32) -> Address {
 /// The key of an entry in two parts, and its address.
 #[inline(always)]
 fn key_of(entry: &Entry) -> (u64, u32, Address) {
-    let [a, b, c, d, e, f, g, h, ..] = *entry;
-    (u64::from_le_bytes([a, b, c, d, e, f, g, h]), word(entry, 8), word(entry, 12))
+    let [a, b, c, d, e, f, g, h, rest @ ..] = *entry;
+    // One load, where two of half the width become one for each octet.
+    let rest = u64::from_le_bytes(rest);
+    (u64::from_le_bytes([a, b, c, d, e, f, g, h]), rest as u32, (rest >> 32) as Address)
 }
 
 #[inline(always)]
