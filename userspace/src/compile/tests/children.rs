@@ -8,6 +8,9 @@ use xdp_common::image::children::{Block, MAX_BRANCH, MAX_LEAF, MAX_ROOT};
 use super::*;
 use crate::compile::children::levels;
 use crate::compile::inspect::nodes::NodeRecord;
+use crate::compile::inspect::verify::{Problem, verify};
+use crate::zone::Version;
+use crate::zone::difference::{Difference as Changes, Rules};
 
 const SEED: u64 = 0x5eed;
 
@@ -24,17 +27,48 @@ struct Family {
     memory: Arc<Mapping>,
     children: BTreeSet<String>,
     serial: u32,
+    published: Option<Version>,
 }
 
 impl Family {
     fn new(children: BTreeSet<String>, size: Size) -> Family {
         let memory = Arc::new(Mapping::anonymous(size).expect("memory"));
         let image = Image::new(Arc::clone(&memory) as Arc<dyn Memory>, SEED);
-        Family { image, memory, children, serial: 0 }
+        Family { image, memory, children, serial: 0, published: None }
     }
 
     /// Publishes what there is, of one child with other records.
     fn publish(&mut self, other: Option<&str>) -> Difference {
+        let version = self.version(other);
+        let (difference, retired) = self.image.publish(&version).expect("published");
+        self.image.release(retired);
+        assert_eq!(difference.written + difference.kept, self.image.usage().records);
+        self.published = Some(Version::of(version));
+        self.check_blocks();
+        difference
+    }
+
+    /// Publishes what there is, of one child with other records, as what it changes of what is published.
+    fn publish_change(&mut self, other: Option<&str>) -> Difference {
+        let version = self.version(other);
+        let before = self.published.take().expect("a version");
+        let changes = Changes::between(&before.flat().expect("a zone"), &version);
+        let next = before.apply(&changes, Rules::Strict).expect("it fits");
+        let (difference, retired) =
+            self.image.publish_change(&next, &changes).expect("without the rest of the zone");
+        self.image.release(retired);
+        self.published = Some(next);
+        self.check_blocks();
+        let (apex, reader) = (name("example."), self.image.reader());
+        let findings = verify(&reader, &apex, &self.image.nodes(&apex), NOW).expect("one version");
+        // Nobody has signed it.
+        let problems = findings.problems.iter().filter(|problem| problem.part != "DNSKEY");
+        assert_eq!(problems.collect::<Vec<_>>(), Vec::<&Problem>::new());
+        difference
+    }
+
+    /// What there is as the next version, of one child with other records.
+    fn version(&mut self, other: Option<&str>) -> Zone {
         self.serial += 1;
         let nexts = self.children.iter().skip(1).map(String::as_str).chain(["@"]);
         let first = self.children.first().map_or("@", String::as_str);
@@ -43,12 +77,7 @@ impl Family {
             let text = if other == Some(child) { "other" } else { "same" };
             records += &format!("{child} TXT {text}\n{child} NSEC {next} TXT NSEC\n");
         }
-        let version = zone("example.", self.serial, &records);
-        let (difference, retired) = self.image.publish(&version).expect("published");
-        self.image.release(retired);
-        assert_eq!(difference.written + difference.kept, self.image.usage().records);
-        self.check_blocks();
-        difference
+        zone("example.", self.serial, &records)
     }
 
     /// The blocks of the index of the apex' children, the leaves first.
@@ -198,6 +227,77 @@ proptest! {
         }
         family.children.clear();
         family.publish(None);
+        prop_assert_eq!(family.blocks().len(), 0);
+        family.ask_all(1);
+    }
+}
+
+/// The least and the most that a change of one name writes of an index: where it was in a block with the name before it, and
+/// where they were in different ones that were divided and joined.
+const BLOCKS_WRITTEN: RangeInclusive<usize> = 1..=7;
+
+/// Names that come and go one by one as differences, everywhere and always at the same place: the work is that of the
+/// change, and blocks are divided and joined.
+#[test]
+fn a_difference_writes_the_blocks_on_the_way_to_it() {
+    let mut family = Family::new(numbered(2000), Size { slab: 128 << 16, buckets: 1 << 12 });
+    family.publish(None);
+    let mut random = 0x9e37_79b9_u64;
+    let (mut least, mut most) = (usize::MAX, 0);
+    for step in 0..300 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let before: BTreeSet<_> =
+            family.blocks().concat().iter().map(|block| (block.address, block.shape())).collect();
+        let place = if step < 100 { (random >> 33) as usize % family.children.len() } else { 200 };
+        let at = family.children.iter().nth(place).expect("one of them").clone();
+        let is_new = if step < 100 { random >> 63 == 0 } else { step < 250 };
+        if is_new {
+            family.children.insert(format!("{at}-{step}"));
+        } else {
+            family.children.remove(&at);
+        }
+        family.publish_change(None);
+        let after = family.blocks().concat();
+        let is_new = |block: &&Block| !before.contains(&(block.address, block.shape()));
+        let written = after.iter().filter(is_new).count();
+        (least, most) = (least.min(written), most.max(written));
+        // A child whose records change moves, and no block; the first one of a leaf has an entry in the root, too.
+        let leaves = &family.blocks()[0];
+        let before: u32 = leaves[..step % leaves.len()].iter().map(|leaf| leaf.entries).sum();
+        let moved = family.children.iter().nth(before as usize).cloned();
+        family.publish_change(moved.as_deref());
+        assert_eq!(family.blocks().concat(), after);
+        if step % 20 == 0 {
+            family.ask_all(5);
+        }
+    }
+    family.ask_all(1);
+    assert!(BLOCKS_WRITTEN.contains(&least) && BLOCKS_WRITTEN.contains(&most), "{least} {most}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever comes and goes at once in a difference.
+    #[test]
+    fn any_differences_follow_each_other(
+        versions in proptest::collection::vec(
+            (0usize..700, proptest::collection::vec(0usize..700, 0..8)), 2..6),
+    ) {
+        let mut family = Family::new(BTreeSet::new(), Size { slab: 64 << 16, buckets: 1 << 10 });
+        let all: Vec<String> = numbered(700).into_iter().collect();
+        family.publish(None);
+        for (ends, mut cuts) in versions {
+            cuts.push(ends);
+            cuts.sort_unstable();
+            let number = |place: usize| cuts.partition_point(|&cut| cut <= place);
+            let chosen = all.iter().enumerate().filter(|(place, _)| number(*place) % 2 == 0);
+            family.children = chosen.map(|(_, child)| child.clone()).collect();
+            family.publish_change(None);
+            family.ask_all(7);
+        }
+        family.children.clear();
+        family.publish_change(None);
         prop_assert_eq!(family.blocks().len(), 0);
         family.ask_all(1);
     }

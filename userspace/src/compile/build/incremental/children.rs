@@ -200,30 +200,34 @@ impl<'a> Change<'a, '_> {
         }
         let mut items: Vec<Item> = Vec::with_capacity(record.len() + 1);
         let mut rest = edits;
-        let mut at = 0;
-        while at < record.len() {
+        let mut edits_of = |at: usize| {
             let here = rest.partition_point(|edit| record.place_below(edit.label) <= at);
             let (edits, behind) = rest.split_at(here);
             rest = behind;
-            let item = record.item(at);
+            edits
+        };
+        let least = bounds(block.depth - 1).least;
+        let mut at = 0;
+        while at < record.len() {
+            let (item, edits) = (record.item(at), edits_of(at));
             at += 1;
             if edits.is_empty() {
                 items.push(item);
                 continue;
             }
             let mut below = self.edited(self.below(item, block)?, edits)?;
-            // What has become short is joined with the block before it, or else with the one behind it.
-            if below.len() < bounds(block.depth - 1).least {
+            // What has become short is joined with the block before it, or else with those behind it.
+            while below.len() < least {
                 if let Some(before) = items.pop() {
                     let mut joined = self.edited(self.below(before, block)?, &[])?;
                     joined.append(&mut below);
                     below = joined;
                 } else if at < record.len() {
-                    let here = rest.partition_point(|edit| record.place_below(edit.label) <= at);
-                    let (edits, behind) = rest.split_at(here);
-                    rest = behind;
-                    below.append(&mut self.edited(self.below(record.item(at), block)?, edits)?);
+                    let behind = self.below(record.item(at), block)?;
+                    below.append(&mut self.edited(behind, edits_of(at))?);
                     at += 1;
+                } else {
+                    break;
                 }
             }
             items.append(&mut self.write_parts(&below, block.depth - 1));
