@@ -8,6 +8,7 @@ use super::kept::{KeptFile, KeptVersion, settings};
 use super::signing::{Signing, rejection};
 use super::stamp::Stamp;
 use super::state::{CurrentVersion, KeepableVersion, LastServed, Prepare, Prepared};
+use super::store::is_merged_at_once;
 use super::verified::{Step, Verification};
 use crate::check::{self, Severity};
 use crate::compile::{self, FaultyRecord};
@@ -186,7 +187,7 @@ fn after(served: Option<&Version>, zone: Zone) -> anyhow::Result<(Version, Optio
         return Ok((zone, None));
     };
     let next = served.apply(&change, Rules::Strict)?;
-    let next = if next.is_merge_due() { zone } else { next };
+    let next = if is_merged_at_once(&next) { zone } else { next };
     Ok((next, Some(change)))
 }
 

@@ -177,6 +177,20 @@ pub struct Work {
     pub octets: u64,
     /// What verifying has found, which is to take effect.
     pub found: Option<Found>,
+    /// Whether what changed of it is being merged into another flat zone.
+    pub is_merging: bool,
+    /// What was merged, which is to take the place of what is served.
+    pub merged: Option<Merged>,
+}
+
+/// A version as a flat zone of its own.
+pub struct Merged {
+    /// The version.
+    pub snapshot: Version,
+    /// The same records.
+    pub zone: Version,
+    /// The files that they lie in.
+    pub files: Vec<FileMap>,
 }
 
 /// What verifying has found.

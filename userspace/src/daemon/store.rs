@@ -16,6 +16,12 @@ use crate::zone::{Version, Zone, ZoneError};
 /// and a process may have 65,530 of them (vm.max_map_count): many small zones stay in the heap.
 const LARGE: usize = 1 << 20;
 
+/// Whether a change makes the flat zone of the version anew to which it leads: of a small zone as soon as that is due, of a
+/// large one only if it was not done in the background in time.
+pub fn is_merged_at_once(zone: &Version) -> bool {
+    zone.is_merge_overdue() || zone.octets() < LARGE && zone.is_merge_due()
+}
+
 /// Keeps zones in a folder.
 pub struct Store {
     folder: PathBuf,

@@ -36,6 +36,9 @@ pub trait Publishing {
     fn publish(&mut self, zone: &Version, change: Option<&Difference>)
     -> anyhow::Result<Published>;
 
+    /// The version that is published is this one from now on, which has the same records in other memory.
+    fn exchange(&mut self, zone: &Version);
+
     /// Answers nothing for the zone at `apex` any more.
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;
 

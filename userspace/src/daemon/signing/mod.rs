@@ -14,6 +14,7 @@ use change::{KEPT_PART, MadeVersion, NextVersion, SignedVersion};
 use super::kept::{KeptFile, KeptVersion, settings};
 use super::serials::SerialFile;
 use super::state::{CurrentVersion, KeepableVersion, Prepared, is_due};
+use super::store::is_merged_at_once;
 use super::verified::{Step, Verification};
 use crate::config::{self, Config};
 use crate::dnssec::keys::store::{KeyStore, StoreError};
@@ -27,7 +28,7 @@ use crate::zone::difference::Difference;
 use crate::zone::text::{self, Options};
 use crate::zone::{Name, Rtype, Serial, Version, Zone, ZoneError, ZoneWriter, soa};
 
-/// Whether a version becomes flat when so much changed that this is due: not in unit tests, where it is always due, since
+/// Whether a version becomes flat in the change when so much changed that this is due: not in unit tests, where it is always due, since
 /// their zones are small.
 const IS_MERGED: bool = !cfg!(test);
 
@@ -275,7 +276,7 @@ fn changed(
             if unsigned.is_some_and(|zone| has_digest(&zone)) {
                 warn_of_dropped_digests(base.zone.apex());
             }
-            let zone = match IS_MERGED && zone.is_merge_due() {
+            let zone = match IS_MERGED && is_merged_at_once(&zone) {
                 true => Version::of(zone.flat()?),
                 false => zone,
             };

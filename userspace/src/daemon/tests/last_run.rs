@@ -27,7 +27,7 @@ pub(super) struct Machine {
 /// One run of the daemon.
 pub(super) struct Run {
     pub(super) daemon: Daemon,
-    calls: Arc<Mutex<PlaneCalls>>,
+    pub(super) calls: Arc<Mutex<PlaneCalls>>,
 }
 
 impl Machine {

@@ -5,6 +5,7 @@ mod clock;
 mod configuration;
 mod control;
 mod last_run;
+mod merging;
 mod panics;
 mod side_by_side;
 mod verification;
@@ -72,6 +73,8 @@ pub(super) struct PlaneCalls {
     versions: BTreeMap<Name, Version>,
     /// How many versions were published by what changed.
     pub(super) changes: usize,
+    /// How often a version took the place of one with the same records.
+    pub(super) exchanged: usize,
     pub(super) refuse: bool,
     interfaces: Vec<String>,
     replaced_adopted: usize,
@@ -144,6 +147,14 @@ impl Publishing for FakePlane {
         }
         calls.zones.insert(zone.apex().clone(), zone.serial().0);
         Ok(Published::default())
+    }
+
+    fn exchange(&mut self, zone: &Version) {
+        let mut calls = lock(&self.0);
+        let older =
+            calls.versions.insert(zone.apex().clone(), zone.clone()).expect("it is published");
+        assert!(Difference::between_versions(&older, zone).is_empty());
+        calls.exchanged += 1;
     }
 
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()> {

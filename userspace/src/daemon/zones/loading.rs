@@ -83,6 +83,19 @@ impl Zones {
         self.until_idle();
     }
 
+    /// Merges what changed of a zone that is served, while something else is done with it.
+    pub fn merge_while(self: &Arc<Zones>, name: &Name, meanwhile: impl FnOnce()) {
+        let (snapshot, identity) = {
+            let states = self.states.hold();
+            let state = &states[name];
+            let zone = state.loaded.as_ref().expect("it is served").zone.clone();
+            (zone, Arc::clone(&state.work.identity))
+        };
+        let merged = self.merged(&snapshot);
+        meanwhile();
+        self.note_merged(name, &identity, merged);
+    }
+
     /// Waits until no zone has its turn or waits for it.
     pub fn until_idle(&self) {
         let is_idle = || {

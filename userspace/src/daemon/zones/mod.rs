@@ -4,6 +4,7 @@ mod behind;
 mod change;
 mod list;
 mod loading;
+mod merge;
 mod present;
 mod reload;
 mod turns;

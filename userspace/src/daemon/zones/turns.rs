@@ -14,7 +14,7 @@ use crate::datapath::memory::trim_heap;
 use crate::zone::Name;
 
 /// Octets of a zone from which on threads for large zones work on it: a second of signing, more or less.
-const LARGE: u64 = 1 << 20;
+pub(super) const LARGE: u64 = 1 << 20;
 
 /// By so many octets a zone is put off for a second when many are to be loaded: small ones come first.
 const OCTETS_A_SECOND: u64 = 1 << 18;
@@ -74,7 +74,8 @@ impl Zones {
                 // Nobody waits for it who would do so.
                 self.replace_adopted();
             }
-            self.give_back_memory(&turn);
+            self.give_back(&turn);
+            self.merge_if_due(&turn);
         }
         for one in waiting {
             // Who has asked may have gone.
@@ -143,6 +144,10 @@ impl Zones {
         if next.is_some_and(|event| is_pressing(&event)) {
             self.queue(&mut states, &turn.name);
         }
+        drop(states);
+        if !is_look(&turn.event) {
+            self.take_merged(&turn.name);
+        }
     }
 
     /// A zone has been tried, or is not there: those that wait for it may be.
@@ -164,14 +169,18 @@ impl Zones {
         }
     }
 
-    /// Gives back what reading a large zone has left behind.
-    fn give_back_memory(&self, turn: &Turn) {
+    fn give_back(&self, turn: &Turn) {
         let owners = turn
             .state(&mut self.states.hold())
             .and_then(|state| state.loaded.as_ref().map(|loaded| loaded.zone.owner_count()));
-        if owners >= Some(LARGE_ZONE) {
-            trim_heap();
-        }
+        give_back_memory(owners.unwrap_or(0));
+    }
+}
+
+/// Gives back what reading or merging a zone of so many names has left behind, if it is large.
+pub(super) fn give_back_memory(owners: usize) {
+    if owners >= LARGE_ZONE {
+        trim_heap();
     }
 }
 

@@ -158,6 +158,10 @@ impl Publishing for Plane {
         self.published.publish(zone, change, &mut self.programs)
     }
 
+    fn exchange(&mut self, zone: &Version) {
+        self.published.exchange(zone);
+    }
+
     fn remove(&mut self, apex: &Name) -> Result<()> {
         self.published.remove(apex, &mut self.programs);
         Ok(())

@@ -109,6 +109,13 @@ impl PublishedZones {
         Ok(published)
     }
 
+    /// Keeps a version in the place of the one that is published, which has the same records.
+    pub(super) fn exchange(&mut self, zone: &Version) {
+        if let Some(published) = self.zones.get_mut(zone.apex()) {
+            *published = zone.clone();
+        }
+    }
+
     /// Answers nothing for the zone at `apex` any more.
     pub(super) fn remove(&mut self, apex: &Name, programs: &mut Programs) {
         let retired = self.image.remove(apex);

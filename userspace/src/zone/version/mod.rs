@@ -8,6 +8,7 @@
 //! | walk along the NSEC3 chain | [`Version::hashed_from`], [`Version::hashed_before`] |
 //! | know what changed | [`Difference::between_versions`](super::difference::Difference::between_versions) |
 //! | make a flat zone of one | [`Version::flat`], if [`Version::is_merge_due`] |
+//! | lay what changed meanwhile over that | [`Version::rebased`] |
 //!
 //! | file | what |
 //! |---|---|
@@ -28,6 +29,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::arrays::{Owner, OwnerEntry, Rrset, RrsetEntry};
 use super::canonical::canonical_prefix;
+use super::difference::{Difference, Rules};
 use super::error::ZoneError;
 use super::name::{Name, is_at_or_below};
 use super::rtype::Rtype;
@@ -40,6 +42,9 @@ use walk::Overlaid;
 
 /// What changed takes at most this part of what the flat zone takes, or the two should be merged.
 const MERGED_AT: usize = 16;
+
+/// What changed takes at most this part of what the flat zone takes, or merging the two must not be put off.
+const OVERDUE_AT: usize = 4;
 
 /// The start of what orders names is kept in memory of each owner at this distance from the one before. In a flat zone
 /// of a million owners, which is mapped, a search then reads the names of some eight owners next to each other and not
@@ -338,6 +343,32 @@ impl Version {
     pub fn is_merge_due(&self) -> bool {
         let is_due_beside = self.any_answers.as_ref().is_some_and(|beside| beside.is_merge_due());
         is_due_beside || self.overlay_octets() > self.base.zone.octets() / MERGED_AT
+    }
+
+    /// Whether so much changed that nobody should wait for the next flat zone: it takes as much memory as a large part of
+    /// the zone.
+    pub fn is_merge_overdue(&self) -> bool {
+        let is_overdue = |beside: &Arc<Version>| beside.is_merge_overdue();
+        self.any_answers.as_ref().is_some_and(is_overdue)
+            || self.overlay_octets() > self.base.zone.octets() / OVERDUE_AT
+    }
+
+    /// The same records over the flat zone of `merged`, which has those of `snapshot`: an older version of the same flat
+    /// zone as this one's. The cost is that of what changed since. `None` if they have another flat zone, or what stands
+    /// beside them has.
+    pub fn rebased(&self, snapshot: &Version, merged: &Version) -> Option<Version> {
+        if !self.has_same_flat_zone(snapshot) {
+            return None;
+        }
+        let change = Difference::between_versions(snapshot, self);
+        let rebased = merged.apply(&change, Rules::Strict).ok()?;
+        match (self.any_answers(), snapshot.any_answers(), merged.any_answers()) {
+            (None, None, None) => Some(rebased),
+            (Some(one), Some(snapshot), Some(merged)) => {
+                Some(rebased.with_any_answers(one.rebased(snapshot, merged)?))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -194,6 +194,20 @@ proptest! {
         }
         let last = versions.len() - 1;
         assert_finds(&versions[last], &flats[last]);
+        // Each may be merged while those after it come.
+        for (place, snapshot) in versions.iter().enumerate() {
+            let merged = Version::of(flats[place].clone());
+            for (version, flat) in versions.iter().zip(&flats).skip(place) {
+                let Some(rebased) = version.rebased(snapshot, &merged) else {
+                    prop_assert!(!version.has_same_flat_zone(snapshot));
+                    continue;
+                };
+                prop_assert!(version.has_same_flat_zone(snapshot));
+                prop_assert!(rebased.has_same_flat_zone(&merged));
+                assert_sound(&rebased);
+                prop_assert_eq!(records_of(&rebased.flat().unwrap()), records_of(flat));
+            }
+        }
     }
 
     /// What layers lie over the flat zone does not decide whether a difference fits, nor what it makes.
