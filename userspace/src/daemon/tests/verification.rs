@@ -93,6 +93,46 @@ fn a_zone_that_changes_meanwhile_is_verified() {
     }
 }
 
+/// What a zone's daily verification finds in a version that changed meanwhile is looked for in what is served, and withheld
+/// if it is there still: of a zone that sealdns signs, whose every change was right by itself.
+#[test]
+fn what_is_wrong_is_found_though_the_zone_changes_meanwhile() {
+    for is_mended in [false, true] {
+        let machine = Machine::new("sign");
+        machine.write_zone(&testing::zone(7, 20));
+        let run = machine.start();
+        let name = testing::name("example");
+        let www = (testing::name("www.example"), Rtype::A);
+        {
+            // As if the memory that it lies in had changed.
+            let mut states = run.daemon.zones.states();
+            let loaded = states.get_mut(&name).unwrap().loaded.as_mut().unwrap();
+            let flat = loaded.zone.flat().unwrap();
+            loaded.zone = Version::of(spoilt(&flat, www.0.as_wire(), www.1));
+            lock(&run.calls).versions.insert(name.clone(), loaded.zone.clone());
+        }
+        machine.clock.pass(Duration::from_secs(86400));
+        run.daemon.zones.verify_while(&name, || {
+            let mut builder = ZoneBuilder::new(name.clone());
+            let is_kept =
+                |owner: &Owner<'_>, _: &Rrset<'_>| !is_mended || owner.name() != www.0.as_wire();
+            builder.copy(&testing::zone(8, 20), is_kept).unwrap();
+            machine.write_zone(&builder.finish().unwrap());
+            run.daemon.handle(Request::ZoneReload { zone: None });
+            assert_eq!(run.serves(), (Some(8), None));
+        });
+        let expected: &[_] = if is_mended { &[] } else { std::slice::from_ref(&www) };
+        assert_eq!(withheld(&run.daemon), expected);
+        let status = status(&run.daemon);
+        assert_eq!(status.verified_at, Some(machine.clock.wall().signature_time()));
+        assert_eq!(status.withheld.is_some(), !is_mended);
+        let Response::Reply(told) = run.daemon.handle(Request::Status) else { panic!() };
+        let problems = Status::of(told).unwrap().problems;
+        let is_told = problems.iter().any(|problem| problem.what.contains("SERVFAIL"));
+        assert_eq!(is_told, !is_mended, "{problems:?}");
+    }
+}
+
 /// Each RRset with a wrong signature: it and nothing else is withheld, until a version comes that has a right one.
 #[test]
 fn what_is_wrong_is_withheld_and_nothing_else() {
