@@ -277,9 +277,14 @@ impl<'a> Rrset<'a> {
         self.entry.count as usize
     }
 
+    /// The RDATA of all records, each with its length before it.
+    pub(super) fn octets(&self) -> &'a [u8] {
+        &self.bytes[self.entry.at as usize..self.entry.end as usize]
+    }
+
     /// The RDATA of each record: canonical form, uncompressed.
     pub fn rdatas(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
-        let mut rest = &self.bytes[self.entry.at as usize..self.entry.end as usize];
+        let mut rest = self.octets();
         std::iter::from_fn(move || {
             let (len, after) = rest.split_first_chunk::<2>()?;
             let (rdata, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;

@@ -174,6 +174,10 @@ fn compare<'a>(owners: impl Iterator<Item = OwnerPair<'a>>, visit: &mut Visitor<
 }
 
 fn compare_owners(old: &Owner<'_>, new: &Owner<'_>, visit: &mut Visitor<'_>) {
+    // Nearly all owners of two versions are the same.
+    if old.has_same_rrsets(new) {
+        return;
+    }
     let order = |old: &Rrset<'_>, new: &Rrset<'_>| old.rtype().cmp(&new.rtype());
     for pair in old.rrsets().merge_join_by(new.rrsets(), order) {
         match pair {
@@ -192,6 +196,9 @@ fn compare_rrsets(
     visit: &mut Visitor<'_>,
 ) {
     let is_same_ttl = old.1.rtype() == Rtype::RRSIG || old.1.ttl() == new.1.ttl();
+    if is_same_ttl && old.1.octets() == new.1.octets() {
+        return;
+    }
     for pair in old.1.rdatas().merge_join_by(new.1.rdatas(), Ord::cmp) {
         if is_same_ttl && pair.has_left() && pair.has_right() {
             continue;

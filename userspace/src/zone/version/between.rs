@@ -1,6 +1,7 @@
 //! The difference of two versions.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 
 use itertools::{EitherOrBoth, Itertools as _};
 
@@ -78,7 +79,11 @@ fn pairs<'a>(old: &'a Version, new: &'a Version) -> Box<dyn Iterator<Item = Owne
         let names = changed_names(old, new).into_iter();
         return Box::new(names.filter_map(|name| pair(old.find(name), new.find(name))));
     }
-    let order = |old: &Owner<'_>, new: &Owner<'_>| canonical_order(old.name(), new.name());
+    let order = |old: &Owner<'_>, new: &Owner<'_>| match old.name() == new.name() {
+        // Nearly all are.
+        true => Ordering::Equal,
+        false => canonical_order(old.name(), new.name()),
+    };
     Box::new(old.owners().merge_join_by(new.owners(), order))
 }
 
