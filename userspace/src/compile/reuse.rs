@@ -8,9 +8,10 @@
 use std::cmp::Ordering;
 use std::iter::Peekable;
 
+use xdp_common::image::chain::{self, Chain};
 use xdp_common::image::children::Block;
 use xdp_common::image::node::{MAX_TYPES, Node, flag};
-use xdp_common::image::zone::{self as zone_record, Chain, chain_at};
+use xdp_common::image::zone as zone_record;
 use xdp_common::image::{Address, UNIT, Window};
 
 use super::children;
@@ -162,7 +163,7 @@ impl<'a> PreviousNodes<'a> {
         let at = self.chain_address();
         while self.next_entry < chain.map_or(0, Chain::count) {
             let place =
-                at as usize * UNIT + chain_at::ENTRIES + self.next_entry as usize * ENTRY_LEN;
+                at as usize * UNIT + chain::at::ENTRIES + self.next_entry as usize * ENTRY_LEN;
             let Some(entry) = self.slab.memory.read(place, ENTRY_LEN) else { return 0 };
             let (high, rest) = entry.split_at(8);
             let high = u64::from_le_bytes(high.try_into().unwrap_or_default());

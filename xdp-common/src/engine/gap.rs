@@ -9,9 +9,10 @@ use crate::bytes::{low_octets, u8_at, u64_at};
 use crate::dns::name;
 use crate::engine::find;
 use crate::image::bounds::MAX_SALT;
+use crate::image::chain::{self, Chain};
 use crate::image::children::{Block, MAX_STEPS};
 use crate::image::node::Node;
-use crate::image::zone::{Chain, Zone, chain_at};
+use crate::image::zone::Zone;
 use crate::image::{Address, Entry, MAX_SCAN, Store, UNIT};
 use crate::launder::{forget, recall};
 use crate::sha1;
@@ -179,7 +180,7 @@ fn nsec3_cover<S: Store>(
     low: u32,
 ) -> Result<Address, Outcome> {
     let chain = recall(&absence.chain);
-    let index = chain.wrapping_add((chain_at::ENTRIES / UNIT) as Address);
+    let index = chain.wrapping_add((chain::at::ENTRIES / UNIT) as Address);
     let chain = Chain::new(store.record(chain).ok_or(Outcome::Broken)?);
     let count = chain.count();
     let start = start_of(store, chain, (high >> chain.shift()) as u32).ok_or(Outcome::Broken)?;

@@ -5,6 +5,7 @@
 //! *slab* holds all of them. The daemon writes; the engine reads through a [`Store`].
 
 pub mod bounds;
+pub mod chain;
 pub mod children;
 pub mod node;
 pub mod piece;

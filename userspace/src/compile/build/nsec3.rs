@@ -1,7 +1,8 @@
 //! Proofs with NSEC3 (RFC 5155), and the index in which they are searched.
 
+use xdp_common::image::chain;
 use xdp_common::image::node::flag;
-use xdp_common::image::zone::{chain_at, denial};
+use xdp_common::image::zone::denial;
 use xdp_common::image::{Address, MAX_SCAN};
 
 use super::records::{key_of, push_entry, put32};
@@ -127,17 +128,17 @@ impl<'a> Build<'a, '_, '_> {
         let mut octets: Vec<u8> = directory.iter().flat_map(|start| start.to_le_bytes()).collect();
         octets.resize(octets.len() + ENTRY_LEN, 0);
         let directory = self.place(&octets, self.older.directory());
-        let mut index = vec![0; chain_at::ENTRIES];
-        put32(&mut index, chain_at::COUNT, self.hashed.len() as u32);
-        put32(&mut index, chain_at::DIRECTORY, directory);
-        index[chain_at::SHIFT] = (64 - bits) as u8;
+        let mut index = vec![0; chain::at::ENTRIES];
+        put32(&mut index, chain::at::COUNT, self.hashed.len() as u32);
+        put32(&mut index, chain::at::DIRECTORY, directory);
+        index[chain::at::SHIFT] = (64 - bits) as u8;
         let Parameters { iterations, salt } = self.context.nsec3;
-        index[chain_at::ITERATIONS..chain_at::ITERATIONS + 2]
+        index[chain::at::ITERATIONS..chain::at::ITERATIONS + 2]
             .copy_from_slice(&iterations.to_le_bytes());
         if !salt.is_empty() {
-            index[chain_at::SALT_LEN] = salt.len() as u8;
+            index[chain::at::SALT_LEN] = salt.len() as u8;
             let place = self.place(salt, self.older.salt());
-            put32(&mut index, chain_at::SALT, place);
+            put32(&mut index, chain::at::SALT, place);
         }
         index.reserve(self.hashed.len() * ENTRY_LEN);
         for hashed in &self.hashed {

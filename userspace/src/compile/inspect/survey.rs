@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use serde::{Deserialize, Serialize};
 use xdp_common::engine::find::CUT_BESIDE_APEX;
+use xdp_common::image::chain::{self, Chain};
 use xdp_common::image::children::Block;
 use xdp_common::image::node::flag;
 use xdp_common::image::piece::Piece;
-use xdp_common::image::zone::{self as zone_record, Chain, chain_at, denial};
+use xdp_common::image::zone::{self as zone_record, denial};
 use xdp_common::image::{Address, UNIT};
 
 use super::super::memory::{ENTRY_LEN, Memory, window};
@@ -147,7 +148,7 @@ impl<'a> Survey<'a> {
     /// The entries of the NSEC3 index.
     pub fn entries(&self) -> Option<&'a [u8]> {
         let (at, chain) = self.chain()?;
-        let at = at.checked_add((chain_at::ENTRIES / UNIT) as Address)?;
+        let at = at.checked_add((chain::at::ENTRIES / UNIT) as Address)?;
         record(self.memory, at, (chain.count() as usize).checked_mul(ENTRY_LEN)?)
     }
 

@@ -8,9 +8,10 @@
 use std::sync::PoisonError;
 
 use xdp_common::engine::find::CUT_BESIDE_APEX;
+use xdp_common::image::chain;
 use xdp_common::image::children::Block;
 use xdp_common::image::node::flag;
-use xdp_common::image::zone::{self as zone_record, chain_at, denial};
+use xdp_common::image::zone::{self as zone_record, denial};
 use xdp_common::image::{Address, TOMBSTONE};
 
 use super::super::memory::{Memory, window};
@@ -165,7 +166,7 @@ impl Survey<'_> {
         let has_index = self.denial == denial::NSEC3;
         let is_there = match has_index {
             true => {
-                let head = record(self.memory, zone.chain(), chain_at::ENTRIES);
+                let head = record(self.memory, zone.chain(), chain::at::ENTRIES);
                 head.is_some() && self.entries().is_some() && self.has_parameters()
             }
             false => zone.chain() == 0,

@@ -1,7 +1,8 @@
 //! What a node says of the names around it: the proofs of what is absent there.
 
+use xdp_common::image::chain::{self, Chain};
 use xdp_common::image::node::flag;
-use xdp_common::image::zone::{Chain, chain_at, denial};
+use xdp_common::image::zone::denial;
 use xdp_common::image::{Address, UNIT};
 
 use super::drafted::Drafts;
@@ -158,7 +159,7 @@ impl<'a> Change<'a, '_> {
     fn chain(&self) -> Option<(usize, u32)> {
         let chain = self.zone_record()?.chain();
         let found = window(self.input.memory, chain).map(Chain::new).filter(|_| chain != 0)?;
-        Some((chain as usize * UNIT + chain_at::ENTRIES, found.count()))
+        Some((chain as usize * UNIT + chain::at::ENTRIES, found.count()))
     }
 
     /// An entry of the index: the start of the hash, and the record.
