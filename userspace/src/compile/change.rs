@@ -138,6 +138,12 @@ impl Image {
         self.names = self.names - names + zone.nodes.len();
         exchange(&mut zone.aliases, &compiled.aliases);
         exchange(&mut zone.hosts, &compiled.hosts);
+        exchange(&mut zone.by_hash, &compiled.by_hash);
+        let is_dependent = |node: &Address| slab.is_dependent(*node);
+        let gone =
+            compiled.written.iter().map(|(_, older)| *older).chain(compiled.gone.iter().copied());
+        zone.dependents -= gone.filter(is_dependent).count();
+        zone.dependents += compiled.written.iter().filter(|(new, _)| is_dependent(new)).count();
         compiled.taken.iter().for_each(|&extent| add(zone, extent));
         let mut retired: Vec<Extent> =
             compiled.unused.iter().filter_map(|&address| take(zone, address)).collect();

@@ -21,7 +21,10 @@ pub enum CompileError {
     #[error("the zone has an NSEC3PARAM record, but no NSEC3 records of that chain")]
     NoNsec3,
     /// More hashes alike than chance explains.
-    #[error("more than {} NSEC3 hashes of the zone start alike", xdp_common::image::MAX_SCAN)]
+    #[error(
+        "more than {} NSEC3 hashes of the zone start alike",
+        xdp_common::image::chain::MAX_SCAN
+    )]
     CrowdedHashes,
     /// There is no room in the slab.
     #[error("the zone needs {slab_end} octets of slab, those in use included")]

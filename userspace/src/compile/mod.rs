@@ -14,6 +14,7 @@ mod check;
 mod children;
 mod engine;
 mod error;
+mod hashes;
 mod image;
 pub mod inspect;
 mod memory;

@@ -8,13 +8,14 @@
 use std::cmp::Ordering;
 use std::iter::Peekable;
 
-use xdp_common::image::chain::{self, Chain};
+use xdp_common::image::chain::Chain;
 use xdp_common::image::children::Block;
 use xdp_common::image::node::{MAX_TYPES, Node, flag};
 use xdp_common::image::zone as zone_record;
 use xdp_common::image::{Address, UNIT, Window};
 
 use super::children;
+use super::hashes::{HashIndex, HashKey};
 use super::memory::{ENTRY_LEN, Memory, window};
 use super::sorted::Elements;
 use super::version::CompiledZone;
@@ -86,6 +87,18 @@ impl<'a> SlabRecords<'a> {
         pieces
     }
 
+    /// Whether the proofs of a node are those of another name, and change with that one's.
+    pub fn is_dependent(&self, address: Address) -> bool {
+        let proofs = self.node(address).map(|(node, _)| node.proofs());
+        self.is_without_nsec3(address) && proofs.is_some_and(|[first, _]| first != 0)
+    }
+
+    /// Whether opt-out has left a node without an NSEC3.
+    pub fn is_without_nsec3(&self, address: Address) -> bool {
+        let node = self.node(address).filter(|_| address != 0);
+        node.is_some_and(|(node, _)| node.is(flag::NO_NSEC3))
+    }
+
     /// The blocks of the index of a node's children, the leaves first; none if the node is none or has no children.
     pub fn blocks_of(&self, address: Address) -> Vec<Vec<Block>> {
         let Some((node, _)) = self.node(address).filter(|_| address != 0) else {
@@ -113,7 +126,6 @@ pub struct PreviousNodes<'a> {
     zone: Address,
     /// Whether it has so many zone records that all nodes are to have a new one.
     is_scattered: bool,
-    next_entry: u32,
     /// Its names that the newer version does not have, as far as it was walked.
     pub gone: Vec<Address>,
 }
@@ -129,7 +141,6 @@ impl<'a> PreviousNodes<'a> {
             nodes: nodes.peekable(),
             zone,
             is_scattered,
-            next_entry: 0,
             gone: Vec::new(),
         }
     }
@@ -156,28 +167,14 @@ impl<'a> PreviousNodes<'a> {
         self.gone.extend(self.nodes.by_ref());
     }
 
-    /// The piece of the NSEC3 record whose hash starts so; 0 if there is none. Hashes are asked for in
-    /// their order.
-    pub fn hashed(&mut self, key: (u64, u32)) -> Address {
-        let Some((_, chain)) = self.zone().filter(|(zone, _)| zone.chain() != 0) else { return 0 };
-        let at = self.chain_address();
-        while self.next_entry < chain.map_or(0, Chain::count) {
-            let place =
-                at as usize * UNIT + chain::at::ENTRIES + self.next_entry as usize * ENTRY_LEN;
-            let Some(entry) = self.slab.memory.read(place, ENTRY_LEN) else { return 0 };
-            let (high, rest) = entry.split_at(8);
-            let high = u64::from_le_bytes(high.try_into().unwrap_or_default());
-            let word =
-                |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().unwrap_or_default());
-            if (high, word(0)) > key {
-                break;
-            }
-            self.next_entry += 1;
-            if (high, word(0)) == key {
-                return word(4);
-            }
-        }
-        0
+    /// The piece of the NSEC3 record whose hash starts so; 0 if there is none.
+    pub fn hashed(&self, key: HashKey) -> Address {
+        self.hash_index().and_then(|index| index.matching(key)).unwrap_or(0)
+    }
+
+    /// Its NSEC3 index.
+    pub fn hash_index(&self) -> Option<HashIndex<'a>> {
+        HashIndex::new(self.slab.memory, self.chain_address())
     }
 
     fn zone(&self) -> Option<(zone_record::Zone<'a>, Option<Chain<'a>>)> {
@@ -204,7 +201,7 @@ impl<'a> PreviousNodes<'a> {
         self.zone().map_or(0, |(zone, _)| zone.soa())
     }
 
-    /// Its NSEC3 index.
+    /// The root of its NSEC3 index; 0 if it has none.
     pub fn chain_address(&self) -> Address {
         self.zone().map_or(0, |(zone, _)| zone.chain())
     }
@@ -213,11 +210,5 @@ impl<'a> PreviousNodes<'a> {
     pub fn salt(&self) -> Address {
         let chain = self.zone().filter(|(zone, _)| zone.chain() != 0).and_then(|(_, chain)| chain);
         chain.map_or(0, Chain::salt)
-    }
-
-    /// The directory of its NSEC3 index.
-    pub fn directory(&self) -> Address {
-        let chain = self.zone().filter(|(zone, _)| zone.chain() != 0).and_then(|(_, chain)| chain);
-        chain.map_or(0, Chain::directory)
     }
 }

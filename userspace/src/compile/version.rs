@@ -22,6 +22,12 @@ pub struct CompiledZone {
     /// Of each name server of a zone cut that is in the zone, and not at or below the cut, a part of its hash, and the
     /// cut's node; sorted. So the cuts are found whose glue has the addresses of a host.
     pub hosts: SortedList<(u32, Address)>,
+    /// With NSEC3, the start of each hash on which the proofs of a name depend, and the name's node; sorted: its own hash,
+    /// and that of the wildcard below it. So the nodes are found whose proofs change with a record of the chain.
+    pub by_hash: SortedList<(u32, Address)>,
+    /// With NSEC3, how many nodes have the proofs of another name, which are in them and change with that name's. Zone cuts
+    /// that have none but the apex's are not among them.
+    pub dependents: usize,
     /// The zone records that its nodes refer to. They say the same.
     pub records: Vec<Address>,
     /// Octets of all that it occupies.

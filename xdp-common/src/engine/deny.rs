@@ -36,7 +36,7 @@ pub fn closest_encloser<S: Store>(store: &S, scratch: &mut Scratch) -> Result<St
         plan.zone = node.zone();
     }
     if node.is(flag::CUT) {
-        referral::<S>(query, plan, absence, cells, node, context)?;
+        referral(store, query, plan, absence, cells, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
     if node.is(flag::PARTIAL) {

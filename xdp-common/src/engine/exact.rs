@@ -87,7 +87,7 @@ pub fn at_node<S: Store>(
         plan.zone = node.zone();
     }
     if node.is(flag::CUT) && qtype != rtype::DS {
-        referral::<S>(query, plan, absence, cells, node, context)?;
+        referral(store, query, plan, absence, cells, node, context)?;
         return Ok(Step::Done(Outcome::Referral));
     }
     let piece = type_piece::<S>(node, qtype, cells)?;
@@ -99,7 +99,7 @@ pub fn at_node<S: Store>(
         return cname(store, plan, node, context, Outcome::Positive);
     }
     let zone = Zone::new(store.record(node.zone()).ok_or(Outcome::Broken)?);
-    nodata(plan, query, zone, node, context);
+    nodata(store, plan, query, zone, node, context)?;
     Ok(Step::Done(Outcome::Nodata))
 }
 
@@ -128,7 +128,14 @@ pub(super) fn cname<S: Store>(
 /// The SOA, and the proof that the type is absent (RFC 4035 section 3.1.3.1, RFC 5155 section
 /// 7.2.3, with opt-out 7.2.4).
 #[inline(always)]
-fn nodata(plan: &mut Plan, query: &Query, zone: Zone<'_>, node: Node<'_>, context: Context) {
+fn nodata<S: Store>(
+    store: &S,
+    plan: &mut Plan,
+    query: &Query,
+    zone: Zone<'_>,
+    node: Node<'_>,
+    context: Context,
+) -> Result<(), Outcome> {
     plan.add(zone.soa(), section::AUTHORITY, context);
-    proofs(plan, query, node, context);
+    proofs(store, plan, query, node, context)
 }

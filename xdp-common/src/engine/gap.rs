@@ -9,11 +9,11 @@ use crate::bytes::{low_octets, u8_at, u64_at};
 use crate::dns::name;
 use crate::engine::find;
 use crate::image::bounds::MAX_SALT;
-use crate::image::chain::{self, Chain};
+use crate::image::chain::{self, Chain, MAX_SCAN, PAGE_LEN, range_entry, range_head};
 use crate::image::children::{Block, MAX_STEPS};
 use crate::image::node::Node;
 use crate::image::zone::Zone;
-use crate::image::{Address, Entry, MAX_SCAN, Store, UNIT};
+use crate::image::{Address, Entry, Store, UNIT};
 use crate::launder::{forget, recall};
 use crate::sha1;
 use crate::state::cells::GapSearch;
@@ -179,45 +179,40 @@ fn nsec3_cover<S: Store>(
     high: u64,
     low: u32,
 ) -> Result<Address, Outcome> {
-    let chain = recall(&absence.chain);
-    let index = chain.wrapping_add((chain::at::ENTRIES / UNIT) as Address);
-    let chain = Chain::new(store.record(chain).ok_or(Outcome::Broken)?);
-    let count = chain.count();
-    let start = start_of(store, chain, (high >> chain.shift()) as u32).ok_or(Outcome::Broken)?;
-    cells.gap.place = start as u64;
-    cells.gap.before = 0;
+    let root = recall(&absence.chain);
+    let chain = Chain::new(store.record(root).ok_or(Outcome::Broken)?);
+    let number = (high >> chain.shift()) as u32;
+    let pages = root.wrapping_add((chain::at::PAGES / UNIT) as Address);
+    let page = reference(store, pages, number / PAGE_LEN as u32).ok_or(Outcome::Broken)?;
+    let range = reference(store, page, number % PAGE_LEN as u32).ok_or(Outcome::Broken)?;
+    let (before, count) = range_head(store.entry(range).ok_or(Outcome::Broken)?);
+    cells.gap.block = range as u64;
+    cells.gap.count = count as u64;
+    cells.gap.before = before as u64;
     let mut step = 0;
     while step < MAX_SCAN {
-        let place = recall(&cells.gap.place) as u32;
-        if place >= count {
+        if step as u64 >= recall(&cells.gap.count) {
             break;
         }
-        let entry = store.entry(entry_address(index, place)).ok_or(Outcome::Broken)?;
+        let range = recall(&cells.gap.block) as Address;
+        let entry = store.entry(range_entry(range, step as u32)).ok_or(Outcome::Broken)?;
         let (entry_high, entry_low, piece) = key_of(entry);
         if (entry_high, entry_low) > (high, low) {
             break;
         }
         cells.gap.before = piece as u64;
-        cells.gap.place = place as u64 + 1;
         step += 1;
     }
     if forget(&mut cells.forgotten, step as u64) >= MAX_SCAN as u64 {
         return Err(Outcome::Broken);
     }
-    let found = recall(&cells.gap.before) as Address;
-    if found != 0 {
-        return Ok(found);
-    }
-    let previous = if start == 0 { count.wrapping_sub(1) } else { start - 1 };
-    Ok(key_of(store.entry(entry_address(index, previous)).ok_or(Outcome::Broken)?).2)
+    Ok(recall(&cells.gap.before) as Address)
 }
 
-/// The first entry of the NSEC3 index that shares these top bits.
+/// The reference at a place of a root or a page of the NSEC3 index.
 #[inline(always)]
-fn start_of<S: Store>(store: &S, chain: Chain<'_>, bits: u32) -> Option<u32> {
-    const STARTS: u32 = (size_of::<Entry>() / size_of::<u32>()) as u32;
-    let four = store.entry(entry_address(chain.directory(), bits / STARTS))?;
-    Some(word(four, (bits % STARTS) as usize * size_of::<u32>()))
+fn reference<S: Store>(store: &S, references: Address, place: u32) -> Option<Address> {
+    Some(chain::reference(store.entry(chain::reference_entry(references, place))?, place))
 }
 
 /// The address of an entry of an index.

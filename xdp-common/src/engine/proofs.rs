@@ -1,7 +1,9 @@
 //! Proofs of absence in a plan: those that a name's node knows, and those that wait for the end of a chain of CNAMEs.
 
 use crate::Outcome;
-use crate::image::node::Node;
+use crate::image::chain::Chain;
+use crate::image::node::{Node, flag};
+use crate::image::zone::Zone;
 use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
 use crate::state::absence::{MAX_WAITING, Waiting};
@@ -69,15 +71,26 @@ pub(super) fn add_proof<S: Store>(
 
 /// Both proofs of a node, if the client wants them.
 #[inline(always)]
-pub(super) fn proofs(plan: &mut Plan, query: &Query, node: Node<'_>, context: Context) {
+pub(super) fn proofs<S: Store>(
+    store: &S,
+    plan: &mut Plan,
+    query: &Query,
+    node: Node<'_>,
+    context: Context,
+) -> Result<(), Outcome> {
     if recall(&query.dnssec_ok) == 0 {
-        return;
+        return Ok(());
     }
-    let [first, second] = node.proofs();
+    let [mut first, second] = node.proofs();
+    if first == 0 && node.is(flag::NO_NSEC3) {
+        let zone = Zone::new(store.record(node.zone()).ok_or(Outcome::Broken)?);
+        first = Chain::new(store.record(zone.chain()).ok_or(Outcome::Broken)?).apex_match();
+    }
     if first != 0 {
         plan.add(first, section::AUTHORITY, context);
     }
     if second != 0 {
         plan.add(second, section::AUTHORITY, context);
     }
+    Ok(())
 }

@@ -13,6 +13,7 @@ use crate::state::{Absence, Cells, Context, Plan, Query};
 /// without which nobody could ask them (RFC 4035 section 3.1.4, RFC 9471).
 #[inline(always)]
 pub(super) fn referral<S: Store>(
+    store: &S,
     query: &Query,
     plan: &mut Plan,
     absence: &mut Absence,
@@ -26,7 +27,7 @@ pub(super) fn referral<S: Store>(
     plan.add(node.otherwise(), section::AUTHORITY, context);
     // The DS itself is part of the referral.
     if type_piece::<S>(node, rtype::DS, cells)? == 0 {
-        proofs(plan, query, node, context);
+        proofs(store, plan, query, node, context)?;
     }
     if context.from != QUESTION {
         add_waiting_proofs::<S>(plan, absence, cells);

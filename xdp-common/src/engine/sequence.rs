@@ -335,8 +335,8 @@ fn finish<D: Driver, const CONCLUDES: bool>(
     outcome: Outcome,
 ) -> Result<D::Entered, Outcome> {
     // The name or the type may have come since the name was looked up, and the proof or the SOA record be of a version
-    // that has it.
-    let denies = CONCLUDES || matches!(outcome, Outcome::Nodata);
+    // that has it. With opt-out a referral may have proofs of the node and of the NSEC3 index.
+    let denies = CONCLUDES || matches!(outcome, Outcome::Nodata | Outcome::Referral);
     let finished = if denies && driver.changes() != Some(recall(&scratch.changes)) {
         Err(Outcome::Miss)
     } else {

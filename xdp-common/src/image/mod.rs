@@ -42,9 +42,6 @@ pub const MAX_PROBES: usize = 4;
 /// One entry of a gap index: a key of twelve octets in order, and an address.
 pub type Entry = [u8; 16];
 
-/// The most entries of an NSEC3 index that share a place in its directory, plus one.
-pub const MAX_SCAN: usize = 48;
-
 /// Where the image is: BPF maps in the kernel, memory on the host.
 ///
 /// The constants bound loops. Unless said otherwise they are the kernel's ([`bounds`]), small so that the

@@ -55,7 +55,7 @@ pub mod flag {
     /// the CNAMEs go in a circle. Or its DNAME points into the zone.
     pub const CHASE: u16 = 32;
     /// Opt-out has left it without an NSEC3: the proofs of its closest provable encloser stand here,
-    /// [`Node::first_cover`](super::Node::first_cover) among them.
+    /// [`Node::first_cover`](super::Node::first_cover) among them. At a zone cut only those that deny its DS do.
     pub const NO_NSEC3: u16 = 64;
     /// Its zone is here in part: nothing follows from the absence of names below it, except at a cut.
     pub const PARTIAL: u16 = 128;
@@ -123,7 +123,8 @@ impl<'a> Node<'a> {
     }
 
     /// The first and the second piece that prove that a type is absent. The second is used with
-    /// opt-out.
+    /// opt-out. With [`flag::NO_NSEC3`], if the first is 0, it is the NSEC3 that matches the apex
+    /// ([`Chain::apex_match`](super::chain::Chain::apex_match)).
     #[inline(always)]
     pub fn proofs(self) -> [Address; 2] {
         [self.address(at::PROOFS), self.address(at::PROOFS + 4)]

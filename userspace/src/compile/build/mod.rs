@@ -173,6 +173,8 @@ impl Build<'_, '_, '_> {
         compiled.zone.nodes = SortedList::of(&nodes);
         compiled.zone.aliases = self.aliases();
         compiled.zone.hosts = self.hosts();
+        compiled.zone.by_hash = self.by_hash();
+        compiled.zone.dependents = self.nodes.iter().filter(|node| node.is_dependent()).count();
         self.used.extend(nodes);
         self.used.extend(&records);
         compiled.zone.records = records;

@@ -51,6 +51,8 @@ pub(super) struct Build<'a, 'w, 'm> {
     pub(super) names: Vec<ExistingName<'a>>,
     pub(super) nodes: Vec<PlacedNode>,
     pub(super) hashed: Vec<HashedName>,
+    /// With NSEC3: the start of each hash on which a name's proofs depend, and the name's place.
+    pub(super) hash_places: Vec<(u32, u32)>,
     pub(super) older: PreviousNodes<'m>,
     /// The addresses of all records that the version refers to.
     pub(super) used: Vec<Address>,
@@ -72,8 +74,8 @@ impl<'a, 'w, 'm> Build<'a, 'w, 'm> {
             None => names::existing(zone),
         };
         let nodes = vec![PlacedNode::default(); names.len()];
-        let (hashed, used) = (Vec::new(), Vec::new());
-        Ok(Build { zone, context, names, nodes, hashed, older, used, writer })
+        let (hashed, hash_places, used) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Build { zone, context, names, nodes, hashed, hash_places, older, used, writer })
     }
 
     /// Places a record that belongs to no node, unless it is there.

@@ -2,12 +2,14 @@
 //! children, and the proofs that names and types are absent (RFC 4035 section 3.1.3, RFC 5155 section 7.2). All of
 //! it is worked out again from the names that there are.
 
+use xdp_common::image::Address;
+use xdp_common::image::chain::PAGE_LEN;
 use xdp_common::image::children::Block;
 use xdp_common::image::node::flag;
 use xdp_common::image::zone::denial;
-use xdp_common::image::{Address, UNIT};
 
 use super::super::children::levels;
+use super::super::hashes::{HashIndex, hash_key, range_octets, reference_octets};
 use super::super::memory::ENTRY_LEN;
 use super::nodes::NodeRecord;
 use super::records::{LocatedPiece, record};
@@ -15,9 +17,6 @@ use super::survey::{Survey, TreePosition, place_of};
 use crate::dnssec::denial::{Hash, read_hash_owner};
 use crate::zone::name::{self, canonical_order, is_at_or_below, wire_name_len};
 use crate::zone::{Rtype, name::MAX_NAME_LEN};
-
-/// Octets of a place in the directory of the NSEC3 index.
-const START_LEN: usize = size_of::<u32>();
 
 /// Octets of the key of an entry.
 const KEY_LEN: usize = 12;
@@ -300,25 +299,45 @@ fn is_same_denial(survey: &Survey<'_>, own: Address, node: &NodeRecord) -> bool 
 
 //--- NSEC3
 
-/// Reads an entry of the NSEC3 index.
-pub fn hashed(survey: &mut Survey<'_>, place: usize) {
+/// Reads a range of the NSEC3 index, and with the first of each page that page.
+pub fn hashed(survey: &mut Survey<'_>, number: usize) {
     let apex = survey.apex.as_wire().to_vec();
-    let entry = survey
-        .entries()
-        .and_then(|index| index.get(place * ENTRY_LEN..)?.first_chunk::<ENTRY_LEN>());
-    let Some(entry) = entry.copied() else { return };
-    let address = Address::from_le_bytes([entry[12], entry[13], entry[14], entry[15]]);
-    survey.nsec3(address);
-    let hash = survey.denials.get(&address).and_then(|denial| read_hash_owner(&denial.owner));
-    let Some(hash) = hash else {
-        return survey.problem(&apex, "NSEC3 index", format!("entry {place} leads to no NSEC3"));
-    };
-    let mut key = [0; KEY_LEN];
-    key.copy_from_slice(&hash[..KEY_LEN]);
-    if !is_entry(&entry, &key, address) {
-        survey.problem(&apex, "NSEC3 index", format!("entry {place} has another hash"));
+    let Some(index) = survey.hash_index() else { return };
+    let number = number as u32;
+    if number.is_multiple_of(PAGE_LEN as u32) && !is_whole_page(survey, index, number) {
+        survey.problem(&apex, "NSEC3 index", format!("the page of range {number} is not whole"));
     }
-    survey.hashes.push((hash, address));
+    let range = index.range(number).filter(|range| {
+        let octets = range_octets(range.before, &range.entries().collect::<Vec<_>>());
+        let at = index.range_address(number).unwrap_or(0);
+        record(survey.memory, at, octets.len()) == Some(&octets[..])
+    });
+    let Some(range) = range else {
+        return survey.problem(&apex, "NSEC3 index", format!("range {number} is not whole"));
+    };
+    for (key, address) in range.entries() {
+        survey.nsec3(address);
+        let hash = survey.denials.get(&address).and_then(|denial| read_hash_owner(&denial.owner));
+        let problem = match hash {
+            None => "leads to no NSEC3",
+            Some(hash) if hash_key(&hash) != key => "has another hash",
+            Some(_) if index.number(key) != number => "belongs to another range",
+            Some(hash) => {
+                survey.hashes.push((hash, address));
+                continue;
+            }
+        };
+        let problem = format!("an entry of range {number} {problem}");
+        survey.problem(&apex, "NSEC3 index", problem);
+    }
+}
+
+/// Whether the page that begins with a range is a record with nothing but references.
+fn is_whole_page(survey: &Survey<'_>, index: HashIndex<'_>, first: u32) -> bool {
+    let number = first / PAGE_LEN as u32;
+    let octets = reference_octets(index.ranges_of(number).unwrap_or_default().into_iter());
+    let page = index.page(number).unwrap_or(0);
+    !octets.is_empty() && record(survey.memory, page, octets.len()) == Some(&octets[..])
 }
 
 /// The hash of a name with the parameters that the index has.
@@ -357,11 +376,17 @@ fn check_nsec3(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
         true => covering(survey, &hash_with(survey, &star)),
         false => 0,
     };
-    let is_right = node.proofs == [matched, if cover == matched { 0 } else { cover }]
-        && node.encloser_match == matched
-        && node.wildcard_cover == wildcard
+    let second = if cover == matched { 0 } else { cover };
+    // Below a zone cut nothing is denied; the apex's record may be that of a million delegations.
+    let is_denied_only = next_closer.is_some() && node.is(flag::CUT);
+    let is_at_root = is_denied_only && provable == 0 && !node.wire.starts_with(b"\x01*");
+    let around = match is_denied_only {
+        true => [0; 3],
+        false => [matched, wildcard, cover],
+    };
+    let is_right = node.proofs == [if is_at_root { 0 } else { matched }, second]
+        && [node.encloser_match, node.wildcard_cover, node.first_cover] == around
         && node.is(flag::NO_NSEC3) == next_closer.is_some()
-        && node.first_cover == cover
         && node.last_cover == 0;
     if !is_right {
         let problem = "the NSEC3 that prove what is absent at and below it are others";
@@ -371,8 +396,8 @@ fn check_nsec3(survey: &mut Survey<'_>, place: usize, node: &NodeRecord) {
 
 //--- The zone as a whole
 
-/// Checks that the zone's record says how it is signed, and that its NSEC3 index is in order and found through
-/// its directory.
+/// Checks that the zone's record says how it is signed, and that its NSEC3 index is in order and its root says what is in
+/// it.
 pub fn check_zone(survey: &mut Survey<'_>) {
     let apex = survey.apex.as_wire().to_vec();
     let at_apex = |rtype: Rtype| survey.names.first().is_some_and(|node| node.piece(rtype.0) != 0);
@@ -391,43 +416,24 @@ pub fn check_zone(survey: &mut Survey<'_>) {
     if !survey.hashes.is_sorted_by(|a, b| a.0 < b.0) {
         survey.problem(&apex, "NSEC3 index", "it is not in order");
     }
-}
-
-/// How many places the directory of the NSEC3 index has; none, and the problem noted, if it cannot be right.
-pub fn directory_len(survey: &mut Survey<'_>) -> usize {
-    // More than that no zone has.
-    const MAX_BITS: u32 = 28;
-    let apex = survey.apex.as_wire().to_vec();
-    let Some((_, chain)) = survey.chain().filter(|_| survey.denial == denial::NSEC3) else {
-        return 0;
-    };
-    let bits = 64u32.checked_sub(chain.shift()).filter(|bits| *bits <= MAX_BITS);
-    // A reader takes a whole entry's octets at a time.
-    let octets = bits.map(|bits| (START_LEN << bits) + ENTRY_LEN);
-    let directory = octets.and_then(|octets| record(survey.memory, chain.directory(), octets));
-    let behind = directory.and_then(|directory| directory.last_chunk::<ENTRY_LEN>());
-    if behind != Some(&[0; ENTRY_LEN]) {
-        survey.problem(&apex, "NSEC3 index", "its directory is not whole");
-        return 0;
+    if let Some((_, chain)) = survey.chain() {
+        let matched = matching(survey, &hash_with(survey, &apex)).unwrap_or(0);
+        if chain.count() as usize != survey.hashes.len() || chain.apex_match() != matched {
+            survey.problem(&apex, "NSEC3 index", "its root does not fit the records");
+        }
     }
-    1 << bits.unwrap_or(0)
 }
 
-/// Checks a place of the directory: the first entry whose hash starts with these bits, or with more.
-pub fn check_start(survey: &mut Survey<'_>, bits: usize) {
-    let Some((_, chain)) = survey.chain() else { return };
-    let prefix = |hash: &Hash| {
-        let high = hash.first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets));
-        (high >> chain.shift()) as usize
-    };
-    let expected = survey.hashes.partition_point(|(hash, _)| prefix(hash) < bits) as u32;
-    let at = chain.directory() as usize * UNIT + bits * START_LEN;
-    if survey.memory.read(at, START_LEN) != Some(&expected.to_le_bytes()) {
+/// Checks what stands before a range of the NSEC3 index: the last record of those before it.
+pub fn check_before(survey: &mut Survey<'_>, number: usize) {
+    let Some(index) = survey.hash_index() else { return };
+    let is_before = |(hash, _): &(Hash, Address)| (index.number(hash_key(hash)) as usize) < number;
+    let before = survey.hashes.partition_point(is_before).checked_sub(1);
+    let before = before.map_or(survey.hashes.last(), |at| survey.hashes.get(at));
+    let range = index.range(number as u32).map(|range| range.before);
+    if range != before.map(|(_, piece)| *piece) {
         let apex = survey.apex.as_wire().to_vec();
-        survey.problem(
-            &apex,
-            "NSEC3 index",
-            "its directory does not lead to the first hash of each range",
-        );
+        let problem = format!("what stands before range {number} is not the last record before it");
+        survey.problem(&apex, "NSEC3 index", problem);
     }
 }

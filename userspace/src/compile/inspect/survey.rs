@@ -6,14 +6,15 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use serde::{Deserialize, Serialize};
 use xdp_common::engine::find::CUT_BESIDE_APEX;
-use xdp_common::image::chain::{self, Chain};
+use xdp_common::image::Address;
+use xdp_common::image::chain::Chain;
 use xdp_common::image::children::Block;
 use xdp_common::image::node::flag;
 use xdp_common::image::piece::Piece;
 use xdp_common::image::zone::{self as zone_record, denial};
-use xdp_common::image::{Address, UNIT};
 
-use super::super::memory::{ENTRY_LEN, Memory, window};
+use super::super::hashes::{HashIndex, reference_octets};
+use super::super::memory::{Memory, window};
 use super::super::table;
 use super::super::version::Listing;
 use super::nodes::NodeRecord;
@@ -78,9 +79,8 @@ pub(super) struct Survey<'a> {
     pub positions: Vec<TreePosition>,
     /// The leaves of the indexes of children, each with the number of its first child, by the place of the name above.
     pub(super) leaves: BTreeMap<usize, Vec<(u32, Block)>>,
-    /// How many entries the NSEC3 index has, and how many places its directory.
-    pub(super) hash_count: usize,
-    pub(super) directory_len: usize,
+    /// How many ranges the NSEC3 index has.
+    pub(super) range_count: usize,
     /// The entries of the NSEC3 index: hash as its owner has it, and piece.
     pub hashes: Vec<(crate::dnssec::denial::Hash, Address)>,
     pub(super) builder: ZoneBuilder,
@@ -123,8 +123,7 @@ impl<'a> Survey<'a> {
             denials: BTreeMap::new(),
             positions: Vec::new(),
             leaves: BTreeMap::new(),
-            hash_count: 0,
-            directory_len: 0,
+            range_count: 0,
             hashes: Vec::new(),
             builder: ZoneBuilder::new(apex.clone()),
             any_answers: ZoneBuilder::new(apex.clone()),
@@ -138,18 +137,21 @@ impl<'a> Survey<'a> {
         !self.listing.is_gone.load(SeqCst)
     }
 
-    /// The NSEC3 index, and what stands before its entries.
+    /// The root of the NSEC3 index.
     pub fn chain(&self) -> Option<(Address, Chain<'a>)> {
         let zone = window(self.memory, self.version).map(zone_record::Zone::new)?;
         let chain = Some(zone.chain()).filter(|chain| *chain != 0)?;
         Some((chain, Chain::new(window(self.memory, chain)?)))
     }
 
-    /// The entries of the NSEC3 index.
-    pub fn entries(&self) -> Option<&'a [u8]> {
-        let (at, chain) = self.chain()?;
-        let at = at.checked_add((chain::at::ENTRIES / UNIT) as Address)?;
-        record(self.memory, at, (chain.count() as usize).checked_mul(ENTRY_LEN)?)
+    /// The NSEC3 index, if its root is whole.
+    pub fn hash_index(&self) -> Option<HashIndex<'a>> {
+        let (root, _) = self.chain()?;
+        let index = HashIndex::new(self.memory, root)?;
+        let pages = reference_octets(index.pages()?.into_iter());
+        let expected = [&index.head().octets()[..], &pages].concat();
+        record(self.memory, root, expected.len()).filter(|root| **root == expected)?;
+        Some(index)
     }
 
     /// What the NSEC3 index is hashed with, as far as it says.

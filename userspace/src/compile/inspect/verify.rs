@@ -8,7 +8,6 @@
 use std::sync::PoisonError;
 
 use xdp_common::engine::find::CUT_BESIDE_APEX;
-use xdp_common::image::chain;
 use xdp_common::image::children::Block;
 use xdp_common::image::node::flag;
 use xdp_common::image::zone::{self as zone_record, denial};
@@ -52,16 +51,16 @@ pub fn verify(reader: &Reader, apex: &Name, listing: &Listing, now: u32) -> Opti
     };
     in_slices(&mut survey, listing.nodes.len(), |survey, place| survey.node(place))?;
     in_slices(&mut survey, 1, |survey, _| survey.zone())?;
-    let hash_count = survey.hash_count;
-    in_slices(&mut survey, hash_count, relations::hashed)?;
+    let range_count = survey.range_count;
+    in_slices(&mut survey, range_count, relations::hashed)?;
     survey.names.sort_by(|a, b| canonical_order(&a.wire, &b.wire));
     survey.positions = relations::positions(&survey.names);
-    let (names, places) = (survey.names.len(), survey.directory_len);
+    let names = survey.names.len();
     in_slices(&mut survey, names, relations::check)?;
     if survey.denial == denial::NSEC {
         in_slices(&mut survey, names, relations::check_child)?;
     }
-    in_slices(&mut survey, places, relations::check_start)?;
+    in_slices(&mut survey, range_count, relations::check_before)?;
     // What was read while it went is of two versions.
     survey.is_current().then(|| survey.finish(now))
 }
@@ -165,10 +164,7 @@ impl Survey<'_> {
         }
         let has_index = self.denial == denial::NSEC3;
         let is_there = match has_index {
-            true => {
-                let head = record(self.memory, zone.chain(), chain::at::ENTRIES);
-                head.is_some() && self.entries().is_some() && self.has_parameters()
-            }
+            true => self.hash_index().is_some() && self.has_parameters(),
             false => zone.chain() == 0,
         };
         if !is_there {
@@ -178,8 +174,7 @@ impl Survey<'_> {
                 "it is outside the slab, or not of this zone",
             );
         }
-        self.hash_count = self.chain().map_or(0, |(_, chain)| chain.count() as usize);
-        self.directory_len = relations::directory_len(self);
+        self.range_count = self.hash_index().map_or(0, |index| index.range_count() as usize);
     }
 
     //--- What a validator says

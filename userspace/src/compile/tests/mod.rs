@@ -1,6 +1,7 @@
 //! Zones published, replaced and withdrawn, and what is answered meanwhile. Here is what the tests share.
 
 mod any;
+mod chain;
 mod changes;
 mod children;
 mod existence;

@@ -34,20 +34,26 @@ pub(super) struct ChangedName<'a> {
     pub must_move: bool,
 }
 
-/// The names that may change, in canonical order.
+/// The names that may change, in canonical order: those of the difference, `dependent`, whose proofs may be others, and
+/// what refers to them.
 pub(super) fn changes<'a>(
     input: &'a ChangeInput<'a>,
     denial: u8,
     seed: u64,
+    dependent: Vec<&'a [u8]>,
 ) -> Result<Vec<ChangedName<'a>>, WholeReason> {
     let apex = input.new.apex().as_wire();
-    let mut names = Names { input, all: Vec::new(), must_move: HashSet::new() };
+    let mut names = Names { input, all: dependent, must_move: HashSet::new() };
     let (mut denials, mut records) = (Vec::new(), HashMap::<&[u8], OwnerRecords<'_>>::new());
     let removed = input.difference.removed().iter().map(|record| (record, true));
     for (record, is_removed) in removed.chain(input.difference.added().iter().map(|it| (it, false)))
     {
         let covered = covered(&record);
-        check(&record, covered, apex)?;
+        check(&record, covered, apex, denial)?;
+        // Its owner is no name that anybody is answered with.
+        if covered == Rtype::NSEC3 {
+            continue;
+        }
         names.add(record.owner);
         let of_owner = records.entry(record.owner).or_default();
         of_owner.is_host |= matches!(record.rtype, Rtype::A | Rtype::AAAA | Rtype::NS);
@@ -135,10 +141,12 @@ impl<'a> Names<'a> {
     fn add_referring(&mut self, seed: u64) {
         let mut referring = Vec::new();
         let slab = SlabRecords::new(self.input.memory);
-        for wire in &self.all {
-            if first_label(wire) == b"*" && *wire != self.input.new.apex().as_wire() {
-                referring.extend(name::parent(wire));
-            }
+        let apex = self.input.new.apex().as_wire();
+        let is_wildcard = |wire: &&[u8]| *wire != apex && first_label(wire) == b"*";
+        for &wire in &self.all {
+            // Above a wildcard there may be another one.
+            let wildcards = ancestors(wire).take_while(is_wildcard);
+            referring.extend(wildcards.filter_map(name::parent));
             if !self.comes_or_goes(wire) {
                 continue;
             }
@@ -146,7 +154,7 @@ impl<'a> Names<'a> {
             for source in self.input.sources(key) {
                 let source = slab.name_of(source);
                 let cname = self.input.new.find(source).and_then(|it| it.rrset(Rtype::CNAME));
-                if cname.and_then(|cname| cname.rdatas().next()) == Some(*wire) {
+                if cname.and_then(|cname| cname.rdatas().next()) == Some(wire) {
                     referring.push(source);
                 }
             }
@@ -242,7 +250,7 @@ fn changed_name<'a>(
 }
 
 /// The type that a signature is of, or that of any other record.
-fn covered(record: &RecordRef<'_>) -> Rtype {
+pub(super) fn covered(record: &RecordRef<'_>) -> Rtype {
     match record.rdata.first_chunk() {
         Some(covered) if record.rtype == Rtype::RRSIG => Rtype(u16::from_be_bytes(*covered)),
         _ => record.rtype,
@@ -250,9 +258,14 @@ fn covered(record: &RecordRef<'_>) -> Rtype {
 }
 
 /// Refuses what changes more than the names that it is of.
-fn check(record: &RecordRef<'_>, covered: Rtype, apex: &[u8]) -> Result<(), WholeReason> {
+fn check(
+    record: &RecordRef<'_>,
+    covered: Rtype,
+    apex: &[u8],
+    denial: u8,
+) -> Result<(), WholeReason> {
     match covered {
-        Rtype::NSEC3 => Err(WholeReason::Denial),
+        Rtype::NSEC3 if denial != denial::NSEC3 => Err(WholeReason::Denial),
         // By the keys it is known until when signatures hold, and by the parameters how names are hashed.
         Rtype::DNSKEY | Rtype::NSEC3PARAM if record.rtype == covered && record.owner == apex => {
             Err(WholeReason::Parameters)

@@ -2,6 +2,7 @@
 
 use xdp_common::image::Address;
 
+use super::merged::MergedChain;
 use crate::compile::build::context::VersionContext;
 use crate::compile::build::writer::Writer;
 use crate::compile::memory::Memory;
@@ -36,6 +37,8 @@ pub struct CompiledChange {
     pub aliases: [Vec<(u32, Address)>; 2],
     /// The same of which zone cuts have which name servers.
     pub hosts: [Vec<(u32, Address)>; 2],
+    /// The same of which names' proofs depend on which hashes.
+    pub by_hash: [Vec<(u32, Address)>; 2],
 }
 
 /// What a change is compiled from.
@@ -90,4 +93,5 @@ pub(super) struct Change<'a, 'w> {
     pub slab: SlabRecords<'a>,
     pub writer: &'w mut Writer<'a>,
     pub compiled: CompiledChange,
+    pub chain: MergedChain<'a>,
 }

@@ -10,12 +10,15 @@
 //! | `changes.rs` | which names change, and whether this can be done here at all |
 //! | `nodes.rs`, `drafted.rs` | their nodes, and the places that lead to them |
 //! | `surroundings.rs` | the proofs in them |
+//! | `chain.rs`, `merged.rs` | with NSEC3, which records of the chain change, and its index |
 //! | `children.rs` | with NSEC, the indexes of children |
 
+mod chain;
 mod changes;
 mod children;
 mod drafted;
 mod input;
+mod merged;
 mod nodes;
 mod surroundings;
 
@@ -34,6 +37,7 @@ use crate::zone::Serial;
 use changes::changes;
 use input::Change;
 pub use input::{ChangeInput, CompiledChange};
+use merged::MergedChain;
 
 /// Writes into the slab what changes. On an error the caller takes the slab back to what it was.
 pub fn compile_change<'a>(
@@ -45,7 +49,8 @@ pub fn compile_change<'a>(
         .map_err(|error| ChangeError::Publish(error.into()))?;
     let compiled = CompiledChange::default();
     let slab = SlabRecords::new(input.memory);
-    let mut change = Change { input, context, slab, writer: &mut writer, compiled };
+    let chain = MergedChain::default();
+    let mut change = Change { input, context, slab, writer: &mut writer, compiled, chain };
     change.run()?;
     let mut compiled = change.compiled;
     if !change.context.unsendable.borrow().is_empty() {
@@ -71,7 +76,12 @@ impl<'a> Change<'a, '_> {
         if zone.denial() != self.context.denial {
             return Err(WholeReason::Denial.into());
         }
-        let changed = changes(input, self.context.denial, self.context.seed)?;
+        let mut dependent = Vec::new();
+        if self.context.denial == denial::NSEC3 {
+            self.chain = self.changed_chain()?;
+            dependent = self.names_of(&self.chain)?;
+        }
+        let changed = changes(input, self.context.denial, self.context.seed, dependent)?;
         self.compiled.record = self.writer.take(zone_record::LEN);
         self.nodes(changed)?;
         self.write_zone_record(zone)?;
@@ -107,7 +117,7 @@ impl<'a> Change<'a, '_> {
             self.compiled.unused.push(older.soa());
             self.writer.place(&negative)
         };
-        let chain = older.chain();
+        let chain = self.chain_root()?;
         let serial = self.input.new.serial().0;
         let mut record = self.zone_octets().to_vec();
         put32(&mut record, zone_record::at::SOA, soa);

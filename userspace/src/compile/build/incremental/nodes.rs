@@ -11,9 +11,11 @@ use super::changes::{ChangedName, exists};
 use super::children::references;
 use super::drafted::{DraftedNode, Drafts};
 use super::input::Change;
+use crate::compile::build::nsec3::hashes_of;
 use crate::compile::build::records::{alias_key, first_label, node_len};
 use crate::compile::build::state::PlacedNode;
 use crate::compile::error::WholeReason;
+use crate::compile::hashes::{hash_key, hash_prefix};
 use crate::zone::{Rtype, name};
 
 /// The most CNAMEs that are followed to know whether they go in a circle.
@@ -28,7 +30,7 @@ impl<'a> Change<'a, '_> {
             drafts.places.insert(name.wire, drafts.nodes.len());
             drafts.nodes.push(self.draft(name)?);
         }
-        self.surroundings(&mut drafts)?;
+        self.surroundings(&mut drafts);
         // From below, so that what is known of the names below is known above.
         for place in (0..drafts.nodes.len()).rev() {
             self.settle_node(&mut drafts, place)?;
@@ -87,6 +89,18 @@ impl<'a> Change<'a, '_> {
         let [gone, come] = &mut self.compiled.aliases;
         gone.extend(changed.older_alias.map(|target| (alias_key(target, seed), changed.older)));
         come.extend(alias.map(|target| (alias_key(target, seed), address)));
+        if self.context.denial == denial::NSEC3 {
+            let was_cut = self.slab.node(changed.older).is_some_and(|(node, _)| node.is(flag::CUT));
+            let keys = |is_cut| {
+                let hashes = hashes_of(&self.context.nsec3, changed.wire, is_cut);
+                hashes.into_iter().flatten().map(|hash| hash_prefix(hash_key(&hash)))
+            };
+            let [gone, come] = &mut self.compiled.by_hash;
+            gone.extend(
+                keys(was_cut).filter(|_| changed.older != 0).map(|key| (key, changed.older)),
+            );
+            come.extend(keys(changed.is_cut).filter(|_| changed.exists).map(|key| (key, address)));
+        }
         let cut = changed.owner.filter(|_| changed.is_cut);
         let keys: Vec<u32> = cut.iter().flat_map(|cut| self.context.host_keys(cut)).collect();
         let removed = changed.removed_servers.iter().map(|server| alias_key(server, seed));
