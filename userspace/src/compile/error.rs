@@ -90,9 +90,6 @@ pub enum WholeReason {
     /// Names come or go.
     #[error("names come or go")]
     Names,
-    /// A zone cut or a DNAME comes or goes, which hides the names below it.
-    #[error("a zone cut or a DNAME comes or goes")]
-    Hiding,
     /// A CNAME leads into a circle, or to a long chain of others.
     #[error("CNAMEs may lead in a circle")]
     CnameCircle,

@@ -21,8 +21,10 @@ pub(super) struct ChangedName<'a> {
     pub wire: &'a [u8],
     /// Its node in the version that is published; 0 if it comes.
     pub older: Address,
-    /// Its records in the version to be; `None` for an empty non-terminal.
+    /// Its records in the version to be; `None` for an empty non-terminal, and if it is hidden.
     pub owner: Option<Owner<'a>>,
+    /// The same, hidden or not.
+    pub in_zone: Option<Owner<'a>>,
     pub is_cut: bool,
     /// Whether it is there in the version to be.
     pub exists: bool,
@@ -66,6 +68,11 @@ pub(super) fn changes<'a>(
         if covered == Rtype::NSEC && denial == denial::NSEC && denials.last() != Some(&record.owner)
         {
             denials.push(record.owner);
+        }
+    }
+    for wire in names.hiding() {
+        for below in names.add_below(wire) {
+            names.add_served_by(below, seed);
         }
     }
     names.add_above();
@@ -121,6 +128,39 @@ impl<'a> Names<'a> {
     /// Whether a name is there in only one of the two versions.
     fn comes_or_goes(&self, wire: &[u8]) -> bool {
         ((self.input.node_of)(wire) != 0) != exists(self.input, wire)
+    }
+
+    /// Those that come to hide the names below them, or cease to: zone cuts and DNAMEs.
+    fn hiding(&self) -> Vec<&'a [u8]> {
+        let slab = SlabRecords::new(self.input.memory);
+        let hid = |wire: &[u8]| {
+            let older = (self.input.node_of)(wire);
+            let node = slab.node(older).filter(|_| older != 0);
+            node.is_some_and(|(node, _)| node.is(flag::CUT | flag::DNAME))
+        };
+        let apex = self.input.new.apex().as_wire();
+        let hides = |wire: &[u8]| {
+            let owner = self.input.new.find(wire).filter(|_| exists(self.input, wire));
+            let has = |rtype| owner.is_some_and(|owner| owner.rrset(rtype).is_some());
+            has(Rtype::DNAME) || (wire != apex && has(Rtype::NS))
+        };
+        let mut names = self.all.clone();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|wire| hid(wire) != hides(wire));
+        names
+    }
+
+    /// Adds the names below one, of both versions, that have a node or records; returns those with records in the version
+    /// to be.
+    fn add_below(&mut self, wire: &'a [u8]) -> Vec<&'a [u8]> {
+        self.all.extend(self.input.nodes_below(wire));
+        let is_below = |other: &&[u8]| is_at_or_below(other, wire);
+        let owners = self.input.new.from(wire).map(|owner| owner.name());
+        let below: Vec<&[u8]> =
+            owners.take_while(is_below).filter(|other| *other != wire).collect();
+        self.all.extend(&below);
+        below
     }
 
     /// Adds the empty non-terminals that come and go with names below them.
@@ -210,25 +250,14 @@ fn changed_name<'a>(
     }
     let node = window(input.memory, older).map(Node::new).filter(|_| older != 0);
     let had = |mask: u16| node.is_some_and(|node| node.is(mask));
+    let in_zone = owner;
     let owner = owner.filter(|_| exists);
     let has = |rtype: Rtype| owner.is_some_and(|owner| owner.rrset(rtype).is_some());
     let is_cut = wire != apex && has(Rtype::NS);
-    let (hid, hides) = (had(flag::CUT | flag::DNAME), is_cut || has(Rtype::DNAME));
-    if hid != hides || had(flag::CUT) != is_cut {
-        let is_alone = match hides {
-            // Below a cut is glue, and below a DNAME none.
-            true if hid => false,
-            true => !input.has_nodes_below(wire),
-            false => !input.new.has_names_below(wire),
-        };
-        if !is_alone {
-            return Err(WholeReason::Hiding);
-        }
-    }
     if input.older.unsendable.iter().any(|one| one.owner.as_wire() == wire) {
         return Err(WholeReason::Unsendable);
     }
-    let kept = || owner?.rrset(Rtype::CNAME)?.rdatas().next();
+    let kept = || in_zone?.rrset(Rtype::CNAME)?.rdatas().next();
     let older_alias = records.removed_cname.or_else(kept).filter(|_| had(flag::CNAME));
     let older_alias = older_alias.filter(|target| is_at_or_below(target, apex));
     // What is there and not referred to is in a circle.
@@ -241,6 +270,7 @@ fn changed_name<'a>(
         wire,
         older,
         owner,
+        in_zone,
         is_cut,
         exists,
         removed_servers,

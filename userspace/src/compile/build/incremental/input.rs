@@ -70,13 +70,13 @@ impl ChangeInput<'_> {
         with_key(&self.older.hosts, key)
     }
 
-    /// Whether the version that is published has names below this one.
-    pub fn has_nodes_below(&self, wire: &[u8]) -> bool {
+    /// The names below one that the version which is published has.
+    pub fn nodes_below<'n>(&'n self, wire: &'n [u8]) -> impl Iterator<Item = &'n [u8]> {
         let slab = SlabRecords::new(self.memory);
         let place = self.older.nodes.search(|&node| canonical_order(slab.name_of(node), wire));
-        let mut next = self.older.nodes.from(place.unwrap_or_else(|place| place));
-        let next = next.find(|&&node| slab.name_of(node) != wire);
-        next.is_some_and(|&node| is_at_or_below(slab.name_of(node), wire))
+        let from = self.older.nodes.from(place.unwrap_or_else(|place| place));
+        let names = from.map(move |&node| slab.name_of(node));
+        names.take_while(move |name| is_at_or_below(name, wire)).filter(move |name| *name != wire)
     }
 }
 

@@ -102,11 +102,12 @@ impl<'a> Change<'a, '_> {
             come.extend(keys(changed.is_cut).filter(|_| changed.exists).map(|key| (key, address)));
         }
         let cut = changed.owner.filter(|_| changed.is_cut);
-        let keys: Vec<u32> = cut.iter().flat_map(|cut| self.context.host_keys(cut)).collect();
         let removed = changed.removed_servers.iter().map(|server| alias_key(server, seed));
+        let kept = changed.in_zone.iter().flat_map(|cut| self.context.host_keys(cut));
         let [gone, come] = &mut self.compiled.hosts;
-        gone.extend(keys.iter().copied().chain(removed).map(|key| (key, changed.older)));
-        come.extend(keys.into_iter().map(|key| (key, address)));
+        gone.extend(kept.chain(removed).map(|key| (key, changed.older)));
+        let keys = cut.iter().flat_map(|cut| self.context.host_keys(cut));
+        come.extend(keys.map(|key| (key, address)));
         Ok(())
     }
 
