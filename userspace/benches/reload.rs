@@ -75,6 +75,7 @@ fn measure(delegations: usize, dnssec: &str, denial: Denial) -> (f64, f64) {
             origin: served.origin.as_ref(),
             is_signed: dnssec == "sign",
             is_unchanged: false,
+            instead: None,
         });
         let reloaded = processor_time();
         assert!(next.change.is_some());

@@ -84,9 +84,14 @@ fn put(path: &Path, mode: u32, write: impl FnOnce(&File) -> io::Result<()>) -> i
 
 /// Writes over the first octets of a file that is there, which a full disk has room for.
 pub fn overwrite(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(path)?;
-    file.write_all_at(octets, 0)?;
-    file.sync_all()
+    write_over(path, octets)?;
+    OpenOptions::new().write(true).open(path)?.sync_all()
+}
+
+/// The same without waiting for the disk: after a loss of power, but not after the end of the process, the file may have
+/// what was there before.
+pub fn write_over(path: &Path, octets: &[u8]) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all_at(octets, 0)
 }
 
 /// Makes a file that must not be there, and syncs it; no copy of `octets` stays in memory. Its name is on the

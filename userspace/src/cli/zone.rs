@@ -138,6 +138,7 @@ fn event_text(event: &ZoneEvent) -> String {
         EventReason::Failed => "the last attempt has failed",
         EventReason::FromLastRun => "what is served is of the last run",
         EventReason::Asked => "somebody has asked for it",
+        EventReason::Refused => "the last change could not be made durable",
         EventReason::SignaturesBegin => "a signature begins to be valid",
         EventReason::KeysChange => "a key begins or ceases to be used",
         EventReason::SignaturesEnd => "signatures end soon after",
@@ -145,6 +146,8 @@ fn event_text(event: &ZoneEvent) -> String {
         EventReason::NotVerified => "what is served was never verified",
         EventReason::Daily => "it is verified once a day",
         EventReason::Verified => "what was found is to take effect",
+        EventReason::NotKept => "what is served could not be kept for the next start",
+        EventReason::JournalLong => "much changed since it was written as a whole",
     };
     format!("{} {}: {why}", time_cell(Some(event.at)), word(&event.event))
 }

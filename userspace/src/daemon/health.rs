@@ -261,6 +261,7 @@ mod tests {
             withheld: None,
             verified_before: None,
             stamps: Vec::new(),
+            kept_at: None,
             published: Default::default(),
         });
         let attachment = |name: &&str| Attachment {

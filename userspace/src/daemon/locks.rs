@@ -41,6 +41,12 @@ pub enum Rank {
     Config,
     /// The zones that the sockets do not follow yet.
     Unfollowed,
+    /// How far signatures were made anew that are due.
+    Renewals,
+    /// Which zones are kept for the next start.
+    KeptZones,
+    /// What is kept of one zone. Held while a change is written to the disk.
+    KeptZone,
     /// What waits for a thread that works on zones.
     Queue,
     /// What the data plane said last. Nothing is taken behind it.

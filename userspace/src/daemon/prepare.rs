@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use xdp_common::image::bounds::MAX_SALT;
 
-use super::kept::{KeptFile, KeptVersion, settings};
-use super::signing::{Signing, rejection};
+use super::kept::{KeptFacts, KeptVersion, KeptZones, settings};
+use super::signing::{Signing, rejection, with_serial};
 use super::stamp::Stamp;
-use super::state::{CurrentVersion, KeepableVersion, LastServed, Prepare, Prepared};
+use super::state::{CurrentVersion, LastServed, Prepare, Prepared, is_before};
 use super::store::is_merged_at_once;
 use super::verified::{Step, Verification};
 use crate::check::{self, Severity};
@@ -19,7 +19,6 @@ use crate::dnssec::lasting::begins_at;
 use crate::dnssec::policy::AnyResponse;
 use crate::dnssec::verify::{Fault, first_expiration, verify};
 use crate::dnssec::zonemd;
-use crate::files;
 use crate::zone::difference::{Difference, Rules};
 use crate::zone::text::{self, Options, Place, Places};
 use crate::zone::{Name, Rtype, Serial, Version, Zone};
@@ -28,26 +27,26 @@ use crate::zone::{Name, Rtype, Serial, Version, Zone};
 pub struct ZoneFiles {
     signing: Signing,
     /// Where versions are kept of zones that sealdns does not sign.
-    served: PathBuf,
+    served: KeptZones,
 }
 
 impl ZoneFiles {
     /// Keys and what else is kept of zones are in the configuration's state directory.
     pub fn new(config: &Config) -> ZoneFiles {
-        let served = config.server.state_dir.join("served");
-        files::sweep(&served);
+        let served = KeptZones::new(config.server.state_dir.join("served"));
         ZoneFiles { signing: Signing::new(config), served }
     }
 
     /// The version that was served when the daemon ran last of a zone that sealdns does not sign.
     fn last_served(&self, section: &config::Zone) -> Option<KeptVersion> {
-        let kept = KeptFile::of(&self.served, &section.name).read_or_warn(&section.name)?;
+        let kept = self.served.open(&section.name)?;
         // What is signed and what is not are not the same zone to a resolver: it changes when the whole is known.
-        let is_signed = kept.zone.at_apex().rrset(Rtype::DNSKEY).is_some();
+        let apex = kept.zone.find(section.name.as_wire());
+        let is_signed = apex.is_some_and(|apex| apex.rrset(Rtype::DNSKEY).is_some());
         let fits = match section.dnssec {
             config::Dnssec::Off => !is_signed,
             config::Dnssec::Presigned => {
-                is_signed && (kept.is_verified || section.verify != config::Verify::First)
+                is_signed && (kept.facts.is_verified || section.verify != config::Verify::First)
             }
             config::Dnssec::Sign => false,
         };
@@ -66,6 +65,9 @@ impl Prepare for ZoneFiles {
         if section.dnssec == config::Dnssec::Sign {
             return self.signing.prepare(section, policy, before, now);
         }
+        if let Some(instead) = before.instead {
+            return roll_back(section, policy, before, &instead.zone);
+        }
         let read = text::load(&section.file, &section.name, Options::default())?;
         for warning in &read.warnings {
             tracing::warn!(zone = %section.name, "{warning}");
@@ -77,14 +79,7 @@ impl Prepare for ZoneFiles {
         }
         let files = Some(read.files.iter().map(PathBuf::from).collect());
         if section.dnssec == config::Dnssec::Off {
-            let zone = match policy.any {
-                AnyResponse::Rrset => read.zone,
-                AnyResponse::Hinfo => {
-                    let any_answers = any::unsigned(&read.zone)?;
-                    read.zone.with_any_answers(any_answers)
-                }
-            };
-            let (zone, change) = after(before.served, zone)?;
+            let (zone, change) = after(before.served, with_any_answers(read.zone, policy)?)?;
             return Ok(Prepared { files, change, ..Prepared::of(zone) });
         }
         let file = read.zone;
@@ -100,21 +95,23 @@ impl Prepare for ZoneFiles {
         Ok(Prepared { files, change, expiration, begins_at, verification, ..Prepared::of(zone) })
     }
 
-    fn keep(
-        &self,
-        section: &config::Zone,
-        policy: &config::Policy,
-        version: &KeepableVersion<'_>,
-    ) -> anyhow::Result<()> {
-        if section.dnssec == config::Dnssec::Sign {
-            return self.signing.keep(section, policy, version);
-        }
-        KeptFile::of(&self.served, &section.name).write(version, &settings(section, policy))
+    fn kept_zones(&self, section: &config::Zone) -> Option<&KeptZones> {
+        Some(match section.dnssec {
+            config::Dnssec::Sign => self.signing.kept_zones(),
+            config::Dnssec::Presigned | config::Dnssec::Off => &self.served,
+        })
     }
 
-    fn forget(&self, section: &config::Zone) {
-        if let Err(error) = KeptFile::of(&self.served, &section.name).remove() {
-            tracing::error!(zone = %section.name, "what was served is kept for the next start: {error:#}");
+    fn note_serial(
+        &self,
+        section: &config::Zone,
+        serial: Serial,
+        must_last: bool,
+    ) -> anyhow::Result<()> {
+        match section.dnssec {
+            config::Dnssec::Sign => self.signing.note_serial(&section.name, serial, must_last),
+            // Whoever makes the zone sees to its serials.
+            config::Dnssec::Presigned | config::Dnssec::Off => Ok(()),
         }
     }
 
@@ -129,26 +126,27 @@ impl Prepare for ZoneFiles {
             true => self.signing.last_served(&section.name),
             false => self.last_served(section),
         }?;
-        let KeptVersion { zone, origin, is_verified, stamps, settings: then } = kept;
+        let is_unverified = !kept.facts.is_verified && section.verify != config::Verify::First;
         let verification = match section.dnssec {
             config::Dnssec::Off => None,
-            _ if !is_verified && !is_ours && section.verify != config::Verify::First => None,
-            // Its digest tells that the signatures are those that were verified; not that they still hold.
-            _ => {
-                let before = is_verified.then(|| Version::of(zone.clone()));
-                Some(Verification::of_whole(&zone, before.as_ref(), now).ok()?)
-            }
+            config::Dnssec::Presigned if is_unverified => None,
+            config::Dnssec::Presigned | config::Dnssec::Sign => Some(kept.verify_again(now).ok()??),
         };
-        let expiration = match &verification {
-            Some(known) => Some(known.report.expiration),
-            None if section.dnssec == config::Dnssec::Off => None,
-            None => first_expiration(&zone, now),
+        let expiration = match (&verification, section.dnssec) {
+            (Some(known), _) => Some(known.report.expiration),
+            (None, config::Dnssec::Off) => None,
+            (None, _) => match kept.facts.expiration.filter(|at| is_before(now, *at)) {
+                None => first_expiration(&kept.zone.flat().ok()?, now),
+                known => known,
+            },
         };
-        let begins_at = match section.dnssec {
-            config::Dnssec::Presigned => begins_at(&zone, now),
-            config::Dnssec::Off | config::Dnssec::Sign => None,
+        let begins_at = match (section.dnssec, &kept.facts.report) {
+            (config::Dnssec::Presigned, None) => begins_at(&kept.zone.flat().ok()?, now),
+            (config::Dnssec::Presigned, Some(_)) => kept.facts.begins_at,
+            (config::Dnssec::Off | config::Dnssec::Sign, _) => None,
         };
-        let zone = Version::of(zone);
+        let KeptVersion { zone, facts, place, .. } = kept;
+        let KeptFacts { origin, is_verified, stamps, settings: then, .. } = facts;
         let known = verification.as_ref().filter(|_| is_ours);
         let inception = known.and_then(|known| known.times.validity(now));
         // Of a zone that sealdns signs the keys and the policy must be looked at, too.
@@ -165,8 +163,36 @@ impl Prepare for ZoneFiles {
             origin,
             ..Prepared::of(zone)
         };
-        Some(LastServed { prepared, stamps, is_current })
+        Some(LastServed { prepared, stamps, place, is_current })
     }
+}
+
+/// An unsigned zone with the records of an earlier version of it, under the next serial.
+fn roll_back(
+    section: &config::Zone,
+    policy: &config::Policy,
+    before: CurrentVersion<'_>,
+    to: &Version,
+) -> anyhow::Result<Prepared> {
+    anyhow::ensure!(
+        section.dnssec == config::Dnssec::Off,
+        "it is signed elsewhere: its SOA record cannot get another serial here"
+    );
+    let serial = before.serial.unwrap_or(to.serial()).next();
+    let zone = with_serial(to.flat()?.split_any_answers().0, serial)?;
+    let (zone, change) = after(before.served, with_any_answers(zone, policy)?)?;
+    Ok(Prepared { change, ..Prepared::of(zone) })
+}
+
+/// An unsigned zone, and beside it what is said to ANY.
+fn with_any_answers(zone: Zone, policy: &config::Policy) -> anyhow::Result<Zone> {
+    Ok(match policy.any {
+        AnyResponse::Rrset => zone,
+        AnyResponse::Hinfo => {
+            let any_answers = any::unsigned(&zone)?;
+            zone.with_any_answers(any_answers)
+        }
+    })
 }
 
 /// A part of a zone's records: where more of them change, a difference would take memory and save no work.

@@ -39,10 +39,19 @@ impl SerialFile {
         serial.map(|serial| Some(Serial(serial))).with_context(holds_none)
     }
 
+    /// Keeps a serial without waiting for the disk, if there is another one in whose place it can be written.
+    pub fn hint(&self, serial: Serial) -> anyhow::Result<()> {
+        let text = text_of(serial);
+        match std::fs::metadata(&self.0).is_ok_and(|found| found.len() == text.len() as u64) {
+            true => files::write_over(&self.0, text.as_bytes())
+                .with_context(|| self.0.display().to_string()),
+            false => self.write(serial),
+        }
+    }
+
     /// Keeps a serial.
     pub fn write(&self, serial: Serial) -> anyhow::Result<()> {
-        // Always as many octets: should the disk be full, there is room for them in the old ones' place.
-        let text = format!("{:010}\n", serial.0);
+        let text = text_of(serial);
         let folder = self.0.parent().unwrap_or(Path::new("."));
         let written = DirBuilder::new()
             .recursive(true)
@@ -52,6 +61,11 @@ impl SerialFile {
             .or_else(|error| files::overwrite(&self.0, text.as_bytes()).map_err(|_| error));
         written.with_context(|| self.0.display().to_string())
     }
+}
+
+/// Always as many octets: should the disk be full, there is room for them in the old ones' place.
+fn text_of(serial: Serial) -> String {
+    format!("{:010}\n", serial.0)
 }
 
 #[cfg(test)]
@@ -68,6 +82,9 @@ mod tests {
             for serial in [0, 4_000_000_000, 7, u32::MAX].map(Serial) {
                 file.write(serial).unwrap();
                 assert_eq!((file.read().unwrap(), file.exists()), (Some(serial), true));
+                let hinted = serial.next();
+                file.hint(hinted).unwrap();
+                assert_eq!(file.read().unwrap(), Some(hinted));
             }
         }
     }

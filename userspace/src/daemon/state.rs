@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use super::kept::{KeptZones, PastVersion};
 #[cfg(test)]
 use super::life::Moment;
-use super::life::{Life, Terms};
+use super::life::{KeepReason, Life, Terms};
 use super::stamp::Stamp;
 use super::verified::{Line, Verification};
 use crate::config;
@@ -18,6 +19,7 @@ use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
 use crate::dnssec::times::Validity;
 use crate::dnssec::verify::Fault;
+use crate::journal::Place;
 use crate::zone::difference::Difference;
 use crate::zone::{Serial, Version};
 
@@ -32,18 +34,24 @@ pub trait Prepare: Send + Sync {
         now: u32,
     ) -> anyhow::Result<Prepared>;
 
-    /// Keeps what is served from now on for the next start of the daemon.
-    fn keep(
+    /// Where what is served of a zone is kept for the next start of the daemon, if it is.
+    fn kept_zones(&self, _section: &config::Zone) -> Option<&KeptZones> {
+        None
+    }
+
+    /// Notes a serial that is to be served: the next one will be a later one, whatever else is kept. If nothing else is
+    /// (`must_last`), this is on the disk when it returns.
+    ///
+    /// # Errors
+    /// If it cannot be noted.
+    fn note_serial(
         &self,
         _section: &config::Zone,
-        _policy: &config::Policy,
-        _version: &KeepableVersion<'_>,
+        _serial: Serial,
+        _must_last: bool,
     ) -> anyhow::Result<()> {
         Ok(())
     }
-
-    /// Keeps nothing of a zone for the next start: what was served must not be any more.
-    fn forget(&self, _section: &config::Zone) {}
 
     /// What was served when the daemon ran last, if that is known and a validator would still accept it.
     fn kept(
@@ -56,25 +64,14 @@ pub trait Prepare: Send + Sync {
     }
 }
 
-/// A version that is served, as it is kept.
-#[derive(Clone, Copy)]
-pub struct KeepableVersion<'a> {
-    /// Its records.
-    pub zone: &'a Version,
-    /// What it was made of, if sealdns signed it.
-    pub origin: Option<&'a Origin>,
-    /// Whether its signatures were verified.
-    pub is_verified: bool,
-    /// What its files looked like.
-    pub stamps: &'a [Stamp],
-}
-
 /// A version that was served when the daemon ran last.
 pub struct LastServed {
     /// The version.
     pub prepared: Prepared,
     /// What its files looked like.
     pub stamps: Vec<Stamp>,
+    /// Where it stands in what is kept.
+    pub place: Place,
     /// Whether it is known to be what the configuration and the files say.
     pub is_current: bool,
 }
@@ -98,6 +95,8 @@ pub struct CurrentVersion<'a> {
     /// Whether the records of its file are as good as known: the file looks as it did, and only its signatures
     /// are due.
     pub is_unchanged: bool,
+    /// The version whose records are to be served instead of the file's.
+    pub instead: Option<&'a PastVersion>,
 }
 
 /// A zone that may be served.
@@ -123,8 +122,6 @@ pub struct Prepared {
     pub is_served: bool,
     /// Why it is not what the configuration and the files say.
     pub fault: Option<anyhow::Error>,
-    /// Why the daemon could not keep what it should know of it at its next start.
-    pub unkept: Option<anyhow::Error>,
 }
 
 impl Prepared {
@@ -141,7 +138,6 @@ impl Prepared {
             origin: None,
             is_served: false,
             fault: None,
-            unkept: None,
         }
     }
 }
@@ -173,6 +169,8 @@ pub struct Work {
     pub queued: Option<Instant>,
     /// Who waits for a change.
     pub waiting: Vec<Sender<ReloadResult>>,
+    /// Versions whose records are to be served instead of the file's, and who waits for that.
+    pub rollbacks: Vec<(PastVersion, Sender<ReloadResult>)>,
     /// How large it is in octets, by its files or by what is served.
     pub octets: u64,
     /// What verifying has found, which is to take effect.
@@ -244,6 +242,8 @@ pub struct LoadedZone {
     pub origin: Option<Origin>,
     /// What its files looked like.
     pub stamps: Vec<Stamp>,
+    /// Where it stands in what is kept of the zone; `None` if it is not kept.
+    pub kept_at: Option<Place>,
     /// What publishing it took.
     pub published: Published,
 }
@@ -288,6 +288,16 @@ impl ZoneState {
     /// Whether what is served is known not to be what the configuration and the files say.
     pub fn is_otherwise(&self) -> bool {
         self.life.is_behind() || self.error.is_some() || self.loaded.is_none()
+    }
+
+    /// Why what is served is to be written as a whole for the next start, if it is.
+    pub fn keep_reason(&self, is_journal_long: bool) -> Option<KeepReason> {
+        let loaded = self.loaded.as_ref()?;
+        match (loaded.kept_at, &self.unkept) {
+            (None, Some(_)) => Some(KeepReason::NotKept),
+            (Some(_), _) if is_journal_long => Some(KeepReason::JournalLong),
+            _ => None,
+        }
     }
 
     /// When the zone must be signed again: `refresh` before the earliest expiration. `None` if

@@ -49,6 +49,11 @@ pub struct Step<'a> {
 }
 
 impl Verification {
+    /// What was known of a version when the daemon ran last.
+    pub fn known(report: VerifyReport, whole_at: u32, times: SignatureTimes) -> Verification {
+        Verification { report, whole_at, times, line: Line::default() }
+    }
+
     /// Verifies all of a zone at the time `now`, in seconds since 1970 truncated to 32 bits; as [`verify_again`] does.
     ///
     /// # Errors

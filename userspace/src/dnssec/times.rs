@@ -42,6 +42,18 @@ impl SignatureTimes {
         count(zone).and(beside).finish()
     }
 
+    /// The times of signatures of which the latest begins at `inception`, and that end at these times; of each it is said
+    /// how many end then.
+    pub fn of_ends(inception: u32, ends: impl IntoIterator<Item = (u32, u32)>) -> SignatureTimes {
+        let ends = ends.into_iter().filter(|(_, count)| *count > 0).collect();
+        Counted { inception: Some(inception), ends }.finish()
+    }
+
+    /// When signatures end, and how many do then.
+    pub fn ends(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.ends.values().flat_map(|ends| ends.iter().copied())
+    }
+
     /// What they are after these differences, one after the other. `None` if a signature is removed that was not counted:
     /// they were of another version.
     pub fn after<'d>(

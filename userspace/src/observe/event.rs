@@ -16,6 +16,8 @@ pub enum EventKind {
     Sign,
     /// Its signatures are verified while it is served.
     Verify,
+    /// What is served is written as a whole for the next start.
+    Keep,
 }
 
 /// Why it happens.
@@ -28,6 +30,8 @@ pub enum EventReason {
     Failed,
     /// What is served is of the last run.
     FromLastRun,
+    /// A change could not be made durable, and was refused.
+    Refused,
     /// Somebody asked for it.
     Asked,
     /// A signature of somebody else's begins to be valid.
@@ -44,4 +48,8 @@ pub enum EventReason {
     Daily,
     /// Verifying has ended, and what it found takes effect.
     Verified,
+    /// What is served could not be kept for the next start.
+    NotKept,
+    /// So much changed since it was written as a whole that the journal is long.
+    JournalLong,
 }

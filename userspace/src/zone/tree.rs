@@ -50,7 +50,7 @@ impl Zone {
     }
 
     /// The zone, and what stands beside it.
-    pub(super) fn split_any_answers(self) -> (Zone, Option<Zone>) {
+    pub fn split_any_answers(self) -> (Zone, Option<Zone>) {
         let any_answers = self.any_answers.map(|any_answers| *any_answers);
         (Zone { any_answers: None, ..self }, any_answers)
     }

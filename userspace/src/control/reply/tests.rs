@@ -367,7 +367,7 @@ fn summary() -> ZoneSummary {
 }
 
 /// Every kind of event, and every reason.
-const EVENTS: [(EventKind, EventReason); 11] = [
+const EVENTS: [(EventKind, EventReason); 14] = [
     (EventKind::Load, EventReason::NotTried),
     (EventKind::Load, EventReason::Failed),
     (EventKind::FollowUp, EventReason::FromLastRun),
@@ -379,6 +379,9 @@ const EVENTS: [(EventKind, EventReason); 11] = [
     (EventKind::Verify, EventReason::NotVerified),
     (EventKind::Verify, EventReason::Daily),
     (EventKind::Verify, EventReason::Verified),
+    (EventKind::Change, EventReason::Refused),
+    (EventKind::Keep, EventReason::NotKept),
+    (EventKind::Keep, EventReason::JournalLong),
 ];
 
 fn zone_status() -> ZoneStatus {

@@ -1,79 +1,83 @@
-//! Versions of zones on disk: what was served before the daemon was started.
-//!
-//! So what was served is served again at once when the daemon is started, before its file is read; an unchanged zone
-//! keeps its signatures and its serial, and one whose file is broken or gone is served as it was. What was verified
-//! before it was kept is known by its digest, and its signatures are not computed again. What is kept is of use, never
-//! needed: what cannot be read is as good as nothing.
+//! A version of a zone as a whole, in a file: the base from which the journal leads on.
 
 use std::collections::BTreeSet;
-use std::fs::DirBuilder;
-use std::io::{self, BufReader, ErrorKind, Read, Write};
+use std::fs::{DirBuilder, File};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Take, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use ring::digest;
 
-use crate::config::{self, Dnssec};
-use crate::daemon::stamp::Stamp;
-use crate::daemon::state::KeepableVersion;
-use crate::dnssec::origin::{DIGEST_LEN, Digest, Origin};
+use super::facts::{KeptFacts, array, read_origin, read_stamps};
+use crate::dnssec::origin::{DIGEST_LEN, Digest};
+use crate::dnssec::times::SignatureTimes;
 use crate::files;
-use crate::zone::{Name, Rtype, Zone, in_file_name, stored};
+use crate::journal::Place;
+use crate::zone::{Name, Rtype, Version, Zone, in_file_name, stored};
 
 /// The first line of a file, with the number of its format.
 const MAGIC: &str = "sealdns zone ";
 
 /// The format that is written, and the newest that is read.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The first line of format 1, which has signed zones only, without their files' stamps.
 const MAGIC_1: &str = "sealdns signed zone 1";
 
-/// Octets of a zone that somebody else signed, or nobody, from which on it is kept: a smaller one is read and verified
-/// in less time than it takes to sync a file.
-const KEPT_FROM: usize = 64 << 10;
-
-/// Octets that are read at once.
+/// Octets that are read or written at once.
 const BUFFER: usize = 1 << 20;
 
-/// Where a version is kept.
+/// The file of a base.
 ///
-/// The file: a line with `MAGIC` and the format, the digest of the section's settings, whether the version was
-/// verified, both digests of the [`Origin`] and the DNSKEY records in it (TTL, how many, and each with its length) if
-/// there is one, the [`Stamp`]s of its files, the RRsets that are withheld (how many, and each one's owner and type),
-/// the zone, a 1 and what stands beside it or a 0, and the SHA-256 digest
-/// of all before.
-pub struct KeptFile(PathBuf);
+/// It has a line with `MAGIC` and the format; a 1 and the [`Place`] in the journal at which the version stands (sequence
+/// number and hash), or a 0 if the chain of the journal begins with it; its [`KeptFacts`], and if a report is among them the
+/// times of its signatures (the latest inception; how many ends there are, and of each the time and how many signatures
+/// end then; 0 and 0: they are not known); the RRsets that are withheld
+/// (how many, and each one's owner and type); the zone; a 1 and what stands beside it, or a 0; and the SHA-256 digest of
+/// all before. Format 2 has no place, and another order and fewer of the facts.
+#[derive(Debug, Clone)]
+pub(super) struct BaseFile(PathBuf);
 
-/// A version that was served.
-pub struct KeptVersion {
-    /// Its records.
+/// A version that is kept as a whole.
+pub(super) struct Base {
     pub zone: Zone,
-    /// What it was made of, if sealdns signed it.
-    pub origin: Option<Origin>,
-    /// Whether its signatures were verified.
-    pub is_verified: bool,
-    /// What its files looked like.
-    pub stamps: Vec<Stamp>,
-    /// What [`settings`] were.
-    pub settings: Digest,
+    pub facts: KeptFacts,
+    /// When its signatures are valid, if that is known.
+    pub times: Option<SignatureTimes>,
+    /// Where it stands in the journal.
+    pub place: Place,
+    /// Octets of its file.
+    pub octets: u64,
 }
 
-/// A digest of what a zone's section and policy say of how its file becomes what is served, and of the version of
-/// sealdns. Of zones that sealdns signs the [`Origin`] tells more.
-pub fn settings(section: &config::Zone, policy: &config::Policy) -> Digest {
-    let any = (section.dnssec == Dnssec::Off).then_some(policy.any);
-    let said =
-        format!("{} {:?} {:?} {any:?}", env!("CARGO_PKG_VERSION"), section.dnssec, section.verify);
-    let digest = digest::digest(&digest::SHA256, said.as_bytes());
-    digest.as_ref().try_into().unwrap_or([0; DIGEST_LEN])
+/// What became of a base that was written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Written {
+    /// Where it stands in the journal.
+    pub place: Place,
+    /// Octets of its file.
+    pub octets: u64,
 }
 
-impl KeptFile {
+impl BaseFile {
     /// That of a zone in this folder.
-    pub fn of(folder: &Path, zone: &Name) -> KeptFile {
-        KeptFile(folder.join(format!("{}signed", in_file_name(zone))))
+    pub fn of(folder: &Path, zone: &Name) -> BaseFile {
+        BaseFile(folder.join(format!("{}signed", in_file_name(zone))))
+    }
+
+    /// A file that is to take the place of this one.
+    pub fn successor(&self) -> BaseFile {
+        BaseFile(self.0.with_extension("rebased"))
+    }
+
+    /// Whether a file of this name is a successor that did not come to its place.
+    pub fn is_successor(path: &Path) -> bool {
+        path.extension().is_some_and(|extension| extension == "rebased")
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Whether there is one, whatever it holds.
@@ -81,136 +85,186 @@ impl KeptFile {
         self.0.symlink_metadata().is_ok()
     }
 
-    /// Keeps a version. If it cannot be kept, none is: an older one is not what was served last.
-    pub fn write(&self, version: &KeepableVersion<'_>, settings: &Digest) -> anyhow::Result<()> {
-        if version.origin.is_none() && version.zone.octets() < KEPT_FROM {
-            return self.remove();
-        }
+    /// Writes a version in the place of what was there: that at a place of the journal, or else one with which a chain
+    /// begins.
+    pub fn write(
+        &self,
+        zone: &Version,
+        (facts, times): (&KeptFacts, Option<&SignatureTimes>),
+        place: Option<Place>,
+    ) -> anyhow::Result<Written> {
         let folder = self.0.parent().unwrap_or(Path::new("."));
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        let mut sum = None;
         let written = made.and_then(|()| {
             files::replace_with(&self.0, 0o600, |out| {
-                let mut out = Summed { inner: out, sum: digest::Context::new(&digest::SHA256) };
-                write(version, settings, &mut out)?;
-                let sum = out.sum.finish();
-                out.inner.write_all(sum.as_ref())
+                let out = Summed { inner: out, sum: digest::Context::new(&digest::SHA256) };
+                // Small pieces are gathered before they are summed up.
+                let mut out = BufWriter::with_capacity(BUFFER, out);
+                write(zone, (facts, times), place.as_ref(), &mut out)?;
+                let out = out.into_inner().map_err(|error| error.into_error())?;
+                let digest = out.sum.finish();
+                sum = digest.as_ref().try_into().ok();
+                out.inner.write_all(digest.as_ref())
             })
         });
-        if written.is_err() && version.origin.is_none() {
-            // The first error is the one to be told.
-            let _ = self.remove();
-        }
-        written.with_context(|| self.0.display().to_string())
+        let written = written.and_then(|()| std::fs::metadata(&self.0));
+        let octets = written.with_context(|| self.0.display().to_string())?.len();
+        let place = place.unwrap_or_else(|| Place::beginning(sum.unwrap_or_default()));
+        Ok(Written { place, octets })
     }
 
-    /// As [`KeptFile::read`]; what cannot be read is told in the log.
-    pub fn read_or_warn(&self, apex: &Name) -> Option<KeptVersion> {
-        self.read(apex).unwrap_or_else(|error| {
-            tracing::warn!(zone = %apex, "the version that was served before cannot be read: {error:#}");
-            None
-        })
+    /// Puts a successor in the place of this file.
+    pub fn succeed_by(&self, successor: &BaseFile) -> io::Result<()> {
+        std::fs::rename(&successor.0, &self.0)?;
+        files::sync_folder_of(&self.0)
     }
 
-    /// Removes what is kept.
-    pub fn remove(&self) -> anyhow::Result<()> {
+    /// Removes it.
+    pub fn remove(&self) -> io::Result<()> {
         match std::fs::remove_file(&self.0) {
             Err(error)
                 if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
-                Err(error).with_context(|| self.0.display().to_string())
+                Err(error)
             }
             _ => Ok(()),
         }
     }
 
     /// The version of the zone `apex` that is kept, if there is one.
-    pub fn read(&self, apex: &Name) -> anyhow::Result<Option<KeptVersion>> {
+    pub fn read(&self, apex: &Name) -> anyhow::Result<Option<Base>> {
         let file = match files::open(&self.0) {
-            Ok(file) => BufReader::with_capacity(BUFFER, file),
+            Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| self.0.display().to_string()),
         };
-        let read = || {
-            let mut from = Summed { inner: file, sum: digest::Context::new(&digest::SHA256) };
-            let version = read(&mut from)?;
-            let mut sum = [0; DIGEST_LEN];
-            from.inner.read_exact(&mut sum)?;
-            ensure!(from.sum.finish().as_ref() == sum, "its digest does not match");
-            ensure!(version.zone.apex() == apex, "it holds the zone {}", version.zone.apex());
-            Ok(version)
-        };
-        read().map(Some).with_context(|| self.0.display().to_string())
+        read(file, apex).map(Some).with_context(|| self.0.display().to_string())
     }
 }
 
-fn write(version: &KeepableVersion<'_>, settings: &Digest, out: &mut impl Write) -> io::Result<()> {
+fn write(
+    zone: &Version,
+    (facts, times): (&KeptFacts, Option<&SignatureTimes>),
+    place: Option<&Place>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     writeln!(out, "{MAGIC}{FORMAT}")?;
-    out.write_all(settings)?;
-    out.write_all(&[version.is_verified.into(), version.origin.is_some().into()])?;
-    if let Some(origin) = version.origin {
-        write_origin(origin, out)?;
+    out.write_all(&[place.is_some().into()])?;
+    if let Some(place) = place {
+        out.write_all(&place.sequence.to_be_bytes())?;
+        out.write_all(&place.hash)?;
     }
-    out.write_all(&(version.stamps.len() as u32).to_be_bytes())?;
-    for stamp in version.stamps {
-        stamp.write(out)?;
+    facts.write(out)?;
+    if facts.report.is_some() {
+        write_times(times, out)?;
     }
-    let withheld: Vec<_> = version.zone.withheld().collect();
+    let withheld: Vec<_> = zone.withheld().collect();
     out.write_all(&(withheld.len() as u32).to_be_bytes())?;
     for (owner, rtype) in withheld {
         stored::write_name(owner.as_wire(), out)?;
         out.write_all(&rtype.0.to_be_bytes())?;
     }
-    stored::write(version.zone, out)?;
-    let any_answers = version.zone.any_answers();
+    stored::write(zone, out)?;
+    let any_answers = zone.any_answers();
     out.write_all(&[any_answers.is_some().into()])?;
     any_answers.map_or(Ok(()), |any_answers| stored::write(any_answers, out))
 }
 
-fn write_origin(origin: &Origin, out: &mut impl Write) -> io::Result<()> {
-    out.write_all(&origin.content)?;
-    out.write_all(&origin.manner)?;
-    let (ttl, dnskeys) = &origin.dnskeys;
-    out.write_all(&ttl.to_be_bytes())?;
-    out.write_all(&(dnskeys.len() as u16).to_be_bytes())?;
-    for dnskey in dnskeys {
-        out.write_all(&(dnskey.len() as u16).to_be_bytes())?;
-        out.write_all(dnskey)?;
+/// What is read of a file, its digest but for the last octets, which are the digest.
+type From = BufReader<Summed<Take<File>>>;
+
+fn read(file: File, apex: &Name) -> anyhow::Result<Base> {
+    let octets = file.metadata()?.len();
+    let content = octets.checked_sub(DIGEST_LEN as u64).context("it is cut short")?;
+    let summed = Summed { inner: file.take(content), sum: digest::Context::new(&digest::SHA256) };
+    // Large pieces are read and summed up, and small ones taken from them.
+    let mut from = BufReader::with_capacity(BUFFER, summed);
+    let (zone, (facts, times), place) = read_content(&mut from)?;
+    let is_more = from.read(&mut [0])? > 0;
+    let Summed { inner, sum } = from.into_inner();
+    let (mut expected, found) = ([0; DIGEST_LEN], sum.finish());
+    inner.into_inner().read_exact(&mut expected)?;
+    ensure!(found.as_ref() == expected && !is_more, "its digest does not match");
+    ensure!(zone.apex() == apex, "it holds the zone {}", zone.apex());
+    let place = place.unwrap_or(Place::beginning(expected));
+    Ok(Base { zone, facts, times, place, octets })
+}
+
+/// A version, what is known of it, and where it stands in the journal.
+type Content = (Zone, (KeptFacts, Option<SignatureTimes>), Option<Place>);
+
+fn read_content(from: &mut From) -> anyhow::Result<Content> {
+    let format = read_format(from)?;
+    let has_place = format == FORMAT && array(from)? == [1];
+    let place = match has_place {
+        true => Some(Place { sequence: u64::from_be_bytes(array(from)?), hash: array(from)? }),
+        false => None,
+    };
+    let facts = match format {
+        1 => facts_of_format_1(from)?,
+        2 => facts_of_format_2(from)?,
+        _ => KeptFacts::read(from)?,
+    };
+    let times = match format == FORMAT && facts.report.is_some() {
+        true => read_times(from)?,
+        false => None,
+    };
+    let withheld = if format == 1 { BTreeSet::new() } else { read_withheld(from)? };
+    let zone = stored::read(from)?.withholding(withheld);
+    let [has_any_answers] = array(from)?;
+    let zone = match has_any_answers {
+        0 => zone,
+        _ => zone.with_any_answers(stored::read(from)?),
+    };
+    Ok((zone, (facts, times), place))
+}
+
+fn write_times(times: Option<&SignatureTimes>, out: &mut impl Write) -> io::Result<()> {
+    let ends: Vec<(u32, u32)> = times.map(|times| times.ends().collect()).unwrap_or_default();
+    let inception = times.and_then(SignatureTimes::latest_inception).unwrap_or(0);
+    out.write_all(&inception.to_be_bytes())?;
+    out.write_all(&(ends.len() as u32).to_be_bytes())?;
+    for (end, count) in ends {
+        out.write_all([end, count].map(u32::to_be_bytes).as_flattened())?;
     }
     Ok(())
 }
 
-fn read(from: &mut impl Read) -> anyhow::Result<KeptVersion> {
-    let mut version = match read_format(from)? {
-        1 => KeptVersion {
-            origin: Some(read_origin(from)?),
-            zone: stored::read(from)?,
-            // Format 1 was only written once the zone had been verified.
-            is_verified: true,
-            stamps: Vec::new(),
-            settings: [0; DIGEST_LEN],
-        },
-        _ => {
-            let settings = array(from)?;
-            let [is_verified, has_origin] = array(from)?.map(|octet| octet != 0);
-            let origin = if has_origin { Some(read_origin(from)?) } else { None };
-            let mut stamps = Vec::new();
-            for _ in 0..u32::from_be_bytes(array(from)?) {
-                stamps.push(Stamp::read(from)?);
-            }
-            let mut withheld = BTreeSet::new();
-            for _ in 0..u32::from_be_bytes(array(from)?) {
-                let owner = stored::read_name(from)?.context("a name is missing")?;
-                withheld.insert((owner, Rtype(u16::from_be_bytes(array(from)?))));
-            }
-            let zone = stored::read(from)?.withholding(withheld);
-            KeptVersion { zone, origin, is_verified, stamps, settings }
-        }
-    };
-    let [has_any_answers] = array(from)?;
-    if has_any_answers != 0 {
-        version.zone = version.zone.with_any_answers(stored::read(from)?);
+fn read_times(from: &mut impl Read) -> io::Result<Option<SignatureTimes>> {
+    let inception = u32::from_be_bytes(array(from)?);
+    let mut ends = Vec::new();
+    for _ in 0..u32::from_be_bytes(array(from)?) {
+        ends.push((u32::from_be_bytes(array(from)?), u32::from_be_bytes(array(from)?)));
     }
-    Ok(version)
+    Ok((!ends.is_empty()).then(|| SignatureTimes::of_ends(inception, ends)))
+}
+
+fn read_withheld(from: &mut impl Read) -> anyhow::Result<BTreeSet<(Name, Rtype)>> {
+    let mut withheld = BTreeSet::new();
+    for _ in 0..u32::from_be_bytes(array(from)?) {
+        let owner = stored::read_name(from)?.context("a name is missing")?;
+        withheld.insert((owner, Rtype(u16::from_be_bytes(array(from)?))));
+    }
+    Ok(withheld)
+}
+
+/// Format 1 was only written once the zone had been verified.
+fn facts_of_format_1(from: &mut impl Read) -> io::Result<KeptFacts> {
+    let origin = Some(read_origin(from)?);
+    let settings: Digest = [0; DIGEST_LEN];
+    let (expiration, begins_at, report) = (None, None, None);
+    let stamps = Vec::new();
+    Ok(KeptFacts { settings, is_verified: true, origin, stamps, expiration, begins_at, report })
+}
+
+fn facts_of_format_2(from: &mut impl Read) -> io::Result<KeptFacts> {
+    let settings = array(from)?;
+    let [is_verified, has_origin] = array(from)?.map(|octet| octet != 0);
+    let origin = has_origin.then(|| read_origin(from)).transpose()?;
+    let stamps = read_stamps(from)?;
+    let (expiration, begins_at, report) = (None, None, None);
+    Ok(KeptFacts { settings, is_verified, origin, stamps, expiration, begins_at, report })
 }
 
 /// The number of the format, from the first line.
@@ -228,30 +282,12 @@ fn read_format(from: &mut impl Read) -> anyhow::Result<u32> {
     }
     let number = line.strip_prefix(MAGIC.as_bytes()).and_then(|rest| str::from_utf8(rest).ok());
     match number.and_then(|number| number.parse().ok()) {
-        Some(FORMAT) => Ok(FORMAT),
+        Some(known @ 2..=FORMAT) => Ok(known),
         Some(newer) if newer > FORMAT => bail!(
             "it has format {newer}, and this version of sealdns reads formats up to {FORMAT}: a newer one wrote it"
         ),
         _ => bail!("it is not a zone that sealdns kept"),
     }
-}
-
-fn read_origin(from: &mut impl Read) -> io::Result<Origin> {
-    let (content, manner) = (array(from)?, array(from)?);
-    let ttl = u32::from_be_bytes(array(from)?);
-    let mut dnskeys = Vec::new();
-    for _ in 0..u16::from_be_bytes(array(from)?) {
-        let mut dnskey = vec![0; u16::from_be_bytes(array(from)?).into()];
-        from.read_exact(&mut dnskey)?;
-        dnskeys.push(dnskey);
-    }
-    Ok(Origin { content, manner, dnskeys: (ttl, dnskeys) })
-}
-
-fn array<const N: usize>(from: &mut impl Read) -> io::Result<[u8; N]> {
-    let mut octets = [0; N];
-    from.read_exact(&mut octets)?;
-    Ok(octets)
 }
 
 /// Sums up what goes through.
@@ -277,109 +313,5 @@ impl<T: Read> Read for Summed<T> {
         let len = self.inner.read(octets)?;
         self.sum.update(&octets[..len]);
         Ok(len)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::dnssec::any;
-    use crate::server::testing;
-    use crate::zone::Version;
-
-    const SETTINGS: Digest = [3; DIGEST_LEN];
-
-    fn origin(dnskeys: (u32, Vec<Vec<u8>>)) -> Origin {
-        Origin { content: [1; DIGEST_LEN], manner: [2; DIGEST_LEN], dnskeys }
-    }
-
-    /// The stamp of a file that is there.
-    fn stamps(folder: &Path) -> Vec<Stamp> {
-        let path = folder.join("a zone\u{fe}");
-        std::fs::write(&path, "text").unwrap();
-        vec![Stamp::of(&path).unwrap(); 2]
-    }
-
-    #[test]
-    fn a_version_is_kept_with_what_it_was_made_of() {
-        let folder = tempfile::tempdir().unwrap();
-        let apex = testing::name("example");
-        let file = KeptFile::of(&folder.path().join("signed"), &apex);
-        assert!(file.read(&apex).unwrap().is_none() && !file.exists());
-        let zone = Zone::clone(&testing::zone(7, 5000));
-        assert!(zone.octets() > KEPT_FROM);
-        let with_any = zone.clone().with_any_answers(any::unsigned(&zone).unwrap());
-        let soa = (apex.clone(), Rtype::SOA);
-        let withholding = zone.clone().withholding([soa, (apex.clone(), Rtype::NS)].into());
-        let other_keys = (600, vec![vec![1, 0, 3, 13, 9], vec![2; 300]]);
-        let stamps = stamps(folder.path());
-        for (zone, origin, is_verified, stamps) in [
-            (&zone, Some(origin((0, Vec::new()))), true, &stamps[..]),
-            (&zone, Some(origin(other_keys)), true, &stamps[..1]),
-            (&with_any, None, false, &stamps[..]),
-            (&withholding, None, false, &stamps[..1]),
-            (&zone, None, true, &[]),
-        ] {
-            let origin = origin.as_ref();
-            let version = &Version::of(zone.clone());
-            let version = KeepableVersion { zone: version, origin, is_verified, stamps };
-            file.write(&version, &SETTINGS).unwrap();
-            let again = file.read(&apex).unwrap().unwrap();
-            assert_eq!((again.zone.arrays(), again.origin.as_ref()), (zone.arrays(), origin));
-            assert_eq!((again.is_verified, &again.stamps[..]), (is_verified, stamps));
-            assert_eq!(again.settings, SETTINGS);
-            assert!(again.zone.withheld().eq(zone.withheld()));
-            assert!(again.stamps.iter().all(Stamp::holds));
-            let any_answers = [zone, &again.zone].map(|zone| zone.any_answers().map(Zone::arrays));
-            assert_eq!(any_answers[0], any_answers[1]);
-        }
-        assert!(file.read(&testing::name("other")).is_err());
-        // A small zone that is not ours to sign is not kept, and nothing older in its place.
-        let small = &testing::version(8, 2);
-        let version = KeepableVersion { zone: small, origin: None, is_verified: true, stamps: &[] };
-        file.write(&version, &SETTINGS).unwrap();
-        assert!(!file.exists());
-    }
-
-    #[test]
-    fn what_is_cut_short_or_changed_is_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let apex = testing::name("example");
-        let file = KeptFile::of(folder.path(), &apex);
-        let (zone, origin) = (testing::zone(7, 2), origin((600, vec![vec![1, 0, 3, 13, 9]])));
-        let stamps = stamps(folder.path());
-        let zone = &Version::of(Zone::clone(&zone));
-        let (origin, stamps) = (Some(&origin), &stamps[..]);
-        let version = KeepableVersion { zone, origin, is_verified: true, stamps };
-        file.write(&version, &SETTINGS).unwrap();
-        let whole = std::fs::read(&file.0).unwrap();
-        for at in 0..whole.len() {
-            std::fs::write(&file.0, &whole[..at]).unwrap();
-            assert!(file.read(&apex).is_err(), "cut at {at}");
-            let mut changed = whole.clone();
-            changed[at] ^= 1 << (at % 8);
-            std::fs::write(&file.0, changed).unwrap();
-            assert!(file.read(&apex).is_err(), "changed at {at}");
-        }
-    }
-
-    #[test]
-    fn older_formats_are_read_and_newer_ones_are_said() {
-        let folder = tempfile::tempdir().unwrap();
-        let apex = testing::name("example");
-        let file = KeptFile::of(folder.path(), &apex);
-        let (zone, origin) = (testing::zone(7, 2), origin((600, vec![vec![9; 20]])));
-        let mut octets = format!("{MAGIC_1}\n").into_bytes();
-        write_origin(&origin, &mut octets).unwrap();
-        stored::write(&Version::of(Zone::clone(&zone)), &mut octets).unwrap();
-        octets.push(0);
-        let sum = digest::digest(&digest::SHA256, &octets);
-        octets.extend(sum.as_ref());
-        std::fs::write(&file.0, &octets).unwrap();
-        let again = file.read(&apex).unwrap().unwrap();
-        assert_eq!((again.zone.arrays(), again.origin), (zone.arrays(), Some(origin)));
-        std::fs::write(&file.0, "sealdns zone 3\nmore").unwrap();
-        let error = format!("{:#}", file.read(&apex).err().unwrap());
-        assert!(error.contains("it has format 3") && error.contains("formats up to 2"), "{error}");
     }
 }

@@ -11,6 +11,9 @@
 //! | change | when somebody asks, or a signature of somebody else's begins to be valid | the latter as signing |
 //! | sign | `refresh` before the first signature ends; at once if one is not valid yet; when the use of a key changes | later and later, at most an hour or a part of `refresh` |
 //! | verify | at once if it was never done, and a day after it was | as loading |
+//! | keep | at once if the journal is long; if what is served could not be kept, as signing after a failure | as signing |
+//!
+//! A change that could not be made durable is refused, and made again as signing is after a failure.
 //!
 //! Times of signatures are those of the wall clock, which may be set forwards and back by years; waits after failures
 //! are on the monotonic clock. Not all that is due for many zones at once is done at once: see [`choose`].
@@ -111,6 +114,17 @@ pub struct Facts {
     pub verified_at: Option<u32>,
     /// Whether it is of the last run, and the files may say something else.
     pub is_behind: bool,
+    /// Whether the files say something else that could not be made durable.
+    pub is_refused: bool,
+}
+
+/// Why what is served is to be written as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeepReason {
+    /// It could not be kept.
+    NotKept,
+    /// The journal is long.
+    JournalLong,
 }
 
 /// How an event ended.
@@ -128,6 +142,10 @@ pub enum Outcome {
         /// When that may be otherwise since a signature begins to be valid.
         begins_at: Option<u32>,
     },
+    /// What was served is served still: the next version could not be made durable.
+    Refused,
+    /// What is served was written as a whole.
+    Kept,
     /// Verifying has looked at all, and what it found is to take effect.
     LookedAt,
     /// Verifying has looked at a version that is not served any more.
@@ -170,11 +188,16 @@ pub struct Life {
     asked: Option<Asked>,
     running: Option<Event>,
     verifying: Verifying,
+    /// Whether the last change was refused, since it could not be made durable.
+    is_refused: bool,
+    to_keep: Option<KeepReason>,
+    is_keeping: bool,
     /// Whether the last event was one that may be due again at once.
     was_recurring: bool,
     /// Of loading, signing and changes that are due by themselves.
     retry: Retry,
     verify_retry: Retry,
+    keep_retry: Retry,
 }
 
 impl Life {
@@ -190,9 +213,13 @@ impl Life {
             asked: None,
             running: None,
             verifying: Verifying::Idle,
+            is_refused: false,
+            to_keep: None,
+            is_keeping: false,
             was_recurring: false,
             retry: Retry::new(seed),
             verify_retry: Retry::new(seed),
+            keep_retry: Retry::new(seed),
         }
     }
 
@@ -204,6 +231,14 @@ impl Life {
     /// Somebody asks for its file to be read.
     pub fn ask(&mut self, asked: Asked) {
         self.asked = self.asked.max(Some(asked));
+    }
+
+    /// Whether what is served is to be written as a whole, and why. What could not be kept was tried just now.
+    pub fn keep(&mut self, reason: Option<KeepReason>, now: Moment) {
+        if reason == Some(KeepReason::NotKept) && self.to_keep != reason {
+            self.keep_retry.fail(now.tick, self.keep_time());
+        }
+        self.to_keep = reason;
     }
 
     //--- To look at
@@ -236,7 +271,8 @@ impl Life {
     /// What goes on: a change, or verifying.
     pub fn running(&self) -> Option<EventKind> {
         let verifying = (self.verifying == Verifying::Looking).then_some(EventKind::Verify);
-        self.running.map(|event| event.kind).or(verifying)
+        let keeping = self.is_keeping.then_some(EventKind::Keep);
+        self.running.map(|event| event.kind).or(verifying).or(keeping)
     }
 
     /// When its signatures are to be made anew, if sealdns makes them.
@@ -281,7 +317,7 @@ impl Life {
     }
 
     /// Of each kind the next event; those that are due have their turn in this order.
-    fn candidates(&self, now: Moment) -> [Option<Event>; 6] {
+    fn candidates(&self, now: Moment) -> [Option<Event>; 8] {
         [
             self.load(now),
             self.asked.filter(|_| !self.is_untried()).map(|_| Event {
@@ -296,7 +332,14 @@ impl Life {
             }),
             self.sign(now),
             self.begin_of_signatures(now),
+            // Behind signing: a disk that stays full must not keep from it.
+            self.is_refused.then(|| Event {
+                kind: EventKind::Change,
+                reason: EventReason::Refused,
+                wait: self.retry.wait(now.tick).unwrap_or(0),
+            }),
             self.verify(now),
+            self.writing(now),
         ]
     }
 
@@ -358,6 +401,20 @@ impl Life {
         event(reason, wait)
     }
 
+    fn writing(&self, now: Moment) -> Option<Event> {
+        let reason = match self.to_keep.filter(|_| !self.is_keeping && self.is_served())? {
+            KeepReason::NotKept => EventReason::NotKept,
+            KeepReason::JournalLong => EventReason::JournalLong,
+        };
+        let wait = self.keep_retry.wait(now.tick).unwrap_or(0);
+        Some(Event { kind: EventKind::Keep, reason, wait })
+    }
+
+    /// How much time there is for what is served to be kept, in seconds.
+    fn keep_time(&self) -> u32 {
+        if self.terms.signs { self.terms.refresh } else { u32::MAX }
+    }
+
     //--- What happens
 
     /// What [`Life::due`] said begins.
@@ -366,6 +423,7 @@ impl Life {
         match (event.kind, event.reason) {
             (EventKind::Verify, EventReason::Verified) => self.running = Some(event),
             (EventKind::Verify, _) => self.verifying = Verifying::Looking,
+            (EventKind::Keep, _) => self.is_keeping = true,
             (_, EventReason::Asked) => {
                 self.asked = None;
                 self.running = Some(event);
@@ -380,6 +438,9 @@ impl Life {
         if event.kind == EventKind::Verify {
             return self.end_verifying(event, outcome, now);
         }
+        if event.kind == EventKind::Keep {
+            return self.end_keeping(outcome, now);
+        }
         self.running = None;
         match outcome {
             Outcome::Served(facts) => {
@@ -388,12 +449,20 @@ impl Life {
                 self.retry.succeed();
             }
             Outcome::Unchanged { begins_at } => {
-                self.is_behind = false;
+                (self.is_behind, self.is_refused) = (false, false);
                 self.retry.succeed();
                 self.begins_at = begins_at;
             }
+            Outcome::Refused => {
+                (self.is_behind, self.is_refused) = (false, true);
+                self.retry.fail(now.tick, self.terms.refresh);
+            }
             Outcome::Withdrawn => self.withdraw(),
-            Outcome::Failed { .. } | Outcome::LookedAt | Outcome::Outdated | Outcome::Verified => {
+            Outcome::Failed { .. }
+            | Outcome::Kept
+            | Outcome::LookedAt
+            | Outcome::Outdated
+            | Outcome::Verified => {
                 self.is_behind = false;
                 if let Outcome::Failed { begins_at: Some(at) } = outcome {
                     self.begins_at = Some(at);
@@ -423,15 +492,29 @@ impl Life {
                 self.verified_at = Some(now.wall);
                 self.verify_retry.succeed();
             }
-            Outcome::Outdated => {}
-            Outcome::Failed { .. } => self.verify_retry.fail(now.tick, u32::MAX),
+            Outcome::Outdated | Outcome::Kept => {}
+            Outcome::Failed { .. } | Outcome::Refused => self.verify_retry.fail(now.tick, u32::MAX),
             Outcome::Withdrawn => self.withdraw(),
         }
     }
 
+    fn end_keeping(&mut self, outcome: Outcome, now: Moment) {
+        self.is_keeping = false;
+        match outcome {
+            Outcome::Kept => {
+                self.to_keep = None;
+                self.keep_retry.succeed();
+            }
+            Outcome::Failed { .. } => self.keep_retry.fail(now.tick, self.keep_time()),
+            // What was written is not served any more.
+            _ => {}
+        }
+    }
+
     fn note(&mut self, facts: Facts) {
-        let Facts { signatures, begins_at, verified_at, is_behind } = facts;
+        let Facts { signatures, begins_at, verified_at, is_behind, is_refused } = facts;
         (self.signatures, self.begins_at, self.is_behind) = (signatures, begins_at, is_behind);
+        self.is_refused = is_refused;
         self.verified_at = verified_at;
         self.verify_retry.succeed();
     }
@@ -439,7 +522,7 @@ impl Life {
     fn withdraw(&mut self) {
         self.stage = Stage::Withdrawn;
         (self.signatures, self.begins_at, self.verified_at) = (None, None, None);
-        self.is_behind = false;
+        (self.is_behind, self.is_refused) = (false, false);
     }
 }
 

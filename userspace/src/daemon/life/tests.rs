@@ -48,6 +48,8 @@ struct Faults {
     signing: bool,
     /// Nothing can be published.
     publishing: bool,
+    /// Nothing can be written to the disk.
+    disk: bool,
     /// The zone with this number panics.
     panics: Option<usize>,
 }
@@ -64,9 +66,14 @@ struct Zone {
     /// The same of what is known when the daemon is started again.
     kept: Option<i64>,
     is_withdrawn: bool,
+    /// Whether its files say something that could not be made durable.
+    is_refused: bool,
+    /// Whether what is served could not be kept.
+    is_unkept: bool,
     queued: bool,
     changing: bool,
     looking: bool,
+    keeping: bool,
     /// What is due, since when by the monotonic clock.
     due_since: BTreeMap<(EventKind, EventReason), i64>,
     /// Since when it is to be signed and could be.
@@ -152,7 +159,9 @@ impl World {
             let zone = &mut self.zones[number];
             zone.queued = false;
             let Some(event) = zone.life.due(now) else { continue };
-            if event.kind == EventKind::Verify && event.reason != EventReason::Verified {
+            if event.kind == EventKind::Keep {
+                assert!(!std::mem::replace(&mut zone.keeping, true), "written twice at once");
+            } else if event.kind == EventKind::Verify && event.reason != EventReason::Verified {
                 assert!(!std::mem::replace(&mut zone.looking, true), "verified twice at once");
             } else {
                 assert!(!std::mem::replace(&mut zone.changing, true), "two changes of one zone");
@@ -206,21 +215,32 @@ impl World {
         };
         let zone = &mut self.zones[number];
         let had = zone.served;
-        match event.kind == EventKind::Verify && event.reason != EventReason::Verified {
-            true => zone.looking = false,
-            false => zone.changing = false,
+        match (event.kind, event.reason) {
+            (EventKind::Keep, _) => zone.keeping = false,
+            (EventKind::Verify, reason) if reason != EventReason::Verified => zone.looking = false,
+            _ => zone.changing = false,
         }
         zone.life.end(event, outcome, now);
+        let reason = if zone.is_unkept { KeepReason::NotKept } else { KeepReason::JournalLong };
+        let is_long = self.random.one_in(20) && zone.served.is_some();
+        zone.life.keep((zone.is_unkept || is_long).then_some(reason), now);
         if let Outcome::Withdrawn = outcome {
             (zone.served, zone.kept, zone.is_withdrawn) = (None, None, true);
+            (zone.is_refused, zone.is_unkept) = (false, false);
         } else {
             assert!(had.is_none() || zone.served.is_some());
             assert_eq!(zone.life.is_served(), zone.served.is_some(), "{event:?} {outcome:?}");
         }
         // Who is asked is told, and does it again when told to: this is of what is tried by itself.
-        let by_itself = event.kind != EventKind::Verify && event.reason != EventReason::Asked;
+        let is_work = !matches!(event.kind, EventKind::Verify | EventKind::Keep);
+        let by_itself = is_work && event.reason != EventReason::Asked;
         match outcome {
-            Outcome::Failed { .. } if by_itself && event.reason != EventReason::FromLastRun => {
+            Outcome::Refused if !by_itself || event.reason == EventReason::FromLastRun => {
+                zone.failed = (zone.failed.0 + 1, self.tick);
+            }
+            Outcome::Failed { .. } | Outcome::Refused
+                if by_itself && event.reason != EventReason::FromLastRun =>
+            {
                 let (count, last) = zone.failed;
                 if count > 0 {
                     let most = (i64::from(zone.life.terms.refresh) / 16).clamp(1, HOUR);
@@ -230,6 +250,7 @@ impl World {
                 zone.failed = (count + 1, self.tick);
             }
             Outcome::Failed { .. } => {}
+            _ if !is_work => {}
             _ => zone.failed = (0, self.tick),
         }
     }
@@ -248,6 +269,13 @@ impl World {
                 _ => Outcome::LookedAt,
             };
         }
+        if event.kind == EventKind::Keep {
+            if self.faults.disk {
+                return failed;
+            }
+            (zone.is_unkept, zone.kept) = (false, zone.served);
+            return Outcome::Kept;
+        }
         let is_kept = zone.kept.is_some_and(|ends| ends > self.wall);
         if event.kind == EventKind::Load && is_kept && !self.faults.publishing {
             zone.served = zone.kept;
@@ -259,10 +287,22 @@ impl World {
             return failed;
         }
         if event.reason == EventReason::Asked && self.random.one_in(3) && zone.served.is_some() {
+            zone.is_refused = false;
             return Outcome::Unchanged { begins_at: None };
         }
+        let is_renewal = event.kind == EventKind::Sign;
+        if self.faults.disk && zone.served.is_some() && !is_renewal {
+            zone.is_refused = true;
+            return Outcome::Refused;
+        }
         zone.served = Some(if terms.signs { self.wall + zone.validity } else { i64::MAX });
-        (zone.kept, zone.is_withdrawn) = (zone.served, false);
+        zone.is_withdrawn = false;
+        zone.is_unkept = self.faults.disk;
+        // Signatures alone, as long as what the files say cannot be made durable.
+        zone.is_refused = zone.is_refused && self.faults.disk;
+        if !zone.is_unkept {
+            zone.kept = zone.served;
+        }
         served(zone, self.wall, false)
     }
 
@@ -290,6 +330,7 @@ impl World {
             0 => self.faults.reading = true,
             1 => self.faults.signing = true,
             2 => self.faults.publishing = true,
+            16 | 17 => self.faults.disk = true,
             3 => self.faults.panics = Some(self.random.below(zones) as usize),
             4..=7 => self.faults = Faults::default(),
             8 if self.wall <= START => self.wall += self.random.below(20 * YEAR),
@@ -312,6 +353,7 @@ impl World {
         for zone in &mut self.zones {
             zone.life = Life::new(zone.life.terms, self.random.next() as u32);
             (zone.served, zone.queued, zone.changing, zone.looking) = (None, false, false, false);
+            (zone.is_refused, zone.is_unkept, zone.keeping) = (false, false, false);
             (zone.failed, zone.is_withdrawn) = ((0, self.tick), false);
             zone.due_since.clear();
         }
@@ -338,6 +380,9 @@ impl World {
         for zone in self.zones.iter().filter(|zone| !zone.is_withdrawn) {
             let life = &zone.life;
             assert!(life.is_served() && !life.is_behind() && life.asked().is_none(), "{life:?}");
+            assert!(!(zone.is_refused || zone.is_unkept), "{life:?}");
+            let has_refused = |event: &Event| event.reason == EventReason::Refused;
+            assert!(!life.events(now).iter().any(has_refused), "{life:?}");
             if life.terms.signs {
                 let left = zone.served.unwrap() - self.wall;
                 let meant = i64::from(life.terms.refresh).min(zone.validity) - PATIENCE;
@@ -365,6 +410,9 @@ fn zone(random: &mut Random) -> Zone {
         served: None,
         kept: random.one_in(2).then(|| START + random.below(20 * DAY)),
         is_withdrawn: false,
+        is_refused: false,
+        is_unkept: false,
+        keeping: false,
         queued: false,
         changing: false,
         looking: false,
@@ -387,6 +435,7 @@ fn served(zone: &Zone, wall: i64, is_behind: bool) -> Outcome {
         begins_at,
         verified_at: terms.signs.then_some(wall as u32),
         is_behind,
+        is_refused: zone.is_refused,
     })
 }
 
@@ -410,8 +459,13 @@ fn signed(start: Instant, seconds: i64) -> Life {
     life.begin(event);
     let expiration = (START + seconds) as u32;
     let signatures = Some(Signatures { inception: Some(START as u32), expiration });
-    let facts =
-        Facts { signatures, begins_at: None, verified_at: Some(now.wall), is_behind: false };
+    let facts = Facts {
+        signatures,
+        begins_at: None,
+        verified_at: Some(now.wall),
+        is_behind: false,
+        is_refused: false,
+    };
     life.end(event, Outcome::Served(facts), now);
     life
 }
@@ -530,6 +584,7 @@ fn zones_that_are_due_together_are_spread() {
                 begins_at: None,
                 verified_at: Some(now.wall),
                 is_behind: false,
+                is_refused: false,
             };
             zones[*number].end(*event, Outcome::Served(facts), now);
         }

@@ -1,6 +1,8 @@
 //! The next version of a signed zone, made of the one before: what changed in the file is signed, and signatures that
 //! are due are made anew a few names at a time.
 
+use std::cell::Cell;
+
 use crate::config;
 use crate::daemon::state::{is_before, is_due};
 use crate::daemon::verified::Verification;
@@ -11,8 +13,8 @@ use crate::dnssec::keys::Key;
 use crate::dnssec::origin::{Origin, unsigned_difference};
 use crate::dnssec::policy::SigningPolicy;
 use crate::dnssec::times::Validity;
-use crate::zone::Version;
 use crate::zone::difference::{ApplyError, Difference, Rules};
+use crate::zone::{Name, Version};
 
 /// Signatures are kept unless they are due within this part of the time from their making until then:
 /// else a zone that changed often would be signed again in as many small parts.
@@ -23,10 +25,6 @@ const CHANGED_PART: usize = 4;
 
 /// Records of which any number may change.
 const FEW_RECORDS: usize = 64;
-
-/// Octets of a version up to which signatures that are due are made a few names at a time: after each time all of the
-/// version is kept for the next start.
-const RENEWED_UP_TO: usize = 16 << 20;
 
 /// Where signatures are made anew in many steps, those are that are due within this part of the time from their making
 /// until then.
@@ -78,6 +76,9 @@ pub(super) struct NextVersion<'a> {
     pub(super) keys: &'a [Key],
     pub(super) how: &'a SigningPolicy,
     pub(super) policy: &'a config::Policy,
+    /// The name from which on signatures that are due are looked for, and afterwards that with which to go on; `None`: the
+    /// apex.
+    pub(super) renewed_to: Cell<Option<Name>>,
     /// Seconds since 1970, truncated to 32 bits.
     pub(super) now: u32,
 }
@@ -149,9 +150,6 @@ impl NextVersion<'_> {
     /// What the version becomes with new signatures of some names in the place of those that are due. `None` if they
     /// are made all at once.
     fn renewed(&self, version: &Version) -> Result<Option<MadeVersion>, DifferenceError> {
-        if version.octets() > RENEWED_UP_TO {
-            return Ok(None);
-        }
         let limits = RenewalLimits { looked_at: usize::MAX, ..RenewalLimits::default() };
         let refresh = self.policy.refresh.seconds();
         let fresh = self.how.validity.saturating_sub(refresh);
@@ -163,7 +161,14 @@ impl NextVersion<'_> {
         let how = SigningPolicy { jitter, ..self.how.clone() };
         // More than those that are due by a second.
         let least = refresh + (fresh / part).max(1);
-        let renewal = renew(version, version.apex(), limits, least, self.keys, &how, self.now)?;
+        let (keys, now, apex) = (self.keys, self.now, version.apex());
+        // From where the step before has stopped, so that no names are looked at again and again.
+        let from = self.renewed_to.take().unwrap_or_else(|| apex.clone());
+        let mut renewal = renew(version, &from, limits, least, keys, &how, now)?;
+        if renewal.difference.is_none() && from != *apex {
+            renewal = renew(version, apex, limits, least, keys, &how, now)?;
+        }
+        self.renewed_to.set(renewal.next);
         renewal.difference.map(|signed| Ok(applied(version, signed)?)).transpose()
     }
 }

@@ -6,14 +6,19 @@
 
 mod change;
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
+
 use change::{KEPT_PART, MadeVersion, NextVersion, SignedVersion};
 
-use super::kept::{KeptFile, KeptVersion, settings};
+use super::kept::{KeptVersion, KeptZones};
+use super::locks::{Lock, Rank};
 use super::serials::SerialFile;
-use super::state::{CurrentVersion, KeepableVersion, Prepared, is_due};
+use super::state::{CurrentVersion, Prepared, is_due};
 use super::store::is_merged_at_once;
 use super::verified::{Step, Verification};
 use crate::config::{self, Config};
@@ -36,13 +41,15 @@ const IS_MERGED: bool = !cfg!(test);
 pub struct Signing {
     keys: KeyStore,
     serials: PathBuf,
-    signed: PathBuf,
+    kept: KeptZones,
+    /// Of zones whose signatures are made anew in steps the name with which to go on.
+    renewed_to: Lock<BTreeMap<Name, Name>>,
 }
 
 /// The records to be signed.
 struct Input {
-    /// `None`: those in hand.
-    read: Option<text::ReadZone>,
+    /// They, and the files that they were read from if they were. `None`: those in hand.
+    read: Option<(Zone, Option<Vec<PathBuf>>)>,
     /// Why those in hand are taken, if it is not because nothing changed.
     fault: Option<anyhow::Error>,
 }
@@ -55,29 +62,35 @@ impl Signing {
         let signing = Signing {
             keys: KeyStore::new(config.server.key_dir()),
             serials: state_dir.join("serials"),
-            signed: state_dir.join("signed"),
+            kept: KeptZones::new(state_dir.join("signed")),
+            renewed_to: Lock::new(Rank::Renewals, BTreeMap::new()),
         };
-        for folder in [&signing.serials, &signing.signed, &config.server.key_dir()] {
+        for folder in [&signing.serials, &config.server.key_dir()] {
             files::sweep(folder);
         }
         signing
     }
 
-    /// Keeps what is served from now on, for the next start.
-    pub fn keep(
-        &self,
-        section: &config::Zone,
-        policy: &config::Policy,
-        version: &KeepableVersion<'_>,
-    ) -> anyhow::Result<()> {
-        KeptFile::of(&self.signed, &section.name).write(version, &settings(section, policy))
+    /// Where what is served is kept for the next start.
+    pub fn kept_zones(&self) -> &KeptZones {
+        &self.kept
+    }
+
+    /// As [`Prepare::note_serial`](super::state::Prepare::note_serial).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn note_serial(&self, zone: &Name, serial: Serial, must_last: bool) -> anyhow::Result<()> {
+        let file = SerialFile::of(&self.serials, zone);
+        if must_last { file.write(serial) } else { file.hint(serial) }
     }
 
     /// What was served when the daemon ran last, if no newer serial may have been served since.
     pub fn last_served(&self, apex: &Name) -> Option<KeptVersion> {
-        let kept = KeptFile::of(&self.signed, apex).read_or_warn(apex)?;
+        let kept = self.kept.open(apex)?;
         let last = SerialFile::of(&self.serials, apex).read().ok()?;
-        (kept.origin.is_some() && last == Some(kept.zone.serial())).then_some(kept)
+        let is_last = last.is_none_or(|last| !last.is_newer_than(kept.zone.serial()));
+        (kept.facts.origin.is_some() && is_last).then_some(kept)
     }
 
     /// A signed version of the zone, of the newest records that can be had. `now` is seconds since 1970,
@@ -100,10 +113,10 @@ impl Signing {
             return self.prepare_after(section, policy, before, Some(&served), now);
         }
         // Nothing is served yet that we signed.
-        let Some((zone, origin, is_verified)) = self.kept(&section.name, before) else {
+        let Some((kept, origin)) = self.kept(&section.name, before) else {
             return self.prepare_after(section, policy, before, None, now);
         };
-        let known = Verification::of_whole(&zone.flat()?, is_verified.then_some(&zone), now).ok();
+        let (known, zone) = (kept.verify_again(now)?, kept.zone);
         let kept = SignedVersion::new(&zone, &origin, false, known.as_ref(), now);
         match self.prepare_after(section, policy, before, Some(&kept), now) {
             Err(error) if known.is_some() => {
@@ -114,13 +127,13 @@ impl Signing {
     }
 
     /// What was served before the daemon was started, if that is known and nothing has been served since.
-    fn kept(&self, apex: &Name, before: CurrentVersion<'_>) -> Option<(Version, Origin, bool)> {
+    fn kept(&self, apex: &Name, before: CurrentVersion<'_>) -> Option<(KeptVersion, Origin)> {
         if before.serial.is_some() {
             return None;
         }
-        let KeptVersion { zone, origin, is_verified, .. } =
-            KeptFile::of(&self.signed, apex).read_or_warn(apex)?;
-        Some((Version::of(zone), origin?, is_verified))
+        let mut kept = self.kept.open(apex)?;
+        let origin = kept.facts.origin.take()?;
+        Some((kept, origin))
     }
 
     fn prepare_after(
@@ -139,14 +152,14 @@ impl Signing {
         let keys = in_use::in_use(keys, now)?;
         let policy_of_signing = policy.signing();
         let origin = match (&input.read, hand) {
-            (Some(read), _) => Origin::new(&read.zone, &keys, &policy_of_signing),
+            (Some((zone, _)), _) => Origin::new(zone, &keys, &policy_of_signing),
             (None, Some(hand)) => {
                 let manner = origin::manner(&keys, &policy_of_signing);
                 Origin { manner, ..hand.origin.clone() }
             }
             (None, None) => anyhow::bail!("there is nothing to sign"),
         };
-        let files = input.read.as_ref().map(|read| read.files.iter().map(PathBuf::from).collect());
+        let files = input.read.as_ref().and_then(|(_, files)| files.clone());
         let last = self.last_serial(&serials, &section.name, before, hand);
         let is_last = |hand: &&SignedVersion<'_>| last == Some(hand.zone.serial());
         let fresh = hand.filter(is_last).filter(|hand| is_fresh(hand, &origin, policy, now));
@@ -161,8 +174,14 @@ impl Signing {
         let (keys, how) = (&keys[..], &policy_of_signing);
         let changed = match base {
             Some(base) => {
-                let next = NextVersion { base, origin: &origin, keys, how, policy, now };
-                changed(&next, input.read.as_ref().map(|read| &read.zone))?
+                let renewed_to = Cell::new(self.renewed_to.hold().remove(&section.name));
+                let origin = &origin;
+                let next = NextVersion { base, origin, keys, how, policy, renewed_to, now };
+                let changed = changed(&next, input.read.as_ref().map(|(zone, _)| zone))?;
+                if let Some(name) = next.renewed_to.take() {
+                    self.renewed_to.hold().insert(section.name.clone(), name);
+                }
+                changed
             }
             None => None,
         };
@@ -170,7 +189,7 @@ impl Signing {
             Some((signed, change, verification)) => (signed, Some(change), verification),
             None => {
                 let unsigned = match (input.read, hand) {
-                    (Some(read), _) => read.zone,
+                    (Some((zone, _)), _) => zone,
                     (None, Some(hand)) => hand.origin.unsigned(hand.zone)?,
                     (None, None) => anyhow::bail!("there is nothing to sign"),
                 };
@@ -199,7 +218,6 @@ impl Signing {
             verification: Some(verification),
             origin: Some(origin),
             fault: input.fault,
-            unkept: serials.write(signed.serial()).err(),
             ..Prepared::of(signed)
         })
     }
@@ -215,8 +233,7 @@ impl Signing {
     ) -> anyhow::Result<Vec<Key>> {
         let zone = &section.name;
         let layout = policy.keys;
-        let was_signed =
-            was_signed || before.is_signed || KeptFile::of(&self.signed, zone).exists();
+        let was_signed = was_signed || before.is_signed || self.kept.exists(zone);
         let found = if was_signed {
             self.keys.load_known(zone, layout).map(|keys| (keys, false))
         } else {
@@ -299,6 +316,11 @@ fn input(
     before: CurrentVersion<'_>,
     hand: Option<&SignedVersion<'_>>,
 ) -> anyhow::Result<Input> {
+    if let Some(instead) = before.instead {
+        let origin = instead.origin.as_ref().or(before.origin).context("it was not signed here")?;
+        let zone = origin.unsigned(&instead.zone)?;
+        return Ok(Input { read: Some((zone, None)), fault: None });
+    }
     if hand.is_some() && before.is_unchanged {
         return Ok(Input { read: None, fault: None });
     }
@@ -307,7 +329,8 @@ fn input(
             for warning in &read.warnings {
                 tracing::warn!(zone = %section.name, "{warning}");
             }
-            Ok(Input { read: Some(read), fault: None })
+            let files = read.files.iter().map(PathBuf::from).collect();
+            Ok(Input { read: Some((read.zone, Some(files))), fault: None })
         }
         Err(error) if hand.is_some() => Ok(Input { read: None, fault: Some(error.into()) }),
         Err(error) => Err(error.into()),
@@ -401,7 +424,7 @@ fn serial_to_serve(in_file: Serial, last: Option<Serial>) -> Serial {
 }
 
 /// The same zone with another SOA serial.
-fn with_serial(zone: Zone, serial: Serial) -> Result<Zone, ZoneError> {
+pub(super) fn with_serial(zone: Zone, serial: Serial) -> Result<Zone, ZoneError> {
     if zone.serial() == serial {
         return Ok(zone);
     }

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use crate::config::{self, Config};
+use crate::daemon::kept::{KeepableVersion, KeptFacts, RecordedChange};
 use crate::daemon::prepare::ZoneFiles;
-use crate::daemon::state::{CurrentVersion, KeepableVersion, Prepare, Prepared, is_before};
+use crate::daemon::state::{CurrentVersion, Prepare, Prepared, is_before};
 use crate::daemon::verified::Verification;
 use crate::dnssec::keys::store::KeyStore;
 use crate::dnssec::keys::{Algorithm, Key, KeyLayout, Role};
@@ -19,6 +20,7 @@ use crate::dnssec::rrsig::Rrsig;
 use crate::dnssec::sign::sign;
 use crate::dnssec::times::SignatureTimes;
 use crate::dnssec::verify::{VerifyReport, verify};
+use crate::journal::{FrameKind, Place};
 use crate::server::testing;
 use crate::transfer::axfr::{Heading, messages};
 use crate::zone::difference::Difference;
@@ -82,6 +84,8 @@ struct Served {
     zone: Version,
     origin: Origin,
     verification: Option<Verification>,
+    /// Where it stands in what is kept, if it is kept.
+    kept_at: Option<Place>,
 }
 
 /// A zone, its file, and what keeps it served.
@@ -173,6 +177,7 @@ impl Stage {
             origin: served.map(|served| &served.origin),
             is_signed: served.is_some(),
             is_unchanged: false,
+            instead: None,
         };
         self.files.prepare(&section, &self.config.policy(&section), before, self.now)
     }
@@ -192,18 +197,31 @@ impl Stage {
         if let Some((change, served)) = prepared.change.as_ref().zip(self.served.as_ref()) {
             assert_eq!(*change, Difference::between_versions(&served.zone, &prepared.zone));
         }
-        let section = self.section();
-        let version = KeepableVersion {
-            zone: &prepared.zone,
-            origin: Some(&origin),
-            is_verified: true,
-            stamps: &[],
-        };
-        let kept = self.files.keep(&section, &self.config.policy(&section), &version);
-        assert_eq!(kept.is_err(), is_obstructed);
+        let kept_at = self.keep(&prepared);
+        assert_eq!(kept_at.is_none(), is_obstructed);
         let verification = prepared.verification;
-        self.served = Some(Served { zone: prepared.zone, origin, verification });
+        self.served = Some(Served { zone: prepared.zone, origin, verification, kept_at });
         self.check();
+    }
+
+    /// Keeps a version for the next start, by what changed if that is known.
+    fn keep(&self, prepared: &Prepared) -> Option<Place> {
+        let (section, zone) = (self.section(), &prepared.zone);
+        let known = KeptFacts::new([0; 32], prepared.verification.as_ref());
+        let facts = &KeptFacts { origin: prepared.origin.clone(), ..known };
+        let times = prepared.verification.as_ref().map(|known| &known.times);
+        let kept_zones = self.files.kept_zones(&section).unwrap();
+        let _ = self.files.note_serial(&section, zone.serial(), true);
+        let served = self.served.as_ref();
+        let from = served.and_then(|served| Some((served, served.kept_at?)));
+        let Some(((served, from), change)) = from.zip(prepared.change.as_ref()) else {
+            return kept_zones.keep(&KeepableVersion { zone, facts, times }).ok();
+        };
+        let beside = served.zone.any_answers().zip(zone.any_answers());
+        let beside = beside.map(|(old, new)| Difference::between_versions(old, new));
+        let (time, kind, any_answers) = (self.now.into(), FrameKind::File, beside.as_ref());
+        let change = RecordedChange { from, time, kind, zone: change, any_answers, facts };
+        kept_zones.record(&section.name, &change).ok()
     }
 
     /// Compares what is served with what signing its file as a whole gives, and what is known of it with what is found.
@@ -230,7 +248,7 @@ impl Stage {
     /// Prepares what the file says now, which can be signed; says whether it was by what changed.
     fn follow(&mut self) -> bool {
         let prepared = self.prepare().unwrap_or_else(|error| panic!("{error:#}"));
-        assert!(prepared.fault.is_none() && prepared.unkept.is_none());
+        assert!(prepared.fault.is_none());
         let is_by_difference = prepared.change.is_some();
         self.serve(prepared, false);
         is_by_difference
@@ -356,7 +374,8 @@ impl Stage {
             assert_eq!(now, then);
             let origin = prepared.origin.unwrap();
             let verification = prepared.verification;
-            self.served = Some(Served { zone: prepared.zone, origin, verification });
+            let kept_at = Some(last.place);
+            self.served = Some(Served { zone: prepared.zone, origin, verification, kept_at });
         }
         let prepared = self.prepare().unwrap_or_else(|error| panic!("{error:#}"));
         if prepared.is_served || !prepared.zone.serial().is_newer_than(before.zone.serial()) {

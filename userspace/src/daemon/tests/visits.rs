@@ -161,6 +161,7 @@ impl Stage {
                 origin: self.origin.as_ref(),
                 is_signed: true,
                 is_unchanged: false,
+                instead: None,
             })
         };
         let (prepared, visits) = visits::of(prepare);

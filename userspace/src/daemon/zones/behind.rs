@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::change::ServedVersion;
 use super::list::{Turn, Zones};
 use crate::config::Dnssec;
 use crate::daemon::life::Outcome;
 use crate::daemon::signing::rejection;
-use crate::daemon::state::{Found, KeepableVersion};
+use crate::daemon::state::Found;
 use crate::daemon::verification::{Withheld, withheld};
 use crate::daemon::verified::Verification;
 use crate::datapath::seam::Published;
@@ -71,13 +70,13 @@ impl Zones {
             };
             (found, since)
         };
-        let Some(zone) = since else { return self.heed(&turn.name, &found.zone, found.verified) };
+        let Some(zone) = since else { return self.heed(turn, &found.zone, found.verified) };
         // It changed meanwhile, and each change was verified by itself.
         match found.verified {
-            Ok(verification) => self.note_whole(&turn.name, verification.whole_at),
+            Ok(verification) => self.note_whole(turn, verification.whole_at),
             // Whether that is wrong still is known of what is served now alone, which nobody changes during this turn.
             Err(_) => match self.verify_whole(&zone, None) {
-                Some(verified) => self.heed(&turn.name, &zone, verified),
+                Some(verified) => self.heed(turn, &zone, verified),
                 None => Outcome::Failed { begins_at: None },
             },
         }
@@ -85,32 +84,36 @@ impl Zones {
 
     fn heed(
         &self,
-        name: &Name,
+        turn: &Turn,
         zone: &Version,
         verified: Result<Verification, Vec<Fault>>,
     ) -> Outcome {
         match verified {
-            Ok(verification) => self.accept(name, zone, verification),
-            Err(faults) => self.withhold(name, zone, &faults),
+            Ok(verification) => self.accept(turn, zone, verification),
+            Err(faults) => self.withhold(turn, zone, &faults),
         }
     }
 
     /// A version of which what is served was made by what changed was verified as a whole.
-    fn note_whole(&self, name: &Name, whole_at: u32) -> Outcome {
-        let mut states = self.states.hold();
-        let loaded = states.get_mut(name).and_then(|state| state.loaded.as_mut());
-        let Some(known) = loaded.and_then(|loaded| loaded.verification.as_mut()) else {
-            return Outcome::Outdated;
-        };
-        known.whole_at = whole_at;
+    fn note_whole(&self, turn: &Turn, whole_at: u32) -> Outcome {
+        {
+            let mut states = self.states.hold();
+            let loaded = turn.state(&mut states).and_then(|state| state.loaded.as_mut());
+            let Some(known) = loaded.and_then(|loaded| loaded.verification.as_mut()) else {
+                return Outcome::Outdated;
+            };
+            known.whole_at = whole_at;
+        }
+        self.keep_served(turn, false);
         Outcome::Verified
     }
 
     /// What is served was verified.
-    fn accept(&self, name: &Name, zone: &Version, verification: Verification) -> Outcome {
+    fn accept(&self, turn: &Turn, zone: &Version, verification: Verification) -> Outcome {
+        let name = &turn.name;
         if zone.withheld().next().is_some() {
             tracing::info!(zone = %name, "a validator would accept the zone now: all of it is sent again");
-            return self.replace_served(name, zone.withholding(BTreeSet::new()), Ok(verification));
+            return self.replace_served(turn, zone.withholding(BTreeSet::new()), Ok(verification));
         }
         let is_news = {
             let mut states = self.states.hold();
@@ -122,38 +125,20 @@ impl Zones {
         };
         if is_news {
             tracing::info!(zone = %name, serial = zone.serial().0, "verified while it is served");
-            self.keep_served(name);
         }
+        self.keep_served(turn, false);
         Outcome::Verified
     }
 
-    /// Keeps for the next start what is known now of what is served.
-    fn keep_served(&self, name: &Name) {
-        let served = {
-            let states = self.states.hold();
-            states.get(name).and_then(|state| {
-                let served = ServedVersion::of(state.loaded.as_ref()?);
-                let is_verified = state.loaded.as_ref()?.verification.is_some();
-                Some((state.section.clone(), state.policy.clone(), served, is_verified))
-            })
-        };
-        let Some((section, policy, served, is_verified)) = served else { return };
-        let ServedVersion { zone, origin, stamps, .. } = &served;
-        let version = KeepableVersion { zone, origin: origin.as_ref(), is_verified, stamps };
-        let kept = self.prepare.keep(&section, &policy, &version);
-        if let (Err(error), Some(state)) = (kept, self.states.hold().get_mut(name)) {
-            state.unkept = Some(format!("{error:#}"));
-        }
-    }
-
     /// What is served would be refused by a validator.
-    fn withhold(&self, name: &Name, zone: &Version, faults: &[Fault]) -> Outcome {
+    fn withhold(&self, turn: &Turn, zone: &Version, faults: &[Fault]) -> Outcome {
+        let name = &turn.name;
         let text = rejection(faults).to_string();
         match withheld(zone, faults) {
             Withheld::Rrsets(rrsets) if zone.withheld().eq(&rrsets) => Outcome::Verified,
             Withheld::Rrsets(rrsets) => {
                 tracing::error!("zone {name}: RRsets are no longer sent: {text}");
-                self.replace_served(name, zone.withholding(rrsets), Err(text))
+                self.replace_served(turn, zone.withholding(rrsets), Err(text))
             }
             Withheld::All => {
                 tracing::error!("zone {name} is no longer served: {text}");
@@ -166,8 +151,8 @@ impl Zones {
                 });
                 match section {
                     // What it was made of is in there: it is signed again of that if there is nothing else.
-                    Some(section) if section.dnssec == Dnssec::Sign => self.keep_served(name),
-                    Some(section) => self.prepare.forget(&section),
+                    Some(section) if section.dnssec == Dnssec::Sign => self.keep_served(turn, true),
+                    Some(section) => self.forget(&section),
                     None => {}
                 }
                 if let Some(state) = self.states.hold().get_mut(name) {
@@ -183,7 +168,7 @@ impl Zones {
     /// said what is wrong.
     fn replace_served(
         &self,
-        name: &Name,
+        turn: &Turn,
         zone: Result<Version, ZoneError>,
         verified: Result<Verification, String>,
     ) -> Outcome {
@@ -191,8 +176,8 @@ impl Zones {
             let published = self.plane.hold().publish(&zone, None)?;
             Ok((zone, published))
         });
-        let outcome = self.note_replaced(name, published, verified);
-        self.keep_served(name);
+        let outcome = self.note_replaced(&turn.name, published, verified);
+        self.keep_served(turn, true);
         outcome
     }
 

@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::durable::{Durability, NotDurable, Succession, kind_of};
 use super::list::{LARGE_ZONE, Turn, Zones};
 use crate::control::reply::zone::VersionDifference;
+use crate::daemon::kept::{KeepableVersion, KeptFacts, settings};
 use crate::daemon::life::{
     Asked, Event, EventKind, EventReason, Facts, Moment, Outcome, Signatures,
 };
 use crate::daemon::prepare;
 use crate::daemon::stamp::Stamp;
-use crate::daemon::state::{CurrentVersion, KeepableVersion, LoadedZone, Prepared, ReloadResult};
+use crate::daemon::state::{CurrentVersion, LoadedZone, Prepared, ReloadResult};
 use crate::daemon::store::StoredVersion;
 use crate::daemon::verified::Verification;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
+use crate::journal::{FrameKind, Place};
 use crate::zone::difference::Size;
 use crate::zone::{Rtype, Version};
 
@@ -30,6 +33,17 @@ const SMALL_ONES_WITHIN: Duration = Duration::from_secs(5);
 /// Why RRsets are withheld of a zone that is served as it was when the daemon ran last.
 const FOUND_BEFORE: &str = "they were found wrong before the daemon was started";
 
+/// To what a zone is brought up to date.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// To what was served when the daemon ran last, if that is known, or else to what the configuration and its files say.
+    AsLast,
+    /// To what the configuration and its files say.
+    AsFilesSay,
+    /// To what the configuration says of the records that are served: what its files say could not be made durable.
+    WithoutFile,
+}
+
 /// The version of a zone that is served while the next one is made.
 pub(super) struct ServedVersion {
     pub(super) zone: Version,
@@ -41,6 +55,8 @@ pub(super) struct ServedVersion {
     verification: Option<Verification>,
     pub(super) origin: Option<Origin>,
     pub(super) stamps: Vec<Stamp>,
+    /// Where it stands in what is kept of the zone.
+    pub(super) kept_at: Option<Place>,
 }
 
 impl ServedVersion {
@@ -55,6 +71,7 @@ impl ServedVersion {
             verification: loaded.verification.clone(),
             origin: loaded.origin.clone(),
             stamps: loaded.stamps.clone(),
+            kept_at: loaded.kept_at,
         }
     }
 
@@ -71,6 +88,7 @@ impl ServedVersion {
             is_unchanged: event.reason != EventReason::Asked
                 && !self.stamps.is_empty()
                 && self.stamps.iter().all(Stamp::holds),
+            instead: None,
         }
     }
 }
@@ -84,12 +102,13 @@ impl Zones {
             let stamps = state.loaded.as_ref().map_or(&[][..], |loaded| &loaded.stamps);
             (state.is_otherwise(), stamps.to_vec(), state.life.begins_at())
         };
-        let is_asked_for = turn.asked == Some(Asked::IfChanged);
+        let is_asked_for = turn.asked == Some(Asked::IfChanged) && turn.instead.is_none();
         // Whoever had the turn before may have read what is asked for.
         if is_asked_for && !is_otherwise && stamps.iter().all(Stamp::holds) {
             return (Outcome::Unchanged { begins_at }, ReloadResult::Unchanged);
         }
-        self.load(turn, turn.event.kind == EventKind::Load && turn.asked.is_none())
+        let last_will_do = turn.event.kind == EventKind::Load && turn.asked.is_none();
+        self.load(turn, if last_will_do { How::AsLast } else { How::AsFilesSay })
     }
 
     /// What is told of a zone whose turn has ended in a panic.
@@ -101,10 +120,9 @@ impl Zones {
         (Outcome::Failed { begins_at: None }, ReloadResult::Failed(message))
     }
 
-    /// Brings one zone up to date: to what was served when the daemon ran last, if that will do for the moment, or else to
-    /// what the configuration and its files say.
-    fn load(&self, turn: &Turn, last_will_do: bool) -> (Outcome, ReloadResult) {
-        let name = &turn.name;
+    /// Brings one zone up to date.
+    fn load(&self, turn: &Turn, how: How) -> (Outcome, ReloadResult) {
+        let (name, last_will_do) = (&turn.name, how == How::AsLast);
         let Some((section, policy, served)) = turn.state(&mut self.states.hold()).map(|state| {
             let served = state.loaded.as_ref().map(ServedVersion::of);
             (state.section.clone(), state.policy.clone(), served)
@@ -119,6 +137,7 @@ impl Zones {
             _ => None,
         };
         let is_behind = last.as_ref().is_some_and(|last| !last.is_current);
+        let last_place = last.as_ref().map(|last| last.place);
         let (last, last_stamps) = last.map(|last| (last.prepared, last.stamps)).unzip();
         let is_from_last_run = last.is_some();
         let ready = if let Some(last) = last {
@@ -126,13 +145,20 @@ impl Zones {
         } else {
             let before =
                 served.as_ref().map(|served| served.before(turn.event)).unwrap_or_default();
+            let instead = turn.instead.as_ref();
+            let is_unchanged = before.is_unchanged || how == How::WithoutFile;
+            let before = CurrentVersion { instead, is_unchanged, ..before };
             self.prepare.prepare(&section, &policy, before, now)
         };
         let ready = match ready {
-            Ok(ready) if ready.is_served => return self.leave(turn, ready, &section.file, stamp),
+            Ok(ready) if ready.is_served => {
+                return self.leave(turn, how, ready, (&section.file, stamp));
+            }
             ready => ready,
         };
         let verified_before = served.as_ref().and_then(|served| served.verified.clone());
+        let served_origin = served.as_ref().and_then(|served| served.origin.clone());
+        let older_place = served.as_ref().and_then(|served| served.kept_at);
         let (stamps, older) =
             served.map(|served| (served.stamps, (served.zone, served.kept_in))).unzip();
         let loaded = ready.and_then(|ready| {
@@ -143,6 +169,34 @@ impl Zones {
             if is_large && last_will_do {
                 self.workers.let_small_ones_pass(begun + SMALL_ONES_WITHIN, SMALL_ONES_FIRST);
             }
+            let stamps = match ready.files {
+                Some(files) => stamps_of(stamp, &files, &section.file),
+                // Of a file that could not be read nothing is known.
+                None => last_stamps.or(stamps).unwrap_or_default(),
+            };
+            let verification = ready.verification.as_ref();
+            let known = KeptFacts {
+                origin: ready.origin.clone(),
+                stamps: stamps.clone(),
+                expiration: ready.expiration,
+                begins_at: ready.begins_at,
+                ..KeptFacts::new(settings(&section, &policy), verification)
+            };
+            let times = verification.map(|known| &known.times);
+            let version = KeepableVersion { zone: &zone, facts: &known, times };
+            let durability = match last_place {
+                Some(place) => Durability::Kept(place),
+                None => {
+                    let kind = match turn.instead {
+                        Some(_) => FrameKind::Rollback,
+                        None => kind_of(ready.origin.as_ref(), served_origin.as_ref()),
+                    };
+                    let served = older.as_ref().map(|(older, _)| (older, older_place));
+                    let change = ready.change.as_ref();
+                    let step = Succession { served, next: version, change, kind };
+                    self.make_durable(&section, &step)?
+                }
+            };
             let mut plane = self.plane.hold();
             if is_large {
                 // Publishing it holds the data plane for long.
@@ -154,7 +208,13 @@ impl Zones {
             let change = ready.change.as_ref();
             let published = plane.publish(&zone, change).context("publishing the zone");
             drop(plane);
-            let published = published?;
+            let published = match published {
+                Ok(published) => published,
+                Err(error) => {
+                    self.take_back(turn, &section, &durability);
+                    return Err(error);
+                }
+            };
             // Before the files are at rest: it reads all of the zone.
             let difference = older.map(|(older, _)| match &ready.change {
                 Some(change) => version_difference(&older, &zone, Size::of(change)),
@@ -162,15 +222,7 @@ impl Zones {
             });
             drop(ready.change);
             files.iter().for_each(FileMap::rest);
-            let stamps = match ready.files {
-                Some(files) => stamps_of(stamp, &files, &section.file),
-                // Of a file that could not be read nothing is known.
-                None => last_stamps.or(stamps).unwrap_or_default(),
-            };
-            let (origin, is_verified) = (ready.origin.as_ref(), ready.verification.is_some());
-            let version = KeepableVersion { zone: &zone, origin, is_verified, stamps: &stamps };
-            let keep = || self.prepare.keep(&section, &policy, &version).err();
-            let unkept = ready.unkept.or_else(|| if is_from_last_run { None } else { keep() });
+            let (kept_at, unkept) = self.finish_durable(&section, &version, durability);
             let verified_at = ready.verification.as_ref().map(|verification| verification.whole_at);
             let withheld = zone.withheld().next().is_some().then(|| FOUND_BEFORE.to_owned());
             let loaded = LoadedZone {
@@ -184,11 +236,14 @@ impl Zones {
                 origin: ready.origin,
                 published,
                 stamps,
+                kept_at,
             };
             let inception = ready.inception;
             let signatures =
                 ready.expiration.map(|expiration| Signatures { inception, expiration });
-            let facts = Facts { signatures, begins_at: ready.begins_at, verified_at, is_behind };
+            let is_refused = how == How::WithoutFile;
+            let begins_at = ready.begins_at;
+            let facts = Facts { signatures, begins_at, verified_at, is_behind, is_refused };
             Ok((loaded, difference, facts, ready.fault, unkept))
         });
         let mut zones = self.states.hold();
@@ -212,8 +267,12 @@ impl Zones {
                         "zone {name}: what is served could not be saved for the next start: {error}"
                     );
                 }
-                state.error = fault.map(|error| format!("{error:#}"));
                 let outcome = Outcome::Served(facts);
+                if turn.instead.is_some() {
+                    // What is wrong with the file still is.
+                    return (outcome, ReloadResult::Loaded(difference));
+                }
+                state.error = fault.map(|error| format!("{error:#}"));
                 let Some(error) = &state.error else {
                     return (outcome, ReloadResult::Loaded(difference));
                 };
@@ -225,7 +284,27 @@ impl Zones {
             Err(error) if is_from_last_run => {
                 drop(zones);
                 tracing::warn!("zone {name}: what was served before cannot be: {error:#}");
-                self.load(turn, false)
+                self.load(turn, How::AsFilesSay)
+            }
+            Err(error) if turn.instead.is_some() => {
+                let message = format!("{error:#}");
+                tracing::error!("zone {name}: an earlier version cannot be served: {message}");
+                (Outcome::Failed { begins_at: None }, ReloadResult::Failed(message))
+            }
+            // The signatures that are due are made all the same.
+            Err(error)
+                if error.is::<NotDurable>()
+                    && turn.event.is_renewal()
+                    && how == How::AsFilesSay =>
+            {
+                drop(zones);
+                let message = format!("{error:#}");
+                tracing::error!("zone {name}: its records stay as they are: {message}");
+                let (outcome, _) = self.load(turn, How::WithoutFile);
+                if let Some(state) = turn.state(&mut self.states.hold()) {
+                    state.error = Some(message.clone());
+                }
+                (outcome, ReloadResult::Failed(message))
             }
             Err(error) => {
                 let message = format!("{error:#}");
@@ -239,7 +318,11 @@ impl Zones {
                 state.error = Some(message.clone());
                 let refused = error.downcast_ref::<prepare::RejectedZone>();
                 let begins_at = refused.and_then(|refused| refused.begins_at);
-                (Outcome::Failed { begins_at }, ReloadResult::Failed(message))
+                let outcome = match error.is::<NotDurable>() {
+                    true => Outcome::Refused,
+                    false => Outcome::Failed { begins_at },
+                };
+                (outcome, ReloadResult::Failed(message))
             }
         }
     }
@@ -248,15 +331,29 @@ impl Zones {
     fn leave(
         &self,
         turn: &Turn,
+        how: How,
         ready: Prepared,
-        file: &Path,
-        stamp: Option<Stamp>,
+        (file, stamp): (&Path, Option<Stamp>),
     ) -> (Outcome, ReloadResult) {
-        let mut zones = self.states.hold();
-        let Some(state) = turn.state(&mut zones) else { return GONE };
-        state.error = None;
-        if let (Some(loaded), Some(files)) = (&mut state.loaded, ready.files) {
-            loaded.stamps = stamps_of(stamp, &files, file);
+        if how == How::WithoutFile {
+            return (Outcome::Refused, ReloadResult::Unchanged);
+        }
+        let has_other_stamps = {
+            let mut zones = self.states.hold();
+            let Some(state) = turn.state(&mut zones) else { return GONE };
+            if turn.instead.is_none() {
+                state.error = None;
+            }
+            match (&mut state.loaded, ready.files) {
+                (Some(loaded), Some(files)) => {
+                    let stamps = stamps_of(stamp, &files, file);
+                    std::mem::replace(&mut loaded.stamps, stamps) != loaded.stamps
+                }
+                _ => false,
+            }
+        };
+        if has_other_stamps {
+            self.keep_served(turn, false);
         }
         (Outcome::Unchanged { begins_at: ready.begins_at }, ReloadResult::Unchanged)
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::daemon::kept::PastVersion;
 use crate::daemon::life::{Asked, Event, Moment};
 use crate::daemon::locks::{Lock, LockGuard, Rank};
 use crate::daemon::presented::Presented;
@@ -72,6 +73,8 @@ pub struct Turn {
     pub(super) event: Event,
     /// What was asked for, if that is why it happens.
     pub(super) asked: Option<Asked>,
+    /// The version whose records are to be served instead of the file's, if that was asked for.
+    pub(super) instead: Option<PastVersion>,
     /// Who waits for it.
     pub(super) waiting: Vec<Sender<ReloadResult>>,
 }

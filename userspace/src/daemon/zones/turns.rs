@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::list::{LARGE_ZONE, Turn, Zones};
-use crate::daemon::life::{Event, EventKind, EventReason, Outcome, choose};
+use crate::daemon::life::{Asked, Event, EventKind, EventReason, Outcome, choose};
 use crate::daemon::locks::{Rank, Ranked};
 use crate::daemon::state::{ReloadResult, ZoneState};
 use crate::daemon::workers::LaneKind;
@@ -96,13 +96,20 @@ impl Zones {
             return None;
         }
         let asked = state.life.asked().filter(|_| event.reason == EventReason::Asked);
-        let waiting = match asked {
-            Some(_) => std::mem::take(&mut state.work.waiting),
-            None => Vec::new(),
+        // What is to be served instead of the file comes first, each in a turn of its own: then the file is read.
+        let is_one = asked.is_some() && !state.work.rollbacks.is_empty();
+        let rollback = is_one.then(|| state.work.rollbacks.remove(0));
+        let (instead, waiting) = match (rollback, asked) {
+            (Some((version, sender)), _) => (Some(version), vec![sender]),
+            (None, Some(_)) => (None, std::mem::take(&mut state.work.waiting)),
+            (None, None) => (None, Vec::new()),
         };
         state.life.begin(event);
+        if is_one && !(state.work.rollbacks.is_empty() && state.work.waiting.is_empty()) {
+            state.life.ask(asked.unwrap_or(Asked::IfChanged));
+        }
         let identity = Arc::clone(&state.work.identity);
-        Some(Turn { name: name.clone(), identity, event, asked, waiting })
+        Some(Turn { name: name.clone(), identity, event, asked, instead, waiting })
     }
 
     fn perform(&self, turn: &Turn) -> (Outcome, ReloadResult) {
@@ -111,6 +118,7 @@ impl Zones {
                 (self.heed_found(turn), ReloadResult::Unchanged)
             }
             (EventKind::Verify, _) => (self.look_behind(turn), ReloadResult::Unchanged),
+            (EventKind::Keep, _) => (self.keep_behind(turn), ReloadResult::Unchanged),
             _ => {
                 if turn.event.is_renewal() {
                     tracing::info!(
@@ -125,10 +133,12 @@ impl Zones {
 
     pub(super) fn end_turn(self: &Arc<Zones>, turn: &Turn, outcome: Outcome) {
         let now = self.now();
+        let is_journal_long = self.is_journal_long(turn);
         let mut states = self.states.hold();
         let is_there = match turn.state(&mut states) {
             Some(state) => {
                 state.life.end(turn.event, outcome, now);
+                state.life.keep(state.keep_reason(is_journal_long), now);
                 true
             }
             None => false,
@@ -186,7 +196,8 @@ pub(super) fn give_back_memory(owners: usize) {
 
 /// Whether the event only looks at a zone: others may change it meanwhile.
 fn is_look(event: &Event) -> bool {
-    event.kind == EventKind::Verify && event.reason != EventReason::Verified
+    let is_verified = event.reason == EventReason::Verified;
+    matches!(event.kind, EventKind::Verify | EventKind::Keep) && !is_verified
 }
 
 /// Whether an event has its turn as soon as the one before has ended.
@@ -203,7 +214,7 @@ fn patience(event: &Event, octets: u64) -> Duration {
         }
         (_, EventReason::Asked | EventReason::Verified) => 0,
         (EventKind::Sign | EventKind::Change, _) => 2,
-        (EventKind::FollowUp, _) => 60,
+        (EventKind::FollowUp | EventKind::Keep, _) => 60,
         (EventKind::Verify, EventReason::NotVerified) => 120,
         (EventKind::Verify, _) => 600,
     };
