@@ -12,8 +12,8 @@ use super::{Global, PATIENCE, RELOAD_PATIENCE};
 use crate::clock::WallTime;
 use crate::control::protocol::{Failure, Request};
 use crate::control::reply::zone::{
-    Change, ServingState, VersionDifference, ZoneChange, ZoneEvent, ZoneList, ZoneReload,
-    ZoneStatus, ZoneSummary,
+    Change, ServingState, VersionDifference, ZoneChange, ZoneDiff, ZoneEvent, ZoneHistory,
+    ZoneList, ZoneReload, ZoneRolledBack, ZoneStatus, ZoneSummary,
 };
 use crate::daemon::prepare;
 use crate::observe::event::EventReason;
@@ -35,6 +35,33 @@ pub enum ZoneCommand {
         /// The zone's name
         #[arg(value_name = "ZONE")]
         zone: Option<String>,
+    },
+    /// Show what changed in a zone: when, why, from which serial to which
+    History {
+        /// The zone's name
+        #[arg(value_name = "ZONE")]
+        zone: String,
+    },
+    /// Show the records that changed from one version of a zone to another: by default those of the last change
+    Diff {
+        /// The zone's name
+        #[arg(value_name = "ZONE")]
+        zone: String,
+        /// The serial of the one version
+        #[arg(value_name = "FROM")]
+        from: Option<u32>,
+        /// The serial of the other one [default: the one that is served]
+        #[arg(value_name = "TO")]
+        to: Option<u32>,
+    },
+    /// Serve the records of an earlier version again, under a new serial, until the zone's file changes
+    Rollback {
+        /// The zone's name
+        #[arg(value_name = "ZONE")]
+        zone: String,
+        /// The serial of the version, as `zone history` lists it
+        #[arg(value_name = "SERIAL")]
+        serial: u32,
     },
     /// Check a zone file, and its signatures if it is signed (exit 3 if there are problems)
     Check {
@@ -67,6 +94,24 @@ pub fn run(command: &ZoneCommand, global: &Global, output: &Output) -> CommandRe
             output.data(&reload, reload_text);
             let failed = reload.zones.iter().any(|zone| zone.change == Change::Failed);
             Ok(if failed { Exit::Failed } else { Exit::Ok })
+        }
+        ZoneCommand::History { zone } => {
+            let request = Request::ZoneHistory { zone: zone.clone() };
+            let history: ZoneHistory = global.call(&request, RELOAD_PATIENCE)?;
+            output.data(&history, history_text);
+            Ok(Exit::Ok)
+        }
+        ZoneCommand::Diff { zone, from, to } => {
+            let request = Request::ZoneDiff { zone: zone.clone(), from: *from, to: *to };
+            let diff: ZoneDiff = global.call(&request, RELOAD_PATIENCE)?;
+            output.data(&diff, diff_text);
+            Ok(Exit::Ok)
+        }
+        ZoneCommand::Rollback { zone, serial } => {
+            let request = Request::ZoneRollback { zone: zone.clone(), serial: *serial };
+            let rolled_back: ZoneRolledBack = global.call(&request, RELOAD_PATIENCE)?;
+            output.data(&rolled_back, rollback_text);
+            Ok(Exit::Ok)
         }
         ZoneCommand::Check { file, zone } => check(file, zone.as_deref(), output),
     }
@@ -161,14 +206,49 @@ fn change_text(zone: &ZoneChange) -> String {
         return format!("failed: {error}");
     }
     let change = word(&zone.change);
-    zone.difference.map_or(change.clone(), |difference| {
-        let VersionDifference { old_serial, new_serial, removed, added } = difference;
-        let plural = |count| if count == 1 { "" } else { "s" };
-        format!(
-            "{change}, serial {old_serial} to {new_serial}: {removed} record{} removed, {added} added",
-            plural(removed)
-        )
-    })
+    let difference = zone.difference.map(|difference| difference_text(&difference));
+    difference.map_or(change.clone(), |difference| format!("{change}, {difference}"))
+}
+
+fn difference_text(difference: &VersionDifference) -> String {
+    let VersionDifference { old_serial, new_serial, removed, added } = difference;
+    let plural = if *removed == 1 { "" } else { "s" };
+    format!("serial {old_serial} to {new_serial}: {removed} record{plural} removed, {added} added")
+}
+
+fn history_text(history: &ZoneHistory) -> String {
+    let rows = history.changes.iter().map(|change| {
+        let VersionDifference { old_serial, new_serial, removed, added } = change.difference;
+        let numbers = [u64::from(old_serial), u64::from(new_serial), removed, added];
+        // The times of this century and some more.
+        let at = time_cell(u32::try_from(change.at).ok());
+        [at, word(&change.why)]
+            .into_iter()
+            .chain(numbers.map(|number| number.to_string()))
+            .collect()
+    });
+    let shown = table(&["changed at", "why", "from serial", "to serial", "removed", "added"], rows);
+    match history.changes.is_empty() {
+        true => format!("{} serial {}: no change is known\n", history.zone, history.serial),
+        false => shown,
+    }
+}
+
+/// As `diff -u` marks lines.
+fn diff_text(diff: &ZoneDiff) -> String {
+    let ZoneDiff { zone, from, to, removed, added } = diff;
+    let removed = removed.iter().map(|record| format!("-{record}\n"));
+    let added = added.iter().map(|record| format!("+{record}\n"));
+    let head = format!("{zone} serial {from} to {to}\n");
+    std::iter::once(head).chain(removed).chain(added).collect()
+}
+
+fn rollback_text(rolled_back: &ZoneRolledBack) -> String {
+    let ZoneRolledBack { zone, to, difference } = rolled_back;
+    format!(
+        "{zone}: the records of serial {to} are served until the zone's file changes; {}\n",
+        difference_text(difference)
+    )
 }
 
 /// What `zone check` found.

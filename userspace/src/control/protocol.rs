@@ -41,6 +41,27 @@ pub enum Request {
         /// Its apex in presentation format.
         zone: Option<String>,
     },
+    /// What changed in a zone, as far back as that is known.
+    ZoneHistory {
+        /// Its apex in presentation format.
+        zone: String,
+    },
+    /// How two versions of a zone differ.
+    ZoneDiff {
+        /// Its apex in presentation format.
+        zone: String,
+        /// The serial of the one version; none: that before the last change.
+        from: Option<u32>,
+        /// The serial of the other one; none: that which is served.
+        to: Option<u32>,
+    },
+    /// Serves the records of an earlier version of a zone, until its file changes.
+    ZoneRollback {
+        /// Its apex in presentation format.
+        zone: String,
+        /// The serial of the version.
+        serial: u32,
+    },
     /// Where XDP is attached.
     XdpStatus,
     /// Attaches XDP.
@@ -97,6 +118,9 @@ impl Request {
                 Some(format!("zone reload {}", zone.escape_debug()))
             }
             Request::ZoneReload { zone: None } => Some("zone reload".to_owned()),
+            Request::ZoneRollback { zone, serial } => {
+                Some(format!("zone rollback {} {serial}", zone.escape_debug()))
+            }
             Request::XdpAttach { interface } => {
                 Some(format!("xdp attach {}", interface.escape_debug()))
             }
@@ -110,6 +134,8 @@ impl Request {
             Request::Status
             | Request::ZoneList
             | Request::ZoneStatus { .. }
+            | Request::ZoneHistory { .. }
+            | Request::ZoneDiff { .. }
             | Request::XdpStatus
             | Request::XdpTraceRead { .. }
             | Request::CacheStatus
@@ -122,11 +148,15 @@ impl Request {
 
     /// Whether the answer may take as long as a zone takes to load.
     pub fn may_wait(&self) -> bool {
-        let reads_image = matches!(
+        let reads_much = matches!(
             self,
-            Request::CacheLookup { .. } | Request::CacheExplain(_) | Request::CacheVerify { .. }
+            Request::CacheLookup { .. }
+                | Request::CacheExplain(_)
+                | Request::CacheVerify { .. }
+                | Request::ZoneHistory { .. }
+                | Request::ZoneDiff { .. }
         );
-        reads_image || (self.action().is_some() && *self != Request::Stop)
+        reads_much || (self.action().is_some() && *self != Request::Stop)
     }
 }
 

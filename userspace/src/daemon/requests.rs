@@ -34,6 +34,18 @@ impl Daemon {
             Request::ZoneStatus { zone } => self.zone_status(&zone)?.into(),
             Request::ZoneReload { zone: Some(zone) } => self.reload_one(&zone)?.into(),
             Request::ZoneReload { zone: None } => reloaded(self.zones.reload()?.iter()).into(),
+            Request::ZoneHistory { zone } => {
+                let name = known_name(&zone)?;
+                self.zones.history(&name).ok_or_else(|| unknown_zone(&name))??.into()
+            }
+            Request::ZoneDiff { zone, from, to } => {
+                let name = known_name(&zone)?;
+                self.zones.diff(&name, from, to).ok_or_else(|| unknown_zone(&name))??.into()
+            }
+            Request::ZoneRollback { zone, serial } => {
+                let name = known_name(&zone)?;
+                self.zones.roll_back(&name, serial).ok_or_else(|| unknown_zone(&name))??.into()
+            }
             Request::XdpStatus => self.xdp_status().into(),
             Request::XdpAttach { interface } => self.xdp_attach(interface)?.into(),
             Request::XdpDetach { interface } => self.xdp_detach(interface.as_deref())?.into(),

@@ -34,6 +34,7 @@
 
 use itertools::Itertools as _;
 use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
 
 use super::error::JournalError;
 use crate::zone::difference::{Difference, RecordRef, Records};
@@ -123,7 +124,8 @@ impl Header {
 }
 
 /// What made a difference.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 pub enum FrameKind {
     /// The zone's file changed.

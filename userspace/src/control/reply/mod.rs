@@ -41,6 +41,12 @@ pub enum Reply {
     ZoneStatus(zone::ZoneStatus),
     /// To `ZoneReload`.
     ZoneReload(zone::ZoneReload),
+    /// To `ZoneHistory`.
+    ZoneHistory(zone::ZoneHistory),
+    /// To `ZoneDiff`.
+    ZoneDiff(zone::ZoneDiff),
+    /// To `ZoneRollback`.
+    ZoneRolledBack(zone::ZoneRolledBack),
     /// To `XdpStatus`.
     XdpStatus(xdp::XdpStatus),
     /// To `XdpAttach`.
@@ -119,6 +125,9 @@ kinds! {
     ZoneList: zone::ZoneList,
     ZoneStatus: zone::ZoneStatus,
     ZoneReload: zone::ZoneReload,
+    ZoneHistory: zone::ZoneHistory,
+    ZoneDiff: zone::ZoneDiff,
+    ZoneRolledBack: zone::ZoneRolledBack,
     XdpStatus: xdp::XdpStatus,
     XdpAttached: xdp::XdpAttached,
     XdpDetached: xdp::XdpDetached,

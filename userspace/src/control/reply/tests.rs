@@ -20,6 +20,7 @@ use crate::control::protocol::{
     ExplainQuery, PROTOCOL, Request, TraceChoice, read_request, write_request,
 };
 use crate::control::ratelimit::RateLimitAction;
+use crate::journal::FrameKind;
 use crate::observe::attachment::*;
 use crate::observe::event::{EventKind, EventReason};
 use crate::observe::trace::*;
@@ -41,6 +42,9 @@ fn samples() -> Vec<Reply> {
         ZoneList { zones: vec![summary()] }.into(),
         zone_status().into(),
         zone_reload().into(),
+        zone_history().into(),
+        zone_diff().into(),
+        ZoneRolledBack { zone: "example.com.".into(), to: 7, difference: difference() }.into(),
         xdp_status().into(),
         XdpAttached { attached: "eth0".into() }.into(),
         XdpDetached { detached: vec!["eth0".into()], forgotten: vec!["eth1".into()] }.into(),
@@ -116,7 +120,7 @@ fn is_as_kept(name: &str, sample: &Value) {
 }
 
 /// How many requests there are.
-const REQUESTS: usize = 26;
+const REQUESTS: usize = 29;
 
 /// The place of a request among all.
 fn place(request: &Request) -> usize {
@@ -149,6 +153,9 @@ fn place(request: &Request) -> usize {
         },
         Request::XdpTrace(_) => 24,
         Request::XdpTraceRead { .. } => 25,
+        Request::ZoneHistory { .. } => 26,
+        Request::ZoneDiff { .. } => 27,
+        Request::ZoneRollback { .. } => 28,
     }
 }
 
@@ -179,6 +186,9 @@ fn requests() -> Vec<Request> {
         Request::ZoneList,
         Request::ZoneStatus { zone: zone() },
         Request::ZoneReload { zone: Some(zone()) },
+        Request::ZoneHistory { zone: zone() },
+        Request::ZoneDiff { zone: zone(), from: Some(7), to: Some(8) },
+        Request::ZoneRollback { zone: zone(), serial: 7 },
         Request::XdpStatus,
         Request::XdpAttach { interface: interface() },
         Request::XdpDetach { interface: Some(interface()) },
@@ -405,6 +415,27 @@ fn zone_status() -> ZoneStatus {
         allow_transfer: vec!["192.0.2.0/24".into()],
         running: Some(EventKind::FollowUp),
         events: EVENTS.map(|(event, why)| zone::ZoneEvent { event, at: NOW, why }).to_vec(),
+    }
+}
+
+fn difference() -> zone::VersionDifference {
+    zone::VersionDifference { old_serial: 8, new_serial: 9, removed: 3, added: 4 }
+}
+
+fn zone_history() -> ZoneHistory {
+    use FrameKind::{File, Rollback, Signing, Transfer, Update};
+    let change = |why| PastZoneChange { at: NOW.into(), why, difference: difference() };
+    let changes = [File, Update, Transfer, Signing, Rollback].map(change).to_vec();
+    ZoneHistory { zone: "example.com.".into(), serial: 9, changes }
+}
+
+fn zone_diff() -> ZoneDiff {
+    ZoneDiff {
+        zone: "example.com.".into(),
+        from: 7,
+        to: 8,
+        removed: vec!["www.example.com.\t300\tIN\tA\t192.0.2.1".into()],
+        added: vec!["www.example.com.\t300\tIN\tA\t192.0.2.2".into()],
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Dnssec;
+use crate::journal::FrameKind;
 use crate::observe::event::{EventKind, EventReason};
 use crate::observe::usage::Completeness;
 
@@ -129,6 +130,54 @@ pub struct VersionDifference {
     pub removed: u64,
     /// Records that the older version does not have.
     pub added: u64,
+}
+
+/// What changed in a zone, as far back as the journal goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneHistory {
+    /// Its apex.
+    pub zone: String,
+    /// The serial that is served.
+    pub serial: u32,
+    /// The newest first.
+    pub changes: Vec<PastZoneChange>,
+}
+
+/// A change of a zone that was made durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastZoneChange {
+    /// When it was made, in seconds since 1970.
+    pub at: u64,
+    /// What made it.
+    pub why: FrameKind,
+    /// How the version before and the one after it differ.
+    pub difference: VersionDifference,
+}
+
+/// How two versions of a zone differ, record by record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneDiff {
+    /// Its apex.
+    pub zone: String,
+    /// The serial of the one version.
+    pub from: u32,
+    /// The serial of the other one.
+    pub to: u32,
+    /// Records that only the one has, in presentation format.
+    pub removed: Vec<String>,
+    /// Records that only the other one has.
+    pub added: Vec<String>,
+}
+
+/// The records of an earlier version are served again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneRolledBack {
+    /// The zone's apex.
+    pub zone: String,
+    /// The serial of the version whose records are served.
+    pub to: u32,
+    /// How the version that is served now differs from the one before.
+    pub difference: VersionDifference,
 }
 
 /// What may become of a zone.

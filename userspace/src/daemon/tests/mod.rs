@@ -4,6 +4,7 @@ mod changes;
 mod clock;
 mod configuration;
 mod control;
+mod durable;
 mod last_run;
 mod merging;
 mod panics;

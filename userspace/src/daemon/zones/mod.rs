@@ -6,6 +6,7 @@ mod durable;
 mod list;
 mod loading;
 mod merge;
+mod past;
 mod present;
 mod reload;
 mod turns;
