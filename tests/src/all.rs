@@ -117,6 +117,8 @@ const TESTS: &[Test] = tests![
     faults::signing::a_clock_that_was_ahead_leaves_nothing_behind,
     faults::signing::a_garbled_serial_file_does_not_keep_from_serving,
     faults::signing::keys_that_are_gone_are_not_replaced,
+    faults::changes::a_daemon_that_is_killed_during_changes_loses_nothing_acknowledged,
+    faults::changes::a_full_disk_refuses_changes_and_loses_none,
     faults::keys::a_command_that_ends_leaves_all_keys_or_none,
     faults::keys::a_daemon_that_ends_leaves_all_keys_or_none,
     faults::keys::a_daemon_that_is_killed_at_any_moment_leaves_all_keys_or_none,

@@ -3,6 +3,7 @@
 //!
 //! Each test has mounts and a network of its own, which are gone when it is, whatever became of it.
 
+pub mod changes;
 pub mod keys;
 pub mod signing;
 
