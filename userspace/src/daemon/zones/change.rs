@@ -1,12 +1,13 @@
 //! One zone brought up to date: read, signed, verified, kept, published.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
 use super::durable::{Durability, NotDurable, Succession, kind_of};
 use super::list::{LARGE_ZONE, Turn, Zones};
+use crate::config;
 use crate::control::reply::zone::VersionDifference;
 use crate::daemon::kept::{KeepableVersion, KeptFacts, settings};
 use crate::daemon::life::{
@@ -14,14 +15,14 @@ use crate::daemon::life::{
 };
 use crate::daemon::prepare;
 use crate::daemon::stamp::Stamp;
-use crate::daemon::state::{CurrentVersion, LoadedZone, Prepared, ReloadResult};
+use crate::daemon::state::{CurrentVersion, LastServed, LoadedZone, Prepared, ReloadResult};
 use crate::daemon::store::StoredVersion;
 use crate::daemon::verified::Verification;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
 use crate::journal::{FrameKind, Place};
-use crate::zone::difference::Size;
+use crate::zone::difference::{Difference, Size};
 use crate::zone::{Rtype, Version};
 
 /// How long a large zone that is ready waits for small ones that are to be loaded, at most.
@@ -93,6 +94,43 @@ impl ServedVersion {
     }
 }
 
+/// What is known of a zone when it is to be brought up to date.
+struct Beginning {
+    section: config::Zone,
+    policy: config::Policy,
+    served: Option<ServedVersion>,
+    /// Seconds since 1970, truncated to 32 bits.
+    now: u32,
+    begun: Instant,
+    /// What its file looks like.
+    stamp: Option<Stamp>,
+}
+
+/// A version that is ready to be served.
+struct Ready {
+    prepared: Prepared,
+    /// What else is known of it if it was served when the daemon ran last.
+    last: Option<Last>,
+}
+
+/// As [`LastServed`] has it.
+struct Last {
+    stamps: Vec<Stamp>,
+    place: Place,
+    is_current: bool,
+}
+
+/// A version that is served from now on.
+struct NewlyServed {
+    loaded: LoadedZone,
+    difference: Option<VersionDifference>,
+    facts: Facts,
+    /// Why it is not what the configuration and the files say.
+    fault: Option<anyhow::Error>,
+    /// Why it is not kept for the next start.
+    unkept: Option<anyhow::Error>,
+}
+
 impl Zones {
     /// Does what a zone's turn is for. The sockets do not follow yet.
     pub(super) fn change(&self, turn: &Turn) -> (Outcome, ReloadResult) {
@@ -122,209 +160,243 @@ impl Zones {
 
     /// Brings one zone up to date.
     fn load(&self, turn: &Turn, how: How) -> (Outcome, ReloadResult) {
-        let (name, last_will_do) = (&turn.name, how == How::AsLast);
-        let Some((section, policy, served)) = turn.state(&mut self.states.hold()).map(|state| {
-            let served = state.loaded.as_ref().map(ServedVersion::of);
-            (state.section.clone(), state.policy.clone(), served)
-        }) else {
-            return GONE;
-        };
-        let Moment { wall: now, tick: begun } = self.now();
-        // A file that changes while it is read looks changed afterwards.
-        let stamp = Stamp::of(&section.file);
-        let last = match (last_will_do, &served) {
-            (true, None) => self.prepare.kept(&section, &policy, now),
-            _ => None,
-        };
-        let is_behind = last.as_ref().is_some_and(|last| !last.is_current);
-        let last_place = last.as_ref().map(|last| last.place);
-        let (last, last_stamps) = last.map(|last| (last.prepared, last.stamps)).unzip();
-        let is_from_last_run = last.is_some();
-        let ready = if let Some(last) = last {
-            Ok(last)
-        } else {
-            let before =
-                served.as_ref().map(|served| served.before(turn.event)).unwrap_or_default();
-            let instead = turn.instead.as_ref();
-            let is_unchanged = before.is_unchanged || how == How::WithoutFile;
-            let before = CurrentVersion { instead, is_unchanged, ..before };
-            self.prepare.prepare(&section, &policy, before, now)
-        };
-        let ready = match ready {
-            Ok(ready) if ready.is_served => {
-                return self.leave(turn, how, ready, (&section.file, stamp));
+        let Some(beginning) = self.beginning(turn) else { return GONE };
+        let ready = match self.ready(turn, how, &beginning) {
+            Ok(Ready { prepared, .. }) if prepared.is_served => {
+                return self.leave(turn, how, prepared, &beginning);
             }
             ready => ready,
         };
-        let verified_before = served.as_ref().and_then(|served| served.verified.clone());
-        let served_origin = served.as_ref().and_then(|served| served.origin.clone());
-        let older_place = served.as_ref().and_then(|served| served.kept_at);
-        let (stamps, older) =
-            served.map(|served| (served.stamps, (served.zone, served.kept_in))).unzip();
-        let loaded = ready.and_then(|ready| {
-            // Before publishing, which takes most memory.
-            let stored = older.as_ref().map(|(older, files)| (older, &files[..]));
-            let StoredVersion { zone, files } = self.store.keep(ready.zone, stored)?;
-            let is_large = zone.owner_count() >= LARGE_ZONE;
-            if is_large && last_will_do {
-                self.workers.let_small_ones_pass(begun + SMALL_ONES_WITHIN, SMALL_ONES_FIRST);
-            }
-            let stamps = match ready.files {
-                Some(files) => stamps_of(stamp, &files, &section.file),
-                // Of a file that could not be read nothing is known.
-                None => last_stamps.or(stamps).unwrap_or_default(),
-            };
-            let verification = ready.verification.as_ref();
-            let known = KeptFacts {
-                origin: ready.origin.clone(),
-                stamps: stamps.clone(),
-                expiration: ready.expiration,
-                begins_at: ready.begins_at,
-                ..KeptFacts::new(settings(&section, &policy), verification)
-            };
-            let times = verification.map(|known| &known.times);
-            let version = KeepableVersion { zone: &zone, facts: &known, times };
-            let durability = match last_place {
-                Some(place) => Durability::Kept(place),
-                None => {
-                    let kind = match turn.instead {
-                        Some(_) => FrameKind::Rollback,
-                        None => kind_of(ready.origin.as_ref(), served_origin.as_ref()),
-                    };
-                    let served = older.as_ref().map(|(older, _)| (older, older_place));
-                    let change = ready.change.as_ref();
-                    let step = Succession { served, next: version, change, kind };
-                    self.make_durable(&section, &step)?
-                }
-            };
-            let mut plane = self.plane.hold();
-            if is_large {
-                // Publishing it holds the data plane for long.
-                self.plane.note(&**plane);
-                self.follow(&mut **plane);
-            }
-            // Who takes a zone from the configuration does so before the data plane is told.
-            anyhow::ensure!(turn.state(&mut self.states.hold()).is_some(), "it is not configured");
-            let change = ready.change.as_ref();
-            let published = plane.publish(&zone, change).context("publishing the zone");
-            drop(plane);
-            let published = match published {
-                Ok(published) => published,
-                Err(error) => {
-                    self.take_back(turn, &section, &durability);
-                    return Err(error);
-                }
-            };
-            // Before the files are at rest: it reads all of the zone.
-            let difference = older.map(|(older, _)| match &ready.change {
-                Some(change) => version_difference(&older, &zone, Size::of(change)),
-                None => version_difference(&older, &zone, Size::between_versions(&older, &zone)),
-            });
-            drop(ready.change);
-            files.iter().for_each(FileMap::rest);
-            let (kept_at, unkept) = self.finish_durable(&section, &version, durability);
-            let verified_at = ready.verification.as_ref().map(|verification| verification.whole_at);
-            let withheld = zone.withheld().next().is_some().then(|| FOUND_BEFORE.to_owned());
-            let loaded = LoadedZone {
-                zone,
-                kept_in: files,
-                loaded_at: now,
-                expiration: ready.expiration,
-                verification: ready.verification,
-                withheld,
-                verified_before: verified_before.filter(|_| verified_at.is_none()),
-                origin: ready.origin,
-                published,
-                stamps,
-                kept_at,
-            };
-            let inception = ready.inception;
-            let signatures =
-                ready.expiration.map(|expiration| Signatures { inception, expiration });
-            let is_refused = how == How::WithoutFile;
-            let begins_at = ready.begins_at;
-            let facts = Facts { signatures, begins_at, verified_at, is_behind, is_refused };
-            Ok((loaded, difference, facts, ready.fault, unkept))
-        });
-        let mut zones = self.states.hold();
-        let Some(state) = turn.state(&mut zones) else { return GONE };
-        match loaded {
-            Ok((loaded, difference, facts, fault, unkept)) => {
-                let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
-                let Published { written, kept, .. } = loaded.published;
-                let removed = difference.map(|difference| difference.removed);
-                let added = difference.map(|difference| difference.added);
-                tracing::info!(
-                    zone = %name, serial = serial.0, records, removed, added, written, kept,
-                    "zone loaded"
-                );
-                let files = loaded.stamps.iter().map(Stamp::octets).sum::<u64>();
-                state.work.octets = files.max(loaded.zone.octets() as u64);
-                state.loaded = Some(loaded);
-                state.unkept = unkept.map(|error| format!("{error:#}"));
-                if let Some(error) = &state.unkept {
-                    tracing::warn!(
-                        "zone {name}: what is served could not be saved for the next start: {error}"
-                    );
-                }
-                let outcome = Outcome::Served(facts);
-                if turn.instead.is_some() {
-                    // What is wrong with the file still is.
-                    return (outcome, ReloadResult::Loaded(difference));
-                }
-                state.error = fault.map(|error| format!("{error:#}"));
-                let Some(error) = &state.error else {
-                    return (outcome, ReloadResult::Loaded(difference));
-                };
-                tracing::error!(
-                    "zone {name}: its records stay as they are, serial {serial}: {error}"
-                );
-                (outcome, ReloadResult::Failed(error.clone()))
-            }
+        let is_from_last_run = ready.as_ref().is_ok_and(|ready| ready.last.is_some());
+        match ready.and_then(|ready| self.serve(turn, how, beginning, ready)) {
+            Ok(served) => self.note_served(turn, served),
             Err(error) if is_from_last_run => {
-                drop(zones);
+                let name = &turn.name;
                 tracing::warn!("zone {name}: what was served before cannot be: {error:#}");
                 self.load(turn, How::AsFilesSay)
-            }
-            Err(error) if turn.instead.is_some() => {
-                let message = format!("{error:#}");
-                tracing::error!("zone {name}: an earlier version cannot be served: {message}");
-                (Outcome::Failed { begins_at: None }, ReloadResult::Failed(message))
             }
             // The signatures that are due are made all the same.
             Err(error)
                 if error.is::<NotDurable>()
                     && turn.event.is_renewal()
+                    && turn.instead.is_none()
                     && how == How::AsFilesSay =>
             {
-                drop(zones);
-                let message = format!("{error:#}");
-                tracing::error!("zone {name}: its records stay as they are: {message}");
-                let (outcome, _) = self.load(turn, How::WithoutFile);
-                if let Some(state) = turn.state(&mut self.states.hold()) {
-                    state.error = Some(message.clone());
-                }
-                (outcome, ReloadResult::Failed(message))
+                self.renew_without_file(turn, &error)
             }
-            Err(error) => {
-                let message = format!("{error:#}");
-                let served = state.loaded.as_ref().map(|loaded| loaded.zone.serial());
-                match served {
-                    Some(serial) => tracing::error!(
-                        "zone {name}: the older version, serial {serial}, is still served: {message}"
-                    ),
-                    None => tracing::error!("zone {name} is not served: {message}"),
-                }
-                state.error = Some(message.clone());
-                let refused = error.downcast_ref::<prepare::RejectedZone>();
-                let begins_at = refused.and_then(|refused| refused.begins_at);
-                let outcome = match error.is::<NotDurable>() {
-                    true => Outcome::Refused,
-                    false => Outcome::Failed { begins_at },
-                };
-                (outcome, ReloadResult::Failed(message))
-            }
+            Err(error) => self.note_failure(turn, &error),
         }
+    }
+
+    fn beginning(&self, turn: &Turn) -> Option<Beginning> {
+        let mut states = self.states.hold();
+        let state = turn.state(&mut states)?;
+        let (section, policy) = (state.section.clone(), state.policy.clone());
+        let served = state.loaded.as_ref().map(ServedVersion::of);
+        drop(states);
+        let Moment { wall: now, tick: begun } = self.now();
+        // A file that changes while it is read looks changed afterwards.
+        let stamp = Stamp::of(&section.file);
+        Some(Beginning { section, policy, served, now, begun, stamp })
+    }
+
+    /// Makes the next version.
+    fn ready(&self, turn: &Turn, how: How, beginning: &Beginning) -> anyhow::Result<Ready> {
+        let Beginning { section, policy, served, now, .. } = beginning;
+        if how == How::AsLast
+            && served.is_none()
+            && let Some(last) = self.prepare.kept(section, policy, *now)
+        {
+            let LastServed { prepared, stamps, place, is_current } = last;
+            return Ok(Ready { prepared, last: Some(Last { stamps, place, is_current }) });
+        }
+        let before = served.as_ref().map(|served| served.before(turn.event)).unwrap_or_default();
+        let is_unchanged = before.is_unchanged || how == How::WithoutFile;
+        let before = CurrentVersion { instead: turn.instead.as_ref(), is_unchanged, ..before };
+        let prepared = self.prepare.prepare(section, policy, before, *now)?;
+        Ok(Ready { prepared, last: None })
+    }
+
+    /// Stores the next version, makes it durable, and publishes it.
+    fn serve(
+        &self,
+        turn: &Turn,
+        how: How,
+        beginning: Beginning,
+        ready: Ready,
+    ) -> anyhow::Result<NewlyServed> {
+        let Beginning { section, policy, served, now, begun, stamp } = beginning;
+        let Ready { prepared, last } = ready;
+        // Before publishing, which takes most memory.
+        let stored = served.as_ref().map(|served| (&served.zone, &served.kept_in[..]));
+        let StoredVersion { zone, files } = self.store.keep(prepared.zone, stored)?;
+        if how == How::AsLast && zone.owner_count() >= LARGE_ZONE {
+            self.workers.let_small_ones_pass(begun + SMALL_ONES_WITHIN, SMALL_ONES_FIRST);
+        }
+        let stamps = match (prepared.files, &last, &served) {
+            (Some(files), ..) => stamps_of(stamp, &files, &section.file),
+            // Of a file that could not be read nothing is known.
+            (None, Some(last), _) => last.stamps.clone(),
+            (None, None, served) => {
+                served.as_ref().map(|served| served.stamps.clone()).unwrap_or_default()
+            }
+        };
+        let verification = prepared.verification.as_ref();
+        let known = KeptFacts {
+            origin: prepared.origin.clone(),
+            stamps: stamps.clone(),
+            expiration: prepared.expiration,
+            begins_at: prepared.begins_at,
+            ..KeptFacts::new(settings(&section, &policy), verification)
+        };
+        let times = verification.map(|known| &known.times);
+        let version = KeepableVersion { zone: &zone, facts: &known, times };
+        let change = prepared.change.as_ref();
+        let durability = match &last {
+            Some(last) => Durability::Kept(last.place),
+            None => {
+                let kind = match turn.instead {
+                    Some(_) => FrameKind::Rollback,
+                    None => {
+                        let before = served.as_ref().and_then(|served| served.origin.as_ref());
+                        kind_of(prepared.origin.as_ref(), before)
+                    }
+                };
+                let served = served.as_ref().map(|served| (&served.zone, served.kept_at));
+                self.make_durable(&section, &Succession { served, next: version, change, kind })?
+            }
+        };
+        let published = match self.published(turn, &zone, change) {
+            Ok(published) => published,
+            Err(error) => {
+                self.take_back(turn, &section, &durability);
+                return Err(error);
+            }
+        };
+        // Before the files are at rest: it reads all of the zone.
+        let difference = served.as_ref().map(|served| match change {
+            Some(change) => version_difference(&served.zone, &zone, Size::of(change)),
+            None => {
+                let size = Size::between_versions(&served.zone, &zone);
+                version_difference(&served.zone, &zone, size)
+            }
+        });
+        let verified_before = served.and_then(|served| served.verified);
+        drop(prepared.change);
+        files.iter().for_each(FileMap::rest);
+        let (kept_at, unkept) = self.finish_durable(&section, &version, durability);
+        let verified_at = prepared.verification.as_ref().map(|verification| verification.whole_at);
+        let withheld = zone.withheld().next().is_some().then(|| FOUND_BEFORE.to_owned());
+        let (inception, begins_at) = (prepared.inception, prepared.begins_at);
+        let signatures = prepared.expiration.map(|expiration| Signatures { inception, expiration });
+        let is_behind = last.is_some_and(|last| !last.is_current);
+        let is_refused = how == How::WithoutFile;
+        Ok(NewlyServed {
+            loaded: LoadedZone {
+                zone,
+                kept_in: files,
+                loaded_at: now,
+                expiration: prepared.expiration,
+                verification: prepared.verification,
+                withheld,
+                verified_before: verified_before.filter(|_| verified_at.is_none()),
+                origin: prepared.origin,
+                published,
+                stamps,
+                kept_at,
+            },
+            difference,
+            facts: Facts { signatures, begins_at, verified_at, is_behind, is_refused },
+            fault: prepared.fault,
+            unkept,
+        })
+    }
+
+    fn published(
+        &self,
+        turn: &Turn,
+        zone: &Version,
+        change: Option<&Difference>,
+    ) -> anyhow::Result<Published> {
+        let mut plane = self.plane.hold();
+        if zone.owner_count() >= LARGE_ZONE {
+            // Publishing it holds the data plane for long.
+            self.plane.note(&**plane);
+            self.follow(&mut **plane);
+        }
+        // Who takes a zone from the configuration does so before the data plane is told.
+        anyhow::ensure!(turn.state(&mut self.states.hold()).is_some(), "it is not configured");
+        plane.publish(zone, change).context("publishing the zone")
+    }
+
+    fn note_served(&self, turn: &Turn, served: NewlyServed) -> (Outcome, ReloadResult) {
+        let NewlyServed { loaded, difference, facts, fault, unkept } = served;
+        let mut zones = self.states.hold();
+        let Some(state) = turn.state(&mut zones) else { return GONE };
+        let (serial, records) = (loaded.zone.serial(), loaded.zone.record_count());
+        let Published { written, kept, .. } = loaded.published;
+        let removed = difference.map(|difference| difference.removed);
+        let added = difference.map(|difference| difference.added);
+        let name = &turn.name;
+        tracing::info!(
+            zone = %name, serial = serial.0, records, removed, added, written, kept,
+            "zone loaded"
+        );
+        let files = loaded.stamps.iter().map(Stamp::octets).sum::<u64>();
+        state.work.octets = files.max(loaded.zone.octets() as u64);
+        state.loaded = Some(loaded);
+        state.unkept = unkept.map(|error| format!("{error:#}"));
+        if let Some(error) = &state.unkept {
+            tracing::warn!(
+                "zone {name}: what is served could not be saved for the next start: {error}"
+            );
+        }
+        let outcome = Outcome::Served(facts);
+        if turn.instead.is_some() {
+            // What is wrong with the file still is.
+            return (outcome, ReloadResult::Loaded(difference));
+        }
+        state.error = fault.map(|error| format!("{error:#}"));
+        let Some(error) = &state.error else {
+            return (outcome, ReloadResult::Loaded(difference));
+        };
+        tracing::error!("zone {name}: its records stay as they are, serial {serial}: {error}");
+        (outcome, ReloadResult::Failed(error.clone()))
+    }
+
+    /// Makes the signatures that are due, of the records that are served: those of the file could not be made durable.
+    fn renew_without_file(&self, turn: &Turn, error: &anyhow::Error) -> (Outcome, ReloadResult) {
+        let message = format!("{error:#}");
+        tracing::error!("zone {}: its records stay as they are: {message}", turn.name);
+        let (outcome, _) = self.load(turn, How::WithoutFile);
+        if let Some(state) = turn.state(&mut self.states.hold()) {
+            state.error = Some(message.clone());
+        }
+        (outcome, ReloadResult::Failed(message))
+    }
+
+    /// Tells why no other version is served.
+    fn note_failure(&self, turn: &Turn, error: &anyhow::Error) -> (Outcome, ReloadResult) {
+        let mut zones = self.states.hold();
+        let Some(state) = turn.state(&mut zones) else { return GONE };
+        let (name, message) = (&turn.name, format!("{error:#}"));
+        if turn.instead.is_some() {
+            tracing::error!("zone {name}: an earlier version cannot be served: {message}");
+            return (Outcome::Failed { begins_at: None }, ReloadResult::Failed(message));
+        }
+        match state.loaded.as_ref().map(|loaded| loaded.zone.serial()) {
+            Some(serial) => tracing::error!(
+                "zone {name}: the older version, serial {serial}, is still served: {message}"
+            ),
+            None => tracing::error!("zone {name} is not served: {message}"),
+        }
+        state.error = Some(message.clone());
+        let refused = error.downcast_ref::<prepare::RejectedZone>();
+        let outcome = match error.is::<NotDurable>() {
+            true => Outcome::Refused,
+            false => Outcome::Failed { begins_at: refused.and_then(|refused| refused.begins_at) },
+        };
+        (outcome, ReloadResult::Failed(message))
     }
 
     /// Leaves a zone as it is, which is what its files say.
@@ -332,8 +404,8 @@ impl Zones {
         &self,
         turn: &Turn,
         how: How,
-        ready: Prepared,
-        (file, stamp): (&Path, Option<Stamp>),
+        prepared: Prepared,
+        beginning: &Beginning,
     ) -> (Outcome, ReloadResult) {
         if how == How::WithoutFile {
             return (Outcome::Refused, ReloadResult::Unchanged);
@@ -344,9 +416,10 @@ impl Zones {
             if turn.instead.is_none() {
                 state.error = None;
             }
-            match (&mut state.loaded, ready.files) {
+            match (&mut state.loaded, prepared.files) {
                 (Some(loaded), Some(files)) => {
-                    let stamps = stamps_of(stamp, &files, file);
+                    let stamps =
+                        stamps_of(beginning.stamp.clone(), &files, &beginning.section.file);
                     std::mem::replace(&mut loaded.stamps, stamps) != loaded.stamps
                 }
                 _ => false,
@@ -355,7 +428,7 @@ impl Zones {
         if has_other_stamps {
             self.keep_served(turn, false);
         }
-        (Outcome::Unchanged { begins_at: ready.begins_at }, ReloadResult::Unchanged)
+        (Outcome::Unchanged { begins_at: prepared.begins_at }, ReloadResult::Unchanged)
     }
 }
 
