@@ -96,13 +96,16 @@ impl Zones {
         self.note_merged(name, &identity, merged);
     }
 
-    /// Waits until no zone has its turn or waits for it.
+    /// Waits until no zone has its turn or waits for it, and nothing is merged.
     pub fn until_idle(&self) {
         let is_idle = || {
             let states = self.states.hold();
-            let is_at_rest =
-                |state: &ZoneState| state.life.running().is_none() && state.work.queued.is_none();
-            states.values().all(is_at_rest)
+            let is_at_rest = |state: &ZoneState| {
+                let is_done = state.life.running().is_none() && state.work.queued.is_none();
+                is_done && !state.work.is_merging
+            };
+            // Who exchanges a flat zone has its turn, and then lets it wait for the next one.
+            states.values().all(is_at_rest) && self.turns.hold().is_empty()
         };
         while !is_idle() {
             std::thread::yield_now();
