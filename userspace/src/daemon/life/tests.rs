@@ -451,6 +451,17 @@ fn zones_live_through_all_that_fails() {
 
 const SIGNED: Terms = Terms { signs: true, verifies: true, refresh: 7 * DAY as u32 };
 
+/// A zone was signed and verified just now.
+fn newly_signed(inception: u32, expiration: u32, now: Moment) -> Outcome {
+    Outcome::Served(Facts {
+        signatures: Some(Signatures { inception: Some(inception), expiration }),
+        begins_at: None,
+        verified_at: Some(now.wall),
+        is_behind: false,
+        is_refused: false,
+    })
+}
+
 /// A zone that was served at `START` with signatures that end so many seconds later.
 fn signed(start: Instant, seconds: i64) -> Life {
     let mut life = Life::new(SIGNED, 0);
@@ -458,15 +469,7 @@ fn signed(start: Instant, seconds: i64) -> Life {
     let event = life.due(now).unwrap();
     life.begin(event);
     let expiration = (START + seconds) as u32;
-    let signatures = Some(Signatures { inception: Some(START as u32), expiration });
-    let facts = Facts {
-        signatures,
-        begins_at: None,
-        verified_at: Some(now.wall),
-        is_behind: false,
-        is_refused: false,
-    };
-    life.end(event, Outcome::Served(facts), now);
+    life.end(event, newly_signed(START as u32, expiration, now), now);
     life
 }
 
@@ -578,15 +581,7 @@ fn zones_that_are_due_together_are_spread() {
         for (number, event) in &chosen {
             zones[*number].begin(*event);
             let expiration = now.wall + 14 * DAY as u32;
-            let signatures = Some(Signatures { inception: Some(now.wall), expiration });
-            let facts = Facts {
-                signatures,
-                begins_at: None,
-                verified_at: Some(now.wall),
-                is_behind: false,
-                is_refused: false,
-            };
-            zones[*number].end(*event, Outcome::Served(facts), now);
+            zones[*number].end(*event, newly_signed(now.wall, expiration, now), now);
         }
         chosen.len()
     };
