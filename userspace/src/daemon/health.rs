@@ -16,10 +16,11 @@
 
 use std::collections::BTreeMap;
 
-use super::state::{ZoneState, is_before};
+use super::state::ZoneState;
 use crate::config::{Config, Dnssec};
 use crate::control::reply::status::{Problem, Severity};
 use crate::datapath::seam::PlaneStatus;
+use crate::dnssec::times::is_before;
 use crate::duration::Rounded;
 use crate::observe::ZoneCounts;
 use crate::observe::attachment::FaultKind;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::health;
 use super::parts::Daemon;
-use super::state::{self, ReloadResult, ZoneState};
+use super::state::{ReloadResult, ZoneState};
 use crate::control::protocol::{Failure, Request, Response, VERSION};
 use crate::control::reply::Reply;
 use crate::control::reply::cache::{CacheStatus, ImageMemory};
@@ -14,6 +14,7 @@ use crate::control::reply::zone::{
     self, ServingState, ZoneChange, ZoneEvent, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
 };
 use crate::datapath::seam::Detached;
+use crate::dnssec::times::is_before;
 use crate::observe::usage::Completeness;
 use crate::observe::{Snapshot, ZoneCounts};
 use crate::zone::{Name, NameError};
@@ -247,7 +248,7 @@ fn counts_of(zones: &BTreeMap<Name, ZoneState>, now: u32) -> ZoneCounts {
 /// Whether a zone has an expired signature.
 fn is_expired(state: &ZoneState, now: u32) -> bool {
     let expiration = state.loaded.as_ref().and_then(|loaded| loaded.expiration);
-    expiration.is_some_and(|expiration| state::is_before(expiration, now))
+    expiration.is_some_and(|expiration| is_before(expiration, now))
 }
 
 fn summary(name: &Name, state: &ZoneState) -> ZoneSummary {

@@ -17,7 +17,7 @@ use crate::control::reply::zone::VersionDifference;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
-use crate::dnssec::times::Validity;
+use crate::dnssec::times::{Validity, is_before};
 use crate::dnssec::verify::Fault;
 use crate::journal::Place;
 use crate::zone::difference::Difference;
@@ -334,9 +334,4 @@ fn terms(section: &config::Zone, policy: &config::Policy) -> Terms {
 pub fn is_due(validity: Validity, policy: &config::Policy, now: u32) -> bool {
     let resign_at = validity.expiration.wrapping_sub(policy.refresh.seconds());
     !is_before(now, resign_at) || is_before(now, validity.inception)
-}
-
-/// Whether time `a` is before `b`, both truncated to 32 bits (RFC 4034 section 3.1.5).
-pub fn is_before(a: u32, b: u32) -> bool {
-    Serial(b).is_newer_than(Serial(a))
 }

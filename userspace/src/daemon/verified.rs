@@ -4,12 +4,12 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use crate::dnssec::lasting::begins_at;
-use crate::dnssec::times::SignatureTimes;
+use crate::dnssec::times::{SignatureTimes, is_before};
 use crate::dnssec::verify::{
     Fault, NotVerified, Reason, Verified, VerifyReport, verify_again, verify_difference,
 };
 use crate::zone::difference::Difference;
-use crate::zone::{Serial, Version, Zone};
+use crate::zone::{Version, Zone};
 
 /// What is known of a version whose signatures were verified.
 #[derive(Clone, Debug)]
@@ -98,9 +98,9 @@ impl Verification {
             return is_left(&"the times of its signatures are not known");
         };
         // Of all signatures it is known when the first one ends, of RRsets only that the first one is held at least as long.
-        let first = times.validity(now).map(|validity| Serial(validity.expiration));
-        if let Some(first) = first.filter(|first| first.is_newer_than(Serial(report.expiration))) {
-            report.expiration = first.0;
+        let first = times.validity(now).map(|validity| validity.expiration);
+        if let Some(first) = first.filter(|first| is_before(report.expiration, *first)) {
+            report.expiration = first;
         }
         Ok(Some(Verification { report, whole_at: *whole_at, times, line: line.clone() }))
     }
@@ -131,7 +131,7 @@ impl Verification {
     /// When an RRset of a zone that was verified begins to be held that is not right before, as [`begins_at`] has it: it is
     /// looked for only where a signature begins after `now`.
     pub fn begins_at(&self, zone: &Zone, now: u32) -> Option<u32> {
-        let is_ahead = |inception| Serial(inception).is_newer_than(Serial(now));
+        let is_ahead = |inception| is_before(now, inception);
         self.times.latest_inception().filter(|inception| is_ahead(*inception))?;
         begins_at(zone, now)
     }

@@ -154,7 +154,7 @@ fn count(zone: &Zone) -> Counted {
 
 /// The later of two times (RFC 4034 section 3.1.5).
 fn later(known: Option<u32>, time: u32) -> u32 {
-    known.filter(|known| !Serial(time).is_newer_than(Serial(*known))).unwrap_or(time)
+    known.filter(|known| !is_before(*known, time)).unwrap_or(time)
 }
 
 /// When a signature begins and when it ends.
@@ -166,4 +166,9 @@ fn times_of(rrsig: &[u8]) -> Option<(u32, u32)> {
 /// The same of a record, if it is a signature.
 fn read(record: RecordRef<'_>) -> Option<(u32, u32)> {
     times_of(record.rdata).filter(|_| record.rtype == Rtype::RRSIG)
+}
+
+/// Whether time `a` is before `b`, both truncated to 32 bits (RFC 4034 section 3.1.5).
+pub fn is_before(a: u32, b: u32) -> bool {
+    Serial(b).is_newer_than(Serial(a))
 }

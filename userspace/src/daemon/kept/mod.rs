@@ -42,11 +42,11 @@ use super::locks::{Lock, Rank};
 use super::verified::Verification;
 use crate::config::{self, Dnssec};
 use crate::dnssec::origin::{DIGEST_LEN, Digest};
-use crate::dnssec::times::SignatureTimes;
+use crate::dnssec::times::{SignatureTimes, is_before};
 use crate::files;
 use crate::journal::{Contents, Entry, Frame, FrameKind, Journal, JournalError, Limits, Place};
 use crate::zone::difference::{Difference, Rules};
-use crate::zone::{Name, Serial, Version, ZoneError, in_file_name};
+use crate::zone::{Name, Version, ZoneError, in_file_name};
 
 pub use facts::{KeptFacts, KeptReport};
 pub use history::{History, HistoryError, PastChange, PastVersion};
@@ -426,8 +426,7 @@ impl KeptVersion {
     /// they hold.
     pub fn verification(&self, now: u32) -> Option<Verification> {
         let KeptReport { report, whole_at } = self.facts.report?;
-        let is_over = |time: u32| !Serial(time).is_newer_than(Serial(now));
-        let holds = is_over(report.verified_at) && !is_over(report.expiration);
+        let holds = !is_before(now, report.verified_at) && is_before(now, report.expiration);
         let times = self.times.clone().filter(|_| holds)?;
         Some(Verification::known(report, whole_at, times))
     }

@@ -26,8 +26,8 @@ use std::time::Instant;
 
 use retry::Retry;
 
+use crate::dnssec::times::is_before;
 pub use crate::observe::event::{EventKind, EventReason};
-use crate::zone::Serial;
 
 /// Seconds after which a zone's signatures are verified again.
 const VERIFIED_AGAIN: u32 = 86400;
@@ -559,9 +559,4 @@ fn share(count: usize) -> usize {
 /// Seconds from now to a time, both truncated to 32 bits (RFC 4034 section 3.1.5).
 fn seconds_until(at: u32, now: u32) -> i64 {
     i64::from(at.wrapping_sub(now) as i32)
-}
-
-/// Whether time `a` is before `b`, both truncated to 32 bits (RFC 4034 section 3.1.5).
-fn is_before(a: u32, b: u32) -> bool {
-    Serial(b).is_newer_than(Serial(a))
 }

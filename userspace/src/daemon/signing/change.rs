@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use crate::config;
-use crate::daemon::state::{is_before, is_due};
+use crate::daemon::state::is_due;
 use crate::daemon::verified::Verification;
 use crate::dnssec::incremental::{
     DifferenceError, RenewalLimits, SignedDifference, renew, sign_difference,
@@ -12,7 +12,7 @@ use crate::dnssec::incremental::{
 use crate::dnssec::keys::Key;
 use crate::dnssec::origin::{Origin, unsigned_difference};
 use crate::dnssec::policy::SigningPolicy;
-use crate::dnssec::times::Validity;
+use crate::dnssec::times::{Validity, is_before};
 use crate::zone::difference::{ApplyError, Difference, Rules};
 use crate::zone::{Name, Version};
 
