@@ -1,3 +1,4 @@
-//! Zone transfers.
+//! Zone transfers: out of this server, and into it.
 
 pub mod axfr;
+pub mod incoming;

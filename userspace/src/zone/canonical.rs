@@ -58,17 +58,24 @@ fn names_in_rdata(rtype: Rtype) -> Option<(usize, usize)> {
     })
 }
 
-/// Puts RDATA into canonical form in place; `None` if a name in it is malformed.
-pub(super) fn canonical_rdata(rtype: Rtype, rdata: &mut [u8]) -> Option<()> {
-    if rtype.0 == 35 {
-        // NAPTR: order and preference, then three character strings, then a name (RFC 3403).
-        let mut at = 4;
-        for _ in 0..3 {
-            at += 1 + usize::from(*rdata.get(at)?);
-        }
-        return lowercase_names(rdata.get_mut(at..)?, 1);
+/// Where names stand in RDATA that canonical form lower-cases, which are those that may come with compression, too
+/// (RFC 3597 section 4): octets before the first one, and how many follow each other. `None`: there are none.
+pub(crate) fn rdata_names(rtype: Rtype, rdata: &[u8]) -> Option<(usize, usize)> {
+    if rtype.0 != 35 {
+        return names_in_rdata(rtype);
     }
-    match names_in_rdata(rtype) {
+    // NAPTR: order and preference, then three character strings, then a name (RFC 3403).
+    let mut at = 4;
+    for _ in 0..3 {
+        // What is cut short has its name where there is nothing.
+        at += 1 + usize::from(rdata.get(at).copied().unwrap_or(0));
+    }
+    Some((at, 1))
+}
+
+/// Puts RDATA into canonical form in place; `None` if a name in it is malformed.
+pub(crate) fn canonical_rdata(rtype: Rtype, rdata: &mut [u8]) -> Option<()> {
+    match rdata_names(rtype, rdata) {
         Some((skip, count)) => lowercase_names(rdata.get_mut(skip..)?, count),
         None => Some(()),
     }

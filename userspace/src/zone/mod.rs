@@ -38,6 +38,7 @@ mod writer;
 
 pub use arrays::{Owner, Rrset};
 pub use builder::ZoneBuilder;
+pub(crate) use canonical::{canonical_rdata, rdata_names};
 pub use error::ZoneError;
 pub use faults::{ZoneFault, ZoneFaultKind};
 pub use name::{Name, canonical_order};

@@ -41,6 +41,7 @@ pub use reader::{
     CheckedFile, Loader, MAX_GENERATED, MAX_INCLUDE_DEPTH, MAX_INCLUDES, Options, ReadZone, check,
     parse,
 };
+pub(crate) use well_formed::well_formed;
 pub use writer::{write, write_record};
 pub use zone_faults::MAX_WARNINGS;
 

@@ -7,7 +7,7 @@ use crate::zone::name::wire_name_len;
 
 /// Whether RDATA in uncompressed wire format has the form of its type. Of a type that neither the
 /// table nor `domain` knows any RDATA has.
-pub(super) fn well_formed(rtype: Rtype, rdata: &[u8]) -> bool {
+pub(crate) fn well_formed(rtype: Rtype, rdata: &[u8]) -> bool {
     match layout(rtype) {
         Some(layout) => {
             let mut rest = rdata;
