@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use bytes::{Bytes, BytesMut};
 
-use super::name::canonical_order;
+use super::canonical::is_canonical_rdata;
+use super::name::{canonical_order, is_at_or_below, wire_name_len};
 use super::rtype::Rtype;
 
 /// Owners in canonical order with their RRsets. They do not change, and a clone has the same octets.
@@ -78,6 +79,48 @@ impl Arrays {
         found.map(|place| start + place).map_err(|place| start + place)
     }
 
+    /// How many records they hold, if they are those of a zone with this apex: owners at and below it in canonical order,
+    /// each with RRsets in the order of their types and RDATA in canonical form, and nothing in the arrays that is none of theirs. `None` if not: whoever
+    /// looks at such arrays may be led out of them.
+    pub(super) fn records_if_sound(&self, apex: &[u8]) -> Option<usize> {
+        let (owners, rest) = self.owners.as_chunks::<{ OwnerEntry::LEN }>();
+        let (rrsets, rest_of_rrsets) = self.rrsets.as_chunks::<{ RrsetEntry::LEN }>();
+        let (mut at, mut first_rrset, mut records) = (0, 0, 0);
+        let mut before: Option<&[u8]> = None;
+        for (index, owner) in owners.iter().enumerate() {
+            let owner = OwnerEntry::read(owner);
+            let name = self.bytes.get(at..at + usize::from(owner.name_len))?;
+            let is_next = (owner.name_at as usize, owner.first_rrset as usize) == (at, first_rrset)
+                && is_lower_case_name(name)
+                && is_at_or_below(name, apex)
+                && before.is_none_or(|before| canonical_order(before, name).is_lt());
+            let next =
+                owners.get(index + 1).map(|next| OwnerEntry::read(next).first_rrset as usize);
+            let next = next.unwrap_or(rrsets.len());
+            if !is_next || next == first_rrset {
+                return None;
+            }
+            at += name.len();
+            let mut type_before = None;
+            for rrset in rrsets.get(first_rrset..next)? {
+                let rrset = RrsetEntry::read(rrset);
+                let octets = self.bytes.get(at..rrset.end as usize)?;
+                let is_next = rrset.at as usize == at
+                    && type_before < Some(rrset.rtype)
+                    && rrset.count > 0
+                    && count_of_rdatas(rrset.rtype, octets) == Some(rrset.count);
+                if !is_next {
+                    return None;
+                }
+                records += rrset.count as usize;
+                (at, type_before) = (rrset.end as usize, Some(rrset.rtype));
+            }
+            (first_rrset, before) = (next, Some(name));
+        }
+        let is_all = (at, first_rrset) == (self.bytes.len(), rrsets.len());
+        (is_all && rest.is_empty() && rest_of_rrsets.is_empty()).then_some(records)
+    }
+
     /// How many records there are.
     pub(super) fn records(&self) -> usize {
         self.rrset_entries().iter().map(|entry| RrsetEntry::read(entry).count as usize).sum()
@@ -117,6 +160,42 @@ impl Arrays {
     }
 }
 
+/// Whether octets are one name in the form in which zones have it.
+fn is_lower_case_name(octets: &[u8]) -> bool {
+    // Lengths of labels are below `A`.
+    wire_name_len(octets) == Some(octets.len()) && !octets.iter().any(u8::is_ascii_uppercase)
+}
+
+/// How many RDATA of a type in canonical form these octets are, each with its length before it; `None` if they are not.
+fn count_of_rdatas(rtype: Rtype, octets: &[u8]) -> Option<u32> {
+    let (mut rest, mut count) = (octets, 0);
+    while let Some((len, after)) = rest.split_first_chunk() {
+        let (rdata, after) = after.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+        if !is_canonical_rdata(rtype, rdata) {
+            return None;
+        }
+        (rest, count) = (after, count + 1);
+    }
+    rest.is_empty().then_some(count)
+}
+
+/// How far the octets and the RRsets of owners lie from where the same owners have them in other arrays.
+#[derive(Clone, Copy)]
+pub(super) struct Shift {
+    bytes: u32,
+    rrsets: u32,
+}
+
+impl Shift {
+    /// From where `first` has them to these places.
+    pub(super) fn of(first: OwnerEntry, bytes: u32, rrsets: u32) -> Shift {
+        Shift {
+            bytes: bytes.wrapping_sub(first.name_at),
+            rrsets: rrsets.wrapping_sub(first.first_rrset),
+        }
+    }
+}
+
 /// An owner. Entries are octets, so that they can lie anywhere: in a mapped file too, at any address and
 /// whatever its content.
 #[derive(Clone, Copy)]
@@ -153,6 +232,11 @@ impl OwnerEntry {
         OwnerEntry { name_at, first_rrset, name_len: rest[0] }
     }
 
+    pub(super) fn shifted(self, by: Shift) -> OwnerEntry {
+        let name_at = self.name_at.wrapping_add(by.bytes);
+        OwnerEntry { name_at, first_rrset: self.first_rrset.wrapping_add(by.rrsets), ..self }
+    }
+
     pub(super) fn name(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.name_at as usize..][..usize::from(self.name_len)]
     }
@@ -173,6 +257,11 @@ impl RrsetEntry {
         let (words, rest) = octets.as_chunks();
         let [ttl, at, end, count] = [0, 1, 2, 3].map(|at| u32::from_le_bytes(words[at]));
         RrsetEntry { ttl, at, end, count, rtype: Rtype(u16::from_le_bytes([rest[0], rest[1]])) }
+    }
+
+    pub(super) fn shifted(self, by: Shift) -> RrsetEntry {
+        let [at, end] = [self.at, self.end].map(|at| at.wrapping_add(by.bytes));
+        RrsetEntry { at, end, ..self }
     }
 }
 

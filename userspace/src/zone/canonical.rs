@@ -1,5 +1,7 @@
 //! Canonical form and order of records (RFC 4034 section 6).
 
+use std::ops::Range;
+
 use super::name::{lowercase, wire_name_len};
 use super::rtype::Rtype;
 
@@ -75,18 +77,23 @@ pub(crate) fn rdata_names(rtype: Rtype, rdata: &[u8]) -> Option<(usize, usize)> 
 
 /// Puts RDATA into canonical form in place; `None` if a name in it is malformed.
 pub(crate) fn canonical_rdata(rtype: Rtype, rdata: &mut [u8]) -> Option<()> {
-    match rdata_names(rtype, rdata) {
-        Some((skip, count)) => lowercase_names(rdata.get_mut(skip..)?, count),
-        None => Some(()),
-    }
+    let names = lower_case_part(rtype, rdata)?;
+    lowercase(&mut rdata[names]);
+    Some(())
 }
 
-fn lowercase_names(mut rest: &mut [u8], count: usize) -> Option<()> {
+/// Whether RDATA is in canonical form.
+pub(super) fn is_canonical_rdata(rtype: Rtype, rdata: &[u8]) -> bool {
+    let names = lower_case_part(rtype, rdata);
+    names.is_some_and(|names| !rdata[names].iter().any(u8::is_ascii_uppercase))
+}
+
+/// Where RDATA has names that canonical form lower-cases; `None` if one of them is malformed.
+fn lower_case_part(rtype: Rtype, rdata: &[u8]) -> Option<Range<usize>> {
+    let Some((start, count)) = rdata_names(rtype, rdata) else { return Some(0..0) };
+    let mut end = start;
     for _ in 0..count {
-        let len = wire_name_len(rest)?;
-        let (name, after) = rest.split_at_mut(len);
-        lowercase(name);
-        rest = after;
+        end += wire_name_len(rdata.get(end..)?)?;
     }
-    Some(())
+    Some(start..end)
 }

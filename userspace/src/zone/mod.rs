@@ -12,7 +12,7 @@
 //! | gather records into a zone | [`ZoneBuilder`] |
 //! | make a zone of RRsets in order | [`ZoneWriter`] |
 //! | read or write a zone as text | [`text::read`], [`text::write()`] |
-//! | keep a zone as octets | [`stored`] |
+//! | keep a zone as octets | [`stored_arrays`] |
 //! | look at a zone | [`Zone::owners`], [`Zone::find`], [`Owner::rrset`] |
 //! | change a zone | [`version`], [`difference`] |
 
@@ -29,6 +29,7 @@ pub mod rtype;
 pub mod serial;
 pub mod soa;
 pub mod stored;
+pub mod stored_arrays;
 pub mod text;
 pub mod tree;
 pub mod version;

@@ -1,4 +1,4 @@
-//! A zone as octets that are kept: what was written is read as the same zone.
+//! A zone as a sequence of records that are kept, as versions of sealdns wrote it before `stored_arrays.rs`.
 //!
 //! Numbers are big-endian. The apex, then each owner that has RRsets, then a zero:
 //!
@@ -14,10 +14,12 @@ use std::io::{self, ErrorKind, Read, Write};
 use super::name::{Name, is_at_or_below, wire_name_len};
 use super::rtype::Rtype;
 use super::tree::Zone;
+#[cfg(test)]
 use super::version::Version;
 use super::writer::ZoneWriter;
 
 /// Writes a zone without what stands beside it.
+#[cfg(test)]
 pub fn write(zone: &Version, out: &mut impl Write) -> io::Result<()> {
     write_name(zone.apex().as_wire(), out)?;
     for owner in zone.owners() {
@@ -36,7 +38,7 @@ pub fn write(zone: &Version, out: &mut impl Write) -> io::Result<()> {
     out.write_all(&[0])
 }
 
-/// Reads one, and nothing behind it. What no [`write()`] wrote is an error, and takes no more memory than it
+/// Reads one, and nothing behind it. What is none is an error, and takes no more memory than it
 /// has octets.
 pub fn read(from: &mut impl Read) -> io::Result<Zone> {
     let invalid = || io::Error::from(ErrorKind::InvalidData);

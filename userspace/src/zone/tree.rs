@@ -29,6 +29,15 @@ impl Zone {
     /// The zone that these arrays hold; its apex must have one SOA record.
     pub(super) fn of_arrays(apex: Name, arrays: Arrays) -> Result<Zone, ZoneError> {
         let records = arrays.records();
+        Zone::of_counted(apex, arrays, records)
+    }
+
+    /// The same of arrays that hold so many records.
+    pub(super) fn of_counted(
+        apex: Name,
+        arrays: Arrays,
+        records: usize,
+    ) -> Result<Zone, ZoneError> {
         let (any_answers, withheld, serial) = (None, None, Serial(0));
         let mut zone = Zone { apex, any_answers, withheld, records, serial, arrays };
         zone.serial = zone.soa_fields().map_or(Serial(0), |soa| soa.serial);

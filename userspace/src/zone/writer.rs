@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::arrays::{Arrays, OwnerEntry, RrsetEntry};
+use super::arrays::{Arrays, OwnerEntry, RrsetEntry, Shift};
 use super::error::ZoneError;
 use super::name::{Name, canonical_order};
 use super::rtype::Rtype;
@@ -129,24 +129,14 @@ impl Draft {
             return Ok(());
         };
         let at = self.end()?;
-        let (bytes_by, rrsets_by) = (
-            at.wrapping_sub(first.name_at),
-            (self.rrsets.len() as u32).wrapping_sub(first.first_rrset),
-        );
+        let by = Shift::of(first, at, self.rrsets.len() as u32);
         self.bytes.extend_from_slice(bytes);
         // Before any place is made that four octets do not hold.
         self.end()?;
-        self.owners.extend(from.owner_entries()[owners].iter().map(|owner| {
-            let owner = OwnerEntry::read(owner);
-            let name_at = owner.name_at.wrapping_add(bytes_by);
-            let first_rrset = owner.first_rrset.wrapping_add(rrsets_by);
-            OwnerEntry { name_at, first_rrset, ..owner }.write()
-        }));
-        self.rrsets.extend(from.rrset_entries()[rrsets].iter().map(|rrset| {
-            let rrset = RrsetEntry::read(rrset);
-            let [at, end] = [rrset.at, rrset.end].map(|at| at.wrapping_add(bytes_by));
-            RrsetEntry { at, end, ..rrset }.write()
-        }));
+        let owners = from.owner_entries()[owners].iter();
+        self.owners.extend(owners.map(|owner| OwnerEntry::read(owner).shifted(by).write()));
+        let rrsets = from.rrset_entries()[rrsets].iter();
+        self.rrsets.extend(rrsets.map(|rrset| RrsetEntry::read(rrset).shifted(by).write()));
         Ok(())
     }
 

@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::arrays::{Owner, OwnerEntry, Rrset, RrsetEntry};
+use super::arrays::{Arrays, Owner, OwnerEntry, Rrset, RrsetEntry};
 use super::canonical::canonical_prefix;
 use super::difference::{Difference, Rules};
 use super::error::ZoneError;
@@ -74,6 +74,12 @@ struct Base {
     /// Of each [`KEY_DISTANCE`]th owner the start of what orders names, if there are as many.
     keys: OnceLock<Box<[u128]>>,
     hashes: OnceLock<Box<[u32]>>,
+}
+
+/// Owners that stand next to each other in some arrays.
+pub(super) struct Run<'v> {
+    pub arrays: &'v Arrays,
+    pub owners: Range<usize>,
 }
 
 /// How much there is.
@@ -157,7 +163,7 @@ impl Version {
 
     /// Octets that it takes as a flat zone, without what stands beside it.
     pub fn octets(&self) -> usize {
-        let Counts { owners, rrsets, octets, .. } = self.counts;
+        let [owners, rrsets, octets] = self.flat_counts();
         owners * OwnerEntry::LEN + rrsets * RrsetEntry::LEN + octets
     }
 
@@ -293,6 +299,32 @@ impl Version {
         Overlaid { below, above: changed }.filter(Owner::has_rrsets)
     }
 
+    /// How many owners and RRsets its flat zone has, and octets of names and RDATA.
+    pub(super) fn flat_counts(&self) -> [usize; 3] {
+        let Counts { owners, rrsets, octets, .. } = self.counts;
+        [owners, rrsets, octets]
+    }
+
+    /// All owners in canonical order, in runs; some of these may be empty.
+    pub(super) fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        let base = self.base.zone.parts();
+        let changed = Overlaid { below: self.hashes.owners(), above: self.names.owners() };
+        let mut at = 0;
+        changed.map(Some).chain(std::iter::once(None)).flat_map(move |changed| {
+            let place = match &changed {
+                Some(changed) => base.search_in(at..base.len(), changed.name()),
+                None => Err(base.len()),
+            };
+            let end = place.unwrap_or_else(|place| place);
+            let unchanged = Run { arrays: base, owners: at..end };
+            at = end + usize::from(place.is_ok());
+            let changed = changed.filter(Owner::has_rrsets);
+            let changed =
+                changed.map(|Owner { arrays, index }| Run { arrays, owners: index..index + 1 });
+            std::iter::once(unchanged).chain(changed)
+        })
+    }
+
     /// The zone that this version is: in memory of its own, unless nothing changed since the flat zone.
     ///
     /// # Errors
@@ -315,20 +347,11 @@ impl Version {
 
     /// The flat zone with what changed since.
     fn merged(&self) -> Result<Zone, ZoneError> {
-        let Counts { owners, rrsets, octets, .. } = self.counts;
+        let [owners, rrsets, octets] = self.flat_counts();
         let mut draft = Draft::with_capacity(owners, rrsets, octets);
-        let base = self.base.zone.parts();
-        let mut at = 0;
-        for changed in (Overlaid { below: self.hashes.owners(), above: self.names.owners() }) {
-            let place = base.search_in(at..base.len(), changed.name());
-            let end = place.unwrap_or_else(|place| place);
-            draft.copy(base, at..end)?;
-            if changed.has_rrsets() {
-                draft.copy(changed.arrays, changed.index..changed.index + 1)?;
-            }
-            at = end + usize::from(place.is_ok());
+        for Run { arrays, owners } in self.runs() {
+            draft.copy(arrays, owners)?;
         }
-        draft.copy(base, at..base.len())?;
         let zone = Zone::of_arrays(self.apex().clone(), draft.finish())?;
         Ok(zone.withholding(self.withheld().cloned().collect()))
     }

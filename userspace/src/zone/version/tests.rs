@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
@@ -7,6 +8,7 @@ use crate::zone::ZoneBuilder;
 use crate::zone::difference::tests::{Small, owner_name, records_of, small_among, zone};
 use crate::zone::difference::{ApplyError, Difference, RecordRef, Rules};
 use crate::zone::name::canonical_order;
+use crate::zone::stored_arrays;
 
 /// Owner names of the world of these tests.
 const OWNERS: usize = 65;
@@ -74,6 +76,18 @@ fn assert_says(version: &Version, zone: &Zone) {
     let soa = version.soa().unwrap();
     assert!(soa.rdatas().eq(zone.soa().unwrap().rdatas()));
     assert_eq!(version.soa_fields().map(|soa| soa.serial), zone.soa_fields().map(|soa| soa.serial));
+    assert_keeps(version, zone);
+}
+
+/// What is written of a version is read as the flat zone that it is.
+fn assert_keeps(version: &Version, zone: &Zone) {
+    let mut octets = Vec::new();
+    stored_arrays::write(version, &mut octets).unwrap();
+    let mut rest = Bytes::from([&octets[..], b"more"].concat());
+    let kept = stored_arrays::take(&mut rest).unwrap();
+    assert_eq!((kept.apex(), kept.arrays()), (zone.apex(), zone.arrays()));
+    assert_eq!((kept.serial(), kept.record_count()), (zone.serial(), zone.record_count()));
+    assert_eq!(&rest[..], b"more");
 }
 
 /// Asks a version for all names of the world, there or not, and compares with the flat zone that it is.
