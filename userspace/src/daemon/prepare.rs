@@ -146,7 +146,7 @@ impl Prepare for ZoneFiles {
             (config::Dnssec::Presigned, Some(_)) => kept.facts.begins_at,
             (config::Dnssec::Off | config::Dnssec::Sign, _) => None,
         };
-        let KeptVersion { zone, facts, place, .. } = kept;
+        let KeptVersion { zone, files: kept_in, facts, place, .. } = kept;
         let KeptFacts { origin, is_verified, stamps, settings: then, .. } = facts;
         let known = verification.as_ref().filter(|_| is_ours);
         let inception = known.and_then(|known| known.times.validity(now));
@@ -164,7 +164,7 @@ impl Prepare for ZoneFiles {
             origin,
             ..Prepared::of(zone)
         };
-        Some(LastServed { prepared, stamps, place, is_current })
+        Some(LastServed { prepared, kept_in, stamps, place, is_current })
     }
 }
 

@@ -68,6 +68,8 @@ pub trait Prepare: Send + Sync {
 pub struct LastServed {
     /// The version.
     pub prepared: Prepared,
+    /// The files that its flat zone lies in, if it is large.
+    pub kept_in: Vec<FileMap>,
     /// What its files looked like.
     pub stamps: Vec<Stamp>,
     /// Where it stands in what is kept.

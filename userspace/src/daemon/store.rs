@@ -14,7 +14,7 @@ use crate::zone::{Version, Zone, ZoneError};
 
 /// Octets of a zone from which on it is kept in a file. A mapping takes some hundred octets of the kernel's,
 /// and a process may have 65,530 of them (vm.max_map_count): many small zones stay in the heap.
-const LARGE: usize = 1 << 20;
+pub const LARGE: usize = 1 << 20;
 
 /// Whether a change makes the flat zone of the version anew to which it leads: of a small zone as soon as that is due, of a
 /// large one only if it was not done in the background in time.

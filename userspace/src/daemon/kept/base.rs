@@ -2,25 +2,28 @@
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Take, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use bytes::{Buf, Bytes};
 use ring::digest;
 
 use super::facts::{KeptFacts, array, read_origin, read_stamps};
+use crate::daemon::store::LARGE;
+use crate::datapath::memory::FileMap;
 use crate::dnssec::origin::{DIGEST_LEN, Digest};
 use crate::dnssec::times::SignatureTimes;
 use crate::files;
 use crate::journal::Place;
-use crate::zone::{Name, Rtype, Version, Zone, in_file_name, stored};
+use crate::zone::{Name, Rtype, Version, Zone, in_file_name, stored, stored_arrays};
 
 /// The first line of a file, with the number of its format.
 const MAGIC: &str = "sealdns zone ";
 
 /// The format that is written, and the newest that is read.
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 
 /// The first line of format 1, which has signed zones only, without their files' stamps.
 const MAGIC_1: &str = "sealdns signed zone 1";
@@ -34,19 +37,26 @@ const BUFFER: usize = 1 << 20;
 /// number and hash), or a 0 if the chain of the journal begins with it; its [`KeptFacts`], and if a report is among them the
 /// times of its signatures (the latest inception; how many ends there are, and of each the time and how many signatures
 /// end then; 0 and 0: they are not known); the RRsets that are withheld
-/// (how many, and each one's owner and type); the zone; a 1 and what stands beside it, or a 0; and the SHA-256 digest of
-/// all before. Format 2 has no place, and another order and fewer of the facts.
+/// (how many, and each one's owner and type); the zone, as [`stored_arrays`] has it; a 1 and what stands beside it, or a 0;
+/// and the SHA-256 digest of all before. Numbers are big-endian where `stored_arrays` does not say otherwise. Format 3 has the
+/// zone as [`stored`] has it, and so has format 2, which has no place, and another order and fewer of the facts.
+///
+/// A large zone is used where it lies in the file, which is mapped: nobody writes to a base any more once it has its name.
 #[derive(Debug, Clone)]
 pub(super) struct BaseFile(PathBuf);
 
 /// A version that is kept as a whole.
 pub(super) struct Base {
     pub zone: Zone,
+    /// The file that the zone and what stands beside it lie in, if it is large.
+    pub files: Vec<FileMap>,
     pub facts: KeptFacts,
     /// When its signatures are valid, if that is known.
     pub times: Option<SignatureTimes>,
     /// Where it stands in the journal.
     pub place: Place,
+    /// Of its file, but for the digest itself.
+    pub digest: Digest,
     /// Octets of its file.
     pub octets: u64,
 }
@@ -165,59 +175,117 @@ fn write(
         stored::write_name(owner.as_wire(), out)?;
         out.write_all(&rtype.0.to_be_bytes())?;
     }
-    stored::write(zone, out)?;
+    stored_arrays::write(zone, out)?;
     let any_answers = zone.any_answers();
     out.write_all(&[any_answers.is_some().into()])?;
-    any_answers.map_or(Ok(()), |any_answers| stored::write(any_answers, out))
+    any_answers.map_or(Ok(()), |any_answers| stored_arrays::write(any_answers, out))
 }
 
-/// What is read of a file, its digest but for the last octets, which are the digest.
-type From = BufReader<Summed<Take<File>>>;
-
-fn read(file: File, apex: &Name) -> anyhow::Result<Base> {
+fn read(mut file: File, apex: &Name) -> anyhow::Result<Base> {
     let octets = file.metadata()?.len();
     let content = octets.checked_sub(DIGEST_LEN as u64).context("it is cut short")?;
-    let summed = Summed { inner: file.take(content), sum: digest::Context::new(&digest::SHA256) };
-    // Large pieces are read and summed up, and small ones taken from them.
-    let mut from = BufReader::with_capacity(BUFFER, summed);
-    let (zone, (facts, times), place) = read_content(&mut from)?;
-    let is_more = from.read(&mut [0])? > 0;
-    let Summed { inner, sum } = from.into_inner();
-    let (mut expected, found) = ([0; DIGEST_LEN], sum.finish());
-    inner.into_inner().read_exact(&mut expected)?;
-    ensure!(found.as_ref() == expected && !is_more, "its digest does not match");
+    let map = if octets < LARGE as u64 { None } else { FileMap::of(&file).ok() };
+    let (found, digest, all) = match &map {
+        Some(map) => {
+            // What a disk refuses to give is an error here. Where the file is mapped it would be the end of the daemon.
+            let (found, digest) = digests(&mut file, content)?;
+            (found, digest, Bytes::from_owner(map.clone()))
+        }
+        None => {
+            let mut all = Vec::with_capacity(usize::try_from(octets)?);
+            file.read_to_end(&mut all)?;
+            let (found, digest) = digests(&mut &all[..], content)?;
+            (found, digest, all.into())
+        }
+    };
+    // What is newer may have another digest.
+    read_format(&mut all.as_ref())?;
+    ensure!(found == digest, "its digest does not match");
+    let mut rest = all.slice(..usize::try_from(content)?);
+    let (zone, (facts, times), place) = read_content(&mut rest)?;
+    ensure!(rest.is_empty(), "there is more than a zone in it");
     ensure!(zone.apex() == apex, "it holds the zone {}", zone.apex());
-    let place = place.unwrap_or(Place::beginning(expected));
-    Ok(Base { zone, facts, times, place, octets })
+    // The facts beside a small zone are not kept in memory with it.
+    let zone = if map.is_some() { zone } else { apart(zone) };
+    let files = Vec::from_iter(map.filter(|map| is_within(&zone, map)));
+    let place = place.unwrap_or(Place::beginning(digest));
+    Ok(Base { zone, files, facts, times, place, digest, octets })
+}
+
+/// The digest of so many octets, and the one that follows them and ends the file.
+fn digests(from: &mut impl Read, content: u64) -> anyhow::Result<(Digest, Digest)> {
+    let mut sum = digest::Context::new(&digest::SHA256);
+    let mut buffer = vec![0; BUFFER.min(usize::try_from(content)?)];
+    let mut left = from.take(content);
+    loop {
+        match left.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(len) => sum.update(&buffer[..len]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let expected = array(left.into_inner())?;
+    Ok((sum.finish().as_ref().try_into()?, expected))
+}
+
+/// The same zone in memory of its own.
+fn apart(zone: Zone) -> Zone {
+    let (zone, any_answers) = zone.split_any_answers();
+    let octets = Bytes::from(zone.arrays().concat());
+    let zone = zone.within(&octets);
+    match any_answers {
+        Some(any_answers) => zone.with_any_answers(apart(any_answers)),
+        None => zone,
+    }
+}
+
+/// Whether a zone lies in a file that is mapped: those of older formats do not.
+fn is_within(zone: &Zone, file: &FileMap) -> bool {
+    let (octets, names) = (file.as_ref().as_ptr_range(), zone.arrays()[2].as_ptr());
+    octets.contains(&names)
 }
 
 /// A version, what is known of it, and where it stands in the journal.
 type Content = (Zone, (KeptFacts, Option<SignatureTimes>), Option<Place>);
 
-fn read_content(from: &mut From) -> anyhow::Result<Content> {
-    let format = read_format(from)?;
-    let has_place = format == FORMAT && array(from)? == [1];
+/// Takes them off the front of octets, which the zone shares from then on.
+fn read_content(from: &mut Bytes) -> anyhow::Result<Content> {
+    let mut head = from.as_ref();
+    let format = read_format(&mut head)?;
+    let has_place = format >= 3 && array(&mut head)? == [1];
     let place = match has_place {
-        true => Some(Place { sequence: u64::from_be_bytes(array(from)?), hash: array(from)? }),
+        true => {
+            let sequence = u64::from_be_bytes(array(&mut head)?);
+            Some(Place { sequence, hash: array(&mut head)? })
+        }
         false => None,
     };
     let facts = match format {
-        1 => facts_of_format_1(from)?,
-        2 => facts_of_format_2(from)?,
-        _ => KeptFacts::read(from)?,
+        1 => facts_of_format_1(&mut head)?,
+        2 => facts_of_format_2(&mut head)?,
+        _ => KeptFacts::read(&mut head)?,
     };
-    let times = match format == FORMAT && facts.report.is_some() {
-        true => read_times(from)?,
+    let times = match format >= 3 && facts.report.is_some() {
+        true => read_times(&mut head)?,
         false => None,
     };
-    let withheld = if format == 1 { BTreeSet::new() } else { read_withheld(from)? };
-    let zone = stored::read(from)?.withholding(withheld);
-    let [has_any_answers] = array(from)?;
+    let withheld = if format == 1 { BTreeSet::new() } else { read_withheld(&mut head)? };
+    from.advance(from.len() - head.len());
+    let zone = read_zone(format, from)?.withholding(withheld);
+    let [has_any_answers] = array(&mut from.reader())?;
     let zone = match has_any_answers {
         0 => zone,
-        _ => zone.with_any_answers(stored::read(from)?),
+        _ => zone.with_any_answers(read_zone(format, from)?),
     };
     Ok((zone, (facts, times), place))
+}
+
+fn read_zone(format: u32, from: &mut Bytes) -> io::Result<Zone> {
+    match format {
+        ..=3 => stored::read(&mut from.reader()),
+        _ => stored_arrays::take(from),
+    }
 }
 
 fn write_times(times: Option<&SignatureTimes>, out: &mut impl Write) -> io::Result<()> {
@@ -305,13 +373,5 @@ impl<T: Write> Write for Summed<T> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
-    }
-}
-
-impl<T: Read> Read for Summed<T> {
-    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
-        let len = self.inner.read(octets)?;
-        self.sum.update(&octets[..len]);
-        Ok(len)
     }
 }

@@ -41,6 +41,7 @@ use self::base::{Base, BaseFile, Written};
 use super::locks::{Lock, Rank};
 use super::verified::Verification;
 use crate::config::{self, Dnssec};
+use crate::datapath::memory::FileMap;
 use crate::dnssec::origin::{DIGEST_LEN, Digest};
 use crate::dnssec::times::{SignatureTimes, is_before};
 use crate::files;
@@ -90,6 +91,10 @@ struct KeptFiles {
 pub struct KeptVersion {
     /// Its records.
     pub zone: Version,
+    /// The file that its flat zone lies in, if it is large: that of the base.
+    pub files: Vec<FileMap>,
+    /// The digest of the base that leads to it.
+    pub base: Digest,
     /// What is known of it.
     pub facts: KeptFacts,
     /// When its signatures are valid, if that is known.
@@ -195,9 +200,10 @@ impl KeptZones {
                 None
             }
         };
-        let Base { zone, facts, times, place, octets } = base;
+        let Base { zone, files, facts, times, place, digest, octets } = base;
         let base = Written { place, octets };
-        let kept = KeptVersion { zone: Version::of(zone), facts, times, place };
+        let zone = Version::of(zone);
+        let kept = KeptVersion { zone, files, base: digest, facts, times, place };
         let (kept, files) = match contents {
             Some(contents) => led_on(kept, contents, base, &path),
             None => (kept, KeptFiles { base: Some(base), ..KeptFiles::default() }),
@@ -405,7 +411,8 @@ fn applied(kept: &KeptVersion, frame: &Frame<'_>, apex: &Name) -> anyhow::Result
     }
     let times = kept.times.as_ref().filter(|_| facts.report.is_some());
     let times = times.and_then(|times| times.after(std::iter::once(&change).chain(&beside)));
-    Ok(KeptVersion { zone, facts, times, place: frame.place() })
+    let (files, base) = (kept.files.clone(), kept.base);
+    Ok(KeptVersion { zone, files, base, facts, times, place: frame.place() })
 }
 
 /// How large the journal of a zone may become.

@@ -8,9 +8,13 @@ use super::facts::write_origin;
 use super::*;
 use crate::daemon::stamp::Stamp;
 use crate::dnssec::any;
+use crate::dnssec::keys::store::KeyStore;
+use crate::dnssec::keys::{Algorithm, KeyLayout};
+use crate::dnssec::lasting::begins_at;
 use crate::dnssec::origin::Origin;
-use crate::dnssec::policy::Denial;
-use crate::dnssec::verify::VerifyReport;
+use crate::dnssec::policy::{AnyResponse, Denial, SigningPolicy};
+use crate::dnssec::sign::sign_again;
+use crate::dnssec::verify::{VerifyReport, first_expiration};
 use crate::server::testing;
 use crate::zone::difference::RecordRef;
 use crate::zone::{Rtype, Serial, Zone, stored};
@@ -140,17 +144,134 @@ fn a_base_that_is_cut_short_or_changed_is_none() {
     assert!(file.read(&apex()).is_err());
 }
 
+/// A large zone lies in its base from then on, whatever becomes of the name of that; what changed since lies over it.
+#[test]
+fn a_large_zone_is_used_where_it_lies() {
+    let folder = tempfile::tempdir().unwrap();
+    let zone = Zone::clone(&testing::zone(7, 40_000));
+    let with_any = zone.clone().with_any_answers(any::unsigned(&zone).unwrap());
+    for zone in [zone, with_any].map(Version::of) {
+        let kept = kept_in(folder.path());
+        let place = kept.keep(&keepable(&zone, &facts_of(7))).unwrap();
+        let change = change(&zone, 1);
+        let next = zone.apply(&change, Rules::Strict).unwrap();
+        let next = match zone.any_answers() {
+            Some(any_answers) => next.with_any_answers(any_answers.clone()),
+            None => next,
+        };
+        let facts = facts_of(8);
+        let (kind, any_answers) = (FrameKind::File, None);
+        let change = RecordedChange {
+            from: place,
+            time: NOW,
+            kind,
+            zone: &change,
+            any_answers,
+            facts: &facts,
+        };
+        kept.record(&apex(), &change).unwrap();
+        let [one, again] = [(); 2].map(|()| kept_in(folder.path()).open(&apex()).unwrap());
+        kept.forget(&apex()).unwrap();
+        one.files.iter().for_each(FileMap::rest);
+        assert_eq!((content(&one.zone), one.files.len()), (content(&next), 1));
+        assert_eq!(one.base, place.hash);
+        let lies_in = |part: &[u8], file: &FileMap| {
+            let (part, file) = (part.as_ptr_range(), file.as_ref().as_ptr_range());
+            file.start <= part.start && part.end <= file.end
+        };
+        let ns = [
+            one.zone.find(b"\x02ns\x07example\x00"),
+            next.any_answers()
+                .and(one.zone.any_answers())
+                .and_then(|beside| beside.find(b"\x02ns\x07example\x00")),
+        ];
+        assert!(ns.iter().flatten().all(|owner| lies_in(owner.name(), &one.files[0])));
+        // Each start has a file of its own.
+        assert!(!lies_in(ns[0].unwrap().name(), &again.files[0]));
+    }
+}
+
+/// A signed zone, and beside it what is said to ANY.
+fn signed() -> Zone {
+    let folder = tempfile::tempdir().unwrap();
+    let store = KeyStore::new(folder.path());
+    let (keys, _) = store
+        .load_or_generate(&apex(), KeyLayout::KskZsk, Algorithm::EcdsaP256Sha256, NOW as u32)
+        .unwrap();
+    let policy = SigningPolicy { any: AnyResponse::Hinfo, ..SigningPolicy::default() };
+    sign_again(&testing::zone(7, 1), None, &keys, &policy, NOW as u32).unwrap().0
+}
+
+/// Does with a version what the daemon does with one.
+fn use_all_of(kept: &KeptVersion) {
+    let now = NOW as u32;
+    let flat = kept.zone.flat().unwrap();
+    let records = flat.owners().flat_map(|owner| owner.rrsets()).map(|one| one.rdatas().count());
+    assert_eq!(records.sum::<usize>(), flat.record_count());
+    for owner in flat.owners() {
+        assert!(flat.index_of(&flat.find(owner.name()).unwrap()) == flat.index_of(&owner));
+    }
+    let _ = kept.verify_again(now);
+    let _ = (first_expiration(&flat, now), begins_at(&flat, now));
+    let _ = kept.facts.origin.as_ref().map(|origin| origin.unsigned(&kept.zone));
+    let _ = crate::check::check(&flat).len();
+    let size = crate::datapath::memory::Size { slab: 16 << 16, buckets: 1 << 10 };
+    let memory = crate::datapath::memory::Mapping::anonymous(size).unwrap();
+    let _ = crate::compile::Image::new(Arc::new(memory), 0x5eed).at(now).publish(&flat);
+    let next = change(&kept.zone, 3);
+    let _ = kept.zone.apply(&next, Rules::Lenient).map(|next| next.flat().unwrap());
+    let _ = Difference::between_versions(&kept.zone, &testing::version(9, 3));
+}
+
+/// Each octet of a base made another one under a digest that is right: it is refused, or can be used.
+#[test]
+fn a_base_that_is_wrong_under_a_right_digest_does_no_harm() {
+    let folder = tempfile::tempdir().unwrap();
+    let kept = kept_in(folder.path());
+    let zone = Version::of(signed().withholding([(apex(), Rtype::NS)].into()));
+    let times = SignatureTimes::of(&zone.flat().unwrap());
+    let facts = facts(Some(origin((600, vec![vec![1, 0, 3, 13, 9]]))), &stamps(folder.path()));
+    kept.keep(&KeepableVersion { zone: &zone, facts: &facts, times: Some(&times) }).unwrap();
+    use_all_of(&kept.open(&apex()).unwrap());
+    let file = kept.base_of(&apex());
+    let mut octets = fs::read(file.path()).unwrap();
+    let content = octets.len() - DIGEST_LEN;
+    let written_over = fs::File::options().write(true).open(file.path()).unwrap();
+    let (mut refused, mut used) = (0, 0);
+    for at in 0..content {
+        for flipped in [1 << (at % 8), 0xff, 0x20] {
+            octets[at] ^= flipped;
+            let sum = digest::digest(&digest::SHA256, &octets[..content]);
+            octets[content..].copy_from_slice(sum.as_ref());
+            written_over.write_all_at(&octets, 0).unwrap();
+            match kept.open(&apex()) {
+                Some(kept) => {
+                    use_all_of(&kept);
+                    used += 1;
+                }
+                None => refused += 1,
+            }
+            octets[at] ^= flipped;
+        }
+    }
+    assert!(refused > 1000 && used > 1000, "{refused} {used}");
+}
+
 #[test]
 fn older_formats_are_read_and_newer_ones_are_said() {
     let folder = tempfile::tempdir().unwrap();
     let file = kept_in(folder.path()).base_of(&apex());
     let (zone, origin) = (testing::version(7, 2), origin((600, vec![vec![9; 20]])));
     let stamps = stamps(folder.path());
-    for format in [1, 2] {
+    for format in [1, 2, 3] {
         let mut octets = Vec::new();
         if format == 1 {
             octets.extend(b"sealdns signed zone 1\n");
             write_origin(&origin, &mut octets).unwrap();
+        } else if format == 3 {
+            octets.extend(b"sealdns zone 3\n\0");
+            KeptFacts::new(SETTINGS, None).write(&mut octets).unwrap();
+            octets.extend(0u32.to_be_bytes());
         } else {
             octets.extend(b"sealdns zone 2\n");
             octets.extend(SETTINGS);
@@ -169,15 +290,17 @@ fn older_formats_are_read_and_newer_ones_are_said() {
         octets.extend(sum.as_ref());
         fs::write(file.path(), &octets).unwrap();
         let again = file.read(&apex()).unwrap().unwrap();
-        assert_eq!(again.zone.withheld().count(), format - 1);
+        let is_second = usize::from(format == 2);
+        assert_eq!(again.zone.withheld().count(), is_second);
         assert_eq!(content(&Version::of(again.zone)), content(&zone));
-        assert_eq!((again.facts.is_verified, again.facts.origin), (true, Some(origin.clone())));
-        assert_eq!(again.facts.stamps[..], stamps[..format - 1]);
+        let known = (again.facts.is_verified, again.facts.origin);
+        assert_eq!(known, (format < 3, (format < 3).then(|| origin.clone())));
+        assert_eq!(again.facts.stamps[..], stamps[..is_second]);
         assert_eq!(again.place, Place::beginning(sum.as_ref().try_into().unwrap()));
     }
-    fs::write(file.path(), [&b"sealdns zone 4\nmore"[..], &[0; 32]].concat()).unwrap();
+    fs::write(file.path(), [&b"sealdns zone 5\nmore"[..], &[0; 32]].concat()).unwrap();
     let error = format!("{:#}", file.read(&apex()).err().unwrap());
-    assert!(error.contains("it has format 4") && error.contains("formats up to 3"), "{error}");
+    assert!(error.contains("it has format 5") && error.contains("formats up to 4"), "{error}");
 }
 
 //--- Changes

@@ -16,7 +16,7 @@ use crate::daemon::life::{
 use crate::daemon::prepare;
 use crate::daemon::stamp::Stamp;
 use crate::daemon::state::{CurrentVersion, LastServed, LoadedZone, Prepared, ReloadResult};
-use crate::daemon::store::StoredVersion;
+use crate::daemon::store::{StoredVersion, is_merged_at_once};
 use crate::daemon::verified::Verification;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
@@ -115,6 +115,9 @@ struct Ready {
 
 /// As [`LastServed`] has it.
 struct Last {
+    /// The version, and the files that its flat zone lies in.
+    zone: Version,
+    kept_in: Vec<FileMap>,
     stamps: Vec<Stamp>,
     place: Place,
     is_current: bool,
@@ -207,8 +210,10 @@ impl Zones {
             && served.is_none()
             && let Some(last) = self.prepare.kept(section, policy, *now)
         {
-            let LastServed { prepared, stamps, place, is_current } = last;
-            return Ok(Ready { prepared, last: Some(Last { stamps, place, is_current }) });
+            let LastServed { prepared, kept_in, stamps, place, is_current } = last;
+            let zone = prepared.zone.clone();
+            let last = Last { zone, kept_in, stamps, place, is_current };
+            return Ok(Ready { prepared, last: Some(last) });
         }
         let before = served.as_ref().map(|served| served.before(turn.event)).unwrap_or_default();
         let is_unchanged = before.is_unchanged || how == How::WithoutFile;
@@ -228,7 +233,12 @@ impl Zones {
         let Beginning { section, policy, served, now, begun, stamp } = beginning;
         let Ready { prepared, last } = ready;
         // Before publishing, which takes most memory.
-        let stored = served.as_ref().map(|served| (&served.zone, &served.kept_in[..]));
+        let stored = match (&last, &served) {
+            // It lies in what is kept of it, unless too much changed since that was written, or it is small.
+            (Some(last), _) => (!last.kept_in.is_empty() && !is_merged_at_once(&last.zone))
+                .then_some((&last.zone, &last.kept_in[..])),
+            (None, served) => served.as_ref().map(|served| (&served.zone, &served.kept_in[..])),
+        };
         let StoredVersion { zone, files } = self.store.keep(prepared.zone, stored)?;
         if how == How::AsLast && zone.owner_count() >= LARGE_ZONE {
             self.workers.let_small_ones_pass(begun + SMALL_ONES_WITHIN, SMALL_ONES_FIRST);

@@ -11,7 +11,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::ptr::{NonNull, addr_of_mut};
 use std::sync::Arc;
@@ -232,13 +232,14 @@ impl Memory for Mapping {
 
 //----------- FileMap --------------------------------------------------------------------------------
 
-/// Octets in a file without a name, which is gone when the last clone is dropped. They are memory only
-/// while they are read, and as long as the kernel likes to cache them.
+/// Octets in a file that does not change. They are memory only while they are read, and as long as the kernel likes to
+/// cache them.
 #[derive(Clone, Debug)]
 pub struct FileMap(Arc<Region>);
 
 impl FileMap {
-    /// Writes these octets, one after the other, to a file in a folder.
+    /// Writes these octets, one after the other, to a file in a folder that has no name: it is gone when the last clone is
+    /// dropped.
     pub fn holding(folder: &Path, octets: &[&[u8]]) -> std::io::Result<FileMap> {
         let mut file = nameless(folder)?;
         for octets in octets {
@@ -248,6 +249,21 @@ impl FileMap {
         file.sync_data()?;
         let len = octets.iter().map(|octets| octets.len()).sum();
         Ok(FileMap(Arc::new(Region::of_file(&file, len)?)))
+    }
+
+    /// The octets of a file that has a name, which gets another content only by becoming that of another file
+    /// ([`files::replace_with`](crate::files::replace_with)): this one stays what it is.
+    ///
+    /// # Errors
+    /// If it is not our user's alone to write (or root's), or cannot be mapped.
+    pub fn of(file: &File) -> std::io::Result<FileMap> {
+        let metadata = file.metadata()?;
+        let is_ours = [0, nix::unistd::geteuid().as_raw()].contains(&metadata.uid());
+        if !metadata.is_file() || !is_ours || metadata.mode() & 0o022 != 0 {
+            return Err(std::io::ErrorKind::PermissionDenied.into());
+        }
+        let len = usize::try_from(metadata.len()).map_err(|_| Errno::EFBIG)?;
+        Ok(FileMap(Arc::new(Region::of_file(file, len)?)))
     }
 
     /// Gives back the memory that reading has taken: until it is read again the process has none of it.
@@ -264,9 +280,10 @@ impl FileMap {
 
 impl AsRef<[u8]> for FileMap {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the pages are mapped as long as the region is there. Nobody changes or cuts off the file
-        // below them: it was made here, for our user alone, has no name, and its one descriptor was closed
-        // when it had been mapped.
+        // SAFETY: the pages are mapped as long as the region is there. Nobody changes or cuts off the file below them.
+        // Of `holding`: it was made there, for our user alone, has no name, and its one descriptor was closed when it had
+        // been mapped. Of `of`: our user alone may write to it, no program of ours does, and one daemon has the folder
+        // that it lies in.
         unsafe { NonNull::slice_from_raw_parts(self.0.start, self.0.len.get()).as_ref() }
     }
 }
@@ -381,6 +398,9 @@ pub fn wait_for_programs() -> Result<(), Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     const SMALL: Size = Size { slab: 2 * CHUNK_LEN, buckets: 4 };
@@ -449,6 +469,24 @@ mod tests {
         assert_eq!(clone.as_ref(), b"first, second");
         assert!(FileMap::holding(&folder.path().join("missing"), &[b"octets"]).is_err());
         assert!(FileMap::holding(folder.path(), &[]).is_err());
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_to_is_not_mapped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"content").unwrap();
+        for (mode, is_mapped) in [(0o600, true), (0o444, true), (0o620, false), (0o602, false)] {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let map = FileMap::of(&File::open(&path).unwrap());
+            assert_eq!(map.is_ok(), is_mapped, "{mode:o}");
+        }
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        let map = FileMap::of(&File::open(&path).unwrap()).unwrap();
+        crate::files::replace(&path, 0o600, b"another").unwrap();
+        map.rest();
+        assert_eq!(map.as_ref(), b"content");
+        assert!(FileMap::of(&File::open(folder.path()).unwrap()).is_err());
     }
 
     #[test]
