@@ -2,3 +2,4 @@
 
 pub mod axfr;
 pub mod incoming;
+pub mod update;
