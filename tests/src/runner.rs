@@ -1,11 +1,13 @@
 //! Runs a list of named tests by `libtest-mimic`: one after the other, since they share the machine's network and its
-//! processors. What could not run is counted, and is a failure where nothing may be skipped (`SEALDNS_NO_SKIP=1`); so
+//! processors. When all are run, those of [`BESIDE`] are run meanwhile by another process. What could not run is counted, and is a failure where nothing may be skipped (`SEALDNS_NO_SKIP=1`); so
 //! is a filter that no test's name contains.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
+    io::{self, Seek as _},
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    process::{Command, ExitCode},
+    process::{Child, Command, ExitCode},
     sync::{Arc, Mutex},
     time::Instant,
 };
@@ -21,6 +23,10 @@ const NO_SKIP: &str = "SEALDNS_NO_SKIP";
 /// With another value than 0: other test binaries are given the same filters, and somebody else has seen that each
 /// finds a test in one of them.
 const SHARED_FILTERS: &str = "SEALDNS_SHARED_FILTERS";
+
+/// The start of the names of tests that use nothing of the machine but ports of the loopback device that nobody else
+/// has, and count nothing of it: they ask servers, and mostly wait for them.
+const BESIDE: &[&str] = &["oracle::"];
 
 /// The user and the group of a process that may do nothing.
 const NOBODY: u32 = 65534;
@@ -95,19 +101,64 @@ pub fn main(tests: &[Test]) -> ExitCode {
     };
     let is_pretty = arguments.format.is_none_or(|format| format == FormatSetting::Pretty);
     let is_timed = is_pretty && !arguments.quiet && arguments.logfile.is_none();
+    let is_all = filters.is_empty() && !arguments.list && arguments.skip.is_empty();
+    let beside = match is_all.then(Beside::start).transpose() {
+        Ok(beside) => beside,
+        Err(error) => {
+            eprintln!("error: another process for some of the tests: {error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let is_here = |test: &&Test| beside.is_none() || !is_beside(test.name);
     let skipped = Skipped::default();
-    let wanted = tests.iter().filter(is_wanted);
+    let wanted = tests.iter().filter(is_wanted).filter(is_here);
     let trials = wanted.map(|test| trial(*test, is_timed, Arc::clone(&skipped))).collect();
     let conclusion = libtest_mimic::run(&arguments, trials);
     let skipped = skipped.lock().map(|skipped| skipped.clone()).unwrap_or_default();
     for (name, reason) in &skipped {
         println!("SKIPPED: {name}: {reason}");
     }
+    let has_failed_beside = beside.is_some_and(|beside| {
+        beside.end().inspect_err(|error| println!("the tests beside: {error:#}")).is_err()
+    });
     if !skipped.is_empty() && is_set(NO_SKIP) {
         println!("{} tests were skipped, and {NO_SKIP} says that none may be", skipped.len());
         return ExitCode::FAILURE;
     }
-    conclusion.exit_code()
+    if has_failed_beside { ExitCode::FAILURE } else { conclusion.exit_code() }
+}
+
+/// Whether a test of this name is one of [`BESIDE`].
+fn is_beside(name: &str) -> bool {
+    BESIDE.iter().any(|start| name.starts_with(start))
+}
+
+/// The tests of [`BESIDE`], run by another process at the same time. What it says is told when it has ended.
+struct Beside {
+    process: Child,
+    said: File,
+}
+
+impl Beside {
+    fn start() -> Result<Beside> {
+        let said = tempfile::tempfile()?;
+        let mut command = Command::new(env::current_exe()?);
+        command.args(BESIDE).stdout(said.try_clone()?).stderr(said.try_clone()?);
+        Ok(Beside { process: command.spawn()?, said })
+    }
+
+    /// Waits for it.
+    ///
+    /// # Errors
+    /// If a test failed.
+    fn end(mut self) -> Result<()> {
+        println!("\nrun beside the others ({}):", BESIDE.join(", "));
+        let status = self.process.wait()?;
+        self.said.rewind()?;
+        io::copy(&mut self.said, &mut io::stdout())?;
+        ensure!(status.success(), "{status}");
+        Ok(())
+    }
 }
 
 //----------- Tests ----------------------------------------------------------------------------------
