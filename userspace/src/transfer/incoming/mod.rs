@@ -13,7 +13,7 @@
 mod error;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(in crate::transfer) mod wire;
 
 use std::fmt;
 

@@ -18,7 +18,7 @@ const MAX_POINTERS: usize = 127;
 const CLASS_IN: u16 = 1;
 
 /// TTLs from here on count as 0 (RFC 2181 section 8).
-const TTL_END: u32 = 1 << 31;
+pub(in crate::transfer) const TTL_END: u32 = 1 << 31;
 
 /// A response: its header, and where its answers begin.
 #[derive(Debug, Clone, Copy)]
@@ -150,7 +150,11 @@ impl Records<'_> {
 
 /// Reads the name at `start` into `name`, whatever was there; returns where what follows it begins. A compression pointer
 /// leads backwards (RFC 1035 section 4.1.4).
-fn read_name(message: &[u8], start: usize, name: &mut Vec<u8>) -> Option<usize> {
+pub(in crate::transfer) fn read_name(
+    message: &[u8],
+    start: usize,
+    name: &mut Vec<u8>,
+) -> Option<usize> {
     name.clear();
     append_name(message, start, name)
 }
@@ -190,7 +194,7 @@ fn append_name(message: &[u8], start: usize, out: &mut Vec<u8>) -> Option<usize>
 
 /// Reads RDATA into `out`. Names in it are without compression afterwards, where they may come with it (RFC 3597 section
 /// 4).
-fn read_rdata(
+pub(in crate::transfer) fn read_rdata(
     message: &[u8],
     rtype: Rtype,
     start: usize,

@@ -51,7 +51,8 @@ impl Draft<'_> {
             Rtype::SOA => {
                 let now = rrsets.get(&Rtype::SOA).and_then(|soa| soa.rdatas.first());
                 let serials = now.and_then(|now| Soa::parse(now)).zip(Soa::parse(rdata));
-                let is_newer = serials.is_some_and(|(now, new)| new.serial.is_newer_than(now.serial));
+                let is_newer =
+                    serials.is_some_and(|(now, new)| new.serial.is_newer_than(now.serial));
                 !is_apex || !is_newer
             }
             other => rrsets.contains_key(&Rtype::CNAME) && !may_stand_at_cname(other),

@@ -160,13 +160,15 @@ impl<'a> Draft<'a> {
     }
 
     fn has_names_below(&self, name: &Name) -> bool {
-        let is_below = |other: &[u8]| other != name.as_wire() && is_at_or_below(other, name.as_wire());
+        let is_below =
+            |other: &[u8]| other != name.as_wire() && is_at_or_below(other, name.as_wire());
         let drafts = self.names.range::<Name, _>(name..).skip_while(|(other, _)| *other == name);
         let drafts = drafts.take_while(|(other, _)| is_below(other.as_wire()));
         if drafts.filter(|(_, rrsets)| !rrsets.is_empty()).count() > 0 {
             return true;
         }
-        let owners = self.base.from(name.as_wire()).skip_while(|owner| owner.name() == name.as_wire());
+        let owners =
+            self.base.from(name.as_wire()).skip_while(|owner| owner.name() == name.as_wire());
         let mut owners = owners.take_while(|owner| is_below(owner.name()));
         owners.any(|owner| !self.rrsets(owner.name()).is_empty())
     }
@@ -183,16 +185,13 @@ fn missing_in<'r>(
         other.is_none_or(|other| other.rdatas.binary_search(rdata).is_err())
     };
     let ttl = rrset.ttl;
-    rrset
-        .rdatas
-        .iter()
-        .filter(is_missing)
-        .map(move |rdata| RecordRef { owner, rtype, ttl, rdata })
+    rrset.rdatas.iter().filter(is_missing).map(move |rdata| RecordRef { owner, rtype, ttl, rdata })
 }
 
 /// Puts the next serial into the SOA record at the apex, if it has that of the version still; says which it is.
 fn now_with_serial(before: &Rrsets, now: &mut Rrsets, old: Serial) -> Serial {
-    let soa_of = |rrsets: &Rrsets| rrsets.get(&Rtype::SOA).and_then(|soa| soa.rdatas.first().cloned());
+    let soa_of =
+        |rrsets: &Rrsets| rrsets.get(&Rtype::SOA).and_then(|soa| soa.rdatas.first().cloned());
     let is_new = soa_of(before) != soa_of(now);
     let Some(rdata) = now.get_mut(&Rtype::SOA).and_then(|soa| soa.rdatas.first_mut()) else {
         return old.next();

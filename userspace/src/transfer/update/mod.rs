@@ -8,13 +8,17 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `message.rs` | a request, read |
 //! | `draft.rs` | the names that change, with the records that they have from now on |
 //! | `prerequisites.rs` | what must hold (sections 2.4 and 3.2) |
+//! | `rules.rs` | who may change what |
 //! | `changes.rs` | what is to be changed (sections 2.5 and 3.4) |
 
 mod changes;
 mod draft;
+mod message;
 mod prerequisites;
+mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -23,6 +27,8 @@ use std::fmt;
 use crate::zone::Rtype;
 
 pub use draft::Draft;
+pub use message::Request;
+pub use rules::{NamePattern, Rule, is_let};
 
 /// Class IN, that of all zones here.
 pub(in crate::transfer) const IN: u16 = 1;

@@ -9,7 +9,10 @@ use crate::zone::name::is_at_or_below;
 
 impl Draft<'_> {
     /// That all of it holds.
-    pub(super) fn check_prerequisites(&mut self, records: &[UpdateRecord]) -> Result<(), UpdateError> {
+    pub(super) fn check_prerequisites(
+        &mut self,
+        records: &[UpdateRecord],
+    ) -> Result<(), UpdateError> {
         // RRsets of which the records are told must be there as they are told (section 2.4.2).
         let mut demanded: BTreeMap<(&[u8], Rtype), Vec<&[u8]>> = BTreeMap::new();
         for record in records {
@@ -21,7 +24,9 @@ impl Draft<'_> {
                 return Err(UpdateError::NotInZone);
             }
             let is_whole = matches!(*class, ANY | NONE);
-            if is_whole && !rdata.is_empty() || rtype.is_meta() && !(is_whole && *rtype == Rtype::ANY) {
+            if is_whole && !rdata.is_empty()
+                || rtype.is_meta() && !(is_whole && *rtype == Rtype::ANY)
+            {
                 return Err(UpdateError::Malformed);
             }
             let rrsets = self.looked_up(owner)?;

@@ -172,6 +172,66 @@ fn what_the_signer_makes_is_not_looked_at() {
     assert_eq!(types, [Rtype::SOA, Rtype::A]);
 }
 
+//----------- As messages ---------------------------------------------------------------------------------
+
+/// A message with these records, whose names are not compressed.
+fn message(update: &Update) -> Vec<u8> {
+    let sections = [&update.prerequisites, &update.changes];
+    let mut octets = vec![0x12, 0x34, 0x28, 0, 0, 1];
+    octets.extend(sections.iter().flat_map(|section| (section.len() as u16).to_be_bytes()));
+    octets.extend([0, 0]);
+    octets.extend(APEX);
+    octets.extend([0, 6, 0, 1]);
+    for record in sections.into_iter().flatten() {
+        octets.extend(&record.owner);
+        octets.extend(record.rtype.0.to_be_bytes());
+        octets.extend(record.class.to_be_bytes());
+        octets.extend(record.ttl.to_be_bytes());
+        octets.extend((record.rdata.len() as u16).to_be_bytes());
+        octets.extend(&record.rdata);
+    }
+    octets
+}
+
+#[test]
+fn names_may_be_compressed_and_of_any_case() {
+    let mut octets = message(&Update::default());
+    octets[9] = 2;
+    // `B` and a pointer to the zone; a name server below it, whose name leads to the one before.
+    octets.extend(b"\x01B\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\xc0\0\x02\x01");
+    let name_at = octets.len();
+    octets.extend(b"\xc0\x19\0\x02\0\x01\x80\0\0\0\0\x05\x02NS\xc0\x0c");
+    assert_eq!(name_at, 25 + 18);
+    let request = Request::read(&octets).unwrap();
+    let expected = [
+        record(IN, NAMES[3], Rtype::A, 60, &[192, 0, 2, 1]),
+        // A TTL of more than 31 bits is none (RFC 2181 section 8).
+        record(IN, NAMES[3], Rtype::NS, 0, b"\x02ns\x07example\0"),
+    ];
+    assert_eq!((request.zone.as_wire(), &request.update.changes[..]), (APEX, &expected[..]));
+    octets[name_at + 1] = 0xff;
+    assert_eq!(Request::read(&octets), Err(UpdateError::Malformed));
+}
+
+#[test]
+fn rdata_has_the_form_of_its_type() {
+    for (class, rtype, rdata, is_read) in [
+        (IN, Rtype::A, &[192, 0, 2][..], false),
+        (IN, Rtype::A, &[], false),
+        (NONE, Rtype::A, &[192, 0, 2], false),
+        (NONE, Rtype::NS, &[], true),
+        (ANY, Rtype::NS, &[], true),
+        (ANY, Rtype::ANY, &[], true),
+        (IN, Rtype(65_400), &[1, 2, 3], true),
+    ] {
+        let record = record(class, NAMES[1], rtype, 0, rdata);
+        let update = Update { prerequisites: Vec::new(), changes: vec![record] };
+        let read = Request::read(&message(&update)).map(|request| request.update);
+        assert_eq!(read.is_ok(), is_read, "{update:?}");
+        assert!(read.is_err() || read == Ok(update));
+    }
+}
+
 //----------- Beside the pseudocode of the RFC -----------------------------------------------------------
 
 /// A zone as a list of records, changed as the pseudocode of RFC 2136 section 3.4.2.7 says.
@@ -189,7 +249,8 @@ fn listed(version: &Version) -> Listed {
 }
 
 fn by_pseudocode(zone: &mut Listed, rr: &UpdateRecord) {
-    let has = |zone: &Listed, rtype: Rtype| zone.iter().any(|(o, t, ..)| *o == rr.owner && *t == rtype);
+    let has =
+        |zone: &Listed, rtype: Rtype| zone.iter().any(|(o, t, ..)| *o == rr.owner && *t == rtype);
     let other = |zone: &Listed| zone.iter().any(|(o, t, ..)| *o == rr.owner && *t != Rtype::CNAME);
     let is_apex = rr.owner == APEX;
     if rr.class == IN {
@@ -232,17 +293,39 @@ fn by_pseudocode(zone: &mut Listed, rr: &UpdateRecord) {
 
 fn change() -> impl Strategy<Value = UpdateRecord> {
     let types = [Rtype::A, Rtype::TXT, Rtype::NS, Rtype::CNAME, Rtype::SOA];
-    (0..5usize, 0..6usize, 0..3u16, 0..4u8, 0..2u32).prop_map(move |(name, rtype, class, value, ttl)| {
-        let class = [IN, ANY, NONE][usize::from(class)];
-        let rtype = types.get(rtype).copied();
-        let rtype = rtype.unwrap_or(if class == ANY { Rtype::ANY } else { Rtype::A });
-        let data = if class == ANY { Vec::new() } else { rdata(rtype, value + 5) };
-        let ttl = if class == IN { 300 + ttl } else { 0 };
-        record(class, NAMES[name], rtype, ttl, &data)
-    })
+    (0..5usize, 0..6usize, 0..3u16, 0..4u8, 0..2u32).prop_map(
+        move |(name, rtype, class, value, ttl)| {
+            let class = [IN, ANY, NONE][usize::from(class)];
+            let rtype = types.get(rtype).copied();
+            let rtype = rtype.unwrap_or(if class == ANY { Rtype::ANY } else { Rtype::A });
+            let data = if class == ANY { Vec::new() } else { rdata(rtype, value + 5) };
+            let ttl = if class == IN { 300 + ttl } else { 0 };
+            record(class, NAMES[name], rtype, ttl, &data)
+        },
+    )
 }
 
 proptest! {
+    /// What is written is read; what is cut short or changed is read as something else, or refused.
+    #[test]
+    fn messages_are_read_as_they_were_written(
+        changes in proptest::collection::vec(change(), 0..6), at in 0..400usize, octet in any::<u8>(),
+    ) {
+        let update = Update { prerequisites: Vec::new(), changes };
+        let mut octets = message(&update);
+        prop_assert_eq!(Request::read(&octets).map(|request| request.update), Ok(update.clone()));
+        for len in 0..octets.len() {
+            prop_assert_eq!(Request::read(&octets[..len]), Err(UpdateError::Malformed), "{}", len);
+        }
+        if let Some(place) = octets.get_mut(at) {
+            *place = octet;
+            let base = small_zone();
+            if let Ok(request) = Request::read(&octets) {
+                let _ = Draft::new(&base, &all).update(&request.update);
+            }
+        }
+    }
+
     /// Any sequence of updates leaves the records that the pseudocode does, and the difference leads there.
     #[test]
     fn sequences_leave_what_the_pseudocode_does(
