@@ -3,14 +3,9 @@
 //!
 //! `cargo xtask bench flood` calls it and shows the figures; by itself it prints them as JSON.
 
-mod generator;
-mod meter;
 mod mixes;
 mod report;
-mod schedule;
 mod targets;
-mod trial;
-mod wire;
 
 use std::{
     env,
@@ -25,15 +20,20 @@ use std::{
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use testbed::net;
-use tests::measure::{self, zones};
+use tests::measure::{
+    self,
+    flood::{
+        generator::Generator,
+        mix::Mix,
+        trial::{self, Trial},
+        wire::Wire,
+    },
+    zones,
+};
 use xdp_common::lab::counter;
 
-use generator::Generator;
-use mixes::Mix;
 use report::Row;
 use targets::{Serving, Target, ZoneFile};
-use trial::Trial;
-use wire::Wire;
 
 /// Hosts in the zone of which one name is asked all the time.
 const SMALL_NAMES: usize = 128;

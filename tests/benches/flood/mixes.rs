@@ -1,18 +1,17 @@
 //! What is asked.
 
-use anyhow::Result;
 use sealdns::zone::Rtype;
-use testbed::frames::Frame;
 use tests::{
     dns::{Edns, HEADER_LEN, Query},
     measure::{
-        programs::{Names, template_of},
+        flood::mix::Mix,
+        programs::Names,
         zones::{DIGITS_AT, host, wire},
     },
 };
-use xdp_common::lab::{MAX_TEMPLATES, Template};
+use xdp_common::lab::MAX_TEMPLATES;
 
-use super::{SMALL_NAMES, wire::Wire};
+use super::SMALL_NAMES;
 
 /// The zone that fits into any cache.
 pub const SMALL: &[&str] = &["small", "example"];
@@ -21,49 +20,6 @@ pub const LARGE: &[&str] = &["large", "example"];
 
 /// What resolvers ask with: the payload size of the DNS flag day 2020, DO set.
 const EDNS: Edns = Edns { payload: 1232, dnssec_ok: true };
-
-/// A query to be sent through a socket.
-pub struct Message {
-    pub octets: Vec<u8>,
-    pub names: Option<Names>,
-}
-
-/// Questions of one kind.
-pub struct Mix {
-    pub title: &'static str,
-    /// They are sent through a socket: on veth, XDP has no room for the answers to such packets.
-    pub by_socket: bool,
-    /// Response codes that answers have; all of them.
-    pub rcode: usize,
-    questions: Vec<(Query, Option<Names>)>,
-}
-
-impl Mix {
-    /// The questions as frames on a wire.
-    pub fn templates(&self, wire: &Wire) -> Result<Vec<Template>> {
-        let frame = |query: &Query| -> Result<Frame> {
-            Ok(Frame {
-                source_mac: wire.client_mac,
-                destination_mac: wire.server_mac,
-                tags: Vec::new(),
-                source: Wire::client_address()?,
-                destination: Wire::server_address()?,
-                ttl: 64,
-                payload: query.message(0x1234),
-            })
-        };
-        let templates = self.questions.iter();
-        templates.map(|(query, names)| template_of(&frame(query)?, *names)).collect()
-    }
-
-    /// The questions as messages.
-    pub fn messages(&self) -> Vec<Message> {
-        let messages = self.questions.iter();
-        messages
-            .map(|(query, names)| Message { octets: query.message(0x1234), names: *names })
-            .collect()
-    }
-}
 
 /// All mixes; `names` is how many hosts the large zone has.
 pub fn all(names: u32) -> Vec<Mix> {

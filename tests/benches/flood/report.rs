@@ -1,10 +1,13 @@
 //! What was found, as JSON.
 
 use serde_json::{Value, json};
-use tests::measure::figures::Figures;
+use tests::measure::{
+    figures::Figures,
+    flood::{meter::Reading, trial::Trial},
+};
 use xdp_common::lab::counter;
 
-use super::{meter::Reading, targets::Target, trial::Trial};
+use super::targets::Target;
 
 /// By how many octets replies may differ and still be called equal: compression differs.
 const SAME_OCTETS: f64 = 1.0;

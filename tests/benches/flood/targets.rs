@@ -13,13 +13,14 @@ use aya::{Ebpf, programs::xdp::XdpMode};
 use sealdns::control::reply::xdp::XdpStatus;
 use testbed::net::{self, Process, output_within};
 use tests::{
-    measure::programs::{self, xdp},
+    measure::{
+        flood::{schedule, wire::Wire},
+        programs::{self, xdp},
+    },
     servers,
 };
 
 use xdp_common::Outcome;
-
-use super::{schedule, wire::Wire};
 
 /// How long `sealdns xdp status` may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,6 +1,7 @@
 //! What the benches share: zones, the lab's programs and what they ask, figures taken several times.
 
 pub mod figures;
+pub mod flood;
 pub mod programs;
 pub mod waits;
 pub mod zones;

@@ -19,13 +19,13 @@ use aya::{
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, xdp::XdpMode},
 };
 use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
-use tests::measure::programs::{self, xdp};
 use xdp_common::lab::{BURST, control, counter, digits, template};
 
 use super::{
-    mixes::{Message, Mix},
+    mix::{Message, Mix},
     wire::Wire,
 };
+use crate::measure::programs::{self, xdp};
 
 /// Frames of the call that finds out how many there are in a second: some milliseconds.
 const FEW: u32 = 1 << 14;
@@ -37,6 +37,7 @@ const BATCH: u32 = 64;
 /// What was sent and received.
 pub type Counters = [u64; counter::WORDS];
 
+/// Who asks.
 pub struct Generator {
     /// Holds the programs; the wire's end keeps its program for as long.
     ebpf: Ebpf,
@@ -58,6 +59,7 @@ pub struct Generator {
 }
 
 impl Generator {
+    /// Loads the programs, and attaches the one that counts at the client's end.
     pub fn new(wire: &Wire, interrupted: Arc<AtomicBool>) -> Result<Self> {
         wire.client.enter(|| {
             let mut ebpf = programs::load(&["generate", "receive"])?;

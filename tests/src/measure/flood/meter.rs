@@ -18,7 +18,9 @@ const DRAIN: Duration = Duration::from_millis(30);
 /// What happened in a while.
 #[derive(Clone, Debug)]
 pub struct Reading {
+    /// How long it was.
     pub seconds: f64,
+    /// What was sent and received.
     pub counters: Counters,
     /// How long the server's threads ran and those of its end of the wire, in nanoseconds.
     pub cpu_ns: f64,
@@ -37,6 +39,7 @@ impl Reading {
         self.replies() / self.seconds
     }
 
+    /// Answers.
     pub fn replies(&self) -> f64 {
         self.counters[counter::REPLIES] as f64
     }
@@ -51,6 +54,7 @@ impl Reading {
         self.counters[counter] as f64 / self.replies()
     }
 
+    /// How long the server's side ran for each answer, in nanoseconds.
     pub fn ns_per_answer(&self) -> f64 {
         self.cpu_ns / self.replies()
     }

@@ -21,11 +21,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The two namespaces and what lies between them; gone when this is dropped.
 pub struct Wire {
+    /// Where queries come from.
     pub client: Namespace,
+    /// Where they are answered.
     pub server: Namespace,
+    /// The client's device.
     pub client_end: String,
+    /// The server's device.
     pub server_end: String,
+    /// The address of the client's device.
     pub client_mac: [u8; 6],
+    /// The address of the server's device.
     pub server_mac: [u8; 6],
 }
 
@@ -35,6 +41,7 @@ const MODERATION_LOOKS: u32 = 100;
 const MODERATION_NS: u32 = 20_000;
 
 impl Wire {
+    /// Makes it.
     pub fn new() -> Result<Self> {
         let (client, server) = (Namespace::new("flood-client")?, Namespace::new("flood-server")?);
         // Their threads carry these names, in all of the system.
@@ -62,10 +69,12 @@ impl Wire {
         Ok(wire)
     }
 
+    /// Where the client asks from.
     pub fn client_address() -> Result<SocketAddr> {
         Ok(SocketAddr::new(CLIENT.parse()?, CLIENT_PORT))
     }
 
+    /// Where the server is asked.
     pub fn server_address() -> Result<SocketAddr> {
         Ok(SocketAddr::new(SERVER.parse()?, 53))
     }

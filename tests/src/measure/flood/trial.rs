@@ -33,11 +33,13 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Trial {
+    /// As fast as the generator asks.
     pub flood: Reading,
     /// The highest rate that is answered, in queries per second.
     pub knee: f64,
     /// The server answers all that the generator can send.
     pub is_generator_bound: bool,
+    /// At four fifths of the knee.
     pub below_knee: Reading,
     /// The part of the answers that sealdns counts as TCX's.
     pub by_tcx: f64,
@@ -69,7 +71,7 @@ pub fn is_answering(wire: &Wire, generator: &mut Generator, rcode: Option<usize>
 /// Runs `work` on a thread that may ask. Meanwhile nobody else is let onto the server's core when the
 /// server waits: neither other programs, whose system calls would delay it, nor the idle loop, from which
 /// a virtual processor takes long to come back.
-fn asking<T: Send>(wire: &Wire, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+pub fn asking<T: Send>(wire: &Wire, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let guard = scope.spawn(|| -> Result<()> {
