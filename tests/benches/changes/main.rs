@@ -1,9 +1,10 @@
 //! What a change of a large signed zone costs: from a difference in hand until it is in the maps, beside knotd, which
-//! is sent the same changes as dynamic updates (RFC 2136); a file of which one line changed; and a start.
+//! is sent the same changes as dynamic updates (RFC 2136); a file of which one line changed; a start; and what a flood notices of changes.
 //!
 //! `cargo xtask bench change` calls it and shows the figures; by itself it prints them as JSON.
 
 mod files;
+mod flooded;
 mod knot;
 mod own;
 mod zone;
@@ -42,9 +43,13 @@ fn measured(names: usize, changes: usize) -> Result<Value> {
     for (title, denial) in DENIALS {
         rows.push(of_denial(title, denial, names, changes)?);
     }
+    eprintln!("a flood, and one change a second");
+    let directory = tempfile::tempdir()?;
+    let flooded = flooded::measured(directory.path(), &zone::unsigned(names)?, names)?;
     Ok(json!({
         "names": names,
         "changes": changes,
+        "flooded": flooded,
         "together": TOGETHER.min(names / 4),
         "denials": rows,
         "files": files::measured(names)?,

@@ -42,7 +42,12 @@ pub fn print(change: &Value) -> Result<()> {
     for zone in list(change, "denials")? {
         println!("{:20} {}", text(&zone["denial"]), together(&zone["together"]));
     }
-    println!("\n{}\n\n{}", files(&change["files"]), conditions(change));
+    println!(
+        "\n{}\n\n{}\n\n{}",
+        files(&change["files"]),
+        flooded(&change["flooded"]),
+        conditions(change)
+    );
     Ok(())
 }
 
@@ -73,6 +78,8 @@ pub fn with_figures(document: &str, figures: &Value) -> Result<String> {
     }
     inside.push('\n');
     inside.push_str(&wrapped(&files(&change["files"])));
+    inside.push('\n');
+    inside.push_str(&wrapped(&flooded(&change["flooded"])));
     CHANGE.fill(document, &inside)
 }
 
@@ -129,6 +136,23 @@ fn whole(reasons: &Value) -> String {
         reason => reason.as_str(),
     };
     reason.map_or(String::new(), |reason| format!(", AS A WHOLE: {reason}"))
+}
+
+/// What a flood notices of one change a second.
+fn flooded(flooded: &Value) -> String {
+    let [quiet, changing] = ["quiet", "changing"].map(|part| &flooded[part]);
+    let rate = |part: &Value| grouped(median(&part["answers_per_second"]));
+    format!(
+        "A flood of questions for the DS RRset of any delegation, {} s without changes and as long with one change a second \
+         (signed, verified and published on the server's core), in turns: {} answers a second without, {} with, {:.3} times \
+         as many; NOERROR {:.4} % and {:.4} % of them.",
+        grouped(number(&flooded["seconds"])),
+        rate(quiet),
+        rate(changing),
+        number(&flooded["throughput"]),
+        median(&quiet["noerror"]) * 100.0,
+        median(&changing["noerror"]) * 100.0,
+    )
 }
 
 /// What the daemon takes over a file.
