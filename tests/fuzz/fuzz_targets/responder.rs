@@ -9,12 +9,14 @@ use std::{
 
 use libfuzzer_sys::fuzz_target;
 use sealdns::{
+    clock::WallTime,
+    config::TsigAlgorithm,
     server::{
         ResponseSettings, Served, ServedZone,
         responder::{Reply, Transfer, respond},
         stats::{SocketStats, Transport},
     },
-    transfer::axfr,
+    transfer::{access::TransferAccess, axfr, tsig},
     zone::{Version, Zone, name::wire_name_len},
 };
 use sealdns_fuzz::{COMPILED, Compiled, EDNS_SETTINGS, LIMIT, NOW};
@@ -29,22 +31,26 @@ static SERVED: LazyLock<[Served; 2]> = LazyLock::new(|| COMPILED.each_ref().map(
 
 fn served(compiled: &Compiled) -> Served {
     let zones = compiled.zones.iter().map(|zone| {
-        let allow_transfer = vec!["192.0.2.1/32".parse().expect("a prefix")];
+        let allowed = "192.0.2.1/32".parse().expect("a prefix");
         (
             zone.apex().clone(),
             ServedZone {
                 zone: Some(Arc::new(Version::of(Zone::clone(zone))) as _),
-                allow_transfer,
+                access: TransferAccess::of_prefixes([allowed]),
                 withholds: false,
             },
         )
     });
     let unloaded = "unloaded.example".parse().expect("a name");
     let unloaded =
-        (unloaded, ServedZone { zone: None, allow_transfer: Vec::new(), withholds: false });
+        (unloaded, ServedZone { zone: None, access: TransferAccess::default(), withholds: false });
     let edns = xdp_common::maps::EdnsSettings { refuse: 0, ..*EDNS_SETTINGS };
     let identity = Some("fuzzed".into());
-    let settings = ResponseSettings { identity, version: None, udp_payload: LIMIT, edns };
+    let name = "fuzzed".parse().expect("a name");
+    let key = tsig::Key::new(name, TsigAlgorithm::Sha256, b"0123456789abcdef");
+    let tsig_keys = Arc::new([key].into_iter().collect());
+    let settings =
+        ResponseSettings { identity, version: None, udp_payload: LIMIT, edns, tsig_keys };
     Served::new(
         Arc::<sealdns::compile::Reader>::clone(&compiled.reader),
         zones.chain([unloaded]),
@@ -60,12 +66,12 @@ fuzz_target!(|input: (u8, &[u8])| {
     let port = if choice & 0x38 == 0x38 { 0 } else { 5353 };
     let client = SocketAddr::new(client.parse().expect("an address"), port);
     let mut out = Vec::new();
-    let reply =
-        respond(served, &SocketStats::default(), message, client, transport, *NOW, &mut out);
+    let now = WallTime::from_seconds((*NOW).into());
+    let reply = respond(served, &SocketStats::default(), message, client, transport, now, &mut out);
     let deserves_one = message.len() >= HEADER_LEN && message[2] & 0x80 == 0 && port != 0;
     match reply {
         Reply::Silent => assert!(!deserves_one && out.is_empty()),
-        Reply::Response => {
+        Reply::Response | Reply::SignedResponse => {
             assert!(deserves_one);
             check(message, &out, transport);
         }

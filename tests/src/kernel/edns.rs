@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use sealdns::{
+    clock::WallTime,
     compile::{Engine, Image},
     datapath::memory::{Mapping, Size},
     dnssec::policy::Denial,
@@ -12,6 +13,7 @@ use sealdns::{
         responder::{Reply, respond},
         stats::{SocketStats, Transport},
     },
+    transfer::access::TransferAccess,
     zone::{Version, Zone},
 };
 use testbed::frames::Frame;
@@ -142,14 +144,20 @@ pub fn served(rig: &Rig, zone: &Zone, edns: maps::EdnsSettings) -> Served {
     let apex = zone.apex().clone();
     let zone = ServedZone {
         zone: Some(Arc::new(Version::of(zone.clone()))),
-        allow_transfer: Vec::new(),
+        access: TransferAccess::default(),
         withholds: false,
     };
     let engine: Arc<dyn Engine> = rig.reader.clone();
     Served::new(
         engine,
         [(apex, zone)],
-        ResponseSettings { identity: None, version: None, udp_payload: 1232, edns },
+        ResponseSettings {
+            identity: None,
+            version: None,
+            udp_payload: 1232,
+            edns,
+            tsig_keys: Arc::default(),
+        },
     )
 }
 
@@ -259,6 +267,7 @@ fn compare(rig: &mut Rig, asked: &Frame, daemons: &[Served]) -> Result<Outcome> 
 fn said(daemon: &Served, asked: &Frame, now: u32) -> Option<Frame> {
     let (stats, mut said) = (SocketStats::default(), Vec::new());
     let (message, client) = (&asked.payload, asked.source);
+    let now = WallTime::from_seconds(now.into());
     let kind = respond(daemon, &stats, message, client, Transport::Udp, now, &mut said);
     matches!(kind, Reply::Response).then(|| asked.reply(said))
 }

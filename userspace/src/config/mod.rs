@@ -12,6 +12,7 @@ pub mod ratelimit;
 mod template;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod values;
 mod xdp;
 
@@ -37,6 +38,9 @@ pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
 pub use policy::Policy;
 use ratelimit::{RateLimit, ZoneRateLimit};
 pub use template::TEMPLATE;
+pub use transfer::{
+    AllowTransfer, MIN_TSIG_SECRET, Primary, ServerAddress, TsigAlgorithm, TsigKey, TsigSecret,
+};
 pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, UdpPayload, Verify};
 pub use xdp::{RefuseMode, TcxMode, Xdp, XdpMode};
 
@@ -69,6 +73,9 @@ pub struct Config {
     /// The section `[health]`.
     #[serde(default)]
     pub health: Health,
+    /// The sections `[[tsig]]`.
+    #[serde(default, rename = "tsig")]
+    tsig_keys: Vec<Spanned<TsigKey>>,
     /// The sections `[[zone]]`, in the order of the file.
     #[serde(default, rename = "zone")]
     zones: Vec<Spanned<Zone>>,
@@ -149,17 +156,27 @@ pub struct Zone {
     /// The apex.
     #[serde(deserialize_with = "zone_name")]
     pub name: Name,
-    /// The master file.
+    /// The master file; empty if the zone comes from `primaries`.
+    #[serde(default)]
     pub file: PathBuf,
+    /// The servers that the zone is transferred from, the first one first; none if it comes from `file`.
+    #[serde(default)]
+    pub primaries: Vec<Primary>,
     /// Where its signatures come from.
     #[serde(default)]
     pub dnssec: Dnssec,
     /// The signing policy's name.
     #[serde(default = "default_policy_name")]
     pub policy: String,
+    /// The key of the zone's transfers and NOTIFY messages, in and out; none: they are not signed.
+    #[serde(default, deserialize_with = "transfer::name_or_none")]
+    pub tsig: Option<Name>,
+    /// The servers that are told of each new serial.
+    #[serde(default)]
+    pub notify: Vec<ServerAddress>,
     /// Who may transfer the zone; empty: nobody.
     #[serde(default)]
-    pub allow_transfer: Vec<AddressPrefix>,
+    pub allow_transfer: Vec<AllowTransfer>,
     /// The section `[zone.ratelimit]`.
     pub ratelimit: Option<ZoneRateLimit>,
     /// How long before the earliest expiration `health` warns; none: as `[health]` says.
@@ -167,6 +184,44 @@ pub struct Zone {
     /// When the signatures of a file that is signed already are verified.
     #[serde(default)]
     pub verify: Verify,
+}
+
+impl Zone {
+    /// What is wrong with where the zone comes from and who it is transferred to, if these are the keys that there are:
+    /// a word that stands there, what is wrong, and what to do about it.
+    fn transfer_fault(&self, keys: &HashSet<&Name>) -> Option<(String, String, &'static str)> {
+        let fault = |word: &str, message: String, hint| {
+            Some((word.to_owned(), format!("zone {}: {message}", self.name), hint))
+        };
+        match (self.file.as_os_str().is_empty(), self.primaries.is_empty()) {
+            (true, true) => {
+                let message = "the key `file` is missing in this section".to_owned();
+                return fault("[[zone]]", message, "set `file`");
+            }
+            (false, false) => {
+                let message = "both `file` and `primaries` are set".to_owned();
+                return fault("primaries", message, "remove one of them");
+            }
+            // What has no effect is not accepted.
+            (true, false) => {
+                let message = "`primaries` is not supported yet: this version lacks zone transfer \
+                               from a primary";
+                return fault("primaries", message.to_owned(), "set `file`");
+            }
+            (false, true) => {}
+        }
+        let in_primaries = self.primaries.iter().filter_map(|primary| primary.tsig.as_ref());
+        let in_allowed = self.allow_transfer.iter().filter_map(|allowed| match allowed {
+            AllowTransfer::Key(name) => Some(name),
+            AllowTransfer::Address(_) => None,
+        });
+        let named = self.tsig.iter().chain(in_primaries).chain(in_allowed);
+        let unknown = named.into_iter().find(|name| !keys.contains(name))?;
+        let written = unknown.to_string();
+        let word = written.trim_end_matches('.');
+        let message = format!("there is no TSIG key named \"{unknown}\"");
+        fault(word, message, "add a section [[tsig]] of this name")
+    }
 }
 
 /// Where a zone's signatures come from.
@@ -195,9 +250,16 @@ impl Config {
         if let Some(file) = &mut config.cookies.secret_file {
             *file = folder.join(&*file);
         }
+        for key in &mut config.tsig_keys {
+            if let Some(file) = &mut key.get_mut().secret_file {
+                *file = folder.join(&*file);
+            }
+        }
         for zone in &mut config.zones {
             let zone = zone.get_mut();
-            zone.file = folder.join(&zone.file);
+            if !zone.file.as_os_str().is_empty() {
+                zone.file = folder.join(&zone.file);
+            }
         }
         config.ratelimit.load_exempt(folder)?;
         Ok(config)
@@ -223,8 +285,16 @@ impl Config {
             let place = section + text[section..].find(key).unwrap_or(0);
             return Err(at(place..place, message.to_owned(), None));
         }
+        let keys = config.tsig_key_names().map_err(|(span, message)| at(span, message, None))?;
         let mut seen = HashSet::new();
         for zone in &config.zones {
+            if let Some((word, message, hint)) = zone.get_ref().transfer_fault(&keys) {
+                // The span of a section is that of its heading.
+                let section = text.get(zone.span().start..).unwrap_or_default();
+                let section = section.split_once("\n[[").map_or(section, |(section, _)| section);
+                let start = zone.span().start + section.find(&word).unwrap_or(0);
+                return Err(at(start..start, message, Some(hint)));
+            }
             let (span, zone) = (zone.span(), zone.get_ref());
             if !seen.insert(zone.name.clone()) {
                 let message = format!("the zone {} is configured twice", zone.name);
@@ -273,6 +343,27 @@ impl Config {
     /// The zones, in the order of the file.
     pub fn zones(&self) -> impl Iterator<Item = &Zone> {
         self.zones.iter().map(Spanned::get_ref)
+    }
+
+    /// The keys that are shared with other servers.
+    pub fn tsig_keys(&self) -> impl Iterator<Item = &TsigKey> {
+        self.tsig_keys.iter().map(Spanned::get_ref)
+    }
+
+    /// The names of the keys that are shared with other servers; or what is wrong with one, and where it is.
+    fn tsig_key_names(&self) -> Result<HashSet<&Name>, (Range<usize>, String)> {
+        let mut names = HashSet::new();
+        for section in &self.tsig_keys {
+            let key = section.get_ref();
+            let fault = match (&key.secret, &key.secret_file) {
+                _ if !names.insert(&key.name) => "is configured twice: remove one of the two",
+                (None, None) => "has no secret: set `secret` or `secret-file`",
+                (Some(_), Some(_)) => "has both `secret` and `secret-file`: remove one of them",
+                _ => continue,
+            };
+            return Err((section.span(), format!("the TSIG key {} {fault}", key.name)));
+        }
+        Ok(names)
     }
 
     /// The signing policy of a zone of this configuration.

@@ -210,19 +210,40 @@ signature-validity = "2w"
 # Zones are signed again when less than this is left until their first signature expires: half the validity.
 refresh = "1w"
 
+# One section for each key that is shared with another server (TSIG, RFC 8945):
+# [[tsig]]
+# # The name of the key, the same on both servers.
+# name = "transfer."
+# # "hmac-sha256", "hmac-sha384" or "hmac-sha512". "hmac-sha1" is for old servers alone, and warned about. The default is
+# # what all servers must have.
+# algorithm = "hmac-sha256"
+# # The secret in base64, at least 16 octets, as `tsig-keygen` prints it. A configuration that others may read is warned
+# # about. Empty: it is in `secret-file`.
+# secret = ""
+# # A file that holds the secret in base64, and that only `user` may read. One of the two must be set.
+# secret-file = ""
+
 # One section per zone:
 # [[zone]]
 # # The apex.
 # name = "example.com"
 # # The master file (RFC 1035 section 5).
 # file = "example.com.zone"
+# # In place of `file`: the servers that the zone is transferred from. An entry is an address, with a port if that is not
+# # 53, or { address = "192.0.2.53", tsig = "transfer." } where the key is another than that of `tsig`.
+# primaries = []
 # # "sign": sealdns signs the zone; it makes keys on first use and never again by itself. "presigned": the file is
 # # already signed. "off": the zone is not signed.
 # dnssec = "sign"
 # # The [policy.NAME] that the zone is signed by.
 # policy = "default"
-# # Address prefixes that may transfer the zone (AXFR), for example ["192.0.2.0/24"]. Empty:
-# # refused.
+# # The name of the [[tsig]] that the zone's transfers and NOTIFY messages are signed with, in and out. Empty: they are
+# # not signed.
+# tsig = ""
+# # The servers that are told of each new serial (NOTIFY, RFC 1996), for example ["192.0.2.54", "[2001:db8::54]:53"].
+# notify = []
+# # Who may transfer the zone (AXFR, IXFR): address prefixes, which must sign with the key of `tsig` if that is set, and
+# # keys, which may come from any address, for example ["192.0.2.0/24", "key transfer."]. Empty: refused.
 # allow-transfer = []
 # # When the signatures of a presigned file are verified, which takes most of the time to load a large zone (a million
 # # signatures: 30 seconds of one core). "first" (or true): before the zone is served. "background": while it is

@@ -45,6 +45,7 @@ fn the_template_has_every_setting() {
         ("[health]", "[health]\nqq = 1"),
         ("[policy.default]", "[policy.default]\nqq = 1"),
         ("[[zone]]", "[[zone]]\nqq = 1"),
+        ("[[tsig]]", "[[tsig]]\nqq = 1"),
     ];
     for (section, text) in sections {
         let (_, _, _, hint) = fault(&format!("version = \"v1\"\n{text}"));
@@ -80,17 +81,13 @@ fn unknown_keys_have_a_place_and_a_suggestion() {
 fn what_has_no_effect_is_refused() {
     let zone = "version = \"v1\"\n[[zone]]\nname = \"a.\"\nfile = \"f\"\n";
     for text in [
-        "version = \"v1\"\n[[tsig]]\nname = \"a\"\n".to_owned(),
-        format!("{zone}primaries = [\"192.0.2.53:53\"]\n"),
-        format!("{zone}notify = []\n"),
-        format!("{zone}tsig = \"transfer.\"\n"),
+        "version = \"v1\"\n[[zone]]\nname = \"a.\"\nprimaries = [\"192.0.2.53:53\"]\n".to_owned(),
+        format!("{zone}catalog = true\n"),
         "version = \"v1\"\n[policy.default]\nalgorithm = \"RSASHA256\"\n".to_owned(),
         "version = \"v1\"\n[policy.default]\nksk-lifetime = \"365d\"\n".to_owned(),
     ] {
         assert!(fault(&text).2.contains("not supported yet"), "{text}");
     }
-    let (_, _, message, _) = fault(&format!("{zone}allow-transfer = [\"key transfer.\"]\n"));
-    assert!(message.contains("not supported yet"), "{message}");
 }
 
 #[test]
@@ -177,6 +174,92 @@ fn signatures_are_verified_first_in_the_background_or_never() {
     let (.., message, hint) = fault(&format!("{head}{xdp}{zone}verify = \"background\""));
     assert!(message.contains("needs `listen`") && hint.contains("first"), "{message} {hint}");
     assert!(parse(&format!("{head}{xdp}{zone}verify = \"first\"")).is_ok());
+}
+
+#[test]
+fn keys_and_servers_of_transfers_are_read() {
+    let (head, key) = TEMPLATE.split_once("# [[tsig]]\n").unwrap();
+    let key = key.split_once("\n\n").unwrap().0;
+    let key: String = key.lines().map(|line| format!("{}\n", &line[2..])).collect();
+    let secret = "MDEyMzQ1Njc4OWFiY2RlZg==";
+    let key = key.replace("secret = \"\"", &format!("secret = \"{secret}\""));
+    let zone = "[[zone]]\nname = \"a\"\nfile = \"f\"\ntsig = \"Transfer\"\n\
+                notify = [\"192.0.2.54\", \"[2001:db8::54]:5353\"]\n\
+                allow-transfer = [\"192.0.2.0/24\", \"key transfer.\"]\n";
+    let config = parse(&format!("{head}[[tsig]]\n{key}{zone}")).unwrap();
+    let name: Name = "transfer.".parse().unwrap();
+    let key = config.tsig_keys().next().unwrap();
+    assert_eq!((&key.name, key.algorithm), (&name, TsigAlgorithm::Sha256));
+    assert_eq!(key.secret.as_ref().unwrap().0.as_slice(), b"0123456789abcdef");
+    assert_eq!(format!("{:?}", key.secret), "Some(TsigSecret(..))");
+    let zone = config.zones().next().unwrap();
+    assert_eq!(zone.tsig.as_ref(), Some(&name));
+    let notified = zone.notify.iter().map(|server| server.0.to_string());
+    assert_eq!(notified.collect::<Vec<_>>(), ["192.0.2.54:53", "[2001:db8::54]:5353"]);
+    let allowed = zone.allow_transfer.iter().map(ToString::to_string);
+    assert_eq!(allowed.collect::<Vec<_>>(), ["192.0.2.0/24", "key transfer."]);
+    let primaries = |text: &str| {
+        let table: toml::Table = text.parse().unwrap();
+        table["primaries"].clone().try_into::<Vec<Primary>>().unwrap()
+    };
+    let found =
+        primaries("primaries = [\"192.0.2.53\", { address = \"[::2]:54\", tsig = \"One\" }]");
+    let found = found.iter().map(|one| (one.address.0.to_string(), one.tsig.clone()));
+    let expected =
+        [("192.0.2.53:53".to_owned(), None), ("[::2]:54".to_owned(), Some("one".parse().unwrap()))];
+    assert_eq!(found.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn faults_of_keys_and_transfers_are_said_where_they_stand() {
+    let good = "[[tsig]]\nname = \"one\"\nsecret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"\n";
+    let zone = "[[zone]]\nname = \"a\"\nfile = \"f\"\n";
+    for (text, place, said) in [
+        (
+            "[[tsig]]\nname = \"one\"\nsecret = \"MDEy\"\n",
+            (4, 10),
+            "at least 16 octets, this one has 3",
+        ),
+        ("[[tsig]]\nname = \"one\"\nsecret = \"not base64!\"\n", (4, 10), "written in base64"),
+        ("[[tsig]]\nname = \"one\"\n", (2, 1), "the TSIG key one. has no secret"),
+        ("[[tsig]]\nsecret-file = \"f\"\n", (2, 1), "the key `name` is missing"),
+        ("[[tsig]]\nname = \"\"\nsecret-file = \"f\"\n", (3, 8), "name"),
+        (
+            "[[tsig]]\nname = \"one\"\nalgorithm = \"hmac-md5\"\nsecret-file = \"f\"\n",
+            (4, 13),
+            "unknown value `hmac-md5`",
+        ),
+        (&format!("{good}secret-file = \"f\"\n"), (2, 1), "both `secret` and `secret-file`"),
+        (&format!("{good}{good}"), (5, 1), "is configured twice"),
+        (&format!("{good}{zone}tsig = \"two\"\n"), (8, 9), "no TSIG key named \"two.\""),
+        (
+            &format!("{good}{zone}allow-transfer = [\"key one\", \"key two.\"]\n"),
+            (8, 35),
+            "no TSIG key named \"two.\"",
+        ),
+        (
+            &format!("{zone}allow-transfer = [\"192.0.2.0/33\"]\n"),
+            (5, 19),
+            "neither an address prefix",
+        ),
+        (&format!("{zone}allow-transfer = [\"key \"]\n"), (5, 19), "names no key"),
+        (&format!("{zone}notify = [\"192.0.2.1\", \"example\"]\n"), (5, 24), "is not an address"),
+        (&format!("{zone}notify = [\"0.0.0.0\"]\n"), (5, 11), "is the address of no server"),
+        (
+            &format!("{zone}primaries = [{{ adress = \"192.0.2.1\" }}]\n"),
+            (5, 16),
+            "unknown key `adress`",
+        ),
+        (&format!("{zone}primaries = [\"192.0.2.1\"]\n"), (5, 1), "both `file` and `primaries`"),
+        ("[[zone]]\nname = \"a\"\n", (2, 1), "`file` is missing"),
+    ] {
+        let text = format!("version = \"v1\"\n{text}");
+        let (line, column, message, _) = fault(&text);
+        assert!(message.contains(said), "{message} for {text}");
+        assert_eq!((line, column), place, "{message} for {text}");
+        let shown = parse(&text).unwrap_err().to_string();
+        assert!(!shown.contains("MDE") && !shown.contains("not base64"), "{shown}");
+    }
 }
 
 #[test]

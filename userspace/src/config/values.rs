@@ -89,10 +89,6 @@ impl AddressPrefix {
 impl<'de> Deserialize<'de> for AddressPrefix {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if text.starts_with("key ") {
-            let message = "TSIG keys are not supported yet: only address prefixes are";
-            return Err(de::Error::custom(message));
-        }
         AddressPrefix::from_text(&text).map_err(de::Error::custom)
     }
 }

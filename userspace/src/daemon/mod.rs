@@ -31,6 +31,7 @@ pub mod state;
 pub mod store;
 mod supervise;
 mod trace;
+mod tsig_keys;
 mod verification;
 pub mod verified;
 mod workers;

@@ -15,6 +15,8 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::datapath::seam::DataPlane;
 use crate::server::{ResponseSettings, Served, ServedZone, Shared};
+use crate::transfer::access::TransferAccess;
+use crate::transfer::tsig::Keys;
 use crate::zone::Name;
 
 /// What the sockets serve, and what XDP is told beside zones.
@@ -24,14 +26,17 @@ use crate::zone::Name;
 pub struct Presented {
     shared: Arc<Shared>,
     clock: Clock,
-    secrets: Lock<CookieSecrets>,
+    secrets: Lock<HeldSecrets>,
 }
 
-/// The secrets of DNS cookies.
-struct CookieSecrets {
+/// What nobody else is to know.
+struct HeldSecrets {
+    /// The secrets of DNS cookies.
     used: Secrets,
     /// The secret where none is configured: the same from start to end.
     random: Option<Secret>,
+    /// The keys that are shared with other servers.
+    tsig_keys: Arc<Keys>,
 }
 
 /// What the sockets do not follow yet.
@@ -56,7 +61,10 @@ impl Presented {
         Presented {
             shared: Arc::new(Shared::new(served)),
             clock: clock.clone(),
-            secrets: Lock::new(Rank::Secrets, CookieSecrets { used: Secrets::Off, random: None }),
+            secrets: Lock::new(
+                Rank::Secrets,
+                HeldSecrets { used: Secrets::Off, random: None, tsig_keys: Arc::default() },
+            ),
         }
     }
 
@@ -75,7 +83,7 @@ impl Presented {
     /// Takes the secrets of DNS cookies from where a configuration says, which was read from `path`. On an error the
     /// old ones stay. They are used once the sockets follow.
     pub fn load_secrets(&self, path: &Path, section: &config::Cookies) -> anyhow::Result<()> {
-        if let Some(path) = section.secret.and(Some(path)) {
+        if section.secret.is_some() {
             warn_if_open(path);
         }
         let random = {
@@ -88,6 +96,11 @@ impl Presented {
         let used = Secrets::load(section, random)?;
         self.secrets.hold().used = used;
         Ok(())
+    }
+
+    /// Uses these keys once the sockets follow.
+    pub fn set_tsig_keys(&self, keys: Keys) {
+        self.secrets.hold().tsig_keys = Arc::new(keys);
     }
 
     /// Uses these secrets from now on.
@@ -132,6 +145,7 @@ impl Presented {
                 self.shared.get().with(plane.engine(), changed, edns)
             }
         };
+        let served = served.with_tsig_keys(Arc::clone(&self.secrets.hold().tsig_keys));
         plane.set_edns_settings(&served.edns());
         self.shared.set(served);
     }
@@ -151,8 +165,8 @@ fn edns_settings(
     edns_settings
 }
 
-/// Warns of a file with a secret in it that others may read.
-fn warn_if_open(path: &Path) {
+/// Warns of a configuration with a secret in it that others may read.
+pub fn warn_if_open(path: &Path) {
     use std::os::unix::fs::MetadataExt;
     let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.mode() & 0o7777);
     if mode & 0o077 != 0 {
@@ -174,6 +188,7 @@ fn served(
         version: config.server.version.text().map(str::to_owned),
         udp_payload: config.server.udp_payload.octets(),
         edns,
+        tsig_keys: Arc::default(),
     };
     let zones = zones.iter().map(|(name, state)| served_zone(name, state));
     Served::new(plane.engine(), zones, settings)
@@ -183,7 +198,7 @@ fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
     let loaded = state.loaded.as_ref();
     let served = ServedZone {
         zone: loaded.map(|loaded| Arc::new(loaded.zone.clone()) as _),
-        allow_transfer: state.section.allow_transfer.iter().map(|prefix| prefix.0).collect(),
+        access: TransferAccess::of(&state.section),
         withholds: loaded.is_some_and(|loaded| loaded.zone.withheld().next().is_some()),
     };
     (name.clone(), served)

@@ -78,6 +78,7 @@ impl Daemon {
             connections: self.stats.connections(),
             response: self.stats.responses(),
             transfer: self.stats.transfers(),
+            tsig: self.stats.tsig(),
             ratelimit: self.limits.decisions(&counted),
             zones: counts_of(&self.zones.states(), self.clock.wall().signature_time()),
             worst_response: self.limits.worst_response(&counted),
@@ -205,7 +206,7 @@ impl Daemon {
             }),
             resign_at: state.resign_at(),
             unkept: state.unkept.clone(),
-            allow_transfer: transfers.map(|prefix| prefix.0.to_string()).collect(),
+            allow_transfer: transfers.map(ToString::to_string).collect(),
             running: state.life.running(),
             events: events.collect(),
         })

@@ -144,6 +144,9 @@ pub fn problems(config: &Config, path: &Path) -> Vec<String> {
         if let Err(error) = super::cookies::Secrets::load(&config.cookies, [0; 2]) {
             problems.push(format!("the secret of DNS cookies: {error:#}"));
         }
+        if let Err(error) = super::tsig_keys::load(config) {
+            problems.push(format!("{error:#}"));
+        }
         problems
     });
     looked.unwrap_or_else(|error| vec![format!("{error:#}")])

@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub response: Responses,
     /// Transfers of zones.
     pub transfer: Transfers,
+    /// Messages with TSIG.
+    pub tsig: Tsig,
     /// What the rate limiter decided, in XDP, TCX and for the sockets together.
     pub ratelimit: Decisions,
     /// Zones now.
@@ -130,6 +132,23 @@ pub struct Transfers {
     pub sent: u64,
     /// Transfers that ended early.
     pub failed: u64,
+    /// Transfers that were asked for by who may not have them.
+    pub refused: u64,
+}
+
+/// Messages with TSIG that the daemon's sockets took.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tsig {
+    /// Those that were what who has the key sent.
+    pub verified: u64,
+    /// By a key that is not configured.
+    pub badkey: u64,
+    /// With a wrong signature.
+    pub badsig: u64,
+    /// Signed at another time: clocks that are wrong, or messages that were sent before.
+    pub badtime: u64,
+    /// With a signature that was cut.
+    pub badtrunc: u64,
 }
 
 /// What the rate limiter decided. With `dry-run` it is what would have been done.
@@ -255,11 +274,11 @@ mod tests {
         let names: BTreeSet<&String> = named.iter().map(|(name, _)| name).collect();
         assert_eq!(names.len(), named.len());
         let outcomes = Outcome::ALL.len();
-        // XDP and TCX, UDP, TCP; connections, responses, transfers; the limiter's; zones.
+        // XDP and TCX, UDP, TCP; connections, responses, transfers, TSIG; the limiter's; zones.
         let decisions = (Class::COUNT + 2) * Verdict::COUNT + 3;
         assert_eq!(
             named.len(),
-            2 * (outcomes + 3) + outcomes + 4 + outcomes + 7 + 8 + 2 + decisions + 5
+            2 * (outcomes + 3) + outcomes + 4 + outcomes + 7 + 8 + 3 + 5 + decisions + 5
         );
         for outcome in Outcome::ALL {
             for path in ["xdp", "tcx", "udp", "tcp"] {

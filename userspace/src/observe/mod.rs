@@ -14,5 +14,5 @@ pub mod word;
 
 pub use counters::{
     Connections, Decisions, KernelCounters, ProgramCounters, Responses, Snapshot, Tcp, Transfers,
-    Udp, WorstResponse, ZoneCounts, named,
+    Tsig, Udp, WorstResponse, ZoneCounts, named,
 };

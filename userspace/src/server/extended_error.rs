@@ -9,5 +9,6 @@ impl ExtendedError {
     pub const DNSSEC_BOGUS: ExtendedError = ExtendedError(6);
     pub const SIGNATURE_EXPIRED: ExtendedError = ExtendedError(7);
     pub const NOT_READY: ExtendedError = ExtendedError(14);
+    pub const PROHIBITED: ExtendedError = ExtendedError(18);
     pub const NOT_AUTHORITATIVE: ExtendedError = ExtendedError(20);
 }

@@ -9,6 +9,8 @@ use xdp_common::dns::edns::OPT_LEN;
 use xdp_common::dns::{HEADER_LEN, QUESTION_TAIL_LEN};
 
 use super::options;
+use crate::transfer::records::{RecordPlace, skip_name};
+use crate::transfer::tsig::TsigRecord;
 use crate::zone::name::{MAX_NAME_LEN, wire_name_len};
 use crate::zone::{Rtype, Serial};
 
@@ -32,9 +34,6 @@ impl Rcode {
 pub const CLASS_IN: u16 = 1;
 /// Class CH.
 pub const CLASS_CH: u16 = 3;
-/// Class ANY.
-const CLASS_ANY: u16 = 255;
-const TYPE_TSIG: u16 = 250;
 
 /// A query as far as it could be read.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ pub struct Query<'m> {
     /// The options in it.
     pub options: &'m [u8],
     /// The TSIG record, if there is a well-formed one.
-    pub tsig: Option<Tsig<'m>>,
+    pub tsig: Option<TsigRecord<'m>>,
     /// The serial of the SOA record in the authority section of an IXFR query (RFC 1995).
     pub ixfr_serial: Option<Serial>,
     /// Whether everything was well-formed.
@@ -88,15 +87,6 @@ pub struct Edns {
     pub dnssec_ok: bool,
 }
 
-/// The parts of a TSIG record that an error response repeats (RFC 8945 section 4.2).
-#[derive(Debug, Clone, Copy)]
-pub struct Tsig<'m> {
-    key_name: &'m [u8],
-    algorithm: &'m [u8],
-    time_and_fudge: &'m [u8],
-    original_id: &'m [u8],
-}
-
 impl<'m> Query<'m> {
     /// Reads a query; `None` if the message has no whole header, or is a response (QR=1).
     pub fn read(message: &'m [u8]) -> Option<Query<'m>> {
@@ -114,6 +104,11 @@ impl<'m> Query<'m> {
         };
         query.is_well_formed = query.read_sections().is_some();
         Some(query)
+    }
+
+    /// The whole message.
+    pub fn message(&self) -> &'m [u8] {
+        self.message
     }
 
     /// OPCODE.
@@ -141,10 +136,10 @@ impl<'m> Query<'m> {
         }
         let mut at = HEADER_LEN + self.question.map_or(0, |question| question.wire.len());
         for _ in 0..self.count(1) {
-            at = Record::read(self.message, at)?.end;
+            at = RecordPlace::read(self.message, at)?.end;
         }
         for _ in 0..self.count(2) {
-            let record = Record::read(self.message, at)?;
+            let record = RecordPlace::read(self.message, at)?;
             if record.rtype == Rtype::SOA && is_ixfr {
                 self.ixfr_serial = Some(soa_serial(self.message, record.rdata_at)?);
             }
@@ -152,7 +147,7 @@ impl<'m> Query<'m> {
         }
         let additional = self.count(3);
         for index in 0..additional {
-            let record = Record::read(self.message, at)?;
+            let record = RecordPlace::read(self.message, at)?;
             match record.rtype {
                 Rtype::OPT => {
                     // RFC 6891 section 6.1.1: more than one OPT is FORMERR; 6.1.2: the owner name
@@ -163,12 +158,12 @@ impl<'m> Query<'m> {
                     self.edns = Some(read_opt(self.message, &record)?);
                     self.options = &self.message[record.rdata_at..record.end];
                 }
-                Rtype(TYPE_TSIG) => {
+                Rtype::TSIG => {
                     // RFC 8945 section 5.1: last in the additional section, else FORMERR.
                     if index + 1 != additional {
                         return None;
                     }
-                    self.tsig = Some(read_tsig(self.message, at, &record)?);
+                    self.tsig = Some(TsigRecord::read(self.message, &record)?);
                 }
                 _ => {}
             }
@@ -195,24 +190,6 @@ impl<'m> Query<'m> {
     pub fn finish(&self, rcode: Rcode, payload: u16, options: &[u8], out: &mut Vec<u8>) {
         let Some(edns) = self.edns else { return };
         add_opt(rcode, payload, edns.dnssec_ok, options, out);
-    }
-
-    /// Adds the TSIG record that says BADKEY, unsigned (RFC 8945 sections 5.2.1 and 5.3.2).
-    pub fn finish_badkey(&self, out: &mut Vec<u8>) {
-        const BADKEY: u16 = 17;
-        let Some(tsig) = &self.tsig else { return };
-        out.extend_from_slice(tsig.key_name);
-        out.extend_from_slice(&TYPE_TSIG.to_be_bytes());
-        out.extend_from_slice(&[0, 255, 0, 0, 0, 0]);
-        let rdata_len = tsig.algorithm.len() + 16;
-        out.extend_from_slice(&(rdata_len as u16).to_be_bytes());
-        out.extend_from_slice(tsig.algorithm);
-        out.extend_from_slice(tsig.time_and_fudge);
-        out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(tsig.original_id);
-        out.extend_from_slice(&BADKEY.to_be_bytes());
-        out.extend_from_slice(&[0, 0]);
-        add_to_count(out, 3);
     }
 
     /// The same question for another type, as a query with nothing but the question and, if the
@@ -256,55 +233,12 @@ pub fn add_to_count(out: &mut [u8], section: usize) {
     out[at..at + 2].copy_from_slice(&count.to_be_bytes());
 }
 
-/// Where the parts of a record lie in a message.
-struct Record {
-    rtype: Rtype,
-    class: u16,
-    ttl: [u8; 4],
-    rdata_at: usize,
-    end: usize,
-}
-
-impl Record {
-    fn read(message: &[u8], at: usize) -> Option<Record> {
-        let at = skip_name(message, at)?;
-        let fixed: &[u8; 10] = message.get(at..)?.first_chunk()?;
-        let rdata_len = u16::from_be_bytes([fixed[8], fixed[9]]);
-        let end = at + 10 + usize::from(rdata_len);
-        (end <= message.len()).then_some(Record {
-            rtype: Rtype(u16::from_be_bytes([fixed[0], fixed[1]])),
-            class: u16::from_be_bytes([fixed[2], fixed[3]]),
-            ttl: [fixed[4], fixed[5], fixed[6], fixed[7]],
-            rdata_at: at + 10,
-            end,
-        })
-    }
-}
-
-/// Where the name at `at` ends; a compression pointer must point backwards, and is not followed.
-fn skip_name(message: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
-    while at - start < MAX_NAME_LEN {
-        match *message.get(at)? {
-            0 => return Some(at + 1),
-            len @ 1..=63 => at += 1 + usize::from(len),
-            high @ 0xc0..=0xff => {
-                let low = *message.get(at + 1)?;
-                let target = usize::from(high & 0x3f) << 8 | usize::from(low);
-                return (target >= HEADER_LEN && target < at).then_some(at + 2);
-            }
-            _ => return None,
-        }
-    }
-    None
-}
-
 fn soa_serial(message: &[u8], rdata_at: usize) -> Option<Serial> {
     let at = skip_name(message, skip_name(message, rdata_at)?)?;
     Some(Serial(u32::from_be_bytes(*message.get(at..)?.first_chunk()?)))
 }
 
-fn read_opt(message: &[u8], record: &Record) -> Option<Edns> {
+fn read_opt(message: &[u8], record: &RecordPlace) -> Option<Edns> {
     let mut options = &message[record.rdata_at..record.end];
     while !options.is_empty() {
         let head: &[u8; 4] = options.first_chunk()?;
@@ -315,26 +249,5 @@ fn read_opt(message: &[u8], record: &Record) -> Option<Edns> {
         payload: record.class,
         version: record.ttl[1],
         dnssec_ok: record.ttl[2] & 0x80 != 0,
-    })
-}
-
-fn read_tsig<'m>(message: &'m [u8], at: usize, record: &Record) -> Option<Tsig<'m>> {
-    let key_name = message.get(at..at + wire_name_len(&message[at..])?)?;
-    if record.class != CLASS_ANY || record.ttl != [0; 4] {
-        return None;
-    }
-    let rdata = &message[record.rdata_at..record.end];
-    let (algorithm, rest) = rdata.split_at_checked(wire_name_len(rdata)?)?;
-    let (time_and_fudge, rest) = rest.split_at_checked(8)?;
-    let (mac_len, rest) = rest.split_first_chunk::<2>()?;
-    let (_mac, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*mac_len)))?;
-    let (original_id, rest) = rest.split_at_checked(2)?;
-    let (_error, rest) = rest.split_at_checked(2)?;
-    let (other_len, other) = rest.split_first_chunk::<2>()?;
-    (other.len() == usize::from(u16::from_be_bytes(*other_len))).then_some(Tsig {
-        key_name,
-        algorithm,
-        time_and_fudge,
-        original_id,
     })
 }

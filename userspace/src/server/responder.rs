@@ -12,12 +12,14 @@
 //! | a question for OPT, TSIG and other types that no zone holds | FORMERR |
 //! | an EDNS version other than 0 | BADVERS |
 //! | a malformed DNS cookie (RFC 7873 section 5.2.2) | FORMERR |
-//! | TSIG: no key is known here (RFC 8945 section 5.2.1) | NOTAUTH, BADKEY, unsigned |
+//! | TSIG by a key that is not here, or that does not fit (RFC 8945 sections 5.2.1 and 5.2.2) | NOTAUTH, BADKEY or BADSIG, unsigned |
+//! | TSIG at a wrong time, or cut (sections 5.2.3 and 5.2.4) | NOTAUTH, BADTIME or BADTRUNC, signed |
+//! | TSIG that is right | as without, signed |
 //! | class CH: identity and version, where configured (RFC 4892) | TXT, else REFUSED |
 //! | another class | REFUSED |
-//! | AXFR over TCP (RFC 5936) | the zone, or REFUSED |
+//! | AXFR over TCP (RFC 5936) | the zone, or REFUSED, extended error 18 |
 //! | AXFR over UDP | NOTIMP |
-//! | IXFR (RFC 1995) | the SOA if there is nothing newer or over UDP, else the zone; or REFUSED |
+//! | IXFR (RFC 1995) | the SOA if there is nothing newer or over UDP, else the zone; or REFUSED, extended error 18 |
 //! | MAILA, MAILB | NOTIMP |
 //! | a name in no zone of this server | REFUSED, extended error 20 |
 //! | a name in a zone that could not be loaded | SERVFAIL, extended error 14 |
@@ -41,9 +43,11 @@ use super::options::Requested;
 use super::served::Served;
 use super::stats::{SocketStats, Transport};
 use super::zones::ServedZone;
+use crate::clock::WallTime;
 use crate::compile::{self, Answered, MAX_TCP_MESSAGE};
 use crate::transfer::axfr::{self, Heading, Transferable};
-use crate::zone::Rtype;
+use crate::transfer::tsig::{self, Rejection, Signer};
+use crate::zone::{Name, Rtype};
 
 /// A type for private use that no zone is likely to have (RFC 6895 section 3.1).
 const NO_TYPE: Rtype = Rtype(65534);
@@ -57,6 +61,8 @@ pub enum Reply {
     Silent,
     /// The response that was written.
     Response,
+    /// The same, signed since the query was: the client is no stranger.
+    SignedResponse,
     /// A whole zone, in as many messages as it takes.
     Transfer(Transfer),
 }
@@ -67,18 +73,18 @@ pub struct Transfer {
     pub zone: Arc<dyn Transferable>,
     /// What each message starts and ends with.
     pub heading: Heading,
+    /// Signs the messages, if the query was signed.
+    pub signer: Option<Signer>,
 }
 
 /// Answers `message` from `client`; the response is written to `out`.
-///
-/// `now` is seconds since 1970, truncated to 32 bits.
 pub fn respond(
     served: &Served,
     stats: &SocketStats,
     message: &[u8],
     client: SocketAddr,
     transport: Transport,
-    now: u32,
+    now: WallTime,
     out: &mut Vec<u8>,
 ) -> Reply {
     answer(served, stats, message, client, transport, now, out).0
@@ -91,7 +97,7 @@ pub fn answer(
     message: &[u8],
     client: SocketAddr,
     transport: Transport,
-    now: u32,
+    now: WallTime,
     out: &mut Vec<u8>,
 ) -> (Reply, Answered) {
     out.clear();
@@ -127,7 +133,7 @@ struct Circumstances<'a> {
     stats: &'a SocketStats,
     client: IpAddr,
     transport: Transport,
-    now: u32,
+    now: WallTime,
 }
 
 impl Circumstances<'_> {
@@ -143,7 +149,7 @@ impl Circumstances<'_> {
             client: self.client,
             over_tcp,
             limit,
-            now: self.now,
+            now: self.now.signature_time(),
             edns_settings: &self.served.settings.edns,
         }
     }
@@ -168,7 +174,7 @@ impl<'a, 'm> Plain<'a, 'm> {
     fn new(asked: Circumstances<'a>, query: &'a Query<'m>, outcome: Outcome) -> Plain<'a, 'm> {
         let options = Requested::read(query.options);
         let answered = Answered {
-            cookie: options.cookie(asked.client, asked.edns(), asked.now),
+            cookie: options.cookie(asked.client, asked.edns(), asked.now.signature_time()),
             question_octets: query.question.map_or(0, |question| question.wire.len()),
             dnssec_ok: query.edns.map(|edns| edns.dnssec_ok),
             ..Answered::of(outcome)
@@ -186,6 +192,21 @@ impl<'a, 'm> Plain<'a, 'm> {
         if !query.is_well_formed {
             return self.error(Rcode::FORMERR, None, out);
         }
+        let Some(record) = &query.tsig else { return self.content(None, out) };
+        let (keys, now) = (&self.asked.served.settings.tsig_keys, self.asked.now.seconds());
+        match tsig::verify(keys, query.message(), record, now) {
+            Ok(signer) => {
+                self.asked.stats.tsig_verified.fetch_add(1, Relaxed);
+                let reply = self.content(Some(signer.key().name()), out);
+                self.sign(reply, signer, out)
+            }
+            Err(rejection) => self.reject(rejection, out),
+        }
+    }
+
+    /// What is answered to a message that is well-formed, and signed with this key if it is signed.
+    fn content(&mut self, key: Option<&Name>, out: &mut Vec<u8>) -> Reply {
+        let query = self.query;
         let Some(question) = query.question else { return self.cookie_alone(out) };
         if query.edns.is_some_and(|edns| edns.version != 0) {
             return self.error(Rcode::BADVERS, None, out);
@@ -193,16 +214,13 @@ impl<'a, 'm> Plain<'a, 'm> {
         if self.options.has_malformed_cookie(self.asked.edns()) {
             return self.error(Rcode::FORMERR, None, out);
         }
-        if query.tsig.is_some() {
-            return self.badkey(out);
-        }
         match question.class {
             CLASS_IN => {}
             CLASS_CH => return self.chaos(&question, out),
             _ => return self.error(Rcode::REFUSED, None, out),
         }
         match question.rtype {
-            Rtype::AXFR | Rtype::IXFR => self.transfer(&question, out),
+            Rtype::AXFR | Rtype::IXFR => self.transfer(&question, key, out),
             Rtype::RRSIG => self.signatures(&question, out),
             // MAILB and MAILA (RFC 1035 section 3.2.3), which nobody has.
             Rtype(253 | 254) => self.error(Rcode::NOTIMP, None, out),
@@ -218,8 +236,7 @@ impl<'a, 'm> Plain<'a, 'm> {
             return self.error(Rcode::BADVERS, None, out);
         }
         let is_malformed = self.options.has_malformed_cookie(self.asked.edns());
-        let is_refused = self.query.tsig.is_some() || is_malformed;
-        let Some(cookie) = self.answered.cookie.as_ref().filter(|_| !is_refused) else {
+        let Some(cookie) = self.answered.cookie.as_ref().filter(|_| !is_malformed) else {
             return self.error(Rcode::FORMERR, None, out);
         };
         let is_good = cookie.is_valid || !self.options.has_server_part();
@@ -281,16 +298,40 @@ impl<'a, 'm> Plain<'a, 'm> {
     /// The options of a response that comes from no zone.
     fn options(&self, error: Option<ExtendedError>) -> Vec<u8> {
         let Circumstances { client, now, .. } = self.asked;
-        self.options.response(client, self.asked.edns(), now, error)
+        self.options.response(client, self.asked.edns(), now.signature_time(), error)
     }
 
-    /// No TSIG key is known here: NOTAUTH with BADKEY, unsigned (RFC 8945 section 5.2.1).
-    fn badkey(&self, out: &mut Vec<u8>) -> Reply {
+    /// TSIG that is wrong (RFC 8945 section 5.3.2).
+    fn reject(&self, rejection: Rejection<'_>, out: &mut Vec<u8>) -> Reply {
+        let Some(error) = rejection.error() else { return self.error(Rcode::FORMERR, None, out) };
+        self.asked.stats.tsig_error(error);
         self.asked.stats.rcode(Rcode::NOTAUTH);
         self.query.begin(Rcode::NOTAUTH, false, out);
         self.query.finish(Rcode::NOTAUTH, self.payload(), &[], out);
-        self.query.finish_badkey(out);
+        rejection.finish(out, self.asked.now.seconds());
         Reply::Response
+    }
+
+    /// Signs the response.
+    fn sign(&self, reply: Reply, mut signer: Signer, out: &mut Vec<u8>) -> Reply {
+        match reply {
+            Reply::Silent => Reply::Silent,
+            Reply::Transfer(transfer) => {
+                let heading = transfer.heading.with_room(signer.record_len());
+                Reply::Transfer(Transfer { heading, signer: Some(signer), ..transfer })
+            }
+            Reply::Response | Reply::SignedResponse => {
+                if out.len() + signer.record_len() > self.response_limit() {
+                    // RFC 8945 section 5.3: "the server MUST alter the response so that a TSIG can be included. This
+                    // response contains only the question and a TSIG record, has the TC bit set, and has an RCODE of
+                    // 0 (NOERROR)."
+                    self.query.begin(Rcode::NOERROR, false, out);
+                    out[2] |= 0x02;
+                }
+                signer.sign(out, self.asked.now.seconds());
+                Reply::SignedResponse
+            }
+        }
     }
 
     fn payload(&self) -> u16 {
@@ -368,7 +409,7 @@ impl<'a, 'm> Plain<'a, 'm> {
     }
 
     /// AXFR (RFC 5936) and IXFR (RFC 1995) to who may have them.
-    fn transfer(&self, question: &Question<'_>, out: &mut Vec<u8>) -> Reply {
+    fn transfer(&self, question: &Question<'_>, key: Option<&Name>, out: &mut Vec<u8>) -> Reply {
         let over_tcp = self.asked.transport == Transport::Tcp;
         if question.rtype == Rtype::AXFR && !over_tcp {
             // RFC 5936 section 4.2: AXFR over UDP is not defined.
@@ -376,10 +417,11 @@ impl<'a, 'm> Plain<'a, 'm> {
         }
         let qname = question.name.to_ascii_lowercase();
         // To who may not have it, a zone that is not here looks like one that is.
-        let Some(served) =
-            self.asked.served.zone_at(&qname).filter(|zone| zone.may_transfer(self.asked.client))
-        else {
-            return self.error(Rcode::REFUSED, None, out);
+        let client = self.asked.client;
+        let served = self.asked.served.zone_at(&qname);
+        let Some(served) = served.filter(|zone| zone.access.allows(client, key)) else {
+            self.asked.stats.transfers_refused.fetch_add(1, Relaxed);
+            return self.error(Rcode::REFUSED, Some(ExtendedError::PROHIBITED), out);
         };
         let ServedZone { zone: Some(zone), .. } = served else {
             return self.error(Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out);
@@ -401,6 +443,7 @@ impl<'a, 'm> Plain<'a, 'm> {
         self.query.finish(Rcode::NOERROR, self.payload(), &self.options(None), &mut tail);
         out.clear();
         let tail = tail.split_off(HEADER_LEN);
-        Reply::Transfer(Transfer { zone: Arc::clone(zone), heading: Heading::new(head, tail) })
+        let heading = Heading::new(head, tail);
+        Reply::Transfer(Transfer { zone: Arc::clone(zone), heading, signer: None })
     }
 }

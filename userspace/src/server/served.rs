@@ -8,6 +8,7 @@ use xdp_common::maps;
 use super::zones::{ServedZone, Zones};
 use crate::compile::Engine;
 use crate::ratelimit::limiter::Limiter;
+use crate::transfer::tsig::Keys;
 use crate::zone::{Name, name};
 
 /// What is served at one moment; a change makes a new one.
@@ -30,6 +31,8 @@ pub struct ResponseSettings {
     pub udp_payload: usize,
     /// What options of responses say, and whether names of no zone are refused: as XDP is told.
     pub edns: maps::EdnsSettings,
+    /// The keys that are shared with other servers.
+    pub tsig_keys: Arc<Keys>,
 }
 
 impl Served {
@@ -60,6 +63,12 @@ impl Served {
     fn of(engine: Arc<dyn Engine>, zones: Zones, settings: ResponseSettings) -> Served {
         let lacks_zones = zones.lacks_some();
         Served { engine, zones, lacks_zones, settings }
+    }
+
+    /// The same with these keys that are shared with other servers.
+    pub fn with_tsig_keys(mut self, keys: Arc<Keys>) -> Served {
+        self.settings.tsig_keys = keys;
+        self
     }
 
     /// What options of responses say.

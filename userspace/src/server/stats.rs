@@ -7,7 +7,8 @@ use xdp_common::limit::amplified::{Amplified, SECONDS};
 
 use super::message::Rcode;
 use crate::observe::word::PerWord;
-use crate::observe::{Connections, Responses, Tcp, Transfers, Udp};
+use crate::observe::{Connections, Responses, Tcp, Transfers, Tsig, Udp};
+use crate::transfer::tsig::TsigError;
 
 /// Over what a message came.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -36,6 +37,14 @@ pub struct SocketStats {
     pub transfers: AtomicU64,
     /// Transfers that ended early.
     pub transfers_failed: AtomicU64,
+    /// Transfers that were asked for by who may not have them.
+    pub transfers_refused: AtomicU64,
+    /// Messages whose TSIG record was right.
+    pub tsig_verified: AtomicU64,
+    tsig_badkey: AtomicU64,
+    tsig_badsig: AtomicU64,
+    tsig_badtime: AtomicU64,
+    tsig_badtrunc: AtomicU64,
     /// Octets of the queries over UDP that were answered, and of the responses.
     udp_octets: [AtomicU64; 2],
     /// The worst response of each second.
@@ -179,6 +188,29 @@ impl SocketStats {
         Transfers {
             sent: self.transfers.load(Relaxed),
             failed: self.transfers_failed.load(Relaxed),
+            refused: self.transfers_refused.load(Relaxed),
+        }
+    }
+
+    /// Counts a message whose TSIG record was answered with an error.
+    pub fn tsig_error(&self, error: TsigError) {
+        let counter = match error {
+            TsigError::BADKEY => &self.tsig_badkey,
+            TsigError::BADTIME => &self.tsig_badtime,
+            TsigError::BADTRUNC => &self.tsig_badtrunc,
+            _ => &self.tsig_badsig,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Messages with TSIG.
+    pub fn tsig(&self) -> Tsig {
+        Tsig {
+            verified: self.tsig_verified.load(Relaxed),
+            badkey: self.tsig_badkey.load(Relaxed),
+            badsig: self.tsig_badsig.load(Relaxed),
+            badtime: self.tsig_badtime.load(Relaxed),
+            badtrunc: self.tsig_badtrunc.load(Relaxed),
         }
     }
 }

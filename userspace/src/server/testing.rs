@@ -9,6 +9,8 @@ use super::message::{CLASS_IN, Query, Rcode, add_to_count};
 use super::{ResponseSettings, Served, ServedZone};
 use crate::compile::{Answered, Engine, QueryContext};
 use crate::dnssec::any::preferred_type;
+use crate::transfer::access::TransferAccess;
+use crate::transfer::tsig::Keys;
 use crate::zone::{Name, Rtype, Version, Zone, ZoneBuilder, name};
 
 /// Exact matches, NODATA and NXDOMAIN of one zone, or of none. It is as strict as XDP is: a query
@@ -131,17 +133,21 @@ pub fn served(zone: &Arc<Zone>) -> Served {
             name("example"),
             ServedZone {
                 zone: Some(Arc::new(Version::of(Zone::clone(zone))) as _),
-                allow_transfer: loopback,
+                access: TransferAccess::of_prefixes(loopback),
                 withholds: false,
             },
         ),
-        (name("unloaded"), ServedZone { zone: None, allow_transfer: Vec::new(), withholds: false }),
+        (
+            name("unloaded"),
+            ServedZone { zone: None, access: TransferAccess::default(), withholds: false },
+        ),
     ];
     let settings = ResponseSettings {
         identity: Some("node-1".into()),
         version: None,
         udp_payload: MAX_PAYLOAD.into(),
         edns: maps::EdnsSettings::new(),
+        tsig_keys: Arc::new(Keys::default()),
     };
     Served::new(Arc::new(Plain(Some(Arc::clone(zone)))), zones, settings)
 }

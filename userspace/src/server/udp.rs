@@ -123,10 +123,11 @@ pub fn answer(
         return false;
     }
     let served = shared.get();
-    let now = WallTime::now().signature_time();
+    let now = WallTime::now();
     let (reply, answered) =
         responder::answer(&served, stats, query, client, Transport::Udp, now, response);
-    if !matches!(reply, Reply::Response) {
+    let is_signed = matches!(reply, Reply::SignedResponse);
+    if !is_signed && !matches!(reply, Reply::Response) {
         return false;
     }
     if !limiter.is_on() {
@@ -141,7 +142,7 @@ pub fn answer(
         key: key_of(answered.key, response),
         octets: response.len(),
         query_octets: query.len(),
-        is_vouched_for: answered.cookie.as_ref().is_some_and(|cookie| cookie.is_valid),
+        is_vouched_for: is_signed || answered.cookie.as_ref().is_some_and(|cookie| cookie.is_valid),
     };
     match limiter.respond(client.ip(), &ready, moment) {
         Ok(Verdict::Slip) => {

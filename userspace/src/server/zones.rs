@@ -3,11 +3,9 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
-
+use crate::transfer::access::TransferAccess;
 use crate::transfer::axfr::Transferable;
 
 /// Parts: a hundred thousand zones make some hundred a part.
@@ -21,16 +19,9 @@ pub struct ServedZone {
     /// Its records; `None` while it could not be loaded.
     pub zone: Option<Arc<dyn Transferable>>,
     /// Who may transfer it.
-    pub allow_transfer: Vec<IpNet>,
+    pub access: TransferAccess,
     /// Whether some of its RRsets are withheld, since a validator would refuse them.
     pub withholds: bool,
-}
-
-impl ServedZone {
-    /// Whether `client` may transfer this zone.
-    pub fn may_transfer(&self, client: IpAddr) -> bool {
-        self.allow_transfer.iter().any(|net| net.contains(&client))
-    }
 }
 
 /// Zones by lower-case apex.
@@ -93,7 +84,7 @@ mod tests {
     fn a_change_leaves_what_was_there_before_and_counts_what_lacks() {
         let zone = |zone: Option<Arc<dyn Transferable>>| ServedZone {
             zone,
-            allow_transfer: Vec::new(),
+            access: TransferAccess::default(),
             withholds: false,
         };
         let apex = |number: usize| -> Box<[u8]> { format!("{number}").into_bytes().into() };

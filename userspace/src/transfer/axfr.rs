@@ -15,13 +15,20 @@ const QNAME_POINTER: [u8; 2] = [0xc0, 12];
 pub struct Heading {
     head: Vec<u8>,
     tail: Vec<u8>,
+    /// Octets that are added behind the tail.
+    room: usize,
 }
 
 impl Heading {
     /// `head` is a whole header (with ANCOUNT and ARCOUNT 0) and the question, whose name is the
     /// zone's apex; `tail` an OPT record, or nothing.
     pub fn new(head: Vec<u8>, tail: Vec<u8>) -> Heading {
-        Heading { head, tail }
+        Heading { head, tail, room: 0 }
+    }
+
+    /// The same for messages that so many octets are added to: a TSIG record.
+    pub fn with_room(self, octets: usize) -> Heading {
+        Heading { room: octets, ..self }
     }
 }
 
@@ -131,7 +138,8 @@ impl Messages<'_> {
         let mut count = 0u16;
         let mut last: Option<(&[u8], u16)> = None;
         while let Some(record) = self.waiting {
-            let largest = record.owner.len() + 10 + record.rdata.len() + self.heading.tail.len();
+            let behind = self.heading.tail.len() + self.heading.room;
+            let largest = record.owner.len() + 10 + record.rdata.len() + behind;
             let is_first = out.len() == empty_len;
             if !is_first && (out.len() + largest > TARGET_LEN || count == u16::MAX) {
                 break;

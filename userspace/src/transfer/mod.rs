@@ -1,5 +1,8 @@
 //! Zone transfers: out of this server, and into it.
 
+pub mod access;
 pub mod axfr;
 pub mod incoming;
+pub mod records;
+pub mod tsig;
 pub mod update;

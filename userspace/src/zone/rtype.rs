@@ -32,6 +32,7 @@ impl Rtype {
     pub const CDS: Rtype = Rtype(59);
     pub const CDNSKEY: Rtype = Rtype(60);
     pub const ZONEMD: Rtype = Rtype(63);
+    pub const TSIG: Rtype = Rtype(250);
     pub const IXFR: Rtype = Rtype(251);
     pub const AXFR: Rtype = Rtype(252);
     pub const ANY: Rtype = Rtype(255);

@@ -1,6 +1,7 @@
 //! The configuration is read again while the daemon serves.
 
 use super::*;
+use crate::transfer::access::TransferAccess;
 
 #[test]
 fn a_broken_configuration_changes_nothing() {
@@ -42,5 +43,6 @@ fn another_policy_loads_the_zone_again_and_another_acl_takes_effect() {
     assert_eq!(stage.reload()[0].change, zone::Change::Unchanged);
     let served = stage.daemon.presented.shared().get();
     let zone = served.zone_at(b"\x07example\x00").unwrap();
-    assert_eq!(zone.allow_transfer, ["192.0.2.0/24".parse().unwrap()]);
+    let allowed = TransferAccess::of_prefixes(["192.0.2.0/24".parse().unwrap()]);
+    assert_eq!(zone.access, allowed);
 }

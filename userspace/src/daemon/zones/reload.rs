@@ -11,6 +11,7 @@ use crate::control::protocol::Failure;
 use crate::daemon::life::Asked;
 use crate::daemon::stamp::Stamp;
 use crate::daemon::state::{ReloadResult, ZoneState};
+use crate::daemon::tsig_keys;
 use crate::zone::Name;
 
 /// What became of zones in a reload, and of those that are still to be loaded who tells it.
@@ -91,6 +92,10 @@ impl Zones {
         let (changes, gone) = self.exchange_zones(&config, stale);
         if let Err(error) = self.presented.load_secrets(&self.source.path, &config.cookies) {
             tracing::error!("the secrets of DNS cookies stay as they were: {error:#}");
+        }
+        match tsig_keys::load(&config) {
+            Ok(keys) => self.presented.set_tsig_keys(keys),
+            Err(error) => tracing::error!("the TSIG keys stay as they were: {error:#}"),
         }
         let limited = self.limits.follow(&config);
         let is_same = *old == config;

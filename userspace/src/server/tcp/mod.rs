@@ -325,19 +325,11 @@ async fn connection(
         }
         let served = context.shared.get();
         let (stats, transport) = (&context.stats, Transport::Tcp);
-        match respond(
-            &served,
-            stats,
-            &query,
-            client,
-            transport,
-            WallTime::now().signature_time(),
-            &mut response,
-        ) {
-            Reply::Response => writer.push(&response).await?,
-            Reply::Transfer(transfer) => {
+        match respond(&served, stats, &query, client, transport, WallTime::now(), &mut response) {
+            Reply::Response | Reply::SignedResponse => writer.push(&response).await?,
+            Reply::Transfer(mut transfer) => {
                 drop(served);
-                writer.send_zone(&transfer, client, &mut response).await?;
+                writer.send_zone(&mut transfer, client, &mut response).await?;
             }
             // What deserves no response comes from nobody who will ask properly later.
             Reply::Silent => break,
@@ -414,7 +406,7 @@ impl Writer<'_> {
     /// Sends a zone, message by message: no more of it is in memory than waits to be written.
     async fn send_zone(
         &mut self,
-        transfer: &Transfer,
+        transfer: &mut Transfer,
         client: SocketAddr,
         message: &mut Vec<u8>,
     ) -> io::Result<()> {
@@ -422,6 +414,9 @@ impl Writer<'_> {
         let result = async {
             let mut messages = axfr::messages(&**zone, &transfer.heading);
             while messages.next_message(message).map_err(io::Error::other)? {
+                if let Some(signer) = &mut transfer.signer {
+                    signer.sign(message, WallTime::now().seconds());
+                }
                 self.push(message).await?;
             }
             self.flush().await

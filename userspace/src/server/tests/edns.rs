@@ -80,7 +80,7 @@ fn plain_responses_have_options() {
     (edns.secrets[0], edns.secret_count) = ([1, 2], 1);
     let ask = |ask: Ask| {
         let (stats, mut out) = (SocketStats::default(), Vec::new());
-        let reply = respond(&served, &stats, &ask.wire(), CLIENT, Transport::Udp, 7, &mut out);
+        let reply = respond(&served, &stats, &ask.wire(), CLIENT, Transport::Udp, NOW, &mut out);
         assert!(matches!(reply, Reply::Response));
         out
     };
@@ -149,7 +149,7 @@ fn without_a_question_there_is_a_cookie_to_be_had() {
         for (message, rcode) in asked {
             for transport in [Transport::Udp, Transport::Tcp] {
                 let (stats, mut out) = (SocketStats::default(), Vec::new());
-                let reply = respond(&served, &stats, &message, CLIENT, transport, 7, &mut out);
+                let reply = respond(&served, &stats, &message, CLIENT, transport, NOW, &mut out);
                 assert!(matches!(reply, Reply::Response));
                 let said = read(&out);
                 let low = u16::from(out[3] & 15);

@@ -24,11 +24,13 @@ use super::responder::{Reply, respond};
 use super::stats::{SocketStats, Transport};
 use super::testing::{self, served};
 use super::{Shared, tcp, udp};
+use crate::clock::WallTime;
 use crate::compile::Image;
 use crate::datapath::memory::{Mapping, Size};
 use crate::ratelimit::limits::Limits;
 use crate::transfer::axfr;
 
+const NOW: WallTime = WallTime::from_seconds(7);
 const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4000);
 const STRANGER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7)), 4000);
 
@@ -105,7 +107,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 fn reply_to(message: &[u8], client: SocketAddr, transport: Transport) -> (Reply, Vec<u8>) {
     let (stats, mut out) = (SocketStats::default(), Vec::new());
     let served = served(&testing::zone(7, 0));
-    let reply = respond(&served, &stats, message, client, transport, 0, &mut out);
+    let reply = respond(&served, &stats, message, client, transport, NOW, &mut out);
     (reply, out)
 }
 

@@ -44,7 +44,7 @@ fn a_transfer_has_every_record_once_between_two_soa_records() {
     let (stats, mut out) = (SocketStats::default(), Vec::new());
     let query = ask("eXample", 252).with(opt(0, 0, &[])).wire();
     let served = served(&zone);
-    let reply = respond(&served, &stats, &query, CLIENT, Transport::Tcp, 0, &mut out);
+    let reply = respond(&served, &stats, &query, CLIENT, Transport::Tcp, NOW, &mut out);
     let Reply::Transfer(transfer) = reply else { panic!("no transfer") };
     let mut messages = axfr::messages(&*transfer.zone, &transfer.heading);
     let mut records = Vec::new();
