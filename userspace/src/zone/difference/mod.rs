@@ -7,9 +7,11 @@
 //! | `records.rs` | records in canonical order, of any zone |
 //! | `apply.rs` | what a difference makes of one owner; `version` makes versions of it |
 //! | `sequence.rs` | a difference as the records of an IXFR, and read from them |
+//! | `condense.rs` | differences that lead on from each other made into one |
 
 mod apply;
 mod between;
+mod condense;
 mod records;
 mod sequence;
 #[cfg(test)]

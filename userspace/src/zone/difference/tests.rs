@@ -251,3 +251,37 @@ fn serials_and_sequences_are_checked() {
     let same = Difference::between(&zones[0], &zones[0]);
     assert!(same.is_empty() && same.sequence().next().is_none());
 }
+
+proptest! {
+    /// Differences made into one do what they do one after the other, and are what the first and the last version make.
+    #[test]
+    fn differences_are_condensed(
+        versions in prop::collection::vec(prop::collection::vec(small(), 0..8), 2..6),
+        at: prop::sample::Index,
+    ) {
+        let zones: Vec<Zone> =
+            versions.iter().enumerate().map(|(at, records)| zone(at as u32 + 1, records)).collect();
+        let differences: Vec<Difference> =
+            zones.windows(2).map(|pair| Difference::between(&pair[0], &pair[1])).collect();
+        let (first, last) = (&zones[0], zones.last().unwrap());
+        let condensed = Difference::condensed(&differences).unwrap().unwrap();
+        prop_assert_eq!(records_of(&condensed.apply(first, Rules::Strict).unwrap()), records_of(last));
+        // The TTL of a signature is told of where it went and came, which may be another version than the first.
+        let all = |difference: &Difference| {
+            let ttl = |record: RecordRef<'_>| match record.rtype {
+                Rtype::RRSIG => 0,
+                _ => record.ttl,
+            };
+            [difference.removed(), difference.added()].map(|part| {
+                let records = part.iter().map(|one| (one.owner.to_vec(), one.rtype, ttl(one), one.rdata.to_vec()));
+                records.collect::<Vec<_>>()
+            })
+        };
+        prop_assert_eq!(all(&condensed), all(&Difference::between(first, last)));
+        // One that is there twice fits nothing, unless it changes the SOA record alone and that fits neither.
+        let mut twice = differences.clone();
+        let at = at.index(twice.len());
+        twice.insert(at, twice[at].clone());
+        prop_assert!(Difference::condensed(&twice).is_err());
+    }
+}
