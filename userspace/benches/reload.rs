@@ -76,6 +76,7 @@ fn measure(delegations: usize, dnssec: &str, denial: Denial) -> (f64, f64) {
             is_signed: dnssec == "sign",
             is_unchanged: false,
             instead: None,
+            incoming: None,
         });
         let reloaded = processor_time();
         assert!(next.change.is_some());

@@ -12,8 +12,8 @@ use super::{Global, PATIENCE, RELOAD_PATIENCE};
 use crate::clock::WallTime;
 use crate::control::protocol::{Failure, Request};
 use crate::control::reply::zone::{
-    Change, ServingState, VersionDifference, ZoneChange, ZoneDiff, ZoneEvent, ZoneHistory,
-    ZoneList, ZoneReload, ZoneRolledBack, ZoneStatus, ZoneSummary,
+    Change, PrimariesStatus, ServingState, VersionDifference, ZoneChange, ZoneDiff, ZoneEvent,
+    ZoneHistory, ZoneList, ZoneRefreshing, ZoneReload, ZoneRolledBack, ZoneStatus, ZoneSummary,
 };
 use crate::daemon::prepare;
 use crate::observe::event::EventReason;
@@ -35,6 +35,18 @@ pub enum ZoneCommand {
         /// The zone's name
         #[arg(value_name = "ZONE")]
         zone: Option<String>,
+    },
+    /// Ask the primaries of a zone for a newer version now
+    Refresh {
+        /// The zone's name
+        #[arg(value_name = "ZONE")]
+        zone: String,
+    },
+    /// Transfer all of a zone from a primary, whatever its serial
+    Retransfer {
+        /// The zone's name
+        #[arg(value_name = "ZONE")]
+        zone: String,
     },
     /// Show what changed in a zone: when, why, from which serial to which
     History {
@@ -95,6 +107,8 @@ pub fn run(command: &ZoneCommand, global: &Global, output: &Output) -> CommandRe
             let failed = reload.zones.iter().any(|zone| zone.change == Change::Failed);
             Ok(if failed { Exit::Failed } else { Exit::Ok })
         }
+        ZoneCommand::Refresh { zone } => refresh(zone, false, global, output),
+        ZoneCommand::Retransfer { zone } => refresh(zone, true, global, output),
         ZoneCommand::History { zone } => {
             let request = Request::ZoneHistory { zone: zone.clone() };
             let history: ZoneHistory = global.call(&request, RELOAD_PATIENCE)?;
@@ -115,6 +129,17 @@ pub fn run(command: &ZoneCommand, global: &Global, output: &Output) -> CommandRe
         }
         ZoneCommand::Check { file, zone } => check(file, zone.as_deref(), output),
     }
+}
+
+fn refresh(zone: &str, whole: bool, global: &Global, output: &Output) -> CommandResult {
+    let request = Request::ZoneRefresh { zone: zone.to_owned(), whole };
+    let refreshing: ZoneRefreshing = global.call(&request, PATIENCE)?;
+    output.data(&refreshing, |ZoneRefreshing { zone, .. }| {
+        format!(
+            "{zone}: its primaries are asked; `sealdns zone status {zone}` tells what came of it\n"
+        )
+    });
+    Ok(Exit::Ok)
 }
 
 fn list_text(list: &ZoneList) -> String {
@@ -153,7 +178,7 @@ fn status_text(status: &ZoneStatus) -> String {
         ("error", summary.error.clone()),
         ("unkept", status.unkept.clone()),
         ("withheld", status.withheld.clone()),
-        ("file", Some(status.file.display().to_string())),
+        ("file", (!status.file.as_os_str().is_empty()).then(|| status.file.display().to_string())),
         ("dnssec", Some(word(&summary.dnssec))),
         ("policy", Some(status.policy.clone())),
         ("serial", summary.serial.map(|serial| serial.to_string())),
@@ -169,11 +194,26 @@ fn status_text(status: &ZoneStatus) -> String {
         ("resign-at", time(status.resign_at)),
         ("allow-transfer", Some(list_cell(&status.allow_transfer))),
     ];
+    let primaries = status.primaries.iter().flat_map(primaries_rows);
     let running = status.running.map(|event| ("running", Some(word(&event))));
     let next = status.events.iter().map(|event| ("next", Some(event_text(event))));
-    let known = rows.into_iter().chain(running).chain(next);
+    let known = rows.into_iter().chain(primaries).chain(running).chain(next);
     let known = known.filter_map(|(field, value)| Some((field, value?)));
     known.map(|(field, value)| format!("{field:16} {value}\n")).collect()
+}
+
+fn primaries_rows(status: &PrimariesStatus) -> [(&'static str, Option<String>); 7] {
+    let time = |seconds: Option<u32>| seconds.map(|seconds| time_cell(Some(seconds)));
+    let configured: Vec<String> = status.configured.iter().map(ToString::to_string).collect();
+    [
+        ("primaries", Some(list_cell(&configured))),
+        ("primary-asked", status.asked.map(|asked| asked.to_string())),
+        ("primary-serial", status.serial.map(|serial| serial.to_string())),
+        ("last-success", time(status.last_success)),
+        ("last-failure", time(status.last_failure)),
+        ("failure", status.failure.clone()),
+        ("expires-at", time(status.expires_at)),
+    ]
 }
 
 /// What is to happen, when, and why.
@@ -193,6 +233,11 @@ fn event_text(event: &ZoneEvent) -> String {
         EventReason::Verified => "what was found is to take effect",
         EventReason::NotKept => "what is served could not be kept for the next start",
         EventReason::JournalLong => "much changed since it was written as a whole",
+        EventReason::NotTransferred => "no version has come from a primary yet",
+        EventReason::RefreshPassed => "a primary is asked from time to time",
+        EventReason::Notified => "a primary has said that there is a newer version",
+        EventReason::Transferred => "a version has come from a primary",
+        EventReason::Unconfirmed => "if no primary is heard of until then",
     };
     format!("{} {}: {why}", time_cell(Some(event.at)), word(&event.event))
 }

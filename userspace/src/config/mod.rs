@@ -52,6 +52,10 @@ pub const DEFAULT_CONTROL: &str = "/run/sealdns/control.sock";
 const TCP_CONNECTIONS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 const TCP_CONNECTIONS_PER_CLIENT: NonZeroUsize = NonZeroUsize::new(100).unwrap();
 
+/// Octets of a transfer from a primary: a zone of ten million signed delegations, more or less, and no more than memory that
+/// servers have.
+const TRANSFER_SIZE: u64 = 2 << 30;
+
 /// A whole configuration, valid in itself; files it names may still be missing.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -120,6 +124,10 @@ pub struct Server {
     pub tcp_connections_per_client: NonZeroUsize,
     /// How long open connections may take to finish when the daemon stops.
     pub shutdown_timeout: Period,
+    /// How large a transfer from a primary may be, in octets of its messages.
+    pub transfer_size: ByteSize,
+    /// How long a transfer from a primary may take.
+    pub transfer_timeout: Period,
 }
 
 impl Server {
@@ -145,6 +153,8 @@ impl Default for Server {
             tcp_connections: TCP_CONNECTIONS,
             tcp_connections_per_client: TCP_CONNECTIONS_PER_CLIENT,
             shutdown_timeout: Period::from_seconds(5),
+            transfer_size: ByteSize(TRANSFER_SIZE),
+            transfer_timeout: Period::from_seconds(3600),
         }
     }
 }
@@ -187,6 +197,11 @@ pub struct Zone {
 }
 
 impl Zone {
+    /// Whether it is transferred from primaries, and not read from a file.
+    pub fn is_transferred(&self) -> bool {
+        !self.primaries.is_empty()
+    }
+
     /// What is wrong with where the zone comes from and who it is transferred to, if these are the keys that there are:
     /// a word that stands there, what is wrong, and what to do about it.
     fn transfer_fault(&self, keys: &HashSet<&Name>) -> Option<(String, String, &'static str)> {
@@ -202,13 +217,7 @@ impl Zone {
                 let message = "both `file` and `primaries` are set".to_owned();
                 return fault("primaries", message, "remove one of them");
             }
-            // What has no effect is not accepted.
-            (true, false) => {
-                let message = "`primaries` is not supported yet: this version lacks zone transfer \
-                               from a primary";
-                return fault("primaries", message.to_owned(), "set `file`");
-            }
-            (false, true) => {}
+            (true, false) | (false, true) => {}
         }
         let in_primaries = self.primaries.iter().filter_map(|primary| primary.tsig.as_ref());
         let in_allowed = self.allow_transfer.iter().filter_map(|allowed| match allowed {

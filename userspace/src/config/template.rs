@@ -53,6 +53,10 @@ tcp-connections = 1000
 tcp-connections-per-client = 100
 # How long open TCP connections may take to finish when the daemon stops.
 shutdown-timeout = "5s"
+# How large a transfer from a primary may be, in octets of its messages, and how long it may take. What is larger or slower
+# is given up, and the version that is served stays.
+transfer-size = "2GiB"
+transfer-timeout = "1h"
 
 [xdp]
 # Interfaces whose queries XDP answers, for example ["eth0"]. Empty: no XDP.
@@ -230,7 +234,9 @@ refresh = "1w"
 # # The master file (RFC 1035 section 5).
 # file = "example.com.zone"
 # # In place of `file`: the servers that the zone is transferred from. An entry is an address, with a port if that is not
-# # 53, or { address = "192.0.2.53", tsig = "transfer." } where the key is another than that of `tsig`.
+# # 53, or { address = "192.0.2.53", tsig = "transfer." } where the key is another than that of `tsig`. They are asked by the
+# # times of the zone's SOA record, and when one sends NOTIFY; the next one is asked if one fails. `dnssec` says of the zone
+# # that comes what it says of a file.
 # primaries = []
 # # "sign": sealdns signs the zone; it makes keys on first use and never again by itself. "presigned": the file is
 # # already signed. "off": the zone is not signed.

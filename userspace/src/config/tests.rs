@@ -81,7 +81,6 @@ fn unknown_keys_have_a_place_and_a_suggestion() {
 fn what_has_no_effect_is_refused() {
     let zone = "version = \"v1\"\n[[zone]]\nname = \"a.\"\nfile = \"f\"\n";
     for text in [
-        "version = \"v1\"\n[[zone]]\nname = \"a.\"\nprimaries = [\"192.0.2.53:53\"]\n".to_owned(),
         format!("{zone}catalog = true\n"),
         "version = \"v1\"\n[policy.default]\nalgorithm = \"RSASHA256\"\n".to_owned(),
         "version = \"v1\"\n[policy.default]\nksk-lifetime = \"365d\"\n".to_owned(),

@@ -12,7 +12,7 @@ use super::reply::{Reply, read as strict};
 
 /// The version of requests and replies: who changes one raises it, and the samples in `userspace/tests/replies/`
 /// show that one has changed. Daemon and command understand each other only if it is the same.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -61,6 +61,13 @@ pub enum Request {
         zone: String,
         /// The serial of the version.
         serial: u32,
+    },
+    /// Asks the primaries of a zone for a newer version.
+    ZoneRefresh {
+        /// Its apex in presentation format.
+        zone: String,
+        /// Whether all of it is to be transferred, whatever its serial.
+        whole: bool,
     },
     /// Where XDP is attached.
     XdpStatus,
@@ -120,6 +127,10 @@ impl Request {
             Request::ZoneReload { zone: None } => Some("zone reload".to_owned()),
             Request::ZoneRollback { zone, serial } => {
                 Some(format!("zone rollback {} {serial}", zone.escape_debug()))
+            }
+            Request::ZoneRefresh { zone, whole } => {
+                let word = if *whole { "retransfer" } else { "refresh" };
+                Some(format!("zone {word} {}", zone.escape_debug()))
             }
             Request::XdpAttach { interface } => {
                 Some(format!("xdp attach {}", interface.escape_debug()))

@@ -15,7 +15,9 @@
 //!    one that does not.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
+use super::life::Moment;
 use super::state::ZoneState;
 use crate::config::{Config, Dnssec};
 use crate::control::reply::status::{Problem, Severity};
@@ -38,15 +40,18 @@ pub struct HealthInput<'a> {
     pub plane: &'a PlaneStatus,
     /// Seconds since 1970, truncated to 32 bits.
     pub now: u32,
+    /// The same moment on the monotonic clock.
+    pub tick: Instant,
 }
 
 /// Finds problems of one kind, and adds them to the list.
 type Finder = fn(&HealthInput<'_>, &mut Vec<Problem>);
 
 /// All kinds of problems, in the order in which they are said.
-const FINDERS: [Finder; 8] = [
+const FINDERS: [Finder; 9] = [
     zones_loading,
     zones_not_loaded,
+    zones_that_expire,
     rrsets_withheld,
     signatures_that_end,
     interfaces_without_xdp,
@@ -83,7 +88,24 @@ fn zones_not_loaded(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
             None => format!("it is not served: {error}"),
         };
         let problem = Problem::new(Severity::Error, zone(name), what);
-        found.push(problem.with_fix(format!("sealdns zone reload {name}")));
+        let verb = if state.section.is_transferred() { "refresh" } else { "reload" };
+        found.push(problem.with_fix(format!("sealdns zone {verb} {name}")));
+    }
+}
+
+/// Zones whose primaries were not heard of for long: they are not served any more soon.
+fn zones_that_expire(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
+    for (name, state) in input.zones {
+        let now = Moment { wall: input.now, tick: input.tick };
+        let Some(left) = state.life.expires(now).filter(|_| state.life.is_expiring(now)) else {
+            continue;
+        };
+        let left = Rounded(u32::try_from(left).unwrap_or(0));
+        let why = state.primaries.last_failure.as_ref();
+        let why = why.map(|(_, primary, why)| format!(": {primary}: {why}")).unwrap_or_default();
+        let what = format!("it expires in {left}, since no primary is heard of{why}");
+        let problem = Problem::new(Severity::Error, zone(name), what);
+        found.push(problem.with_fix(format!("sealdns zone refresh {name}")));
     }
 }
 
@@ -262,6 +284,7 @@ mod tests {
             withheld: None,
             verified_before: None,
             stamps: Vec::new(),
+            from_primary: None,
             kept_at: None,
             published: Default::default(),
         });
@@ -283,6 +306,7 @@ mod tests {
             counts: &counts,
             plane: &plane,
             now: NOW,
+            tick: Instant::now(),
         };
         let problems = problems(&input).into_iter();
         problems.map(|one| (one.severity, one.subject, one.what)).collect()
@@ -324,6 +348,7 @@ mod tests {
                 counts: &counts,
                 plane: &plane,
                 now: NOW,
+                tick: Instant::now(),
             };
             problems(&input).iter().map(Problem::to_string).collect::<Vec<_>>()
         };

@@ -19,6 +19,7 @@ pub mod privileges;
 pub mod ratelimit;
 mod requests;
 mod run;
+mod secondary;
 pub mod serials;
 mod serving;
 mod shared_plane;

@@ -1,13 +1,16 @@
-//! Zones from master files: read, signed, verified.
+//! Zones from master files and from primaries: read, signed, verified.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use xdp_common::image::bounds::MAX_SALT;
 
-use super::kept::{KeptFacts, KeptVersion, KeptZones, settings};
-use super::signing::{Signing, rejection, with_serial};
+use super::kept::{FromPrimary, KeptFacts, KeptVersion, KeptZones, settings};
+use super::life::refresh::Timers;
+use super::secondary::Confirmations;
+use super::signing::{Signing, check_owners, rejection, with_serial};
 use super::stamp::Stamp;
-use super::state::{CurrentVersion, LastServed, Prepare, Prepared};
+use super::state::{CurrentVersion, LastServed, NoTransfer, Prepare, Prepared};
 use super::store::is_merged_at_once;
 use super::verified::{Step, Verification};
 use crate::check::{self, Severity};
@@ -20,13 +23,16 @@ use crate::dnssec::policy::AnyResponse;
 use crate::dnssec::times::is_before;
 use crate::dnssec::verify::{Fault, first_expiration, verify};
 use crate::dnssec::zonemd;
-use crate::zone::difference::{Difference, Rules};
+use crate::transfer::incoming::Transferred;
+use crate::zone::difference::{ApplyError, Difference, Rules};
 use crate::zone::text::{self, Options, Place, Places};
 use crate::zone::{Name, Rtype, Serial, Version, Zone};
 
 /// Takes zones from the files that the configuration names.
 pub struct ZoneFiles {
     signing: Signing,
+    /// When primaries were heard of last.
+    confirmations: Confirmations,
     /// Where versions are kept of zones that sealdns does not sign.
     served: KeptZones,
 }
@@ -35,7 +41,8 @@ impl ZoneFiles {
     /// Keys and what else is kept of zones are in the configuration's state directory.
     pub fn new(config: &Config) -> ZoneFiles {
         let served = KeptZones::new(config.server.state_dir.join("served"));
-        ZoneFiles { signing: Signing::new(config), served }
+        let confirmations = Confirmations::of(&config.server.state_dir);
+        ZoneFiles { signing: Signing::new(config), confirmations, served }
     }
 
     /// The version that was served when the daemon ran last of a zone that sealdns does not sign.
@@ -64,7 +71,15 @@ impl Prepare for ZoneFiles {
         now: u32,
     ) -> anyhow::Result<Prepared> {
         if section.dnssec == config::Dnssec::Sign {
-            return self.signing.prepare(section, policy, before, now);
+            let prepared = self.signing.prepare(section, policy, before, now)?;
+            let known = prepared.from_primary;
+            let from_primary = known.or_else(|| from_primary(before, &prepared.zone, now));
+            return Ok(Prepared { from_primary, ..prepared });
+        }
+        if section.is_transferred() {
+            let prepared = transferred(section, policy, before, now)?;
+            let from_primary = from_primary(before, &prepared.zone, now);
+            return Ok(Prepared { from_primary, ..prepared });
         }
         if let Some(instead) = before.instead {
             return roll_back(section, policy, before, &instead.zone);
@@ -73,27 +88,8 @@ impl Prepare for ZoneFiles {
         for warning in &read.warnings {
             tracing::warn!(zone = %section.name, "{warning}");
         }
-        if section.dnssec == config::Dnssec::Presigned
-            && let Some(advice) = advice(&read.zone)
-        {
-            tracing::warn!(zone = %section.name, "{advice}");
-        }
         let files = Some(read.files.iter().map(PathBuf::from).collect());
-        if section.dnssec == config::Dnssec::Off {
-            let (zone, change) = after(before.served, with_any_answers(read.zone, policy)?)?;
-            return Ok(Prepared { files, change, ..Prepared::of(zone) });
-        }
-        let file = read.zone;
-        let (zone, change) = after(before.served, file.clone())?;
-        let verification = match section.verify {
-            config::Verify::Never => None,
-            how => verified(how == config::Verify::First, &file, before, &zone, &change, now)?,
-        };
-        let (expiration, begins_at) = match &verification {
-            Some(known) => (Some(known.report.expiration), known.begins_at(&file, now)),
-            None => (first_expiration(&file, now), begins_at(&file, now)),
-        };
-        Ok(Prepared { files, change, expiration, begins_at, verification, ..Prepared::of(zone) })
+        Ok(Prepared { files, ..of_whole(section, policy, before, read.zone, now)? })
     }
 
     fn kept_zones(&self, section: &config::Zone) -> Option<&KeptZones> {
@@ -123,10 +119,25 @@ impl Prepare for ZoneFiles {
         now: u32,
     ) -> Option<LastServed> {
         let is_ours = section.dnssec == config::Dnssec::Sign;
-        let kept = match is_ours {
+        let mut kept = match is_ours {
             true => self.signing.last_served(&section.name),
             false => self.last_served(section),
         }?;
+        if section.is_transferred() {
+            let known = kept.facts.from_primary.as_mut()?;
+            known.at = self.confirmations.last(&section.name, known.at);
+            if is_expired(&kept.zone, known.at, now) {
+                tracing::error!(
+                    zone = %section.name,
+                    "what was served before is not served again: it has expired while the daemon did not run"
+                );
+                let kept_zones = self.kept_zones(section)?;
+                if let Err(error) = kept_zones.forget(&section.name) {
+                    tracing::warn!(zone = %section.name, "it is kept all the same: {error:#}");
+                }
+                return None;
+            }
+        }
         let is_unverified = !kept.facts.is_verified && section.verify != config::Verify::First;
         let verification = match section.dnssec {
             config::Dnssec::Off => None,
@@ -147,14 +158,17 @@ impl Prepare for ZoneFiles {
             (config::Dnssec::Off | config::Dnssec::Sign, _) => None,
         };
         let KeptVersion { zone, files: kept_in, facts, place, .. } = kept;
-        let KeptFacts { origin, is_verified, stamps, settings: then, .. } = facts;
+        let KeptFacts { origin, is_verified, stamps, settings: then, from_primary, .. } = facts;
+        let from_primary = from_primary.filter(|_| section.is_transferred());
+        let is_as_file_says = stamps.first().is_some_and(|stamp| stamp.path() == section.file)
+            && stamps.iter().all(Stamp::holds);
         let known = verification.as_ref().filter(|_| is_ours);
         let inception = known.and_then(|known| known.times.validity(now));
         // Of a zone that sealdns signs the keys and the policy must be looked at, too.
         let is_current = !is_ours
             && then == settings(section, policy)
-            && stamps.first().is_some_and(|stamp| stamp.path() == section.file)
-            && stamps.iter().all(Stamp::holds);
+            // Of a primary's version the primary is asked.
+            && (is_as_file_says || from_primary.is_some());
         let prepared = Prepared {
             expiration,
             inception: inception.map(|validity| validity.inception),
@@ -162,10 +176,150 @@ impl Prepare for ZoneFiles {
             // What is withheld was found wrong: it is verified again while it is served.
             verification: verification.filter(|_| is_verified),
             origin,
+            from_primary,
             ..Prepared::of(zone)
         };
         Some(LastServed { prepared, kept_in, stamps, place, is_current })
     }
+}
+
+/// The next version of a zone that sealdns does not sign, of all of its records, which were read or have come from a
+/// primary.
+fn of_whole(
+    section: &config::Zone,
+    policy: &config::Policy,
+    before: CurrentVersion<'_>,
+    read: Zone,
+    now: u32,
+) -> anyhow::Result<Prepared> {
+    if section.dnssec == config::Dnssec::Off {
+        let (zone, change) = after(before.served, with_any_answers(read, policy)?)?;
+        return Ok(Prepared { change, ..Prepared::of(zone) });
+    }
+    if let Some(advice) = advice(&read) {
+        tracing::warn!(zone = %section.name, "{advice}");
+    }
+    let (zone, change) = after(before.served, read.clone())?;
+    let flat = || Ok(read.clone());
+    of_presigned(section, before, (zone, change), &flat, now)
+}
+
+/// The next version of a zone that somebody else signed, and how it differs from the one that is served. `flat`: all of
+/// its records, for what must look at all of them.
+fn of_presigned(
+    section: &config::Zone,
+    before: CurrentVersion<'_>,
+    (zone, change): (Version, Option<Difference>),
+    flat: &dyn Fn() -> anyhow::Result<Zone>,
+    now: u32,
+) -> anyhow::Result<Prepared> {
+    let verification = match section.verify {
+        config::Verify::Never => None,
+        how => verified(how == config::Verify::First, flat, before, &zone, &change, now)?,
+    };
+    let (expiration, begins_at) = match &verification {
+        Some(known) => {
+            let begins_at = match known.has_later_begin(now) {
+                true => begins_at(&flat()?, now),
+                false => None,
+            };
+            (Some(known.report.expiration), begins_at)
+        }
+        None => {
+            let flat = flat()?;
+            (first_expiration(&flat, now), begins_at(&flat, now))
+        }
+    };
+    Ok(Prepared { change, expiration, begins_at, verification, ..Prepared::of(zone) })
+}
+
+/// The next version of a zone that comes from primaries and that sealdns does not sign: of what has come, or of the records
+/// that are served if nothing has.
+fn transferred(
+    section: &config::Zone,
+    policy: &config::Policy,
+    before: CurrentVersion<'_>,
+    now: u32,
+) -> anyhow::Result<Prepared> {
+    anyhow::ensure!(
+        before.instead.is_none(),
+        "it comes from a primary: what that has is served with the serial that it has there"
+    );
+    let served = match (before.incoming.map(|incoming| &incoming.transferred), before.served) {
+        (Some(Transferred::Zone(zone)), _) => {
+            check_digest(section, zone)?;
+            return of_whole(section, policy, before, zone.clone(), now);
+        }
+        (_, None) => return Err(NoTransfer::None.into()),
+        (_, Some(served)) => served,
+    };
+    let of_flat = |version: &Version| -> anyhow::Result<Prepared> {
+        let zone = version.flat()?.split_any_answers().0.withholding(BTreeSet::new());
+        of_whole(section, policy, before, zone, now)
+    };
+    let Some(Transferred::Differences(differences)) =
+        before.incoming.map(|incoming| &incoming.transferred)
+    else {
+        return of_flat(served);
+    };
+    let (zone, change) = led_on(served, differences)?;
+    if served.any_answers().is_some() || served.withheld().next().is_some() {
+        // What stands beside a zone, or is withheld of it, changes by no difference of its records.
+        return of_flat(&zone);
+    }
+    match section.dnssec {
+        config::Dnssec::Off => Ok(Prepared { change: Some(change), ..Prepared::of(zone) }),
+        config::Dnssec::Presigned | config::Dnssec::Sign => {
+            let flat = || Ok(zone.flat()?);
+            of_presigned(section, before, (zone.clone(), Some(change)), &flat, now)
+        }
+    }
+}
+
+/// The version to which differences lead from a served one, and how the two differ; at the cost of what changes.
+///
+/// # Errors
+/// [`NoTransfer::Unfit`] if they do not fit; or if what comes out must not be served.
+fn led_on(served: &Version, differences: &[Difference]) -> anyhow::Result<(Version, Difference)> {
+    let unfit = |error: ApplyError| NoTransfer::Unfit(error.to_string());
+    let Some(all) = Difference::condensed(differences).map_err(unfit)? else {
+        anyhow::bail!("there is no difference")
+    };
+    let zone = served.apply(&all, Rules::Strict).map_err(unfit)?;
+    let names = || all.removed().iter().chain(all.added().iter()).map(|record| record.owner);
+    check_owners(&zone, names())?;
+    let change = Difference::between_owners(served, &zone, names());
+    let zone = match is_merged_at_once(&zone) {
+        true => Version::of(zone.flat()?),
+        false => zone,
+    };
+    Ok((zone, change))
+}
+
+/// Verifies the digest over all of a zone that has come from a primary, if it has one that can be (RFC 8976 section 4).
+fn check_digest(section: &config::Zone, zone: &Zone) -> anyhow::Result<()> {
+    match zonemd::check(zone) {
+        Some(Err(mismatch)) if section.verify != config::Verify::Never => {
+            anyhow::bail!("the digest over the zone is wrong: {mismatch}")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where the next version comes from, if that is a primary: of differences the last one tells its serial there.
+fn from_primary(before: CurrentVersion<'_>, zone: &Version, now: u32) -> Option<FromPrimary> {
+    let serial = match &before.incoming?.transferred {
+        Transferred::Zone(zone) => zone.serial(),
+        Transferred::Differences(differences) => differences.last()?.new_serial(),
+        Transferred::UpToDate(_) => zone.serial(),
+    };
+    Some(FromPrimary { serial, at: now })
+}
+
+/// Whether a version that a primary had at a time is not to be served any more.
+fn is_expired(zone: &Version, at: u32, now: u32) -> bool {
+    let timers = zone.soa_fields().map(|soa| Timers::new(soa.refresh, soa.retry, soa.expire));
+    timers.is_none_or(|timers| now.wrapping_sub(at) as i32 >= timers.expire as i32)
 }
 
 /// An unsigned zone with the records of an earlier version of it, under the next serial.
@@ -218,16 +372,16 @@ fn after(served: Option<&Version>, zone: Zone) -> anyhow::Result<(Version, Optio
     Ok((next, Some(change)))
 }
 
-/// What is known of a version of a zone that somebody else signed and whose file was read, after what is served: by what
+/// What is known of a version of a zone that somebody else signed, after what is served: by what
 /// changed, or else by all of it where it must be verified before it is served (`is_first`); `None` if that is done while it is.
 fn verified(
     is_first: bool,
-    file: &Zone,
+    flat: &dyn Fn() -> anyhow::Result<Zone>,
     before: CurrentVersion<'_>,
     new: &Version,
     change: &Option<Difference>,
     now: u32,
-) -> Result<Option<Verification>, RejectedZone> {
+) -> anyhow::Result<Option<Verification>> {
     let old = before.served.zip(before.verification);
     let step = old.zip(change.as_ref());
     let step = step.map(|((old, verification), change)| Step { old, verification, new, change });
@@ -235,12 +389,13 @@ fn verified(
         Ok(Some(verification)) => return Ok(Some(verification)),
         // What is wrong is found there, and withheld.
         _ if !is_first => return Ok(None),
-        Ok(None) => Verification::of_whole(file, before.verified, now),
+        Ok(None) => Verification::of_whole(&flat()?, before.verified, now),
         Err(faults) => Err(faults),
     };
     let why = |faults: Vec<Fault>| rejection(&faults).to_string();
-    let rejected = |faults| RejectedZone { why: why(faults), begins_at: begins_at(file, now) };
-    verified.map(Some).map_err(rejected)
+    verified.map(Some).or_else(|faults| {
+        Err(RejectedZone { why: why(faults), begins_at: begins_at(&flat()?, now) }.into())
+    })
 }
 
 /// A zone that a validator would reject.

@@ -16,7 +16,8 @@ use crate::config::{self, Config};
 use crate::datapath::seam::DataPlane;
 use crate::server::{ResponseSettings, Served, ServedZone, Shared};
 use crate::transfer::access::TransferAccess;
-use crate::transfer::tsig::Keys;
+use crate::transfer::notified::{NotifiedZones, NotifySources};
+use crate::transfer::tsig::{Key, Keys};
 use crate::zone::Name;
 
 /// What the sockets serve, and what XDP is told beside zones.
@@ -25,6 +26,7 @@ use crate::zone::Name;
 /// the daemon's and sees no key.
 pub struct Presented {
     shared: Arc<Shared>,
+    notified: Arc<NotifiedZones>,
     clock: Clock,
     secrets: Lock<HeldSecrets>,
 }
@@ -58,8 +60,11 @@ impl Presented {
     ) -> Presented {
         let edns = edns_settings(config, !zones.is_empty(), &Secrets::Off, clock);
         let served = served(config, zones, &**plane.hold(), edns);
+        let notified: Arc<NotifiedZones> = Arc::default();
+        let served = served.with_notified(Arc::clone(&notified));
         Presented {
             shared: Arc::new(Shared::new(served)),
+            notified,
             clock: clock.clone(),
             secrets: Lock::new(
                 Rank::Secrets,
@@ -96,6 +101,16 @@ impl Presented {
         let used = Secrets::load(section, random)?;
         self.secrets.hold().used = used;
         Ok(())
+    }
+
+    /// The key of this name that is shared with other servers.
+    pub fn tsig_key(&self, name: &Name) -> Option<Arc<Key>> {
+        self.secrets.hold().tsig_keys.get(name).cloned()
+    }
+
+    /// Zones of which a primary has said that there is a newer version.
+    pub fn notified(&self) -> &Arc<NotifiedZones> {
+        &self.notified
     }
 
     /// Uses these keys once the sockets follow.
@@ -145,7 +160,9 @@ impl Presented {
                 self.shared.get().with(plane.engine(), changed, edns)
             }
         };
-        let served = served.with_tsig_keys(Arc::clone(&self.secrets.hold().tsig_keys));
+        let served = served
+            .with_tsig_keys(Arc::clone(&self.secrets.hold().tsig_keys))
+            .with_notified(Arc::clone(&self.notified));
         plane.set_edns_settings(&served.edns());
         self.shared.set(served);
     }
@@ -189,6 +206,7 @@ fn served(
         udp_payload: config.server.udp_payload.octets(),
         edns,
         tsig_keys: Arc::default(),
+        notified: Arc::default(),
     };
     let zones = zones.iter().map(|(name, state)| served_zone(name, state));
     Served::new(plane.engine(), zones, settings)
@@ -199,6 +217,7 @@ fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
     let served = ServedZone {
         zone: loaded.map(|loaded| Arc::new(loaded.zone.clone()) as _),
         access: TransferAccess::of(&state.section),
+        notify_sources: NotifySources::of(&state.section),
         withholds: loaded.is_some_and(|loaded| loaded.zone.withheld().next().is_some()),
     };
     (name.clone(), served)

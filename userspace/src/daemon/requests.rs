@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::health;
+use super::life::Moment;
+use super::life::refresh::Wanted;
 use super::parts::Daemon;
 use super::state::{ReloadResult, ZoneState};
 use crate::control::protocol::{Failure, Request, Response, VERSION};
@@ -11,7 +13,8 @@ use crate::control::reply::cache::{CacheStatus, ImageMemory};
 use crate::control::reply::status::{Status, Stopping};
 use crate::control::reply::xdp::{XdpAttached, XdpDetached, XdpStatus};
 use crate::control::reply::zone::{
-    self, ServingState, ZoneChange, ZoneEvent, ZoneList, ZoneReload, ZoneStatus, ZoneSummary,
+    self, PrimariesStatus, ServingState, ZoneChange, ZoneEvent, ZoneList, ZoneRefreshing,
+    ZoneReload, ZoneStatus, ZoneSummary,
 };
 use crate::datapath::seam::Detached;
 use crate::dnssec::times::is_before;
@@ -47,6 +50,7 @@ impl Daemon {
                 let name = known_name(&zone)?;
                 self.zones.roll_back(&name, serial).ok_or_else(|| unknown_zone(&name))??.into()
             }
+            Request::ZoneRefresh { zone, whole } => self.zone_refresh(&zone, whole)?.into(),
             Request::XdpStatus => self.xdp_status().into(),
             Request::XdpAttach { interface } => self.xdp_attach(interface)?.into(),
             Request::XdpDetach { interface } => self.xdp_detach(interface.as_deref())?.into(),
@@ -101,6 +105,7 @@ impl Daemon {
             counts: &counts,
             plane: &plane,
             now,
+            tick: self.clock.monotonic(),
         };
         Status {
             version: VERSION.to_owned(),
@@ -207,9 +212,24 @@ impl Daemon {
             resign_at: state.resign_at(),
             unkept: state.unkept.clone(),
             allow_transfer: transfers.map(ToString::to_string).collect(),
+            primaries: primaries(state, now),
             running: state.life.running(),
             events: events.collect(),
         })
+    }
+
+    fn zone_refresh(&self, zone: &str, whole: bool) -> Result<ZoneRefreshing, Failure> {
+        let name = known_name(zone)?;
+        let wanted = if whole { Wanted::Any } else { Wanted::Newer };
+        match self.zones.ask_primaries(&name, wanted) {
+            None => Err(unknown_zone(&name)),
+            Some(true) => Ok(ZoneRefreshing { zone: name.to_string(), whole }),
+            Some(false) => {
+                let message = format!("the zone {name} comes from a file");
+                let hint = format!("sealdns zone reload {name}");
+                Err(Failure::new("zone", message).with_hint(&hint))
+            }
+        }
     }
 
     fn reload_one(&self, zone: &str) -> Result<ZoneReload, Failure> {
@@ -217,6 +237,23 @@ impl Daemon {
         let changes = self.zones.reload_one(&name).ok_or_else(|| unknown_zone(&name))?;
         Ok(reloaded(changes.iter().map(|(name, change)| (name, change))))
     }
+}
+
+/// What was heard of the primaries of a zone, if it comes from some.
+fn primaries(state: &ZoneState, now: Moment) -> Option<PrimariesStatus> {
+    let heard = &state.primaries;
+    let known = state.loaded.as_ref().and_then(|loaded| loaded.from_primary);
+    let success = heard.last_success.map(|(at, _)| at).or(known.map(|known| known.at));
+    let failure = heard.last_failure.as_ref();
+    state.section.is_transferred().then(|| PrimariesStatus {
+        configured: state.section.primaries.iter().map(|one| one.address.0).collect(),
+        asked: heard.asked,
+        serial: known.map(|known| known.serial.0),
+        last_success: success,
+        last_failure: failure.map(|(at, ..)| *at),
+        failure: failure.map(|(_, primary, why)| format!("{primary}: {why}")),
+        expires_at: state.life.expires(now).map(|wait| now.wall.wrapping_add(wait as u32)),
+    })
 }
 
 pub(super) fn known_name(text: &str) -> Result<Name, Failure> {

@@ -21,6 +21,7 @@ use tokio::time::{MissedTickBehavior, interval, interval_at};
 
 use super::parts::Daemon;
 use super::run::{DnsSockets, Sockets};
+use super::secondary::Rounds;
 use super::state::ReloadResult;
 use super::supervise::{Pulse, Watchdog, keep_running, notify};
 use crate::clock::monotonic_us;
@@ -107,6 +108,13 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         let mut pulses = self.serve_control(sockets.control, &mut tasks, &stopped);
         pulses.extend(self.serve_dns(sockets.dns, &mut tasks, &stopped));
+        let notified = Arc::clone(self.presented.notified());
+        let (zones, stop_asking) = (Arc::clone(&self.zones), stopped.clone());
+        let rounds = move || Ok(Rounds::new(&zones, &notified).go_on(stop_asking.clone()));
+        let what = "the task that asks primaries".to_owned();
+        let pulse = Pulse::new();
+        tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), rounds));
+        pulses.push(pulse);
         self.until_told(signals, pulses).await;
 
         notify(&[NotifyState::Stopping]);
@@ -208,6 +216,7 @@ impl Daemon {
                 () = ticking.ended() => {}
                 _ = pings.tick() => watchdog.ping(),
                 _ = ticks.tick() => {
+                    self.presented.notified().wake();
                     if ticking.is_idle() {
                         ticking.start(self, |daemon| {
                             daemon.zones.live();

@@ -137,7 +137,9 @@ pub fn problems(config: &Config, path: &Path) -> Vec<String> {
             problems.push(format!("a reload could not read the configuration {path}: {error}"));
         }
         for zone in config.zones() {
-            if let Err(error) = files::open(&zone.file) {
+            if !zone.is_transferred()
+                && let Err(error) = files::open(&zone.file)
+            {
                 problems.push(format!("zone {}: {}: {error}", zone.name, zone.file.display()));
             }
         }

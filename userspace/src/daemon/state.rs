@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use super::kept::{KeptZones, PastVersion};
+use super::kept::{FromPrimary, KeptZones, PastVersion};
 #[cfg(test)]
 use super::life::Moment;
+use super::life::refresh::{RoundReason, Wanted};
 use super::life::{KeepReason, Life, Terms};
+use super::secondary::Primaries;
 use super::stamp::Stamp;
 use super::verified::{Line, Verification};
 use crate::config;
@@ -20,6 +22,7 @@ use crate::dnssec::origin::Origin;
 use crate::dnssec::times::{Validity, is_before};
 use crate::dnssec::verify::Fault;
 use crate::journal::Place;
+use crate::transfer::incoming::Transferred;
 use crate::zone::difference::Difference;
 use crate::zone::{Serial, Version};
 
@@ -99,6 +102,27 @@ pub struct CurrentVersion<'a> {
     pub is_unchanged: bool,
     /// The version whose records are to be served instead of the file's.
     pub instead: Option<&'a PastVersion>,
+    /// What has come from a primary, and is to be served.
+    pub incoming: Option<&'a Incoming>,
+}
+
+/// What has come from a primary.
+pub struct Incoming {
+    /// A zone, or differences.
+    pub transferred: Transferred,
+    /// The serial of the version to which differences are to be applied, at the primary.
+    pub since: Option<Serial>,
+}
+
+/// A version of a zone that comes from primaries cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum NoTransfer {
+    /// None has come yet.
+    #[error("no version of it has come from a primary yet")]
+    None,
+    /// Differences have come that do not fit what is served.
+    #[error("the differences that a primary has sent do not fit what is served: {0}")]
+    Unfit(String),
 }
 
 /// A zone that may be served.
@@ -124,6 +148,8 @@ pub struct Prepared {
     pub is_served: bool,
     /// Why it is not what the configuration and the files say.
     pub fault: Option<anyhow::Error>,
+    /// Where it came from, if that is a primary and news.
+    pub from_primary: Option<FromPrimary>,
 }
 
 impl Prepared {
@@ -140,6 +166,7 @@ impl Prepared {
             origin: None,
             is_served: false,
             fault: None,
+            from_primary: None,
         }
     }
 }
@@ -160,6 +187,8 @@ pub struct ZoneState {
     pub unkept: Option<String>,
     /// Its work, as it is handed from thread to thread.
     pub work: Work,
+    /// What was heard of its primaries, if it comes from some.
+    pub primaries: Primaries,
 }
 
 /// What waits to be done with a zone.
@@ -181,6 +210,8 @@ pub struct Work {
     pub is_merging: bool,
     /// What was merged, which is to take the place of what is served.
     pub merged: Option<Merged>,
+    /// What has come from a primary, and is to be served.
+    pub incoming: Option<Incoming>,
 }
 
 /// A version as a flat zone of its own.
@@ -244,6 +275,8 @@ pub struct LoadedZone {
     pub origin: Option<Origin>,
     /// What its files looked like.
     pub stamps: Vec<Stamp>,
+    /// Where it came from, if that is a primary.
+    pub from_primary: Option<FromPrimary>,
     /// Where it stands in what is kept of the zone; `None` if it is not kept.
     pub kept_at: Option<Place>,
     /// What publishing it took.
@@ -264,12 +297,17 @@ impl ZoneState {
             error: None,
             unkept: None,
             work: Work::default(),
+            primaries: Primaries::default(),
         }
     }
 
     /// Goes by this section and policy from now on.
     pub fn follow(&mut self, section: &config::Zone, policy: config::Policy) {
         self.life.follow(terms(section, &policy));
+        if section.primaries != self.section.primaries {
+            self.primaries.follow(section);
+            self.life.ask_primaries(RoundReason::Asked, Wanted::Newer);
+        }
         self.section = section.clone();
         self.policy = policy;
     }
@@ -282,6 +320,7 @@ impl ZoneState {
     /// Whether it is to be made in another way than what is served was.
     pub fn has_other_settings(&self, section: &config::Zone, policy: &config::Policy) -> bool {
         self.section.file != section.file
+            || self.section.is_transferred() != section.is_transferred()
             || self.section.dnssec != section.dnssec
             || self.section.verify != section.verify
             || self.policy != *policy
@@ -328,6 +367,7 @@ fn terms(section: &config::Zone, policy: &config::Policy) -> Terms {
             config::Dnssec::Sign => true,
         },
         refresh: policy.refresh.seconds(),
+        is_transferred: section.is_transferred(),
     }
 }
 

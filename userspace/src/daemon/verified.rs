@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
-use crate::dnssec::lasting::begins_at;
 use crate::dnssec::times::{SignatureTimes, is_before};
 use crate::dnssec::verify::{
     Fault, NotVerified, Reason, Verified, VerifyReport, verify_again, verify_difference,
@@ -128,12 +127,9 @@ impl Verification {
         self.line.clone()
     }
 
-    /// When an RRset of a zone that was verified begins to be held that is not right before, as [`begins_at`] has it: it is
-    /// looked for only where a signature begins after `now`.
-    pub fn begins_at(&self, zone: &Zone, now: u32) -> Option<u32> {
-        let is_ahead = |inception| is_before(now, inception);
-        self.times.latest_inception().filter(|inception| is_ahead(*inception))?;
-        begins_at(zone, now)
+    /// Whether a signature begins to be valid after `now`: only then an RRset may begin to be held that is not right before.
+    pub fn has_later_begin(&self, now: u32) -> bool {
+        self.times.latest_inception().is_some_and(|inception| is_before(now, inception))
     }
 }
 

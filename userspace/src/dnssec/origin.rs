@@ -95,6 +95,27 @@ pub fn content(zone: &Zone) -> Digest {
     finish(context)
 }
 
+/// A digest of the records of a zone with this digest after these differences: at the cost of what changes. It is not the
+/// one that [`content`] makes of these records, and none that it makes of others.
+pub fn content_after(before: &Digest, differences: &[Difference]) -> Digest {
+    let mut context = Context::new(&SHA256);
+    context.update(b"after");
+    context.update(before);
+    for difference in differences {
+        for (mark, records) in [(0u8, difference.removed()), (1, difference.added())] {
+            for record in records.iter() {
+                context.update(&[mark]);
+                context.update(record.owner);
+                context.update(&record.rtype.0.to_be_bytes());
+                context.update(&record.ttl.to_be_bytes());
+                context.update(&(record.rdata.len() as u64).to_be_bytes());
+                context.update(record.rdata);
+            }
+        }
+    }
+    finish(context)
+}
+
 /// Digest of how zones are signed with this policy and these keys.
 pub fn manner(keys: &[Key], policy: &SigningPolicy) -> Digest {
     let mut context = Context::new(&SHA256);

@@ -134,6 +134,10 @@ pub struct Transfers {
     pub failed: u64,
     /// Transfers that were asked for by who may not have them.
     pub refused: u64,
+    /// NOTIFY messages by which primaries said that there is a newer version.
+    pub notified: u64,
+    /// NOTIFY messages by others.
+    pub notify_refused: u64,
 }
 
 /// Messages with TSIG that the daemon's sockets took.
@@ -278,7 +282,7 @@ mod tests {
         let decisions = (Class::COUNT + 2) * Verdict::COUNT + 3;
         assert_eq!(
             named.len(),
-            2 * (outcomes + 3) + outcomes + 4 + outcomes + 7 + 8 + 3 + 5 + decisions + 5
+            2 * (outcomes + 3) + outcomes + 4 + outcomes + 7 + 8 + 5 + 5 + decisions + 5
         );
         for outcome in Outcome::ALL {
             for path in ["xdp", "tcx", "udp", "tcp"] {

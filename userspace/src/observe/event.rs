@@ -18,6 +18,10 @@ pub enum EventKind {
     Verify,
     /// What is served is written as a whole for the next start.
     Keep,
+    /// Its primaries are asked for a newer version.
+    Refresh,
+    /// It is not served any more: no primary has had it for as long as its SOA record allows.
+    Expire,
 }
 
 /// Why it happens.
@@ -52,4 +56,14 @@ pub enum EventReason {
     NotKept,
     /// So much changed since it was written as a whole that the journal is long.
     JournalLong,
+    /// No version of it has come from a primary yet.
+    NotTransferred,
+    /// The time that its SOA record names has passed since a primary was asked.
+    RefreshPassed,
+    /// A primary has said that there is a newer version.
+    Notified,
+    /// A version has come from a primary.
+    Transferred,
+    /// No primary has had what is served, or anything newer, for long.
+    Unconfirmed,
 }

@@ -3,7 +3,9 @@
 //! | message | response |
 //! |---|---|
 //! | shorter than a header, a response, from port 0 | none |
-//! | an opcode other than QUERY (RFC 8906 section 3.1.4) | NOTIMP |
+//! | an opcode other than QUERY and NOTIFY (RFC 8906 section 3.1.4) | NOTIMP |
+//! | NOTIFY (RFC 1996) by a primary of the zone | NOERROR, and the primary is asked |
+//! | NOTIFY by others, or of a zone that comes from no primary | REFUSED, NOTAUTH |
 //! | more than one question (RFC 9619), malformed, answers in a query | FORMERR |
 //! | no question, but a DNS cookie (RFC 7873 section 5.4) | NOERROR or BADCOOKIE, with the cookie |
 //! | no question else | FORMERR |
@@ -48,6 +50,9 @@ use crate::compile::{self, Answered, MAX_TCP_MESSAGE};
 use crate::transfer::axfr::{self, Heading, Transferable};
 use crate::transfer::tsig::{self, Rejection, Signer};
 use crate::zone::{Name, Rtype};
+
+/// The opcode of NOTIFY (RFC 1996 section 4.5).
+const NOTIFY: u8 = 4;
 
 /// A type for private use that no zone is likely to have (RFC 6895 section 3.1).
 const NO_TYPE: Rtype = Rtype(65534);
@@ -184,9 +189,9 @@ impl<'a, 'm> Plain<'a, 'm> {
 
     fn answer(&mut self, out: &mut Vec<u8>) -> Reply {
         let query = self.query;
-        // RFC 8906 section 3.1.4: an unknown opcode is NOTIMP whatever the rest looks like. NOTIFY
-        // and UPDATE are among what this server does not do.
-        if query.opcode() != 0 {
+        // RFC 8906 section 3.1.4: an unknown opcode is NOTIMP whatever the rest looks like. UPDATE
+        // is among what this server does not do.
+        if query.opcode() != 0 && query.opcode() != NOTIFY {
             return self.error(Rcode::NOTIMP, None, out);
         }
         if !query.is_well_formed {
@@ -207,6 +212,9 @@ impl<'a, 'm> Plain<'a, 'm> {
     /// What is answered to a message that is well-formed, and signed with this key if it is signed.
     fn content(&mut self, key: Option<&Name>, out: &mut Vec<u8>) -> Reply {
         let query = self.query;
+        if query.opcode() == NOTIFY {
+            return self.notify(key, out);
+        }
         let Some(question) = query.question else { return self.cookie_alone(out) };
         if query.edns.is_some_and(|edns| edns.version != 0) {
             return self.error(Rcode::BADVERS, None, out);
@@ -228,6 +236,34 @@ impl<'a, 'm> Plain<'a, 'm> {
             Rtype::OPT | Rtype(0 | 128..=252) => self.error(Rcode::FORMERR, None, out),
             rtype => self.again(rtype, out),
         }
+    }
+
+    /// NOTIFY (RFC 1996): a primary says that there is a newer version. What else it says of that is not believed: the primary
+    /// is asked.
+    fn notify(&self, key: Option<&Name>, out: &mut Vec<u8>) -> Reply {
+        let is_of_soa =
+            |question: &Question<'_>| question.rtype == Rtype::SOA && question.class == CLASS_IN;
+        let Some(question) = self.query.question.filter(is_of_soa) else {
+            return self.error(Rcode::FORMERR, None, out);
+        };
+        let qname = question.name.to_ascii_lowercase();
+        let refused = |rcode, out: &mut Vec<u8>| {
+            self.asked.stats.notify_refused.fetch_add(1, Relaxed);
+            self.error(rcode, None, out)
+        };
+        let zone = self.asked.served.zone_at(&qname).filter(|zone| zone.notify_sources.exist());
+        let Some((zone, name)) = zone.zip(Name::from_wire(&qname)) else {
+            return refused(Rcode::NOTAUTH, out);
+        };
+        if !zone.notify_sources.include(self.asked.client, key) {
+            return refused(Rcode::REFUSED, out);
+        }
+        self.asked.stats.notify_heeded.fetch_add(1, Relaxed);
+        self.asked.served.settings.notified.add(name, self.asked.client.to_canonical());
+        self.asked.stats.rcode(Rcode::NOERROR);
+        self.query.begin(Rcode::NOERROR, true, out);
+        self.query.finish(Rcode::NOERROR, self.payload(), &self.options(None), out);
+        Reply::Response
     }
 
     /// No question: a client that asks for a cookie alone gets it (RFC 7873 section 5.4), all others FORMERR.
@@ -289,7 +325,8 @@ impl<'a, 'm> Plain<'a, 'm> {
         self.asked.stats.rcode(rcode);
         self.query.begin(rcode, false, out);
         // So that it is never larger than what it answers.
-        let is_bare = [Rcode::FORMERR, Rcode::NOTIMP, Rcode::BADVERS].contains(&rcode);
+        let is_bare =
+            [Rcode::FORMERR, Rcode::NOTIMP, Rcode::NOTAUTH, Rcode::BADVERS].contains(&rcode);
         let options = if is_bare { Vec::new() } else { self.options(error) };
         self.query.finish(rcode, self.payload(), &options, out);
         Reply::Response

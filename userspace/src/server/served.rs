@@ -8,6 +8,7 @@ use xdp_common::maps;
 use super::zones::{ServedZone, Zones};
 use crate::compile::Engine;
 use crate::ratelimit::limiter::Limiter;
+use crate::transfer::notified::NotifiedZones;
 use crate::transfer::tsig::Keys;
 use crate::zone::{Name, name};
 
@@ -33,6 +34,8 @@ pub struct ResponseSettings {
     pub edns: maps::EdnsSettings,
     /// The keys that are shared with other servers.
     pub tsig_keys: Arc<Keys>,
+    /// Where zones are noted of which a primary says that there is a newer version.
+    pub notified: Arc<NotifiedZones>,
 }
 
 impl Served {
@@ -68,6 +71,12 @@ impl Served {
     /// The same with these keys that are shared with other servers.
     pub fn with_tsig_keys(mut self, keys: Arc<Keys>) -> Served {
         self.settings.tsig_keys = keys;
+        self
+    }
+
+    /// The same, noting there the zones of which a primary says that there is a newer version.
+    pub fn with_notified(mut self, notified: Arc<NotifiedZones>) -> Served {
+        self.settings.notified = notified;
         self
     }
 

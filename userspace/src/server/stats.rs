@@ -39,6 +39,10 @@ pub struct SocketStats {
     pub transfers_failed: AtomicU64,
     /// Transfers that were asked for by who may not have them.
     pub transfers_refused: AtomicU64,
+    /// NOTIFY messages of primaries.
+    pub notify_heeded: AtomicU64,
+    /// NOTIFY messages of others.
+    pub notify_refused: AtomicU64,
     /// Messages whose TSIG record was right.
     pub tsig_verified: AtomicU64,
     tsig_badkey: AtomicU64,
@@ -189,6 +193,8 @@ impl SocketStats {
             sent: self.transfers.load(Relaxed),
             failed: self.transfers_failed.load(Relaxed),
             refused: self.transfers_refused.load(Relaxed),
+            notified: self.notify_heeded.load(Relaxed),
+            notify_refused: self.notify_refused.load(Relaxed),
         }
     }
 

@@ -10,6 +10,7 @@ use super::{ResponseSettings, Served, ServedZone};
 use crate::compile::{Answered, Engine, QueryContext};
 use crate::dnssec::any::preferred_type;
 use crate::transfer::access::TransferAccess;
+use crate::transfer::notified::NotifySources;
 use crate::transfer::tsig::Keys;
 use crate::zone::{Name, Rtype, Version, Zone, ZoneBuilder, name};
 
@@ -125,21 +126,29 @@ pub fn version(serial: u32, hosts: u32) -> Version {
     Version::of(Zone::clone(&zone(serial, hosts)))
 }
 
-/// `example.` served, to be transferred by loopback addresses; `unloaded.` configured, not loaded.
+/// `example.` served, to be transferred by loopback addresses; `unloaded.` configured, not loaded, with the primary
+/// 192.0.2.53.
 pub fn served(zone: &Arc<Zone>) -> Served {
     let loopback = ["127.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).to_vec();
+    let primary = "192.0.2.53".parse().unwrap();
     let zones = [
         (
             name("example"),
             ServedZone {
                 zone: Some(Arc::new(Version::of(Zone::clone(zone))) as _),
                 access: TransferAccess::of_prefixes(loopback),
+                notify_sources: NotifySources::default(),
                 withholds: false,
             },
         ),
         (
             name("unloaded"),
-            ServedZone { zone: None, access: TransferAccess::default(), withholds: false },
+            ServedZone {
+                zone: None,
+                access: TransferAccess::default(),
+                notify_sources: NotifySources::new([(primary, None)]),
+                withholds: false,
+            },
         ),
     ];
     let settings = ResponseSettings {
@@ -148,6 +157,7 @@ pub fn served(zone: &Arc<Zone>) -> Served {
         udp_payload: MAX_PAYLOAD.into(),
         edns: maps::EdnsSettings::new(),
         tsig_keys: Arc::new(Keys::default()),
+        notified: Arc::default(),
     };
     Served::new(Arc::new(Plain(Some(Arc::clone(zone)))), zones, settings)
 }

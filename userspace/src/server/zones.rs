@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::transfer::access::TransferAccess;
 use crate::transfer::axfr::Transferable;
+use crate::transfer::notified::NotifySources;
 
 /// Parts: a hundred thousand zones make some hundred a part.
 const PARTS: usize = 1024;
@@ -20,6 +21,8 @@ pub struct ServedZone {
     pub zone: Option<Arc<dyn Transferable>>,
     /// Who may transfer it.
     pub access: TransferAccess,
+    /// From whom NOTIFY messages are heeded.
+    pub notify_sources: NotifySources,
     /// Whether some of its RRsets are withheld, since a validator would refuse them.
     pub withholds: bool,
 }
@@ -85,6 +88,7 @@ mod tests {
         let zone = |zone: Option<Arc<dyn Transferable>>| ServedZone {
             zone,
             access: TransferAccess::default(),
+            notify_sources: NotifySources::default(),
             withholds: false,
         };
         let apex = |number: usize| -> Box<[u8]> { format!("{number}").into_bytes().into() };

@@ -2,7 +2,9 @@
 
 pub mod access;
 pub mod axfr;
+pub mod client;
 pub mod incoming;
+pub mod notified;
 pub mod records;
 pub mod tsig;
 pub mod update;

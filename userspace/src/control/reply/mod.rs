@@ -47,6 +47,8 @@ pub enum Reply {
     ZoneDiff(zone::ZoneDiff),
     /// To `ZoneRollback`.
     ZoneRolledBack(zone::ZoneRolledBack),
+    /// To `ZoneRefresh`.
+    ZoneRefreshing(zone::ZoneRefreshing),
     /// To `XdpStatus`.
     XdpStatus(xdp::XdpStatus),
     /// To `XdpAttach`.
@@ -128,6 +130,7 @@ kinds! {
     ZoneHistory: zone::ZoneHistory,
     ZoneDiff: zone::ZoneDiff,
     ZoneRolledBack: zone::ZoneRolledBack,
+    ZoneRefreshing: zone::ZoneRefreshing,
     XdpStatus: xdp::XdpStatus,
     XdpAttached: xdp::XdpAttached,
     XdpDetached: xdp::XdpDetached,

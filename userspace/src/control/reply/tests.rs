@@ -45,6 +45,7 @@ fn samples() -> Vec<Reply> {
         zone_history().into(),
         zone_diff().into(),
         ZoneRolledBack { zone: "example.com.".into(), to: 7, difference: difference() }.into(),
+        ZoneRefreshing { zone: "example.com.".into(), whole: true }.into(),
         xdp_status().into(),
         XdpAttached { attached: "eth0".into() }.into(),
         XdpDetached { detached: vec!["eth0".into()], forgotten: vec!["eth1".into()] }.into(),
@@ -120,7 +121,7 @@ fn is_as_kept(name: &str, sample: &Value) {
 }
 
 /// How many requests there are.
-const REQUESTS: usize = 29;
+const REQUESTS: usize = 30;
 
 /// The place of a request among all.
 fn place(request: &Request) -> usize {
@@ -156,6 +157,7 @@ fn place(request: &Request) -> usize {
         Request::ZoneHistory { .. } => 26,
         Request::ZoneDiff { .. } => 27,
         Request::ZoneRollback { .. } => 28,
+        Request::ZoneRefresh { .. } => 29,
     }
 }
 
@@ -189,6 +191,7 @@ fn requests() -> Vec<Request> {
         Request::ZoneHistory { zone: zone() },
         Request::ZoneDiff { zone: zone(), from: Some(7), to: Some(8) },
         Request::ZoneRollback { zone: zone(), serial: 7 },
+        Request::ZoneRefresh { zone: zone(), whole: true },
         Request::XdpStatus,
         Request::XdpAttach { interface: interface() },
         Request::XdpDetach { interface: Some(interface()) },
@@ -377,7 +380,7 @@ fn summary() -> ZoneSummary {
 }
 
 /// Every kind of event, and every reason.
-const EVENTS: [(EventKind, EventReason); 14] = [
+const EVENTS: [(EventKind, EventReason); 19] = [
     (EventKind::Load, EventReason::NotTried),
     (EventKind::Load, EventReason::Failed),
     (EventKind::FollowUp, EventReason::FromLastRun),
@@ -392,6 +395,11 @@ const EVENTS: [(EventKind, EventReason); 14] = [
     (EventKind::Change, EventReason::Refused),
     (EventKind::Keep, EventReason::NotKept),
     (EventKind::Keep, EventReason::JournalLong),
+    (EventKind::Refresh, EventReason::NotTransferred),
+    (EventKind::Refresh, EventReason::RefreshPassed),
+    (EventKind::Refresh, EventReason::Notified),
+    (EventKind::Change, EventReason::Transferred),
+    (EventKind::Expire, EventReason::Unconfirmed),
 ];
 
 fn zone_status() -> ZoneStatus {
@@ -413,6 +421,15 @@ fn zone_status() -> ZoneStatus {
             "a validator would reject the zone: www.example. A: there is no signature".into(),
         ),
         allow_transfer: vec!["192.0.2.0/24".into()],
+        primaries: Some(zone::PrimariesStatus {
+            configured: vec!["192.0.2.53:53".parse().expect("an address")],
+            asked: Some("192.0.2.53:53".parse().expect("an address")),
+            serial: Some(6),
+            last_success: Some(NOW),
+            last_failure: Some(NOW),
+            failure: Some("192.0.2.53:53: connecting: nothing in 5 s".into()),
+            expires_at: Some(NOW),
+        }),
         running: Some(EventKind::FollowUp),
         events: EVENTS.map(|(event, why)| zone::ZoneEvent { event, at: NOW, why }).to_vec(),
     }

@@ -1,5 +1,6 @@
 //! Replies about zones.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,8 @@ pub struct ZoneStatus {
     pub unkept: Option<String>,
     /// Who may transfer it: address prefixes.
     pub allow_transfer: Vec<String>,
+    /// What was heard of its primaries, if it comes from some.
+    pub primaries: Option<PrimariesStatus>,
     /// What goes on with it now.
     pub running: Option<EventKind>,
     /// What happens to it by itself, of each kind the next, the first one first.
@@ -97,6 +100,34 @@ pub struct ZoneEvent {
     pub at: u32,
     /// Why.
     pub why: EventReason,
+}
+
+/// What was heard of the primaries of a zone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrimariesStatus {
+    /// Those of the configuration.
+    pub configured: Vec<SocketAddr>,
+    /// The one that was asked last.
+    pub asked: Option<SocketAddr>,
+    /// The serial of what is served there; another than the zone's where sealdns signs it.
+    pub serial: Option<u32>,
+    /// When one was heard of last, in seconds since 1970.
+    pub last_success: Option<u32>,
+    /// When one failed last, in seconds since 1970.
+    pub last_failure: Option<u32>,
+    /// Which, and why.
+    pub failure: Option<String>,
+    /// When the zone is not served any more if none is heard of, in seconds since 1970.
+    pub expires_at: Option<u32>,
+}
+
+/// The primaries of a zone are asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneRefreshing {
+    /// Its apex.
+    pub zone: String,
+    /// Whether all of it is transferred.
+    pub whole: bool,
 }
 
 /// What became of zones in a reload.

@@ -323,7 +323,16 @@ fn facts_of_format_1(from: &mut impl Read) -> io::Result<KeptFacts> {
     let settings: Digest = [0; DIGEST_LEN];
     let (expiration, begins_at, report) = (None, None, None);
     let stamps = Vec::new();
-    Ok(KeptFacts { settings, is_verified: true, origin, stamps, expiration, begins_at, report })
+    Ok(KeptFacts {
+        settings,
+        is_verified: true,
+        origin,
+        stamps,
+        expiration,
+        begins_at,
+        report,
+        from_primary: None,
+    })
 }
 
 fn facts_of_format_2(from: &mut impl Read) -> io::Result<KeptFacts> {
@@ -332,7 +341,16 @@ fn facts_of_format_2(from: &mut impl Read) -> io::Result<KeptFacts> {
     let origin = has_origin.then(|| read_origin(from)).transpose()?;
     let stamps = read_stamps(from)?;
     let (expiration, begins_at, report) = (None, None, None);
-    Ok(KeptFacts { settings, is_verified, origin, stamps, expiration, begins_at, report })
+    Ok(KeptFacts {
+        settings,
+        is_verified,
+        origin,
+        stamps,
+        expiration,
+        begins_at,
+        report,
+        from_primary: None,
+    })
 }
 
 /// The number of the format, from the first line.

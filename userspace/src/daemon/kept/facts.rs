@@ -5,9 +5,10 @@
 //! | octets | what |
 //! |---|---|
 //! | 32 | digest of the settings ([`settings`](super::settings)) |
-//! | 1 | bit 0: it was verified; bit 1: an [`Origin`] follows; bit 2: a report |
+//! | 1 | bit 0: it was verified; bit 1: an [`Origin`] follows; bit 2: a report; bit 3: it came from a primary |
 //! | 4 | when the first signature ends; 0: never |
 //! | 4 | when a signature begins to be valid that is not yet, or a key is used otherwise; 0: never |
+//! | 4, 4 | of a version that came from a primary: its serial there, and when a primary had it last |
 //! | 32, 32, 4, 2 | origin: both digests, TTL of the DNSKEY records and how many |
 //! | 2, n | of each DNSKEY record its length, and the RDATA |
 //! | 4, 4, 4 | report: when it was made, when all of a version was looked at, when the first signature ends |
@@ -22,10 +23,12 @@ use crate::daemon::verified::Verification;
 use crate::dnssec::origin::{DIGEST_LEN, Digest, Origin};
 use crate::dnssec::policy::Denial;
 use crate::dnssec::verify::VerifyReport;
+use crate::zone::Serial;
 
 const VERIFIED: u8 = 1;
 const HAS_ORIGIN: u8 = 2;
 const HAS_REPORT: u8 = 4;
+const HAS_PRIMARY: u8 = 8;
 
 /// What is known of a version beside its records.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -44,6 +47,17 @@ pub struct KeptFacts {
     pub begins_at: Option<u32>,
     /// What was found when it was verified, if that is known.
     pub report: Option<KeptReport>,
+    /// Where it came from, if that is a primary.
+    pub from_primary: Option<FromPrimary>,
+}
+
+/// A version that came from a primary.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FromPrimary {
+    /// Its serial there: differences are asked for by this one, whatever serial sealdns gives it when it signs it.
+    pub serial: Serial,
+    /// When a primary had it last, or gave it, in seconds since 1970 truncated to 32 bits.
+    pub at: u32,
 }
 
 /// What was found when a version was verified.
@@ -68,6 +82,7 @@ impl KeptFacts {
             expiration: report.map(|known| known.report.expiration),
             begins_at: None,
             report,
+            from_primary: None,
         }
     }
 
@@ -77,10 +92,14 @@ impl KeptFacts {
         let flag = |is_so: bool, flag: u8| if is_so { flag } else { 0 };
         let flags = flag(self.is_verified, VERIFIED)
             | flag(self.origin.is_some(), HAS_ORIGIN)
-            | flag(self.report.is_some(), HAS_REPORT);
+            | flag(self.report.is_some(), HAS_REPORT)
+            | flag(self.from_primary.is_some(), HAS_PRIMARY);
         out.write_all(&[flags])?;
         let times = [self.expiration, self.begins_at].map(|time| time.unwrap_or(0).to_be_bytes());
         out.write_all(times.as_flattened())?;
+        if let Some(FromPrimary { serial, at }) = self.from_primary {
+            out.write_all([serial.0, at].map(u32::to_be_bytes).as_flattened())?;
+        }
         if let Some(origin) = &self.origin {
             write_origin(origin, out)?;
         }
@@ -94,13 +113,19 @@ impl KeptFacts {
     pub fn read(from: &mut impl Read) -> io::Result<KeptFacts> {
         let settings = array(from)?;
         let [flags] = array(from)?;
-        if flags & !(VERIFIED | HAS_ORIGIN | HAS_REPORT) != 0 {
+        if flags & !(VERIFIED | HAS_ORIGIN | HAS_REPORT | HAS_PRIMARY) != 0 {
             return Err(ErrorKind::InvalidData.into());
         }
         let [expiration, begins_at] = [array(from)?, array(from)?]
             .map(|octets| Some(u32::from_be_bytes(octets)).filter(|time| *time != 0));
         let has = |flag| flags & flag != 0;
+        let mut number = || Ok::<u32, io::Error>(u32::from_be_bytes(array(from)?));
+        let from_primary = match has(HAS_PRIMARY) {
+            true => Some(FromPrimary { serial: Serial(number()?), at: number()? }),
+            false => None,
+        };
         Ok(KeptFacts {
+            from_primary,
             settings,
             is_verified: has(VERIFIED),
             expiration,

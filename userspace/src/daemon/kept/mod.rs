@@ -49,7 +49,7 @@ use crate::journal::{Contents, Entry, Frame, FrameKind, Journal, JournalError, L
 use crate::zone::difference::{Difference, Rules};
 use crate::zone::{Name, Version, ZoneError, in_file_name};
 
-pub use facts::{KeptFacts, KeptReport};
+pub use facts::{FromPrimary, KeptFacts, KeptReport};
 pub use history::{History, HistoryError, PastChange, PastVersion};
 
 /// Octets of a zone that somebody else signed, or nobody, from which on it is kept: a smaller one is read and verified
@@ -263,14 +263,15 @@ impl KeptZones {
         Ok(written.place)
     }
 
-    /// Keeps a version as a whole, if it is one to be kept: one that sealdns signed, or one that is not small. Of others what
+    /// Keeps a version as a whole, if it is one to be kept: one that sealdns signed, one that came from a primary, or one
+    /// that is not small. Of others what
     /// was kept before is forgotten, too if they cannot be kept: it is not what is served, and their files say what is.
     ///
     /// # Errors
     /// As [`KeptZones::keep`].
     pub fn keep_or_forget(&self, version: &KeepableVersion<'_>) -> anyhow::Result<Option<Place>> {
         let zone = version.zone;
-        if version.facts.origin.is_some() {
+        if version.facts.origin.is_some() || version.facts.from_primary.is_some() {
             return self.keep(version).map(Some);
         }
         if zone.octets() < KEPT_FROM {

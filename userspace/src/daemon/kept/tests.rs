@@ -53,6 +53,8 @@ fn stamps(folder: &Path) -> Vec<Stamp> {
 }
 
 fn facts(origin: Option<Origin>, stamps: &[Stamp]) -> KeptFacts {
+    let known = FromPrimary { serial: Serial(7), at: 1_800_000_000 };
+    let from_primary = origin.as_ref().map(|_| known);
     KeptFacts {
         settings: SETTINGS,
         is_verified: true,
@@ -61,6 +63,7 @@ fn facts(origin: Option<Origin>, stamps: &[Stamp]) -> KeptFacts {
         expiration: Some(1_900_000_000),
         begins_at: Some(17),
         report: Some(report(Denial::Nsec)),
+        from_primary,
     }
 }
 

@@ -11,6 +11,9 @@
 //! | change | when somebody asks, or a signature of somebody else's begins to be valid | the latter as signing |
 //! | sign | `refresh` before the first signature ends; at once if one is not valid yet; when the use of a key changes | later and later, at most an hour or a part of `refresh` |
 //! | verify | at once if it was never done, and a day after it was | as loading |
+//! | refresh | as [`refresh`] has it; who asks primaries does so beside all else ([`Life::round_due`]) | as there |
+//! | change | when a version has come from a primary | the whole zone is asked for if differences did not fit; else as a round that failed |
+//! | expire | EXPIRE after the last success of a round | it is served again with the next version |
 //! | keep | at once if the journal is long; if what is served could not be kept, as signing after a failure | as signing |
 //!
 //! A change that could not be made durable is refused, and made again as signing is after a failure.
@@ -18,12 +21,16 @@
 //! Times of signatures are those of the wall clock, which may be set forwards and back by years; waits after failures
 //! are on the monotonic clock. Not all that is due for many zones at once is done at once: see [`choose`].
 
+pub mod refresh;
 mod retry;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transferred;
 
 use std::time::Instant;
 
+use refresh::{Refresh, RoundOutcome, RoundReason, Timers, Wanted};
 use retry::Retry;
 
 use crate::dnssec::times::is_before;
@@ -56,6 +63,17 @@ pub struct Terms {
     pub verifies: bool,
     /// How long before the end of a signature the next one is made, in seconds.
     pub refresh: u32,
+    /// Whether it comes from primaries, and not from a file.
+    pub is_transferred: bool,
+}
+
+/// A version that a primary has had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The times of its SOA record.
+    pub timers: Timers,
+    /// When a primary had it last, in seconds since 1970 truncated to 32 bits.
+    pub at: u32,
 }
 
 /// What somebody asks for.
@@ -116,6 +134,8 @@ pub struct Facts {
     pub is_behind: bool,
     /// Whether the files say something else that could not be made durable.
     pub is_refused: bool,
+    /// Of a version that has come from a primary, now or when the daemon ran last: when that was.
+    pub confirmed: Option<Confirmed>,
 }
 
 /// Why what is served is to be written as a whole.
@@ -142,6 +162,8 @@ pub enum Outcome {
         /// When that may be otherwise since a signature begins to be valid.
         begins_at: Option<u32>,
     },
+    /// What was served is served still: differences that have come do not fit.
+    Unfit,
     /// What was served is served still: the next version could not be made durable.
     Refused,
     /// What is served was written as a whole.
@@ -198,6 +220,8 @@ pub struct Life {
     retry: Retry,
     verify_retry: Retry,
     keep_retry: Retry,
+    /// Of a zone that comes from primaries.
+    refresh: Refresh,
 }
 
 impl Life {
@@ -220,6 +244,7 @@ impl Life {
             retry: Retry::new(seed),
             verify_retry: Retry::new(seed),
             keep_retry: Retry::new(seed),
+            refresh: Refresh::new(seed),
         }
     }
 
@@ -239,6 +264,66 @@ impl Life {
             self.keep_retry.fail(now.tick, self.keep_time());
         }
         self.to_keep = reason;
+    }
+
+    //--- Primaries
+
+    /// Since how many seconds its primaries are to be asked; none if they are not.
+    pub fn round_due(&self, now: Moment) -> Option<i64> {
+        let (_, wait) = self.next_round(now)?;
+        (wait <= 0).then_some(-wait)
+    }
+
+    /// Somebody asks for its primaries to be asked.
+    pub fn ask_primaries(&mut self, reason: RoundReason, wanted: Wanted) {
+        self.refresh.ask(reason, wanted);
+    }
+
+    /// Its primaries are being asked from now on. Returns for what.
+    pub fn begin_round(&mut self, now: Moment) -> Wanted {
+        self.refresh.begin(now.tick)
+    }
+
+    /// They have been asked.
+    pub fn end_round(&mut self, outcome: RoundOutcome, now: Moment) {
+        self.refresh.end(outcome, now.tick);
+    }
+
+    /// In how many seconds it expires without a primary, if it does.
+    pub fn expires(&self, now: Moment) -> Option<i64> {
+        self.refresh.expires(now.tick).filter(|_| self.terms.is_transferred)
+    }
+
+    /// Whether it expires so soon that somebody should look.
+    pub fn is_expiring(&self, now: Moment) -> bool {
+        self.terms.is_transferred && self.refresh.is_alarming(now.tick)
+    }
+
+    fn next_round(&self, now: Moment) -> Option<(RoundReason, i64)> {
+        // What was kept when the daemon ran last comes first.
+        let is_asking = self.terms.is_transferred && !self.is_untried();
+        is_asking.then(|| self.refresh.round(now.tick))?
+    }
+
+    fn round_event(&self, now: Moment) -> Option<Event> {
+        let (reason, wait) = self.next_round(now)?;
+        let reason = match reason {
+            RoundReason::NoVersion => EventReason::NotTransferred,
+            RoundReason::Refresh => EventReason::RefreshPassed,
+            RoundReason::Retry => EventReason::Failed,
+            RoundReason::Notified => EventReason::Notified,
+            RoundReason::Asked => EventReason::Asked,
+        };
+        Some(Event { kind: EventKind::Refresh, reason, wait })
+    }
+
+    fn has_received(&self) -> bool {
+        self.terms.is_transferred && self.refresh.is_received() && !self.is_untried()
+    }
+
+    fn expire(&self, now: Moment) -> Option<Event> {
+        let wait = self.expires(now).filter(|_| self.is_served())?;
+        Some(Event { kind: EventKind::Expire, reason: EventReason::Unconfirmed, wait })
     }
 
     //--- To look at
@@ -272,7 +357,8 @@ impl Life {
     pub fn running(&self) -> Option<EventKind> {
         let verifying = (self.verifying == Verifying::Looking).then_some(EventKind::Verify);
         let keeping = self.is_keeping.then_some(EventKind::Keep);
-        self.running.map(|event| event.kind).or(verifying).or(keeping)
+        let asking = self.refresh.is_running().then_some(EventKind::Refresh);
+        self.running.map(|event| event.kind).or(verifying).or(keeping).or(asking)
     }
 
     /// When its signatures are to be made anew, if sealdns makes them.
@@ -289,7 +375,9 @@ impl Life {
 
     /// What comes, of each kind the next, the first one first.
     pub fn events(&self, now: Moment) -> Vec<Event> {
-        let mut events: Vec<Event> = self.candidates(now).into_iter().flatten().collect();
+        let round = self.round_event(now);
+        let mut events: Vec<Event> =
+            self.candidates(now).into_iter().chain([round]).flatten().collect();
         // Stable: of those that are due the order is that of the candidates.
         events.sort_by_key(|event| event.wait.max(0));
         events
@@ -308,7 +396,8 @@ impl Life {
             true => due.next().unwrap_or(first),
             false => first,
         });
-        next.copied().or_else(|| self.events(now).first().copied())
+        let soonest = || candidates.iter().flatten().min_by_key(|event| event.wait.max(0));
+        next.or_else(soonest).copied()
     }
 
     /// What is to be done now.
@@ -317,9 +406,16 @@ impl Life {
     }
 
     /// Of each kind the next event; those that are due have their turn in this order.
-    fn candidates(&self, now: Moment) -> [Option<Event>; 8] {
+    fn candidates(&self, now: Moment) -> [Option<Event>; 10] {
         [
             self.load(now),
+            // A version that has come keeps it from expiring.
+            self.has_received().then_some(Event {
+                kind: EventKind::Change,
+                reason: EventReason::Transferred,
+                wait: 0,
+            }),
+            self.expire(now),
             self.asked.filter(|_| !self.is_untried()).map(|_| Event {
                 kind: EventKind::Change,
                 reason: EventReason::Asked,
@@ -347,6 +443,8 @@ impl Life {
         let (reason, wait) = match self.stage {
             Stage::Untried if self.asked.is_some() => (EventReason::Asked, 0),
             Stage::Untried => (EventReason::NotTried, 0),
+            // Its primaries are asked.
+            Stage::Failed if self.terms.is_transferred => return None,
             Stage::Failed => (EventReason::Failed, self.retry.wait(now.tick)?),
             Stage::Served | Stage::Withdrawn => return None,
         };
@@ -442,9 +540,15 @@ impl Life {
             return self.end_keeping(outcome, now);
         }
         self.running = None;
+        if event.reason == EventReason::Transferred {
+            self.end_transfer(outcome, now);
+        }
         match outcome {
             Outcome::Served(facts) => {
                 self.stage = Stage::Served;
+                if let Some(Confirmed { timers, at }) = facts.confirmed {
+                    self.refresh.put(timers, refresh::age(at, now.wall), now.tick);
+                }
                 self.note(facts);
                 self.retry.succeed();
             }
@@ -454,11 +558,19 @@ impl Life {
                 self.begins_at = begins_at;
             }
             Outcome::Refused => {
-                (self.is_behind, self.is_refused) = (false, true);
+                // What has come from a primary is asked for again.
+                let is_kept = event.reason != EventReason::Transferred;
+                (self.is_behind, self.is_refused) = (false, is_kept);
                 self.retry.fail(now.tick, self.terms.refresh);
             }
-            Outcome::Withdrawn => self.withdraw(),
+            Outcome::Withdrawn => {
+                self.withdraw();
+                if event.kind == EventKind::Expire {
+                    self.refresh.expire();
+                }
+            }
             Outcome::Failed { .. }
+            | Outcome::Unfit
             | Outcome::Kept
             | Outcome::LookedAt
             | Outcome::Outdated
@@ -471,13 +583,27 @@ impl Life {
                     self.stage = Stage::Failed;
                 }
                 // What somebody asks for is not tried again, unless nothing is served.
-                let is_asked = event.reason == EventReason::Asked;
+                let is_asked =
+                    matches!(event.reason, EventReason::Asked | EventReason::Transferred);
                 if self.stage == Stage::Failed
                     || !is_asked && event.reason != EventReason::FromLastRun
                 {
                     self.retry.fail(now.tick, self.terms.refresh);
                 }
             }
+        }
+    }
+
+    /// What has come from a primary was put in place, or not.
+    fn end_transfer(&mut self, outcome: Outcome, now: Moment) {
+        match outcome {
+            // With the times that it has.
+            Outcome::Served(Facts { confirmed: Some(_), .. }) => {}
+            Outcome::Served(_) | Outcome::Unchanged { .. } => {
+                self.refresh.end(RoundOutcome::UpToDate, now.tick)
+            }
+            Outcome::Unfit => self.refresh.refuse(true, now.tick),
+            _ => self.refresh.refuse(false, now.tick),
         }
     }
 
@@ -493,7 +619,9 @@ impl Life {
                 self.verify_retry.succeed();
             }
             Outcome::Outdated | Outcome::Kept => {}
-            Outcome::Failed { .. } | Outcome::Refused => self.verify_retry.fail(now.tick, u32::MAX),
+            Outcome::Failed { .. } | Outcome::Unfit | Outcome::Refused => {
+                self.verify_retry.fail(now.tick, u32::MAX);
+            }
             Outcome::Withdrawn => self.withdraw(),
         }
     }
@@ -512,7 +640,7 @@ impl Life {
     }
 
     fn note(&mut self, facts: Facts) {
-        let Facts { signatures, begins_at, verified_at, is_behind, is_refused } = facts;
+        let Facts { signatures, begins_at, verified_at, is_behind, is_refused, .. } = facts;
         (self.signatures, self.begins_at, self.is_behind) = (signatures, begins_at, is_behind);
         self.is_refused = is_refused;
         self.verified_at = verified_at;

@@ -401,7 +401,12 @@ impl World {
 fn zone(random: &mut Random) -> Zone {
     let signs = random.one_in(2);
     let refresh = [HOUR, DAY, 7 * DAY][random.below(3) as usize];
-    let terms = Terms { signs, verifies: signs || random.one_in(2), refresh: refresh as u32 };
+    let terms = Terms {
+        signs,
+        verifies: signs || random.one_in(2),
+        refresh: refresh as u32,
+        is_transferred: false,
+    };
     Zone {
         life: Life::new(terms, random.next() as u32),
         lane: random.one_in(6).into(),
@@ -436,6 +441,7 @@ fn served(zone: &Zone, wall: i64, is_behind: bool) -> Outcome {
         verified_at: terms.signs.then_some(wall as u32),
         is_behind,
         is_refused: zone.is_refused,
+        confirmed: None,
     })
 }
 
@@ -449,7 +455,8 @@ fn zones_live_through_all_that_fails() {
 
 //----------- Single rules ---------------------------------------------------------------------------
 
-const SIGNED: Terms = Terms { signs: true, verifies: true, refresh: 7 * DAY as u32 };
+const SIGNED: Terms =
+    Terms { signs: true, verifies: true, refresh: 7 * DAY as u32, is_transferred: false };
 
 /// A zone was signed and verified just now.
 fn newly_signed(inception: u32, expiration: u32, now: Moment) -> Outcome {
@@ -459,6 +466,7 @@ fn newly_signed(inception: u32, expiration: u32, now: Moment) -> Outcome {
         verified_at: Some(now.wall),
         is_behind: false,
         is_refused: false,
+        confirmed: None,
     })
 }
 

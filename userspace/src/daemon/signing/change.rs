@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use crate::config;
-use crate::daemon::state::is_due;
+use crate::daemon::state::{NoTransfer, is_due};
 use crate::daemon::verified::Verification;
 use crate::dnssec::incremental::{
     DifferenceError, RenewalLimits, SignedDifference, renew, sign_difference,
@@ -14,7 +14,7 @@ use crate::dnssec::origin::{Origin, unsigned_difference};
 use crate::dnssec::policy::SigningPolicy;
 use crate::dnssec::times::{Validity, is_before};
 use crate::zone::difference::{ApplyError, Difference, Rules};
-use crate::zone::{Name, Version};
+use crate::zone::{Name, Version, Zone};
 
 /// Signatures are kept unless they are due within this part of the time from their making until then:
 /// else a zone that changed often would be signed again in as many small parts.
@@ -60,6 +60,17 @@ impl<'a> SignedVersion<'a> {
     }
 }
 
+/// What is known of the zone that is to be signed.
+#[derive(Clone, Copy)]
+pub(super) enum Unsigned<'a> {
+    /// It is what the version before was made of.
+    Same,
+    /// All of its records.
+    Zone(&'a Zone),
+    /// What changes it, each difference with the serials that the zone has where it comes from.
+    Differences(&'a [Difference]),
+}
+
 /// A version that a signer made of another one by what changes.
 pub(super) struct MadeVersion {
     pub(super) zone: Version,
@@ -84,12 +95,12 @@ pub(super) struct NextVersion<'a> {
 }
 
 impl NextVersion<'_> {
-    /// The next version: with the records of the zone `unsigned` if it was read, else with those that there are.
+    /// The next version, of what is known of the `unsigned` zone.
     /// `None` if it must be signed as a whole.
     ///
     /// # Errors
     /// If it cannot be signed, nor could it as a whole.
-    pub(super) fn make(&self, unsigned: Option<&Version>) -> anyhow::Result<Option<MadeVersion>> {
+    pub(super) fn make(&self, unsigned: Unsigned<'_>) -> anyhow::Result<Option<MadeVersion>> {
         let (base, origin) = (self.base.zone, self.base.origin);
         let is_other_manner =
             (&origin.manner, &origin.dnskeys) != (&self.origin.manner, &self.origin.dnskeys);
@@ -100,7 +111,8 @@ impl NextVersion<'_> {
         if is_before(self.now, validity.inception) || !is_before(self.now, validity.expiration) {
             return Ok(None);
         }
-        let unsigned = unsigned.filter(|_| origin.content != self.origin.content);
+        let is_same = origin.content == self.origin.content;
+        let unsigned = if is_same { Unsigned::Same } else { unsigned };
         let is_due = is_due(validity, self.policy, self.now);
         // First what has no serial of its own: that of the file is to be the last.
         let renewed = match is_due {
@@ -108,10 +120,19 @@ impl NextVersion<'_> {
             false => Ok(Some(None)),
         };
         let made = renewed.and_then(|renewed| match (renewed, unsigned) {
-            (Some(renewed), Some(unsigned)) => self.changed(renewed, unsigned),
+            (Some(renewed), Unsigned::Zone(zone)) => {
+                self.changed(renewed, &Version::of(zone.clone()))
+            }
+            (Some(renewed), Unsigned::Differences(differences)) => {
+                self.led_on(renewed, differences)
+            }
             (renewed, _) => Ok(renewed.flatten()),
         });
+        let is_led_on = matches!(unsigned, Unsigned::Differences(_));
         match made {
+            Err(DifferenceError::Apply(error)) if is_led_on => {
+                Err(NoTransfer::Unfit(error.to_string()).into())
+            }
             Ok(made) => Ok(made),
             Err(DifferenceError::Whole(reason)) => {
                 tracing::debug!(zone = %base.apex(), "signed as a whole: {reason}");
@@ -139,6 +160,25 @@ impl NextVersion<'_> {
         };
         let (keys, how, now) = (self.keys, self.how, self.now);
         let signed = sign_difference(version, &difference, Rules::Strict, keys, how, now)?;
+        let Some(signed) = signed else { return Ok(renewed) };
+        let made = applied(version, signed)?;
+        Ok(Some(match renewed {
+            Some(renewed) => made.since(self.base.zone, &renewed),
+            None => made,
+        }))
+    }
+
+    /// What the version becomes with differences of the unsigned zone, and with new signatures if some were `renewed`
+    /// before; at the cost of what changes.
+    fn led_on(
+        &self,
+        renewed: Option<MadeVersion>,
+        differences: &[Difference],
+    ) -> Result<Option<MadeVersion>, DifferenceError> {
+        let Some(all) = Difference::condensed(differences)? else { return Ok(renewed) };
+        let version = renewed.as_ref().map_or(self.base.zone, |renewed| &renewed.zone);
+        let (keys, how, now) = (self.keys, self.how, self.now);
+        let signed = sign_difference(version, &all, Rules::Strict, keys, how, now)?;
         let Some(signed) = signed else { return Ok(renewed) };
         let made = applied(version, signed)?;
         Ok(Some(match renewed {

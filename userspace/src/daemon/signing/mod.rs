@@ -13,12 +13,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-use change::{KEPT_PART, MadeVersion, NextVersion, SignedVersion};
+use change::{KEPT_PART, MadeVersion, NextVersion, SignedVersion, Unsigned};
 
 use super::kept::{KeptVersion, KeptZones};
 use super::locks::{Lock, Rank};
 use super::serials::SerialFile;
-use super::state::{CurrentVersion, Prepared, is_due};
+use super::state::{CurrentVersion, NoTransfer, Prepared, is_due};
 use super::store::is_merged_at_once;
 use super::verified::{Step, Verification};
 use crate::config::{self, Config};
@@ -29,9 +29,10 @@ use crate::dnssec::policy::SigningPolicy;
 use crate::dnssec::sign::sign_again;
 use crate::dnssec::verify::Fault;
 use crate::files;
-use crate::zone::difference::Difference;
+use crate::transfer::incoming::Transferred;
+use crate::zone::difference::{Difference, RecordRef};
 use crate::zone::text::{self, Options};
-use crate::zone::{Name, Rtype, Serial, Version, Zone, ZoneError, ZoneWriter, soa};
+use crate::zone::{Name, Rtype, Serial, Version, Zone, ZoneError, ZoneWriter, faults, soa};
 
 /// Whether a version becomes flat in the change when so much changed that this is due: not in unit tests, where it is always due, since
 /// their zones are small.
@@ -47,9 +48,11 @@ pub struct Signing {
 }
 
 /// The records to be signed.
-struct Input {
+struct Input<'a> {
     /// They, and the files that they were read from if they were. `None`: those in hand.
     read: Option<(Zone, Option<Vec<PathBuf>>)>,
+    /// What has come from a primary that changes those in hand.
+    differences: Option<&'a [Difference]>,
     /// Why those in hand are taken, if it is not because nothing changed.
     fault: Option<anyhow::Error>,
 }
@@ -116,14 +119,18 @@ impl Signing {
         let Some((kept, origin)) = self.kept(&section.name, before) else {
             return self.prepare_after(section, policy, before, None, now);
         };
+        let from_primary = kept.facts.from_primary;
         let (known, zone) = (kept.verify_again(now)?, kept.zone);
         let kept = SignedVersion::new(&zone, &origin, false, known.as_ref(), now);
-        match self.prepare_after(section, policy, before, Some(&kept), now) {
+        let prepared = match self.prepare_after(section, policy, before, Some(&kept), now) {
             Err(error) if known.is_some() => {
                 Ok(Prepared { fault: Some(error), ..unchanged(&kept, None) })
             }
             prepared => prepared,
-        }
+        };
+        // Nothing that has come is in it: what it is made of is as old as it was.
+        let from_primary = from_primary.filter(|_| before.incoming.is_none());
+        prepared.map(|prepared| Prepared { from_primary, ..prepared })
     }
 
     /// What was served before the daemon was started, if that is known and nothing has been served since.
@@ -146,6 +153,7 @@ impl Signing {
     ) -> anyhow::Result<Prepared> {
         let serials = SerialFile::of(&self.serials, &section.name);
         let input = input(section, before, hand)?;
+        let unfit = |why: &str| NoTransfer::Unfit(why.to_owned());
         let keys = self.keys(section, policy, before, hand.is_some() || serials.exists(), now)?;
         // What keys are used for changes at the times in their files.
         let begins_at = in_use::next_change(&keys, now);
@@ -153,6 +161,12 @@ impl Signing {
         let policy_of_signing = policy.signing();
         let origin = match (&input.read, hand) {
             (Some((zone, _)), _) => Origin::new(zone, &keys, &policy_of_signing),
+            (None, Some(hand)) if input.differences.is_some() => {
+                let manner = origin::manner(&keys, &policy_of_signing);
+                let differences = input.differences.unwrap_or_default();
+                let content = origin::content_after(&hand.origin.content, differences);
+                Origin { content, manner, ..hand.origin.clone() }
+            }
             (None, Some(hand)) => {
                 let manner = origin::manner(&keys, &policy_of_signing);
                 Origin { manner, ..hand.origin.clone() }
@@ -177,7 +191,12 @@ impl Signing {
                 let renewed_to = Cell::new(self.renewed_to.hold().remove(&section.name));
                 let origin = &origin;
                 let next = NextVersion { base, origin, keys, how, policy, renewed_to, now };
-                let changed = changed(&next, input.read.as_ref().map(|(zone, _)| zone))?;
+                let unsigned = match (input.differences, &input.read) {
+                    (Some(differences), _) => Unsigned::Differences(differences),
+                    (None, Some((zone, _))) => Unsigned::Zone(zone),
+                    (None, None) => Unsigned::Same,
+                };
+                let changed = changed(&next, unsigned)?;
                 if let Some(name) = next.renewed_to.take() {
                     self.renewed_to.hold().insert(section.name.clone(), name);
                 }
@@ -187,6 +206,9 @@ impl Signing {
         };
         let (signed, change, verification) = match changed {
             Some((signed, change, verification)) => (signed, Some(change), verification),
+            None if input.differences.is_some() => {
+                return Err(unfit("the zone must be signed as a whole").into());
+            }
             None => {
                 let unsigned = match (input.read, hand) {
                     (Some((zone, _)), _) => zone,
@@ -273,15 +295,22 @@ impl Signing {
 /// if it must be signed as a whole.
 fn changed(
     next: &NextVersion<'_>,
-    unsigned: Option<&Zone>,
+    unsigned: Unsigned<'_>,
 ) -> anyhow::Result<Option<(Version, Difference, Verification)>> {
     let (base, now) = (next.base, next.now);
-    let has_digest = |zone: &&Zone| zone.at_apex().rrset(Rtype::ZONEMD).is_some();
-    let unsigned_version = unsigned.cloned().map(Version::of);
-    let Some(MadeVersion { zone, change }) = next.make(unsigned_version.as_ref())? else {
+    let has_digest = match unsigned {
+        Unsigned::Zone(zone) => zone.at_apex().rrset(Rtype::ZONEMD).is_some(),
+        Unsigned::Differences(_) | Unsigned::Same => false,
+    };
+    let Some(MadeVersion { zone, change }) = next.make(unsigned)? else {
         return Ok(None);
     };
     let step = |verification| Step { old: base.zone, verification, new: &zone, change: &change };
+    if let Unsigned::Differences(differences) = unsigned {
+        let records =
+            differences.iter().flat_map(|one| one.removed().iter().chain(one.added().iter()));
+        check_owners(&zone, records.map(|record| record.owner))?;
+    }
     let by_change = base.verification.map(|known| Verification::of_change(step(known), now));
     let verified = match by_change.unwrap_or(Ok(None)) {
         Ok(Some(verification)) => Ok(verification),
@@ -290,7 +319,7 @@ fn changed(
     };
     match verified {
         Ok(verification) => {
-            if unsigned.is_some_and(|zone| has_digest(&zone)) {
+            if has_digest {
                 warn_of_dropped_digests(base.zone.apex());
             }
             let zone = match IS_MERGED && is_merged_at_once(&zone) {
@@ -311,18 +340,21 @@ fn changed(
 }
 
 /// The records of the file, or those in hand if it has not changed or is at fault.
-fn input(
+fn input<'a>(
     section: &config::Zone,
-    before: CurrentVersion<'_>,
+    before: CurrentVersion<'a>,
     hand: Option<&SignedVersion<'_>>,
-) -> anyhow::Result<Input> {
+) -> anyhow::Result<Input<'a>> {
+    if section.is_transferred() {
+        return transferred(before, hand);
+    }
     if let Some(instead) = before.instead {
         let origin = instead.origin.as_ref().or(before.origin).context("it was not signed here")?;
         let zone = origin.unsigned(&instead.zone)?;
-        return Ok(Input { read: Some((zone, None)), fault: None });
+        return Ok(Input { read: Some((zone, None)), differences: None, fault: None });
     }
     if hand.is_some() && before.is_unchanged {
-        return Ok(Input { read: None, fault: None });
+        return Ok(Input { read: None, differences: None, fault: None });
     }
     match text::load(&section.file, &section.name, Options::default()) {
         Ok(read) => {
@@ -330,10 +362,43 @@ fn input(
                 tracing::warn!(zone = %section.name, "{warning}");
             }
             let files = read.files.iter().map(PathBuf::from).collect();
-            Ok(Input { read: Some((read.zone, Some(files))), fault: None })
+            Ok(Input { read: Some((read.zone, Some(files))), differences: None, fault: None })
         }
-        Err(error) if hand.is_some() => Ok(Input { read: None, fault: Some(error.into()) }),
+        Err(error) if hand.is_some() => {
+            Ok(Input { read: None, differences: None, fault: Some(error.into()) })
+        }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The records that have come from a primary, or those in hand if none have.
+fn transferred<'a>(
+    before: CurrentVersion<'a>,
+    hand: Option<&SignedVersion<'_>>,
+) -> anyhow::Result<Input<'a>> {
+    anyhow::ensure!(before.instead.is_none(), "it comes from a primary, whose records it has");
+    let same = Input { read: None, differences: None, fault: None };
+    match before.incoming.map(|incoming| &incoming.transferred) {
+        Some(Transferred::Zone(zone)) => Ok(Input { read: Some((zone.clone(), None)), ..same }),
+        Some(Transferred::Differences(differences)) if hand.is_some_and(|hand| hand.is_served) => {
+            let is_key = |record: RecordRef<'_>| record.rtype == Rtype::DNSKEY;
+            let mut records =
+                differences.iter().flat_map(|one| one.removed().iter().chain(one.added().iter()));
+            if records.any(is_key) {
+                let why = "keys of the primary come or go".to_owned();
+                return Err(NoTransfer::Unfit(why).into());
+            }
+            Ok(Input { differences: Some(&differences[..]), ..same })
+        }
+        Some(Transferred::Differences(_)) => {
+            Err(NoTransfer::Unfit("what they change is not served".to_owned()).into())
+        }
+        Some(Transferred::UpToDate(_)) | None if hand.is_some() => Ok(same),
+        // It was served unsigned before.
+        Some(Transferred::UpToDate(_)) | None => {
+            let served = before.served.filter(|_| !before.is_signed).ok_or(NoTransfer::None)?;
+            Ok(Input { read: Some((served.flat()?.split_any_answers().0, None)), ..same })
+        }
     }
 }
 
@@ -346,6 +411,22 @@ fn is_fresh(
 ) -> bool {
     version.origin == origin
         && version.validity.is_some_and(|validity| !is_due(validity, policy, now))
+}
+
+/// Whether a version may be served as far as it changed at these owners.
+///
+/// # Errors
+/// If records stand where they must not.
+pub(super) fn check_owners<'n>(
+    version: &Version,
+    owners: impl Iterator<Item = &'n [u8]>,
+) -> anyhow::Result<()> {
+    for owner in owners.filter_map(|name| version.find(name)) {
+        if let Some(fault) = faults::of_owner(version, &owner).first() {
+            anyhow::bail!("{}: {}", fault.owner, fault.kind);
+        }
+    }
+    Ok(())
 }
 
 /// Faults of a zone that are told in one message; more are only counted.

@@ -66,6 +66,7 @@ impl Stage {
             is_signed: served.is_some(),
             is_unchanged: is_due && self.path("example.com.zone").exists() && self.is_original(),
             instead: None,
+            incoming: None,
         };
         self.signing.prepare(section, &self.config.policy(section), before, now)
     }

@@ -178,6 +178,7 @@ impl Stage {
             is_signed: served.is_some(),
             is_unchanged: false,
             instead: None,
+            incoming: None,
         };
         self.files.prepare(&section, &self.config.policy(&section), before, self.now)
     }

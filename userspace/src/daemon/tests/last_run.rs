@@ -76,6 +76,13 @@ impl Machine {
         sign(&zone, std::slice::from_ref(&self.key), &policy, NOW).unwrap().0
     }
 
+    /// A signed zone whose signatures are made at another time.
+    pub(super) fn signed_at(&self, serial: u32, hosts: u32, now: u32) -> Zone {
+        let zone = testing::zone(serial, hosts);
+        let keys = std::slice::from_ref(&self.key);
+        sign(&zone, keys, &SigningPolicy::default(), now).unwrap().0
+    }
+
     /// Changes an octet of the file's text, and nothing by which that would be seen without reading it.
     fn change_unseen(&self, from: &str, to: &str) {
         let path = self.path("zone");

@@ -8,6 +8,7 @@ mod durable;
 mod last_run;
 mod merging;
 mod panics;
+mod primaries;
 mod side_by_side;
 mod verification;
 mod visits;

@@ -162,6 +162,7 @@ impl Stage {
                 is_signed: true,
                 is_unchanged: false,
                 instead: None,
+                incoming: None,
             })
         };
         let (prepared, visits) = visits::of(prepare);

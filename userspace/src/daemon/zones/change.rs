@@ -9,19 +9,23 @@ use super::durable::{Durability, NotDurable, Succession, kind_of};
 use super::list::{LARGE_ZONE, Turn, Zones};
 use crate::config;
 use crate::control::reply::zone::VersionDifference;
-use crate::daemon::kept::{KeepableVersion, KeptFacts, settings};
+use crate::daemon::kept::{FromPrimary, KeepableVersion, KeptFacts, settings};
+use crate::daemon::life::refresh::Timers;
 use crate::daemon::life::{
-    Asked, Event, EventKind, EventReason, Facts, Moment, Outcome, Signatures,
+    Asked, Confirmed, Event, EventKind, EventReason, Facts, Moment, Outcome, Signatures,
 };
 use crate::daemon::prepare;
 use crate::daemon::stamp::Stamp;
-use crate::daemon::state::{CurrentVersion, LastServed, LoadedZone, Prepared, ReloadResult};
+use crate::daemon::state::{
+    CurrentVersion, Incoming, LastServed, LoadedZone, NoTransfer, Prepared, ReloadResult,
+};
 use crate::daemon::store::{StoredVersion, is_merged_at_once};
 use crate::daemon::verified::Verification;
 use crate::datapath::memory::FileMap;
 use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
 use crate::journal::{FrameKind, Place};
+use crate::transfer::incoming::Transferred;
 use crate::zone::difference::{Difference, Size};
 use crate::zone::{Rtype, Version};
 
@@ -56,6 +60,7 @@ pub(super) struct ServedVersion {
     verification: Option<Verification>,
     pub(super) origin: Option<Origin>,
     pub(super) stamps: Vec<Stamp>,
+    from_primary: Option<FromPrimary>,
     /// Where it stands in what is kept of the zone.
     pub(super) kept_at: Option<Place>,
 }
@@ -72,6 +77,7 @@ impl ServedVersion {
             verification: loaded.verification.clone(),
             origin: loaded.origin.clone(),
             stamps: loaded.stamps.clone(),
+            from_primary: loaded.from_primary,
             kept_at: loaded.kept_at,
         }
     }
@@ -90,6 +96,7 @@ impl ServedVersion {
                 && !self.stamps.is_empty()
                 && self.stamps.iter().all(Stamp::holds),
             instead: None,
+            incoming: None,
         }
     }
 }
@@ -217,7 +224,15 @@ impl Zones {
         }
         let before = served.as_ref().map(|served| served.before(turn.event)).unwrap_or_default();
         let is_unchanged = before.is_unchanged || how == How::WithoutFile;
-        let before = CurrentVersion { instead: turn.instead.as_ref(), is_unchanged, ..before };
+        let (instead, incoming) = (turn.instead.as_ref(), turn.incoming.as_ref());
+        if let Some(Incoming { transferred: Transferred::Differences(_), since }) = incoming {
+            // Its own serial says that only of a zone that sealdns does not sign.
+            let known = served.as_ref().and_then(|served| served.from_primary);
+            let is_same = known.map(|known| known.serial) == *since;
+            let unfit = || NoTransfer::Unfit("another version is served by now".to_owned());
+            anyhow::ensure!(is_same, unfit());
+        }
+        let before = CurrentVersion { instead, incoming, is_unchanged, ..before };
         let prepared = self.prepare.prepare(section, policy, before, *now)?;
         Ok(Ready { prepared, last: None })
     }
@@ -252,7 +267,11 @@ impl Zones {
             }
         };
         let verification = prepared.verification.as_ref();
+        let confirmed = prepared.from_primary.and_then(|known| confirmed(&zone, known));
+        let before = served.as_ref().and_then(|served| served.from_primary);
+        let from_primary = prepared.from_primary.or(before).filter(|_| section.is_transferred());
         let known = KeptFacts {
+            from_primary,
             origin: prepared.origin.clone(),
             stamps: stamps.clone(),
             expiration: prepared.expiration,
@@ -269,7 +288,7 @@ impl Zones {
                     Some(_) => FrameKind::Rollback,
                     None => {
                         let before = served.as_ref().and_then(|served| served.origin.as_ref());
-                        kind_of(prepared.origin.as_ref(), before)
+                        kind_of(turn.incoming.is_some(), prepared.origin.as_ref(), before)
                     }
                 };
                 let served = served.as_ref().map(|served| (&served.zone, served.kept_at));
@@ -313,10 +332,11 @@ impl Zones {
                 origin: prepared.origin,
                 published,
                 stamps,
+                from_primary,
                 kept_at,
             },
             difference,
-            facts: Facts { signatures, begins_at, verified_at, is_behind, is_refused },
+            facts: Facts { signatures, begins_at, verified_at, is_behind, is_refused, confirmed },
             fault: prepared.fault,
             unkept,
         })
@@ -390,6 +410,18 @@ impl Zones {
         let mut zones = self.states.hold();
         let Some(state) = turn.state(&mut zones) else { return GONE };
         let (name, message) = (&turn.name, format!("{error:#}"));
+        match error.downcast_ref() {
+            Some(NoTransfer::Unfit(_)) => {
+                tracing::warn!("zone {name}: all of it is asked for: {message}");
+                return (Outcome::Unfit, ReloadResult::Failed(message));
+            }
+            Some(NoTransfer::None) => {
+                tracing::info!("zone {name}: {message}");
+                state.error = Some(message.clone());
+                return (Outcome::Failed { begins_at: None }, ReloadResult::Failed(message));
+            }
+            None => {}
+        }
         if turn.instead.is_some() {
             tracing::error!("zone {name}: an earlier version cannot be served: {message}");
             return (Outcome::Failed { begins_at: None }, ReloadResult::Failed(message));
@@ -440,6 +472,12 @@ impl Zones {
         }
         (Outcome::Unchanged { begins_at: prepared.begins_at }, ReloadResult::Unchanged)
     }
+}
+
+/// The times of a version that a primary has had.
+fn confirmed(zone: &Version, known: FromPrimary) -> Option<Confirmed> {
+    let soa = zone.soa_fields()?;
+    Some(Confirmed { timers: Timers::new(soa.refresh, soa.retry, soa.expire), at: known.at })
 }
 
 /// What becomes of a turn whose zone is not configured any more.

@@ -51,9 +51,14 @@ pub(super) enum Durability {
     Unkept(anyhow::Error),
 }
 
-/// What made a version of which this is the origin follow one with that origin.
-pub(super) fn kind_of(next: Option<&Origin>, served: Option<&Origin>) -> FrameKind {
+/// What made a version of which this is the origin follow one with that origin; or whether it has come from a primary.
+pub(super) fn kind_of(
+    is_transferred: bool,
+    next: Option<&Origin>,
+    served: Option<&Origin>,
+) -> FrameKind {
     match (next, served) {
+        _ if is_transferred => FrameKind::Transfer,
         (Some(next), Some(served)) if next.content == served.content => FrameKind::Signing,
         _ => FrameKind::File,
     }
@@ -72,7 +77,8 @@ impl Zones {
         let zone = step.next.zone;
         let is_ours = step.next.facts.origin.is_some();
         let kept_zones = self.prepare.kept_zones(section);
-        let is_kept = is_ours || zone.octets() >= KEPT_FROM;
+        let is_from_primary = step.next.facts.from_primary.is_some();
+        let is_kept = is_ours || is_from_primary || zone.octets() >= KEPT_FROM;
         let (Some(kept_zones), Some(served), true) = (kept_zones, step.served, is_kept) else {
             return Ok(self.postponed(section, zone));
         };
@@ -89,11 +95,11 @@ impl Zones {
             Err(error) => error,
         };
         // Else the file has its records.
-        let is_lost = is_ours || step.kind == FrameKind::Rollback;
+        let is_lost = is_ours || is_from_primary || step.kind == FrameKind::Rollback;
         if is_lost && step.kind != FrameKind::Signing {
             return Err(NotDurable(error));
         }
-        if !is_ours {
+        if !is_ours && !is_from_primary {
             // The first error is the one to be told.
             let _ = kept_zones.forget(zone.apex());
         }
@@ -277,6 +283,7 @@ impl Zones {
                 stamps: loaded.stamps.clone(),
                 expiration: loaded.expiration,
                 begins_at: life.begins_at(),
+                from_primary: loaded.from_primary,
                 ..KeptFacts::new(settings(section, policy), verification)
             },
             times: verification.map(|known| known.times.clone()),

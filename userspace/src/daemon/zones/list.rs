@@ -15,7 +15,7 @@ use crate::daemon::ratelimit::RateLimiting;
 use crate::daemon::shared_plane::SharedPlane;
 use crate::daemon::source::Source;
 use crate::daemon::start_order::StartOrder;
-use crate::daemon::state::{Prepare, ReloadResult, ZoneState};
+use crate::daemon::state::{Incoming, Prepare, ReloadResult, ZoneState};
 use crate::daemon::store::Store;
 use crate::daemon::workers::Workers;
 use crate::datapath::memory::FileMap;
@@ -75,6 +75,8 @@ pub struct Turn {
     pub(super) asked: Option<Asked>,
     /// The version whose records are to be served instead of the file's, if that was asked for.
     pub(super) instead: Option<PastVersion>,
+    /// What has come from a primary, if that is why it happens.
+    pub(super) incoming: Option<Incoming>,
     /// Who waits for it.
     pub(super) waiting: Vec<Sender<ReloadResult>>,
 }

@@ -8,6 +8,7 @@ mod loading;
 mod merge;
 mod past;
 mod present;
+mod primaries;
 mod reload;
 mod turns;
 

@@ -85,6 +85,11 @@ impl Zones {
         let result = {
             let mut states = self.states.hold();
             let state = states.get_mut(name)?;
+            if state.section.is_transferred() {
+                let message =
+                    format!("the zone {name} comes from a primary, whose versions it follows");
+                return Some(Err(Failure::new("rollback", message)));
+            }
             if state.section.dnssec == Dnssec::Presigned {
                 let message = format!(
                     "the zone {name} is signed elsewhere: its records would need another serial, and only its signer can sign that"

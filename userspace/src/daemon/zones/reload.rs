@@ -9,6 +9,7 @@ use super::loading::octets_of;
 use crate::config::{Config, Policy, Zone};
 use crate::control::protocol::Failure;
 use crate::daemon::life::Asked;
+use crate::daemon::life::refresh::{RoundReason, Wanted};
 use crate::daemon::stamp::Stamp;
 use crate::daemon::state::{ReloadResult, ZoneState};
 use crate::daemon::tsig_keys;
@@ -43,7 +44,12 @@ impl Zones {
 
     /// Loads one zone, whatever its files look like; `None` if it is not configured.
     pub fn reload_one(self: &Arc<Zones>, name: &Name) -> Option<Vec<(Name, ReloadResult)>> {
-        let file = self.states.hold().get(name)?.section.file.clone();
+        let section = self.states.hold().get(name)?.section.clone();
+        if section.is_transferred() {
+            self.ask_primaries(name, Wanted::Newer);
+            return Some(vec![(name.clone(), ReloadResult::Unchanged)]);
+        }
+        let file = section.file;
         let octets = octets_of(&file);
         let result = {
             let mut states = self.states.hold();
@@ -65,6 +71,9 @@ impl Zones {
         let state = states.get_mut(name)?;
         let (sender, receiver) = mpsc::channel();
         state.life.ask(asked);
+        if state.section.is_transferred() {
+            state.life.ask_primaries(RoundReason::Asked, Wanted::Newer);
+        }
         state.work.waiting.push(sender);
         state.work.octets = state.work.octets.max(octets);
         self.queue(states, name);

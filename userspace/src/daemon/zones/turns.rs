@@ -104,12 +104,14 @@ impl Zones {
             (None, Some(_)) => (None, std::mem::take(&mut state.work.waiting)),
             (None, None) => (None, Vec::new()),
         };
+        let is_transferred = event.reason == EventReason::Transferred;
+        let incoming = is_transferred.then(|| state.work.incoming.take()).flatten();
         state.life.begin(event);
         if is_one && !(state.work.rollbacks.is_empty() && state.work.waiting.is_empty()) {
             state.life.ask(asked.unwrap_or(Asked::IfChanged));
         }
         let identity = Arc::clone(&state.work.identity);
-        Some(Turn { name: name.clone(), identity, event, asked, instead, waiting })
+        Some(Turn { name: name.clone(), identity, event, asked, instead, incoming, waiting })
     }
 
     fn perform(&self, turn: &Turn) -> (Outcome, ReloadResult) {
@@ -119,6 +121,7 @@ impl Zones {
             }
             (EventKind::Verify, _) => (self.look_behind(turn), ReloadResult::Unchanged),
             (EventKind::Keep, _) => (self.keep_behind(turn), ReloadResult::Unchanged),
+            (EventKind::Expire, _) => (self.expire(turn), ReloadResult::Unchanged),
             _ => {
                 if turn.event.is_renewal() {
                     tracing::info!(
@@ -202,8 +205,8 @@ fn is_look(event: &Event) -> bool {
 
 /// Whether an event has its turn as soon as the one before has ended.
 fn is_pressing(event: &Event) -> bool {
-    use EventReason::{Asked, NotTried, Verified};
-    matches!(event.reason, Asked | NotTried | Verified)
+    use EventReason::{Asked, NotTried, Transferred, Verified};
+    matches!(event.reason, Asked | NotTried | Transferred | Verified)
 }
 
 /// How long an event may wait while there are others.
@@ -212,7 +215,8 @@ fn patience(event: &Event, octets: u64) -> Duration {
         (EventKind::Load, _) => {
             return Duration::from_millis(octets.saturating_mul(1000) / OCTETS_A_SECOND);
         }
-        (_, EventReason::Asked | EventReason::Verified) => 0,
+        (_, EventReason::Asked | EventReason::Verified | EventReason::Transferred) => 0,
+        (EventKind::Expire | EventKind::Refresh, _) => 0,
         (EventKind::Sign | EventKind::Change, _) => 2,
         (EventKind::FollowUp | EventKind::Keep, _) => 60,
         (EventKind::Verify, EventReason::NotVerified) => 120,

@@ -41,7 +41,7 @@ fn rfc_8906_8_1_3_header_bits_are_ignored() {
 #[test]
 fn rfc_8906_8_1_4_unknown_opcodes_are_not_implemented() {
     // dig +noedns +noad +opcode=15 +norec +header-only
-    for opcode in [1u16, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
+    for opcode in [1u16, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
         let mut header_only = ask("example", 6).flags(opcode << 11).wire()[..12].to_vec();
         header_only[4..12].fill(0);
         let (reply, out) = reply_to(&header_only, CLIENT, Transport::Udp);
@@ -49,7 +49,7 @@ fn rfc_8906_8_1_4_unknown_opcodes_are_not_implemented() {
         assert_eq!(out.len(), 12);
         assert_eq!((out[2] & 0x80, out[2] & 0x04), (0x80, 0));
         assert_eq!((u16::from(out[2] >> 3 & 15), out[3] & 15), (opcode, 4));
-        // NOTIFY and UPDATE as they are really sent have questions and records.
+        // UPDATE as it is really sent has questions and records.
         let (_, out) =
             reply_to(&ask("example", 6).flags(opcode << 11).wire(), CLIENT, Transport::Udp);
         assert_eq!(out[3] & 15, 4);

@@ -3,6 +3,7 @@
 mod answers;
 mod edns;
 mod errors;
+mod notify;
 mod sockets;
 mod transfers;
 

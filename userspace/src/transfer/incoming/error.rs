@@ -18,6 +18,9 @@ pub enum TransferError {
     /// A message has TC set, which none over TCP has.
     #[error("a message is truncated")]
     Truncated,
+    /// The primary does not say that the zone is its own.
+    #[error("the primary is not authoritative for the zone")]
+    NotAuthoritative,
     /// A message has no record.
     #[error("a message has no record")]
     Empty,

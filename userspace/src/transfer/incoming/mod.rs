@@ -243,6 +243,22 @@ impl Stream {
     }
 }
 
+/// Reads the serial of a zone in the response to a query for its SOA record.
+///
+/// # Errors
+/// If it is not there.
+pub fn read_serial(message: &[u8], id: u16, apex: &Name) -> Result<Serial, TransferError> {
+    let response = Response::read(message, id, apex, Rtype::SOA, true)?;
+    if !response.is_authoritative {
+        return Err(TransferError::NotAuthoritative);
+    }
+    let mut records = response.records();
+    let soa =
+        records.next()?.filter(|first| first.rtype == Rtype::SOA && first.owner == apex.as_wire());
+    let soa = soa.and_then(|record| Some(Soa::parse(record.rdata)?.serial));
+    soa.ok_or(TransferError::NoSoaFirst)
+}
+
 fn within(count: u64, most: u64, what: &'static str) -> Result<(), TransferError> {
     if count > most { Err(TransferError::TooLarge { what, most }) } else { Ok(()) }
 }

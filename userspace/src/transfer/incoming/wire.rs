@@ -25,6 +25,8 @@ pub(in crate::transfer) const TTL_END: u32 = 1 << 31;
 pub struct Response<'m> {
     message: &'m [u8],
     answers_at: usize,
+    /// Whether who sent it says that the zone is its own (AA).
+    pub is_authoritative: bool,
     /// How many records its answer section has.
     pub answers: u16,
 }
@@ -77,7 +79,8 @@ impl<'m> Response<'m> {
             }
             _ => return Err(TransferError::OtherMessage),
         }
-        Ok(Response { message, answers_at: at, answers: number(6) })
+        let is_authoritative = header[2] & 0x04 != 0;
+        Ok(Response { message, answers_at: at, is_authoritative, answers: number(6) })
     }
 
     /// The records of its answer section.
