@@ -7,6 +7,7 @@ mod kernel;
 mod oracle;
 mod runner;
 mod scale;
+mod secondary;
 mod wire;
 
 use std::process::ExitCode;
@@ -162,6 +163,13 @@ const TESTS: &[Test] = tests![
     oracle::owners::sequences_leave_the_owner_that_they_do_in_named,
     oracle::zone_faults::zones_of_one_fault_are_judged_as_by_others,
     oracle::zone_faults::all_faults_of_a_text_are_found,
+    secondary::follows::knotd_is_followed,
+    secondary::follows::nsd_is_followed,
+    secondary::follows::named_is_followed,
+    secondary::follows::a_wrong_key_is_told,
+    secondary::faults::a_broken_transfer_changes_nothing,
+    secondary::faults::a_silent_primary_is_passed_over,
+    secondary::notify::a_notify_over_xdp_brings_the_next_version,
     scale::an_update_goes_unnoticed,
     scale::a_zone_that_does_not_fit_is_held_hot,
     scale::many_zones_are_served,

@@ -16,7 +16,7 @@ use sealdns::{
         responder::{Reply, Transfer, respond},
         stats::{SocketStats, Transport},
     },
-    transfer::{access::TransferAccess, axfr, tsig},
+    transfer::{access::TransferAccess, axfr, notified::NotifySources, tsig},
     zone::{Version, Zone, name::wire_name_len},
 };
 use sealdns_fuzz::{COMPILED, Compiled, EDNS_SETTINGS, LIMIT, NOW};
@@ -37,20 +37,35 @@ fn served(compiled: &Compiled) -> Served {
             ServedZone {
                 zone: Some(Arc::new(Version::of(Zone::clone(zone))) as _),
                 access: TransferAccess::of_prefixes([allowed]),
+                notify_sources: NotifySources::default(),
                 withholds: false,
             },
         )
     });
     let unloaded = "unloaded.example".parse().expect("a name");
-    let unloaded =
-        (unloaded, ServedZone { zone: None, access: TransferAccess::default(), withholds: false });
+    let primary = "192.0.2.1".parse().expect("an address");
+    let unloaded = (
+        unloaded,
+        ServedZone {
+            zone: None,
+            access: TransferAccess::default(),
+            notify_sources: NotifySources::new([(primary, None)]),
+            withholds: false,
+        },
+    );
     let edns = xdp_common::maps::EdnsSettings { refuse: 0, ..*EDNS_SETTINGS };
     let identity = Some("fuzzed".into());
     let name = "fuzzed".parse().expect("a name");
     let key = tsig::Key::new(name, TsigAlgorithm::Sha256, b"0123456789abcdef");
     let tsig_keys = Arc::new([key].into_iter().collect());
-    let settings =
-        ResponseSettings { identity, version: None, udp_payload: LIMIT, edns, tsig_keys };
+    let settings = ResponseSettings {
+        identity,
+        version: None,
+        udp_payload: LIMIT,
+        edns,
+        tsig_keys,
+        notified: Arc::default(),
+    };
     Served::new(
         Arc::<sealdns::compile::Reader>::clone(&compiled.reader),
         zones.chain([unloaded]),

@@ -13,7 +13,7 @@ use sealdns::{
         responder::{Reply, respond},
         stats::{SocketStats, Transport},
     },
-    transfer::access::TransferAccess,
+    transfer::{access::TransferAccess, notified::NotifySources},
     zone::{Version, Zone},
 };
 use testbed::frames::Frame;
@@ -145,6 +145,7 @@ pub fn served(rig: &Rig, zone: &Zone, edns: maps::EdnsSettings) -> Served {
     let zone = ServedZone {
         zone: Some(Arc::new(Version::of(zone.clone()))),
         access: TransferAccess::default(),
+        notify_sources: NotifySources::default(),
         withholds: false,
     };
     let engine: Arc<dyn Engine> = rig.reader.clone();
@@ -157,6 +158,7 @@ pub fn served(rig: &Rig, zone: &Zone, edns: maps::EdnsSettings) -> Served {
             udp_payload: 1232,
             edns,
             tsig_keys: Arc::default(),
+            notified: Arc::default(),
         },
     )
 }
