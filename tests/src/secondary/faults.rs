@@ -154,7 +154,8 @@ pub fn a_broken_transfer_changes_nothing() -> Result<Verdict> {
         let folder = tempfile::tempdir()?;
         let primary = Scripted::start(PRIMARY)?;
         let server = "transfer-size = \"1MiB\"\ntransfer-timeout = \"20s\"";
-        let settings = Settings { dnssec: "off", secret: None, primaries: &[PRIMARY], server };
+        let settings =
+            Settings { dnssec: "off", secret: None, primaries: &[PRIMARY], server, variables: &[] };
         let secondary = Secondary::start(folder.path(), settings)?;
         secondary.wait_for(7)?;
         let has_it = || transferred("127.0.0.1:53", None, &[]).is_ok();
@@ -202,7 +203,7 @@ pub fn a_silent_primary_is_passed_over() -> Result<Verdict> {
         silent.conducts(Conduct::Silent, 7);
         let primaries = &[PRIMARY, second];
         let server = "transfer-timeout = \"3s\"";
-        let settings = Settings { dnssec: "off", secret: None, primaries, server };
+        let settings = Settings { dnssec: "off", secret: None, primaries, server, variables: &[] };
         let secondary = Secondary::start(folder.path(), settings)?;
         let status = secondary.wait_for(7)?;
         let heard = status.primaries.context("it has primaries")?;
@@ -214,5 +215,49 @@ pub fn a_silent_primary_is_passed_over() -> Result<Verdict> {
         secondary.refresh()?;
         secondary.wait_for(8)?;
         secondary.stop()
+    })
+}
+
+/// What the disk has no room for is refused, and comes when there is room.
+pub fn a_full_disk_refuses_what_comes() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle(&[]) {
+        return Ok(obstacle);
+    }
+    apart(|| {
+        let folder = tempfile::tempdir()?;
+        let state = folder.path().join("state");
+        fs::create_dir(&state)?;
+        let at = state.to_str().context("a path that is text")?;
+        run("mount", &["-t", "tmpfs", "-o", "size=8m", "tmpfs", at])?;
+        let primary = Scripted::start(PRIMARY)?;
+        let settings = Settings {
+            dnssec: "off",
+            secret: None,
+            primaries: &[PRIMARY],
+            server: "",
+            variables: &[],
+        };
+        let secondary = Secondary::start(folder.path(), settings)?;
+        secondary.wait_for(7)?;
+        let filler = state.join("filler");
+        let mut file = fs::File::create(&filler)?;
+        while file.write_all(&[0; 4096]).is_ok() {}
+        drop(file);
+        primary.conducts(Conduct::Right, 8);
+        secondary.refresh()?;
+        let error = || secondary.status().ok().and_then(|status| status.summary.error);
+        let is_told = || error().is_some_and(|error| error.contains("could not be made durable"));
+        net::wait_until("it is refused", PATIENCE, is_told)
+            .with_context(|| format!("{:?}\n{}", error(), secondary.process.log()))?;
+        ensure!(secondary.status()?.summary.serial == Some(7), "{:?}", secondary.status());
+        fs::remove_file(&filler)?;
+        secondary.refresh()?;
+        secondary.wait_for(8)?;
+        ensure!(error().is_none(), "{:?}", error());
+        secondary.stop()?;
+        let secondary = Secondary::start(folder.path(), settings)?;
+        ensure!(secondary.status()?.summary.serial == Some(8), "{:?}", secondary.status());
+        secondary.stop()?;
+        run("umount", &["-l", at])
     })
 }

@@ -137,7 +137,8 @@ fn follow(name: &str) -> Result<Verdict> {
             let primary = Primary::start(name, folder.path(), secret)?;
             let own = folder.path().join("sealdns");
             fs::create_dir(&own)?;
-            let settings = Settings { dnssec, secret, primaries: &[PRIMARY], server: "" };
+            let settings =
+                Settings { dnssec, secret, primaries: &[PRIMARY], server: "", variables: &[] };
             let mut secondary = Secondary::start(&own, settings)?;
             let mut by_difference = 0;
             for (version, serial) in SERIALS.into_iter().enumerate() {
@@ -196,8 +197,13 @@ pub fn a_wrong_key_is_told() -> Result<Verdict> {
         let _primary = Primary::start("knotd", folder.path(), Some(SECRETS[0]))?;
         let own = folder.path().join("sealdns");
         fs::create_dir(&own)?;
-        let settings =
-            |secret| Settings { dnssec: "off", secret, primaries: &[PRIMARY], server: "" };
+        let settings = |secret| Settings {
+            dnssec: "off",
+            secret,
+            primaries: &[PRIMARY],
+            server: "",
+            variables: &[],
+        };
         for (secret, said) in [(Some(SECRETS[1]), "BADSIG"), (None, "NOTAUTH")] {
             let secondary = Secondary::start(&own, settings(secret))?;
             let status = secondary.wait_for_failure(said)?;
@@ -209,3 +215,36 @@ pub fn a_wrong_key_is_told() -> Result<Verdict> {
         secondary.stop()
     })
 }
+
+/// A clock that is an hour ahead: the primary refuses what is signed then, and the reason is told.
+pub fn a_wrong_clock_is_told() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle(&["knotd"]) {
+        return Ok(obstacle);
+    }
+    let found = Command::new("sh").args(["-c", &format!("ls {FAKETIME}")]).output()?;
+    let library = String::from_utf8(found.stdout)?;
+    let Some(library) = library.lines().next().filter(|line| !line.is_empty()) else {
+        return Ok(Verdict::Skipped("no libfaketime: `cargo xtask setup`".into()));
+    };
+    apart(|| {
+        let folder = tempfile::tempdir()?;
+        let secret = Some(SECRETS[0]);
+        let _primary = Primary::start("knotd", folder.path(), secret)?;
+        let own = folder.path().join("sealdns");
+        fs::create_dir(&own)?;
+        let ahead =
+            [("LD_PRELOAD", library), ("FAKETIME", "+1h"), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+        let right =
+            Settings { dnssec: "off", secret, primaries: &[PRIMARY], server: "", variables: &[] };
+        let secondary = Secondary::start(&own, Settings { variables: &ahead, ..right })?;
+        let status = secondary.wait_for_failure("BADTIME: the clock of the server is -3")?;
+        ensure!(status.summary.serial.is_none(), "{status:?}");
+        secondary.stop()?;
+        let secondary = Secondary::start(&own, right)?;
+        secondary.wait_for(SERIALS[0])?;
+        secondary.stop()
+    })
+}
+
+/// Where Debian has the library that shows a process another time.
+const FAKETIME: &str = "/usr/lib/*/faketime/libfaketimeMT.so.1";

@@ -1,6 +1,6 @@
 //! Zones transferred from other people's servers, and from one that does as it is told, into the daemon.
 //!
-//! Each test has a network of its own. After each change of a series the daemon has the zone that its primary has, record
+//! Each test has mounts and a network of its own. After each change of a series the daemon has the zone that its primary has, record
 //! by record, as dig transfers it from both.
 
 pub mod faults;
@@ -56,19 +56,27 @@ fn obstacle(programs: &[&str]) -> Option<Verdict> {
     Some(Verdict::Skipped(format!("no {missing}: `cargo xtask setup`")))
 }
 
-/// Runs a test on a thread with a network of its own.
+/// Runs a test on a thread with mounts and a network of its own.
 fn apart(test: impl FnOnce() -> Result<()> + Send) -> Result<Verdict> {
     thread::scope(|scope| {
         let inside = scope.spawn(|| -> Result<()> {
-            unshare(CloneFlags::CLONE_NEWNET).context("no network of its own")?;
-            let words = ["link", "set", "lo", "up"];
-            let output = net::output_within(Command::new("ip").args(words), PATIENCE)?;
-            ensure!(output.status.success(), "no loopback");
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
+                .context("no mounts and network of its own")?;
+            run("mount", &["--make-rprivate", "/"])?;
+            run("ip", &["link", "set", "lo", "up"])?;
             test()
         });
         inside.join().map_err(|_| anyhow!("the test panicked"))?
     })?;
     Ok(Verdict::Passed)
+}
+
+/// Runs a command, which must succeed.
+fn run(program: &str, words: &[&str]) -> Result<()> {
+    let output = net::output_within(Command::new(program).args(words), PATIENCE)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{program} {words:?}: {said}");
+    Ok(())
 }
 
 /// How the daemon gets the zone.
@@ -81,6 +89,8 @@ struct Settings<'a> {
     primaries: &'a [&'a str],
     /// More lines of `[server]`.
     server: &'a str,
+    /// Variables of the daemon's environment.
+    variables: &'a [(&'a str, &'a str)],
 }
 
 /// The daemon as a secondary, in a folder of its own.
@@ -91,7 +101,7 @@ struct Secondary {
 
 impl Secondary {
     fn start(folder: &Path, settings: Settings<'_>) -> Result<Self> {
-        let Settings { dnssec, secret, primaries, server } = settings;
+        let Settings { dnssec, secret, primaries, server, variables } = settings;
         let mut config = format!(
             "version = \"v1\"\n[server]\nlisten = [\"{DAEMON}:53\"]\ncontrol = \"control.sock\"\n\
              state-dir = \"state\"\n{server}\n"
@@ -114,6 +124,7 @@ impl Secondary {
         fs::write(folder.join("sealdns.toml"), config)?;
         let mut command = Command::new(servers::sealdns().context("no sealdns")?);
         command.args(["run", "--config"]).arg(folder.join("sealdns.toml"));
+        command.envs(variables.iter().copied());
         let mut process = Process::spawn("sealdns", &mut command)?;
         process.wait_for_line(PATIENCE, |line| line.trim() == "ready")?;
         Ok(Self { process, folder: folder.to_owned() })

@@ -6,7 +6,7 @@ use xdp_common::Outcome;
 
 use super::{faults::Scripted, *};
 use crate::wire::{
-    client,
+    client::{self, Client},
     stage::{self, Settings, Stage},
 };
 
@@ -43,6 +43,8 @@ pub fn a_notify_over_xdp_brings_the_next_version() -> Result<Verdict> {
         format!("[[zone]]\nname = \"{APEX}\"\ndnssec = \"off\"\nprimaries = [\"{address}\"]\n");
     let settings = Settings { sections: &sections, ..Settings::NATIVE };
     let stage = Stage::with(&settings, "notify", &[])?;
+    // Without a program at its end veth does not deliver what XDP sends back.
+    let _client = Client::new(&stage.pair)?;
     let primary = stage.pair.client.enter(|| Scripted::start(address))??;
     let status = || stage.reply::<ZoneStatus>(&["zone", "status", APEX]);
     let has = |serial: u32| {
