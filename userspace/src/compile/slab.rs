@@ -1,7 +1,8 @@
 //! The allocator of the slab: which octets are taken, not what is in them.
 //!
 //! Records of up to [`WINDOW`] octets are packed into chunks by size class and never straddle the
-//! window that the kernel reads through. Anything longer gets whole chunks in a row.
+//! window that the kernel reads through. Anything longer gets whole chunks in a row. A chunk of which nothing is in use
+//! any more becomes a whole chunk again.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,12 @@ const RESERVED: usize = 64;
 
 /// The last place in a chunk where a record can start: its window must end with the chunk.
 const LAST_START: usize = CHUNK_LEN - size_of::<Window>();
+
+/// What is said to be in use of a chunk that was taken as a whole.
+const WHOLE: u32 = u32::MAX;
+
+/// The slab looks for chunks of which nothing is in use when they may be this part of what is free.
+const GATHERED_PART: usize = 4;
 
 /// A run of octets in the slab.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,10 +37,16 @@ pub struct Slab {
     free: Vec<Vec<Address>>,
     /// Freed runs of chunks: first, count.
     free_runs: BTreeMap<usize, usize>,
+    /// Octets that are in use of each chunk that was ever handed out, or [`WHOLE`].
+    in_use: Vec<u32>,
+    /// How often a chunk was left with nothing in use since these were gathered.
+    emptied: usize,
     /// What was done to the two since [`Slab::begin`], if it can be undone.
     done: Option<Vec<Step>>,
     /// What there was beside the two.
     before: Head,
+    /// What was in use of the chunk that was being filled.
+    filled_before: u32,
 }
 
 /// What there is beside lists of what is free.
@@ -68,8 +81,11 @@ impl Slab {
             head,
             free: vec![Vec::new(); WINDOW / UNIT + 1],
             free_runs: BTreeMap::new(),
+            in_use: Vec::new(),
+            emptied: 0,
             done: None,
             before: head,
+            filled_before: 0,
         };
         if slab.open_chunk().is_some() {
             slab.head.bump = RESERVED;
@@ -81,6 +97,7 @@ impl Slab {
     /// one by one would leave the slab cut into pieces of their sizes. Nothing else is given meanwhile.
     pub fn begin(&mut self) {
         self.before = self.head;
+        self.filled_before = self.in_use.get(self.filled()).copied().unwrap_or(0);
         self.done = Some(Vec::new());
     }
 
@@ -94,9 +111,17 @@ impl Slab {
         let Some(done) = self.done.take() else { return };
         for step in done.into_iter().rev() {
             match step {
-                Step::Taken { size, address } => self.free[size].push(address),
-                Step::Left { size } => drop(self.free[size].pop()),
+                Step::Taken { size, address } => {
+                    self.free[size].push(address);
+                    self.in_use[chunk_of(address)] -= (size * UNIT) as u32;
+                }
+                Step::Left { size } => {
+                    if let Some(left) = self.free[size].pop() {
+                        self.in_use[chunk_of(left)] += (size * UNIT) as u32;
+                    }
+                }
                 Step::RunTaken { first, free, taken } => {
+                    self.in_use[first..first + taken].fill(0);
                     if free > taken {
                         self.free_runs.remove(&(first + taken));
                     }
@@ -105,6 +130,16 @@ impl Slab {
             }
         }
         self.head = self.before;
+        self.in_use.truncate(self.head.next_chunk);
+        let filled = self.filled();
+        if let Some(octets) = self.in_use.get_mut(filled) {
+            *octets = self.filled_before;
+        }
+    }
+
+    /// The chunk that is being filled with small records.
+    fn filled(&self) -> usize {
+        self.head.bump_limit / CHUNK_LEN
     }
 
     fn note(&mut self, step: Step) {
@@ -141,15 +176,120 @@ impl Slab {
     pub fn give(&mut self, extent: Extent) {
         let size = (extent.len as usize).max(1).next_multiple_of(UNIT);
         self.head.used -= size;
+        let chunk = chunk_of(extent.address);
         if size <= WINDOW {
             self.free[size / UNIT].push(extent.address);
+            self.in_use[chunk] -= size as u32;
+            self.emptied += usize::from(self.in_use[chunk] == 0);
         } else {
-            let chunk = extent.address as usize * UNIT / CHUNK_LEN;
-            self.free_runs.insert(chunk, size.div_ceil(CHUNK_LEN));
+            self.give_run(chunk, size.div_ceil(CHUNK_LEN));
+        }
+    }
+
+    /// Makes whole chunks of those of which nothing is in use, where they may be many: freed records alone would never
+    /// become room for a zone.
+    pub fn gather(&mut self) {
+        let free = self.high_water().saturating_sub(self.head.used);
+        if self.emptied == 0 || self.emptied * CHUNK_LEN * GATHERED_PART < free {
+            return;
+        }
+        self.emptied = 0;
+        let filled = self.filled();
+        // The start of the first one is no place.
+        let is_free = |chunk: usize| chunk != 0 && chunk != filled && self.in_use[chunk] == 0;
+        for list in &mut self.free {
+            list.retain(|&address| !is_free(chunk_of(address)));
+        }
+        self.free_runs.clear();
+        let mut chunk = 0;
+        while chunk < self.head.next_chunk {
+            let count = (chunk..self.head.next_chunk).take_while(|&chunk| is_free(chunk)).count();
+            if count > 0 {
+                self.free_runs.insert(chunk, count);
+            }
+            chunk += count + 1;
+        }
+        self.forget_last_run();
+    }
+
+    /// Octets that are free in whole chunks.
+    pub fn free_in_chunks(&self) -> usize {
+        let behind = self.head.chunks.saturating_sub(self.head.next_chunk);
+        (behind + self.free_runs.values().sum::<usize>()) * CHUNK_LEN
+    }
+
+    //--- Whole chunks, for records that have their places in them already
+
+    /// Takes runs of chunks, each of these lengths, and returns the first chunk of each. Nothing is counted as in use yet.
+    ///
+    /// # Errors
+    /// How many chunks there should be beyond those that there are; nothing is taken then.
+    pub fn take_runs(&mut self, lens: &[usize]) -> Result<Vec<usize>, usize> {
+        let mut taken = Vec::with_capacity(lens.len());
+        for (place, &len) in lens.iter().enumerate() {
+            if let Some(first) = self.take_chunks(len) {
+                taken.push(first);
+                continue;
+            }
+            let room = self.head.chunks.saturating_sub(self.head.next_chunk);
+            let missing = lens[place..].iter().sum::<usize>() - room;
+            taken.iter().zip(lens).for_each(|(&first, &len)| self.give_run(first, len));
+            return Err(missing);
+        }
+        Ok(taken)
+    }
+
+    /// Gives a run of chunks back.
+    pub fn give_run(&mut self, first: usize, len: usize) {
+        self.in_use[first..first + len].fill(0);
+        let (mut first, mut len) = (first, len);
+        if let Some(behind) = self.free_runs.remove(&(first + len)) {
+            len += behind;
+        }
+        let before =
+            self.free_runs.range(..first).next_back().map(|(&start, &count)| (start, count));
+        if let Some((start, count)) = before.filter(|(start, count)| start + count == first) {
+            (first, len) = (start, count + len);
+        }
+        self.free_runs.insert(first, len);
+        self.forget_last_run();
+    }
+
+    /// What is free behind all that is in use was never handed out.
+    fn forget_last_run(&mut self) {
+        let last = self.free_runs.last_key_value().map(|(&first, &len)| (first, len));
+        if let Some((first, _)) = last.filter(|(first, len)| first + len == self.head.next_chunk) {
+            self.free_runs.remove(&first);
+            self.head.next_chunk = first;
+            self.in_use.truncate(first);
+        }
+    }
+
+    /// Counts records as in use that lie in chunks which were taken for them by [`Slab::take_runs`].
+    pub fn fill_runs(
+        &mut self,
+        chunks: impl Iterator<Item = usize>,
+        records: impl Iterator<Item = Extent>,
+    ) {
+        chunks.for_each(|chunk| self.in_use[chunk] = 0);
+        for Extent { address, len } in records {
+            let size = (len as usize).max(1).next_multiple_of(UNIT);
+            self.head.used += size;
+            let chunk = chunk_of(address);
+            match size <= WINDOW {
+                true => self.in_use[chunk] += size as u32,
+                false => self.in_use[chunk..][..size.div_ceil(CHUNK_LEN)].fill(WHOLE),
+            }
         }
     }
 
     fn take_small(&mut self, size: usize) -> Option<Address> {
+        let address = self.find_small(size)?;
+        self.in_use[chunk_of(address)] += size as u32;
+        Some(address)
+    }
+
+    fn find_small(&mut self, size: usize) -> Option<Address> {
         if let Some(address) = self.free[size / UNIT].pop() {
             self.note(Step::Taken { size: size / UNIT, address });
             return Some(address);
@@ -187,6 +327,7 @@ impl Slab {
                 return None;
             }
         };
+        self.in_use[chunk] = 0;
         self.head.bump = chunk * CHUNK_LEN;
         self.head.bump_limit = self.head.bump + LAST_START;
         Some(())
@@ -197,7 +338,7 @@ impl Slab {
         Some((chunk * CHUNK_LEN / UNIT) as Address)
     }
 
-    /// The first run of free chunks that is long enough.
+    /// The first run of free chunks that is long enough, as one that is taken as a whole.
     fn take_chunks(&mut self, count: usize) -> Option<usize> {
         if let Some((&first, &free)) = self.free_runs.iter().find(|&(_, &free)| free >= count) {
             self.free_runs.remove(&first);
@@ -205,6 +346,7 @@ impl Slab {
                 self.free_runs.insert(first + count, free - count);
             }
             self.note(Step::RunTaken { first, free, taken: count });
+            self.in_use[first..first + count].fill(WHOLE);
             return Some(first);
         }
         if self.head.next_chunk + count > self.head.chunks {
@@ -212,8 +354,14 @@ impl Slab {
         }
         let first = self.head.next_chunk;
         self.head.next_chunk += count;
+        self.in_use.resize(self.head.next_chunk, WHOLE);
         Some(first)
     }
+}
+
+/// The chunk in which a record begins.
+fn chunk_of(address: Address) -> usize {
+    address as usize * UNIT / CHUNK_LEN
 }
 
 #[cfg(test)]
@@ -258,11 +406,51 @@ mod tests {
         assert!(taken.windows(2).all(|pair| pair[0] + 8 <= pair[1]));
     }
 
+    #[test]
+    fn what_was_free_in_records_becomes_room_for_whole_chunks() {
+        let mut slab = Slab::new(16 * CHUNK_LEN);
+        let mut small: Vec<Extent> = std::iter::from_fn(|| slab.take(64)).collect();
+        assert_eq!(slab.take(CHUNK_LEN), None);
+        // One record stays in a chunk in the middle.
+        let stays = small.remove(small.len() / 2);
+        small.into_iter().for_each(|extent| slab.give(extent));
+        slab.gather();
+        let middle = chunk_of(stays.address);
+        let mut runs = Vec::new();
+        while let Some(first) = slab.take_chunks(1) {
+            runs.push(first);
+        }
+        // The first one, the one that was being filled, and the one in the middle are none.
+        let expected: Vec<usize> = (1..15).filter(|&chunk| chunk != middle).collect();
+        assert_eq!(runs, expected);
+        assert_eq!(slab.used(), 64);
+    }
+
+    #[test]
+    fn runs_are_taken_all_or_none() {
+        let mut slab = Slab::new(8 * CHUNK_LEN);
+        let taken = slab.take_runs(&[2, 1]).unwrap();
+        assert_eq!(taken, [1, 3]);
+        assert_eq!(slab.take_runs(&[1, 1, 3]), Err(1));
+        assert_eq!(slab.take_runs(&[4]).unwrap(), [4]);
+        slab.give_run(4, 4);
+        let [long, short] = [(1, CHUNK_LEN + 1), (3, 100)].map(|(chunk, len)| Extent {
+            address: (chunk * CHUNK_LEN / UNIT) as Address,
+            len: len as u32,
+        });
+        slab.fill_runs(1..4, [long, short].into_iter());
+        assert_eq!(slab.used(), CHUNK_LEN + 8 + 104);
+        [long, short].into_iter().for_each(|extent| slab.give(extent));
+        slab.gather();
+        // What is free next to each other is one run, with what lies behind.
+        assert_eq!((slab.used(), slab.take_runs(&[7])), (0, Ok(vec![1])));
+    }
+
     /// What can be taken next of each length, and in all.
     fn state(slab: &Slab) -> String {
         let Head { chunks, next_chunk, bump, bump_limit, used } = slab.head;
         let head = [chunks, next_chunk, bump, bump_limit, used];
-        format!("{head:?} {:?} {:?}", slab.free, slab.free_runs)
+        format!("{head:?} {:?} {:?} {:?}", slab.free, slab.free_runs, slab.in_use)
     }
 
     proptest! {
@@ -299,6 +487,9 @@ mod tests {
             let mut slab = Slab::new(64 * CHUNK_LEN);
             let mut taken: Vec<Extent> = Vec::new();
             for (take, len, pick) in steps {
+                if pick % 5 == 0 {
+                    slab.gather();
+                }
                 if take || taken.is_empty() {
                     let len = if pick % 3 == 0 { len } else { len % WINDOW + 1 };
                     taken.extend(slab.take(len));
