@@ -29,7 +29,7 @@ use super::reader::Reader;
 use super::reuse::SlabRecords;
 use super::slab::{Extent, Slab};
 use super::table::{self, node_hash};
-use super::version::{CompiledZone, Listing};
+use super::version::{Compiled, CompiledZone, Listing};
 use crate::zone::{Name, Zone, name};
 
 /// The part of what a zone takes that is made for changes besides: one name in a hundred and more may change
@@ -106,6 +106,8 @@ pub struct Image {
     gate: Arc<RwLock<()>>,
     /// Of versions that could not be published.
     pub(super) abandoned: Vec<Extent>,
+    /// Chunks that are written while others hold the image.
+    pub(super) reserved: BTreeSet<usize>,
 }
 
 /// A name above an apex: its node, which is in the table unless a zone has the name.
@@ -138,6 +140,7 @@ impl Image {
             max_labels: Arc::default(),
             gate: Arc::default(),
             abandoned: Vec::new(),
+            reserved: BTreeSet::new(),
         }
     }
 
@@ -253,20 +256,47 @@ impl Image {
                 });
             }
         };
-        // What the table will hold at the most while both versions are in it.
-        let above = name::labels(zone.apex().as_wire()).count();
-        let before = older.map_or(0, |older| older.nodes.len());
+        let older = older.map_or(0, |older| older.nodes.len());
         let gone = compiled.gone.len();
-        let entries = self.entries + (compiled.zone.nodes.len() + gone).saturating_sub(before);
-        let entries = entries + above + 1;
-        if entries > table::capacity(self.memory.bucket_count()) {
+        if let Err(error) = self.check_table(zone.apex(), older, compiled.zone.nodes.len() + gone) {
             self.slab.undo();
-            return Err(PublishError::Full {
-                slab_needed: self.memory.slab_len(),
-                buckets_needed: table::buckets_for(entries),
-            });
+            return Err(error);
         }
         self.slab.keep();
+        let mut compiled = compiled;
+        let put = self.put(zone.apex(), &mut compiled);
+        if put.is_err() {
+            // Nothing refers to them, but a reader may: they go with what is withdrawn next.
+            self.abandoned.extend(compiled.taken);
+        }
+        put
+    }
+
+    /// Whether the table has room for so many names of a zone in the place of `older`.
+    pub(super) fn check_table(
+        &self,
+        apex: &Name,
+        older: usize,
+        names: usize,
+    ) -> Result<(), PublishError> {
+        // What it will hold at the most while both versions are in it.
+        let above = name::labels(apex.as_wire()).count();
+        let entries = self.entries + names.saturating_sub(older) + above + 1;
+        if entries <= table::capacity(self.memory.bucket_count()) {
+            return Ok(());
+        }
+        let (slab_needed, buckets_needed) = (self.memory.slab_len(), table::buckets_for(entries));
+        Err(PublishError::Full { slab_needed, buckets_needed })
+    }
+
+    /// Answers from a version that lies in the slab from now on, in the place of the one before, of which it says what
+    /// becomes. On an error it is as it was, and nothing in the table leads to it.
+    pub(super) fn put(
+        &mut self,
+        apex: &Name,
+        compiled: &mut Compiled,
+    ) -> Result<(Difference, RetiredExtents), PublishError> {
+        let older = self.zones.get(apex);
         if let Some(older) = older {
             older.is_gone.store(true, SeqCst);
         }
@@ -274,36 +304,35 @@ impl Image {
         self.max_labels.fetch_max(compiled.max_labels, Relaxed);
         let is_new = older.is_none();
         let appeared = match is_new {
-            true => self.add_ancestors(zone.apex()),
+            true => self.add_ancestors(apex),
             false => Ok(()),
         };
         if let Err(error) = appeared.and_then(|()| self.appear(&compiled.written)) {
-            let ancestors = if is_new { self.drop_ancestors(zone.apex()) } else { Vec::new() };
-            if let Some(older) = self.zones.get_mut(zone.apex()) {
+            let ancestors = if is_new { self.drop_ancestors(apex) } else { Vec::new() };
+            if let Some(older) = self.zones.get_mut(apex) {
                 older.is_gone = Arc::default();
             }
-            // Nothing refers to them, but a reader may: they go with what is withdrawn next.
-            self.abandoned.extend(compiled.taken);
             self.abandoned.extend(ancestors);
             return Err(error);
         }
+        let compiled = std::mem::take(compiled);
         self.disappear(&compiled.replaced);
         let (records, heading) = (&compiled.zone.records, compiled.heading);
         self.leave(records, &compiled.gone, &compiled.gone_copies, heading);
         let difference = Difference {
             written: compiled.fresh,
             kept: compiled.zone.extents.len() - compiled.fresh,
-            names: compiled.written.len() + gone,
+            names: compiled.written.len() + compiled.gone.len(),
         };
         self.names += compiled.zone.nodes.len();
         self.records += compiled.zone.extents.len();
-        let known = self.zones.get(zone.apex()).map_or(&[][..], |older| &older.unsendable);
+        let known = self.zones.get(apex).map_or(&[][..], |older| &older.unsendable);
         if compiled.zone.unsendable != known {
             for one in &compiled.zone.unsendable {
-                tracing::warn!("zone {}: {one}", zone.apex());
+                tracing::warn!("zone {apex}: {one}");
             }
         }
-        if let Some(older) = self.zones.insert(zone.apex().clone(), compiled.zone) {
+        if let Some(older) = self.zones.insert(apex.clone(), compiled.zone) {
             self.names -= older.nodes.len();
             self.records -= older.extents.len();
         }
@@ -397,6 +426,10 @@ impl Image {
             });
         }
         for at in (0..self.slab.high_water()).step_by(CHUNK_LEN) {
+            // Somebody else writes there ([`Image::reserve`]).
+            if self.reserved.contains(&(at / CHUNK_LEN)) {
+                continue;
+            }
             if let Some(octets) = self.memory.read(at, CHUNK_LEN) {
                 memory.write(at, octets);
             }
@@ -610,6 +643,7 @@ impl Image {
         for extent in extents {
             self.slab.give(extent);
         }
+        self.slab.gather();
     }
 
     /// What would do for `names` more and a slab in use up to `slab_end`: with some room for later changes,

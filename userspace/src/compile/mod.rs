@@ -3,11 +3,13 @@
 //! | to … | use |
 //! |---|---|
 //! | publish and withdraw zones | [`Image`] |
+//! | compile a large one without the image | [`ApartZone`] |
 //! | know whether a zone could be published | [`check()`] |
 //! | answer from what is published | [`Reader`] |
 //! | know what memory that needs | [`Memory`] |
 
 mod answered;
+mod apart;
 mod build;
 mod change;
 mod check;
@@ -18,8 +20,10 @@ mod hashes;
 mod image;
 pub mod inspect;
 mod memory;
+mod moves;
 mod names;
 mod piece;
+mod place;
 mod reader;
 mod reuse;
 mod signatures;
@@ -31,6 +35,7 @@ mod tests;
 mod version;
 
 pub use answered::{Answered, Cookie};
+pub use apart::ApartZone;
 pub use check::{check, faults};
 pub use engine::Engine;
 pub use error::{
@@ -38,7 +43,9 @@ pub use error::{
 };
 pub use image::{Difference, Image, RetiredExtents, Usage, ZoneUsage};
 pub use memory::Memory;
+pub use moves::Dangling;
 pub use piece::MAX_TCP_MESSAGE;
+pub use place::{PlacedZone, Room};
 pub use reader::{QueryContext, Reader};
 pub use signatures::SignatureAnswer;
 pub use table::buckets_for;

@@ -1,6 +1,7 @@
 //! Zones published, replaced and withdrawn, and what is answered meanwhile. Here is what the tests share.
 
 mod any;
+mod apart;
 mod chain;
 mod changes;
 mod children;
@@ -23,7 +24,7 @@ use hickory_proto::serialize::binary::BinDecodable;
 use proptest::prelude::*;
 use xdp_common::Outcome;
 
-use super::{Difference, Image, Memory, PublishError, Reader};
+use super::{Difference, Image, Memory, PublishError, Reader, RetiredExtents};
 use crate::datapath::memory::{Mapping, Size};
 use crate::dnssec::keys::{Algorithm, KeyLayout};
 use crate::dnssec::policy::{AnyResponse, Denial, SigningPolicy};
