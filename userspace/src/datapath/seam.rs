@@ -9,7 +9,7 @@ use xdp_common::maps::{EdnsSettings, Verdicts};
 use xdp_common::trace::Filter;
 use xdp_common::{Outcome, maps};
 
-use crate::compile::{Engine, Listing, Reader};
+use crate::compile::{ApartZone, Engine, Listing, PlacedZone, Reader, Room};
 use crate::observe::KernelCounters;
 use crate::observe::attachment::{Attachment, Fault, Missing};
 use crate::observe::trace::TraceLine;
@@ -35,6 +35,39 @@ pub trait Publishing {
     /// costs may go by that.
     fn publish(&mut self, zone: &Version, change: Option<&Difference>)
     -> anyhow::Result<Published>;
+
+    /// As [`publish`](Publishing::publish), unless all of a large zone would have to be compiled, for which other zones
+    /// would wait: then nothing is done, and the answer is who compiles it apart. What is compiled is placed where
+    /// [`reserve`](Publishing::reserve) says, and published by [`publish_placed`](Publishing::publish_placed).
+    fn publish_at_once(
+        &mut self,
+        zone: &Version,
+        change: Option<&Difference>,
+    ) -> anyhow::Result<Publication> {
+        self.publish(zone, change).map(Publication::Done)
+    }
+
+    /// Takes room for a zone that was compiled apart; `None` if there is none, and it must be published by
+    /// [`publish`](Publishing::publish).
+    fn reserve(&mut self, _zone: &ApartZone) -> anyhow::Result<Option<Room>> {
+        Ok(None)
+    }
+
+    /// Gives room back that was not filled.
+    fn cancel(&mut self, _room: Room) {}
+
+    /// Gives back what a zone has taken that was placed and is not to be published.
+    fn cancel_placed(&mut self, _placed: PlacedZone) {}
+
+    /// Answers from `zone`, which was placed, from now on, in place of any older version of it. On an error the older
+    /// version stays, and nothing of the other is left.
+    fn publish_placed(
+        &mut self,
+        _zone: &Version,
+        _placed: PlacedZone,
+    ) -> anyhow::Result<Published> {
+        anyhow::bail!("nothing was reserved");
+    }
 
     /// The version that is published is this one from now on, which has the same records in other memory.
     fn exchange(&mut self, zone: &Version);
@@ -174,6 +207,23 @@ pub struct TestRunResult {
     pub frame: Vec<u8>,
     /// The outcomes that were counted meanwhile, those of other packets among them.
     pub counted: Vec<Outcome>,
+}
+
+/// What became of a publication.
+pub enum Publication {
+    /// It was done.
+    Done(Published),
+    /// All of the zone must be compiled first, by this.
+    Apart(Arc<dyn ApartCompiler>),
+}
+
+/// Compiles zones without the data plane: nobody waits for it.
+pub trait ApartCompiler: Send + Sync {
+    /// Compiles a zone for the data plane that this is of.
+    ///
+    /// # Errors
+    /// If it cannot be compiled.
+    fn compile(&self, zone: &Version) -> anyhow::Result<ApartZone>;
 }
 
 /// What became of a zone that was published.

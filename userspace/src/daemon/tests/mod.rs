@@ -35,7 +35,7 @@ use super::verified::Verification;
 use super::zones::REFRESH;
 use super::{Daemon, Source};
 use crate::clock::{Clock, WallTime};
-use crate::compile::{Answered, Engine, QueryContext};
+use crate::compile::{Answered, ApartZone, Engine, QueryContext};
 use crate::config::{self, Config, Policy, XdpMode};
 use crate::control::client::{CallError, call};
 use crate::control::protocol::{Failure, MAX_REQUEST, PROTOCOL, Request, Response, read_response};
@@ -54,8 +54,8 @@ use crate::control::reply::zone::{
 };
 use crate::control::reply::{Kind, Reply};
 use crate::datapath::seam::{
-    Attaching, DataPlane, Detached, Observing, PlaneStatus, Published, Publishing, TraceLines,
-    TraceRead,
+    ApartCompiler, Attaching, DataPlane, Detached, Observing, PlaneStatus, Publication, Published,
+    Publishing, TraceLines, TraceRead,
 };
 use crate::observe::attachment::Attachment;
 use crate::observe::trace::{TraceAction, TraceLine, TracePath};
@@ -92,6 +92,8 @@ pub(super) struct PlaneCalls {
     pub(super) is_tracing: bool,
     /// Makes the next publication last until it is let go.
     gate: Option<Gate>,
+    /// The zones of which the next version is compiled apart, and where that stands.
+    apart: BTreeMap<Name, Gate>,
 }
 
 /// Where a publication stands until a test has seen what it wanted to see.
@@ -106,6 +108,25 @@ impl Gate {
         let (arrived, arrival) = mpsc::channel();
         let (open, let_go) = mpsc::channel();
         (Gate { arrived, let_go }, arrival, open)
+    }
+
+    /// Stands here until the test has let go.
+    fn pass(&self) -> anyhow::Result<()> {
+        self.arrived.send(()).unwrap();
+        // A test that failed has let go too; one that waits for what waits for this would wait for ever.
+        let is_stuck = self.let_go.recv_timeout(STUCK) == Err(mpsc::RecvTimeoutError::Timeout);
+        anyhow::ensure!(!is_stuck, "nobody let it go");
+        Ok(())
+    }
+}
+
+/// Compiles a zone once it is let go.
+struct StandingCompiler(Mutex<Gate>);
+
+impl ApartCompiler for StandingCompiler {
+    fn compile(&self, zone: &Version) -> anyhow::Result<ApartZone> {
+        lock(&self.0).pass()?;
+        Ok(ApartZone::compile(&zone.flat()?, 0x5eed, 0)?)
     }
 }
 
@@ -133,12 +154,7 @@ impl Publishing for FakePlane {
         change: Option<&Difference>,
     ) -> anyhow::Result<Published> {
         let gate = lock(&self.0).gate.take();
-        if let Some(Gate { arrived, let_go }) = gate {
-            arrived.send(()).unwrap();
-            // A test that failed has let go too; one that waits for what waits for this would wait for ever.
-            let is_stuck = let_go.recv_timeout(STUCK) == Err(mpsc::RecvTimeoutError::Timeout);
-            anyhow::ensure!(!is_stuck, "nobody let the publication go");
-        }
+        gate.map_or(Ok(()), |gate| gate.pass())?;
         let mut calls = lock(&self.0);
         anyhow::ensure!(!calls.refuse, "the maps are full");
         let older = calls.versions.insert(zone.apex().clone(), zone.clone());
@@ -149,6 +165,18 @@ impl Publishing for FakePlane {
         }
         calls.zones.insert(zone.apex().clone(), zone.serial().0);
         Ok(Published::default())
+    }
+
+    fn publish_at_once(
+        &mut self,
+        zone: &Version,
+        change: Option<&Difference>,
+    ) -> anyhow::Result<Publication> {
+        let gate = lock(&self.0).apart.remove(zone.apex());
+        match gate {
+            Some(gate) => Ok(Publication::Apart(Arc::new(StandingCompiler(Mutex::new(gate))))),
+            None => self.publish(zone, change).map(Publication::Done),
+        }
     }
 
     fn exchange(&mut self, zone: &Version) {

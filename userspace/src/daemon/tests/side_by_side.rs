@@ -218,6 +218,42 @@ fn a_reload_waits_for_what_it_changes_and_for_no_other_zone() {
     assert_eq!(sides.served("a"), None);
 }
 
+/// While all of a large zone is compiled, others are published, and requests that need the data plane itself are answered.
+#[test]
+fn a_large_zone_that_is_compiled_holds_nobody_up() {
+    let sides =
+        Sides::new(&[("huge".to_owned(), large("1")), ("small".to_owned(), "1".to_owned())]);
+    sides.daemon.zones.load_all();
+    let stand = |version: &str| {
+        let (gate, arrival, open) = Gate::new();
+        lock(&sides.calls).apart.insert(testing::name("huge"), gate);
+        sides.write("huge", &large(version));
+        (arrival, open)
+    };
+    std::thread::scope(|scope| {
+        let (arrival, open) = stand("22");
+        let slow = scope.spawn(|| sides.reload(Some("huge")));
+        arrival.recv().unwrap();
+        sides.write("small", "22");
+        assert_eq!(sides.reload(Some("small"))[0].change, zone::Change::Loaded);
+        assert_eq!((sides.served("small"), sides.served("huge")), (Some(22), Some(1)));
+        let attach = Request::XdpAttach { interface: "eth0".into() };
+        assert!(matches!(sides.daemon.handle(attach), Response::Reply(_)));
+        open.send(()).unwrap();
+        assert_eq!(slow.join().unwrap()[0].change, zone::Change::Loaded);
+        assert_eq!(sides.served("huge"), Some(22));
+        // What leaves the configuration meanwhile is not published when it is compiled.
+        let (arrival, open) = stand("333");
+        let slow = scope.spawn(|| sides.reload(Some("huge")));
+        arrival.recv().unwrap();
+        configure(&sides.folder, ["small"].into_iter());
+        assert_eq!(sides.reload(None)[0].change, zone::Change::Removed);
+        open.send(()).unwrap();
+        assert_eq!(slow.join().unwrap()[0].change, zone::Change::Removed);
+    });
+    assert_eq!((sides.served("huge"), sides.served("small")), (None, Some(22)));
+}
+
 #[test]
 fn a_zone_that_goes_and_comes_again_has_one_change_at_a_time() {
     let sides = Sides::new(&named(&["a", "b"]));

@@ -173,7 +173,7 @@ impl Zones {
         verified: Result<Verification, String>,
     ) -> Outcome {
         let published = zone.map_err(anyhow::Error::from).and_then(|zone| {
-            let published = self.plane.hold().publish(&zone, None)?;
+            let published = self.publish(turn, &zone, None)?;
             Ok((zone, published))
         });
         let outcome = self.note_replaced(&turn.name, published, verified);

@@ -3,8 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-
 use super::durable::{Durability, NotDurable, Succession, kind_of};
 use super::list::{LARGE_ZONE, Turn, Zones};
 use crate::config;
@@ -295,7 +293,7 @@ impl Zones {
                 self.make_durable(&section, &Succession { served, next: version, change, kind })?
             }
         };
-        let published = match self.published(turn, &zone, change) {
+        let published = match self.publish(turn, &zone, change) {
             Ok(published) => published,
             Err(error) => {
                 self.take_back(turn, &section, &durability);
@@ -340,23 +338,6 @@ impl Zones {
             fault: prepared.fault,
             unkept,
         })
-    }
-
-    fn published(
-        &self,
-        turn: &Turn,
-        zone: &Version,
-        change: Option<&Difference>,
-    ) -> anyhow::Result<Published> {
-        let mut plane = self.plane.hold();
-        if zone.owner_count() >= LARGE_ZONE {
-            // Publishing it holds the data plane for long.
-            self.plane.note(&**plane);
-            self.follow(&mut **plane);
-        }
-        // Who takes a zone from the configuration does so before the data plane is told.
-        anyhow::ensure!(turn.state(&mut self.states.hold()).is_some(), "it is not configured");
-        plane.publish(zone, change).context("publishing the zone")
     }
 
     fn note_served(&self, turn: &Turn, served: NewlyServed) -> (Outcome, ReloadResult) {

@@ -9,6 +9,7 @@ mod merge;
 mod past;
 mod present;
 mod primaries;
+mod publish;
 mod reload;
 mod turns;
 

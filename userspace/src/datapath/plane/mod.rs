@@ -12,6 +12,7 @@
 //! | part | what |
 //! |---|---|
 //! | `published` | zones in the image, and the memory that it lies in |
+//! | `apart` | those that are compiled apart |
 //! | `size` | how large that is made |
 //! | `programs` | what is loaded and attached |
 //! | `settings` | what the programs are told |
@@ -20,6 +21,7 @@
 //! | `counters` | what they have counted, those before them too |
 //! | `faults` | what is wrong where they are attached |
 
+mod apart;
 mod attachments;
 mod counters;
 mod faults;
@@ -41,10 +43,10 @@ use xdp_common::trace::Filter;
 
 use super::memory::Size;
 use super::seam::{
-    Attaching, DataPlane, Detached, Inspection, Observing, PlaneStatus, Published, Publishing,
-    TestRunResult, TraceLines,
+    Attaching, DataPlane, Detached, Inspection, Observing, PlaneStatus, Publication, Published,
+    Publishing, TestRunResult, TraceLines,
 };
-use crate::compile::{Engine, Listing};
+use crate::compile::{ApartZone, Engine, Listing, PlacedZone, Room};
 use crate::config::Config;
 use crate::observe::KernelCounters;
 use crate::ratelimit::limits::Limits;
@@ -156,6 +158,30 @@ fn gives_up_privileges(config: &Config) -> bool {
 impl Publishing for Plane {
     fn publish(&mut self, zone: &Version, change: Option<&Difference>) -> Result<Published> {
         self.published.publish(zone, change, &mut self.programs)
+    }
+
+    fn publish_at_once(
+        &mut self,
+        zone: &Version,
+        change: Option<&Difference>,
+    ) -> Result<Publication> {
+        self.published.publish_at_once(zone, change, &mut self.programs)
+    }
+
+    fn reserve(&mut self, zone: &ApartZone) -> Result<Option<Room>> {
+        self.published.reserve(zone, &mut self.programs)
+    }
+
+    fn cancel(&mut self, room: Room) {
+        self.published.cancel(room);
+    }
+
+    fn cancel_placed(&mut self, placed: PlacedZone) {
+        self.published.cancel_placed(placed);
+    }
+
+    fn publish_placed(&mut self, zone: &Version, placed: PlacedZone) -> Result<Published> {
+        self.published.publish_placed(zone, placed, &mut self.programs)
     }
 
     fn exchange(&mut self, zone: &Version) {

@@ -29,11 +29,11 @@ const SLOTS: usize = size_of::<Bucket>() / size_of::<u64>();
 ///
 /// What changes the maps is handed the programs that read them.
 pub(super) struct PublishedZones {
-    image: Image,
+    pub(super) image: Image,
     /// What is published, complete or partial.
-    zones: BTreeMap<Name, Version>,
+    pub(super) zones: BTreeMap<Name, Version>,
     /// Those of which only these names are in `image`.
-    partial: BTreeMap<Name, HeldNames>,
+    pub(super) partial: BTreeMap<Name, HeldNames>,
     /// All zones, complete, as long as some are partial.
     own: Option<Image>,
     misses: Arc<Misses>,
@@ -42,7 +42,7 @@ pub(super) struct PublishedZones {
     sizes: Sizes,
     /// What was replaced and may still be read. It is freed once a second and when memory runs out, not
     /// after each change: waiting takes some 10 ms.
-    retired: Vec<RetiredExtents>,
+    pub(super) retired: Vec<RetiredExtents>,
 }
 
 impl PublishedZones {
@@ -73,14 +73,7 @@ impl PublishedZones {
         programs: &mut Programs,
     ) -> anyhow::Result<Published> {
         let apex = zone.apex();
-        // Readers of an image of the daemon's own must not see an older version than XDP has.
-        if let Some(own) = &mut self.own {
-            publish_in_memory(own, zone)?;
-        }
-        // A zone above it that is partial must not lose sight of the cut.
-        for above in self.partial_above(apex) {
-            self.publish_in_part(&above, Some(apex), programs)?;
-        }
+        self.prepare(zone, programs)?;
         let published = match change {
             Some(change) => self.publish_change(zone, change, programs),
             None => Ok(None),
@@ -109,6 +102,23 @@ impl PublishedZones {
         Ok(published)
     }
 
+    /// Does for a version that is about to be published what zones in part need.
+    pub(super) fn prepare(
+        &mut self,
+        zone: &Version,
+        programs: &mut Programs,
+    ) -> anyhow::Result<()> {
+        // Readers of an image of the daemon's own must not see an older version than XDP has.
+        if let Some(own) = &mut self.own {
+            publish_in_memory(own, zone)?;
+        }
+        // A zone above it that is partial must not lose sight of the cut.
+        for above in self.partial_above(zone.apex()) {
+            self.publish_in_part(&above, Some(zone.apex()), programs)?;
+        }
+        Ok(())
+    }
+
     /// Keeps a version in the place of the one that is published, which has the same records.
     pub(super) fn exchange(&mut self, zone: &Version) {
         if let Some(published) = self.zones.get_mut(zone.apex()) {
@@ -131,7 +141,7 @@ impl PublishedZones {
     }
 
     /// Publishes what changed since the version that is published. `None` if the version must be published as a whole.
-    fn publish_change(
+    pub(super) fn publish_change(
         &mut self,
         zone: &Version,
         change: &zone::difference::Difference,
@@ -156,8 +166,14 @@ impl PublishedZones {
                 {
                     self.release(programs);
                 }
-                // Growing may end with a part of the zone: that is decided where all of it is published.
-                Err(ChangeError::Publish(PublishError::Full { .. })) => return Ok(None),
+                Err(ChangeError::Publish(PublishError::Full { slab_needed, buckets_needed })) => {
+                    let needed = Size { slab: slab_needed, buckets: buckets_needed };
+                    match self.grow(needed, programs) {
+                        // It may end with a part of the zone: that is decided where all of it is published.
+                        Err(error) if error.is::<TooLarge>() => return Ok(None),
+                        grown => grown?,
+                    }
+                }
                 Err(ChangeError::Publish(error)) => return Err(error.into()),
             }
         }
@@ -292,7 +308,7 @@ impl PublishedZones {
         self.partial.keys().filter(is_above).cloned().collect()
     }
 
-    fn forget_partial(&mut self, apex: &Name, programs: &mut Programs) {
+    pub(super) fn forget_partial(&mut self, apex: &Name, programs: &mut Programs) {
         if self.partial.remove(apex).is_none() {
             return;
         }
@@ -350,7 +366,7 @@ impl PublishedZones {
     }
 
     /// Makes room for what a publication needs.
-    fn grow(&mut self, needed: Size, programs: &mut Programs) -> anyhow::Result<()> {
+    pub(super) fn grow(&mut self, needed: Size, programs: &mut Programs) -> anyhow::Result<()> {
         let demand = Demand::beyond(self.size, needed);
         if programs.are_loaded() {
             return self.move_to_maps(demand, programs);
@@ -387,7 +403,7 @@ impl PublishedZones {
     }
 
     /// Frees what was replaced before, once nobody reads it any more: neither XDP nor our own engine.
-    fn release(&mut self, programs: &Programs) {
+    pub(super) fn release(&mut self, programs: &Programs) {
         if self.retired.is_empty() {
             return;
         }
@@ -480,7 +496,7 @@ impl PublishedZones {
 }
 
 /// Tells the programs how many labels the longest name of all zones has.
-fn set_max_labels(max_labels: u32, programs: &mut Programs) {
+pub(super) fn set_max_labels(max_labels: u32, programs: &mut Programs) {
     let (settings, loaded) = programs.settings_mut();
     settings.set_max_labels(max_labels, loaded);
 }
