@@ -3,6 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use xdp_common::image::{Bucket, UNIT, WINDOW, Window};
 use xdp_common::maps::CHUNK_LEN;
 
@@ -21,8 +22,10 @@ pub struct ApartZone {
     pub(super) apex: Name,
     pub(super) zone: CompiledZone,
     /// Its chunks.
-    pub(super) octets: Vec<u8>,
+    pub(super) octets: Bytes,
     pub(super) max_labels: u32,
+    /// When it was compiled.
+    pub(super) compiled_at: u32,
 }
 
 impl ApartZone {
@@ -40,14 +43,20 @@ impl ApartZone {
         Ok(ApartZone {
             apex: zone.apex().clone(),
             zone: CompiledZone { unsendable, ..compiled.zone },
-            octets,
+            octets: octets.into(),
             max_labels: compiled.max_labels,
+            compiled_at: now,
         })
     }
 
     /// The zone's apex.
     pub fn apex(&self) -> &Name {
         &self.apex
+    }
+
+    /// When it was compiled, in seconds since 1970 truncated to 32 bits.
+    pub fn compiled_at(&self) -> u32 {
+        self.compiled_at
     }
 
     /// Octets of its records, whole chunks.

@@ -61,13 +61,7 @@ impl Image {
             Ok(compiled) => compiled,
             Err(error) => {
                 self.slab.undo();
-                return Err(match error {
-                    ChangeError::Publish(PublishError::Compile(CompileError::Full {
-                        slab_end,
-                        names,
-                    })) => self.full(slab_end, names).into(),
-                    error => error,
-                });
+                return Err(self.fuller(error));
             }
         };
         let come = compiled.written.iter().filter(|(_, older)| *older == 0).count();
@@ -99,6 +93,16 @@ impl Image {
         Ok(self.account(apex, compiled))
     }
 
+    /// The same error, with what would do where there is no room.
+    pub(super) fn fuller(&self, error: ChangeError) -> ChangeError {
+        match error {
+            ChangeError::Publish(PublishError::Compile(CompileError::Full { slab_end, names })) => {
+                self.full(slab_end, names).into()
+            }
+            error => error,
+        }
+    }
+
     /// Whether a zone is published whose apex is below a name.
     fn has_zones_below(&self, apex: &Name) -> bool {
         let mut behind = self.zones.range::<Name, _>(apex..).map(|(other, _)| other);
@@ -106,7 +110,7 @@ impl Image {
     }
 
     /// Gives a node a zone record in the place of the one that it has, which says the same.
-    fn settle(&self, node: Address, record: Address) {
+    pub(super) fn settle(&self, node: Address, record: Address) {
         const { assert!(node::at::ZONE.is_multiple_of(8) && node::at::OTHERWISE == node::at::ZONE + 4) };
         let Some(found) = self.node(node) else { return };
         let word = u64::from(record) | u64::from(found.otherwise()) << 32;
@@ -115,47 +119,53 @@ impl Image {
 
     /// Keeps in mind what is published now; returns what it took.
     fn account(&mut self, apex: &Name, compiled: CompiledChange) -> (Difference, RetiredExtents) {
-        let memory = Arc::clone(&self.memory);
-        let slab = SlabRecords::new(&*memory);
         let Some(zone) = self.zones.get_mut(apex) else { return Default::default() };
-        let records = zone.extents.len();
-        let names = zone.nodes.len();
-        let place_of = |zone: &CompiledZone, node| {
-            let wire = slab.name_of(node);
-            zone.nodes.search(|&node| canonical_order(slab.name_of(node), wire))
-        };
-        for &(new, _) in &compiled.written {
-            match place_of(zone, new) {
-                Ok(place) => zone.nodes.replace(place, new),
-                Err(place) => zone.nodes.insert(place, new),
-            }
-        }
-        for &node in &compiled.gone {
-            if let Ok(place) = place_of(zone, node) {
-                zone.nodes.remove(place);
-            }
-        }
-        self.names = self.names - names + zone.nodes.len();
-        exchange(&mut zone.aliases, &compiled.aliases);
-        exchange(&mut zone.hosts, &compiled.hosts);
-        exchange(&mut zone.by_hash, &compiled.by_hash);
-        let is_dependent = |node: &Address| slab.is_dependent(*node);
-        let gone =
-            compiled.written.iter().map(|(_, older)| *older).chain(compiled.gone.iter().copied());
-        zone.dependents -= gone.filter(is_dependent).count();
-        zone.dependents += compiled.written.iter().filter(|(new, _)| is_dependent(new)).count();
-        compiled.taken.iter().for_each(|&extent| add(zone, extent));
-        let mut retired: Vec<Extent> =
-            compiled.unused.iter().filter_map(|&address| take(zone, address)).collect();
+        let (records, names) = (zone.extents.len(), zone.nodes.len());
+        let mut retired = account(zone, &*self.memory, &compiled);
         retired.append(&mut self.abandoned);
         zone.is_gone = Arc::default();
         let now = zone.extents.len();
+        self.names = self.names - names + zone.nodes.len();
         self.records = self.records - records + now;
         let written = compiled.taken.len();
         let names = compiled.written.len() + compiled.gone.len();
         let kept = (now + 1).saturating_sub(written);
         (Difference { written, kept, names }, RetiredExtents::of(retired))
     }
+}
+
+/// Notes in what is kept of a zone what a change has made of it; returns the records that it has no more.
+pub(super) fn account(
+    zone: &mut CompiledZone,
+    memory: &dyn Memory,
+    compiled: &CompiledChange,
+) -> Vec<Extent> {
+    let slab = SlabRecords::new(memory);
+    let place_of = |zone: &CompiledZone, node| {
+        let wire = slab.name_of(node);
+        zone.nodes.search(|&node| canonical_order(slab.name_of(node), wire))
+    };
+    for &(new, _) in &compiled.written {
+        match place_of(zone, new) {
+            Ok(place) => zone.nodes.replace(place, new),
+            Err(place) => zone.nodes.insert(place, new),
+        }
+    }
+    for &node in &compiled.gone {
+        if let Ok(place) = place_of(zone, node) {
+            zone.nodes.remove(place);
+        }
+    }
+    exchange(&mut zone.aliases, &compiled.aliases);
+    exchange(&mut zone.hosts, &compiled.hosts);
+    exchange(&mut zone.by_hash, &compiled.by_hash);
+    let is_dependent = |node: &Address| slab.is_dependent(*node);
+    let gone =
+        compiled.written.iter().map(|(_, older)| *older).chain(compiled.gone.iter().copied());
+    zone.dependents -= gone.filter(is_dependent).count();
+    zone.dependents += compiled.written.iter().filter(|(new, _)| is_dependent(new)).count();
+    compiled.taken.iter().for_each(|&extent| add(zone, extent));
+    compiled.unused.iter().filter_map(|&address| take(zone, address)).collect()
 }
 
 /// The node of a name that belongs to the zone at `apex`; 0 if it has none.

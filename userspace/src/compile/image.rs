@@ -144,6 +144,15 @@ impl Image {
         }
     }
 
+    /// Hashes names with another key from now on. Nothing may be published yet.
+    ///
+    /// # Panics
+    /// If something is.
+    pub fn set_seed(&mut self, seed: u64) {
+        assert!(self.entries == 0, "names are hashed with the key before");
+        self.seed = seed;
+    }
+
     /// The key of the names' hash.
     pub fn seed(&self) -> u64 {
         self.seed
@@ -365,7 +374,7 @@ impl Image {
     }
 
     /// Makes what names have in common that do not differ be that of the new version.
-    fn head(&self, records: &[Address], (word, serial): (u64, u32)) {
+    pub(super) fn head(&self, records: &[Address], (word, serial): (u64, u32)) {
         for &record in records {
             let Some(window) = self.window(record) else { continue };
             let second = zone_record::at::SERIAL;

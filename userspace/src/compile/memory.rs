@@ -7,7 +7,8 @@ use xdp_common::image::{Address, Bucket, Entry, UNIT, Window};
 pub const ENTRY_LEN: usize = size_of::<Entry>();
 
 /// Memory for an image. It is written by one publisher while the engine reads elsewhere in it: the
-/// publisher writes only where no published record lies, and stores slots of the table as a whole.
+/// publisher writes only where no published record lies, and stores slots of the table as a whole. So do those write for
+/// whom it has reserved chunks ([`Room`](super::Room)), each in its own alone, which nobody else reads or writes.
 pub trait Memory: Send + Sync {
     /// Octets of the slab, a multiple of [`xdp_common::maps::CHUNK_LEN`].
     fn slab_len(&self) -> usize;

@@ -29,6 +29,7 @@ mod reuse;
 mod signatures;
 mod slab;
 mod sorted;
+mod stored;
 mod table;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,6 @@
 //! Meanwhile others may publish, and the image may move to other memory: chunks that are reserved are not copied then, since
 //! somebody writes to them, but when the zone is published.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use xdp_common::image::UNIT;
@@ -17,15 +16,15 @@ use xdp_common::image::zone as zone_record;
 use xdp_common::maps::CHUNK_LEN;
 
 use super::apart::ApartZone;
-use super::error::PublishError;
+use super::build::{ChangeInput, compile_change};
+use super::change::account;
+use super::error::{ChangeError, PublishError, WholeReason};
 use super::image::{Difference, Image, RetiredExtents};
 use super::memory::Memory;
 use super::moves::{Dangling, Moves, relocate};
 use super::reuse::{PreviousNodes, SlabRecords};
-use super::slab::{Extent, Slab};
-use super::sorted::SortedList;
 use super::version::Compiled;
-use crate::zone::Name;
+use crate::zone::{Name, Version, canonical_order, difference};
 
 /// A part by which another version of a zone may be larger than the one before.
 const ANOTHER_PART: usize = 16;
@@ -45,7 +44,8 @@ pub struct Room {
 pub struct PlacedZone {
     apex: Name,
     compiled: Compiled,
-    room: Room,
+    /// `None`: its records are counted among those of the image.
+    room: Option<Room>,
 }
 
 impl Room {
@@ -74,7 +74,7 @@ impl Room {
             zone: moved,
             ..Compiled::default()
         };
-        Ok(PlacedZone { apex: zone.apex.clone(), compiled, room: self })
+        Ok(PlacedZone { apex: zone.apex.clone(), compiled, room: Some(self) })
     }
 }
 
@@ -93,7 +93,7 @@ impl Image {
     pub fn reserve(&mut self, zone: &ApartZone) -> Result<Room, PublishError> {
         let runs = zone.runs();
         let firsts = self.slab.take_runs(&runs).map_err(|missing| {
-            let slab_end = self.slab.high_water() + missing * CHUNK_LEN;
+            let slab_end = self.memory.slab_len() + missing * CHUNK_LEN;
             self.full(slab_end, zone.names())
         })?;
         let older = self.zones.get(&zone.apex).map_or(0, |older| older.nodes.len());
@@ -130,10 +130,25 @@ impl Image {
 
     /// Gives back what a zone that is not published has taken. Names may have led to it for a moment: it is freed with what
     /// is withdrawn next.
-    pub fn cancel_placed(&mut self, placed: PlacedZone) {
-        let extents = &placed.compiled.zone.extents;
-        settle(&mut self.slab, &mut self.reserved, &placed.room, extents);
-        self.abandoned.extend(extents.iter().copied());
+    pub fn cancel_placed(&mut self, mut placed: PlacedZone) {
+        self.take_in(&mut placed);
+        self.abandoned.extend(placed.compiled.zone.extents.iter().copied());
+    }
+
+    /// Counts the records of a zone that was placed as in use, and its chunks as reserved no more. If the image has moved
+    /// since, they are copied: nobody writes to them now.
+    fn take_in(&mut self, placed: &mut PlacedZone) {
+        let Some(room) = placed.room.take() else { return };
+        let is_elsewhere = !Arc::ptr_eq(&self.memory, &room.memory);
+        for &chunk in room.moves.chunks() {
+            self.reserved.remove(&chunk);
+            let at = chunk * CHUNK_LEN;
+            if let Some(octets) = room.memory.read(at, CHUNK_LEN).filter(|_| is_elsewhere) {
+                self.memory.write(at, octets);
+            }
+        }
+        let extents = placed.compiled.zone.extents.iter().copied();
+        self.slab.fill_runs(room.moves.chunks().iter().copied(), extents);
     }
 
     /// Answers from a zone that was placed from now on, in place of any version before it.
@@ -144,23 +159,64 @@ impl Image {
         &mut self,
         placed: &mut PlacedZone,
     ) -> Result<(Difference, RetiredExtents), PublishError> {
-        let PlacedZone { apex, compiled, room } = placed;
-        if !Arc::ptr_eq(&self.memory, &room.memory) {
-            for chunk in room.moves.chunks() {
-                if let Some(octets) = room.memory.read(chunk * CHUNK_LEN, CHUNK_LEN) {
-                    self.memory.write(chunk * CHUNK_LEN, octets);
-                }
-            }
-            room.memory = Arc::clone(&self.memory);
-        }
+        self.take_in(placed);
+        let PlacedZone { apex, compiled, .. } = placed;
         self.succeed(apex, compiled);
         let older = self.zones.get(&*apex).map_or(0, |older| older.nodes.len());
         self.check_table(apex, older, compiled.written.len() + compiled.gone.len())?;
-        let published = self.put(apex, compiled)?;
-        if let Some(zone) = self.zones.get(&*apex) {
-            settle(&mut self.slab, &mut self.reserved, room, &zone.extents);
+        self.put(apex, compiled)
+    }
+
+    /// Makes of a zone that was placed the version to which a difference leads. Nobody sees that: no name leads to it yet.
+    ///
+    /// # Errors
+    /// As [`Image::publish_change`]; it is what it was.
+    pub fn change_placed(
+        &mut self,
+        placed: &mut PlacedZone,
+        new: &Version,
+        difference: &difference::Difference,
+    ) -> Result<(), ChangeError> {
+        if new.any_answers().is_some() {
+            return Err(WholeReason::AnyAnswers.into());
         }
-        Ok(published)
+        self.take_in(placed);
+        let memory = Arc::clone(&self.memory);
+        let slab = SlabRecords::new(&*memory);
+        let older = &placed.compiled.zone;
+        let node_of = |wire: &[u8]| {
+            let found = older.nodes.search(|&node| canonical_order(slab.name_of(node), wire));
+            found.ok().and_then(|place| older.nodes.from(place).next().copied()).unwrap_or(0)
+        };
+        let (seed, now) = (self.seed, self.now);
+        let input =
+            ChangeInput { older, new, difference, seed, now, memory: &*memory, node_of: &node_of };
+        self.slab.begin();
+        let compiled = match compile_change(&input, &mut self.slab) {
+            Ok(compiled) => compiled,
+            Err(error) => {
+                self.slab.undo();
+                return Err(self.fuller(error));
+            }
+        };
+        self.slab.keep();
+        for &(at, word) in &compiled.references {
+            memory.replace(at, word);
+        }
+        let zone = &mut placed.compiled.zone;
+        self.head(&zone.records, compiled.heading);
+        let record = zone.records.first().copied().unwrap_or(0);
+        compiled.written.iter().for_each(|&(node, _)| self.settle(node, record));
+        let unused = account(zone, &*memory, &compiled);
+        // Nobody has read them.
+        self.release(RetiredExtents::of(unused));
+        let labels = self.labels_with_change(difference);
+        let placed = &mut placed.compiled;
+        placed.max_labels = placed.max_labels.max(labels);
+        placed.written = placed.zone.nodes.iter().copied().collect();
+        placed.fresh = placed.zone.extents.len();
+        placed.heading = compiled.heading;
+        Ok(())
     }
 
     /// Says of a version that was written anew what becomes of the one that is published.
@@ -175,18 +231,4 @@ impl Image {
         compiled.retired =
             older.into_iter().flat_map(|older| older.extents.iter()).copied().collect();
     }
-}
-
-/// Counts the records of a version as in use, and the chunks that they lie in as reserved no more.
-fn settle(
-    slab: &mut Slab,
-    reserved: &mut BTreeSet<usize>,
-    room: &Room,
-    extents: &SortedList<Extent>,
-) {
-    let chunks = room.moves.chunks();
-    for chunk in chunks {
-        reserved.remove(chunk);
-    }
-    slab.fill_runs(chunks.iter().copied(), extents.iter().copied());
 }

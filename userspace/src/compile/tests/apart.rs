@@ -1,11 +1,16 @@
 //! Zones compiled apart and placed: they are what they would be had they been compiled in the image.
 
+use super::incremental::{PASSING_NAMES, PASSING_SLOTS, SLOT_NAMES, SLOTS, after_each};
 use super::*;
 use crate::compile::ApartZone;
 use crate::compile::inspect::verify::{verify, verify_table};
+use crate::zone::difference::{Difference, Rules};
 
 /// Publishes a zone that was compiled apart.
-pub(super) fn publish_apart(image: &mut Image, zone: &Zone) -> Result<Difference, PublishError> {
+pub(super) fn publish_apart(
+    image: &mut Image,
+    zone: &Zone,
+) -> Result<super::Difference, PublishError> {
     let apart = ApartZone::compile(zone, image.seed, NOW).expect("compiled");
     let room = image.reserve(&apart)?;
     let mut placed = room.fill(&apart).map_err(|(error, _)| error).expect("filled");
@@ -259,4 +264,59 @@ fn room_is_what_is_needed_and_comes_back() {
         publish_apart(&mut image, &zone).unwrap_or_else(|error| panic!("{number}: {error}"));
     }
     sound(&image, &zone);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// A version that was written, read, placed among others and changed before it is published is what it would be had
+    /// the next one been published first.
+    #[test]
+    fn what_was_kept_and_changed_is_what_it_should_be(
+        first in proptest::collection::vec(0u8..3, SLOTS.len() + PASSING_SLOTS.len()),
+        change in proptest::collection::vec((0..SLOTS.len() + PASSING_SLOTS.len(), 0u8..3), 0..6),
+        denial in 0usize..4,
+    ) {
+        let zones = after_each(first, &[change]);
+        let versions = versions(&zones.iter().collect::<Vec<_>>(), DENIALS[denial]);
+        let mut octets = Vec::new();
+        let apart = ApartZone::compile(&versions[0], 0x5eed, NOW).expect("compiled");
+        apart.write(&mut octets).expect("written");
+        let apart = ApartZone::read(versions[0].apex(), &octets.into()).expect("read");
+        let mut image = large_image();
+        let below = super::zone("b.c.d.example.org.", 1, "www A 192.0.2.7");
+        drop(image.at(NOW).publish(&below).expect("published"));
+        let before = image.usage();
+        let difference = Difference::between(&versions[0], &versions[1]);
+        let next = Version::of(versions[0].clone()).apply(&difference, Rules::Strict).expect("it fits");
+        let room = image.reserve(&apart).expect("room");
+        let mut placed = room.fill(&apart).map_err(|(error, _)| error).expect("filled");
+        image.change_placed(&mut placed, &next, &difference).expect("changed");
+        image.cancel_placed(placed);
+        let abandoned = RetiredExtents::of(std::mem::take(&mut image.abandoned));
+        image.release(abandoned);
+        prop_assert_eq!(image.usage(), before);
+
+        let room = image.reserve(&apart).expect("room");
+        let mut placed = room.fill(&apart).map_err(|(error, _)| error).expect("filled");
+        image.change_placed(&mut placed, &next, &difference).expect("changed");
+        let (_, retired) = image.publish_placed(&mut placed).expect("published");
+        image.release(retired);
+        sound(&image, &versions[1]);
+        sound(&image, &below);
+        let mut expected = large_image();
+        drop(expected.at(NOW).publish(&below).expect("published"));
+        drop(expected.publish(&versions[1]).expect("published"));
+        let (reader, other) = (image.reader(), expected.reader());
+        let names = [&SLOT_NAMES[..], &PASSING_NAMES].concat();
+        for (name, query) in super::incremental::questions(&names) {
+            prop_assert_eq!(answer(&reader, &query), answer(&other, &query), "{}", name);
+        }
+        for apex in [versions[0].apex(), below.apex()] {
+            let retired = image.remove(apex);
+            image.release(retired);
+        }
+        let usage = image.usage();
+        prop_assert_eq!((usage.slab_octets, usage.entries, usage.names, usage.records), (0, 0, 0, 0));
+    }
 }

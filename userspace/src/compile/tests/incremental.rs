@@ -121,7 +121,7 @@ pub(super) fn index_records(image: &Image, apex: &Name) -> usize {
 }
 
 /// RRsets that stay; of each the value changes.
-const SLOTS: [&str; 18] = [
+pub(super) const SLOTS: [&str; 18] = [
     "@ MX {} mail.example.net.",
     "@ A 192.0.2.{}",
     "a A 192.0.2.{}",
@@ -142,13 +142,13 @@ const SLOTS: [&str; 18] = [
     "near 30{} DNAME d",
 ];
 
-const SLOT_NAMES: [&str; 19] = [
+pub(super) const SLOT_NAMES: [&str; 19] = [
     "@", "a", "b.c.d", "c.d", "d", "w", "x.w", "to", "over", "wide", "lost", "cut", "secure",
     "away", "near", "nobody", "q.w", "aaa", "zzz",
 ];
 
 /// RRsets that come and go besides, with the names that they are of.
-const PASSING_SLOTS: [&str; 26] = [
+pub(super) const PASSING_SLOTS: [&str; 26] = [
     "deep NS ns{}.example.net.",
     "d NS ns1.child",
     "*.d A 192.0.2.{}",
@@ -177,7 +177,7 @@ const PASSING_SLOTS: [&str; 26] = [
     "long-label-that-shares-its-first-octets-2 TXT v{}",
 ];
 
-const PASSING_NAMES: [&str; 12] = [
+pub(super) const PASSING_NAMES: [&str; 12] = [
     "deep",
     "z.deep",
     "y.z.deep",
@@ -200,7 +200,7 @@ fn with_values(serial: u32, values: &[u8]) -> Zone {
 }
 
 /// The zone with these values, and as it is after each change: places and their values.
-fn after_each(mut values: Vec<u8>, changes: &[Vec<(usize, u8)>]) -> Vec<Zone> {
+pub(super) fn after_each(mut values: Vec<u8>, changes: &[Vec<(usize, u8)>]) -> Vec<Zone> {
     let mut zones = vec![with_values(1, &values)];
     for change in changes {
         change.iter().for_each(|&(slot, value)| values[slot] = value);
