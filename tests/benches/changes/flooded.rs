@@ -15,7 +15,10 @@ use anyhow::{Context as _, Result, anyhow};
 use sealdns::{
     clock::WallTime,
     config::Config,
-    datapath::{plane, seam::DataPlane},
+    datapath::{
+        plane,
+        seam::{DataPlane, ExpectedSize},
+    },
     dnssec::{
         incremental::sign_difference,
         keys::{Algorithm, Key, NewKey, Role},
@@ -145,7 +148,7 @@ impl Changing {
         );
         let config = Config::parse(&text, &directory.join("sealdns.toml"))?;
         let plane = wire.server.enter(|| -> Result<Box<dyn DataPlane>> {
-            let mut plane = plane::open(&config)?;
+            let mut plane = plane::open(&config, ExpectedSize::default())?;
             plane.publish(&version, None)?;
             Ok(plane)
         })??;

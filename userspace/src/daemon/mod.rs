@@ -8,6 +8,7 @@
 mod cache;
 pub mod cookies;
 mod descriptors;
+mod hash_key;
 pub mod health;
 pub mod kept;
 mod life;

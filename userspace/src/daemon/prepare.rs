@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use xdp_common::image::bounds::MAX_SALT;
 
-use super::kept::{FromPrimary, KeptFacts, KeptVersion, KeptZones, settings};
+use super::kept::{self, FromPrimary, KeptFacts, KeptVersion, KeptZones, settings};
 use super::life::refresh::Timers;
 use super::secondary::Confirmations;
 use super::signing::{Signing, check_owners, rejection, with_serial};
@@ -16,6 +16,7 @@ use super::verified::{Step, Verification};
 use crate::check::{self, Severity};
 use crate::compile::{self, FaultyRecord};
 use crate::config::{self, Config};
+use crate::datapath::seam::ExpectedSize;
 use crate::dnssec::any;
 use crate::dnssec::denial::Parameters;
 use crate::dnssec::lasting::begins_at;
@@ -35,6 +36,12 @@ pub struct ZoneFiles {
     confirmations: Confirmations,
     /// Where versions are kept of zones that sealdns does not sign.
     served: KeptZones,
+}
+
+/// How much room the zones of a configuration will take that are kept compiled.
+pub fn expected_size(config: &Config) -> ExpectedSize {
+    let folders = ["signed", "served"].map(|folder| config.server.state_dir.join(folder));
+    kept::expected_size(config, &folders)
 }
 
 impl ZoneFiles {
@@ -157,7 +164,7 @@ impl Prepare for ZoneFiles {
             (config::Dnssec::Presigned, Some(_)) => kept.facts.begins_at,
             (config::Dnssec::Off | config::Dnssec::Sign, _) => None,
         };
-        let KeptVersion { zone, files: kept_in, facts, place, .. } = kept;
+        let KeptVersion { zone, files: kept_in, base, facts, place, .. } = kept;
         let KeptFacts { origin, is_verified, stamps, settings: then, from_primary, .. } = facts;
         let from_primary = from_primary.filter(|_| section.is_transferred());
         let is_as_file_says = stamps.first().is_some_and(|stamp| stamp.path() == section.file)
@@ -179,7 +186,7 @@ impl Prepare for ZoneFiles {
             from_primary,
             ..Prepared::of(zone)
         };
-        Some(LastServed { prepared, kept_in, stamps, place, is_current })
+        Some(LastServed { prepared, kept_in, base, stamps, place, is_current })
     }
 }
 

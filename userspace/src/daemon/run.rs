@@ -12,16 +12,16 @@ use nix::unistd::User;
 use super::descriptors::MAX_UDP_WORKERS;
 use super::parts::Daemon;
 use super::source::Source;
-use super::{descriptors, prepare, privileges, startup, supervise, tsig_keys};
+use super::{descriptors, hash_key, prepare, privileges, startup, supervise, tsig_keys};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::file::SocketFile;
 use crate::control::socket;
-use crate::datapath::seam::DataPlane;
+use crate::datapath::seam::{DataPlane, ExpectedSize};
 use crate::server::{tcp, udp};
 
 /// Opens the data plane: loads XDP and attaches it where the configuration says.
-pub type OpenPlane = fn(&Config) -> anyhow::Result<Box<dyn DataPlane>>;
+pub type OpenPlane = fn(&Config, ExpectedSize) -> anyhow::Result<Box<dyn DataPlane>>;
 
 /// Runs the daemon with the configuration at `path` until it is told to stop. `control` is the
 /// control socket's path, if not the configured one.
@@ -39,13 +39,22 @@ pub fn run(
     let user = privileges::target(&config.server.user)?;
     let _state = startup::take_state(&config, user.as_ref())?;
     let sockets = Sockets::bind(&config, user.as_ref())?;
-    let plane = open_plane(&config)?;
+    let expected = privileges::as_user(user.as_ref(), || prepare::expected_size(&config))?;
+    let mut plane = open_plane(&config, expected)?;
     match &user {
         Some(user) => privileges::drop_to(user)?,
         None if nix::unistd::Uid::effective().is_root() => {
             privileges::stay_root()?;
         }
         None => {}
+    }
+    match hash_key::kept_in(&config.server.state_dir) {
+        Ok(key) => plane.set_hash_key(key),
+        Err(error) => {
+            tracing::warn!(
+                "zones are compiled anew at the next start: the key of their names is not kept: {error:#}"
+            );
+        }
     }
     let control = SocketFile::at(&config.server.control);
     let prepare = Arc::new(prepare::ZoneFiles::new(&config));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
-use super::kept::{FromPrimary, KeptZones, PastVersion};
+use super::kept::{FromPrimary, KeptBase, KeptZones, PastVersion};
 #[cfg(test)]
 use super::life::Moment;
 use super::life::refresh::{RoundReason, Wanted};
@@ -73,6 +73,8 @@ pub struct LastServed {
     pub prepared: Prepared,
     /// The files that its flat zone lies in, if it is large.
     pub kept_in: Vec<FileMap>,
+    /// The base from which the journal leads to it.
+    pub base: KeptBase,
     /// What its files looked like.
     pub stamps: Vec<Stamp>,
     /// Where it stands in what is kept.
@@ -208,6 +210,8 @@ pub struct Work {
     pub found: Option<Found>,
     /// Whether what changed of it is being merged into another flat zone.
     pub is_merging: bool,
+    /// Whether it is being compiled for the next start.
+    pub is_compiling: bool,
     /// What was merged, which is to take the place of what is served.
     pub merged: Option<Merged>,
     /// What has come from a primary, and is to be served.

@@ -47,6 +47,14 @@ pub trait Publishing {
         self.publish(zone, change).map(Publication::Done)
     }
 
+    /// Who compiles zones for this data plane, if any are compiled.
+    fn compiler(&self) -> Option<Arc<dyn ApartCompiler>> {
+        None
+    }
+
+    /// Hashes names with this key from now on, which nobody outside may know. Called before anything is published.
+    fn set_hash_key(&mut self, _key: u64) {}
+
     /// Takes room for a zone that was compiled apart; `None` if there is none, and it must be published by
     /// [`publish`](Publishing::publish).
     fn reserve(&mut self, _zone: &ApartZone) -> anyhow::Result<Option<Room>> {
@@ -55,6 +63,16 @@ pub trait Publishing {
 
     /// Gives room back that was not filled.
     fn cancel(&mut self, _room: Room) {}
+
+    /// Makes of a zone that was placed the version to which `change` leads. On an error the zone is given back.
+    fn change_placed(
+        &mut self,
+        _placed: PlacedZone,
+        _zone: &Version,
+        _change: &Difference,
+    ) -> anyhow::Result<PlacedZone> {
+        anyhow::bail!("nothing was reserved");
+    }
 
     /// Gives back what a zone has taken that was placed and is not to be published.
     fn cancel_placed(&mut self, _placed: PlacedZone) {}
@@ -209,6 +227,23 @@ pub struct TestRunResult {
     pub counted: Vec<Outcome>,
 }
 
+/// How large what will be published is known to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ExpectedSize {
+    /// Names.
+    pub names: u64,
+    /// Octets of the slab.
+    pub slab: u64,
+}
+
+impl ExpectedSize {
+    /// Counts one more zone.
+    pub fn add(&mut self, names: u64, slab: u64) {
+        self.names = self.names.saturating_add(names);
+        self.slab = self.slab.saturating_add(slab);
+    }
+}
+
 /// What became of a publication.
 pub enum Publication {
     /// It was done.
@@ -219,12 +254,20 @@ pub enum Publication {
 
 /// Compiles zones without the data plane: nobody waits for it.
 pub trait ApartCompiler: Send + Sync {
-    /// Compiles a zone for the data plane that this is of.
+    /// Compiles a zone for the data plane that this is of. `now` is seconds since 1970, truncated to 32 bits: of signatures
+    /// that hold at different times it says which.
     ///
     /// # Errors
     /// If it cannot be compiled.
-    fn compile(&self, zone: &Version) -> anyhow::Result<ApartZone>;
+    fn compile(&self, zone: &Version, now: u32) -> anyhow::Result<ApartZone>;
+
+    /// The key with which names are hashed.
+    fn hash_key(&self) -> u64;
 }
+
+/// Owner names from which on a zone is compiled apart: a smaller one takes less than a fifth of a second. Small in unit
+/// tests, so that their zones are.
+pub const APART_FROM: usize = if cfg!(test) { 50 } else { 50_000 };
 
 /// What became of a zone that was published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

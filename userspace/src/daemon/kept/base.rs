@@ -29,7 +29,7 @@ const FORMAT: u32 = 4;
 const MAGIC_1: &str = "sealdns signed zone 1";
 
 /// Octets that are read or written at once.
-const BUFFER: usize = 1 << 20;
+pub(super) const BUFFER: usize = 1 << 20;
 
 /// The file of a base.
 ///
@@ -66,6 +66,8 @@ pub(super) struct Base {
 pub(super) struct Written {
     /// Where it stands in the journal.
     pub place: Place,
+    /// The digest of its file, but for that itself.
+    pub digest: Digest,
     /// Octets of its file.
     pub octets: u64,
 }
@@ -120,8 +122,9 @@ impl BaseFile {
         });
         let written = written.and_then(|()| std::fs::metadata(&self.0));
         let octets = written.with_context(|| self.0.display().to_string())?.len();
-        let place = place.unwrap_or_else(|| Place::beginning(sum.unwrap_or_default()));
-        Ok(Written { place, octets })
+        let digest = sum.unwrap_or_default();
+        let place = place.unwrap_or_else(|| Place::beginning(digest));
+        Ok(Written { place, digest, octets })
     }
 
     /// Puts a successor in the place of this file.
@@ -377,9 +380,17 @@ fn read_format(from: &mut impl Read) -> anyhow::Result<u32> {
 }
 
 /// Sums up what goes through.
-struct Summed<T> {
-    inner: T,
-    sum: digest::Context,
+pub(super) struct Summed<T> {
+    pub inner: T,
+    pub sum: digest::Context,
+}
+
+impl<T: Read> Read for Summed<T> {
+    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
+        let len = self.inner.read(octets)?;
+        self.sum.update(&octets[..len]);
+        Ok(len)
+    }
 }
 
 impl<T: Write> Write for Summed<T> {

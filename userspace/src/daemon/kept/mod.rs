@@ -12,36 +12,44 @@
 //! | know what was served when the daemon ran last | [`KeptZones::open`] |
 //! | make a change durable | [`KeptZones::record`] |
 //! | keep a version as a whole | [`KeptZones::keep`] |
+//! | have a version compiled for the next start | [`KeptZones::uncompiled`], [`KeptZones::keep_compiled`] |
 //! | keep the journal short | [`KeptZones::rebase`], if [`KeptZones::is_rebase_due`] |
 //! | look back | [`KeptZones::history`] |
 //!
 //! | file | what |
 //! |---|---|
 //! | `base.rs` | a version as a whole, in a file |
+//! | `compiled.rs` | the same compiled, in another file |
 //! | `facts.rs` | what is known of a version beside its records, as octets |
 //! | `history.rs` | the versions that led to one |
 //!
 //! What is kept is of use, never needed: what cannot be read is as good as nothing, and is told in the log.
 
 mod base;
+mod compiled;
 mod facts;
 mod history;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use anyhow::Context;
 use ring::digest;
 
 use self::base::{Base, BaseFile, Written};
+use self::compiled::CompiledFile;
 use super::locks::{Lock, Rank};
 use super::verified::Verification;
-use crate::config::{self, Dnssec};
+use crate::compile::ApartZone;
+use crate::config::{self, Config, Dnssec};
 use crate::datapath::memory::FileMap;
+use crate::datapath::seam::{APART_FROM, ExpectedSize};
 use crate::dnssec::origin::{DIGEST_LEN, Digest};
 use crate::dnssec::times::{SignatureTimes, is_before};
 use crate::files;
@@ -70,6 +78,8 @@ const LIMITS: [u64; 2] = [256 << 10, 256 << 20];
 pub struct KeptZones {
     folder: PathBuf,
     zones: Lock<BTreeMap<Name, Arc<Lock<KeptFiles>>>>,
+    /// Whether it was told that what is compiled cannot be kept.
+    has_told: AtomicBool,
 }
 
 /// The two files of a zone, as they are known to be.
@@ -85,6 +95,8 @@ struct KeptFiles {
     led: u64,
     /// What the journal was before the last change: its last place and its octets.
     before: Option<(Place, u64)>,
+    /// The version that the base has, if it is large and is not known to be kept compiled.
+    uncompiled: Option<Version>,
 }
 
 /// A version that was kept.
@@ -93,14 +105,23 @@ pub struct KeptVersion {
     pub zone: Version,
     /// The file that its flat zone lies in, if it is large: that of the base.
     pub files: Vec<FileMap>,
-    /// The digest of the base that leads to it.
-    pub base: Digest,
+    /// The version from which the journal leads to it, and the digest of that base.
+    pub base: KeptBase,
     /// What is known of it.
     pub facts: KeptFacts,
     /// When its signatures are valid, if that is known.
     pub times: Option<SignatureTimes>,
     /// Where it stands in the journal.
     pub place: Place,
+}
+
+/// A version that is kept as a whole.
+#[derive(Clone)]
+pub struct KeptBase {
+    /// The version.
+    pub zone: Version,
+    /// The digest of its file.
+    pub digest: Digest,
 }
 
 /// A version that is to be kept.
@@ -141,6 +162,30 @@ pub fn settings(section: &config::Zone, policy: &config::Policy) -> Digest {
     digest.as_ref().try_into().unwrap_or([0; DIGEST_LEN])
 }
 
+/// How much room the zones of a configuration will take that are kept compiled in one of these folders: the first maps need
+/// not be made larger for them.
+pub fn expected_size(config: &Config, folders: &[PathBuf]) -> ExpectedSize {
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
+    let files: Vec<PathBuf> = files
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "compiled"))
+        .collect();
+    let mut expected = ExpectedSize::default();
+    if files.is_empty() {
+        return expected;
+    }
+    let zones = config.zones().map(|zone| format!("{}compiled", in_file_name(&zone.name)));
+    let zones: BTreeSet<OsString> = zones.map(OsString::from).collect();
+    for file in files.iter().filter(|file| file.file_name().is_some_and(|it| zones.contains(it))) {
+        // What cannot be read is told where it is used.
+        if let Ok((names, slab)) = compiled::size_of(file) {
+            expected.add(names, slab);
+        }
+    }
+    expected
+}
+
 impl KeptZones {
     /// Those in this folder, which may not be there.
     pub fn new(folder: PathBuf) -> KeptZones {
@@ -151,7 +196,8 @@ impl KeptZones {
                 let _ = std::fs::remove_file(entry.path());
             }
         }
-        KeptZones { folder, zones: Lock::new(Rank::KeptZones, BTreeMap::new()) }
+        let zones = Lock::new(Rank::KeptZones, BTreeMap::new());
+        KeptZones { folder, zones, has_told: AtomicBool::new(false) }
     }
 
     /// Whether something is kept of a zone, whatever it is.
@@ -161,6 +207,10 @@ impl KeptZones {
 
     fn base_of(&self, apex: &Name) -> BaseFile {
         BaseFile::of(&self.folder, apex)
+    }
+
+    fn compiled_of(&self, apex: &Name) -> CompiledFile {
+        CompiledFile::of(&self.folder, apex)
     }
 
     fn journal_of(&self, apex: &Name) -> PathBuf {
@@ -201,16 +251,18 @@ impl KeptZones {
             }
         };
         let Base { zone, files, facts, times, place, digest, octets } = base;
-        let base = Written { place, octets };
+        let base = Written { place, digest, octets };
         let zone = Version::of(zone);
-        let kept = KeptVersion { zone, files, base: digest, facts, times, place };
+        let uncompiled = to_be_compiled(&zone);
+        let kept = KeptBase { zone: zone.clone(), digest };
+        let kept = KeptVersion { zone, files, base: kept, facts, times, place };
         let (kept, files) = match contents {
             Some(contents) => led_on(kept, contents, base, &path),
             None => (kept, KeptFiles { base: Some(base), ..KeptFiles::default() }),
         };
         let known = self.files_of(apex);
         let mut known = known.hold();
-        *known = KeptFiles { chain: known.chain + 1, ..files };
+        *known = KeptFiles { chain: known.chain + 1, uncompiled, ..files };
         Some(kept)
     }
 
@@ -253,10 +305,13 @@ impl KeptZones {
             *files = KeptFiles { chain: files.chain + 1, ..KeptFiles::default() };
             files.chain
         };
+        // It is of no use any more, and takes room.
+        self.compiled_of(apex).remove();
         let written = version.write(&self.base_of(apex), None)?;
         let mut files = files.hold();
         if files.chain == chain {
             files.base = Some(written);
+            files.uncompiled = to_be_compiled(version.zone);
         }
         // Its chain is another one: it is not read, and is in nobody's way.
         let _ = std::fs::remove_file(self.journal_of(apex));
@@ -322,6 +377,8 @@ impl KeptZones {
             let _ = std::fs::remove_file(self.journal_of(apex));
         }
         files.base = Some(written);
+        files.uncompiled = to_be_compiled(version.zone);
+        self.compiled_of(apex).remove();
         files.trim().with_context(|| self.journal_of(apex).display().to_string())?;
         Ok(Some(written.place))
     }
@@ -334,11 +391,88 @@ impl KeptZones {
         let files = self.files_of(apex);
         let mut files = files.hold();
         *files = KeptFiles { chain: files.chain + 1, ..KeptFiles::default() };
+        self.compiled_of(apex).remove();
         let base = self.base_of(apex);
         base.remove().with_context(|| base.path().display().to_string())?;
         // Without its base it leads on from nothing.
         let _ = std::fs::remove_file(self.journal_of(apex));
         Ok(())
+    }
+
+    //--- What is compiled
+
+    /// What a base was compiled to, if that is kept, was made with this key of the names' hash, and holds at the time `now`,
+    /// in seconds since 1970 truncated to 32 bits. What is damaged is told in the log.
+    pub fn compiled(
+        &self,
+        apex: &Name,
+        base: &Digest,
+        hash_key: u64,
+        now: u32,
+    ) -> Option<ApartZone> {
+        let identity = compiled::identity(base, hash_key);
+        match self.compiled_of(apex).read(apex, &identity, now) {
+            Ok(compiled) => {
+                if compiled.is_some() {
+                    let files = self.files_of(apex);
+                    files.hold().uncompiled = None;
+                }
+                compiled
+            }
+            Err(error) => {
+                tracing::warn!(zone = %apex, "what was compiled cannot be read, and is compiled again: {error:#}");
+                None
+            }
+        }
+    }
+
+    /// Whether [`KeptZones::uncompiled`] is a version.
+    pub fn is_uncompiled(&self, apex: &Name) -> bool {
+        let files = self.zones.hold().get(apex).cloned();
+        files.is_some_and(|files| files.hold().uncompiled.is_some())
+    }
+
+    /// The base of a zone that is to be compiled for the next start, if it is. It is not told again.
+    pub fn uncompiled(&self, apex: &Name) -> Option<KeptBase> {
+        let files = self.zones.hold().get(apex).cloned()?;
+        let mut files = files.hold();
+        let (zone, base) = (files.uncompiled.take()?, files.base.as_ref()?);
+        Some(KeptBase { zone, digest: base.digest })
+    }
+
+    /// Keeps what a base was compiled to with this key of the names' hash, and which holds until then. What a disk refuses
+    /// is told once.
+    pub fn keep_compiled(
+        &self,
+        base: &KeptBase,
+        compiled: &ApartZone,
+        hash_key: u64,
+        holds_until: Option<u32>,
+    ) {
+        let apex = base.zone.apex();
+        let identity = compiled::identity(&base.digest, hash_key);
+        let files = self.files_of(apex);
+        // The next base and the journal must have room.
+        let spare =
+            files.hold().base.as_ref().map_or(0, |base| base.octets + limits_of(base).octets);
+        let file = self.compiled_of(apex);
+        let written = file.write(compiled, &identity, holds_until, spare);
+        let files = files.hold();
+        if files.base.as_ref().is_none_or(|now| now.digest != base.digest) {
+            // Another base took its place meanwhile.
+            file.remove();
+        }
+        match written {
+            Ok(()) => self.has_told.store(false, Relaxed),
+            Err(error) if self.has_told.swap(true, Relaxed) => {
+                tracing::debug!(zone = %apex, "{}: {error}", file.path().display());
+            }
+            Err(error) => tracing::warn!(
+                zone = %apex,
+                "what is compiled is not kept, and will be compiled again at the next start: {}: {error}",
+                file.path().display()
+            ),
+        }
     }
 
     //--- What was before
@@ -356,6 +490,11 @@ impl KeptZones {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// A version that is kept as a base, if it is so large that it is compiled apart.
+fn to_be_compiled(zone: &Version) -> Option<Version> {
+    (zone.owner_count() >= APART_FROM).then(|| zone.clone())
 }
 
 /// The version to which a journal leads on from the base, and the files as they are then.
@@ -412,7 +551,7 @@ fn applied(kept: &KeptVersion, frame: &Frame<'_>, apex: &Name) -> anyhow::Result
     }
     let times = kept.times.as_ref().filter(|_| facts.report.is_some());
     let times = times.and_then(|times| times.after(std::iter::once(&change).chain(&beside)));
-    let (files, base) = (kept.files.clone(), kept.base);
+    let (files, base) = (kept.files.clone(), kept.base.clone());
     Ok(KeptVersion { zone, files, base, facts, times, place: frame.place() })
 }
 

@@ -95,19 +95,20 @@ impl Machine {
 
     /// A daemon that has been started, and has not looked at files since that it need not look at.
     pub(super) fn start(&self) -> Run {
+        let calls = Arc::new(Mutex::new(PlaneCalls::default()));
+        let daemon = self.start_over(Box::new(FakePlane(Arc::clone(&calls))));
+        Run { daemon, calls }
+    }
+
+    /// The same over this data plane.
+    pub(super) fn start_over(&self, plane: Box<dyn DataPlane>) -> Daemon {
         let path = self.path("sealdns.toml");
         let config = Config::load(&path).unwrap();
-        let calls = Arc::new(Mutex::new(PlaneCalls::default()));
         let prepare = Arc::new(ZoneFiles::new(&config));
-        let daemon = Daemon::new(
-            Source { path, control: None, ready: "ready" },
-            config,
-            Box::new(FakePlane(Arc::clone(&calls))),
-            prepare,
-            self.clock.clone(),
-        );
+        let source = Source { path, control: None, ready: "ready" };
+        let daemon = Daemon::new(source, config, plane, prepare, self.clock.clone());
         daemon.zones.load_all();
-        Run { daemon, calls }
+        daemon
     }
 }
 

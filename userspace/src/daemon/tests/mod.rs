@@ -2,6 +2,7 @@
 
 mod changes;
 mod clock;
+mod compiled;
 mod configuration;
 mod control;
 mod durable;
@@ -124,9 +125,13 @@ impl Gate {
 struct StandingCompiler(Mutex<Gate>);
 
 impl ApartCompiler for StandingCompiler {
-    fn compile(&self, zone: &Version) -> anyhow::Result<ApartZone> {
+    fn compile(&self, zone: &Version, now: u32) -> anyhow::Result<ApartZone> {
         lock(&self.0).pass()?;
-        Ok(ApartZone::compile(&zone.flat()?, 0x5eed, 0)?)
+        Ok(ApartZone::compile(&zone.flat()?, self.hash_key(), now)?)
+    }
+
+    fn hash_key(&self) -> u64 {
+        0x5eed
     }
 }
 

@@ -7,7 +7,7 @@ use super::durable::{Durability, NotDurable, Succession, kind_of};
 use super::list::{LARGE_ZONE, Turn, Zones};
 use crate::config;
 use crate::control::reply::zone::VersionDifference;
-use crate::daemon::kept::{FromPrimary, KeepableVersion, KeptFacts, settings};
+use crate::daemon::kept::{FromPrimary, KeepableVersion, KeptBase, KeptFacts, settings};
 use crate::daemon::life::refresh::Timers;
 use crate::daemon::life::{
     Asked, Confirmed, Event, EventKind, EventReason, Facts, Moment, Outcome, Signatures,
@@ -24,7 +24,7 @@ use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
 use crate::journal::{FrameKind, Place};
 use crate::transfer::incoming::Transferred;
-use crate::zone::difference::{Difference, Size};
+use crate::zone::difference::Size;
 use crate::zone::{Rtype, Version};
 
 /// How long a large zone that is ready waits for small ones that are to be loaded, at most.
@@ -119,10 +119,11 @@ struct Ready {
 }
 
 /// As [`LastServed`] has it.
-struct Last {
+pub(super) struct Last {
     /// The version, and the files that its flat zone lies in.
-    zone: Version,
+    pub(super) zone: Version,
     kept_in: Vec<FileMap>,
+    pub(super) base: KeptBase,
     stamps: Vec<Stamp>,
     place: Place,
     is_current: bool,
@@ -215,9 +216,9 @@ impl Zones {
             && served.is_none()
             && let Some(last) = self.prepare.kept(section, policy, *now)
         {
-            let LastServed { prepared, kept_in, stamps, place, is_current } = last;
+            let LastServed { prepared, kept_in, base, stamps, place, is_current } = last;
             let zone = prepared.zone.clone();
-            let last = Last { zone, kept_in, stamps, place, is_current };
+            let last = Last { zone, kept_in, base, stamps, place, is_current };
             return Ok(Ready { prepared, last: Some(last) });
         }
         let before = served.as_ref().map(|served| served.before(turn.event)).unwrap_or_default();
@@ -293,7 +294,11 @@ impl Zones {
                 self.make_durable(&section, &Succession { served, next: version, change, kind })?
             }
         };
-        let published = match self.publish(turn, &zone, change) {
+        let from_disk = match &last {
+            Some(last) => self.publish_compiled(turn, &section, &zone, last),
+            None => None,
+        };
+        let published = match from_disk.map_or_else(|| self.publish(turn, &zone, change), Ok) {
             Ok(published) => published,
             Err(error) => {
                 self.take_back(turn, &section, &durability);

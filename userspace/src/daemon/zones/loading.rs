@@ -102,7 +102,7 @@ impl Zones {
             let states = self.states.hold();
             let is_at_rest = |state: &ZoneState| {
                 let is_done = state.life.running().is_none() && state.work.queued.is_none();
-                is_done && !state.work.is_merging
+                is_done && !state.work.is_merging && !state.work.is_compiling
             };
             // Who exchanges a flat zone has its turn, and then lets it wait for the next one.
             states.values().all(is_at_rest) && self.turns.hold().is_empty()

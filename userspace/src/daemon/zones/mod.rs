@@ -2,6 +2,7 @@
 
 mod behind;
 mod change;
+mod compiled;
 mod durable;
 mod list;
 mod loading;

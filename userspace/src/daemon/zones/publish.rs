@@ -46,7 +46,7 @@ impl Zones {
         zone: &Version,
         compiler: &Arc<dyn ApartCompiler>,
     ) -> anyhow::Result<Published> {
-        let apart = compiler.compile(zone)?;
+        let apart = compiler.compile(zone, self.now().wall)?;
         let room = {
             let mut plane = self.plane.hold();
             self.check_configured(turn)?;
@@ -73,7 +73,7 @@ impl Zones {
     }
 
     /// Whether the zone is configured still: who takes it from the configuration does so before the data plane is told.
-    fn check_configured(&self, turn: &Turn) -> anyhow::Result<()> {
+    pub(super) fn check_configured(&self, turn: &Turn) -> anyhow::Result<()> {
         anyhow::ensure!(turn.state(&mut self.states.hold()).is_some(), "it is not configured");
         Ok(())
     }

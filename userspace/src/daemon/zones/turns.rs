@@ -68,6 +68,7 @@ impl Zones {
         let (outcome, result) = done.unwrap_or_else(|_| self.say_fault(&turn));
         let waiting = std::mem::take(&mut turn.waiting);
         self.end_turn(&turn, outcome);
+        self.compile_if_due(&turn);
         if !is_look(&turn.event) {
             self.note_unfollowed(name);
             if turn.event.reason == EventReason::Failed {

@@ -6,14 +6,10 @@ use super::programs::Programs;
 use super::published::{PublishedZones, set_max_labels};
 use super::size::TooLarge;
 use crate::clock::WallTime;
-use crate::compile::{ApartZone, Difference, PlacedZone, PublishError, Room};
+use crate::compile::{ApartZone, ChangeError, Difference, PlacedZone, PublishError, Room};
 use crate::datapath::memory::Size;
-use crate::datapath::seam::{ApartCompiler, Publication, Published, PublishedManner};
+use crate::datapath::seam::{APART_FROM, ApartCompiler, Publication, Published, PublishedManner};
 use crate::zone::{self, Version};
-
-/// Owner names from which on a zone is compiled apart: a smaller one takes less than a fifth of a second. Small in unit
-/// tests, so that their zones are.
-const APART_FROM: usize = if cfg!(test) { 50 } else { 50_000 };
 
 /// Compiles zones for an image whose names are hashed with this key.
 struct Compiler {
@@ -21,9 +17,12 @@ struct Compiler {
 }
 
 impl ApartCompiler for Compiler {
-    fn compile(&self, zone: &Version) -> anyhow::Result<ApartZone> {
-        let now = WallTime::now().signature_time();
+    fn compile(&self, zone: &Version, now: u32) -> anyhow::Result<ApartZone> {
         Ok(ApartZone::compile(&zone.flat()?, self.seed, now)?)
+    }
+
+    fn hash_key(&self) -> u64 {
+        self.seed
     }
 }
 
@@ -53,7 +52,17 @@ impl PublishedZones {
         if !self.image.has_room_beside(zone.apex()) {
             return self.publish(zone, None, programs).map(Publication::Done);
         }
-        Ok(Publication::Apart(Arc::new(Compiler { seed: self.image.seed() })))
+        Ok(Publication::Apart(self.compiler()))
+    }
+
+    /// Who compiles zones for the image.
+    pub(super) fn compiler(&self) -> Arc<dyn ApartCompiler> {
+        Arc::new(Compiler { seed: self.image.seed() })
+    }
+
+    /// Hashes names with this key from now on. Nothing is published yet.
+    pub(super) fn set_hash_key(&mut self, key: u64) {
+        self.image.set_seed(key);
     }
 
     /// Takes room for a zone; `None` if there is none, or what is published is held in part meanwhile.
@@ -89,6 +98,33 @@ impl PublishedZones {
     /// Gives room back.
     pub(super) fn cancel(&mut self, room: Room) {
         self.image.cancel(room);
+    }
+
+    /// Makes of a zone that was placed the version to which a difference leads.
+    pub(super) fn change_placed(
+        &mut self,
+        mut placed: PlacedZone,
+        zone: &Version,
+        change: &zone::difference::Difference,
+        programs: &mut Programs,
+    ) -> anyhow::Result<PlacedZone> {
+        loop {
+            let now = WallTime::now().signature_time();
+            match self.image.at(now).change_placed(&mut placed, zone, change) {
+                Ok(()) => return Ok(placed),
+                Err(ChangeError::Publish(PublishError::Full { slab_needed, buckets_needed })) => {
+                    let needed = Size { slab: slab_needed, buckets: buckets_needed };
+                    if let Err(error) = self.grow(needed, programs) {
+                        self.image.cancel_placed(placed);
+                        return Err(error);
+                    }
+                }
+                Err(error) => {
+                    self.image.cancel_placed(placed);
+                    return Err(error.into());
+                }
+            }
+        }
     }
 
     /// Gives back what a zone has taken.
@@ -188,7 +224,7 @@ mod tests {
 
     fn compiled(plane: &mut Plane, zone: &Version) -> ApartZone {
         match plane.publish_at_once(zone, None).unwrap() {
-            Publication::Apart(compiler) => compiler.compile(zone).unwrap(),
+            Publication::Apart(compiler) => compiler.compile(zone, 1).unwrap(),
             Publication::Done(_) => panic!("it is not compiled apart"),
         }
     }
@@ -248,7 +284,6 @@ mod tests {
     fn maps_are_made_large_enough_at_once_and_not_for_two_versions() {
         let mut plane = plane();
         assert!(is_done(plane.publish_at_once(&zone("small.", 1, 10), None)));
-        let used = plane.published.image.usage();
         let large = zone("example.", 1, 3000);
         let apart = compiled(&mut plane, &large);
         let room = plane.reserve(&apart).unwrap().expect("room");
@@ -256,9 +291,11 @@ mod tests {
         plane.cancel(room);
         let room = plane.reserve(&apart).unwrap().expect("room");
         plane.cancel_placed(filled(room, &apart));
-        plane.remove(&"none.".parse().unwrap()).unwrap();
+        // It goes with what is withdrawn next.
+        plane.remove(&"small.".parse().unwrap()).unwrap();
         plane.tick();
-        assert_eq!(plane.published.image.usage().slab_octets, used.slab_octets);
+        assert_eq!(plane.published.image.usage().slab_octets, 0);
+        plane.publish(&zone("small.", 1, 10), None).unwrap();
         let room = plane.reserve(&apart).unwrap().expect("room");
         plane.publish_placed(&large, filled(room, &apart)).unwrap();
         // Nothing was too small since.

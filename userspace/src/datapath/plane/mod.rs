@@ -43,8 +43,8 @@ use xdp_common::trace::Filter;
 
 use super::memory::Size;
 use super::seam::{
-    Attaching, DataPlane, Detached, Inspection, Observing, PlaneStatus, Publication, Published,
-    Publishing, TestRunResult, TraceLines,
+    ApartCompiler, Attaching, DataPlane, Detached, ExpectedSize, Inspection, Observing,
+    PlaneStatus, Publication, Published, Publishing, TestRunResult, TraceLines,
 };
 use crate::compile::{ApartZone, Engine, Listing, PlacedZone, Room};
 use crate::config::Config;
@@ -59,9 +59,9 @@ use size::{FLOOR, Sizes};
 
 /// Opens the data plane that a configuration describes: where it names interfaces, XDP is attached
 /// when this returns, and answers nothing yet, or what an earlier daemon pinned. Where privileges will be
-/// given up a loader is there that keeps them.
-pub fn open(config: &Config) -> Result<Box<dyn DataPlane>> {
-    let mut plane = Plane::new(config, FLOOR)?;
+/// given up a loader is there that keeps them. Room is made for what is expected, as far as the configuration allows.
+pub fn open(config: &Config, expected: ExpectedSize) -> Result<Box<dyn DataPlane>> {
+    let mut plane = Plane::new(config, FLOOR.with(expected))?;
     if gives_up_privileges(config) {
         plane.programs.load_traced();
         plane.programs.pinning().loader().start_process()?;
@@ -170,6 +170,25 @@ impl Publishing for Plane {
 
     fn reserve(&mut self, zone: &ApartZone) -> Result<Option<Room>> {
         self.published.reserve(zone, &mut self.programs)
+    }
+
+    fn compiler(&self) -> Option<Arc<dyn ApartCompiler>> {
+        Some(self.published.compiler())
+    }
+
+    fn set_hash_key(&mut self, key: u64) {
+        self.published.set_hash_key(key);
+        let (settings, loaded) = self.programs.settings_mut();
+        settings.set_hash_key(key, loaded);
+    }
+
+    fn change_placed(
+        &mut self,
+        placed: PlacedZone,
+        zone: &Version,
+        change: &Difference,
+    ) -> Result<PlacedZone> {
+        self.published.change_placed(placed, zone, change, &mut self.programs)
     }
 
     fn cancel(&mut self, room: Room) {

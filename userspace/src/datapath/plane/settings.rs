@@ -106,6 +106,12 @@ impl Settings {
 
     //--- Zones and devices
 
+    /// Sets the key of the names' hash, before there are any.
+    pub(super) fn set_hash_key(&mut self, key: u64, loaded: Option<&mut LoadedPrograms>) {
+        self.config.seed = key;
+        self.write_config(loaded);
+    }
+
     /// Sets how many labels the longest name of all zones has, and the time.
     pub(super) fn set_max_labels(&mut self, max_labels: u32, loaded: Option<&mut LoadedPrograms>) {
         self.config.max_labels = max_labels;

@@ -3,7 +3,9 @@
 use xdp_common::image::Bucket;
 use xdp_common::maps::CHUNK_LEN;
 
+use crate::compile::buckets_for;
 use crate::datapath::memory::Size;
+use crate::datapath::seam::ExpectedSize;
 
 /// The least memory that is made: some 40,000 typical names.
 pub(super) const FLOOR: Size = Size { slab: 16 << 20, buckets: 8192 };
@@ -14,6 +16,9 @@ const LARGE: usize = 256 << 20;
 /// The part of all memory that a table takes which is made as large as may be: a name takes some 400
 /// octets of the slab and, with the table filled to 0.5, 16 of the table.
 const TABLE_PART: usize = 16;
+
+/// The part of what is expected that is made besides.
+const EXPECTED_SPARE_PART: usize = 32;
 
 /// The most that can be addressed: 2^32 units of eight octets.
 const ADDRESSABLE: usize = 1 << 35;
@@ -105,6 +110,19 @@ impl Demand {
 }
 
 impl Size {
+    /// Room for zones of this size besides, with some for changes.
+    pub(super) fn with(self, expected: ExpectedSize) -> Size {
+        let [names, slab] = [expected.names, expected.slab]
+            .map(|number| usize::try_from(number).unwrap_or(usize::MAX).min(ADDRESSABLE));
+        if names == 0 {
+            return self;
+        }
+        // As an image asks for it.
+        let spare = slab / EXPECTED_SPARE_PART + 4 * CHUNK_LEN;
+        let size = Size { slab: self.slab + slab + spare, buckets: buckets_for(names + names / 4) };
+        self.max(size.rounded())
+    }
+
     /// What holds this much: whole chunks and a power of two of buckets.
     pub(super) fn rounded(self) -> Size {
         Size {
@@ -159,6 +177,20 @@ mod tests {
     use super::*;
 
     const MIB: usize = 1 << 20;
+
+    #[test]
+    fn what_is_expected_has_room() {
+        assert_eq!(FLOOR.with(ExpectedSize::default()), FLOOR);
+        let (names, slab) = (1_500_000, 620 * MIB as u64);
+        let size = FLOOR.with(ExpectedSize { names, slab });
+        assert!(size.slab > 650 * MIB && size.slab.is_multiple_of(CHUNK_LEN));
+        assert!(size.buckets.is_power_of_two() && size.buckets * 4 > 1_500_000);
+        // Whatever it says, the limit holds.
+        let most = FLOOR.with(ExpectedSize { names: 1 << 20, slab: u64::MAX });
+        let sizes = Sizes::new(most, 640 * MIB);
+        let demand = sizes.to_hold(Size { slab: MIB, buckets: 64 });
+        assert!(sizes.of_maps(demand, None).unwrap().octets().unwrap() <= 640 * MIB);
+    }
 
     #[test]
     fn memory_is_made_as_large_as_wanted_and_allowed() {
