@@ -305,7 +305,6 @@ impl Zones {
                 return Err(error);
             }
         };
-        // Before the files are at rest: it reads all of the zone.
         let difference = served.as_ref().map(|served| match change {
             Some(change) => version_difference(&served.zone, &zone, Size::of(change)),
             None => {
@@ -315,8 +314,9 @@ impl Zones {
         });
         let verified_before = served.and_then(|served| served.verified);
         drop(prepared.change);
-        files.iter().for_each(FileMap::rest);
         let (kept_at, unkept) = self.finish_durable(&section, &version, durability);
+        // What compares it with the version before, and what keeps it as a whole, reads all of the zone.
+        files.iter().for_each(FileMap::rest);
         let verified_at = prepared.verification.as_ref().map(|verification| verification.whole_at);
         let withheld = zone.withheld().next().is_some().then(|| FOUND_BEFORE.to_owned());
         let (inception, begins_at) = (prepared.inception, prepared.begins_at);
