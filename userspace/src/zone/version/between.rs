@@ -84,7 +84,11 @@ fn pairs<'a>(old: &'a Version, new: &'a Version) -> Box<dyn Iterator<Item = Owne
         true => Ordering::Equal,
         false => canonical_order(old.name(), new.name()),
     };
-    Box::new(old.owners().merge_join_by(new.owners(), order))
+    // One that was read from a file has no layers to be looked at with each owner.
+    match new.is_flat() {
+        true => Box::new(old.owners().merge_join_by(new.base.zone.owners(), order)),
+        false => Box::new(old.owners().merge_join_by(new.owners(), order)),
+    }
 }
 
 /// In canonical order, the names of which the layers of two versions with one flat zone do not say the same.
