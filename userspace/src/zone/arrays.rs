@@ -143,20 +143,21 @@ impl Arrays {
     /// The entries of the RRsets that some owners next to each other have.
     pub(super) fn rrsets_of(&self, owners: Range<usize>) -> Range<usize> {
         let entries = self.owner_entries();
-        let first = |index| entries.get(index).map(|owner| OwnerEntry::read(owner).first_rrset);
         let end = self.rrset_entries().len();
-        let [from, to] =
-            [owners.start, owners.end].map(|at| first(at).map_or(end, |at| at as usize));
-        from..to
+        let first = |index| {
+            entries.get(index).map_or(end, |owner| OwnerEntry::read(owner).first_rrset as usize)
+        };
+        first(owners.start)..first(owners.end)
     }
 
     /// The names and RDATA of some owners next to each other.
     pub(super) fn bytes_of(&self, owners: Range<usize>) -> &[u8] {
         let entries = self.owner_entries();
-        let start = |index| entries.get(index).map(|owner| OwnerEntry::read(owner).name_at);
-        let [from, to] = [owners.start, owners.end]
-            .map(|at| start(at).map_or(self.bytes.len(), |at| at as usize));
-        &self.bytes[from..to]
+        let end = self.bytes.len();
+        let start = |index| {
+            entries.get(index).map_or(end, |owner| OwnerEntry::read(owner).name_at as usize)
+        };
+        &self.bytes[start(owners.start)..start(owners.end)]
     }
 }
 
@@ -227,9 +228,8 @@ impl OwnerEntry {
     }
 
     pub(super) fn read(octets: &[u8; OwnerEntry::LEN]) -> OwnerEntry {
-        let (words, rest) = octets.as_chunks();
-        let [name_at, first_rrset] = [0, 1].map(|at| u32::from_le_bytes(words[at]));
-        OwnerEntry { name_at, first_rrset, name_len: rest[0] }
+        let word = |at: usize| u32::from_le_bytes(octets.as_chunks().0[at]);
+        OwnerEntry { name_at: word(0), first_rrset: word(1), name_len: octets[8] }
     }
 
     pub(super) fn shifted(self, by: Shift) -> OwnerEntry {
@@ -254,9 +254,9 @@ impl RrsetEntry {
     }
 
     pub(super) fn read(octets: &[u8; RrsetEntry::LEN]) -> RrsetEntry {
-        let (words, rest) = octets.as_chunks();
-        let [ttl, at, end, count] = [0, 1, 2, 3].map(|at| u32::from_le_bytes(words[at]));
-        RrsetEntry { ttl, at, end, count, rtype: Rtype(u16::from_le_bytes([rest[0], rest[1]])) }
+        let word = |at: usize| u32::from_le_bytes(octets.as_chunks().0[at]);
+        let rtype = Rtype(u16::from_le_bytes([octets[16], octets[17]]));
+        RrsetEntry { ttl: word(0), at: word(1), end: word(2), count: word(3), rtype }
     }
 
     pub(super) fn shifted(self, by: Shift) -> RrsetEntry {

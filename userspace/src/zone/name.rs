@@ -164,33 +164,33 @@ pub fn lowercase(wire: &mut [u8]) {
 /// Canonical name order of two lower-case wire names: labels compared from the right as octet
 /// strings, absent labels first (RFC 4034 section 6.1).
 pub fn canonical_order(a: &[u8], b: &[u8]) -> Ordering {
-    let (mut a_starts, mut b_starts) = ([0u8; 128], [0u8; 128]);
-    let (mut a_left, mut b_left) = (label_starts(a, &mut a_starts), label_starts(b, &mut b_starts));
-    while a_left > 0 && b_left > 0 {
-        a_left -= 1;
-        b_left -= 1;
-        match label_at(a, a_starts[a_left]).cmp(label_at(b, b_starts[b_left])) {
-            Ordering::Equal => {}
-            unequal => return unequal,
-        }
+    let (mut a, mut b) = (a, b);
+    let (a_count, b_count) = (count_of_labels(a), count_of_labels(b));
+    (b_count..a_count).for_each(|_| a = split_label(a).1);
+    (a_count..b_count).for_each(|_| b = split_label(b).1);
+    // As many labels in both: of those that differ the last ones decide. Most often they have one parent.
+    let mut order = a_count.cmp(&b_count);
+    while a != b {
+        let ((label, a_parent), (other, b_parent)) = (split_label(a), split_label(b));
+        order = label.cmp(other).then(order);
+        (a, b) = (a_parent, b_parent);
     }
-    a_left.cmp(&b_left)
+    order
 }
 
-/// Writes where each label starts and returns how many labels there are, the root not counted.
-fn label_starts(wire: &[u8], starts: &mut [u8; 128]) -> usize {
-    let (mut at, mut count) = (0usize, 0usize);
+/// How many labels there are, the root not counted.
+fn count_of_labels(wire: &[u8]) -> usize {
+    let (mut at, mut count) = (0, 0);
     while wire[at] != 0 {
-        starts[count] = at as u8;
         at += 1 + usize::from(wire[at]);
         count += 1;
     }
     count
 }
 
-fn label_at(wire: &[u8], start: u8) -> &[u8] {
-    let start = usize::from(start);
-    &wire[start + 1..start + 1 + usize::from(wire[start])]
+/// The first label of a name that is not the root, and the name behind it.
+fn split_label(wire: &[u8]) -> (&[u8], &[u8]) {
+    wire[1..].split_at(usize::from(wire[0]))
 }
 
 /// Writes a wire name in presentation format, absolute.
@@ -214,6 +214,8 @@ pub fn write_name(f: &mut impl fmt::Write, wire: &[u8]) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn name(text: &str) -> Name {
@@ -249,6 +251,22 @@ mod tests {
         sorted.reverse();
         sorted.sort();
         assert_eq!(sorted, expected);
+    }
+
+    proptest! {
+        /// Names that have few different labels, so that many are equal: the order is that of their labels from the right.
+        #[test]
+        fn canonical_order_is_that_of_labels_from_the_right(
+            names in prop::collection::vec(prop::collection::vec("[ab\0]{1,3}", 0..5), 2),
+        ) {
+            let wires = names.iter().map(|labels| {
+                let octets = |label: &String| [&[label.len() as u8], label.as_bytes()].concat();
+                [labels.iter().map(octets).collect::<Vec<_>>().concat(), vec![0]].concat()
+            });
+            let wires: Vec<_> = wires.collect();
+            let order = names[0].iter().rev().cmp(names[1].iter().rev());
+            prop_assert_eq!(canonical_order(&wires[0], &wires[1]), order);
+        }
     }
 
     #[test]

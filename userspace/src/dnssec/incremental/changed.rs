@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
+
 use super::edit::Edit;
 use super::prepared::{Prepared, check_manner, prepare};
 use super::signed::{DifferenceError, SignedDifference, Statistics};
@@ -74,6 +76,9 @@ pub fn sign_difference(
     }))
 }
 
+/// How many names a core looks at at once: fewer are not worth waking it.
+const MIN_PER_CORE: usize = 64;
+
 /// A change while it is signed.
 struct Change<'a> {
     /// The version before, signed.
@@ -134,14 +139,19 @@ impl Change<'_> {
             let (before, after) = (NameState::of(old, wire), NameState::of(new, wire));
             Transition { name, before, after }
         };
-        let owners: Vec<Transition> = affected.into_iter().map(transition).collect();
+        let transitions = |names: BTreeSet<Name>| -> Vec<Transition> {
+            let names = Vec::from_iter(names).into_par_iter().with_min_len(MIN_PER_CORE);
+            names.map(transition).collect()
+        };
+        let (owners, mut above) = (transitions(affected), transitions(above));
         // Those that are what they were have the same types, too.
-        let above = above.into_iter().map(transition).filter(|name| name.before != name.after);
-        let above: Vec<Transition> = above.collect();
+        above.retain(|name| name.before != name.after);
         match self.policy.denial {
             Denial::Nsec => self.owners_with_nsec(&owners),
             Denial::Nsec3 { opt_out } => {
-                owners.iter().for_each(|owner| self.owner(&owner.name, owner.after, None));
+                let states = owners.iter().map(|owner| (&owner.name, owner.after)).collect();
+                let made = self.owners(states, |_, _| None);
+                self.zone.append(made);
                 self.nsec3_chain(owners.iter().chain(&above), opt_out)?;
             }
         }
@@ -166,10 +176,26 @@ impl Change<'_> {
         if self.has_other_denial_ttl() {
             self.new.owners().for_each(|owner| self.unchanged_owner(Some(owner), &mut all));
         }
-        for (name, state) in &all {
-            let nsec = self.nsec(name, *state);
-            self.owner(name, *state, nsec);
-        }
+        let all = all.iter().map(|(name, state)| (name, *state)).collect();
+        let made = self.owners(all, |name, state| self.nsec(name, state));
+        self.zone.append(made);
+    }
+
+    /// The signatures and the NSEC records of these owners, found on all cores if they are many.
+    fn owners(
+        &self,
+        owners: Vec<(&Name, NameState)>,
+        nsec: impl Fn(&Name, NameState) -> Option<Vec<u8>> + Sync,
+    ) -> Edit {
+        let made = owners.into_par_iter().with_min_len(MIN_PER_CORE);
+        let made = made.fold(Edit::default, |mut edit, (name, state)| {
+            self.owner(&mut edit, name, state, nsec(name, state));
+            edit
+        });
+        made.reduce(Edit::default, |mut all, edit| {
+            all.append(edit);
+            all
+        })
     }
 
     /// Adds an owner, unless it is known.
@@ -189,7 +215,7 @@ impl Change<'_> {
     }
 
     /// The signatures and the NSEC record of one owner. A signature stays where the RRset is as it was.
-    fn owner(&mut self, name: &Name, state: NameState, nsec: Option<Vec<u8>>) {
+    fn owner(&self, edit: &mut Edit, name: &Name, state: NameState, nsec: Option<Vec<u8>>) {
         let [old, new] = [self.old, self.new].map(|version| ordinary(version, name.as_wire()));
         let mut kept = Vec::new();
         if let Some((new, status)) = new.zip(state.status()) {
@@ -199,7 +225,7 @@ impl Change<'_> {
                 if is_signed_so(old.as_ref(), what, rrset.rdatas()) {
                     kept.push(rrset.rtype());
                 } else {
-                    self.zone.sign(name, what, rrset.rdatas());
+                    edit.sign(name, what, rrset.rdatas());
                 }
             }
         }
@@ -208,15 +234,14 @@ impl Change<'_> {
             if is_signed_so(old.as_ref(), (Rtype::NSEC, ttl), std::iter::once(&nsec[..])) {
                 kept.push(Rtype::NSEC);
             } else {
-                self.zone.sign(name, (Rtype::NSEC, ttl), std::iter::once(&nsec[..]));
-                self.statistics.denials += 1;
+                edit.sign(name, (Rtype::NSEC, ttl), std::iter::once(&nsec[..]));
             }
         }
         let nsec = nsec.as_ref().map(|nsec| (ttl, std::iter::once(&nsec[..])));
-        self.zone.replace(name, Rtype::NSEC, old_nsec, nsec);
+        edit.replace(name, Rtype::NSEC, old_nsec, nsec);
         if let Some((old, signatures)) = old.and_then(|old| Some((old, old.rrset(Rtype::RRSIG)?))) {
             let is_kept = |rdata: &[u8]| covered(rdata).is_some_and(|rtype| kept.contains(&rtype));
-            self.zone.remove_from(&old, &signatures, |rdata| !is_kept(rdata));
+            edit.remove_from(&old, &signatures, |rdata| !is_kept(rdata));
         }
     }
 
@@ -320,7 +345,6 @@ impl Change<'_> {
         }
         if let Some(rdata) = &rdata {
             self.zone.sign(hashed, (Rtype::NSEC3, ttl), std::iter::once(&rdata[..]));
-            self.statistics.denials += 1;
         }
         let new = rdata.as_ref().map(|rdata| (ttl, std::iter::once(&rdata[..])));
         self.zone.replace(hashed, Rtype::NSEC3, old.and_then(|old| old.rrset(Rtype::NSEC3)), new);

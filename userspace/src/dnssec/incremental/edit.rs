@@ -47,6 +47,13 @@ impl Edit {
         self.removed.iter().chain(&self.added).all(|record| record.rtype == rtype)
     }
 
+    /// Adds what another one has.
+    pub(super) fn append(&mut self, mut other: Edit) {
+        self.removed.append(&mut other.removed);
+        self.added.append(&mut other.added);
+        self.unsigned.append(&mut other.unsigned);
+    }
+
     fn remove(&mut self, owner: &Name, rtype: Rtype, ttl: u32, rdata: &[u8]) {
         self.removed.push(Record { owner: owner.clone(), rtype, ttl, rdata: rdata.to_vec() });
     }
@@ -120,6 +127,7 @@ impl Edit {
             self.unsigned.par_iter().with_min_len(MIN_PER_CORE).map_init(Vec::new, sign).collect();
         for (rrset, signatures) in self.unsigned.drain(..).zip(made?) {
             statistics.rrsets += 1;
+            statistics.denials += usize::from(matches!(rrset.rtype, Rtype::NSEC | Rtype::NSEC3));
             statistics.signatures += signatures.len();
             let UnsignedRrset { owner, ttl, .. } = rrset;
             let record = |rdata| Record { owner: owner.clone(), rtype: Rtype::RRSIG, ttl, rdata };
