@@ -237,6 +237,7 @@ fn event_text(event: &ZoneEvent) -> String {
         EventReason::RefreshPassed => "a primary is asked from time to time",
         EventReason::Notified => "a primary has said that there is a newer version",
         EventReason::Transferred => "a version has come from a primary",
+        EventReason::Updated => "clients have sent updates",
         EventReason::Unconfirmed => "if no primary is heard of until then",
     };
     format!("{} {}: {why}", time_cell(Some(event.at)), word(&event.event))

@@ -39,7 +39,8 @@ pub use policy::Policy;
 use ratelimit::{RateLimit, ZoneRateLimit};
 pub use template::TEMPLATE;
 pub use transfer::{
-    AllowTransfer, MIN_TSIG_SECRET, Primary, ServerAddress, TsigAlgorithm, TsigKey, TsigSecret,
+    AllowTransfer, AllowUpdate, MIN_TSIG_SECRET, NamePattern, Primary, ServerAddress,
+    TsigAlgorithm, TsigKey, TsigSecret,
 };
 pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, UdpPayload, Verify};
 pub use xdp::{RefuseMode, TcxMode, Xdp, XdpMode};
@@ -187,6 +188,9 @@ pub struct Zone {
     /// Who may transfer the zone; empty: nobody.
     #[serde(default)]
     pub allow_transfer: Vec<AllowTransfer>,
+    /// Who may change the zone by dynamic updates, and what of it; empty: nobody.
+    #[serde(default)]
+    pub allow_update: Vec<AllowUpdate>,
     /// The section `[zone.ratelimit]`.
     pub ratelimit: Option<ZoneRateLimit>,
     /// How long before the earliest expiration `health` warns; none: as `[health]` says.
@@ -200,6 +204,11 @@ impl Zone {
     /// Whether it is transferred from primaries, and not read from a file.
     pub fn is_transferred(&self) -> bool {
         !self.primaries.is_empty()
+    }
+
+    /// Whether it is changed by dynamic updates, so that its file is only what it began with.
+    pub fn is_updated(&self) -> bool {
+        !self.allow_update.is_empty()
     }
 
     /// What is wrong with where the zone comes from and who it is transferred to, if these are the keys that there are:
@@ -219,12 +228,21 @@ impl Zone {
             }
             (true, false) | (false, true) => {}
         }
+        if self.is_updated() && self.is_transferred() {
+            let message = "a zone that comes from `primaries` is changed there".to_owned();
+            return fault("allow-update", message, "remove one of the two");
+        }
+        if self.is_updated() && self.dnssec == Dnssec::Presigned {
+            let message = "nobody here could sign what updates change".to_owned();
+            return fault("allow-update", message, "set `dnssec = \"sign\"`, or remove it");
+        }
         let in_primaries = self.primaries.iter().filter_map(|primary| primary.tsig.as_ref());
         let in_allowed = self.allow_transfer.iter().filter_map(|allowed| match allowed {
             AllowTransfer::Key(name) => Some(name),
             AllowTransfer::Address(_) => None,
         });
-        let named = self.tsig.iter().chain(in_primaries).chain(in_allowed);
+        let in_updates = self.allow_update.iter().map(|allowed| &allowed.key);
+        let named = self.tsig.iter().chain(in_primaries).chain(in_allowed).chain(in_updates);
         let unknown = named.into_iter().find(|name| !keys.contains(name))?;
         let written = unknown.to_string();
         let word = written.trim_end_matches('.');

@@ -251,6 +251,12 @@ refresh = "1w"
 # # Who may transfer the zone (AXFR, IXFR): address prefixes, which must sign with the key of `tsig` if that is set, and
 # # keys, which may come from any address, for example ["192.0.2.0/24", "key transfer."]. Empty: refused.
 # allow-transfer = []
+# # Who may change the zone by dynamic updates (RFC 2136), which must be signed with these keys, and what: of which names
+# # ("www.example.com" alone, or with "*.dyn.example.com" all below dyn.example.com), and of which types; without these of
+# # all, but for SOA and NS of the apex. What is changed is kept in `state-dir`: the file is what the zone began with, and is
+# # read again only by `sealdns zone reload` with the zone's name, which undoes all updates. For example
+# # [{ key = "dhcp.", names = ["*.dyn.example.com"], types = ["A", "AAAA"] }]. Empty: nobody.
+# allow-update = []
 # # When the signatures of a presigned file are verified, which takes most of the time to load a large zone (a million
 # # signatures: 30 seconds of one core). "first" (or true): before the zone is served. "background": while it is
 # # served; what a validator would refuse is answered SERVFAIL from then on, and `sealdns health` tells it. false:

@@ -1,5 +1,5 @@
-//! Who zones are transferred to and from: the sections `[[tsig]]`, and the keys `primaries`, `notify`,
-//! `allow-transfer` and `tsig` of `[[zone]]`.
+//! Who zones are transferred to and from, and who changes them: the sections `[[tsig]]`, and the keys `primaries`,
+//! `notify`, `allow-transfer`, `allow-update` and `tsig` of `[[zone]]`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,8 @@ use zeroize::Zeroizing;
 
 use super::values::AddressPrefix;
 use super::zone_name;
-use crate::zone::Name;
+use crate::zone::name::is_at_or_below;
+use crate::zone::{Name, Rtype};
 
 /// The shortest secret in octets. RFC 8945 section 8 would have as many as the algorithm's hash has, which old peers
 /// often cannot be brought to; 128 bits cannot be guessed.
@@ -122,6 +123,64 @@ impl fmt::Display for AllowTransfer {
             AllowTransfer::Key(name) => write!(f, "{KEY_PREFIX}{name}"),
         }
     }
+}
+
+/// What the holder of a key may change of a zone: an entry of `allow-update`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AllowUpdate {
+    /// The name of the key.
+    #[serde(deserialize_with = "zone_name")]
+    pub key: Name,
+    /// Of which names; none: of all in the zone.
+    #[serde(default)]
+    pub names: Vec<NamePattern>,
+    /// Of which types; none: of all, but for SOA and NS of the apex, which make the zone what it is.
+    #[serde(default, deserialize_with = "types")]
+    pub types: Vec<Rtype>,
+}
+
+/// Names of which something holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamePattern {
+    /// This name alone: `www.example.com`.
+    Exact(Name),
+    /// All names below this one, and not itself: `*.example.com`.
+    Below(Name),
+}
+
+impl NamePattern {
+    /// Whether a name is one of them: lower case, uncompressed wire format.
+    pub fn takes(&self, name: &[u8]) -> bool {
+        match self {
+            NamePattern::Exact(exact) => exact.as_wire() == name,
+            NamePattern::Below(above) => {
+                name != above.as_wire() && is_at_or_below(name, above.as_wire())
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NamePattern {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let read = match text.strip_prefix("*.") {
+            Some(above) => above.parse().map(NamePattern::Below),
+            None => text.parse().map(NamePattern::Exact),
+        };
+        read.map_err(|error| de::Error::custom(format!("\"{text}\" names nothing: {error}")))
+    }
+}
+
+fn types<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rtype>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let types = texts.iter().map(|text| {
+        let known = Rtype::from_mnemonic(text.as_bytes()).filter(|rtype| !rtype.is_meta());
+        known.ok_or_else(|| {
+            format!("\"{text}\" is no type of records: write \"A\" or \"TYPE65280\"")
+        })
+    });
+    types.collect::<Result<_, _>>().map_err(de::Error::custom)
 }
 
 /// The address and port of another server: port 53 unless another is written.

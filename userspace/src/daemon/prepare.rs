@@ -83,7 +83,9 @@ impl Prepare for ZoneFiles {
             let from_primary = known.or_else(|| from_primary(before, &prepared.zone, now));
             return Ok(Prepared { from_primary, ..prepared });
         }
-        if section.is_transferred() {
+        let is_begun = section.is_updated() && before.is_unchanged && before.served.is_some();
+        let is_updated = before.incoming.is_some() || is_begun && before.instead.is_none();
+        if section.is_transferred() || is_updated {
             let prepared = transferred(section, policy, before, now)?;
             let from_primary = from_primary(before, &prepared.zone, now);
             return Ok(Prepared { from_primary, ..prepared });
@@ -174,8 +176,8 @@ impl Prepare for ZoneFiles {
         // Of a zone that sealdns signs the keys and the policy must be looked at, too.
         let is_current = !is_ours
             && then == settings(section, policy)
-            // Of a primary's version the primary is asked.
-            && (is_as_file_says || from_primary.is_some());
+            // Of a primary's version the primary is asked; the file of a zone that is updated is what it began with.
+            && (is_as_file_says || from_primary.is_some() || section.is_updated());
         let prepared = Prepared {
             expiration,
             inception: inception.map(|validity| validity.inception),

@@ -18,6 +18,7 @@ use crate::server::{ResponseSettings, Served, ServedZone, Shared};
 use crate::transfer::access::TransferAccess;
 use crate::transfer::notified::{NotifiedZones, NotifySources};
 use crate::transfer::tsig::{Key, Keys};
+use crate::transfer::update::WaitingUpdates;
 use crate::zone::Name;
 
 /// What the sockets serve, and what XDP is told beside zones.
@@ -27,6 +28,7 @@ use crate::zone::Name;
 pub struct Presented {
     shared: Arc<Shared>,
     notified: Arc<NotifiedZones>,
+    updates: Arc<WaitingUpdates>,
     clock: Clock,
     secrets: Lock<HeldSecrets>,
 }
@@ -61,10 +63,12 @@ impl Presented {
         let edns = edns_settings(config, !zones.is_empty(), &Secrets::Off, clock);
         let served = served(config, zones, &**plane.hold(), edns);
         let notified: Arc<NotifiedZones> = Arc::default();
-        let served = served.with_notified(Arc::clone(&notified));
+        let updates: Arc<WaitingUpdates> = Arc::default();
+        let served = served.with_notified(Arc::clone(&notified)).with_updates(Arc::clone(&updates));
         Presented {
             shared: Arc::new(Shared::new(served)),
             notified,
+            updates,
             clock: clock.clone(),
             secrets: Lock::new(
                 Rank::Secrets,
@@ -111,6 +115,11 @@ impl Presented {
     /// Zones of which a primary has said that there is a newer version.
     pub fn notified(&self) -> &Arc<NotifiedZones> {
         &self.notified
+    }
+
+    /// Updates of clients that wait to be done.
+    pub fn updates(&self) -> &Arc<WaitingUpdates> {
+        &self.updates
     }
 
     /// Uses these keys once the sockets follow.
@@ -162,7 +171,8 @@ impl Presented {
         };
         let served = served
             .with_tsig_keys(Arc::clone(&self.secrets.hold().tsig_keys))
-            .with_notified(Arc::clone(&self.notified));
+            .with_notified(Arc::clone(&self.notified))
+            .with_updates(Arc::clone(&self.updates));
         plane.set_edns_settings(&served.edns());
         self.shared.set(served);
     }
@@ -207,9 +217,15 @@ fn served(
         edns,
         tsig_keys: Arc::default(),
         notified: Arc::default(),
+        updates: Arc::default(),
     };
     let zones = zones.iter().map(|(name, state)| served_zone(name, state));
     Served::new(plane.engine(), zones, settings)
+}
+
+/// Whose updates are looked at.
+fn update_keys(section: &config::Zone) -> Arc<[Name]> {
+    section.allow_update.iter().map(|allowed| allowed.key.clone()).collect()
 }
 
 fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
@@ -218,6 +234,7 @@ fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
         zone: loaded.map(|loaded| Arc::new(loaded.zone.clone()) as _),
         access: TransferAccess::of(&state.section),
         notify_sources: NotifySources::of(&state.section),
+        update_keys: update_keys(&state.section),
         withholds: loaded.is_some_and(|loaded| loaded.zone.withheld().next().is_some()),
     };
     (name.clone(), served)

@@ -7,7 +7,7 @@
 //! last are brought up to date behind it.
 
 use std::future::pending;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -24,10 +24,12 @@ use super::run::{DnsSockets, Sockets};
 use super::secondary::Rounds;
 use super::state::ReloadResult;
 use super::supervise::{Pulse, Watchdog, keep_running, notify};
+use super::zones::Zones;
 use crate::clock::monotonic_us;
 use crate::config;
 use crate::control::socket;
 use crate::server::{tcp, udp};
+use crate::transfer::update::WaitingUpdates;
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
 const TICK: Duration = Duration::from_secs(1);
@@ -96,6 +98,22 @@ impl Job {
     }
 }
 
+/// Has zones have a turn when updates wait for them.
+async fn hand_on_updates(
+    zones: Arc<Zones>,
+    updates: Arc<WaitingUpdates>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return Ok(()),
+            () = updates.come() => {}
+        }
+        let zones = Arc::clone(&zones);
+        let _ = tokio::task::spawn_blocking(move || zones.note_updates()).await;
+    }
+}
+
 impl Daemon {
     /// Serves and loads the zones until told to stop, then gives open connections `drain` to finish.
     pub(super) async fn serve(
@@ -114,6 +132,15 @@ impl Daemon {
         let what = "the task that asks primaries".to_owned();
         let pulse = Pulse::new();
         tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), rounds));
+        pulses.push(pulse);
+        let (zones, updates) = (Arc::clone(&self.zones), Arc::clone(self.presented.updates()));
+        let stop_updating = stopped.clone();
+        let handed_on = move || {
+            Ok(hand_on_updates(Arc::clone(&zones), Arc::clone(&updates), stop_updating.clone()))
+        };
+        let what = "the task that hands on updates".to_owned();
+        let pulse = Pulse::new();
+        tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), handed_on));
         pulses.push(pulse);
         self.until_told(signals, pulses).await;
 

@@ -66,7 +66,7 @@ impl Origin {
 
 /// Whether records of a type at an owner are signed as they come in a zone with this apex. All others the signer makes
 /// itself; those DNSKEY records that come are beside them.
-fn is_taken(apex: &[u8], owner: &[u8], rtype: Rtype) -> bool {
+pub fn is_taken(apex: &[u8], owner: &[u8], rtype: Rtype) -> bool {
     let is_of_apex = matches!(rtype, Rtype::DNSKEY | Rtype::ZONEMD);
     !(is_dropped(rtype) || is_of_apex && owner == apex)
 }

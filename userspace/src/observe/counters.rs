@@ -138,6 +138,10 @@ pub struct Transfers {
     pub notified: u64,
     /// NOTIFY messages by others.
     pub notify_refused: u64,
+    /// Dynamic updates signed with a key whose holder may change something of the zone.
+    pub updates: u64,
+    /// Dynamic updates by others.
+    pub updates_refused: u64,
 }
 
 /// Messages with TSIG that the daemon's sockets took.
@@ -282,7 +286,7 @@ mod tests {
         let decisions = (Class::COUNT + 2) * Verdict::COUNT + 3;
         assert_eq!(
             named.len(),
-            2 * (outcomes + 3) + outcomes + 4 + outcomes + 7 + 8 + 5 + 5 + decisions + 5
+            2 * (outcomes + 3) + outcomes + 4 + outcomes + 7 + 8 + 7 + 5 + decisions + 5
         );
         for outcome in Outcome::ALL {
             for path in ["xdp", "tcx", "udp", "tcp"] {

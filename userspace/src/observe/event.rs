@@ -64,6 +64,8 @@ pub enum EventReason {
     Notified,
     /// A version has come from a primary.
     Transferred,
+    /// Updates of clients wait (RFC 2136).
+    Updated,
     /// No primary has had what is served, or anything newer, for long.
     Unconfirmed,
 }

@@ -3,9 +3,11 @@
 //! | message | response |
 //! |---|---|
 //! | shorter than a header, a response, from port 0 | none |
-//! | an opcode other than QUERY and NOTIFY (RFC 8906 section 3.1.4) | NOTIMP |
+//! | an opcode other than QUERY, NOTIFY and UPDATE (RFC 8906 section 3.1.4) | NOTIMP |
 //! | NOTIFY (RFC 1996) by a primary of the zone | NOERROR, and the primary is asked |
 //! | NOTIFY by others, or of a zone that comes from no primary | REFUSED, NOTAUTH |
+//! | UPDATE (RFC 2136) signed with a key that may change something of the zone | what becomes of it, when it is durable and served |
+//! | UPDATE by others, of a zone that nobody may change, of no zone here | REFUSED, NOTAUTH |
 //! | more than one question (RFC 9619), malformed, answers in a query | FORMERR |
 //! | no question, but a DNS cookie (RFC 7873 section 5.4) | NOERROR or BADCOOKIE, with the cookie |
 //! | no question else | FORMERR |
@@ -36,6 +38,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use tokio::sync::oneshot;
 use xdp_common::dns::{HEADER_LEN, MAX_PAYLOAD};
 use xdp_common::{Outcome, maps};
 
@@ -49,10 +52,14 @@ use crate::clock::WallTime;
 use crate::compile::{self, Answered, MAX_TCP_MESSAGE};
 use crate::transfer::axfr::{self, Heading, Transferable};
 use crate::transfer::tsig::{self, Rejection, Signer};
+use crate::transfer::update::Request;
 use crate::zone::{Name, Rtype};
 
 /// The opcode of NOTIFY (RFC 1996 section 4.5).
 const NOTIFY: u8 = 4;
+
+/// The opcode of UPDATE (RFC 2136 section 1.3).
+const UPDATE: u8 = 5;
 
 /// A type for private use that no zone is likely to have (RFC 6895 section 3.1).
 const NO_TYPE: Rtype = Rtype(65534);
@@ -68,8 +75,32 @@ pub enum Reply {
     Response,
     /// The same, signed since the query was: the client is no stranger.
     SignedResponse,
+    /// What became of an update, once that is known.
+    Later(Pending),
     /// A whole zone, in as many messages as it takes.
     Transfer(Transfer),
+}
+
+/// The response to an update that waits.
+pub struct Pending {
+    answer: oneshot::Receiver<u16>,
+    /// The response, but for its response code.
+    response: Vec<u8>,
+    signer: Option<Signer>,
+}
+
+impl Pending {
+    /// Waits until it is known what became of it.
+    pub async fn response(self) -> Vec<u8> {
+        let Pending { answer, mut response, signer } = self;
+        // Who drops it could not do it.
+        let rcode = answer.await.unwrap_or(Rcode::SERVFAIL.0);
+        response[3] |= (rcode & 0x0f) as u8;
+        if let Some(mut signer) = signer {
+            signer.sign(&mut response, WallTime::now().seconds());
+        }
+        response
+    }
 }
 
 /// A transfer that was granted.
@@ -189,9 +220,8 @@ impl<'a, 'm> Plain<'a, 'm> {
 
     fn answer(&mut self, out: &mut Vec<u8>) -> Reply {
         let query = self.query;
-        // RFC 8906 section 3.1.4: an unknown opcode is NOTIMP whatever the rest looks like. UPDATE
-        // is among what this server does not do.
-        if query.opcode() != 0 && query.opcode() != NOTIFY {
+        // RFC 8906 section 3.1.4: an unknown opcode is NOTIMP whatever the rest looks like.
+        if !matches!(query.opcode(), 0 | NOTIFY | UPDATE) {
             return self.error(Rcode::NOTIMP, None, out);
         }
         if !query.is_well_formed {
@@ -214,6 +244,9 @@ impl<'a, 'm> Plain<'a, 'm> {
         let query = self.query;
         if query.opcode() == NOTIFY {
             return self.notify(key, out);
+        }
+        if query.opcode() == UPDATE {
+            return self.update(key, out);
         }
         let Some(question) = query.question else { return self.cookie_alone(out) };
         if query.edns.is_some_and(|edns| edns.version != 0) {
@@ -264,6 +297,33 @@ impl<'a, 'm> Plain<'a, 'm> {
         self.query.begin(Rcode::NOERROR, true, out);
         self.query.finish(Rcode::NOERROR, self.payload(), &self.options(None), out);
         Reply::Response
+    }
+
+    /// UPDATE (RFC 2136): it waits for its zone, if its key may change something there. What it may, the zone decides.
+    fn update(&self, key: Option<&Name>, out: &mut Vec<u8>) -> Reply {
+        let request = match Request::read(self.query.message()) {
+            Ok(request) => request,
+            Err(_) => return self.error(Rcode::FORMERR, None, out),
+        };
+        let refused = |rcode, out: &mut Vec<u8>| {
+            self.asked.stats.updates_refused.fetch_add(1, Relaxed);
+            self.error(rcode, None, out)
+        };
+        let Some(zone) = self.asked.served.zone_at(request.zone.as_wire()) else {
+            return refused(Rcode::NOTAUTH, out);
+        };
+        let Some(key) = key.filter(|key| zone.update_keys.contains(key)) else {
+            return refused(Rcode::REFUSED, out);
+        };
+        let updates = &self.asked.served.settings.updates;
+        let octets = self.query.message().len();
+        let Some(answer) = updates.add(request.zone, request.update, key.clone(), octets) else {
+            return self.error(Rcode::SERVFAIL, None, out);
+        };
+        self.asked.stats.updates_taken.fetch_add(1, Relaxed);
+        self.query.begin(Rcode::NOERROR, false, out);
+        self.query.finish(Rcode::NOERROR, self.payload(), &self.options(None), out);
+        Reply::Later(Pending { answer, response: std::mem::take(out), signer: None })
     }
 
     /// No question: a client that asks for a cookie alone gets it (RFC 7873 section 5.4), all others FORMERR.
@@ -353,6 +413,7 @@ impl<'a, 'm> Plain<'a, 'm> {
     fn sign(&self, reply: Reply, mut signer: Signer, out: &mut Vec<u8>) -> Reply {
         match reply {
             Reply::Silent => Reply::Silent,
+            Reply::Later(pending) => Reply::Later(Pending { signer: Some(signer), ..pending }),
             Reply::Transfer(transfer) => {
                 let heading = transfer.heading.with_room(signer.record_len());
                 Reply::Transfer(Transfer { heading, signer: Some(signer), ..transfer })

@@ -10,6 +10,7 @@ use crate::compile::Engine;
 use crate::ratelimit::limiter::Limiter;
 use crate::transfer::notified::NotifiedZones;
 use crate::transfer::tsig::Keys;
+use crate::transfer::update::WaitingUpdates;
 use crate::zone::{Name, name};
 
 /// What is served at one moment; a change makes a new one.
@@ -36,6 +37,8 @@ pub struct ResponseSettings {
     pub tsig_keys: Arc<Keys>,
     /// Where zones are noted of which a primary says that there is a newer version.
     pub notified: Arc<NotifiedZones>,
+    /// Where updates of clients wait to be done.
+    pub updates: Arc<WaitingUpdates>,
 }
 
 impl Served {
@@ -71,6 +74,12 @@ impl Served {
     /// The same with these keys that are shared with other servers.
     pub fn with_tsig_keys(mut self, keys: Arc<Keys>) -> Served {
         self.settings.tsig_keys = keys;
+        self
+    }
+
+    /// The same, having updates of clients wait there.
+    pub fn with_updates(mut self, updates: Arc<WaitingUpdates>) -> Served {
+        self.settings.updates = updates;
         self
     }
 

@@ -43,6 +43,10 @@ pub struct SocketStats {
     pub notify_heeded: AtomicU64,
     /// NOTIFY messages of others.
     pub notify_refused: AtomicU64,
+    /// Updates that wait for their zone, or were done.
+    pub updates_taken: AtomicU64,
+    /// Updates of those who may not change the zone.
+    pub updates_refused: AtomicU64,
     /// Messages whose TSIG record was right.
     pub tsig_verified: AtomicU64,
     tsig_badkey: AtomicU64,
@@ -195,6 +199,8 @@ impl SocketStats {
             refused: self.transfers_refused.load(Relaxed),
             notified: self.notify_heeded.load(Relaxed),
             notify_refused: self.notify_refused.load(Relaxed),
+            updates: self.updates_taken.load(Relaxed),
+            updates_refused: self.updates_refused.load(Relaxed),
         }
     }
 

@@ -138,6 +138,7 @@ pub fn served(zone: &Arc<Zone>) -> Served {
                 zone: Some(Arc::new(Version::of(Zone::clone(zone))) as _),
                 access: TransferAccess::of_prefixes(loopback),
                 notify_sources: NotifySources::default(),
+                update_keys: Arc::default(),
                 withholds: false,
             },
         ),
@@ -147,6 +148,7 @@ pub fn served(zone: &Arc<Zone>) -> Served {
                 zone: None,
                 access: TransferAccess::default(),
                 notify_sources: NotifySources::new([(primary, None)]),
+                update_keys: Arc::default(),
                 withholds: false,
             },
         ),
@@ -158,6 +160,7 @@ pub fn served(zone: &Arc<Zone>) -> Served {
         edns: maps::EdnsSettings::new(),
         tsig_keys: Arc::new(Keys::default()),
         notified: Arc::default(),
+        updates: Arc::default(),
     };
     Served::new(Arc::new(Plain(Some(Arc::clone(zone)))), zones, settings)
 }

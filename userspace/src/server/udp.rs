@@ -20,7 +20,7 @@ use xdp_common::limit::{Class, Verdict};
 
 use super::bind::bind_before_it_is_here;
 use super::message::{Rcode, add_opt};
-use super::responder::{self, Reply};
+use super::responder::{self, Pending, Reply};
 use super::served::Shared;
 use super::stats::{SocketStats, Transport};
 use crate::clock::WallTime;
@@ -73,7 +73,7 @@ pub async fn serve(
     stats: Arc<SocketStats>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let socket = UdpSocket::from_std(socket)?;
+    let socket = Arc::new(UdpSocket::from_std(socket)?);
     let mut message = vec![0; MAX_DATAGRAM];
     let mut response = Vec::new();
     loop {
@@ -92,46 +92,78 @@ pub async fn serve(
         // A query that makes us panic costs its answer: not the other queries that wait here.
         let query = &message[..len];
         let answered = || answer(&shared, &stats, query, client, &mut response);
-        let is_sent = catch_unwind(AssertUnwindSafe(answered)).unwrap_or_else(|_| {
+        let answered = catch_unwind(AssertUnwindSafe(answered)).unwrap_or_else(|_| {
             stats.udp_faults.fetch_add(1, Relaxed);
-            false
+            Datagram::None
         });
-        if !is_sent {
-            continue;
-        }
-        match socket.send_to(&response, client).await {
-            Ok(octets) => stats.count_sent(WallTime::now().signature_time(), len, octets),
-            Err(_) => {
-                stats.udp_send_failed.fetch_add(1, Relaxed);
+        match answered {
+            Datagram::None => {}
+            Datagram::Response => send(&socket, &stats, len, &response, client).await,
+            Datagram::Later(pending) => {
+                let (socket, stats) = (Arc::clone(&socket), Arc::clone(&stats));
+                tokio::spawn(async move {
+                    let response = pending.response().await;
+                    send(&socket, &stats, len, &response, client).await;
+                });
             }
         }
     }
 }
 
-/// Answers one message, as far as the rate limiter lets: says whether there is a response to send.
+/// What is sent in return for a datagram.
+pub enum Datagram {
+    /// Nothing.
+    None,
+    /// The response that was written.
+    Response,
+    /// What became of an update, once that is known: those that wait have a bound
+    /// ([`WaitingUpdates`](crate::transfer::update::WaitingUpdates)).
+    Later(Pending),
+}
+
+/// Sends the response to a query of so many octets.
+async fn send(
+    socket: &UdpSocket,
+    stats: &SocketStats,
+    len: usize,
+    response: &[u8],
+    client: SocketAddr,
+) {
+    match socket.send_to(response, client).await {
+        Ok(octets) => stats.count_sent(WallTime::now().signature_time(), len, octets),
+        Err(_) => {
+            stats.udp_send_failed.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Answers one message, as far as the rate limiter lets.
 pub fn answer(
     shared: &Shared,
     stats: &SocketStats,
     query: &[u8],
     client: SocketAddr,
     response: &mut Vec<u8>,
-) -> bool {
+) -> Datagram {
     let limiter = shared.limiter();
     let moment = limiter.now();
     if let Err(outcome) = limiter.arrive(client.ip(), moment) {
         stats.outcome(Transport::Udp, outcome);
-        return false;
+        return Datagram::None;
     }
     let served = shared.get();
     let now = WallTime::now();
     let (reply, answered) =
         responder::answer(&served, stats, query, client, Transport::Udp, now, response);
-    let is_signed = matches!(reply, Reply::SignedResponse);
-    if !is_signed && !matches!(reply, Reply::Response) {
-        return false;
-    }
+    let is_signed = match reply {
+        Reply::Response => false,
+        Reply::SignedResponse => true,
+        // Nobody has it done who has no key.
+        Reply::Later(pending) => return Datagram::Later(pending),
+        Reply::Silent | Reply::Transfer(_) => return Datagram::None,
+    };
     if !limiter.is_on() {
-        return true;
+        return Datagram::Response;
     }
     // The question, as the response repeats it: its name, type and class.
     let question = response.get(HEADER_LEN..HEADER_LEN + answered.question_octets);
@@ -148,12 +180,12 @@ pub fn answer(
         Ok(Verdict::Slip) => {
             stats.outcome(Transport::Udp, Outcome::Slipped);
             slip(&answered, response);
-            true
+            Datagram::Response
         }
-        Ok(_) => true,
+        Ok(_) => Datagram::Response,
         Err(outcome) => {
             stats.outcome(Transport::Udp, outcome);
-            false
+            Datagram::None
         }
     }
 }

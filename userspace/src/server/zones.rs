@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crate::transfer::access::TransferAccess;
 use crate::transfer::axfr::Transferable;
 use crate::transfer::notified::NotifySources;
+use crate::zone::Name;
 
 /// Parts: a hundred thousand zones make some hundred a part.
 const PARTS: usize = 1024;
@@ -23,6 +24,8 @@ pub struct ServedZone {
     pub access: TransferAccess,
     /// From whom NOTIFY messages are heeded.
     pub notify_sources: NotifySources,
+    /// The names of the keys whose holders may change something of it; none: nobody may.
+    pub update_keys: Arc<[Name]>,
     /// Whether some of its RRsets are withheld, since a validator would refuse them.
     pub withholds: bool,
 }
@@ -89,6 +92,7 @@ mod tests {
             zone,
             access: TransferAccess::default(),
             notify_sources: NotifySources::default(),
+            update_keys: Arc::default(),
             withholds: false,
         };
         let apex = |number: usize| -> Box<[u8]> { format!("{number}").into_bytes().into() };

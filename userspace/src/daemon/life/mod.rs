@@ -13,6 +13,7 @@
 //! | verify | at once if it was never done, and a day after it was | as loading |
 //! | refresh | as [`refresh`] has it; who asks primaries does so beside all else ([`Life::round_due`]) | as there |
 //! | change | when a version has come from a primary | the whole zone is asked for if differences did not fit; else as a round that failed |
+//! | change | when updates of clients wait (RFC 2136) | who asked is told |
 //! | expire | EXPIRE after the last success of a round | it is served again with the next version |
 //! | keep | at once if the journal is long; if what is served could not be kept, as signing after a failure | as signing |
 //!
@@ -208,6 +209,8 @@ pub struct Life {
     begins_at: Option<u32>,
     verified_at: Option<u32>,
     asked: Option<Asked>,
+    /// Whether updates of clients wait.
+    has_updates: bool,
     running: Option<Event>,
     verifying: Verifying,
     /// Whether the last change was refused, since it could not be made durable.
@@ -235,6 +238,7 @@ impl Life {
             begins_at: None,
             verified_at: None,
             asked: None,
+            has_updates: false,
             running: None,
             verifying: Verifying::Idle,
             is_refused: false,
@@ -256,6 +260,11 @@ impl Life {
     /// Somebody asks for its file to be read.
     pub fn ask(&mut self, asked: Asked) {
         self.asked = self.asked.max(Some(asked));
+    }
+
+    /// Updates of clients wait.
+    pub fn note_updates(&mut self) {
+        self.has_updates = true;
     }
 
     /// Whether what is served is to be written as a whole, and why. What could not be kept was tried just now.
@@ -406,7 +415,7 @@ impl Life {
     }
 
     /// Of each kind the next event; those that are due have their turn in this order.
-    fn candidates(&self, now: Moment) -> [Option<Event>; 10] {
+    fn candidates(&self, now: Moment) -> [Option<Event>; 11] {
         [
             self.load(now),
             // A version that has come keeps it from expiring.
@@ -416,6 +425,11 @@ impl Life {
                 wait: 0,
             }),
             self.expire(now),
+            (self.has_updates && !self.is_untried()).then_some(Event {
+                kind: EventKind::Change,
+                reason: EventReason::Updated,
+                wait: 0,
+            }),
             self.asked.filter(|_| !self.is_untried()).map(|_| Event {
                 kind: EventKind::Change,
                 reason: EventReason::Asked,
@@ -526,6 +540,10 @@ impl Life {
                 self.asked = None;
                 self.running = Some(event);
             }
+            (_, EventReason::Updated) => {
+                self.has_updates = false;
+                self.running = Some(event);
+            }
             _ => self.running = Some(event),
         }
         self.was_recurring = event.is_renewal();
@@ -559,7 +577,8 @@ impl Life {
             }
             Outcome::Refused => {
                 // What has come from a primary is asked for again.
-                let is_kept = event.reason != EventReason::Transferred;
+                let is_kept =
+                    !matches!(event.reason, EventReason::Transferred | EventReason::Updated);
                 (self.is_behind, self.is_refused) = (false, is_kept);
                 self.retry.fail(now.tick, self.terms.refresh);
             }
@@ -583,8 +602,10 @@ impl Life {
                     self.stage = Stage::Failed;
                 }
                 // What somebody asks for is not tried again, unless nothing is served.
-                let is_asked =
-                    matches!(event.reason, EventReason::Asked | EventReason::Transferred);
+                let is_asked = matches!(
+                    event.reason,
+                    EventReason::Asked | EventReason::Transferred | EventReason::Updated
+                );
                 if self.stage == Stage::Failed
                     || !is_asked && event.reason != EventReason::FromLastRun
                 {

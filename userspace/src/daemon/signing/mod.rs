@@ -345,7 +345,7 @@ fn input<'a>(
     before: CurrentVersion<'a>,
     hand: Option<&SignedVersion<'_>>,
 ) -> anyhow::Result<Input<'a>> {
-    if section.is_transferred() {
+    if section.is_transferred() || before.incoming.is_some() {
         return transferred(before, hand);
     }
     if let Some(instead) = before.instead {

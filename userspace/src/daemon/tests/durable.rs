@@ -68,7 +68,7 @@ impl Run {
         self.daemon.zones.until_idle();
     }
 
-    fn history(&self) -> ZoneHistory {
+    pub(super) fn history(&self) -> ZoneHistory {
         self.ask(Request::ZoneHistory { zone: "example".into() })
     }
 

@@ -11,6 +11,7 @@ mod merging;
 mod panics;
 mod primaries;
 mod side_by_side;
+mod updates;
 mod verification;
 mod visits;
 mod waiting;

@@ -150,6 +150,9 @@ impl Zones {
             (state.is_otherwise(), stamps.to_vec(), state.life.begins_at())
         };
         let is_asked_for = turn.asked == Some(Asked::IfChanged) && turn.instead.is_none();
+        if turn.asked == Some(Asked::IfChanged) && turn.instead.is_none() && self.is_begun(turn) {
+            return (Outcome::Unchanged { begins_at }, ReloadResult::Unchanged);
+        }
         // Whoever had the turn before may have read what is asked for.
         if is_asked_for && !is_otherwise && stamps.iter().all(Stamp::holds) {
             return (Outcome::Unchanged { begins_at }, ReloadResult::Unchanged);
@@ -165,6 +168,11 @@ impl Zones {
             state.error = Some(message.clone());
         }
         (Outcome::Failed { begins_at: None }, ReloadResult::Failed(message))
+    }
+
+    /// Brings one zone up to date.
+    pub(super) fn load_changed(&self, turn: &Turn) -> (Outcome, ReloadResult) {
+        self.load(turn, How::AsFilesSay)
     }
 
     /// Brings one zone up to date.
@@ -222,7 +230,10 @@ impl Zones {
             return Ok(Ready { prepared, last: Some(last) });
         }
         let before = served.as_ref().map(|served| served.before(turn.event)).unwrap_or_default();
-        let is_unchanged = before.is_unchanged || how == How::WithoutFile;
+        // The file of a zone that is changed by updates is what it began with.
+        let is_begun =
+            section.is_updated() && served.is_some() && turn.asked != Some(Asked::Always);
+        let is_unchanged = before.is_unchanged || how == How::WithoutFile || is_begun;
         let (instead, incoming) = (turn.instead.as_ref(), turn.incoming.as_ref());
         if let Some(Incoming { transferred: Transferred::Differences(_), since }) = incoming {
             // Its own serial says that only of a zone that sealdns does not sign.
@@ -285,6 +296,7 @@ impl Zones {
             None => {
                 let kind = match turn.instead {
                     Some(_) => FrameKind::Rollback,
+                    None if turn.event.reason == EventReason::Updated => FrameKind::Update,
                     None => {
                         let before = served.as_ref().and_then(|served| served.origin.as_ref());
                         kind_of(turn.incoming.is_some(), prepared.origin.as_ref(), before)

@@ -77,8 +77,9 @@ impl Zones {
         let zone = step.next.zone;
         let is_ours = step.next.facts.origin.is_some();
         let kept_zones = self.prepare.kept_zones(section);
-        let is_from_primary = step.next.facts.from_primary.is_some();
-        let is_kept = is_ours || is_from_primary || zone.octets() >= KEPT_FROM;
+        // It is in no file but these.
+        let is_alone = step.next.facts.from_primary.is_some() || section.is_updated();
+        let is_kept = is_ours || is_alone || zone.octets() >= KEPT_FROM;
         let (Some(kept_zones), Some(served), true) = (kept_zones, step.served, is_kept) else {
             return Ok(self.postponed(section, zone));
         };
@@ -95,11 +96,11 @@ impl Zones {
             Err(error) => error,
         };
         // Else the file has its records.
-        let is_lost = is_ours || is_from_primary || step.kind == FrameKind::Rollback;
+        let is_lost = is_ours || is_alone || step.kind == FrameKind::Rollback;
         if is_lost && step.kind != FrameKind::Signing {
             return Err(NotDurable(error));
         }
-        if !is_ours && !is_from_primary {
+        if !is_ours && !is_alone {
             // The first error is the one to be told.
             let _ = kept_zones.forget(zone.apex());
         }
@@ -175,6 +176,10 @@ impl Zones {
                 (Some(place), None)
             }
             Durability::Unkept(error) => (None, Some(error)),
+            Durability::AfterPublishing if section.is_updated() => match kept_zones.keep(version) {
+                Ok(place) => (Some(place), None),
+                Err(error) => (None, Some(error)),
+            },
             Durability::AfterPublishing => match kept_zones.keep_or_forget(version) {
                 Ok(place) => (place, None),
                 Err(error) => (None, Some(error)),

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
+
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::kept::PastVersion;
@@ -77,6 +79,8 @@ pub struct Turn {
     pub(super) instead: Option<PastVersion>,
     /// What has come from a primary, if that is why it happens.
     pub(super) incoming: Option<Incoming>,
+    /// The updates of clients that it is for, each with the response code if it is done, and where that is told.
+    pub(super) updates: Vec<(u16, oneshot::Sender<u16>)>,
     /// Who waits for it.
     pub(super) waiting: Vec<Sender<ReloadResult>>,
 }

@@ -13,6 +13,7 @@ mod primaries;
 mod publish;
 mod reload;
 mod turns;
+mod updates;
 
 #[cfg(test)]
 pub use list::REFRESH;

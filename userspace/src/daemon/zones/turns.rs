@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::list::{LARGE_ZONE, Turn, Zones};
+use super::updates::answer_updates;
 use crate::daemon::life::{Asked, Event, EventKind, EventReason, Outcome, choose};
 use crate::daemon::locks::{Rank, Ranked};
 use crate::daemon::state::{ReloadResult, ZoneState};
@@ -63,14 +64,20 @@ impl Zones {
         let Some(mut turn) = self.begin_turn(name) else { return };
         let done = {
             let _rank = Ranked::take(Rank::Turn);
-            catch_unwind(AssertUnwindSafe(|| self.perform(&turn)))
+            catch_unwind(AssertUnwindSafe(|| self.perform(&mut turn)))
         };
         let (outcome, result) = done.unwrap_or_else(|_| self.say_fault(&turn));
         let waiting = std::mem::take(&mut turn.waiting);
+        let updates = std::mem::take(&mut turn.updates);
         self.end_turn(&turn, outcome);
         self.compile_if_due(&turn);
         if !is_look(&turn.event) {
             self.note_unfollowed(name);
+            if !updates.is_empty() {
+                // Who is told that it is done finds it in a transfer, too.
+                self.follow(&mut **self.plane.hold());
+                answer_updates(updates, &result);
+            }
             if turn.event.reason == EventReason::Failed {
                 // Nobody waits for it who would do so.
                 self.replace_adopted();
@@ -112,11 +119,22 @@ impl Zones {
             state.life.ask(asked.unwrap_or(Asked::IfChanged));
         }
         let identity = Arc::clone(&state.work.identity);
-        Some(Turn { name: name.clone(), identity, event, asked, instead, incoming, waiting })
+        let updates = Vec::new();
+        Some(Turn {
+            name: name.clone(),
+            identity,
+            event,
+            asked,
+            instead,
+            incoming,
+            updates,
+            waiting,
+        })
     }
 
-    fn perform(&self, turn: &Turn) -> (Outcome, ReloadResult) {
+    fn perform(&self, turn: &mut Turn) -> (Outcome, ReloadResult) {
         match (turn.event.kind, turn.event.reason) {
+            (_, EventReason::Updated) => self.update(turn),
             (EventKind::Verify, EventReason::Verified) => {
                 (self.heed_found(turn), ReloadResult::Unchanged)
             }
@@ -206,8 +224,8 @@ fn is_look(event: &Event) -> bool {
 
 /// Whether an event has its turn as soon as the one before has ended.
 fn is_pressing(event: &Event) -> bool {
-    use EventReason::{Asked, NotTried, Transferred, Verified};
-    matches!(event.reason, Asked | NotTried | Transferred | Verified)
+    use EventReason::{Asked, NotTried, Transferred, Updated, Verified};
+    matches!(event.reason, Asked | NotTried | Transferred | Updated | Verified)
 }
 
 /// How long an event may wait while there are others.
@@ -216,7 +234,13 @@ fn patience(event: &Event, octets: u64) -> Duration {
         (EventKind::Load, _) => {
             return Duration::from_millis(octets.saturating_mul(1000) / OCTETS_A_SECOND);
         }
-        (_, EventReason::Asked | EventReason::Verified | EventReason::Transferred) => 0,
+        (
+            _,
+            EventReason::Asked
+            | EventReason::Verified
+            | EventReason::Transferred
+            | EventReason::Updated,
+        ) => 0,
         (EventKind::Expire | EventKind::Refresh, _) => 0,
         (EventKind::Sign | EventKind::Change, _) => 2,
         (EventKind::FollowUp | EventKind::Keep, _) => 60,

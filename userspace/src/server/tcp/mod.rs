@@ -327,6 +327,10 @@ async fn connection(
         let (stats, transport) = (&context.stats, Transport::Tcp);
         match respond(&served, stats, &query, client, transport, WallTime::now(), &mut response) {
             Reply::Response | Reply::SignedResponse => writer.push(&response).await?,
+            Reply::Later(pending) => {
+                drop(served);
+                writer.push(&pending.response().await).await?;
+            }
             Reply::Transfer(mut transfer) => {
                 drop(served);
                 writer.send_zone(&mut transfer, client, &mut response).await?;

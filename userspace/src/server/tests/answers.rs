@@ -41,7 +41,7 @@ fn rfc_8906_8_1_3_header_bits_are_ignored() {
 #[test]
 fn rfc_8906_8_1_4_unknown_opcodes_are_not_implemented() {
     // dig +noedns +noad +opcode=15 +norec +header-only
-    for opcode in [1u16, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
+    for opcode in [1u16, 2, 3, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15] {
         let mut header_only = ask("example", 6).flags(opcode << 11).wire()[..12].to_vec();
         header_only[4..12].fill(0);
         let (reply, out) = reply_to(&header_only, CLIENT, Transport::Udp);
@@ -103,7 +103,9 @@ fn what_is_denied_to_any_counts_as_a_denial() {
         ("none.example", Class::Nxdomain),
     ] {
         let query = ask(qname, 255).wire();
-        assert!(udp::answer(&shared, &SocketStats::default(), &query, CLIENT, &mut Vec::new()));
+        let answered =
+            udp::answer(&shared, &SocketStats::default(), &query, CLIENT, &mut Vec::new());
+        assert!(matches!(answered, udp::Datagram::Response));
         let counts = shared.limiter().verdicts().classes[class.index()];
         assert_eq!(counts[Verdict::Answer.index()], 1, "{qname}");
     }

@@ -57,6 +57,11 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// The types of the records that a name has now.
+    pub fn types_at(&self, name: &[u8]) -> Vec<Rtype> {
+        self.rrsets(name).keys().copied().collect()
+    }
+
     /// What the updates have changed of the version; `None` if nothing. The serial is that of a SOA record that an update
     /// brought, or the next one (RFC 2136 section 3.6).
     pub fn difference(&self) -> Option<Difference> {

@@ -9,6 +9,7 @@
 //! | file | what |
 //! |---|---|
 //! | `message.rs` | a request, read |
+//! | `waiting.rs` | requests that wait for the zone |
 //! | `draft.rs` | the names that change, with the records that they have from now on |
 //! | `prerequisites.rs` | what must hold (sections 2.4 and 3.2) |
 //! | `rules.rs` | who may change what |
@@ -21,6 +22,7 @@ mod prerequisites;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::fmt;
 
@@ -28,7 +30,8 @@ use crate::zone::Rtype;
 
 pub use draft::Draft;
 pub use message::Request;
-pub use rules::{NamePattern, Rule, is_let};
+pub use rules::is_let;
+pub use waiting::{WaitingUpdate, WaitingUpdates};
 
 /// Class IN, that of all zones here.
 pub(in crate::transfer) const IN: u16 = 1;

@@ -1,66 +1,30 @@
 //! Who may change what (RFC 2136 section 3.3; RFC 3007).
 
-use std::collections::BTreeSet;
-
 use super::UpdateRecord;
-use crate::zone::name::is_at_or_below;
+use crate::config::AllowUpdate;
 use crate::zone::{Name, Rtype};
 
-/// What the holder of a key may change of a zone.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Rule {
-    /// The name of the key.
-    pub key: Name,
-    /// Of which names; none: of all in the zone.
-    pub names: Vec<NamePattern>,
-    /// Of which types; none: of all but those at the apex that make the zone what it is, SOA and NS.
-    pub types: BTreeSet<Rtype>,
-}
-
-/// Names that a rule speaks of.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum NamePattern {
-    /// This name alone.
-    Exact(Name),
-    /// All names below this one, and not itself.
-    Below(Name),
-}
-
-impl NamePattern {
-    /// Whether a name is one of them.
-    fn takes(&self, name: &[u8]) -> bool {
-        match self {
-            NamePattern::Exact(exact) => exact.as_wire() == name,
-            NamePattern::Below(above) => {
-                name != above.as_wire() && is_at_or_below(name, above.as_wire())
-            }
-        }
-    }
-}
-
-impl Rule {
-    /// Whether the rule lets records of a type at a name be changed.
-    fn lets(&self, apex: &Name, name: &[u8], rtype: Rtype) -> bool {
-        let is_named = self.names.is_empty() || self.names.iter().any(|names| names.takes(name));
-        let is_of_type = match self.types.is_empty() {
-            true => name != apex.as_wire() || !matches!(rtype, Rtype::SOA | Rtype::NS),
-            false => self.types.contains(&rtype),
-        };
-        is_named && is_of_type
-    }
+/// Whether a rule lets records of a type at a name be changed.
+fn lets(rule: &AllowUpdate, apex: &Name, name: &[u8], rtype: Rtype) -> bool {
+    let is_named = rule.names.is_empty() || rule.names.iter().any(|names| names.takes(name));
+    let is_of_type = match rule.types.is_empty() {
+        true => name != apex.as_wire() || !matches!(rtype, Rtype::SOA | Rtype::NS),
+        false => rule.types.contains(&rtype),
+    };
+    is_named && is_of_type
 }
 
 /// Whether the holder of a key may do what a record asks for. Of a name that is to go as a whole, each type must be
 /// the rules' to change that is there: `types_at` says which are.
 pub fn is_let(
-    rules: &[Rule],
+    rules: &[AllowUpdate],
     apex: &Name,
     key: &Name,
     record: &UpdateRecord,
     types_at: impl FnOnce(&[u8]) -> Vec<Rtype>,
 ) -> bool {
     let lets = |rtype: Rtype| {
-        rules.iter().any(|rule| rule.key == *key && rule.lets(apex, &record.owner, rtype))
+        rules.iter().any(|rule| rule.key == *key && lets(rule, apex, &record.owner, rtype))
     };
     match record.rtype {
         // SOA and NS of the apex stay in any case (RFC 2136 section 3.4.2.3).
@@ -79,6 +43,7 @@ pub fn is_let(
 mod tests {
     use super::super::{ANY, IN};
     use super::*;
+    use crate::config::NamePattern;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -98,10 +63,10 @@ mod tests {
     fn a_key_changes_what_its_rules_say() {
         let below = NamePattern::Below(name("dyn.example"));
         let exact = NamePattern::Exact(name("www.example"));
-        let types = BTreeSet::from([Rtype::A, Rtype::TXT]);
+        let types = vec![Rtype::A, Rtype::TXT];
         let rules = [
-            Rule { key: name("dhcp"), names: vec![below, exact], types },
-            Rule { key: name("admin"), names: Vec::new(), types: BTreeSet::new() },
+            AllowUpdate { key: name("dhcp"), names: vec![below, exact], types },
+            AllowUpdate { key: name("admin"), names: Vec::new(), types: Vec::new() },
         ];
         let lets = |key: &str, record: &UpdateRecord, there: &[Rtype]| {
             is_let(&rules, &name("example"), &name(key), record, |_| there.to_vec())
