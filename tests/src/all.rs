@@ -8,6 +8,7 @@ mod oracle;
 mod runner;
 mod scale;
 mod secondary;
+mod updates;
 mod wire;
 
 use std::process::ExitCode;
@@ -172,6 +173,8 @@ const TESTS: &[Test] = tests![
     secondary::faults::a_silent_primary_is_passed_over,
     secondary::faults::a_full_disk_refuses_what_comes,
     secondary::notify::a_notify_over_xdp_brings_the_next_version,
+    updates::the_daemon_is_updated_as_named_is,
+    updates::strangers_update_nothing,
     scale::an_update_goes_unnoticed,
     scale::a_zone_that_does_not_fit_is_held_hot,
     scale::many_zones_are_served,

@@ -146,6 +146,7 @@ pub fn served(rig: &Rig, zone: &Zone, edns: maps::EdnsSettings) -> Served {
         zone: Some(Arc::new(Version::of(zone.clone()))),
         access: TransferAccess::default(),
         notify_sources: NotifySources::default(),
+        update_keys: Arc::default(),
         withholds: false,
     };
     let engine: Arc<dyn Engine> = rig.reader.clone();
@@ -159,6 +160,7 @@ pub fn served(rig: &Rig, zone: &Zone, edns: maps::EdnsSettings) -> Served {
             edns,
             tsig_keys: Arc::default(),
             notified: Arc::default(),
+            updates: Arc::default(),
         },
     )
 }

@@ -25,10 +25,10 @@ use testbed::net::{self, Process};
 use tests::{harness::Verdict, servers};
 
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The zone's name.
-const APEX: &str = "moved.test";
+pub(crate) const APEX: &str = "moved.test";
 
 /// Where the daemon listens, in a network of its own.
 const DAEMON: &str = "127.0.0.1";
@@ -37,14 +37,14 @@ const DAEMON: &str = "127.0.0.1";
 const PRIMARY: &str = "127.0.0.1:5300";
 
 /// A TSIG key, and another one of the same name.
-const SECRETS: [&str; 2] =
+pub(crate) const SECRETS: [&str; 2] =
     ["c2VhbGRucyBpbnRlcm9wZXJhdGlvbiB0ZXN0cw==", "YW5vdGhlciBzZWNyZXQgdGhhdCBpcyB3cm9uZw=="];
 
 /// Types of which a signer makes the records.
-const MADE: [&str; 6] = ["RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "SOA"];
+pub(crate) const MADE: [&str; 6] = ["RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "SOA"];
 
 /// Why a test cannot run, if it cannot.
-fn obstacle(programs: &[&str]) -> Option<Verdict> {
+pub(crate) fn obstacle(programs: &[&str]) -> Option<Verdict> {
     if !nix::unistd::geteuid().is_root() {
         return Some(Verdict::Skipped("needs root".into()));
     }
@@ -57,7 +57,7 @@ fn obstacle(programs: &[&str]) -> Option<Verdict> {
 }
 
 /// Runs a test on a thread with mounts and a network of its own.
-fn apart(test: impl FnOnce() -> Result<()> + Send) -> Result<Verdict> {
+pub(crate) fn apart(test: impl FnOnce() -> Result<()> + Send) -> Result<Verdict> {
     thread::scope(|scope| {
         let inside = scope.spawn(|| -> Result<()> {
             unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET)
@@ -178,7 +178,11 @@ impl Secondary {
 }
 
 /// The records that a server transfers, without those of this list of types, in one order.
-fn transferred(server: &str, secret: Option<&str>, without: &[&str]) -> Result<Vec<String>> {
+pub(crate) fn transferred(
+    server: &str,
+    secret: Option<&str>,
+    without: &[&str],
+) -> Result<Vec<String>> {
     let address: SocketAddr = server.parse()?;
     let (at, port) = (format!("@{}", address.ip()), address.port().to_string());
     let mut command = Command::new("dig");
