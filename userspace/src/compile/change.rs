@@ -20,13 +20,24 @@ use super::slab::Extent;
 use super::sorted::SortedList;
 use super::table::{self, node_hash};
 use super::version::CompiledZone;
-use crate::zone::{Name, Version, canonical_order, difference, name};
+use crate::zone::name::is_at_or_below;
+use crate::zone::{Name, Rtype, Version, canonical_order, difference, name};
 
 impl Image {
-    /// What [`Image::max_labels`] will be once this difference is published.
-    pub fn labels_with_change(&self, difference: &difference::Difference) -> u32 {
-        let names = difference.added().iter().map(|record| name::labels(record.owner).count());
-        names.max().map_or(0, |labels| labels as u32).max(self.max_labels())
+    /// What [`Image::max_labels`] will be at the most once this difference is published, which leads to `new`. Names come
+    /// with the records that it adds, and from below zone cuts and DNAME records that it removes.
+    pub fn labels_with_change(&self, new: &Version, difference: &difference::Difference) -> u32 {
+        let labels = |name: &[u8]| name::labels(name).count() as u32;
+        let added = difference.added().iter().map(|record| labels(record.owner));
+        let hides = |rtype: Rtype| matches!(rtype, Rtype::NS | Rtype::DNAME);
+        let removed = difference.removed().iter().filter(|record| hides(record.rtype));
+        // None for the servers of the apex.
+        let hiders =
+            removed.map(|record| record.owner).filter(|name| *name != new.apex().as_wire());
+        let below = hiders.flat_map(|above| {
+            new.from(above).map(|owner| owner.name()).take_while(|name| is_at_or_below(name, above))
+        });
+        added.chain(below.map(labels)).max().unwrap_or(0).max(self.max_labels())
     }
 
     /// Answers from `new` from now on, in place of the version that is published and that `difference` changes into it:
@@ -74,7 +85,7 @@ impl Image {
         self.slab.keep();
         older.is_gone.store(true, SeqCst);
         // Before any name of the version: the table's stores release.
-        self.max_labels.fetch_max(self.labels_with_change(difference), Relaxed);
+        self.max_labels.fetch_max(self.labels_with_change(new, difference), Relaxed);
         let written: Vec<Address> = compiled.written.iter().map(|(new, _)| *new).collect();
         if let Err(error) = self.appear(&written) {
             if let Some(older) = self.zones.get_mut(apex) {

@@ -210,7 +210,7 @@ impl Image {
         let unused = account(zone, &*memory, &compiled);
         // Nobody has read them.
         self.release(RetiredExtents::of(unused));
-        let labels = self.labels_with_change(difference);
+        let labels = self.labels_with_change(new, difference);
         let placed = &mut placed.compiled;
         placed.max_labels = placed.max_labels.max(labels);
         placed.written = placed.zone.nodes.iter().copied().collect();

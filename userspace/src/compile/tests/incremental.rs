@@ -329,3 +329,24 @@ fn accesses(versions: &[Zone]) -> (usize, usize) {
     image.release(retired);
     (memory.accesses.load(Relaxed), difference.written)
 }
+
+/// A zone cut that goes uncovers the names below it, and one that comes hides them: whichever there are.
+#[test]
+fn what_a_cut_uncovers_and_hides_is_published_by_itself() {
+    // Those of `deep` among all slots, its zone cut first.
+    let slots = [0, 4, 5, 6, 8].map(|place| SLOTS.len() + place);
+    let questions = questions(&["@", "deep", "z.deep", "y.z.deep", "x.y.z.deep", "b.z.deep"]);
+    for below in 0u8..1 << (slots.len() - 1) {
+        let mut values = vec![0; SLOTS.len() + PASSING_SLOTS.len()];
+        for (place, &slot) in slots[1..].iter().enumerate() {
+            values[slot] = below >> place & 1;
+        }
+        values[slots[0]] = 1;
+        let zones = after_each(values, &[vec![(slots[0], 0)], vec![(slots[0], 1)]]);
+        let zones: Vec<&Zone> = zones.iter().collect();
+        for denial in DENIALS {
+            let counted = publish_all(&super::versions(&zones, denial), questions.clone());
+            assert_eq!((counted.by_themselves, &counted.whole[..]), (2, &[][..]), "{denial:?}");
+        }
+    }
+}

@@ -148,7 +148,7 @@ impl PublishedZones {
         programs: &mut Programs,
     ) -> anyhow::Result<Option<Published>> {
         // Known before the names are: an encloser is looked for from there.
-        set_max_labels(self.image.labels_with_change(change), programs);
+        set_max_labels(self.image.labels_with_change(zone, change), programs);
         loop {
             match self.image.at(WallTime::now().signature_time()).publish_change(zone, change) {
                 Ok((difference, retired)) => {
