@@ -90,8 +90,9 @@ pub fn measured(directory: &Path, unsigned: &Zone, names: usize) -> Result<Value
     wire.pin()?;
     let (mut quiet, mut changing) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        quiet.push(flood(&wire, &mut generator)?);
-        changing.push(zone.change_during(|| flood(&wire, &mut generator))?);
+        for (readings, is_changing) in [(&mut quiet, false), (&mut changing, true)] {
+            readings.push(zone.live_during(&wire, is_changing, || flood(&wire, &mut generator))?);
+        }
     }
     let answered = |readings: &[Reading]| Figures(readings.iter().map(Reading::answered).collect());
     let right = |readings: &[Reading]| {
@@ -155,19 +156,30 @@ impl Changing {
         Ok(Self { keys, policy, version, report, plane, now, names, changes: 0 })
     }
 
-    /// Changes an RRset each second as long as `work` goes on. That is done on the server's core, and as what serves:
-    /// it costs the server what it takes.
-    fn change_during<T>(&mut self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    /// Does what the daemon does each second as long as `work` goes on, and changes an RRset before if it `is_changing`. That
+    /// is done on the server's core, and as what serves: it costs the server what it takes.
+    fn live_during<T>(
+        &mut self,
+        wire: &Wire,
+        is_changing: bool,
+        work: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let changer = scope.spawn(|| -> Result<()> {
                 schedule::pin_this_thread(SERVER_CORE, SERVE)?;
-                while !over.load(Ordering::Relaxed) {
-                    let next = Instant::now() + EACH;
-                    self.change()?;
-                    thread::sleep(next.saturating_duration_since(Instant::now()));
-                }
-                Ok(())
+                // Where its devices are.
+                wire.server.enter(|| -> Result<()> {
+                    while !over.load(Ordering::Relaxed) {
+                        let next = Instant::now() + EACH;
+                        if is_changing {
+                            self.change()?;
+                        }
+                        self.plane.tick();
+                        thread::sleep(next.saturating_duration_since(Instant::now()));
+                    }
+                    Ok(())
+                })?
             });
             let worked = work();
             over.store(true, Ordering::Relaxed);
@@ -176,7 +188,7 @@ impl Changing {
         })
     }
 
-    /// From a difference in hand to the last store, and what the daemon does each second.
+    /// From a difference in hand to the last store.
     fn change(&mut self) -> Result<()> {
         let difference = zone::difference(&[Change::Ds.records(self.changes, self.names)])?;
         let (keys, policy, now) = (&self.keys, &self.policy, self.now);
@@ -188,7 +200,6 @@ impl Changing {
             .map_err(|fault| anyhow!("it is not verified: {fault:?}"))?
             .report;
         self.plane.publish(&next, Some(&made))?;
-        self.plane.tick();
         self.version = next;
         self.changes += 1;
         Ok(())

@@ -29,9 +29,17 @@ fn main() -> Result<()> {
         println!("not run: `cargo xtask bench change` does");
         return Ok(());
     }
+    if let [part, names] = &arguments[..]
+        && part == "flooded"
+    {
+        println!("{:#}", flooded(names.parse()?)?);
+        return Ok(());
+    }
     let numbers: Vec<usize> = arguments.iter().map(|one| one.parse()).collect::<Result<_, _>>()?;
     let [names, changes] = numbers[..] else {
-        bail!("arguments: delegations of the zone, changes one after the other")
+        bail!(
+            "arguments: delegations of the zone, changes one after the other; or \"flooded\" and delegations"
+        )
     };
     println!("{:#}", measured(names, changes)?);
     Ok(())
@@ -43,9 +51,7 @@ fn measured(names: usize, changes: usize) -> Result<Value> {
     for (title, denial) in DENIALS {
         rows.push(of_denial(title, denial, names, changes)?);
     }
-    eprintln!("a flood, and one change a second");
-    let directory = tempfile::tempdir()?;
-    let flooded = flooded::measured(directory.path(), &zone::unsigned(names)?, names)?;
+    let flooded = flooded(names)?;
     Ok(json!({
         "names": names,
         "changes": changes,
@@ -55,6 +61,13 @@ fn measured(names: usize, changes: usize) -> Result<Value> {
         "files": files::measured(names)?,
         "load_average": { "before": before, "after": measure::load_average() },
     }))
+}
+
+/// A flood of a zone that changes.
+fn flooded(names: usize) -> Result<Value> {
+    eprintln!("a flood, and one change a second");
+    let directory = tempfile::tempdir()?;
+    flooded::measured(directory.path(), &zone::unsigned(names)?, names)
 }
 
 /// One zone, changed by sealdns and by knotd.
