@@ -42,6 +42,26 @@ pub struct ZoneFile {
     pub path: PathBuf,
 }
 
+/// A key that two servers share (TSIG, hmac-sha256).
+#[derive(Clone, Copy)]
+pub struct SharedKey<'a> {
+    /// Its name, with the dot at its end.
+    pub name: &'a str,
+    /// The secret in base64.
+    pub secret: &'a str,
+}
+
+/// A zone that a server is to take from another.
+#[derive(Clone, Copy)]
+pub struct Secondary<'a> {
+    /// Its apex.
+    pub apex: &'a str,
+    /// The server that has it.
+    pub primary: SocketAddr,
+    /// What transfers and NOTIFY messages are signed with.
+    pub key: SharedKey<'a>,
+}
+
 /// A zone that a resolver is to find secure.
 pub struct Anchor {
     /// Its apex, with the dot at its end.
@@ -182,6 +202,113 @@ impl Server {
             writeln!(config, "zone \"{apex}\" {{ type primary; file \"{file}\"; }};")?;
         }
         NAMED.run(directory, &config, address, zones)
+    }
+
+    /// Runs knotd at `address`, which takes zones from another server; loopback addresses may transfer them.
+    pub fn knotd_secondary(
+        directory: &Path,
+        address: SocketAddr,
+        zones: &[Secondary<'_>],
+    ) -> Result<Self> {
+        let here = directory.display();
+        let mut config = format!(
+            "server:\n  listen: {}@{}\n  rundir: {here}\n  pidfile: {here}/knotd.pid\n  \
+             udp-workers: 1\n  tcp-workers: 1\n  background-workers: 1\n\
+             database:\n  storage: {here}/knotd\n\
+             log:\n  - target: stderr\n    any: info\n",
+            address.ip(),
+            address.port()
+        );
+        let (mut remotes, mut sections) = (String::new(), String::new());
+        for (place, Secondary { apex, primary, key }) in zones.iter().enumerate() {
+            if place == 0 {
+                let SharedKey { name, secret } = key;
+                write!(
+                    config,
+                    "key:\n  - id: {name}\n    algorithm: hmac-sha256\n    secret: {secret}\n\
+                     acl:\n  - id: told\n    address: 127.0.0.1\n    key: {name}\n    action: notify\n  \
+                     - id: given\n    address: 127.0.0.1\n    action: transfer\n"
+                )?;
+            }
+            let (ip, port, name) = (primary.ip(), primary.port(), key.name);
+            write!(remotes, "  - id: primary{place}\n    address: {ip}@{port}\n    key: {name}\n")?;
+            write!(
+                sections,
+                "  - domain: {apex}\n    file: {here}/{apex}.zone\n    master: primary{place}\n    \
+                 acl: [told, given]\n"
+            )?;
+        }
+        write!(config, "remote:\n{remotes}zone:\n{sections}")?;
+        // Where its journal goes, which it does not make.
+        fs::create_dir_all(directory.join("knotd"))?;
+        KNOTD.run(directory, &config, address, &[])
+    }
+
+    /// Runs nsd at `address`, which takes zones from another server; loopback addresses may transfer them.
+    pub fn nsd_secondary(
+        directory: &Path,
+        address: SocketAddr,
+        zones: &[Secondary<'_>],
+    ) -> Result<Self> {
+        let here = directory.display();
+        let mut config = format!(
+            "server:\n  ip-address: {}@{}\n  username: \"\"\n  chroot: \"\"\n  zonesdir: \"{here}\"\n  \
+             database: \"\"\n  pidfile: \"{here}/nsd.pid\"\n  xfrdfile: \"{here}/nsd.xfrd\"\n  \
+             zonelistfile: \"{here}/nsd.list\"\n  xfrdir: \"{here}\"\n  server-count: 1\n  \
+             xfrd-reload-timeout: 0\n  verbosity: 2\n  rrl-ratelimit: 0\n  rrl-whitelist-ratelimit: 0\n\
+             remote-control:\n  control-enable: no\n",
+            address.ip(),
+            address.port()
+        );
+        for (place, Secondary { apex, primary, key }) in zones.iter().enumerate() {
+            let SharedKey { name, secret } = key;
+            if place == 0 {
+                write!(
+                    config,
+                    "key:\n  name: \"{name}\"\n  algorithm: hmac-sha256\n  secret: \"{secret}\"\n"
+                )?;
+            }
+            let (ip, port) = (primary.ip(), primary.port());
+            write!(
+                config,
+                "zone:\n  name: {apex}\n  zonefile: \"{apex}.zone\"\n  request-xfr: {ip}@{port} {name}\n  \
+                 allow-notify: 127.0.0.1 {name}\n  provide-xfr: 127.0.0.1 NOKEY\n"
+            )?;
+        }
+        NSD.run(directory, &config, address, &[])
+    }
+
+    /// Runs named at `address`, which takes zones from another server; loopback addresses may transfer them.
+    pub fn named_secondary(
+        directory: &Path,
+        address: SocketAddr,
+        zones: &[Secondary<'_>],
+    ) -> Result<Self> {
+        let here = directory.display();
+        let mut config = format!(
+            "options {{\n  directory \"{here}\";\n  pid-file none;\n  session-keyfile none;\n  \
+             listen-on port {} {{ {}; }};\n  listen-on-v6 {{ none; }};\n  recursion no;\n  notify no;\n  \
+             empty-zones-enable no;\n  allow-transfer {{ 127.0.0.1; }};\n  min-refresh-time 1;\n}};\n\
+             controls {{ }};\n",
+            address.port(),
+            address.ip(),
+        );
+        for (place, Secondary { apex, primary, key }) in zones.iter().enumerate() {
+            let SharedKey { name, secret } = key;
+            if place == 0 {
+                writeln!(
+                    config,
+                    "key \"{name}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};"
+                )?;
+            }
+            let (ip, port) = (primary.ip(), primary.port());
+            writeln!(
+                config,
+                "zone \"{apex}\" {{ type secondary; primaries {{ {ip} port {port} key \"{name}\"; }}; \
+                 allow-notify {{ key \"{name}\"; }}; file \"{apex}.zone\"; }};"
+            )?;
+        }
+        NAMED.run(directory, &config, address, &[])
     }
 
     /// Runs unbound in `directory`, a resolver that finds zones at `server` and trusts their keys.

@@ -5,6 +5,7 @@ mod devices;
 mod faults;
 mod kernel;
 mod oracle;
+mod primary;
 mod runner;
 mod scale;
 mod secondary;
@@ -113,6 +114,10 @@ const TESTS: &[Test] = tests![
     daemon::ending::an_interface_that_is_not_there_is_said,
     daemon::ending::sigterm_detaches_and_drains,
     daemon::cache::the_commands_look_in,
+    primary::knotd_follows,
+    primary::nsd_follows,
+    primary::named_follows,
+    primary::keys_and_clocks_are_checked,
     faults::signing::a_full_disk_does_not_keep_from_signing,
     faults::signing::a_read_only_state_directory_does_not_keep_from_signing,
     faults::signing::a_broken_or_missing_file_does_not_keep_from_signing,

@@ -36,6 +36,7 @@ fn served(compiled: &Compiled) -> Served {
             zone.apex().clone(),
             ServedZone {
                 zone: Some(Arc::new(Version::of(Zone::clone(zone))) as _),
+                past: Arc::default(),
                 access: TransferAccess::of_prefixes([allowed]),
                 notify_sources: NotifySources::default(),
                 update_keys: Arc::default(),
@@ -49,6 +50,7 @@ fn served(compiled: &Compiled) -> Served {
         unloaded,
         ServedZone {
             zone: None,
+            past: Arc::default(),
             access: TransferAccess::default(),
             notify_sources: NotifySources::new([(primary, None)]),
             update_keys: Arc::default(),

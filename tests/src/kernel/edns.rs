@@ -144,6 +144,7 @@ pub fn served(rig: &Rig, zone: &Zone, edns: maps::EdnsSettings) -> Served {
     let apex = zone.apex().clone();
     let zone = ServedZone {
         zone: Some(Arc::new(Version::of(zone.clone()))),
+        past: Arc::default(),
         access: TransferAccess::default(),
         notify_sources: NotifySources::default(),
         update_keys: Arc::default(),

@@ -12,8 +12,9 @@ use super::{Global, PATIENCE, RELOAD_PATIENCE};
 use crate::clock::WallTime;
 use crate::control::protocol::{Failure, Request};
 use crate::control::reply::zone::{
-    Change, PrimariesStatus, ServingState, VersionDifference, ZoneChange, ZoneDiff, ZoneEvent,
-    ZoneHistory, ZoneList, ZoneRefreshing, ZoneReload, ZoneRolledBack, ZoneStatus, ZoneSummary,
+    Change, NotifyStatus, PrimariesStatus, ServingState, VersionDifference, ZoneChange, ZoneDiff,
+    ZoneEvent, ZoneHistory, ZoneList, ZoneRefreshing, ZoneReload, ZoneRolledBack, ZoneStatus,
+    ZoneSummary,
 };
 use crate::daemon::prepare;
 use crate::observe::event::EventReason;
@@ -196,8 +197,9 @@ fn status_text(status: &ZoneStatus) -> String {
     ];
     let primaries = status.primaries.iter().flat_map(primaries_rows);
     let running = status.running.map(|event| ("running", Some(word(&event))));
+    let notified = status.notify.iter().map(|one| ("notify", Some(notify_text(one))));
     let next = status.events.iter().map(|event| ("next", Some(event_text(event))));
-    let known = rows.into_iter().chain(primaries).chain(running).chain(next);
+    let known = rows.into_iter().chain(primaries).chain(notified).chain(running).chain(next);
     let known = known.filter_map(|(field, value)| Some((field, value?)));
     known.map(|(field, value)| format!("{field:16} {value}\n")).collect()
 }
@@ -214,6 +216,22 @@ fn primaries_rows(status: &PrimariesStatus) -> [(&'static str, Option<String>); 
         ("failure", status.failure.clone()),
         ("expires-at", time(status.expires_at)),
     ]
+}
+
+/// What a server that is told of serials knows.
+fn notify_text(status: &NotifyStatus) -> String {
+    let NotifyStatus { server, serial, messages, .. } = status;
+    let known = match (status.acknowledged, status.acknowledged_at) {
+        (Some(known), at) => format!("knows serial {known} since {}", time_cell(at)),
+        (None, _) => "has acknowledged nothing".to_owned(),
+    };
+    let told = match () {
+        () if status.acknowledged == Some(*serial) => String::new(),
+        () if status.is_given_up => format!("; serial {serial} given up after {messages} messages"),
+        () => format!("; serial {serial} told {messages} times"),
+    };
+    let error = status.error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+    format!("{server} {known}{told}{error}")
 }
 
 /// What is to happen, when, and why.

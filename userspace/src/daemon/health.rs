@@ -286,6 +286,7 @@ mod tests {
             stamps: Vec::new(),
             from_primary: None,
             kept_at: None,
+            past: Default::default(),
             published: Default::default(),
         });
         let attachment = |name: &&str| Attachment {

@@ -35,8 +35,10 @@ pub enum Rank {
     Awaited,
     /// Which zones are being worked on.
     Turns,
-    /// The secrets of DNS cookies.
+    /// The secrets of DNS cookies, and of TSIG keys.
     Secrets,
+    /// Who is told of new serials.
+    Notified,
     /// The configuration in effect.
     Config,
     /// The zones that the sockets do not follow yet.

@@ -13,6 +13,7 @@ pub mod health;
 pub mod kept;
 mod life;
 pub mod locks;
+mod notifying;
 mod parts;
 pub mod prepare;
 mod presented;

@@ -9,6 +9,7 @@ use xdp_common::maps;
 
 use super::cookies::{self, Secrets};
 use super::locks::{Lock, Rank};
+use super::notifying::{NewSerial, Notifier};
 use super::shared_plane::SharedPlane;
 use super::state::ZoneState;
 use crate::clock::Clock;
@@ -16,6 +17,7 @@ use crate::config::{self, Config};
 use crate::datapath::seam::DataPlane;
 use crate::server::{ResponseSettings, Served, ServedZone, Shared};
 use crate::transfer::access::TransferAccess;
+use crate::transfer::axfr;
 use crate::transfer::notified::{NotifiedZones, NotifySources};
 use crate::transfer::tsig::{Key, Keys};
 use crate::transfer::update::WaitingUpdates;
@@ -31,6 +33,7 @@ pub struct Presented {
     updates: Arc<WaitingUpdates>,
     clock: Clock,
     secrets: Lock<HeldSecrets>,
+    notifier: Arc<Notifier>,
 }
 
 /// What nobody else is to know.
@@ -74,12 +77,18 @@ impl Presented {
                 Rank::Secrets,
                 HeldSecrets { used: Secrets::Off, random: None, tsig_keys: Arc::default() },
             ),
+            notifier: Arc::new(Notifier::new()),
         }
     }
 
     /// What the sockets are given.
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// Who tells other servers of new serials.
+    pub fn notifier(&self) -> &Arc<Notifier> {
+        &self.notifier
     }
 
     /// The clock that cookies are made by, and all that the daemon does.
@@ -175,6 +184,33 @@ impl Presented {
             .with_updates(Arc::clone(&self.updates));
         plane.set_edns_settings(&served.edns());
         self.shared.set(served);
+        self.notify(zones, changed);
+    }
+
+    /// Has other servers told of what is served from now on.
+    fn notify(&self, zones: &BTreeMap<Name, ZoneState>, changed: RefreshScope<'_>) {
+        let now = self.clock.monotonic();
+        let tell = |(name, state): (&Name, &ZoneState)| {
+            let Some(loaded) = &state.loaded else { return };
+            let section = &state.section;
+            let new = NewSerial {
+                zone: name,
+                addresses: section.notify.iter().map(|server| server.0).collect(),
+                key: section.tsig.clone(),
+                serial: loaded.zone.serial(),
+                soa: axfr::soa_after_owner(&loaded.zone),
+            };
+            self.notifier.follow(new, now);
+        };
+        match changed {
+            RefreshScope::All => {
+                self.notifier.retain(|name| zones.contains_key(name));
+                zones.iter().for_each(tell);
+            }
+            RefreshScope::Zones(names) => {
+                names.iter().filter_map(|name| zones.get_key_value(*name)).for_each(tell);
+            }
+        }
     }
 }
 
@@ -232,6 +268,7 @@ fn served_zone(name: &Name, state: &ZoneState) -> (Name, ServedZone) {
     let loaded = state.loaded.as_ref();
     let served = ServedZone {
         zone: loaded.map(|loaded| Arc::new(loaded.zone.clone()) as _),
+        past: loaded.map(|loaded| Arc::clone(&loaded.past)).unwrap_or_default(),
         access: TransferAccess::of(&state.section),
         notify_sources: NotifySources::of(&state.section),
         update_keys: update_keys(&state.section),

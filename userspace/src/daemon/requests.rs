@@ -211,6 +211,7 @@ impl Daemon {
             }),
             resign_at: state.resign_at(),
             unkept: state.unkept.clone(),
+            notify: self.presented.notifier().status(&name),
             allow_transfer: transfers.map(ToString::to_string).collect(),
             primaries: primaries(state, now),
             running: state.life.running(),

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
+use super::notifying;
 use super::parts::Daemon;
 use super::run::{DnsSockets, Sockets};
 use super::secondary::Rounds;
@@ -142,6 +143,7 @@ impl Daemon {
         let pulse = Pulse::new();
         tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), handed_on));
         pulses.push(pulse);
+        pulses.push(self.serve_notify(&mut tasks, &stopped));
         self.until_told(signals, pulses).await;
 
         notify(&[NotifyState::Stopping]);
@@ -181,6 +183,23 @@ impl Daemon {
         let what = "the control socket".to_owned();
         tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
         vec![pulse]
+    }
+
+    fn serve_notify(
+        self: &Arc<Daemon>,
+        tasks: &mut JoinSet<()>,
+        stopped: &watch::Receiver<bool>,
+    ) -> Pulse {
+        let presented = Arc::clone(&self.presented);
+        let (pulse, stop) = (Pulse::new(), stopped.clone());
+        let make = move || {
+            let (notifier, shared) = (presented.notifier(), presented.shared());
+            let clock = presented.clock().clone();
+            Ok(notifying::serve(Arc::clone(notifier), Arc::clone(shared), clock, stop.clone()))
+        };
+        let what = "the socket that NOTIFY is sent from".to_owned();
+        tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
+        pulse
     }
 
     fn serve_dns(

@@ -23,6 +23,7 @@ use crate::dnssec::times::{Validity, is_before};
 use crate::dnssec::verify::Fault;
 use crate::journal::Place;
 use crate::transfer::incoming::Transferred;
+use crate::transfer::ixfr::Past;
 use crate::zone::difference::Difference;
 use crate::zone::{Serial, Version};
 
@@ -283,6 +284,8 @@ pub struct LoadedZone {
     pub from_primary: Option<FromPrimary>,
     /// Where it stands in what is kept of the zone; `None` if it is not kept.
     pub kept_at: Option<Place>,
+    /// What led to it, for incremental transfers.
+    pub past: Arc<Past>,
     /// What publishing it took.
     pub published: Published,
 }

@@ -130,6 +130,8 @@ pub struct Responses {
 pub struct Transfers {
     /// Zones sent whole.
     pub sent: u64,
+    /// What changed of zones sent (IXFR) over TCP.
+    pub incremental: u64,
     /// Transfers that ended early.
     pub failed: u64,
     /// Transfers that were asked for by who may not have them.
@@ -286,7 +288,7 @@ mod tests {
         let decisions = (Class::COUNT + 2) * Verdict::COUNT + 3;
         assert_eq!(
             named.len(),
-            2 * (outcomes + 3) + outcomes + 4 + outcomes + 7 + 8 + 7 + 5 + decisions + 5
+            2 * (outcomes + 3) + outcomes + 4 + outcomes + 7 + 8 + 8 + 5 + decisions + 5
         );
         for outcome in Outcome::ALL {
             for path in ["xdp", "tcx", "udp", "tcp"] {

@@ -23,7 +23,7 @@
 //! | another class | REFUSED |
 //! | AXFR over TCP (RFC 5936) | the zone, or REFUSED, extended error 18 |
 //! | AXFR over UDP | NOTIMP |
-//! | IXFR (RFC 1995) | the SOA if there is nothing newer or over UDP, else the zone; or REFUSED, extended error 18 |
+//! | IXFR (RFC 1995) | the SOA if there is nothing newer, or over UDP no room; else what changed, or the zone where that is not known or larger; or REFUSED, extended error 18 |
 //! | MAILA, MAILB | NOTIMP |
 //! | a name in no zone of this server | REFUSED, extended error 20 |
 //! | a name in a zone that could not be loaded | SERVFAIL, extended error 14 |
@@ -51,6 +51,7 @@ use super::zones::ServedZone;
 use crate::clock::WallTime;
 use crate::compile::{self, Answered, MAX_TCP_MESSAGE};
 use crate::transfer::axfr::{self, Heading, Transferable};
+use crate::transfer::ixfr::Differences;
 use crate::transfer::tsig::{self, Rejection, Signer};
 use crate::transfer::update::Request;
 use crate::zone::{Name, Rtype};
@@ -77,7 +78,7 @@ pub enum Reply {
     SignedResponse,
     /// What became of an update, once that is known.
     Later(Pending),
-    /// A whole zone, in as many messages as it takes.
+    /// A zone or what changed of it, in as many messages as it takes.
     Transfer(Transfer),
 }
 
@@ -107,10 +108,22 @@ impl Pending {
 pub struct Transfer {
     /// The zone as it is served.
     pub zone: Arc<dyn Transferable>,
+    /// What changed since the version that the client has; `None`: all of the zone is sent.
+    pub differences: Option<Differences>,
     /// What each message starts and ends with.
     pub heading: Heading,
     /// Signs the messages, if the query was signed.
     pub signer: Option<Signer>,
+}
+
+impl Transfer {
+    /// Its messages, without signatures.
+    pub fn messages(&self) -> axfr::Messages<'_> {
+        match &self.differences {
+            Some(differences) => axfr::difference_messages(&*self.zone, differences, &self.heading),
+            None => axfr::messages(&*self.zone, &self.heading),
+        }
+    }
 }
 
 /// Answers `message` from `client`; the response is written to `out`.
@@ -524,16 +537,14 @@ impl<'a, 'm> Plain<'a, 'm> {
         let ServedZone { zone: Some(zone), .. } = served else {
             return self.error(Rcode::SERVFAIL, Some(ExtendedError::NOT_READY), out);
         };
-        let is_current = question.rtype == Rtype::IXFR
-            && self.query.ixfr_serial.is_some_and(|serial| !zone.serial().is_newer_than(serial));
-        if is_current || !over_tcp {
-            // RFC 1995 section 2: the SOA alone says that there is nothing newer, or, over UDP,
-            // that the client shall come back over TCP.
-            self.asked.stats.rcode(Rcode::NOERROR);
-            self.query.begin(Rcode::NOERROR, true, out);
-            axfr::push_soa(&**zone, out);
-            self.query.finish(Rcode::NOERROR, self.payload(), &self.options(None), out);
-            return Reply::Response;
+        let known = self.query.ixfr_serial.filter(|_| question.rtype == Rtype::IXFR);
+        let is_current = known.is_some_and(|serial| !zone.serial().is_newer_than(serial));
+        let differences = match is_current {
+            true => None,
+            false => known.and_then(|serial| served.past.since(serial)),
+        };
+        if is_current || !over_tcp && differences.is_none() {
+            return self.soa_alone(&**zone, out);
         }
         self.query.begin(Rcode::NOERROR, true, out);
         let head = out.clone();
@@ -542,6 +553,38 @@ impl<'a, 'm> Plain<'a, 'm> {
         out.clear();
         let tail = tail.split_off(HEADER_LEN);
         let heading = Heading::new(head, tail);
-        Reply::Transfer(Transfer { zone: Arc::clone(zone), heading, signer: None })
+        let transfer = Transfer { zone: Arc::clone(zone), differences, heading, signer: None };
+        match over_tcp {
+            true => Reply::Transfer(transfer),
+            false => self.in_one_message(&transfer, key, out),
+        }
+    }
+
+    /// The SOA record alone, which says that there is nothing newer, or, over UDP, that the client shall come back over TCP
+    /// (RFC 1995 section 2).
+    fn soa_alone(&self, zone: &dyn Transferable, out: &mut Vec<u8>) -> Reply {
+        self.asked.stats.rcode(Rcode::NOERROR);
+        self.query.begin(Rcode::NOERROR, true, out);
+        axfr::push_soa(zone, out);
+        self.query.finish(Rcode::NOERROR, self.payload(), &self.options(None), out);
+        Reply::Response
+    }
+
+    /// What changed, if the client takes a message over UDP that has room for it.
+    fn in_one_message(&self, transfer: &Transfer, key: Option<&Name>, out: &mut Vec<u8>) -> Reply {
+        let keys = &self.asked.served.settings.tsig_keys;
+        let signature = key.and_then(|key| keys.get(key)).map_or(0, |key| key.record_len());
+        let limit = self.response_limit().saturating_sub(signature);
+        let differences = transfer.differences.as_ref();
+        // Owners are shorter in the message, but not by so much that it would be worth the try.
+        if differences.is_some_and(|differences| differences.wire_octets() <= 2 * limit) {
+            let mut messages = transfer.messages();
+            let is_written = messages.next_message(out).unwrap_or(false);
+            if is_written && messages.is_complete() && out.len() <= limit {
+                self.asked.stats.rcode(Rcode::NOERROR);
+                return Reply::Response;
+            }
+        }
+        self.soa_alone(&*transfer.zone, out)
     }
 }

@@ -89,6 +89,11 @@ impl Served {
         self
     }
 
+    /// The keys that are shared with other servers.
+    pub fn tsig_keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.settings.tsig_keys)
+    }
+
     /// What options of responses say.
     pub fn edns(&self) -> maps::EdnsSettings {
         self.settings.edns

@@ -35,6 +35,8 @@ pub struct SocketStats {
     pub silent: AtomicU64,
     /// Zones sent whole.
     pub transfers: AtomicU64,
+    /// What changed of zones sent (IXFR) over TCP.
+    pub transfers_incremental: AtomicU64,
     /// Transfers that ended early.
     pub transfers_failed: AtomicU64,
     /// Transfers that were asked for by who may not have them.
@@ -195,6 +197,7 @@ impl SocketStats {
     pub fn transfers(&self) -> Transfers {
         Transfers {
             sent: self.transfers.load(Relaxed),
+            incremental: self.transfers_incremental.load(Relaxed),
             failed: self.transfers_failed.load(Relaxed),
             refused: self.transfers_refused.load(Relaxed),
             notified: self.notify_heeded.load(Relaxed),

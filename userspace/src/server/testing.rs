@@ -136,6 +136,7 @@ pub fn served(zone: &Arc<Zone>) -> Served {
             name("example"),
             ServedZone {
                 zone: Some(Arc::new(Version::of(Zone::clone(zone))) as _),
+                past: Arc::default(),
                 access: TransferAccess::of_prefixes(loopback),
                 notify_sources: NotifySources::default(),
                 update_keys: Arc::default(),
@@ -146,6 +147,7 @@ pub fn served(zone: &Arc<Zone>) -> Served {
             name("unloaded"),
             ServedZone {
                 zone: None,
+                past: Arc::default(),
                 access: TransferAccess::default(),
                 notify_sources: NotifySources::new([(primary, None)]),
                 update_keys: Arc::default(),

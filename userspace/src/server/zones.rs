@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::transfer::access::TransferAccess;
 use crate::transfer::axfr::Transferable;
+use crate::transfer::ixfr::Past;
 use crate::transfer::notified::NotifySources;
 use crate::zone::Name;
 
@@ -20,6 +21,8 @@ type Part = HashMap<Box<[u8]>, ServedZone>;
 pub struct ServedZone {
     /// Its records; `None` while it could not be loaded.
     pub zone: Option<Arc<dyn Transferable>>,
+    /// What led to the version that is served, as far as it is remembered.
+    pub past: Arc<Past>,
     /// Who may transfer it.
     pub access: TransferAccess,
     /// From whom NOTIFY messages are heeded.
@@ -90,6 +93,7 @@ mod tests {
     fn a_change_leaves_what_was_there_before_and_counts_what_lacks() {
         let zone = |zone: Option<Arc<dyn Transferable>>| ServedZone {
             zone,
+            past: Arc::default(),
             access: TransferAccess::default(),
             notify_sources: NotifySources::default(),
             update_keys: Arc::default(),

@@ -1,6 +1,8 @@
-//! A whole zone as DNS messages (RFC 5936), from the very zone that is served.
+//! A whole zone as DNS messages (RFC 5936), from the very zone that is served; or what changed of it (RFC 1995).
 
+use super::ixfr::Differences;
 use crate::compile::MAX_TCP_MESSAGE;
+use crate::zone::difference::RecordRef;
 use crate::zone::{Name, Rtype, Serial, Version, name};
 
 /// Messages are closed at this many octets: compression pointers reach 16 KiB (RFC 1035 section
@@ -52,8 +54,8 @@ pub trait Transferable: Send + Sync {
     fn records(&self) -> Box<dyn Iterator<Item = Record<'_>> + Send + '_>;
 }
 
-/// The messages of one AXFR: the SOA record, all other records, the SOA record again
-/// (RFC 5936 section 2.2).
+/// The messages of one transfer: the SOA record, all other records or the differences, the SOA record again
+/// (RFC 5936 section 2.2, RFC 1995 section 4).
 pub struct Messages<'z> {
     records: Box<dyn Iterator<Item = Record<'z>> + Send + 'z>,
     waiting: Option<Record<'z>>,
@@ -70,11 +72,27 @@ pub struct Record<'z> {
     rdata: &'z [u8],
 }
 
-/// Starts a transfer of `zone`.
+/// Starts a transfer of all of `zone`.
 pub fn messages<'z>(zone: &'z dyn Transferable, heading: &'z Heading) -> Messages<'z> {
-    let rest = zone.records().filter(|record| record.rtype != Rtype::SOA);
+    messages_of(zone, zone.records().filter(|record| record.rtype != Rtype::SOA), heading)
+}
+
+/// Starts a transfer of what changed of `zone`.
+pub fn difference_messages<'z>(
+    zone: &'z dyn Transferable,
+    differences: &'z Differences,
+    heading: &'z Heading,
+) -> Messages<'z> {
+    messages_of(zone, differences.records().map(Record::from), heading)
+}
+
+fn messages_of<'z>(
+    zone: &'z dyn Transferable,
+    content: impl Iterator<Item = Record<'z>> + Send + 'z,
+    heading: &'z Heading,
+) -> Messages<'z> {
     let mut records: Box<dyn Iterator<Item = Record<'z>> + Send + 'z> =
-        Box::new(zone.soa().into_iter().chain(rest).chain(zone.soa()));
+        Box::new(zone.soa().into_iter().chain(content).chain(zone.soa()));
     let waiting = records.next();
     Messages { records, waiting, heading, apex: zone.apex().as_wire() }
 }
@@ -126,7 +144,28 @@ fn push_after_owner(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(record.rdata);
 }
 
+impl<'a> From<RecordRef<'a>> for Record<'a> {
+    fn from(record: RecordRef<'a>) -> Record<'a> {
+        let RecordRef { owner, rtype, ttl, rdata } = record;
+        Record { owner, rtype, ttl, rdata }
+    }
+}
+
+/// The zone's SOA record behind its owner name; nothing if there is none.
+pub fn soa_after_owner(zone: &dyn Transferable) -> Vec<u8> {
+    let mut out = Vec::new();
+    if let Some(soa) = zone.soa() {
+        push_after_owner(&soa, &mut out);
+    }
+    out
+}
+
 impl Messages<'_> {
+    /// Whether all records are in the messages that were written.
+    pub fn is_complete(&self) -> bool {
+        self.waiting.is_none()
+    }
+
     /// Writes the next message to `out`; `false` when the transfer is complete.
     pub fn next_message(&mut self, out: &mut Vec<u8>) -> Result<bool, TooLarge> {
         out.clear();

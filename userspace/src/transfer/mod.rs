@@ -4,6 +4,7 @@ pub mod access;
 pub mod axfr;
 pub mod client;
 pub mod incoming;
+pub mod ixfr;
 pub mod notified;
 pub mod records;
 pub mod tsig;

@@ -430,6 +430,15 @@ fn zone_status() -> ZoneStatus {
             failure: Some("192.0.2.53:53: connecting: nothing in 5 s".into()),
             expires_at: Some(NOW),
         }),
+        notify: vec![zone::NotifyStatus {
+            server: "192.0.2.54:53".parse().expect("an address"),
+            serial: 8,
+            messages: 3,
+            is_given_up: false,
+            acknowledged: Some(7),
+            acknowledged_at: Some(NOW),
+            error: Some("it answers Server Failure".into()),
+        }],
         running: Some(EventKind::FollowUp),
         events: EVENTS.map(|(event, why)| zone::ZoneEvent { event, at: NOW, why }).to_vec(),
     }

@@ -81,14 +81,35 @@ pub struct ZoneStatus {
     pub resign_at: Option<u32>,
     /// Why what should be known of it at the next start could not be kept.
     pub unkept: Option<String>,
-    /// Who may transfer it: address prefixes.
+    /// Who may transfer it: address prefixes, and keys behind the word `key`.
     pub allow_transfer: Vec<String>,
     /// What was heard of its primaries, if it comes from some.
     pub primaries: Option<PrimariesStatus>,
+    /// The servers that are told of its serials.
+    pub notify: Vec<NotifyStatus>,
     /// What goes on with it now.
     pub running: Option<EventKind>,
     /// What happens to it by itself, of each kind the next, the first one first.
     pub events: Vec<ZoneEvent>,
+}
+
+/// What is known of a server that is told of the serials of a zone (NOTIFY).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotifyStatus {
+    /// Its address.
+    pub server: SocketAddr,
+    /// The serial that it is to know.
+    pub serial: u32,
+    /// Messages with this serial that were sent.
+    pub messages: u32,
+    /// Whether no more are: it does not answer.
+    pub is_given_up: bool,
+    /// The last serial that it has acknowledged.
+    pub acknowledged: Option<u32>,
+    /// When it did, in seconds since 1970.
+    pub acknowledged_at: Option<u32>,
+    /// Why the last message was in vain.
+    pub error: Option<String>,
 }
 
 /// Something that is to happen to a zone.

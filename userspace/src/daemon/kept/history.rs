@@ -71,6 +71,14 @@ impl History {
         contents.and_then(|(contents, place)| contents.before(place)).into_iter().flatten()
     }
 
+    /// What each change has changed, the newest first.
+    pub fn differences(&self) -> impl Iterator<Item = Result<Difference, HistoryError>> {
+        let apex = self.contents.as_ref().map(|(contents, _)| contents.apex());
+        self.frames()
+            .zip(apex.into_iter().cycle())
+            .map(|(frame, apex)| Ok(frame.differences(apex)?.0))
+    }
+
     /// All changes, the newest first; those that changed no record are left out.
     ///
     /// # Errors

@@ -1,13 +1,16 @@
 //! One zone brought up to date: read, signed, verified, kept, published.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::durable::{Durability, NotDurable, Succession, kind_of};
 use super::list::{LARGE_ZONE, Turn, Zones};
 use crate::config;
 use crate::control::reply::zone::VersionDifference;
-use crate::daemon::kept::{FromPrimary, KeepableVersion, KeptBase, KeptFacts, settings};
+use crate::daemon::kept::{
+    FromPrimary, HistoryError, KeepableVersion, KeptBase, KeptFacts, settings,
+};
 use crate::daemon::life::refresh::Timers;
 use crate::daemon::life::{
     Asked, Confirmed, Event, EventKind, EventReason, Facts, Moment, Outcome, Signatures,
@@ -24,7 +27,8 @@ use crate::datapath::seam::Published;
 use crate::dnssec::origin::Origin;
 use crate::journal::{FrameKind, Place};
 use crate::transfer::incoming::Transferred;
-use crate::zone::difference::Size;
+use crate::transfer::ixfr::Past;
+use crate::zone::difference::{Difference, Size};
 use crate::zone::{Rtype, Version};
 
 /// How long a large zone that is ready waits for small ones that are to be loaded, at most.
@@ -61,6 +65,7 @@ pub(super) struct ServedVersion {
     from_primary: Option<FromPrimary>,
     /// Where it stands in what is kept of the zone.
     pub(super) kept_at: Option<Place>,
+    past: Arc<Past>,
 }
 
 impl ServedVersion {
@@ -77,6 +82,7 @@ impl ServedVersion {
             stamps: loaded.stamps.clone(),
             from_primary: loaded.from_primary,
             kept_at: loaded.kept_at,
+            past: Arc::clone(&loaded.past),
         }
     }
 
@@ -324,6 +330,10 @@ impl Zones {
                 version_difference(&served.zone, &zone, size)
             }
         });
+        let past = match &last {
+            Some(last) => self.past_of_last_run(&section, &zone, &last.place),
+            None => next_past(&section, served.as_ref(), &zone, change, difference),
+        };
         let verified_before = served.and_then(|served| served.verified);
         drop(prepared.change);
         let (kept_at, unkept) = self.finish_durable(&section, &version, durability);
@@ -349,11 +359,26 @@ impl Zones {
                 stamps,
                 from_primary,
                 kept_at,
+                past: Arc::new(past),
             },
             difference,
             facts: Facts { signatures, begins_at, verified_at, is_behind, is_refused, confirmed },
             fault: prepared.fault,
             unkept,
+        })
+    }
+
+    /// What the journal remembers of the changes that led to a version of the last run.
+    fn past_of_last_run(&self, section: &config::Zone, zone: &Version, place: &Place) -> Past {
+        let kept = self.prepare.kept_zones(section).filter(|_| !section.allow_transfer.is_empty());
+        let Some(kept) = kept else { return Past::default() };
+        let read = || {
+            let history = kept.history(&section.name, place)?;
+            Past::of_newest_first(history.differences(), zone.serial(), zone.octets())
+        };
+        read().unwrap_or_else(|error: HistoryError| {
+            tracing::warn!(zone = %section.name, "what changed before is not known: {error}");
+            Past::default()
         })
     }
 
@@ -476,6 +501,29 @@ impl Zones {
 fn confirmed(zone: &Version, known: FromPrimary) -> Option<Confirmed> {
     let soa = zone.soa_fields()?;
     Some(Confirmed { timers: Timers::new(soa.refresh, soa.retry, soa.expire), at: known.at })
+}
+
+/// What is remembered of the changes that led to `zone`: nothing if nobody may transfer it.
+fn next_past(
+    section: &config::Zone,
+    served: Option<&ServedVersion>,
+    zone: &Version,
+    change: Option<&Difference>,
+    told: Option<VersionDifference>,
+) -> Past {
+    let Some((served, told)) = served.zip(told).filter(|_| !section.allow_transfer.is_empty())
+    else {
+        return Past::default();
+    };
+    match change {
+        Some(change) => served.past.with(change, zone.octets()),
+        // It was made as a whole. More than the zone has is of no use.
+        None if told.removed + told.added <= zone.record_count() as u64 => {
+            let change = Difference::between_versions(&served.zone, zone);
+            served.past.with(&change, zone.octets())
+        }
+        None => Past::default(),
+    }
 }
 
 /// What becomes of a turn whose zone is not configured any more.

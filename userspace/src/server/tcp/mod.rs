@@ -23,7 +23,6 @@ use super::responder::{Reply, Transfer, respond};
 use super::served::Shared;
 use super::stats::{SocketStats, Transport};
 use crate::clock::WallTime;
-use crate::transfer::axfr;
 use pool::{AcceptedConnection, Pool, PoolLimits, Seat, idle_time};
 
 /// Connections the system holds for us before we take them.
@@ -407,18 +406,19 @@ impl Writer<'_> {
         })
     }
 
-    /// Sends a zone, message by message: no more of it is in memory than waits to be written.
+    /// Sends a zone or what changed of it, message by message: no more of it is in memory than waits to be written.
     async fn send_zone(
         &mut self,
         transfer: &mut Transfer,
         client: SocketAddr,
         message: &mut Vec<u8>,
     ) -> io::Result<()> {
-        let (zone, stats) = (&transfer.zone, &self.place.context.stats);
+        let stats = &self.place.context.stats;
+        let mut signer = transfer.signer.take();
         let result = async {
-            let mut messages = axfr::messages(&**zone, &transfer.heading);
+            let mut messages = transfer.messages();
             while messages.next_message(message).map_err(io::Error::other)? {
-                if let Some(signer) = &mut transfer.signer {
+                if let Some(signer) = &mut signer {
                     signer.sign(message, WallTime::now().seconds());
                 }
                 self.push(message).await?;
@@ -426,11 +426,14 @@ impl Writer<'_> {
             self.flush().await
         }
         .await;
-        let (zone, serial) = (zone.apex(), zone.serial());
+        let (zone, serial) = (transfer.zone.apex(), transfer.zone.serial());
+        let is_whole = transfer.differences.is_none();
         match &result {
             Ok(()) => {
-                stats.transfers.fetch_add(1, Relaxed);
-                tracing::info!(%zone, serial = serial.0, %client, "zone transferred");
+                let counter =
+                    if is_whole { &stats.transfers } else { &stats.transfers_incremental };
+                counter.fetch_add(1, Relaxed);
+                tracing::info!(%zone, serial = serial.0, %client, is_whole, "zone transferred");
             }
             Err(error) => {
                 stats.transfers_failed.fetch_add(1, Relaxed);
