@@ -60,6 +60,7 @@ const TESTS: &[Test] = tests![
     wire::answers::what_xdp_has_no_room_for_tcx_says,
     wire::answers::tcx_answers_alone,
     wire::answers::tcp_is_served_beside_xdp,
+    wire::answers::signed_queries_are_the_daemon_s,
     wire::crossing::every_query_over_veth_is_answered,
     wire::options::dig_gets_its_options_without_the_daemon,
     wire::options::names_of_no_zone_are_refused_where_it_is_told,

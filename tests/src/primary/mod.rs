@@ -162,7 +162,7 @@ fn changes() -> Vec<String> {
 struct Primary {
     address: SocketAddr,
     // Ended before its folder goes.
-    _daemon: Process,
+    daemon: Process,
     folder: tempfile::TempDir,
 }
 
@@ -192,7 +192,7 @@ impl Primary {
         let mut command = Command::new(servers::sealdns().context("no sealdns")?);
         let mut daemon = Process::spawn("sealdns", command.args(["run", "--config"]).arg(path))?;
         daemon.wait_for_line(PATIENCE, |line| line.trim() == "ready")?;
-        Ok(Self { address, _daemon: daemon, folder })
+        Ok(Self { address, daemon, folder })
     }
 
     fn write(&self, text: &str) -> Result<()> {
@@ -239,11 +239,19 @@ impl Primary {
             net::wait_until(&format!("{what}: {apex} is told"), PATIENCE, || {
                 is_told().unwrap_or(false)
             })
-            .with_context(|| format!("{:?}\n{}", self.status(apex), secondary.process.log()))?;
+            .with_context(|| {
+                format!(
+                    "{:?}\n{}\n{}",
+                    self.status(apex),
+                    self.daemon.log(),
+                    secondary.process.log()
+                )
+            })?;
             let wanted = self.status(apex)?.summary.serial.context("a serial")?;
             let has = || serial_of(address, apex).is_ok_and(|serial| serial == Some(wanted));
-            net::wait_until(&format!("{what}: {apex} is taken"), PATIENCE, has)
-                .with_context(|| format!("serial {wanted}\n{}", secondary.process.log()))?;
+            net::wait_until(&format!("{what}: {apex} is taken"), PATIENCE, has).with_context(
+                || format!("serial {wanted}\n{}\n{}", self.daemon.log(), secondary.process.log()),
+            )?;
             let [ours, theirs] =
                 [transferred(self.address, apex, Some(KEY))?, transferred(address, apex, None)?];
             ensure!(ours == theirs, "{what}: {apex}:\n{}", different(&ours, &theirs));

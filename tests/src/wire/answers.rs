@@ -260,3 +260,42 @@ pub fn tcp_is_served_beside_xdp() -> Result<Verdict> {
     ensure!(refused.contains("Transfer failed") && !refused.contains("SOA"), "{refused}");
     Ok(Verdict::Passed)
 }
+
+/// A signed query is the daemon's, and its answer is signed, while XDP answers the same query without TSIG.
+pub fn signed_queries_are_the_daemon_s() -> Result<Verdict> {
+    if let Some(obstacle) = obstacle() {
+        return Ok(obstacle);
+    }
+    let secret = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let sections = format!("[[tsig]]\nname = \"key.test\"\nsecret = \"{secret}\"");
+    let settings = Settings { sections: &sections, ..Settings::NATIVE };
+    let stage = Stage::with(&settings, "tsig", &[(DEMO.0, DEMO.1, "")])?;
+    // It takes what XDP sends over veth.
+    let _client = Client::new(&stage.pair)?;
+    let ask = |options: &[&str]| -> Result<String> {
+        let name = format!("www.{}", DEMO.0);
+        let mut dig = Command::new("dig");
+        dig.arg(format!("@{}", server(0)?.ip()))
+            .args([&name, "A", "+tries=1", "+time=5"])
+            .args(options);
+        let output = stage.pair.client.output(&mut dig, PATIENCE)?;
+        Ok([output.stdout, output.stderr]
+            .map(|said| String::from_utf8_lossy(&said).into_owned())
+            .concat())
+    };
+    let key = format!("hmac-sha256:key.test:{secret}");
+    // What sockets send over veth has no room for XDP, and is TCX's.
+    let sent = || anyhow::Ok(stage.sent_by_xdp()? + stage.sent_by_tcx()?);
+    // With OPT before it, and alone.
+    for edns in ["+edns", "+noedns"] {
+        let before = sent()?;
+        ask(&[edns])?;
+        let after = sent()?;
+        ensure!(after > before, "{edns}: XDP does not answer without TSIG");
+        let signed = ask(&[edns, "-y", &key])?;
+        ensure!(signed.contains("TSIG PSEUDOSECTION") && signed.contains("NOERROR"), "{signed}");
+        ensure!(!signed.contains("Couldn't verify"), "{signed}");
+        ensure!(sent()? == after, "{edns}: XDP answers what is signed");
+    }
+    Ok(Verdict::Passed)
+}
