@@ -307,11 +307,14 @@ proptest! {
             false => (AskedKind::Since(Serial(1)), ixfr(&[Difference::between(&old, &new)], &new)),
         };
         let mut message = message(kind.qtype(), true, &sent, true);
-        let at = at.index(message.len());
+        let (at, len) = (at.index(message.len()), len.index(message.len()));
+        prop_assert!(read(kind, [message[..len].to_vec()]).is_err());
         message[at] = octet;
         let _ = read(kind, [message.clone()]);
-        message.truncate(len.index(message.len()));
-        prop_assert!(read(kind, [message]).is_err());
+        message.truncate(len);
+        // The first serial may have become one that is not newer: then nothing need follow.
+        let read = read(kind, [message]);
+        prop_assert!(matches!(read, Err(_) | Ok(Transferred::UpToDate(_))), "{read:?}");
     }
 }
 
