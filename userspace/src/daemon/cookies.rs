@@ -1,7 +1,6 @@
 //! The secrets of DNS cookies: where they come from, and which one it is the time for.
 
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
@@ -10,8 +9,8 @@ use ring::rand::SecureRandom;
 use xdp_common::cookie::{LIFETIME_S, SKEW_S, Secret};
 use xdp_common::maps::EdnsSettings;
 
+use super::secret_file;
 use crate::config::{self, CookieSecret};
-use crate::files;
 
 /// The longest file of secrets in octets: two lines, and some blanks.
 const MAX_FILE: u64 = 256;
@@ -100,18 +99,7 @@ fn derived(secret: &Secret, place: u32) -> Secret {
 
 /// The secrets in a file that only its owner may read.
 fn read(path: &Path) -> anyhow::Result<(Secret, Option<Secret>)> {
-    let file = files::open(path).map_err(|error| match error.kind() {
-        ErrorKind::PermissionDenied => {
-            anyhow!(
-                "{error}: it must belong to the user that the daemon runs as (`user` in [server])"
-            )
-        }
-        _ => error.into(),
-    })?;
-    let mode = file.metadata()?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        bail!("has mode {mode:04o}; run chmod 600 {}", path.display());
-    }
+    let file = secret_file::open(path)?;
     let mut text = String::new();
     file.take(MAX_FILE + 1).read_to_string(&mut text)?;
     let mut secrets =

@@ -22,6 +22,7 @@ pub mod ratelimit;
 mod requests;
 mod run;
 mod secondary;
+mod secret_file;
 pub mod serials;
 mod serving;
 mod shared_plane;

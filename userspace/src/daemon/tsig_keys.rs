@@ -1,15 +1,14 @@
 //! The keys that are shared with other servers (RFC 8945), with their secrets from where the configuration says.
 
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use zeroize::Zeroizing;
 
 use super::presented::warn_if_open;
+use super::secret_file;
 use crate::config::{Config, TsigAlgorithm, TsigKey, TsigSecret};
-use crate::files;
 use crate::transfer::tsig::{Key, Keys};
 
 /// The longest file with a secret in octets: some 700 octets of it in base64.
@@ -48,18 +47,7 @@ fn load_one(section: &TsigKey) -> anyhow::Result<Key> {
 
 /// The secret in a file that only its owner may read.
 fn read(path: &Path) -> anyhow::Result<TsigSecret> {
-    let file = files::open(path).map_err(|error| match error.kind() {
-        ErrorKind::PermissionDenied => {
-            anyhow!(
-                "{error}: it must belong to the user that the daemon runs as (`user` in [server])"
-            )
-        }
-        _ => error.into(),
-    })?;
-    let mode = file.metadata()?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        bail!("has mode {mode:04o}; run chmod 600 {}", path.display());
-    }
+    let file = secret_file::open(path)?;
     let mut text = Zeroizing::new(String::new());
     file.take(MAX_FILE + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE {
