@@ -323,19 +323,7 @@ fn read_withheld(from: &mut impl Read) -> anyhow::Result<BTreeSet<(Name, Rtype)>
 /// Format 1 was only written once the zone had been verified.
 fn facts_of_format_1(from: &mut impl Read) -> io::Result<KeptFacts> {
     let origin = Some(read_origin(from)?);
-    let settings: Digest = [0; DIGEST_LEN];
-    let (expiration, begins_at, report) = (None, None, None);
-    let stamps = Vec::new();
-    Ok(KeptFacts {
-        settings,
-        is_verified: true,
-        origin,
-        stamps,
-        expiration,
-        begins_at,
-        report,
-        from_primary: None,
-    })
+    Ok(KeptFacts { is_verified: true, origin, ..KeptFacts::new([0; DIGEST_LEN], None) })
 }
 
 fn facts_of_format_2(from: &mut impl Read) -> io::Result<KeptFacts> {
@@ -343,17 +331,7 @@ fn facts_of_format_2(from: &mut impl Read) -> io::Result<KeptFacts> {
     let [is_verified, has_origin] = array(from)?.map(|octet| octet != 0);
     let origin = has_origin.then(|| read_origin(from)).transpose()?;
     let stamps = read_stamps(from)?;
-    let (expiration, begins_at, report) = (None, None, None);
-    Ok(KeptFacts {
-        settings,
-        is_verified,
-        origin,
-        stamps,
-        expiration,
-        begins_at,
-        report,
-        from_primary: None,
-    })
+    Ok(KeptFacts { is_verified, origin, stamps, ..KeptFacts::new(settings, None) })
 }
 
 /// The number of the format, from the first line.
