@@ -16,7 +16,7 @@ use super::error::{ChangeError, CompileError, PublishError, WholeReason};
 use super::image::{Difference, Image, RetiredExtents, find};
 use super::memory::Memory;
 use super::reuse::SlabRecords;
-use super::slab::Extent;
+use super::slab::{Extent, Slab};
 use super::sorted::SortedList;
 use super::table::{self, node_hash};
 use super::version::CompiledZone;
@@ -67,14 +67,8 @@ impl Image {
         let node_of = |wire: &[u8]| node_of(&*memory, seed, apex, wire);
         let input =
             ChangeInput { older, new, difference, seed, now, memory: &*memory, node_of: &node_of };
-        self.slab.begin();
-        let compiled = match compile_change(&input, &mut self.slab) {
-            Ok(compiled) => compiled,
-            Err(error) => {
-                self.slab.undo();
-                return Err(self.fuller(error));
-            }
-        };
+        let compiled =
+            compile_or_undo(&input, &mut self.slab).map_err(|error| self.fuller(error))?;
         let come = compiled.written.iter().filter(|(_, older)| *older == 0).count();
         if self.entries + come > table::capacity(self.memory.bucket_count()) {
             self.slab.undo();
@@ -143,6 +137,15 @@ impl Image {
         let kept = (now + 1).saturating_sub(written);
         (Difference { written, kept, names }, RetiredExtents::of(retired))
     }
+}
+
+/// Compiles a difference. If that fails, the slab is what it was; else the caller keeps what was taken, or undoes it.
+pub(super) fn compile_or_undo(
+    input: &ChangeInput<'_>,
+    slab: &mut Slab,
+) -> Result<CompiledChange, ChangeError> {
+    slab.begin();
+    compile_change(input, slab).inspect_err(|_| slab.undo())
 }
 
 /// Notes in what is kept of a zone what a change has made of it; returns the records that it has no more.

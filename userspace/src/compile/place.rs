@@ -16,8 +16,8 @@ use xdp_common::image::zone as zone_record;
 use xdp_common::maps::CHUNK_LEN;
 
 use super::apart::ApartZone;
-use super::build::{ChangeInput, compile_change};
-use super::change::account;
+use super::build::ChangeInput;
+use super::change::{account, compile_or_undo};
 use super::error::{ChangeError, PublishError, WholeReason};
 use super::image::{Difference, Image, RetiredExtents};
 use super::memory::Memory;
@@ -191,14 +191,8 @@ impl Image {
         let (seed, now) = (self.seed, self.now);
         let input =
             ChangeInput { older, new, difference, seed, now, memory: &*memory, node_of: &node_of };
-        self.slab.begin();
-        let compiled = match compile_change(&input, &mut self.slab) {
-            Ok(compiled) => compiled,
-            Err(error) => {
-                self.slab.undo();
-                return Err(self.fuller(error));
-            }
-        };
+        let compiled =
+            compile_or_undo(&input, &mut self.slab).map_err(|error| self.fuller(error))?;
         self.slab.keep();
         for &(at, word) in &compiled.references {
             memory.replace(at, word);
