@@ -22,6 +22,7 @@ pub mod transfer;
 pub mod check;
 pub mod compile;
 pub mod dnssec;
+pub mod file_pattern;
 pub mod files;
 pub mod journal;
 pub mod observe;

@@ -1,6 +1,6 @@
 //! `sealdns config`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -33,7 +33,7 @@ pub fn run(command: &ConfigCommand, output: &Output) -> CommandResult {
         ConfigCommand::Check { file } => {
             let config = Config::load(file)
                 .map_err(|error| CliError { exit: Exit::Problems, ..error.into() })?;
-            let problems = problems(&config, file);
+            let problems = problems(&config);
             let zones = config.zones().count();
             let is_ok = problems.is_empty();
             output.data(&ConfigCheck { ok: is_ok, zones, problems }, |checked| {
@@ -64,8 +64,8 @@ struct ConfigCheck {
 }
 
 /// What this host lacks that the configuration needs, and what the user that the daemon becomes may not use.
-fn problems(config: &Config, path: &Path) -> Vec<String> {
-    let mut problems = startup::problems(config, path);
+fn problems(config: &Config) -> Vec<String> {
+    let mut problems = startup::problems(config);
     for interface in &config.xdp.interfaces {
         if nix::net::if_::if_nametoindex(interface.as_str()).is_err() {
             let known = nix::net::if_::if_nameindex();
@@ -81,6 +81,8 @@ fn problems(config: &Config, path: &Path) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -88,9 +90,7 @@ mod tests {
         let text = "version = \"v1\"\n[server]\nuser = \"no-such-user-here\"\n\
                     [xdp]\ninterfaces = [\"lo\", \"no-such-if\"]\n\
                     [[zone]]\nname = \"a\"\nfile = \"/no/such/file\"\n";
-        let said = |text: &str| {
-            problems(&Config::parse(text, Path::new("")).unwrap(), Path::new("/dev/null"))
-        };
+        let said = |text: &str| problems(&Config::parse(text, Path::new("/dev/null")).unwrap());
         let problems = said(text);
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].contains("no-such-user-here"));

@@ -80,14 +80,8 @@ pub(crate) fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Confi
         return invalid(text, path, at, message.to_owned(), None);
     };
     if message.starts_with("missing field") {
-        let (message, hint) = match found {
-            "version" => (
-                "the key `version` is missing".to_owned(),
-                Some("write version = \"v1\" on the first line".to_owned()),
-            ),
-            _ => (format!("the key `{found}` is missing in this section"), None),
-        };
-        return invalid(text, path, at, message, hint);
+        let message = format!("the key `{found}` is missing in this section");
+        return invalid(text, path, at, message, None);
     }
     let is_key = message.starts_with("unknown field");
     if !is_key && !message.starts_with("unknown variant") {

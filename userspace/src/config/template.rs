@@ -7,6 +7,10 @@ pub const TEMPLATE: &str = r##"# sealdns configuration. Every setting is shown w
 
 # The format of this file. Required, so that a later format can never be misread.
 version = "v1"
+# Other files to read, for example ["zones.d/*.toml"]: `*` and `?` may stand in the last part of a path, and what they stand
+# for is read in the order of the names. A file that is included may have [[zone]], [template.NAME], [policy.NAME], [[tsig]]
+# and `include`, and its relative paths start at its own folder. No file is read twice.
+include = []
 
 [server]
 # The addresses and ports of the UDP and TCP sockets, for example ["192.0.2.1:53", "[2001:db8::1]:53"].
@@ -227,11 +231,17 @@ refresh = "1w"
 # # A file that holds the secret in base64, and that only `user` may read. One of the two must be set.
 # secret-file = ""
 
-# One section per zone:
+# One section per zone. Settings that many zones have in common stand in a section [template.NAME], which may have all that
+# [[zone]] has but `name` and `template`:
 # [[zone]]
 # # The apex.
 # name = "example.com"
-# # The master file (RFC 1035 section 5).
+# # The name of a template. What stands here takes the place of what the template says, and `file` that of its `primaries`
+# # (and the other way round). Empty: none.
+# template = ""
+# # The master file (RFC 1035 section 5). {zone} stands for the zone's name without its last dot, as in
+# # "zones/{zone}.zone", most of all in a template; octets of the name that are no letter, digit, "-" or "_" are written
+# # as "%" and two hexadecimal digits, and the root zone as "@".
 # file = "example.com.zone"
 # # In place of `file`: the servers that the zone is transferred from. An entry is an address, with a port if that is not
 # # 53, or { address = "192.0.2.53", tsig = "transfer." } where the key is another than that of `tsig`. They are asked by the

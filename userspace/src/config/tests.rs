@@ -1,5 +1,6 @@
 //! Good configurations, bad ones and what is said of them.
 
+use super::ratelimit::ZoneRateLimit;
 use super::*;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -46,6 +47,7 @@ fn the_template_has_every_setting() {
         ("[policy.default]", "[policy.default]\nqq = 1"),
         ("[[zone]]", "[[zone]]\nqq = 1"),
         ("[[tsig]]", "[[tsig]]\nqq = 1"),
+        ("[template.t]", "[template.t]\nqq = 1"),
     ];
     for (section, text) in sections {
         let (_, _, _, hint) = fault(&format!("version = \"v1\"\n{text}"));
@@ -60,6 +62,7 @@ fn the_template_has_every_setting() {
                     || line.starts_with(&format!("[{key}"))
                     || line.starts_with(&format!("[[{key}]]"))
                     || line == format!("[zone.{key}]")
+                    || line.contains(&format!("[{key}.NAME]"))
             });
             assert!(shown, "{section}: {key} is not in the template");
         }
@@ -115,7 +118,10 @@ fn faults_are_said_where_they_stand() {
     let twice = "version = \"v1\"\n[[zone]]\nname = \"a\"\nfile = \"f\"\n\
                  [[zone]]\nname = \"A.\"\nfile = \"g\"\n";
     let (line, _, message, _) = fault(twice);
-    assert_eq!((line, message.as_str()), (5, "the zone a. is configured twice"));
+    assert_eq!(
+        (line, message.as_str()),
+        (5, "the zone a. is configured twice, first at sealdns.toml:2")
+    );
     let (_, _, message, hint) =
         fault("version = \"v1\"\n[[zone]]\nname = \"a\"\nfile = \"f\"\npolicy = \"x\"\n");
     assert_eq!(message, "zone a.: there is no policy named \"x\"");
@@ -292,6 +298,157 @@ fn paths_start_at_the_folder_of_the_file() {
     assert_eq!(config.zones().next().unwrap().file, folder.path().join("a.zone"));
     assert_eq!(config.server.state_dir, folder.path().join("state"));
     assert_eq!(config.server.control, Path::new(DEFAULT_CONTROL));
+}
+
+#[test]
+fn a_zone_has_what_it_says_and_else_what_its_template_says() {
+    let text = "version = \"v1\"\n\
+        [template.edge]\nprimaries = [\"192.0.2.1\"]\ndnssec = \"presigned\"\nverify = \"background\"\n\
+        notify = [\"192.0.2.7\"]\n[template.edge.ratelimit]\nrate = 7\n\
+        [template.files]\nfile = \"zones/{zone}.zone\"\nallow-transfer = [\"192.0.2.0/24\"]\n\
+        [[zone]]\nname = \"a\"\ntemplate = \"edge\"\nverify = false\nnotify = []\n\
+        [[zone]]\nname = \"b\"\ntemplate = \"edge\"\nfile = \"b.zone\"\n\
+        [[zone]]\nname = 'c\\/..\\032.example.com'\ntemplate = \"files\"\n\
+        [[zone]]\nname = \".\"\ntemplate = \"files\"\n\
+        [[zone]]\nname = \"d\"\ntemplate = \"files\"\nprimaries = [\"192.0.2.2\"]\n";
+    let text = text.replace("c\\/..\\032", "c\\/\\.\\.\\032");
+    let config = parse(&text).unwrap();
+    let zones: Vec<&Zone> = config.zones().collect();
+    let address = zones[0].primaries[0].address.0.to_string();
+    assert_eq!((address.as_str(), zones[0].dnssec), ("192.0.2.1:53", Dnssec::Presigned));
+    assert_eq!((zones[0].verify, zones[0].notify.len()), (Verify::Never, 0));
+    assert!(zones[0].ratelimit.is_some());
+    assert_eq!((zones[1].file.to_str(), zones[1].primaries.len()), (Some("b.zone"), 0));
+    assert_eq!(zones[1].notify.len(), 1);
+    assert_eq!(zones[2].file.to_str(), Some("zones/c%2F%2E%2E%20.example.com.zone"));
+    assert_eq!(zones[2].allow_transfer.len(), 1);
+    assert_eq!(zones[3].file.to_str(), Some("zones/@.zone"));
+    assert_eq!((zones[4].file.to_str(), zones[4].primaries.len()), (Some(""), 1));
+}
+
+#[test]
+fn faults_of_templates_are_said_where_they_stand() {
+    let head = "version = \"v1\"\n";
+    for (text, place, said) in [
+        ("[template.t]\nname = \"a\"\n", (3, 1), "has a `name`"),
+        ("[template.t]\ntemplate = \"u\"\n", (3, 1), "has a `template`"),
+        ("[template.t]\nfiel = \"u\"\n", (3, 1), "unknown key `fiel`"),
+        (
+            "[[zone]]\nname = \"a\"\ntemplate = \"t\"\n[[zone]]\nname = \"b\"\n",
+            (4, 1),
+            "zone a.: there is no template named \"t\"",
+        ),
+        (
+            "[[zone]]\nname = \"a\"\ntemplate = \"t\"\n[template.t]\nfile = \"f\"\ntsig = \"key\"\n",
+            (7, 9),
+            "no TSIG key named \"key.\"",
+        ),
+        ("[[zone]]\ntemplate = \"t\"\n[template.t]\n", (2, 1), "the key `name` is missing"),
+    ] {
+        let (line, column, message, _) = fault(&format!("{head}{text}"));
+        assert!(message.contains(said), "{message} for {text}");
+        assert_eq!((line, column), place, "{message} for {text}");
+    }
+}
+
+/// Writes these files; what the first of them says as a configuration.
+fn load(folder: &Path, files: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    for (name, text) in files {
+        let path = folder.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    Config::load(&folder.join(files[0].0))
+}
+
+#[test]
+fn files_are_included_in_the_order_of_their_names_and_paths_start_at_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = load(
+        folder.path(),
+        &[
+            (
+                "sealdns.toml",
+                "version = \"v1\"\ninclude = [\"zones.d/*.toml\", \"keys.toml\", \"none/*\"]\n\
+                 [[zone]]\nname = \"z\"\ntemplate = \"t\"\npolicy = \"p\"\n",
+            ),
+            ("zones.d/b.toml", "[[zone]]\nname = \"b\"\nfile = \"b.zone\"\ntsig = \"key\"\n"),
+            (
+                "zones.d/a.toml",
+                "include = [\"more/c.toml\"]\n[[zone]]\nname = \"a\"\nfile = \"/a.zone\"\n",
+            ),
+            ("zones.d/a.old", "what is this"),
+            ("zones.d/more/c.toml", "[template.t]\nfile = \"{zone}\"\n[policy.p]\n"),
+            ("keys.toml", "[[tsig]]\nname = \"key\"\nsecret = \"MDEyMzQ1Njc4OWFiY2RlZg==\"\n"),
+        ],
+    );
+    let config = config.unwrap();
+    let zones: Vec<_> = config.zones().map(|zone| (zone.name.to_string(), &zone.file)).collect();
+    let below = |path: &str| folder.path().join(path);
+    let [z, b] = [below("zones.d/more/z"), below("zones.d/b.zone")];
+    let a = PathBuf::from("/a.zone");
+    assert_eq!(zones, [("z.".to_owned(), &z), ("a.".to_owned(), &a), ("b.".to_owned(), &b)]);
+    assert!(config.policies.contains_key("p"));
+    let with_secret = config.files.iter().filter(|file| file.has_tsig_secret);
+    assert_eq!(with_secret.map(|file| &file.path).collect::<Vec<_>>(), [&below("keys.toml")]);
+    assert_eq!(config.files.len(), 5);
+}
+
+#[test]
+fn faults_of_included_files_name_the_file() {
+    let main = |include: &str| format!("version = \"v1\"\ninclude = [{include}]\n");
+    let zone = "[[zone]]\nname = \"a\"\nfile = \"f\"\n";
+    let both = main("\"a.toml\", \"b.toml\"");
+    for (main, others, (file, line, column), said) in [
+        (&both, [("a.toml", "[[zon]]\n"), ("b.toml", "")], ("a.toml", 1, 3), "unknown key `zon`"),
+        (
+            &both,
+            [("a.toml", zone), ("b.toml", zone)],
+            ("b.toml", 1, 1),
+            "the zone a. is configured twice, first at FOLDER/a.toml:1",
+        ),
+        (
+            &both,
+            [("a.toml", "[policy.p]\n"), ("b.toml", "\n[policy.p]\n")],
+            ("b.toml", 2, 1),
+            "the policy p is configured twice, first at FOLDER/a.toml:1",
+        ),
+        (
+            &both,
+            [("a.toml", "[template.t]\n"), ("b.toml", "[template.t]\n")],
+            ("b.toml", 1, 1),
+            "the template t is configured twice",
+        ),
+        (&both, [("a.toml", "\n[server]\n"), ("b.toml", "")], ("a.toml", 2, 1), "[server] stands"),
+        (
+            &main("\"a.toml\""),
+            [("a.toml", "include = [\"b.toml\"]"), ("b.toml", "include = [\"*.toml\"]")],
+            ("b.toml", 1, 12),
+            "a.toml includes itself",
+        ),
+        (
+            &main("\"a.toml\", \"./a.toml\""),
+            [("a.toml", ""), ("b.toml", "")],
+            ("main.toml", 2, 22),
+            "a.toml is included twice",
+        ),
+        (
+            &main("\"c.toml\""),
+            [("a.toml", ""), ("b.toml", "")],
+            ("main.toml", 2, 12),
+            "there is no file FOLDER/c.toml",
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = others;
+        let error = load(folder.path(), &[("main.toml", main.as_str()), one, other]).unwrap_err();
+        let ConfigError::Invalid { path, line: at, column: in_line, message, .. } = error else {
+            panic!("{error}")
+        };
+        let said = said.replace("FOLDER", folder.path().to_str().unwrap());
+        assert!(message.contains(&said), "{message}");
+        assert_eq!((path, at, in_line), (folder.path().join(file), line, column), "{message}");
+    }
 }
 
 proptest::proptest! {

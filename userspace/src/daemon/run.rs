@@ -60,7 +60,7 @@ pub fn run(
     let prepare = Arc::new(prepare::ZoneFiles::new(&config));
     let drain = config.server.shutdown_timeout.duration();
     let section = config.cookies.clone();
-    tsig_keys::warn_of_weak(&config, path);
+    tsig_keys::warn_of_weak(&config);
     let tsig_keys = tsig_keys::load(&config)?;
     let daemon = Arc::new(Daemon::new(source, config, plane, prepare, Clock::MACHINE));
     let secrets = daemon.presented.load_secrets(path, &section);

@@ -14,7 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{AccessFlags, Uid, User, eaccess};
 
 use super::privileges::{self, as_user};
-use crate::config::Config;
+use crate::config::{Config, ConfigFile};
 use crate::files;
 
 /// Files and folders of the state directory that are told in one message; more are only counted.
@@ -122,9 +122,8 @@ fn look_into(path: &Path, depth: usize, left: &mut usize, found: &mut Vec<PathBu
     }
 }
 
-/// What would keep a daemon with this configuration from its files, as the user that it will be; `path` is
-/// the configuration's.
-pub fn problems(config: &Config, path: &Path) -> Vec<String> {
+/// What would keep a daemon with this configuration from its files, as the user that it will be.
+pub fn problems(config: &Config) -> Vec<String> {
     let user = match privileges::target(&config.server.user) {
         Ok(user) => user,
         Err(error) => return vec![format!("{error:#}")],
@@ -132,7 +131,8 @@ pub fn problems(config: &Config, path: &Path) -> Vec<String> {
     let looked = as_user(user.as_ref(), || {
         let mut problems = Vec::new();
         problems.extend(unusable(&config.server.state_dir));
-        if let Err(error) = File::open(path) {
+        for ConfigFile { path, .. } in &config.files {
+            let Err(error) = File::open(path) else { continue };
             let path = path.display();
             problems.push(format!("a reload could not read the configuration {path}: {error}"));
         }

@@ -22,11 +22,10 @@ pub fn load(config: &Config) -> anyhow::Result<Keys> {
     config.tsig_keys().map(load_one).collect()
 }
 
-/// Warns of keys that are weaker than they might be, and of a configuration at `path` that shows a secret to others.
-pub fn warn_of_weak(config: &Config, path: &Path) {
-    if config.tsig_keys().any(|key| key.secret.is_some()) {
-        warn_if_open(path);
-    }
+/// Warns of keys that are weaker than they might be, and of files of a configuration that show a secret to others.
+pub fn warn_of_weak(config: &Config) {
+    let with_secret = config.files.iter().filter(|file| file.has_tsig_secret);
+    with_secret.for_each(|file| warn_if_open(&file.path));
     for key in config.tsig_keys().filter(|key| key.algorithm == TsigAlgorithm::Sha1) {
         tracing::warn!(
             "the TSIG key {} is used with hmac-sha1: use hmac-sha256 if the other server can",

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use xdp_common::limit::policy::{IPV4_LEVELS, IPV6_LEVELS};
 use xdp_common::limit::{Class, Mode, Policy};
 
-use super::{AddressPrefix, ConfigError, invalid};
+use super::error::invalid;
+use super::{AddressPrefix, ConfigError};
 use crate::files;
 pub use values::{ClassRate, Cost, Levels, LimitMode, OneIn, PrefixLength, Rate, TotalSlip};
 use values::{window, write_window};

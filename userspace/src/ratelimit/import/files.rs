@@ -2,8 +2,13 @@
 
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
+
+use crate::file_pattern::matching;
+
+/// What of a folder that is included is read, as Knot has it.
+const IN_FOLDER: &str = "*.conf";
 
 /// How deep files may include others. No official reference: people use two or three.
 const MAX_DEPTH: usize = 16;
@@ -89,9 +94,9 @@ impl Files {
             return Err(at.fault(format_args!("files are included more than {MAX_DEPTH} deep")));
         }
         let next_to = |file: &Path| file.parent().unwrap_or(Path::new("")).join(pattern);
-        let mut found = matching(&next_to(&at.file));
+        let mut found = matching(&next_to(&at.file), Some(IN_FOLDER));
         if found.is_empty() {
-            found = matching(&next_to(&self.outermost));
+            found = matching(&next_to(&self.outermost), Some(IN_FOLDER));
         }
         if found.is_empty() {
             return Err(at.fault(format_args!("there is no file {pattern} to include")));
@@ -151,73 +156,5 @@ impl Start {
     /// A place of the file.
     pub fn place(&self, line: usize, column: usize) -> Place {
         Place { file: Rc::clone(&self.file), is_included: self.is_included, line, column }
-    }
-}
-
-/// The files that a path names, whose last part may have `*` and `?`; of a folder those that end in `.conf`, as Knot
-/// has it.
-fn matching(path: &Path) -> Vec<PathBuf> {
-    let (folder, pattern) = match (path.is_dir(), path.file_name().and_then(|name| name.to_str())) {
-        (true, _) => (path, "*.conf"),
-        (false, Some(name)) if name.contains(['*', '?']) => {
-            (path.parent().unwrap_or(Path::new("")), name)
-        }
-        _ => return path.exists().then(|| path.to_owned()).into_iter().collect(),
-    };
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let fits = |name: &str| matches(pattern.as_bytes(), name.as_bytes());
-    let mut found: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_name().to_str().is_some_and(fits))
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file())
-        .collect();
-    found.sort();
-    found
-}
-
-/// Whether a name fits a pattern: `*` is any octets, `?` any one.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    let (mut pattern_at, mut name_at) = (0, 0);
-    // Where the last `*` stands, and how much of the name it has taken.
-    let mut star: Option<(usize, usize)> = None;
-    while name_at < name.len() {
-        match pattern.get(pattern_at) {
-            Some(b'*') => {
-                star = Some((pattern_at, name_at));
-                pattern_at += 1;
-            }
-            Some(&octet) if octet == b'?' || octet == name[name_at] => {
-                (pattern_at, name_at) = (pattern_at + 1, name_at + 1);
-            }
-            _ => match &mut star {
-                Some((at, taken)) => {
-                    *taken += 1;
-                    (pattern_at, name_at) = (*at + 1, *taken);
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[pattern_at..].iter().all(|octet| *octet == b'*')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_fit_names() {
-        for (pattern, name, fits) in [
-            ("*.conf", "a.conf", true),
-            ("*.conf", "a.conf.old", false),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-b-b", false),
-            ("?", "", false),
-            ("?x*", "1x", true),
-            ("**", "", true),
-        ] {
-            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), fits, "{pattern} {name}");
-        }
     }
 }
