@@ -1,4 +1,4 @@
-//! `[[zone]]` and `[template.NAME]`: settings as they are written, and zones with a value for each.
+//! The sections `[[zone]]` and `[template.NAME]`: settings as they are written, and zones with a value for each.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
