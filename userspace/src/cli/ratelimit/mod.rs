@@ -70,7 +70,7 @@ pub enum RateLimitCommand {
     /// queries, each counts as an answer of 512 octets, of class any, dnskey or positive by its QTYPE:
     /// NXDOMAIN cannot be recognised.
     Test(replay::TestArgs),
-    /// Print the [ratelimit] section for BIND's named.conf (rate-limit) or Knot's knot.conf (mod-rrl)
+    /// Print the section ratelimit for BIND's named.conf (rate-limit) or Knot's knot.conf (mod-rrl)
     Import {
         /// The configuration file
         #[arg(value_name = "FILE")]

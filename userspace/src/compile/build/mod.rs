@@ -47,7 +47,7 @@ const GATHERED_RECORDS: usize = 1 << 16;
 /// there must be.
 ///
 /// With `part` only these names are in it, and the apex, as nodes from which nothing follows but what they
-/// say themselves ([`flag::PARTIAL`]).
+/// say themselves ([`flag::PARTIAL`](xdp_common::image::node::flag::PARTIAL)).
 ///
 /// What no message can carry is added to `unsendable`. `now` is seconds since 1970 truncated to 32 bits: of
 /// signatures that hold at different times it says which.

@@ -54,7 +54,7 @@ pub(super) enum Field {
     Eui(u8),
     /// 64 bits as four groups of hexadecimal digits with colons between (RFC 6742).
     Locator,
-    /// Priority, target and parameters of [`svcb`].
+    /// Priority, target and parameters of [`svcb`](super::svcb).
     Svcb,
     /// Whole RDATA of a kind of its own, from [`rare`].
     Rare(rare::Kind),
