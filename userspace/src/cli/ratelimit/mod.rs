@@ -24,7 +24,7 @@ use crate::duration::Period;
 pub enum RateLimitCommand {
     /// Show the settings in effect; those that differ from the configuration file are marked
     Show,
-    /// Change settings of [ratelimit], all or none, at once and without a reload
+    /// Change settings of the section ratelimit, all or none, at once and without a reload
     Set {
         /// Settings, such as rate=20 nxdomain-rate=5 window=15s
         #[arg(value_name = "KEY=VALUE", required = true)]
