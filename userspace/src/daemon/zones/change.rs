@@ -309,7 +309,8 @@ impl Zones {
                     }
                 };
                 let served = served.as_ref().map(|served| (&served.zone, served.kept_at));
-                self.make_durable(&section, &Succession { served, next: version, change, kind })?
+                let succession = Succession { served, next: version, change, kind };
+                self.workers.aside(|| self.make_durable(&section, &succession))?
             }
         };
         let from_disk = match &last {
@@ -336,7 +337,8 @@ impl Zones {
         };
         let verified_before = served.and_then(|served| served.verified);
         drop(prepared.change);
-        let (kept_at, unkept) = self.finish_durable(&section, &version, durability);
+        let finish = || self.finish_durable(&section, &version, durability);
+        let (kept_at, unkept) = self.workers.aside(finish);
         // What compares it with the version before, and what keeps it as a whole, reads all of the zone.
         files.iter().for_each(FileMap::rest);
         let verified_at = prepared.verification.as_ref().map(|verification| verification.whole_at);
