@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use xdp_common::image::bounds::MAX_SALT;
 
-use super::kept::{self, FromPrimary, KeptFacts, KeptVersion, KeptZones, settings};
+use super::kept::{
+    self, FromPrimary, KeptFacts, KeptVersion, KeptZones, KnownDigests, UnsummedFiles, settings,
+};
 use super::life::refresh::Timers;
 use super::secondary::Confirmations;
 use super::signing::{Signing, check_owners, rejection, with_serial};
@@ -40,8 +43,16 @@ pub struct ZoneFiles {
 
 /// How much room the zones of a configuration will take that are kept compiled.
 pub fn expected_size(config: &Config) -> ExpectedSize {
-    let folders = ["signed", "served"].map(|folder| config.server.state_dir.join(folder));
-    kept::expected_size(config, &folders)
+    kept::expected_size(config, &kept_folders(config))
+}
+
+/// The large files that [`ZoneFiles`] will read of what was served last.
+pub fn unsummed_files(config: &Config) -> UnsummedFiles {
+    kept::unsummed_files(config, &kept_folders(config))
+}
+
+fn kept_folders(config: &Config) -> [PathBuf; 2] {
+    ["signed", "served"].map(|folder| config.server.state_dir.join(folder))
 }
 
 impl ZoneFiles {
@@ -50,6 +61,13 @@ impl ZoneFiles {
         let served = KeptZones::new(config.server.state_dir.join("served"));
         let confirmations = Confirmations::of(&config.server.state_dir);
         ZoneFiles { signing: Signing::new(config), confirmations, served }
+    }
+
+    /// The same, with files some of which were summed up already.
+    pub fn knowing(self, digests: KnownDigests) -> ZoneFiles {
+        let digests = Arc::new(digests);
+        let (signing, served) = (self.signing.knowing(&digests), self.served.knowing(digests));
+        ZoneFiles { signing, served, ..self }
     }
 
     /// The version that was served when the daemon ran last of a zone that sealdns does not sign.

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::Context;
 use nix::unistd::User;
@@ -39,8 +40,11 @@ pub fn run(
     let user = privileges::target(&config.server.user)?;
     let _state = startup::take_state(&config, user.as_ref())?;
     let sockets = Sockets::bind(&config, user.as_ref())?;
-    let expected = privileges::as_user(user.as_ref(), || prepare::expected_size(&config))?;
-    let mut plane = open_plane(&config, expected)?;
+    let (expected, unsummed) = privileges::as_user(user.as_ref(), || {
+        (prepare::expected_size(&config), prepare::unsummed_files(&config))
+    })?;
+    let (plane, digests) = beside(|| unsummed.sum_up(), || open_plane(&config, expected));
+    let mut plane = plane?;
     match &user {
         Some(user) => privileges::drop_to(user)?,
         None if nix::unistd::Uid::effective().is_root() => {
@@ -57,7 +61,7 @@ pub fn run(
         }
     }
     let control = SocketFile::at(&config.server.control);
-    let prepare = Arc::new(prepare::ZoneFiles::new(&config));
+    let prepare = Arc::new(prepare::ZoneFiles::new(&config).knowing(digests.unwrap_or_default()));
     let drain = config.server.shutdown_timeout.duration();
     let section = config.cookies.clone();
     tsig_keys::warn_of_weak(&config);
@@ -75,6 +79,19 @@ pub fn run(
         control.remove();
     }
     result
+}
+
+/// Does two things at once, the first one in a thread that has ended when this returns: privileges are given up by one
+/// thread for itself. `None` if the first one came to no end.
+fn beside<A: Send, B>(
+    aside: impl FnOnce() -> A + Send,
+    work: impl FnOnce() -> B,
+) -> (B, Option<A>) {
+    thread::scope(|scope| {
+        let aside = thread::Builder::new().name("kept zones".to_owned()).spawn_scoped(scope, aside);
+        let worked = work();
+        (worked, aside.ok().and_then(|aside| aside.join().ok()))
+    })
 }
 
 /// Everything bound before privileges are given up.
@@ -97,7 +114,7 @@ impl Sockets {
         }
         let control = privileges::bind(&server.control, user, socket::bind)
             .with_context(|| format!("the control socket {}", server.control.display()))?;
-        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let workers = thread::available_parallelism().map_or(1, |cores| cores.get());
         let mut dns = DnsSockets::default();
         for listen in &server.listen {
             let address = listen.0;

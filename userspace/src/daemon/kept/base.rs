@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
-use std::io::{self, BufWriter, ErrorKind, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use bytes::{Buf, Bytes};
-use ring::digest;
 
+use super::digests::{BUFFER, KnownDigests, Summed};
 use super::facts::{KeptFacts, array, read_origin, read_stamps};
 use crate::daemon::store::LARGE;
 use crate::datapath::memory::FileMap;
@@ -28,8 +28,8 @@ const FORMAT: u32 = 4;
 /// The first line of format 1, which has signed zones only, without their files' stamps.
 const MAGIC_1: &str = "sealdns signed zone 1";
 
-/// Octets that are read or written at once.
-pub(super) const BUFFER: usize = 1 << 20;
+/// How the name of a file ends.
+const EXTENSION: &str = "signed";
 
 /// The file of a base.
 ///
@@ -75,7 +75,7 @@ pub(super) struct Written {
 impl BaseFile {
     /// That of a zone in this folder.
     pub fn of(folder: &Path, zone: &Name) -> BaseFile {
-        BaseFile(folder.join(format!("{}signed", in_file_name(zone))))
+        BaseFile(folder.join(format!("{}{EXTENSION}", in_file_name(zone))))
     }
 
     /// A file that is to take the place of this one.
@@ -110,7 +110,7 @@ impl BaseFile {
         let mut sum = None;
         let written = made.and_then(|()| {
             files::replace_with(&self.0, 0o600, |out| {
-                let out = Summed { inner: out, sum: digest::Context::new(&digest::SHA256) };
+                let out = Summed::new(out);
                 // Small pieces are gathered before they are summed up.
                 let mut out = BufWriter::with_capacity(BUFFER, out);
                 write(zone, (facts, times), place.as_ref(), &mut out)?;
@@ -146,14 +146,19 @@ impl BaseFile {
     }
 
     /// The version of the zone `apex` that is kept, if there is one.
-    pub fn read(&self, apex: &Name) -> anyhow::Result<Option<Base>> {
+    pub fn read(&self, apex: &Name, known: &KnownDigests) -> anyhow::Result<Option<Base>> {
         let file = match files::open(&self.0) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| self.0.display().to_string()),
         };
-        read(file, apex).map(Some).with_context(|| self.0.display().to_string())
+        read(file, apex, known).map(Some).with_context(|| self.0.display().to_string())
     }
+}
+
+/// The base of the zone that is kept compiled in this file.
+pub(super) fn path_beside(compiled: &Path) -> PathBuf {
+    compiled.with_extension(EXTENSION)
 }
 
 fn write(
@@ -184,26 +189,23 @@ fn write(
     any_answers.map_or(Ok(()), |any_answers| stored_arrays::write(any_answers, out))
 }
 
-fn read(mut file: File, apex: &Name) -> anyhow::Result<Base> {
+fn read(mut file: File, apex: &Name, known: &KnownDigests) -> anyhow::Result<Base> {
     let octets = file.metadata()?.len();
     let content = octets.checked_sub(DIGEST_LEN as u64).context("it is cut short")?;
+    // What is newer may have another digest.
+    read_format(&mut file)?;
+    // What a disk refuses to give is an error here. Where the file is mapped it would be the end of the daemon.
+    let digest = known.checked(&file)?;
     let map = if octets < LARGE as u64 { None } else { FileMap::of(&file).ok() };
-    let (found, digest, all) = match &map {
-        Some(map) => {
-            // What a disk refuses to give is an error here. Where the file is mapped it would be the end of the daemon.
-            let (found, digest) = digests(&mut file, content)?;
-            (found, digest, Bytes::from_owner(map.clone()))
-        }
+    let all = match &map {
+        Some(map) => Bytes::from_owner(map.clone()),
         None => {
             let mut all = Vec::with_capacity(usize::try_from(octets)?);
+            file.rewind()?;
             file.read_to_end(&mut all)?;
-            let (found, digest) = digests(&mut &all[..], content)?;
-            (found, digest, all.into())
+            all.into()
         }
     };
-    // What is newer may have another digest.
-    read_format(&mut all.as_ref())?;
-    ensure!(found == digest, "its digest does not match");
     let mut rest = all.slice(..usize::try_from(content)?);
     let (zone, (facts, times), place) = read_content(&mut rest)?;
     ensure!(rest.is_empty(), "there is more than a zone in it");
@@ -213,23 +215,6 @@ fn read(mut file: File, apex: &Name) -> anyhow::Result<Base> {
     let files = Vec::from_iter(map.filter(|map| is_within(&zone, map)));
     let place = place.unwrap_or(Place::beginning(digest));
     Ok(Base { zone, files, facts, times, place, digest, octets })
-}
-
-/// The digest of so many octets, and the one that follows them and ends the file.
-fn digests(from: &mut impl Read, content: u64) -> anyhow::Result<(Digest, Digest)> {
-    let mut sum = digest::Context::new(&digest::SHA256);
-    let mut buffer = vec![0; BUFFER.min(usize::try_from(content)?)];
-    let mut left = from.take(content);
-    loop {
-        match left.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(len) => sum.update(&buffer[..len]),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let expected = array(left.into_inner())?;
-    Ok((sum.finish().as_ref().try_into()?, expected))
 }
 
 /// The same zone in memory of its own.
@@ -354,31 +339,5 @@ fn read_format(from: &mut impl Read) -> anyhow::Result<u32> {
             "it has format {newer}, and this version of sealdns reads formats up to {FORMAT}: a newer one wrote it"
         ),
         _ => bail!("it is not a zone that sealdns kept"),
-    }
-}
-
-/// Sums up what goes through.
-pub(super) struct Summed<T> {
-    pub inner: T,
-    pub sum: digest::Context,
-}
-
-impl<T: Read> Read for Summed<T> {
-    fn read(&mut self, octets: &mut [u8]) -> io::Result<usize> {
-        let len = self.inner.read(octets)?;
-        self.sum.update(&octets[..len]);
-        Ok(len)
-    }
-}
-
-impl<T: Write> Write for Summed<T> {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        let len = self.inner.write(octets)?;
-        self.sum.update(&octets[..len]);
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
     }
 }

@@ -6,12 +6,12 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use nix::sys::statvfs::statvfs;
 use ring::digest;
 
-use super::base::{BUFFER, Summed};
+use super::digests::{BUFFER, KnownDigests, Summed};
 use super::facts::array;
 use crate::compile::ApartZone;
 use crate::datapath::memory::FileMap;
@@ -70,7 +70,7 @@ impl CompiledFile {
             return Err(ErrorKind::StorageFull.into());
         }
         files::replace_with(&self.0, 0o600, |out| {
-            let out = Summed { inner: out, sum: digest::Context::new(&digest::SHA256) };
+            let out = Summed::new(out);
             // Small pieces are gathered before they are summed up.
             let mut out = BufWriter::with_capacity(BUFFER, out);
             writeln!(out, "{MAGIC}{FORMAT}")?;
@@ -93,10 +93,11 @@ impl CompiledFile {
         apex: &Name,
         identity: &Digest,
         now: u32,
+        known: &KnownDigests,
     ) -> anyhow::Result<Option<ApartZone>> {
         match files::open(&self.0) {
             Ok(file) => {
-                let read = read(file, apex, identity, now);
+                let read = read(&file, apex, identity, now, known);
                 read.with_context(|| self.0.display().to_string())
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -122,12 +123,16 @@ pub(super) fn size_of(path: &Path) -> anyhow::Result<(u64, u64)> {
     Ok((names.min(octets), slab.min(octets)))
 }
 
-fn read(file: File, apex: &Name, identity: &Digest, now: u32) -> anyhow::Result<Option<ApartZone>> {
+fn read(
+    file: &File,
+    apex: &Name,
+    identity: &Digest,
+    now: u32,
+    known: &KnownDigests,
+) -> anyhow::Result<Option<ApartZone>> {
     let octets = file.metadata()?.len();
     let content = octets.checked_sub(DIGEST_LEN as u64).context("it is cut short")?;
-    let summed =
-        Summed { inner: (&file).take(content), sum: digest::Context::new(&digest::SHA256) };
-    let mut from = BufReader::with_capacity(BUFFER, summed);
+    let mut from = BufReader::new(file);
     let format = read_format(&mut from)?;
     let found: Digest = array(&mut from)?;
     let holds_until = u32::from_be_bytes(array(&mut from)?);
@@ -136,11 +141,9 @@ fn read(file: File, apex: &Name, identity: &Digest, now: u32) -> anyhow::Result<
         return Ok(None);
     }
     // What a disk refuses to give is an error here. Where the file is mapped it would be the end of the daemon.
-    io::copy(&mut from, &mut io::sink())?;
-    let (sum, expected) = (from.into_inner().sum.finish(), array::<DIGEST_LEN>(&mut &file)?);
-    ensure!(sum.as_ref() == expected, "its digest does not match");
+    known.checked(file)?;
     let head = format.len() + DIGEST_LEN + size_of_val(&holds_until);
-    let zone = octets_of(&file)?.slice(head..usize::try_from(content)?);
+    let zone = octets_of(file)?.slice(head..usize::try_from(content)?);
     let zone = ApartZone::read(apex, &zone).context("it is not what was written")?;
     let is_over = holds_until != 0 && !is_before(now, holds_until);
     if is_over || is_before(now, zone.compiled_at()) {
@@ -213,7 +216,9 @@ mod tests {
     fn what_was_written_is_read_and_nothing_else() {
         let (_folder, file, octets) = written();
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
-        let read = |base: &Digest, key, now| file.read(&apex(), &identity(base, key), now);
+        let read = |base: &Digest, key, now| {
+            file.read(&apex(), &identity(base, key), now, &KnownDigests::default())
+        };
         let zone = read(&BASE, KEY, NOW).unwrap().unwrap();
         let (names, slab) = size_of(file.path()).unwrap();
         assert_eq!((names, slab), (zone.names() as u64, zone.octets() as u64));
@@ -252,10 +257,16 @@ mod tests {
         let identity = identity(&BASE, KEY);
         for (place, octet) in octets.iter().enumerate() {
             open.write_all_at(&[octet ^ (1 << (place % 8))], place as u64).unwrap();
-            assert!(!matches!(file.read(&apex(), &identity, NOW), Ok(Some(_))), "{place}");
+            assert!(
+                !matches!(
+                    file.read(&apex(), &identity, NOW, &KnownDigests::default()),
+                    Ok(Some(_))
+                ),
+                "{place}"
+            );
             open.write_all_at(&[*octet], place as u64).unwrap();
         }
-        assert!(file.read(&apex(), &identity, NOW).unwrap().is_some());
+        assert!(file.read(&apex(), &identity, NOW, &KnownDigests::default()).unwrap().is_some());
     }
 
     #[test]
@@ -265,7 +276,13 @@ mod tests {
         let identity = identity(&BASE, KEY);
         for len in (0..octets.len() as u64).rev() {
             open.set_len(len).unwrap();
-            assert!(!matches!(file.read(&apex(), &identity, NOW), Ok(Some(_))), "{len}");
+            assert!(
+                !matches!(
+                    file.read(&apex(), &identity, NOW, &KnownDigests::default()),
+                    Ok(Some(_))
+                ),
+                "{len}"
+            );
         }
     }
 

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `base.rs` | a version as a whole, in a file |
 //! | `compiled.rs` | the same compiled, in another file |
+//! | `digests.rs` | the digests that end both |
 //! | `facts.rs` | what is known of a version beside its records, as octets |
 //! | `history.rs` | the versions that led to one |
 //!
@@ -27,6 +28,7 @@
 
 mod base;
 mod compiled;
+mod digests;
 mod facts;
 mod history;
 #[cfg(test)]
@@ -57,6 +59,7 @@ use crate::journal::{Contents, Entry, Frame, FrameKind, Journal, JournalError, L
 use crate::zone::difference::{Difference, Rules};
 use crate::zone::{Name, Version, ZoneError, in_file_name};
 
+pub use digests::{KnownDigests, UnsummedFiles};
 pub use facts::{FromPrimary, KeptFacts, KeptReport};
 pub use history::{History, HistoryError, PastChange, PastVersion};
 
@@ -78,6 +81,8 @@ const LIMITS: [u64; 2] = [256 << 10, 256 << 20];
 pub struct KeptZones {
     folder: PathBuf,
     zones: Lock<BTreeMap<Name, Arc<Lock<KeptFiles>>>>,
+    /// What some of the files were found to sum up to before they are read.
+    known_digests: Arc<KnownDigests>,
     /// Whether it was told that what is compiled cannot be kept.
     has_told: AtomicBool,
 }
@@ -165,25 +170,36 @@ pub fn settings(section: &config::Zone, policy: &config::Policy) -> Digest {
 /// How much room the zones of a configuration will take that are kept compiled in one of these folders: the first maps need
 /// not be made larger for them.
 pub fn expected_size(config: &Config, folders: &[PathBuf]) -> ExpectedSize {
-    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
-    let files: Vec<PathBuf> = files
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "compiled"))
-        .collect();
     let mut expected = ExpectedSize::default();
-    if files.is_empty() {
-        return expected;
-    }
-    let zones = config.zones().map(|zone| format!("{}compiled", in_file_name(&zone.name)));
-    let zones: BTreeSet<OsString> = zones.map(OsString::from).collect();
-    for file in files.iter().filter(|file| file.file_name().is_some_and(|it| zones.contains(it))) {
+    for file in compiled_files(config, folders) {
         // What cannot be read is told where it is used.
-        if let Ok((names, slab)) = compiled::size_of(file) {
+        if let Ok((names, slab)) = compiled::size_of(&file) {
             expected.add(names, slab);
         }
     }
     expected
+}
+
+/// The files that the next start reads of these zones: what they are compiled to, and their bases.
+pub fn unsummed_files(config: &Config, folders: &[PathBuf]) -> UnsummedFiles {
+    let compiled = compiled_files(config, folders).into_iter();
+    UnsummedFiles::open(compiled.flat_map(|file| [base::path_beside(&file), file]))
+}
+
+/// The files of the zones of a configuration that are kept compiled.
+fn compiled_files(config: &Config, folders: &[PathBuf]) -> Vec<PathBuf> {
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten());
+    let mut files: Vec<PathBuf> = files
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "compiled"))
+        .collect();
+    if !files.is_empty() {
+        let zones = config.zones().map(|zone| format!("{}compiled", in_file_name(&zone.name)));
+        let zones: BTreeSet<OsString> = zones.map(OsString::from).collect();
+        files.retain(|file| file.file_name().is_some_and(|it| zones.contains(it)));
+    }
+    files
 }
 
 impl KeptZones {
@@ -197,7 +213,13 @@ impl KeptZones {
             }
         }
         let zones = Lock::new(Rank::KeptZones, BTreeMap::new());
-        KeptZones { folder, zones, has_told: AtomicBool::new(false) }
+        let (known_digests, has_told) = (Arc::default(), AtomicBool::new(false));
+        KeptZones { folder, zones, known_digests, has_told }
+    }
+
+    /// The same, with files some of which were summed up already.
+    pub fn knowing(self, known_digests: Arc<KnownDigests>) -> KeptZones {
+        KeptZones { known_digests, ..self }
     }
 
     /// Whether something is kept of a zone, whatever it is.
@@ -229,7 +251,7 @@ impl KeptZones {
     /// is torn or garbled there is left out with all that follows, and told in the log.
     pub fn open(&self, apex: &Name) -> Option<KeptVersion> {
         let said = "the version that was served before cannot be read";
-        let base = match self.base_of(apex).read(apex) {
+        let base = match self.base_of(apex).read(apex, &self.known_digests) {
             Ok(base) => base?,
             Err(error) => {
                 tracing::warn!(zone = %apex, "{said}: {error:#}");
@@ -411,7 +433,7 @@ impl KeptZones {
         now: u32,
     ) -> Option<ApartZone> {
         let identity = compiled::identity(base, hash_key);
-        match self.compiled_of(apex).read(apex, &identity, now) {
+        match self.compiled_of(apex).read(apex, &identity, now, &self.known_digests) {
             Ok(compiled) => {
                 if compiled.is_some() {
                     let files = self.files_of(apex);

@@ -137,14 +137,14 @@ fn a_base_that_is_cut_short_or_changed_is_none() {
     let whole = fs::read(file.path()).unwrap();
     for at in 0..whole.len() {
         fs::write(file.path(), &whole[..at]).unwrap();
-        assert!(file.read(&apex()).is_err(), "cut at {at}");
+        assert!(file.read(&apex(), &KnownDigests::default()).is_err(), "cut at {at}");
         let mut changed = whole.clone();
         changed[at] ^= 1 << (at % 8);
         fs::write(file.path(), changed).unwrap();
-        assert!(file.read(&apex()).is_err(), "changed at {at}");
+        assert!(file.read(&apex(), &KnownDigests::default()).is_err(), "changed at {at}");
     }
     fs::write(file.path(), [&whole[..], b"more"].concat()).unwrap();
-    assert!(file.read(&apex()).is_err());
+    assert!(file.read(&apex(), &KnownDigests::default()).is_err());
 }
 
 /// A large zone lies in its base from then on, whatever becomes of the name of that; what changed since lies over it.
@@ -292,7 +292,7 @@ fn older_formats_are_read_and_newer_ones_are_said() {
         let sum = digest::digest(&digest::SHA256, &octets);
         octets.extend(sum.as_ref());
         fs::write(file.path(), &octets).unwrap();
-        let again = file.read(&apex()).unwrap().unwrap();
+        let again = file.read(&apex(), &KnownDigests::default()).unwrap().unwrap();
         let is_second = usize::from(format == 2);
         assert_eq!(again.zone.withheld().count(), is_second);
         assert_eq!(content(&Version::of(again.zone)), content(&zone));
@@ -302,7 +302,7 @@ fn older_formats_are_read_and_newer_ones_are_said() {
         assert_eq!(again.place, Place::beginning(sum.as_ref().try_into().unwrap()));
     }
     fs::write(file.path(), [&b"sealdns zone 5\nmore"[..], &[0; 32]].concat()).unwrap();
-    let error = format!("{:#}", file.read(&apex()).err().unwrap());
+    let error = format!("{:#}", file.read(&apex(), &KnownDigests::default()).err().unwrap());
     assert!(error.contains("it has format 5") && error.contains("formats up to 4"), "{error}");
 }
 

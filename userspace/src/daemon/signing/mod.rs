@@ -10,12 +10,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 
 use change::{KEPT_PART, MadeVersion, NextVersion, SignedVersion, Unsigned};
 
-use super::kept::{KeptVersion, KeptZones};
+use super::kept::{KeptVersion, KeptZones, KnownDigests};
 use super::locks::{Lock, Rank};
 use super::serials::SerialFile;
 use super::state::{CurrentVersion, NoTransfer, Prepared, is_due};
@@ -72,6 +73,11 @@ impl Signing {
             files::sweep(folder);
         }
         signing
+    }
+
+    /// The same, with files some of which were summed up already.
+    pub fn knowing(self, digests: &Arc<KnownDigests>) -> Signing {
+        Signing { kept: self.kept.knowing(Arc::clone(digests)), ..self }
     }
 
     /// Where what is served is kept for the next start.
