@@ -5,7 +5,7 @@
 //! From [`compile`] downwards there is no tokio, no aya, no clock and no file, but for
 //! [`zone::text::files`], which opens master files, and [`dnssec::keys::store`], which keeps keys.
 //! [`files`] is how everybody writes them, and [`journal`] keeps the differences of a zone in one. Above, clocks are in [`clock`]. [`duration`] is how all rooms
-//! read durations. [`observe`] is what is known and counted, as
+//! read durations. [`foreign`] reads configurations of other servers. [`observe`] is what is known and counted, as
 //! values that [`control`] tells.
 
 pub mod cli;
@@ -15,6 +15,7 @@ pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod duration;
+pub mod foreign;
 pub mod ratelimit;
 pub mod server;
 pub mod transfer;

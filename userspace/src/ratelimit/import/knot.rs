@@ -1,7 +1,8 @@
 //! Knot's section `mod-rrl` (knot.conf).
 
-use super::files::{Fault, Files, Place, Start};
-use super::{PeerOption, Section};
+use super::Section;
+use crate::foreign::lines::{Style, read_all};
+use crate::foreign::{Fault, Files, Setting};
 
 /// Knot's defaults (3.4.3), said aloud: they are not ours.
 const RATE_LIMIT: &str = "50";
@@ -10,10 +11,18 @@ const SLIP: &str = "1";
 
 /// The section's item `default`, or its first.
 pub(super) fn section(files: &mut Files) -> Result<Option<Section>, Fault> {
-    let mut lines = Vec::new();
-    files.outermost(|files, text, start| read(files, text, &start, &mut lines))?;
-    let Some(items) = items(&lines)? else { return Ok(None) };
-    let name = |item: &[PeerOption]| {
+    let sections = read_all(files, Style::Knot)?.into_iter();
+    let sections: Vec<_> = sections.filter(|section| section.name == "mod-rrl").collect();
+    if sections.is_empty() {
+        return Ok(None);
+    }
+    let items: Vec<Vec<Setting>> = sections.into_iter().flat_map(|section| section.items).collect();
+    let mut firsts = items.iter().filter_map(|item| item.first());
+    if let Some(first) = firsts.find(|first| first.key != "id") {
+        let message = "an item of mod-rrl begins with `- id: NAME`";
+        return Err(first.place.as_ref().map_or(Fault(message.to_owned()), |at| at.fault(message)));
+    }
+    let name = |item: &[Setting]| {
         item.iter().find(|said| said.key == "id").map(|said| said.value().to_owned())
     };
     let chosen =
@@ -31,13 +40,13 @@ pub(super) fn section(files: &mut Files) -> Result<Option<Section>, Fault> {
     Ok(Some(section))
 }
 
-fn translate(item: &[PeerOption]) -> Result<Section, Fault> {
+fn translate(item: &[Setting]) -> Result<Section, Fault> {
     let mut section = Section::default();
     let find = |key: &str| item.iter().find(|said| said.key == key);
     let default =
-        |value: &str| PeerOption { place: None, key: String::new(), values: vec![value.into()] };
+        |value: &str| Setting { place: None, key: String::new(), values: vec![value.into()] };
     let or = |key: &str, value: &str| find(key).cloned().unwrap_or_else(|| default(value));
-    let is_dry = find("dry-run").is_some_and(PeerOption::is_true);
+    let is_dry = find("dry-run").is_some_and(Setting::is_true);
     section.set("mode", if is_dry { "\"dry-run\"" } else { "\"on\"" });
     // Knot's knows no classes: only what goes to a netblock in total.
     section.set("rate", "0");
@@ -64,113 +73,4 @@ fn translate(item: &[PeerOption]) -> Result<Section, Fault> {
         }
     }
     Ok(section)
-}
-
-/// A line without its comment, not empty.
-struct Line {
-    start: Start,
-    number: usize,
-    text: String,
-}
-
-impl Line {
-    /// The place of its first character that is not white space.
-    fn place(&self) -> Place {
-        self.start.place(self.number, self.text.len() - self.text.trim_start().len() + 1)
-    }
-}
-
-/// Adds the lines of a file, with those of the files that it includes where it does.
-fn read(files: &mut Files, text: &str, start: &Start, all: &mut Vec<Line>) -> Result<(), Fault> {
-    for (index, text) in text.lines().enumerate() {
-        let text = without_comment(text).trim_end().to_owned();
-        let line = Line { start: start.clone(), number: index + 1, text };
-        let mark = line.text.trim_start().strip_prefix('-').unwrap_or(&line.text).trim();
-        if mark.is_empty() {
-            continue;
-        }
-        let is_item = line.text.trim_start().starts_with('-');
-        if !is_item && !mark.contains(':') {
-            return Err(line.place().fault("this is no `key: value`"));
-        }
-        let value = mark.split_once(':').map_or(mark, |(_, value)| value).trim();
-        if value.starts_with('[') != value.ends_with(']') {
-            return Err(line.place().fault("the list in this line has one bracket only"));
-        }
-        if value.matches('"').count() % 2 == 1 {
-            return Err(line.place().fault("the string in this line does not end"));
-        }
-        match line.text.strip_prefix("include:") {
-            None => all.push(line),
-            Some(pattern) if unquoted(pattern).is_empty() => {
-                return Err(line.place().fault("`include` needs a file"));
-            }
-            Some(pattern) => {
-                let at = line.place();
-                files.included(unquoted(pattern), &at, |files, text, start| {
-                    read(files, text, &start, all)
-                })?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The items of the sections: each a list of options. `None` if there is no such section.
-fn items(lines: &[Line]) -> Result<Option<Vec<Vec<PeerOption>>>, Fault> {
-    let mut items: Vec<Vec<PeerOption>> = Vec::new();
-    let mut indent = None;
-    let (mut is_within, mut is_there) = (false, false);
-    for read in lines {
-        let line = read.text.as_str();
-        let here = line.len() - line.trim_start().len();
-        // A list may stand where its key stands; another section does not begin with a dash.
-        if here == 0 && !line.starts_with('-') {
-            is_within = line == "mod-rrl:";
-            is_there |= is_within;
-            indent = None;
-            continue;
-        }
-        if !is_within {
-            continue;
-        }
-        let (mut said, dash) = match line.trim_start().strip_prefix('-') {
-            Some(said) => (said.trim(), true),
-            None => (line.trim(), false),
-        };
-        if dash && indent.is_none_or(|indent| here <= indent) {
-            indent = Some(here);
-            items.push(Vec::new());
-        } else if dash {
-            // One value of a list.
-            if let Some(option) = items.last_mut().and_then(|item| item.last_mut()) {
-                option.values.push(unquoted(said).to_owned());
-            }
-            continue;
-        }
-        let (Some(item), true) = (items.last_mut(), said.contains(':')) else {
-            return Err(read.place().fault("an item of mod-rrl begins with `- id: NAME`"));
-        };
-        let (key, value) = said.split_once(':').unwrap_or((said, ""));
-        said = value.trim();
-        let values = match said.strip_prefix('[') {
-            Some(list) => list.trim_end_matches(']').split(',').map(unquoted).collect(),
-            None => vec![unquoted(said)],
-        };
-        let values = values.into_iter().filter(|value| !value.is_empty()).map(str::to_owned);
-        item.push(PeerOption {
-            place: Some(read.place()),
-            key: key.trim().to_owned(),
-            values: values.collect(),
-        });
-    }
-    Ok(is_there.then_some(items))
-}
-
-fn unquoted(text: &str) -> &str {
-    text.trim().trim_matches(['"', '\''])
-}
-
-fn without_comment(line: &str) -> &str {
-    line.split('#').next().unwrap_or_default()
 }

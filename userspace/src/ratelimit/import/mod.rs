@@ -4,7 +4,6 @@
 //! has no equivalent becomes a comment; what is no configuration is an error with its place.
 
 mod bind;
-mod files;
 mod knot;
 
 use std::fmt::Write as _;
@@ -13,8 +12,7 @@ use std::path::Path;
 use ipnet::{IpNet, Ipv4Subnets, Ipv6Subnets};
 
 use crate::config::AddressPrefix;
-pub use files::Fault;
-use files::{Files, Place};
+use crate::foreign::{Fault, Files, Setting};
 
 /// Whose configuration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +39,12 @@ impl Section {
     }
 
     /// A number as the peer wrote it.
-    fn number(&mut self, key: &'static str, option: &PeerOption) -> Result<(), Fault> {
+    fn number(&mut self, key: &'static str, option: &Setting) -> Result<(), Fault> {
         self.set(key, option.number()?.to_string());
         Ok(())
     }
 
-    fn note(&mut self, option: &PeerOption, why: &str) {
+    fn note(&mut self, option: &Setting, why: &str) {
         match &option.place {
             Some(place) => self.notes.push(format!("{place}: {}: {why}", option.text())),
             None => self.notes.push(format!("{}: {why}", option.text())),
@@ -55,7 +53,7 @@ impl Section {
 
     /// Exempts an address, a prefix or a range. What else a peer takes there (names of lists, `localhost`, negations)
     /// is noted; what only looks like an address is a fault.
-    fn exempt(&mut self, option: &PeerOption, text: &str) -> Result<(), Fault> {
+    fn exempt(&mut self, option: &Setting, text: &str) -> Result<(), Fault> {
         if let Some((first, last)) = text.split_once('-') {
             let (first, last) = (first.trim().parse(), last.trim().parse());
             match (first, last) {
@@ -102,45 +100,6 @@ impl Section {
             }
         }
         text
-    }
-}
-
-/// One option as the peer wrote it.
-#[derive(Debug, Clone, PartialEq)]
-struct PeerOption {
-    /// Where; `None` for a default.
-    place: Option<Place>,
-    key: String,
-    values: Vec<String>,
-}
-
-impl PeerOption {
-    /// Its only value; empty if there is none or there are several.
-    fn value(&self) -> &str {
-        match self.values.as_slice() {
-            [value] => value,
-            _ => "",
-        }
-    }
-
-    fn number(&self) -> Result<u64, Fault> {
-        let number = self.value().parse();
-        number.map_err(|_| self.fault(format_args!("`{}` is not a number", self.values.join(" "))))
-    }
-
-    fn fault(&self, message: impl std::fmt::Display) -> Fault {
-        match &self.place {
-            Some(place) => place.fault(format_args!("{}: {message}", self.key)),
-            None => Fault(format!("{}: {message}", self.key)),
-        }
-    }
-
-    fn is_true(&self) -> bool {
-        matches!(self.value(), "yes" | "true" | "on" | "1")
-    }
-
-    fn text(&self) -> String {
-        format!("{} {}", self.key, self.values.join(" ")).trim_end().to_owned()
     }
 }
 

@@ -18,7 +18,7 @@ const MAX_FILES: usize = 1000;
 
 /// A place in a configuration.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Place {
+pub struct Place {
     /// The file.
     pub file: Rc<Path>,
     /// Whether it is not the file that was asked for but one that it includes.
@@ -57,7 +57,7 @@ impl fmt::Display for Fault {
 }
 
 /// Reads files, the outermost first.
-pub(super) struct Files {
+pub struct Files {
     outermost: Rc<Path>,
     /// The files that are being read, each included by the one before.
     open: Vec<Rc<Path>>,
@@ -147,7 +147,7 @@ enum ReadFailure {
 
 /// A file that places are in.
 #[derive(Clone, Debug)]
-pub(super) struct Start {
+pub struct Start {
     file: Rc<Path>,
     is_included: bool,
 }
