@@ -4,6 +4,7 @@
 
 mod cache;
 mod config;
+mod front;
 mod health;
 pub mod key;
 mod logging;
@@ -83,6 +84,9 @@ enum Command {
     /// Zones: list, status, reload, check
     #[command(subcommand)]
     Zone(zone::ZoneCommand),
+    /// In front of a name server that runs on this host: init
+    #[command(subcommand)]
+    Front(front::FrontCommand),
     /// XDP: probe, attach, detach, status, trace
     #[command(subcommand)]
     Xdp(xdp::XdpCommand),
@@ -161,6 +165,7 @@ impl Cli {
             Command::Stats(args) => stats::run(&args, global, output),
             Command::Health => health::run(global, output),
             Command::Config(command) => config::run(&command, output),
+            Command::Front(command) => front::run(&command, output),
             Command::Loader => {
                 loader::main()?;
                 Ok(Exit::Ok)

@@ -11,6 +11,7 @@
 pub mod files;
 pub mod lines;
 pub mod named;
+pub mod takeover;
 
 use std::fmt;
 
