@@ -92,7 +92,7 @@ pub fn slips_are_those_of_the_daemon() -> Result<Ended> {
             // One response in a second is over no limit.
             let mut tries = (0..3).map(|_| {
                 let (stats, mut sent) = (SocketStats::default(), Vec::new());
-                udp::answer(&shared, &stats, &frame.payload, frame.source, &mut sent);
+                udp::Answerer::new(&shared, &stats).answer(&frame.payload, frame.source, &mut sent);
                 sent
             });
             let is_same = tries.any(|sent| without_time(sent).is_ok_and(|sent| sent == from_xdp));

@@ -37,7 +37,7 @@ fn a_long_publication_holds_nobody_up() {
             stage.daemon.tick();
             let (client, mut response) = (([192, 0, 2, 1], 5353).into(), Vec::new());
             let (shared, stats) = (stage.daemon.presented.shared(), &stage.daemon.stats);
-            let answered = udp::answer(shared, stats, &query, client, &mut response);
+            let answered = udp::Answerer::new(shared, stats).answer(&query, client, &mut response);
             assert!(matches!(answered, udp::Datagram::Response));
             // What cannot do without the data plane says so.
             stage.fail(Request::XdpAttach { interface: "eth7".into() })

@@ -103,8 +103,11 @@ fn what_is_denied_to_any_counts_as_a_denial() {
         ("none.example", Class::Nxdomain),
     ] {
         let query = ask(qname, 255).wire();
-        let answered =
-            udp::answer(&shared, &SocketStats::default(), &query, CLIENT, &mut Vec::new());
+        let answered = udp::Answerer::new(&shared, &SocketStats::default()).answer(
+            &query,
+            CLIENT,
+            &mut Vec::new(),
+        );
         assert!(matches!(answered, udp::Datagram::Response));
         let counts = shared.limiter().verdicts().classes[class.index()];
         assert_eq!(counts[Verdict::Answer.index()], 1, "{qname}");
