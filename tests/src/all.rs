@@ -70,6 +70,7 @@ const TESTS: &[Test] = tests![
     wire::slow_tcp::slow_clients_are_ended_and_keep_nobody_waiting,
     wire::slow_tcp::too_few_descriptors_mean_fewer_connections,
     wire::slow_tcp::descriptors_that_run_out_end_idle_connections,
+    wire::wildcard::answers_leave_from_the_address_that_was_asked,
     wire::reload::reloads_go_unnoticed,
     wire::reload::a_broken_zone_leaves_the_old_one_serving,
     wire::trace::answers_are_the_same_while_they_are_traced,

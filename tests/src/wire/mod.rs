@@ -11,3 +11,4 @@ pub mod slow_tcp;
 pub mod stage;
 pub mod trace;
 pub mod veth;
+pub mod wildcard;

@@ -5,7 +5,9 @@ use std::slice;
 
 use super::sections::{Place, Placed, Sections};
 use super::zone::{ZoneFault, ZoneSettings};
-use super::{ConfigError, DEFAULT_PIN, DEFAULT_POLICY, OnExit, TcxMode, Verify, XdpMode, Zone};
+use super::{
+    ConfigError, DEFAULT_PIN, DEFAULT_POLICY, ListenAddress, OnExit, TcxMode, Verify, XdpMode, Zone,
+};
 use crate::zone::Name;
 
 impl Sections {
@@ -19,6 +21,14 @@ impl Sections {
         let mut listening = HashSet::new();
         if let Some(twice) = main.server.listen.iter().find(|one| !listening.insert(one.0)) {
             return fault(text.find("listen"), format!("{} is listed twice", twice.0), None);
+        }
+        let listen = &main.server.listen;
+        let covered = |one: &&ListenAddress| listen.iter().any(|other| other.covers(**one));
+        if let Some(covered) = listen.iter().find(covered) {
+            let message =
+                format!("{} is one of the addresses of a wildcard that is listed too", covered.0);
+            let hint = Some("remove one of the two".to_owned());
+            return fault(text.find(&covered.0.ip().to_string()), message, hint);
         }
         if let Some((key, message)) = main.cookies.fault() {
             let section = text.find("[cookies]").unwrap_or(0);

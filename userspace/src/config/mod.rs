@@ -43,7 +43,7 @@ pub use transfer::{
     AllowTransfer, AllowUpdate, MIN_TSIG_SECRET, NamePattern, Primary, ServerAddress,
     TsigAlgorithm, TsigKey, TsigSecret,
 };
-pub use values::{AddressPrefix, ByteSize, ChaosText, ListenAddress, UdpPayload, Verify};
+pub use values::{AddressPrefix, ByteSize, ChaosText, Families, ListenAddress, UdpPayload, Verify};
 pub use xdp::{RefuseMode, TcxMode, Xdp, XdpMode};
 pub use zone::{Dnssec, Zone};
 
@@ -228,13 +228,28 @@ impl Config {
         }
     }
 
-    /// Destination addresses that XDP answers.
+    /// Destination addresses that XDP answers, beside those of its interfaces
+    /// ([`xdp_follows`](Config::xdp_follows)).
     pub fn xdp_addresses(&self) -> Vec<IpAddr> {
         if self.xdp.addresses.is_empty() {
-            self.server.listen.iter().map(|listen| listen.0.ip()).collect()
+            let named = self.server.listen.iter().filter(|listen| !listen.is_wildcard());
+            named.map(|listen| listen.0.ip()).collect()
         } else {
             self.xdp.addresses.clone()
         }
+    }
+
+    /// Of which families XDP answers on all addresses of its interfaces: those of which sockets listen on all addresses.
+    pub fn xdp_follows(&self) -> Families {
+        let wildcards = self.server.listen.iter().filter(|listen| listen.is_wildcard());
+        let mut families = Families::default();
+        for listen in wildcards.filter(|_| self.xdp.addresses.is_empty()) {
+            match listen.0.is_ipv4() {
+                true => families.ipv4 = true,
+                false => families.ipv6 = true,
+            }
+        }
+        families
     }
 }
 

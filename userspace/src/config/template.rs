@@ -14,10 +14,10 @@ include = []
 
 [server]
 # The addresses and ports of the UDP and TCP sockets, for example ["192.0.2.1:53", "[2001:db8::1]:53"].
-# Wildcards are refused: an answer must leave from the address that its query was sent to, and XDP answers
-# only on addresses that it knows. Empty: no sockets; another name server on this host answers what XDP does
-# not. The daemon also listens on an address that the host does not have yet, and warns: a routing daemon or
-# keepalived may give the address to the host once `sealdns health` exits 0.
+# "0.0.0.0:53" and "[::]:53" are all addresses of a family: each answer leaves from the address that its query was
+# sent to, and XDP answers on the addresses that its interfaces have at the time. Empty: no sockets; another name
+# server on this host answers what XDP does not. The daemon also listens on an address that the host does not have
+# yet, and warns: a routing daemon or keepalived may give the address to the host once `sealdns health` exits 0.
 listen = []
 # The socket that the other sealdns commands talk to. Mode 0600: a process that may open it controls the daemon.
 # Each change made through it is in the log, with the user who made it. A file of this name that is not a socket
@@ -44,6 +44,7 @@ nsid = ""
 udp-payload = 1232
 # A TCP connection on which no complete query arrives for this long is closed (RFC 7766 section 6.2.3: a few
 # seconds). When more than half of `tcp-connections` are open, the time falls with their number, down to one second.
+# A client that asks how long that is gets told (edns-tcp-keepalive, RFC 7828).
 tcp-idle-timeout = "10s"
 # A TCP connection whose client does not read its answer for this long is closed, since the answer takes memory.
 tcp-write-timeout = "10s"
@@ -82,7 +83,9 @@ required = false
 tcx = "auto"
 # UDP ports answered in XDP.
 ports = [53]
-# Destination addresses answered in XDP. Empty: the addresses of `listen`.
+# Destination addresses answered in XDP, at most 16. Empty: the addresses of `listen`; where that has a wildcard,
+# those of `interfaces` (but for link-local ones), looked for each second. Addresses of other interfaces, such as
+# an anycast address of "lo", must be named here.
 addresses = []
 # Queries for names that are in none of the configured zones. "on": XDP answers REFUSED, as the daemon does. "off":
 # XDP passes them to the network stack. "auto": "on" if `listen` names addresses, else "off", since another name

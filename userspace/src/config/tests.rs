@@ -98,9 +98,10 @@ fn faults_are_said_where_they_stand() {
     let (line, _, message, hint) = fault("version = \"v2\"\n");
     assert_eq!((line, message.as_str()), (1, "unknown value `v2`"));
     assert_eq!(hint, "did you mean `v1`?");
-    let (line, column, message, _) =
-        fault("version = \"v1\"\n[server]\nlisten = [\"192.0.2.1:53\", \"0.0.0.0:53\"]\n");
-    assert_eq!((line, column), (3, 27), "{message}");
+    let (line, column, message, _) = fault(
+        "version = \"v1\"\n[server]\nlisten = [\"192.0.2.1:53\", \"[::]:53\", \"0.0.0.0:53\"]\n",
+    );
+    assert_eq!((line, column), (3, 11), "{message}");
     assert!(message.contains("wildcard"), "{message}");
     for (key, value) in [
         ("tcp-idle-timeout", "\"10\""),

@@ -6,12 +6,24 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-/// An address and port to listen on; never a wildcard address.
-///
-/// A socket on `0.0.0.0` or `[::]` does not know by itself which address a query came to, and XDP
-/// answers only on addresses it is told; so they are listed.
+/// An address and port to listen on, or all addresses of a family (`0.0.0.0`, `[::]`) and a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenAddress(pub SocketAddr);
+
+impl ListenAddress {
+    /// Whether it is all addresses of a family.
+    pub fn is_wildcard(self) -> bool {
+        self.0.ip().is_unspecified()
+    }
+
+    /// Whether a socket on this one gets what a socket on the other would get.
+    pub fn covers(self, other: ListenAddress) -> bool {
+        self.is_wildcard()
+            && self.0.is_ipv4() == other.0.is_ipv4()
+            && self.0.port() == other.0.port()
+            && self != other
+    }
+}
 
 impl<'de> Deserialize<'de> for ListenAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -26,14 +38,28 @@ impl<'de> Deserialize<'de> for ListenAddress {
                 return Err(de::Error::custom(message));
             }
         };
-        if address.ip().is_unspecified() {
-            let message = format!(
-                "\"{text}\" is a wildcard: list the addresses that clients send queries to, so that an \
-                 answer leaves from the address that its query was sent to"
-            );
-            return Err(de::Error::custom(message));
-        }
         Ok(ListenAddress(address))
+    }
+}
+
+/// Families of addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Families {
+    /// IPv4.
+    pub ipv4: bool,
+    /// IPv6.
+    pub ipv6: bool,
+}
+
+impl Families {
+    /// Whether there is one.
+    pub fn any(self) -> bool {
+        self.ipv4 || self.ipv6
+    }
+
+    /// Whether an address is of one of them.
+    pub fn include(self, ip: IpAddr) -> bool {
+        if ip.is_ipv4() { self.ipv4 } else { self.ipv6 }
     }
 }
 

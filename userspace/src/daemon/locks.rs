@@ -51,6 +51,8 @@ pub enum Rank {
     KeptZone,
     /// What waits for a thread that works on zones.
     Queue,
+    /// The sockets that questions come to.
+    Sockets,
     /// What the data plane said last. Nothing is taken behind it.
     PlaneSnapshot,
 }

@@ -12,6 +12,7 @@ mod hash_key;
 pub mod health;
 pub mod kept;
 mod life;
+mod listening;
 pub mod locks;
 mod notifying;
 mod parts;

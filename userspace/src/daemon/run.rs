@@ -1,7 +1,6 @@
 //! From the command line to a daemon that serves: what is done while it may do everything, and privileges given
 //! up.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use std::thread;
 use anyhow::Context;
 use nix::unistd::User;
 
-use super::descriptors::MAX_UDP_WORKERS;
+use super::listening::AddressSockets;
 use super::parts::Daemon;
 use super::source::Source;
 use super::{descriptors, hash_key, prepare, privileges, startup, supervise, tsig_keys};
@@ -19,7 +18,6 @@ use crate::config::Config;
 use crate::control::file::SocketFile;
 use crate::control::socket;
 use crate::datapath::seam::{DataPlane, ExpectedSize};
-use crate::server::{tcp, udp};
 
 /// Opens the data plane: loads XDP and attaches it where the configuration says.
 pub type OpenPlane = fn(&Config, ExpectedSize) -> anyhow::Result<Box<dyn DataPlane>>;
@@ -96,14 +94,8 @@ fn beside<A: Send, B>(
 
 /// Everything bound before privileges are given up.
 pub(super) struct Sockets {
-    pub(super) dns: DnsSockets,
+    pub(super) dns: Vec<AddressSockets>,
     pub(super) control: UnixListener,
-}
-
-#[derive(Default)]
-pub(super) struct DnsSockets {
-    pub(super) udp: Vec<UdpSocket>,
-    pub(super) tcp: Vec<TcpListener>,
 }
 
 impl Sockets {
@@ -114,21 +106,7 @@ impl Sockets {
         }
         let control = privileges::bind(&server.control, user, socket::bind)
             .with_context(|| format!("the control socket {}", server.control.display()))?;
-        let workers = thread::available_parallelism().map_or(1, |cores| cores.get());
-        let mut dns = DnsSockets::default();
-        for listen in &server.listen {
-            let address = listen.0;
-            startup::warn_if_elsewhere(address);
-            let bound = udp::bind(address, workers.min(MAX_UDP_WORKERS));
-            dns.udp.extend(bound.with_context(|| cannot_listen("UDP", address))?);
-            dns.tcp.push(tcp::bind(address).with_context(|| cannot_listen("TCP", address))?);
-        }
-        Ok(Sockets { dns, control })
+        let dns = server.listen.iter().map(|listen| AddressSockets::bind(listen.0));
+        Ok(Sockets { dns: dns.collect::<anyhow::Result<_>>()?, control })
     }
-}
-
-fn cannot_listen(transport: &str, address: SocketAddr) -> String {
-    format!(
-        "listening on {address} over {transport} (does another server use it, and may this user use ports below 1024?)"
-    )
 }

@@ -19,17 +19,18 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval, interval_at};
 
+use super::listening::SocketParts;
 use super::notifying;
 use super::parts::Daemon;
-use super::run::{DnsSockets, Sockets};
+use super::run::Sockets;
 use super::secondary::Rounds;
 use super::state::ReloadResult;
-use super::supervise::{Pulse, Watchdog, keep_running, notify};
+use super::supervise::{Pulse, Pulses, Watchdog, keep_running, notify};
 use super::zones::Zones;
 use crate::clock::monotonic_us;
 use crate::config;
 use crate::control::socket;
-use crate::server::{tcp, udp};
+use crate::server::tcp;
 use crate::transfer::update::WaitingUpdates;
 
 /// How often the clock is looked at, for signing again and for XDP's idea of the time.
@@ -125,15 +126,22 @@ impl Daemon {
         let signals = Signals::hear()?;
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let mut pulses = self.serve_control(sockets.control, &mut tasks, &stopped);
-        pulses.extend(self.serve_dns(sockets.dns, &mut tasks, &stopped));
+        let pulses = Pulses::default();
+        pulses.add(self.serve_control(sockets.control, &mut tasks, &stopped));
+        let parts = SocketParts {
+            shared: Arc::clone(self.presented.shared()),
+            stats: Arc::clone(&self.stats),
+            limits: connection_limits(&self.zones.config().server),
+            pulses: pulses.clone(),
+        };
+        self.zones.listening.start(sockets.dns, parts)?;
         let notified = Arc::clone(self.presented.notified());
         let (zones, stop_asking) = (Arc::clone(&self.zones), stopped.clone());
         let rounds = move || Ok(Rounds::new(&zones, &notified).go_on(stop_asking.clone()));
         let what = "the task that asks primaries".to_owned();
         let pulse = Pulse::new();
         tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), rounds));
-        pulses.push(pulse);
+        pulses.add(pulse);
         let (zones, updates) = (Arc::clone(&self.zones), Arc::clone(self.presented.updates()));
         let stop_updating = stopped.clone();
         let handed_on = move || {
@@ -142,8 +150,8 @@ impl Daemon {
         let what = "the task that hands on updates".to_owned();
         let pulse = Pulse::new();
         tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), handed_on));
-        pulses.push(pulse);
-        pulses.push(self.serve_notify(&mut tasks, &stopped));
+        pulses.add(pulse);
+        pulses.add(self.serve_notify(&mut tasks, &stopped));
         self.until_told(signals, pulses).await;
 
         notify(&[NotifyState::Stopping]);
@@ -160,8 +168,10 @@ impl Daemon {
             Err(_) => tracing::warn!("XDP is being changed, and is detached when the process ends"),
         }
         stop.send_replace(true);
-        let finished =
-            tokio::time::timeout(drain, async { while tasks.join_next().await.is_some() {} });
+        let finished = tokio::time::timeout(drain, async {
+            self.zones.listening.end().await;
+            while tasks.join_next().await.is_some() {}
+        });
         if finished.await.is_err() {
             tracing::warn!("connections were cut off: `shutdown-timeout` has passed");
         }
@@ -173,7 +183,7 @@ impl Daemon {
         listener: std::os::unix::net::UnixListener,
         tasks: &mut JoinSet<()>,
         stopped: &watch::Receiver<bool>,
-    ) -> Vec<Pulse> {
+    ) -> Pulse {
         let daemon = Arc::clone(self);
         let handler: socket::Handler = Arc::new(move |request| daemon.handle(request));
         let (pulse, stop) = (Pulse::new(), stopped.clone());
@@ -182,7 +192,7 @@ impl Daemon {
             move || Ok(socket::serve(listener.try_clone()?, Arc::clone(&handler), stop.clone()));
         let what = "the control socket".to_owned();
         tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
-        vec![pulse]
+        pulse
     }
 
     fn serve_notify(
@@ -202,44 +212,11 @@ impl Daemon {
         pulse
     }
 
-    fn serve_dns(
-        self: &Arc<Daemon>,
-        sockets: DnsSockets,
-        tasks: &mut JoinSet<()>,
-        stopped: &watch::Receiver<bool>,
-    ) -> Vec<Pulse> {
-        let mut pulses = Vec::new();
-        for socket in sockets.udp {
-            let (shared, stats) = (Arc::clone(self.presented.shared()), Arc::clone(&self.stats));
-            let (pulse, stop) = (Pulse::new(), stopped.clone());
-            let make = move || {
-                let (shared, stats) = (Arc::clone(&shared), Arc::clone(&stats));
-                Ok(udp::serve(socket.try_clone()?, shared, stats, stop.clone()))
-            };
-            let what = "a UDP socket".to_owned();
-            tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
-            pulses.push(pulse);
-        }
-        let limits = connection_limits(&self.zones.config().server);
-        let context =
-            tcp::Context::new(Arc::clone(self.presented.shared()), Arc::clone(&self.stats), limits);
-        let context = Arc::new(context);
-        for listener in sockets.tcp {
-            let (context, pulse, stop) = (Arc::clone(&context), Pulse::new(), stopped.clone());
-            let make =
-                move || Ok(tcp::serve(listener.try_clone()?, Arc::clone(&context), stop.clone()));
-            let what = "a TCP socket".to_owned();
-            tasks.spawn(keep_running(what, pulse.clone(), stopped.clone(), make));
-            pulses.push(pulse);
-        }
-        pulses
-    }
-
     /// Loads the zones, and follows signals and the clock, until told to stop.
-    async fn until_told(self: &Arc<Daemon>, signals: Signals, mut pulses: Vec<Pulse>) {
+    async fn until_told(self: &Arc<Daemon>, signals: Signals, pulses: Pulses) {
         let Signals { mut hangup, mut terminate, mut interrupt } = signals;
         self.pulse.beat();
-        pulses.push(self.pulse.clone());
+        pulses.add(self.pulse.clone());
         let watchdog = Watchdog::new(pulses);
         let mut ticks = interval_at((Instant::now() + TICK).into(), TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -46,6 +47,15 @@ impl Pulse {
         self.beaten_ms.store(self.started.elapsed().as_millis() as u64, Relaxed);
     }
 
+    /// The task is over: nothing is expected of it.
+    fn end(&self) {
+        self.beaten_ms.store(ENDED, Relaxed);
+    }
+
+    fn has_ended(&self) -> bool {
+        self.beaten_ms.load(Relaxed) == ENDED
+    }
+
     /// How long ago it beat last.
     pub fn age(&self) -> Duration {
         let beaten = Duration::from_millis(self.beaten_ms.load(Relaxed));
@@ -63,6 +73,27 @@ impl Pulse {
                 _ = beats.tick() => self.beat(),
             }
         }
+    }
+}
+
+/// What stands in the place of a time once a task is over.
+const ENDED: u64 = u64::MAX;
+
+/// The pulses of all tasks that go on: some come and go while the daemon serves.
+#[derive(Clone, Default)]
+pub struct Pulses(Arc<Mutex<Vec<Pulse>>>);
+
+impl Pulses {
+    /// One more task.
+    pub fn add(&self, pulse: Pulse) {
+        self.0.lock().push(pulse);
+    }
+
+    /// Whether every task was seen within `period`.
+    fn are_fresh(&self, period: Duration) -> bool {
+        let mut pulses = self.0.lock();
+        pulses.retain(|pulse| !pulse.has_ended());
+        pulses.iter().all(|pulse| pulse.age() < period)
     }
 }
 
@@ -96,6 +127,7 @@ pub async fn keep_running<F>(
             Err(error) => Ok(Err(error)),
         };
         if *stop.borrow() {
+            pulse.end();
             return;
         }
         let why = match ended {
@@ -109,6 +141,7 @@ pub async fn keep_running<F>(
         tracing::error!("{what} is started again: {why}");
         let stopped = stop.wait_for(|stop| *stop);
         if tokio::time::timeout(pause, stopped).await.is_ok() {
+            pulse.end();
             return;
         }
         pause = (pause * 2).min(PAUSES[1]);
@@ -144,12 +177,12 @@ pub fn log_panics() {
 pub struct Watchdog {
     /// How long the service manager waits.
     period: Option<Duration>,
-    pulses: Vec<Pulse>,
+    pulses: Pulses,
 }
 
 impl Watchdog {
     /// A watchdog for the tasks with these pulses, as the service manager says (`WATCHDOG_USEC`).
-    pub fn new(pulses: Vec<Pulse>) -> Watchdog {
+    pub fn new(pulses: Pulses) -> Watchdog {
         let mut micros = 0;
         let is_wanted = sd_notify::watchdog_enabled(false, &mut micros) && micros > 0;
         Watchdog { period: is_wanted.then(|| Duration::from_micros(micros)), pulses }
@@ -170,7 +203,7 @@ impl Watchdog {
 
     /// Whether every task was seen within `period`, or within the few beats that a shorter one has no room for.
     fn is_well(&self, period: Duration) -> bool {
-        self.pulses.iter().all(|pulse| pulse.age() < period.max(3 * BEAT))
+        self.pulses.are_fresh(period.max(3 * BEAT))
     }
 }
 
@@ -247,22 +280,32 @@ mod tests {
             .checked_sub(Duration::from_secs(60))
             .expect("the machine is up that long");
         let pulse = || Pulse { started: old, beaten_ms: Arc::default() };
-        let watchdog = Watchdog { period: None, pulses: vec![pulse(), pulse()] };
+        let (first, second) = (pulse(), pulse());
+        let watchdog = Watchdog { period: None, pulses: Pulses::default() };
+        [&first, &second].into_iter().for_each(|one| watchdog.pulses.add(one.clone()));
         let period = Duration::from_secs(30);
         assert!(!watchdog.is_well(period));
-        watchdog.pulses[0].beat();
+        first.beat();
         assert!(!watchdog.is_well(period));
-        watchdog.pulses[1].beat();
+        second.beat();
+        assert!(watchdog.is_well(period));
+        // One that is over is not waited for.
+        watchdog.pulses.add(pulse());
+        assert!(!watchdog.is_well(period));
+        let over = pulse();
+        over.end();
+        let watchdog = Watchdog { period: None, pulses: Pulses::default() };
+        watchdog.pulses.add(over);
         assert!(watchdog.is_well(period));
     }
 
     #[test]
     fn a_pulse_beats_beside_work_that_waits() {
         let pulse =
-            Pulse { started: Instant::now(), beaten_ms: Arc::new(AtomicU64::new(u64::MAX)) };
+            Pulse { started: Instant::now(), beaten_ms: Arc::new(AtomicU64::new(u64::MAX - 1)) };
         let seen = pulse.clone();
         runtime().block_on(pulse.clone().beat_during(async move {
-            while seen.beaten_ms.load(Relaxed) == u64::MAX {
+            while seen.beaten_ms.load(Relaxed) == u64::MAX - 1 {
                 tokio::time::sleep(PAUSES[0]).await;
             }
         }));

@@ -13,6 +13,7 @@
 //! | share memory with the kernel | [`memory`] |
 //! | show what becomes of packets | [`tracing`] |
 
+mod addresses;
 pub mod attach;
 pub mod attach_error;
 mod broadcasts;

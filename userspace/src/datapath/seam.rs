@@ -10,6 +10,7 @@ use xdp_common::trace::Filter;
 use xdp_common::{Outcome, maps};
 
 use crate::compile::{ApartZone, Engine, Listing, PlacedZone, Reader, Room};
+use crate::config::Config;
 use crate::observe::KernelCounters;
 use crate::observe::attachment::{Attachment, Fault, Missing};
 use crate::observe::trace::TraceLine;
@@ -112,6 +113,15 @@ pub trait Attaching {
 
     /// Detaches XDP from one interface, or from all, and waits for none of that name; says which those were.
     fn detach(&mut self, interface: Option<&str>) -> anyhow::Result<Detached>;
+
+    /// Answers on the addresses that the configuration names now, and is on the interfaces that it names and no more on
+    /// those that only the one before has named.
+    ///
+    /// # Errors
+    /// If it can be on no interface that is new: then all stays as it was.
+    fn follow(&mut self, _before: &Config, _now: &Config) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     /// Called when all zones that are to be served were published: where an earlier daemon's programs were
     /// taken over, they answer until then, and are replaced now.

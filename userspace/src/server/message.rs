@@ -226,6 +226,38 @@ pub fn add_opt(rcode: Rcode, payload: u16, dnssec_ok: bool, options: &[u8], out:
     add_to_count(out, 3);
 }
 
+/// Adds an option to the OPT record of a response, which is the last of its records; does nothing if it has none.
+pub fn add_option(response: &mut Vec<u8>, code: u16, value: &[u8]) {
+    let Some(rdata_at) = last_opt(response) else { return };
+    let old = response.len() - rdata_at;
+    let Ok(len) = u16::try_from(old + 4 + value.len()) else { return };
+    response[rdata_at - 2..rdata_at].copy_from_slice(&len.to_be_bytes());
+    response.extend_from_slice(&code.to_be_bytes());
+    response.extend_from_slice(&(value.len() as u16).to_be_bytes());
+    response.extend_from_slice(value);
+}
+
+/// Where the RDATA of the OPT record begins, if that is what a message ends with.
+fn last_opt(message: &[u8]) -> Option<usize> {
+    let count = |section: usize| {
+        let at = 4 + 2 * section;
+        Some(u16::from_be_bytes([*message.get(at)?, *message.get(at + 1)?]))
+    };
+    let mut at = HEADER_LEN;
+    if count(0)? == 1 {
+        at += Question::read(message.get(HEADER_LEN..)?)?.wire.len();
+    }
+    let records = u32::from(count(1)?) + u32::from(count(2)?) + u32::from(count(3)?);
+    let mut last = None;
+    for _ in 0..records {
+        let record = RecordPlace::read(message, at)?;
+        at = record.end;
+        last = Some(record);
+    }
+    let last = last.filter(|last| last.rtype == Rtype::OPT && last.end == message.len())?;
+    Some(last.rdata_at)
+}
+
 /// Adds one to the count of a section of the message in `out`: 1 answer, 2 authority, 3 additional.
 pub fn add_to_count(out: &mut [u8], section: usize) {
     let at = 4 + 2 * section;

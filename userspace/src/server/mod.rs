@@ -9,6 +9,7 @@
 
 mod bind;
 mod extended_error;
+mod keepalive;
 pub mod message;
 pub mod options;
 pub mod responder;

@@ -16,6 +16,7 @@
 //! | a question for OPT, TSIG and other types that no zone holds | FORMERR |
 //! | an EDNS version other than 0 | BADVERS |
 //! | a malformed DNS cookie (RFC 7873 section 5.2.2) | FORMERR |
+//! | edns-tcp-keepalive with a value, over TCP (RFC 7828 section 3.2.1) | FORMERR |
 //! | TSIG by a key that is not here, or that does not fit (RFC 8945 sections 5.2.1 and 5.2.2) | NOTAUTH, BADKEY or BADSIG, unsigned |
 //! | TSIG at a wrong time, or cut (sections 5.2.3 and 5.2.4) | NOTAUTH, BADTIME or BADTRUNC, signed |
 //! | TSIG that is right | as without, signed |
@@ -43,6 +44,7 @@ use xdp_common::dns::{HEADER_LEN, MAX_PAYLOAD};
 use xdp_common::{Outcome, maps};
 
 use super::extended_error::ExtendedError;
+use super::keepalive::Keepalive;
 use super::message::{CLASS_CH, CLASS_IN, Query, Question, Rcode, add_to_count};
 use super::options::Requested;
 use super::served::Served;
@@ -157,7 +159,12 @@ pub fn answer(
         return (Reply::Silent, Answered::of(Outcome::SourcePort));
     }
     let asked = Circumstances { served, stats, client: client.ip(), transport, now };
-    let answered = asked.engine(message, out);
+    let is_malformed =
+        transport == Transport::Tcp && Keepalive::of(message) == Keepalive::Malformed;
+    let answered = match is_malformed {
+        true => Answered::of(Outcome::Malformed),
+        false => asked.engine(message, out),
+    };
     stats.outcome(transport, answered.outcome);
     if answered.outcome.is_answered() {
         return (Reply::Response, answered);
@@ -165,7 +172,11 @@ pub fn answer(
     let (reply, answered) = match Query::read(message) {
         Some(query) => {
             let mut plain = Plain::new(asked, &query, answered.outcome);
-            (plain.answer(out), plain.answered)
+            let reply = match is_malformed {
+                true => plain.error(Rcode::FORMERR, None, out),
+                false => plain.answer(out),
+            };
+            (reply, plain.answered)
         }
         None => (Reply::Silent, answered),
     };

@@ -14,7 +14,7 @@ fn what_keeps_a_daemon_from_starting_is_said() {
     let text = std::fs::read_to_string(&stage.config).expect("the configuration");
     for (from, to, said) in [
         ("identity", "identiti", "did you mean `identity`?"),
-        ("127.0.0.1:", "0.0.0.0:", "is a wildcard"),
+        ("127.0.0.1:", "localhost:", "is not an address"),
         ("identity = \"here\"", "user = \"no-such-user-here\"", "there is no user"),
     ] {
         std::fs::write(&stage.config, text.replacen(from, to, 1)).expect("the configuration");

@@ -31,7 +31,8 @@ use anyhow::Context;
 use tokio::sync::watch;
 
 use super::cookies::Secrets;
-use super::run::{DnsSockets, Sockets};
+use super::listening::AddressSockets;
+use super::run::Sockets;
 use super::state::{CurrentVersion, Prepare, Prepared};
 use super::verified::Verification;
 use super::zones::REFRESH;

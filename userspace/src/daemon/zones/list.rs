@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::kept::PastVersion;
 use crate::daemon::life::{Asked, Event, Moment};
+use crate::daemon::listening::Listening;
 use crate::daemon::locks::{Lock, LockGuard, Rank};
 use crate::daemon::presented::Presented;
 use crate::daemon::ratelimit::RateLimiting;
@@ -54,6 +55,8 @@ pub struct Zones {
     pub(super) presented: Arc<Presented>,
     pub(super) limits: Arc<RateLimiting>,
     pub(super) clock: Clock,
+    /// The sockets, which a reload may open and close.
+    pub listening: Listening,
 }
 
 /// Zones that were not tried yet.
@@ -117,6 +120,7 @@ impl Zones {
             turns: Lock::new(Rank::Turns, BTreeSet::new()),
             workers: Workers::new(),
             prepare,
+            listening: Listening::new(),
             store: Store::new(config.server.state_dir.clone()),
             config: Lock::new(Rank::Config, Arc::new(config)),
             plane: Arc::clone(plane),

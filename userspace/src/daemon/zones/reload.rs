@@ -90,13 +90,7 @@ impl Zones {
             hint: error.hint().map(str::to_owned),
         })?;
         let old = self.config();
-        if old.server != config.server || old.xdp != config.xdp {
-            tracing::warn!(
-                "changes in [server] and [xdp] take effect when the daemon is restarted"
-            );
-        }
-        // Sockets and XDP stay as they were started; only zones and policies follow the file.
-        (config.server, config.xdp) = (old.server.clone(), old.xdp.clone());
+        let placed = self.follow_places(&old, &mut config);
         let stale = self.stale(&config);
         let (changes, gone) = self.exchange_zones(&config, stale);
         if let Err(error) = self.presented.load_secrets(&self.source.path, &config.cookies) {
@@ -119,7 +113,38 @@ impl Zones {
             self.replace_adopted();
             self.refresh_all();
         }
-        Ok((changes, limited))
+        Ok((changes, placed.and(limited)))
+    }
+
+    /// Sockets are opened and closed and XDP is attached and detached as `listen` and `interfaces` say now; of what else
+    /// stands in their sections all stays as it was. On an error what was there stays, and the configuration says so.
+    fn follow_places(&self, old: &Config, config: &mut Config) -> Result<(), Failure> {
+        let listen = std::mem::replace(&mut config.server.listen, old.server.listen.clone());
+        let interfaces = std::mem::replace(&mut config.xdp.interfaces, old.xdp.interfaces.clone());
+        if old.server != config.server || old.xdp != config.xdp {
+            tracing::warn!(
+                "changes in [server] and [xdp] but of `listen` and `interfaces` take effect when the daemon is restarted"
+            );
+        }
+        (config.server, config.xdp) = (old.server.clone(), old.xdp.clone());
+        let failed = |code: &str, error: anyhow::Error| {
+            tracing::error!("{error:#}");
+            Failure { code: code.to_owned(), message: format!("{error:#}"), hint: None }
+        };
+        if listen != old.server.listen {
+            let addresses = listen.iter().map(|one| one.0).collect();
+            self.listening.follow(&addresses).map_err(|error| failed("listen", error))?;
+            config.server.listen = listen;
+        }
+        if config.server.listen == old.server.listen && interfaces == old.xdp.interfaces {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut config.xdp.interfaces, interfaces);
+        let followed = self.plane.hold().follow(old, config);
+        followed.map_err(|error| {
+            config.xdp.interfaces = before;
+            failed("interfaces", error.context("XDP stays where it was"))
+        })
     }
 
     /// The zones that are not as this configuration and their files say, and how large their files are. Files are looked

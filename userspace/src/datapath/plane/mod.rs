@@ -240,6 +240,41 @@ impl Attaching for Plane {
         self.programs.detach(interface)
     }
 
+    fn follow(&mut self, before: &Config, now: &Config) -> Result<()> {
+        self.programs.answer_on(now)?;
+        let is_new = |name: &&String| !before.xdp.interfaces.contains(name);
+        let is_gone = |name: &&String| !now.xdp.interfaces.contains(name);
+        let mut added = Vec::new();
+        for interface in now.xdp.interfaces.iter().filter(is_new) {
+            if self.programs.attachments().is_on(interface) {
+                continue;
+            }
+            match self.attach(interface) {
+                Ok(()) => added.push(interface),
+                // One that is not there is waited for, as at the start.
+                Err(error) if if_nametoindex(interface.as_str()).is_err() => {
+                    tracing::warn!(interface, "XDP is not attached: {error:#}");
+                    self.programs.attachments().wait_for(interface, format!("{error:#}"));
+                    added.push(interface);
+                }
+                Err(error) => {
+                    for added in added {
+                        self.programs.detach(Some(added))?;
+                    }
+                    self.programs.answer_on(before)?;
+                    return Err(error.context(format!("attaching to {interface}")));
+                }
+            }
+        }
+        for interface in before.xdp.interfaces.iter().filter(is_gone) {
+            // Somebody may have detached it before.
+            if let Err(error) = self.programs.detach(Some(interface)) {
+                tracing::warn!("{error:#}");
+            }
+        }
+        Ok(())
+    }
+
     fn replace_adopted(&mut self) -> Result<()> {
         self.programs.replace_adopted()
     }

@@ -78,6 +78,12 @@ impl Programs {
         (&mut self.settings, self.loaded.as_mut())
     }
 
+    /// Answers from now on where this configuration says.
+    pub(super) fn answer_on(&mut self, config: &Config) -> anyhow::Result<()> {
+        let (devices, loaded) = (self.attachments.interfaces(), self.loaded.as_mut());
+        self.settings.answer_on(config, devices, loaded)
+    }
+
     /// What is pinned.
     pub(super) fn pinning(&mut self) -> &mut Pinning {
         &mut self.pinning
@@ -196,7 +202,7 @@ impl Programs {
         if self.attachments.count() == MAX_MACS {
             bail!("XDP is attached to {MAX_MACS} interfaces already, and there may not be more");
         }
-        if self.settings.config().address_count == 0 {
+        if self.settings.have_no_address() {
             bail!(NO_ADDRESS);
         }
         let mut interface = Interface::find(interface)?;

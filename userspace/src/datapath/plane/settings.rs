@@ -1,17 +1,17 @@
 //! What the programs are told: what they answer on, what is said beside the records of zones, and what is limited.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, bail};
 use ring::rand::SecureRandom;
 use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::limit::policy::Circumstances;
-use xdp_common::maps::{self, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, address_words, mac_word};
+use xdp_common::maps::{self, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, mac_word};
 
 use crate::clock::{self, WallTime};
 use crate::config::Config;
+use crate::datapath::addresses::Answered;
 use crate::datapath::broadcasts;
 use crate::datapath::interface::Interface;
 use crate::datapath::limiting::ListsInMaps;
@@ -21,6 +21,7 @@ use crate::ratelimit::limits::Limits;
 /// What the programs are told, whether any are loaded or not. A change is written to the maps of those that are.
 pub(super) struct Settings {
     config: maps::Config,
+    answered: Answered,
     edns_settings: maps::EdnsSettings,
     /// Whether names of no zone may be refused.
     may_refuse: bool,
@@ -36,6 +37,7 @@ impl Settings {
     pub(super) fn new(config: &Config) -> anyhow::Result<Settings> {
         Ok(Settings {
             config: program_config(config)?,
+            answered: Answered::of(config),
             edns_settings: maps::EdnsSettings::new(),
             may_refuse: true,
             limits: Arc::default(),
@@ -47,6 +49,11 @@ impl Settings {
     /// What the programs answer on.
     pub(super) fn config(&self) -> &maps::Config {
         &self.config
+    }
+
+    /// Whether there is no address that they could answer on.
+    pub(super) fn have_no_address(&self) -> bool {
+        self.answered.are_none()
     }
 
     /// What they are told of options and refusals.
@@ -128,6 +135,9 @@ impl Settings {
     ) {
         self.config.macs[others] = mac_word(device.mac);
         broadcasts::set(&mut self.config, &[&device.name]);
+        if others == 0 {
+            self.answered.follow(&mut self.config, &[&device.name]);
+        }
         self.write_config(loaded);
     }
 
@@ -144,7 +154,7 @@ impl Settings {
         self.look_at_subnets(devices, loaded);
     }
 
-    /// Sets the broadcast addresses of our subnets, and the time.
+    /// Sets the broadcast addresses of our subnets, the addresses of the devices where they are answered on, and the time.
     pub(super) fn look_at_subnets<'a>(
         &mut self,
         devices: impl Iterator<Item = &'a Interface>,
@@ -153,8 +163,23 @@ impl Settings {
         let names: Vec<&str> = devices.map(|device| device.name.as_str()).collect();
         if !names.is_empty() {
             broadcasts::set(&mut self.config, &names);
+            self.answered.follow(&mut self.config, &names);
         }
         self.write_config(loaded);
+    }
+
+    /// Sets where is answered. On an error what was set before stays.
+    pub(super) fn answer_on<'a>(
+        &mut self,
+        config: &Config,
+        devices: impl Iterator<Item = &'a Interface>,
+        loaded: Option<&mut LoadedPrograms>,
+    ) -> anyhow::Result<()> {
+        let told = program_config(config)?;
+        (self.config.addresses, self.config.address_count) = (told.addresses, told.address_count);
+        self.answered = Answered::of(config);
+        self.look_at_subnets(devices, loaded);
+        Ok(())
     }
 
     //--- Limits
@@ -208,18 +233,15 @@ fn program_config(config: &Config) -> anyhow::Result<maps::Config> {
     program_config.payload_limit =
         config.server.udp_payload.octets().min(MAX_PAYLOAD.into()) as u32;
 
-    let addresses: BTreeSet<IpAddr> = config.xdp_addresses().into_iter().collect();
-    if addresses.len() > MAX_ADDRESSES {
+    let addresses = Answered::of(config);
+    if addresses.named() > MAX_ADDRESSES {
         bail!(
             "XDP can answer on {MAX_ADDRESSES} addresses, and there are {}: name those that matter \
              most in `addresses` of [xdp]; the sockets serve the others",
-            addresses.len()
+            addresses.named()
         );
     }
-    for (place, address) in program_config.addresses.iter_mut().zip(&addresses) {
-        *place = address_words(*address);
-    }
-    program_config.address_count = addresses.len() as u32;
+    addresses.set_named(&mut program_config);
 
     let ports: BTreeSet<u16> = config.xdp.ports.iter().copied().collect();
     if ports.len() > MAX_PORTS {
@@ -233,7 +255,7 @@ fn program_config(config: &Config) -> anyhow::Result<maps::Config> {
     if interfaces > MAX_MACS {
         bail!("XDP can be on {MAX_MACS} interfaces: `interfaces` in [xdp] has {interfaces}");
     }
-    if interfaces > 0 && addresses.is_empty() {
+    if interfaces > 0 && addresses.are_none() {
         bail!(NO_ADDRESS);
     }
     if interfaces > 0 && (ports.is_empty() || ports.contains(&0)) {

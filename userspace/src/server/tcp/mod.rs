@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::bind::bind_before_it_is_here;
+use super::keepalive;
 use super::responder::{Reply, Transfer, respond};
 use super::served::Shared;
 use super::stats::{SocketStats, Transport};
@@ -207,11 +208,26 @@ fn client_key(client: IpAddr) -> IpAddr {
 
 /// Binds a listening socket.
 pub fn bind(address: SocketAddr) -> io::Result<StdTcpListener> {
+    bind_by(address, false)
+}
+
+/// Binds a listening socket beside one of the same port that is to be closed and that [shares it](share_port).
+pub fn bind_beside(address: SocketAddr) -> io::Result<StdTcpListener> {
+    bind_by(address, true)
+}
+
+/// Lets another socket of ours be bound to the port of this one (SO_REUSEPORT).
+pub fn share_port(listener: &StdTcpListener) -> io::Result<()> {
+    socket2::SockRef::from(listener).set_reuse_port(true)
+}
+
+fn bind_by(address: SocketAddr, shares_port: bool) -> io::Result<StdTcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
     socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shares_port)?;
     bind_before_it_is_here(&socket, address)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -325,7 +341,12 @@ async fn connection(
         let served = context.shared.get();
         let (stats, transport) = (&context.stats, Transport::Tcp);
         match respond(&served, stats, &query, client, transport, WallTime::now(), &mut response) {
-            Reply::Response | Reply::SignedResponse => writer.push(&response).await?,
+            Reply::Response => {
+                keepalive::answer(&query, &mut response, context.idle_time());
+                writer.push(&response).await?;
+            }
+            // Nothing can be added to what is signed.
+            Reply::SignedResponse => writer.push(&response).await?,
             Reply::Later(pending) => {
                 drop(served);
                 writer.push(&pending.response().await).await?;

@@ -193,3 +193,46 @@ fn stopping_finishes_what_was_asked_and_takes_no_more() {
     let refused = TcpStream::connect(server.tcp).unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
+
+#[test]
+fn tcp_says_how_long_it_waits_if_it_is_asked() {
+    let limits = tcp::ConnectionLimits { idle_timeout: Duration::from_millis(2350), ..QUICK };
+    let server = Running::start(Ipv4Addr::LOCALHOST.into(), 0, limits);
+    let mut stream = server.connect();
+    let mut exchange = |query: &Ask| {
+        stream.write_all(&framed(&query.wire())).unwrap();
+        receive(&mut stream).expect("a response")
+    };
+    let option = |value: &[u8]| [&[0, 11, 0, value.len() as u8][..], value].concat();
+    for qname in ["www.example", "none.example", "elsewhere"] {
+        let asked = exchange(&ask(qname, 1).with(opt(0, 0, &option(&[]))));
+        assert!(asked.ends_with(&[0, 11, 0, 2, 0, 23]), "{qname}: {asked:02x?}");
+        // hickory-proto reads all of it.
+        let _ = read(&asked);
+        // Not asked, or without EDNS.
+        for query in [ask(qname, 1).with(opt(0, 0, &[])), ask(qname, 1)] {
+            let silent = exchange(&query);
+            assert!(!silent.windows(4).any(|octets| octets == [0, 11, 0, 2]), "{silent:02x?}");
+        }
+        // Only servers have a value to tell.
+        for value in [&[0, 10][..], &[1], &[0; 40]] {
+            let refused = read(&exchange(&ask(qname, 1).with(opt(0, 0, &option(value)))));
+            assert_eq!(refused.metadata.response_code, ResponseCode::FormErr);
+        }
+    }
+}
+
+#[test]
+fn udp_knows_no_keepalive() {
+    for value in [&[][..], &[0, 10]] {
+        let option = [&[0, 11, 0, value.len() as u8][..], value].concat();
+        let (_, with) = reply_to(
+            &ask("www.example", 1).with(opt(0, 0, &option)).wire(),
+            CLIENT,
+            Transport::Udp,
+        );
+        let (_, without) =
+            reply_to(&ask("www.example", 1).with(opt(0, 0, &[])).wire(), CLIENT, Transport::Udp);
+        assert_eq!(with, without);
+    }
+}
