@@ -6,6 +6,7 @@
 pub mod faults;
 pub mod follows;
 pub mod notify;
+pub mod tls;
 
 use std::{
     fmt::Write as _,
@@ -85,7 +86,7 @@ struct Settings<'a> {
     dnssec: &'a str,
     /// The secret of the key that it shares with its primary, if it has one.
     secret: Option<&'a str>,
-    /// The primaries, the first one first.
+    /// The primaries, the first one first: addresses, or tables as the configuration has them.
     primaries: &'a [&'a str],
     /// More lines of `[server]`.
     server: &'a str,
@@ -112,7 +113,10 @@ impl Secondary {
         let tsig = secret.map_or("", |_| ", tsig = \"transfer.\"");
         let primaries: Vec<String> = primaries
             .iter()
-            .map(|address| format!("{{ address = \"{address}\"{tsig} }}"))
+            .map(|primary| match primary.starts_with('{') {
+                true => (*primary).to_owned(),
+                false => format!("{{ address = \"{primary}\"{tsig} }}"),
+            })
             .collect();
         write!(
             config,

@@ -19,10 +19,17 @@ impl Sections {
             Err(self.fault(Place { file: 0, offset: offset.unwrap_or(0) }, message, hint))
         };
         let mut listening = HashSet::new();
-        if let Some(twice) = main.server.listen.iter().find(|one| !listening.insert(one.0)) {
+        let listen: Vec<ListenAddress> =
+            main.server.listen.iter().chain(&main.server.listen_tls).copied().collect();
+        if let Some(twice) = listen.iter().find(|one| !listening.insert(one.0)) {
             return fault(text.find("listen"), format!("{} is listed twice", twice.0), None);
         }
-        let listen = &main.server.listen;
+        let mut files = [&main.server.tls_certificate, &main.server.tls_key].into_iter();
+        if !main.server.listen_tls.is_empty() && files.any(|file| file.as_os_str().is_empty()) {
+            let message = "listen-tls needs a certificate and its key".to_owned();
+            let hint = "set `tls-certificate` and `tls-key` in [server]".to_owned();
+            return fault(text.find("listen-tls"), message, Some(hint));
+        }
         let covered = |one: &&ListenAddress| listen.iter().any(|other| other.covers(**one));
         if let Some(covered) = listen.iter().find(covered) {
             let message =

@@ -40,8 +40,8 @@ use ratelimit::RateLimit;
 use sections::{MainSections, Sections};
 pub use template::TEMPLATE;
 pub use transfer::{
-    AllowTransfer, AllowUpdate, MIN_TSIG_SECRET, NamePattern, Primary, ServerAddress,
-    TsigAlgorithm, TsigKey, TsigSecret,
+    AllowTransfer, AllowUpdate, KeyPin, MIN_TSIG_SECRET, NamePattern, Primary, PrimaryTls,
+    ServerAddress, TsigAlgorithm, TsigKey, TsigSecret,
 };
 pub use values::{AddressPrefix, ByteSize, ChaosText, Families, ListenAddress, UdpPayload, Verify};
 pub use xdp::{RefuseMode, TcxMode, Xdp, XdpMode};
@@ -100,6 +100,13 @@ pub struct ConfigFile {
 pub struct Server {
     /// Addresses of the UDP and TCP sockets; empty in front of another name server.
     pub listen: Vec<ListenAddress>,
+    /// Addresses of the sockets for DNS over TLS (RFC 7858).
+    #[serde(deserialize_with = "values::tls_addresses")]
+    pub listen_tls: Vec<ListenAddress>,
+    /// The certificate for these, with those above it, in PEM; empty: none.
+    pub tls_certificate: PathBuf,
+    /// Its private key, in PEM; empty: none.
+    pub tls_key: PathBuf,
     /// The control socket's path.
     pub control: PathBuf,
     /// Where keys, state and the records of large zones are kept.
@@ -141,6 +148,9 @@ impl Default for Server {
     fn default() -> Server {
         Server {
             listen: Vec::new(),
+            listen_tls: Vec::new(),
+            tls_certificate: PathBuf::new(),
+            tls_key: PathBuf::new(),
             control: DEFAULT_CONTROL.into(),
             state_dir: "/var/lib/sealdns".into(),
             user: String::new(),

@@ -127,6 +127,11 @@ impl Sections {
             for place in [&mut main.server.control, &mut main.server.state_dir] {
                 *place = folder.join(&*place);
             }
+            for file in [&mut main.server.tls_certificate, &mut main.server.tls_key] {
+                if !file.as_os_str().is_empty() {
+                    *file = folder.join(&*file);
+                }
+            }
             if let Some(file) = &mut main.cookies.secret_file {
                 *file = folder.join(&*file);
             }

@@ -19,6 +19,14 @@ include = []
 # server on this host answers what XDP does not. The daemon also listens on an address that the host does not have
 # yet, and warns: a routing daemon or keepalived may give the address to the host once `sealdns health` exits 0.
 listen = []
+# The addresses of the sockets for DNS over TLS (RFC 7858, TLS 1.3), port 853 unless another is written, for example
+# ["192.0.2.1", "[2001:db8::1]:853"]. Zones are transferred over them, too (RFC 9103), to whom `allow-transfer` names.
+# Empty: none.
+listen-tls = []
+# The certificate for these, with those above it, and its private key, in PEM. Only `user` may be able to read the
+# key. Both are read again on a reload. Empty: none.
+tls-certificate = ""
+tls-key = ""
 # The socket that the other sealdns commands talk to. Mode 0600: a process that may open it controls the daemon.
 # Each change made through it is in the log, with the user who made it. A file of this name that is not a socket
 # is not replaced: the daemon does not start.
@@ -247,7 +255,10 @@ refresh = "1w"
 # # as "%" and two hexadecimal digits, and the root zone as "@".
 # file = "example.com.zone"
 # # In place of `file`: the servers that the zone is transferred from. An entry is an address, with a port if that is not
-# # 53, or { address = "192.0.2.53", tsig = "transfer." } where the key is another than that of `tsig`. They are asked by the
+# # 53, or { address = "192.0.2.53", tsig = "transfer." } where the key is another than that of `tsig`. Over TLS (RFC 9103),
+# # port 853 unless another is written, the primary is known by its name, { address = "192.0.2.53", tls = { name =
+# # "ns1.example.net", ca-file = "ca.pem" } }, or by SHA-256 digests in base64 of public keys of which it has one,
+# # { address = "192.0.2.53", tls = { pins = ["…"] } }; with all three it must be both. They are asked by the
 # # times of the zone's SOA record, and when one sends NOTIFY; the next one is asked if one fails. `dnssec` says of the zone
 # # that comes what it says of a file.
 # primaries = []

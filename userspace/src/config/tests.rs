@@ -101,7 +101,7 @@ fn faults_are_said_where_they_stand() {
     let (line, column, message, _) = fault(
         "version = \"v1\"\n[server]\nlisten = [\"192.0.2.1:53\", \"[::]:53\", \"0.0.0.0:53\"]\n",
     );
-    assert_eq!((line, column), (3, 11), "{message}");
+    assert_eq!((line, column), (3, 12), "{message}");
     assert!(message.contains("wildcard"), "{message}");
     for (key, value) in [
         ("tcp-idle-timeout", "\"10\""),

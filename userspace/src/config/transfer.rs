@@ -19,6 +19,9 @@ use crate::zone::{Name, Rtype};
 /// often cannot be brought to; 128 bits cannot be guessed.
 pub const MIN_TSIG_SECRET: usize = 16;
 
+/// The port of DNS over TLS (RFC 7858 section 3.1).
+pub(super) const TLS_PORT: u16 = 853;
+
 /// `[[tsig]]`: a key that is shared with another server (RFC 8945).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -189,9 +192,13 @@ pub struct ServerAddress(pub SocketAddr);
 
 impl ServerAddress {
     fn from_text(text: &str) -> Result<ServerAddress, String> {
+        ServerAddress::with_default_port(text, 53)
+    }
+
+    fn with_default_port(text: &str, port: u16) -> Result<ServerAddress, String> {
         let address = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
             (Ok(address), _) => address,
-            (_, Ok(ip)) => SocketAddr::new(ip, 53),
+            (_, Ok(ip)) => SocketAddr::new(ip, port),
             _ => {
                 return Err(format!(
                     "\"{text}\" is not an address: write \"192.0.2.53\" or \"[2001:db8::53]:53\""
@@ -219,6 +226,50 @@ pub struct Primary {
     pub address: ServerAddress,
     /// The key that is shared with this server, if it is not the zone's.
     pub tsig: Option<Name>,
+    /// How it is known over TLS; none: transfers are not encrypted.
+    pub tls: Option<PrimaryTls>,
+}
+
+/// How a primary is known over TLS: by its name, by its public key, or by both.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PrimaryTls {
+    /// The name that its certificate must have.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The certificates of the authorities that may have signed it, in PEM.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Public keys of which it must have one.
+    #[serde(default)]
+    pub pins: Vec<KeyPin>,
+}
+
+impl PrimaryTls {
+    /// What is wrong with it.
+    fn fault(&self) -> Option<&'static str> {
+        match (&self.name, &self.ca_file, self.pins.is_empty()) {
+            (None, None, true) => Some("`tls` needs `name` and `ca-file`, or `pins`"),
+            (Some(_), None, _) => Some("`name` needs `ca-file`: whose certificates are believed"),
+            (None, Some(_), _) => Some("`ca-file` needs `name`: which name the certificate has"),
+            _ => None,
+        }
+    }
+}
+
+/// The SHA-256 digest of a public key, written in base64 (RFC 7858 section 4.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyPin(pub [u8; 32]);
+
+impl<'de> Deserialize<'de> for KeyPin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let octets = BASE64.decode(text.as_bytes()).ok();
+        let pin = octets.and_then(|octets| octets.try_into().ok()).map(KeyPin);
+        pin.ok_or_else(|| {
+            de::Error::custom(format!("\"{text}\" is no SHA-256 digest in base64 (44 characters)"))
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for Primary {
@@ -239,20 +290,27 @@ impl<'de> Visitor<'de> for PrimaryVisitor {
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Primary, E> {
         let address = ServerAddress::from_text(text).map_err(E::custom)?;
-        Ok(Primary { address, tsig: None })
+        Ok(Primary { address, tsig: None, tls: None })
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Primary, A::Error> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
         struct Table {
-            address: ServerAddress,
+            address: String,
             #[serde(default, deserialize_with = "name_or_none")]
             tsig: Option<Name>,
+            #[serde(default)]
+            tls: Option<PrimaryTls>,
         }
-        let Table { address, tsig } =
+        let Table { address, tsig, tls } =
             Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
-        Ok(Primary { address, tsig })
+        if let Some(fault) = tls.as_ref().and_then(PrimaryTls::fault) {
+            return Err(de::Error::custom(fault));
+        }
+        let port = if tls.is_some() { TLS_PORT } else { 53 };
+        let address = ServerAddress::with_default_port(&address, port);
+        Ok(Primary { address: address.map_err(de::Error::custom)?, tsig, tls })
     }
 }
 

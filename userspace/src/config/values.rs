@@ -6,6 +6,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
+use super::transfer::TLS_PORT;
+
 /// An address and port to listen on, or all addresses of a family (`0.0.0.0`, `[::]`) and a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenAddress(pub SocketAddr);
@@ -14,6 +16,16 @@ impl ListenAddress {
     /// Whether it is all addresses of a family.
     pub fn is_wildcard(self) -> bool {
         self.0.ip().is_unspecified()
+    }
+
+    fn from_text(text: &str, port: u16) -> Result<ListenAddress, String> {
+        match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+            (Ok(address), _) => Ok(ListenAddress(address)),
+            (_, Ok(ip)) => Ok(ListenAddress(SocketAddr::new(ip, port))),
+            _ => Err(format!(
+                "\"{text}\" is not an address: write \"192.0.2.1:{port}\" or \"[2001:db8::1]:{port}\""
+            )),
+        }
     }
 
     /// Whether a socket on this one gets what a socket on the other would get.
@@ -28,18 +40,17 @@ impl ListenAddress {
 impl<'de> Deserialize<'de> for ListenAddress {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let address = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
-            (Ok(address), _) => address,
-            (_, Ok(ip)) => SocketAddr::new(ip, 53),
-            _ => {
-                let message = format!(
-                    "\"{text}\" is not an address: write \"192.0.2.1:53\" or \"[2001:db8::1]:53\""
-                );
-                return Err(de::Error::custom(message));
-            }
-        };
-        Ok(ListenAddress(address))
+        ListenAddress::from_text(&text, 53).map_err(de::Error::custom)
     }
+}
+
+/// Addresses to listen on for DNS over TLS.
+pub(super) fn tls_addresses<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<ListenAddress>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let read = texts.iter().map(|text| ListenAddress::from_text(text, TLS_PORT));
+    read.collect::<Result<_, _>>().map_err(de::Error::custom)
 }
 
 /// Families of addresses.

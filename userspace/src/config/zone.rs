@@ -138,6 +138,11 @@ impl ZoneSettings {
         {
             *file = folder.join(&*file);
         }
+        let primaries = self.primaries.iter_mut().flatten();
+        let tls = primaries.filter_map(|primary| primary.tls.as_mut());
+        for file in tls.filter_map(|tls| tls.ca_file.as_mut()) {
+            *file = folder.join(&*file);
+        }
     }
 
     /// These settings, and those of a template where these say nothing.

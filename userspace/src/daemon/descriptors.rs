@@ -42,9 +42,12 @@ impl Needs {
             0 => 0,
             interfaces => XDP + interfaces * XDP_INTERFACE,
         };
-        let sockets = server.listen.len() * (cores.min(MAX_UDP_WORKERS) + 1);
+        // Each listening socket twice: a copy is there for a reload.
+        let plain = server.listen.len() * (cores.min(MAX_UDP_WORKERS) + 2);
+        let sockets = plain + server.listen_tls.len() * 2;
         let control = 1 + socket::MAX_CONNECTIONS;
-        let connections = if server.listen.is_empty() { 0 } else { server.tcp_connections.get() };
+        let is_listening = !server.listen.is_empty() || !server.listen_tls.is_empty();
+        let connections = if !is_listening { 0 } else { server.tcp_connections.get() };
         Needs { connections, others: ALWAYS + xdp + sockets + control + ENDING }
     }
 
@@ -113,9 +116,9 @@ mod tests {
         assert_eq!(none, Needs { connections: 0, others: ALWAYS + ENDING + 17 });
         let two = "listen = [\"192.0.2.1:53\", \"192.0.2.2:53\"]\ntcp-connections = 5000";
         let sockets = Needs::of(&config(two, ""), 4);
-        assert_eq!(sockets, Needs { connections: 5000, others: none.others + 10 });
+        assert_eq!(sockets, Needs { connections: 5000, others: none.others + 12 });
         let many_cores = Needs::of(&config(two, ""), 400);
-        assert_eq!(many_cores.others, none.others + 2 * 17);
+        assert_eq!(many_cores.others, none.others + 2 * 18);
         let xdp = Needs::of(&config(two, "interfaces = [\"a\", \"b\"]"), 4);
         assert_eq!(xdp.others, sockets.others + XDP + 2 * XDP_INTERFACE);
     }

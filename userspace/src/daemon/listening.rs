@@ -14,14 +14,19 @@ use super::descriptors::MAX_UDP_WORKERS;
 use super::locks::{Lock, Rank};
 use super::startup;
 use super::supervise::{Pulse, Pulses, keep_running};
+use crate::config;
 use crate::server::stats::SocketStats;
+use crate::server::tcp::{Security, TlsIdentity};
 use crate::server::{Shared, tcp, udp};
+
+/// Where questions come to, and whether they are encrypted.
+pub type Endpoint = (SocketAddr, Security);
 
 /// The sockets of one address.
 pub struct AddressSockets {
     /// The address.
-    pub address: SocketAddr,
-    /// One for each core.
+    pub endpoint: Endpoint,
+    /// One for each core; none for TLS.
     pub udp: Vec<UdpSocket>,
     /// The listening one.
     pub tcp: TcpListener,
@@ -29,21 +34,32 @@ pub struct AddressSockets {
 
 impl AddressSockets {
     /// Binds them.
-    pub fn bind(address: SocketAddr) -> anyhow::Result<AddressSockets> {
-        AddressSockets::bind_by(address, tcp::bind)
+    pub fn bind(endpoint: Endpoint) -> anyhow::Result<AddressSockets> {
+        AddressSockets::bind_by(endpoint, tcp::bind)
     }
 
     fn bind_by(
-        address: SocketAddr,
+        endpoint: Endpoint,
         bind_tcp: fn(SocketAddr) -> std::io::Result<TcpListener>,
     ) -> anyhow::Result<AddressSockets> {
-        let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let (address, security) = endpoint;
+        let workers = match security {
+            Security::Plain => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+            Security::Tls => 0,
+        };
         startup::warn_if_elsewhere(address);
         let udp = udp::bind(address, workers.min(MAX_UDP_WORKERS));
         let udp = udp.with_context(|| cannot_listen("UDP", address))?;
         let tcp = bind_tcp(address).with_context(|| cannot_listen("TCP", address))?;
-        Ok(AddressSockets { address, udp, tcp })
+        Ok(AddressSockets { endpoint, udp, tcp })
     }
+}
+
+/// What a configuration has listened on.
+pub fn endpoints(server: &config::Server) -> BTreeSet<Endpoint> {
+    let plain = server.listen.iter().map(|listen| (listen.0, Security::Plain));
+    let encrypted = server.listen_tls.iter().map(|listen| (listen.0, Security::Tls));
+    plain.chain(encrypted).collect()
 }
 
 fn cannot_listen(transport: &str, address: SocketAddr) -> String {
@@ -65,13 +81,16 @@ pub struct SocketParts {
 }
 
 /// The sockets that are served, once they are.
-pub struct Listening(Lock<Option<Served>>);
+pub struct Listening {
+    served: Lock<Option<Served>>,
+    tls: Arc<TlsIdentity>,
+}
 
 struct Served {
     runtime: Handle,
     parts: SocketParts,
     context: Arc<tcp::Context>,
-    addresses: BTreeMap<SocketAddr, ServedAddress>,
+    addresses: BTreeMap<Endpoint, ServedAddress>,
     tasks: JoinSet<()>,
 }
 
@@ -84,7 +103,12 @@ struct ServedAddress {
 impl Listening {
     /// Nothing is served yet.
     pub fn new() -> Listening {
-        Listening(Lock::new(Rank::Sockets, None))
+        Listening { served: Lock::new(Rank::Sockets, None), tls: Arc::default() }
+    }
+
+    /// What is shown to clients over TLS.
+    pub fn tls(&self) -> &TlsIdentity {
+        &self.tls
     }
 
     /// Serves these sockets. To be called within a tokio runtime.
@@ -93,7 +117,8 @@ impl Listening {
     /// If a descriptor cannot be copied.
     pub fn start(&self, sockets: Vec<AddressSockets>, parts: SocketParts) -> anyhow::Result<()> {
         let (shared, stats) = (Arc::clone(&parts.shared), Arc::clone(&parts.stats));
-        let context = Arc::new(tcp::Context::new(shared, stats, parts.limits));
+        let context =
+            Arc::new(tcp::Context::new(shared, stats, Arc::clone(&self.tls), parts.limits));
         let mut served = Served {
             runtime: Handle::current(),
             parts,
@@ -102,7 +127,7 @@ impl Listening {
             tasks: JoinSet::new(),
         };
         let started = sockets.into_iter().try_for_each(|one| served.add(one));
-        *self.0.hold() = Some(served);
+        *self.served.hold() = Some(served);
         started
     }
 
@@ -110,12 +135,12 @@ impl Listening {
     ///
     /// # Errors
     /// If one cannot be bound: then all stays as it was.
-    pub fn follow(&self, listen: &BTreeSet<SocketAddr>) -> anyhow::Result<()> {
-        let mut served = self.0.hold();
+    pub fn follow(&self, listen: &BTreeSet<Endpoint>) -> anyhow::Result<()> {
+        let mut served = self.served.hold();
         let served = served.as_mut().context("the sockets are not served yet")?;
         while served.tasks.try_join_next().is_some() {}
-        let is_gone = |address: &&SocketAddr| !listen.contains(address);
-        let gone: Vec<SocketAddr> = served.addresses.keys().filter(is_gone).copied().collect();
+        let is_gone = |address: &&Endpoint| !listen.contains(address);
+        let gone: Vec<Endpoint> = served.addresses.keys().filter(is_gone).copied().collect();
         // A wildcard takes the place of an address, or an address that of a wildcard: both are bound for a moment.
         for address in gone.iter().filter_map(|address| served.addresses.get(address)) {
             tcp::share_port(&address.tcp)?;
@@ -125,12 +150,12 @@ impl Listening {
         let bound = new.map(|address| AddressSockets::bind_by(*address, bind));
         let bound: Vec<AddressSockets> = bound.collect::<anyhow::Result<_>>().context(CANNOT)?;
         for sockets in bound {
-            tracing::info!(address = %sockets.address, "listening");
+            tracing::info!(address = %sockets.endpoint.0, "listening");
             served.add(sockets)?;
         }
         for address in gone {
             if let Some(old) = served.addresses.remove(&address) {
-                tracing::info!(%address, "not listening any more");
+                tracing::info!(address = %address.0, "not listening any more");
                 old.stop.send_replace(true);
             }
         }
@@ -139,7 +164,7 @@ impl Listening {
 
     /// Has all sockets end, and waits until what was asked is answered.
     pub async fn end(&self) {
-        let mut tasks = match &mut *self.0.hold() {
+        let mut tasks = match &mut *self.served.hold() {
             Some(served) => {
                 for (_, address) in std::mem::take(&mut served.addresses) {
                     address.stop.send_replace(true);
@@ -172,10 +197,12 @@ impl Served {
         }
         let (context, stop_tcp, listener) =
             (Arc::clone(&self.context), stopped.clone(), sockets.tcp);
-        let make =
-            move || Ok(tcp::serve(listener.try_clone()?, Arc::clone(&context), stop_tcp.clone()));
+        let security = sockets.endpoint.1;
+        let make = move || {
+            Ok(tcp::serve(listener.try_clone()?, Arc::clone(&context), security, stop_tcp.clone()))
+        };
         self.spawn("a TCP socket", stopped, make);
-        self.addresses.insert(sockets.address, ServedAddress { stop, tcp: copied });
+        self.addresses.insert(sockets.endpoint, ServedAddress { stop, tcp: copied });
         Ok(())
     }
 
@@ -247,24 +274,28 @@ mod tests {
             pulses: Pulses::default(),
         };
         let entered = runtime.enter();
-        listening.start(vec![AddressSockets { address: first, udp, tcp }], parts).unwrap();
+        let plain = |address| (address, Security::Plain);
+        listening.start(vec![AddressSockets { endpoint: plain(first), udp, tcp }], parts).unwrap();
         drop(entered);
         let more = loopback(2, tcp_at.port());
-        listening.follow(&[first, more].into()).unwrap();
+        listening.follow(&[first, more].map(plain).into()).unwrap();
         assert!(over_udp(udp_at) && over_tcp(tcp_at) && over_udp(more) && over_tcp(more));
 
         // Another has the port: all stays as it was.
         let other = TcpListener::bind(loopback(3, 0)).unwrap();
         let taken = other.local_addr().unwrap();
-        let refused = listening.follow(&[first, taken].into()).unwrap_err();
+        let refused = listening.follow(&[first, taken].map(plain).into()).unwrap_err();
         assert!(format!("{refused:#}").contains(&taken.to_string()), "{refused:#}");
         assert!(over_udp(udp_at) && over_tcp(tcp_at) && over_udp(more) && over_tcp(more));
 
         // A wildcard in the place of its addresses, and back.
         let any = SocketAddr::from((Ipv4Addr::UNSPECIFIED, more.port()));
-        for wanted in [[any].into(), [first, more].into(), [more].into()] {
+        for wanted in
+            [[any].map(plain).into(), [first, more].map(plain).into(), [more].map(plain).into()]
+        {
             listening.follow(&wanted).unwrap();
-            assert!(over_udp(more) && over_tcp(more), "{wanted:?}");
+            // A connection that was made to the socket that is closed is closed, too.
+            assert!(over_udp(more) && (0..9).any(|_| over_tcp(more)), "{wanted:?}");
         }
         // What is gone is closed, if not at once.
         let deadline = std::time::Instant::now() + Duration::from_secs(10);

@@ -35,6 +35,7 @@ pub mod startup;
 pub mod state;
 pub mod store;
 mod supervise;
+mod tls_files;
 mod trace;
 mod tsig_keys;
 mod verification;

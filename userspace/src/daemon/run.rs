@@ -9,10 +9,10 @@ use std::thread;
 use anyhow::Context;
 use nix::unistd::User;
 
-use super::listening::AddressSockets;
+use super::listening::{AddressSockets, endpoints};
 use super::parts::Daemon;
 use super::source::Source;
-use super::{descriptors, hash_key, prepare, privileges, startup, supervise, tsig_keys};
+use super::{descriptors, hash_key, prepare, privileges, startup, supervise, tls_files, tsig_keys};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::file::SocketFile;
@@ -64,10 +64,12 @@ pub fn run(
     let section = config.cookies.clone();
     tsig_keys::warn_of_weak(&config);
     let tsig_keys = tsig_keys::load(&config)?;
+    let tls = tls_files::load(&config)?;
     let daemon = Arc::new(Daemon::new(source, config, plane, prepare, Clock::MACHINE));
     let secrets = daemon.presented.load_secrets(path, &section);
     secrets.context("the secret of DNS cookies")?;
     daemon.presented.set_tsig_keys(tsig_keys);
+    daemon.zones.listening.tls().set(tls);
     daemon.limits.start()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(daemon.serve(sockets, drain));
@@ -106,7 +108,7 @@ impl Sockets {
         }
         let control = privileges::bind(&server.control, user, socket::bind)
             .with_context(|| format!("the control socket {}", server.control.display()))?;
-        let dns = server.listen.iter().map(|listen| AddressSockets::bind(listen.0));
+        let dns = endpoints(server).into_iter().map(AddressSockets::bind);
         Ok(Sockets { dns: dns.collect::<anyhow::Result<_>>()?, control })
     }
 }

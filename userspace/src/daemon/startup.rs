@@ -149,6 +149,9 @@ pub fn problems(config: &Config) -> Vec<String> {
         if let Err(error) = super::tsig_keys::load(config) {
             problems.push(format!("{error:#}"));
         }
+        if let Err(error) = super::tls_files::load(config) {
+            problems.push(format!("{error:#}"));
+        }
         problems
     });
     looked.unwrap_or_else(|error| vec![format!("{error:#}")])

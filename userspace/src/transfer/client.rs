@@ -1,5 +1,5 @@
 //! A primary asked over the network: for the serial that it has (SOA over UDP, over TCP where that is truncated), and for a
-//! zone or what changed of it (RFC 5936, RFC 1995, over TCP). Each step has a time limit, so that a primary that is slow or
+//! zone or what changed of it (RFC 5936, RFC 1995, over TCP); all of it over TLS where that is configured (RFC 9103). Each step has a time limit, so that a primary that is slow or
 //! silent costs a task that waits, and that not for long.
 
 use std::io;
@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::incoming::{Asked, AskedKind, Limits, Stream, TransferError, read_serial};
+use super::tls;
 use super::tsig::{Key, ResponseError, Verifier, sign_request};
 use crate::clock::WallTime;
+use crate::config::PrimaryTls;
 use crate::zone::{Name, Rtype, Serial};
 
 /// How often the serial is asked for over UDP, and how long an answer may take each time.
@@ -37,7 +39,16 @@ pub struct Peer {
     pub address: SocketAddr,
     /// The key that is shared with it.
     pub key: Option<Arc<Key>>,
+    /// How it is known over TLS; none: nothing is encrypted.
+    pub tls: Option<PrimaryTls>,
 }
+
+/// A connection to a server, encrypted or not.
+type Connection = Box<dyn ReadWrite>;
+
+trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
 
 /// Why a primary has given nothing.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +101,9 @@ impl ClientError {
 /// # Errors
 /// If the primary gives none.
 pub async fn serial(peer: &Peer, apex: &Name) -> Result<Serial, ClientError> {
+    if peer.tls.is_some() {
+        return serial_over_tcp(peer, apex).await;
+    }
     match serial_over_udp(peer, apex).await {
         Err(ClientError::Transfer(TransferError::Truncated)) => serial_over_tcp(peer, apex).await,
         answered => answered,
@@ -196,19 +210,31 @@ async fn transfer_for_ever(
     Ok(stream)
 }
 
-async fn connect(peer: &Peer, query: &[u8]) -> Result<TcpStream, ClientError> {
+async fn connect(peer: &Peer, query: &[u8]) -> Result<Connection, ClientError> {
     let connecting = async {
-        let mut stream = TcpStream::connect(peer.address).await?;
+        let stream = TcpStream::connect(peer.address).await?;
         stream.set_nodelay(true)?;
-        let len = (query.len() as u16).to_be_bytes();
-        stream.write_all(&[&len, query].concat()).await?;
         Ok(stream)
     };
-    patiently("connecting", CONNECT_PATIENCE, connecting).await
+    let stream = patiently("connecting", CONNECT_PATIENCE, connecting).await?;
+    let mut connection: Connection = match &peer.tls {
+        None => Box::new(stream),
+        Some(tls) => {
+            let encrypted = tls::connect(tls, stream);
+            Box::new(patiently("connecting over TLS", CONNECT_PATIENCE, encrypted).await?)
+        }
+    };
+    let sending = async {
+        let len = (query.len() as u16).to_be_bytes();
+        connection.write_all(&[&len, query].concat()).await?;
+        connection.flush().await
+    };
+    patiently("sending the query", CONNECT_PATIENCE, sending).await?;
+    Ok(connection)
 }
 
 /// The next message; what was in `into` is gone.
-async fn next_message(stream: &mut TcpStream, into: &mut Vec<u8>) -> Result<(), ClientError> {
+async fn next_message(stream: &mut Connection, into: &mut Vec<u8>) -> Result<(), ClientError> {
     let reading = async {
         let len = stream.read_u16().await?;
         into.resize(len.into(), 0);

@@ -7,5 +7,6 @@ pub mod incoming;
 pub mod ixfr;
 pub mod notified;
 pub mod records;
+pub mod tls;
 pub mod tsig;
 pub mod update;

@@ -26,9 +26,10 @@ fn a_panic_costs_what_panicked_and_nothing_else() {
     let stage = Stage::new();
     let control = stage.folder.path().join("control.sock");
     let loopback = "127.0.0.1:0".parse().unwrap();
-    let (udp, tcp) = (udp::bind(loopback, 1).unwrap(), tcp::bind(loopback).unwrap());
-    let (over_udp, over_tcp) = (udp[0].local_addr().unwrap(), tcp.local_addr().unwrap());
-    let dns = vec![AddressSockets { address: over_udp, udp, tcp }];
+    let (udp, listener) = (udp::bind(loopback, 1).unwrap(), tcp::bind(loopback).unwrap());
+    let (over_udp, over_tcp) = (udp[0].local_addr().unwrap(), listener.local_addr().unwrap());
+    let dns =
+        vec![AddressSockets { endpoint: (over_udp, tcp::Security::Plain), udp, tcp: listener }];
     let sockets = Sockets { dns, control: socket::bind(&control).unwrap() };
     let daemon = Arc::clone(&stage.daemon);
     let serving = std::thread::spawn(move || {

@@ -59,7 +59,8 @@ impl Zones {
             let address = primary.address.0;
             let key = primary.tsig.as_ref().or(state.section.tsig.as_ref());
             let key = key.map(|name| self.presented.tsig_key(name).ok_or(name));
-            let peer = key.transpose().map(|key| Peer { address, key });
+            let tls = primary.tls.clone();
+            let peer = key.transpose().map(|key| Peer { address, key, tls });
             (address, peer.map_err(|name| format!("the TSIG key {name} is not known")))
         });
         let primaries = primaries.collect();

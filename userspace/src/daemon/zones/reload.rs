@@ -10,9 +10,10 @@ use crate::config::{Config, Policy, Zone};
 use crate::control::protocol::Failure;
 use crate::daemon::life::Asked;
 use crate::daemon::life::refresh::{RoundReason, Wanted};
+use crate::daemon::listening::endpoints;
 use crate::daemon::stamp::Stamp;
 use crate::daemon::state::{ReloadResult, ZoneState};
-use crate::daemon::tsig_keys;
+use crate::daemon::{tls_files, tsig_keys};
 use crate::zone::Name;
 
 /// What became of zones in a reload, and of those that are still to be loaded who tells it.
@@ -116,33 +117,46 @@ impl Zones {
         Ok((changes, placed.and(limited)))
     }
 
-    /// Sockets are opened and closed and XDP is attached and detached as `listen` and `interfaces` say now; of what else
-    /// stands in their sections all stays as it was. On an error what was there stays, and the configuration says so.
+    /// Sockets are opened and closed and XDP is attached and detached as `listen`, `listen-tls` and `interfaces` say now; of
+    /// what else stands in their sections all stays as it was. On an error what was there stays, and the configuration
+    /// says so.
     fn follow_places(&self, old: &Config, config: &mut Config) -> Result<(), Failure> {
-        let listen = std::mem::replace(&mut config.server.listen, old.server.listen.clone());
-        let interfaces = std::mem::replace(&mut config.xdp.interfaces, old.xdp.interfaces.clone());
-        if old.server != config.server || old.xdp != config.xdp {
+        let (mut server, mut xdp) = (old.server.clone(), old.xdp.clone());
+        server.listen.clone_from(&config.server.listen);
+        server.listen_tls.clone_from(&config.server.listen_tls);
+        server.tls_certificate.clone_from(&config.server.tls_certificate);
+        server.tls_key.clone_from(&config.server.tls_key);
+        xdp.interfaces.clone_from(&config.xdp.interfaces);
+        if server != config.server || xdp != config.xdp {
             tracing::warn!(
-                "changes in [server] and [xdp] but of `listen` and `interfaces` take effect when the daemon is restarted"
+                "changes in [server] and [xdp] but of `listen`, `listen-tls` and `interfaces` take effect when the \
+                 daemon is restarted"
             );
         }
-        (config.server, config.xdp) = (old.server.clone(), old.xdp.clone());
+        (config.server, config.xdp) = (server, old.xdp.clone());
         let failed = |code: &str, error: anyhow::Error| {
             tracing::error!("{error:#}");
             Failure { code: code.to_owned(), message: format!("{error:#}"), hint: None }
         };
-        if listen != old.server.listen {
-            let addresses = listen.iter().map(|one| one.0).collect();
-            self.listening.follow(&addresses).map_err(|error| failed("listen", error))?;
-            config.server.listen = listen;
+        let followed = tls_files::load(config).and_then(|identity| {
+            let wanted = endpoints(&config.server);
+            if wanted != endpoints(&old.server) {
+                self.listening.follow(&wanted)?;
+            }
+            self.listening.tls().set(identity);
+            Ok(())
+        });
+        if let Err(error) = followed {
+            config.server = old.server.clone();
+            return Err(failed("listen", error));
         }
-        if config.server.listen == old.server.listen && interfaces == old.xdp.interfaces {
+        if config.server.listen == old.server.listen && xdp.interfaces == old.xdp.interfaces {
             return Ok(());
         }
-        let before = std::mem::replace(&mut config.xdp.interfaces, interfaces);
+        config.xdp.interfaces = xdp.interfaces;
         let followed = self.plane.hold().follow(old, config);
         followed.map_err(|error| {
-            config.xdp.interfaces = before;
+            config.xdp.interfaces.clone_from(&old.xdp.interfaces);
             failed("interfaces", error.context("XDP stays where it was"))
         })
     }

@@ -2,6 +2,7 @@
 //! the order they came. `pool` decides which connections are kept while there are not enough for all.
 
 mod pool;
+mod tls;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener as StdTcpListener};
@@ -11,12 +12,12 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::tcp::OwnedWriteHalf;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::bind::bind_before_it_is_here;
 use super::keepalive;
@@ -25,6 +26,7 @@ use super::served::Shared;
 use super::stats::{SocketStats, Transport};
 use crate::clock::WallTime;
 use pool::{AcceptedConnection, Pool, PoolLimits, Seat, idle_time};
+pub use tls::{Security, TlsIdentity};
 
 /// Connections the system holds for us before we take them.
 const BACKLOG: i32 = 1024;
@@ -70,6 +72,8 @@ pub struct Context {
     pub shared: Arc<Shared>,
     /// Where it is counted.
     pub stats: Arc<SocketStats>,
+    /// What is shown to clients over TLS.
+    tls: Arc<TlsIdentity>,
     limits: ConnectionLimits,
     pool: Mutex<Pool>,
     started: Instant,
@@ -79,7 +83,12 @@ pub struct Context {
 
 impl Context {
     /// ConnectionLimits hold for all listening sockets of one context together.
-    pub fn new(shared: Arc<Shared>, stats: Arc<SocketStats>, limits: ConnectionLimits) -> Context {
+    pub fn new(
+        shared: Arc<Shared>,
+        stats: Arc<SocketStats>,
+        tls: Arc<TlsIdentity>,
+        limits: ConnectionLimits,
+    ) -> Context {
         let bounds = PoolLimits {
             connections: limits.connections,
             per_client: limits.connections_per_client,
@@ -87,6 +96,7 @@ impl Context {
         Context {
             shared,
             stats,
+            tls,
             limits,
             pool: Mutex::new(Pool::new(bounds)),
             started: Instant::now(),
@@ -240,6 +250,7 @@ fn bind_by(address: SocketAddr, shares_port: bool) -> io::Result<StdTcpListener>
 pub async fn serve(
     listener: StdTcpListener,
     context: Arc<Context>,
+    security: Security,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
@@ -280,7 +291,7 @@ pub async fn serve(
             // event for an operator.
             tokio::select! {
                 () = place.seat.end.notified() => {}
-                _ = connection(stream, client, &place, stop) => {}
+                _ = connection(stream, client, security, &place, stop) => {}
             }
         });
         // Its descriptor is free before the next connection takes one: a crowd of clients must not be faster than
@@ -307,12 +318,36 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 async fn connection(
     stream: TcpStream,
     client: SocketAddr,
+    security: Security,
+    place: &ConnectionGuard,
+    stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let context = &*place.context;
+    stream.set_nodelay(true)?;
+    if security == Security::Plain {
+        let (read, write) = stream.into_split();
+        return messages(read, write, client, place, stop).await;
+    }
+    let config = context.tls.get().ok_or(io::ErrorKind::NotFound)?;
+    // The handshake has the time of a query.
+    let accepted = timeout(context.idle_time(), TlsAcceptor::from(config).accept(stream)).await;
+    let Ok(accepted) = accepted else {
+        context.stats.tcp_idle.fetch_add(1, Relaxed);
+        return Ok(());
+    };
+    let (read, write) = tokio::io::split(accepted?);
+    messages(read, write, client, place, stop).await
+}
+
+/// Answers what comes over one connection, encrypted or not.
+async fn messages(
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin,
+    client: SocketAddr,
     place: &ConnectionGuard,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let context = &*place.context;
-    stream.set_nodelay(true)?;
-    let (read, write) = stream.into_split();
     let mut reader = BufReader::with_capacity(READ_AHEAD, read);
     let mut writer = Writer { write, waiting: Vec::new(), place };
     let (mut query, mut response) = (Vec::new(), Vec::new());
@@ -395,13 +430,13 @@ async fn read_message(
 }
 
 /// Gathers responses and writes them in time or not at all.
-struct Writer<'c> {
-    write: OwnedWriteHalf,
+struct Writer<'c, W> {
+    write: W,
     waiting: Vec<u8>,
     place: &'c ConnectionGuard,
 }
 
-impl Writer<'_> {
+impl<W: AsyncWrite + Unpin> Writer<'_, W> {
     async fn push(&mut self, message: &[u8]) -> io::Result<()> {
         // The engine's limit is 65,535 octets, so the length always fits; a longer message would
         // break the framing of all that follow.
@@ -417,8 +452,11 @@ impl Writer<'_> {
         }
         let context = &self.place.context;
         self.place.seat.answers(context.now_ms());
-        let written =
-            timeout(context.limits.write_timeout, self.write.write_all(&self.waiting)).await;
+        let writing = async {
+            self.write.write_all(&self.waiting).await?;
+            self.write.flush().await
+        };
+        let written = timeout(context.limits.write_timeout, writing).await;
         self.waiting.clear();
         self.waiting.shrink_to(KEPT_BUFFER);
         written.unwrap_or_else(|_| {

@@ -177,8 +177,9 @@ impl Running {
             let (shared, stats) = (Arc::clone(&shared), Arc::clone(&stats));
             tasks.push(runtime.spawn(udp::serve(socket, shared, stats, stopped.clone())));
         }
-        let context = Arc::new(tcp::Context::new(shared, Arc::clone(&stats), limits));
-        tasks.push(runtime.spawn(tcp::serve(listener, context, stopped)));
+        let context =
+            Arc::new(tcp::Context::new(shared, Arc::clone(&stats), Arc::default(), limits));
+        tasks.push(runtime.spawn(tcp::serve(listener, context, tcp::Security::Plain, stopped)));
         Running { udp, tcp, stats, stop, runtime: Some(runtime), tasks }
     }
 

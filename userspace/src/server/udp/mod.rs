@@ -79,14 +79,14 @@ pub async fn serve(
     let kind = RoomKind::of(socket.local_addr()?);
     let socket = Arc::new(UdpSocket::from_std(socket)?);
     loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            ready = socket.readable() => ready?,
-        }
+        let is_over = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => true,
+            ready = socket.readable() => ready.map(|()| false)?,
+        };
         let mut turn = Turn::default();
-        let taken = socket.try_io(Interest::READABLE, || {
-            batch::with_room(kind, |room| turn.take(room, &socket, &shared, &stats))
-        });
+        let mut take = || batch::with_room(kind, |room| turn.take(room, &socket, &shared, &stats));
+        // What waits when the socket is to be closed is still answered.
+        let taken = if is_over { take() } else { socket.try_io(Interest::READABLE, take) };
         for (endpoints, pending, query_len) in turn.later {
             let (socket, stats) = (Arc::clone(&socket), Arc::clone(&stats));
             tokio::spawn(async move {
@@ -100,6 +100,7 @@ pub async fn serve(
         }
         match taken {
             Ok(()) => {}
+            Err(_) if is_over => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
                 tracing::warn!(%error, "receiving datagrams failed");
