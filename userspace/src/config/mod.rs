@@ -107,6 +107,8 @@ pub struct Server {
     pub tls_certificate: PathBuf,
     /// Its private key, in PEM; empty: none.
     pub tls_key: PathBuf,
+    /// Proxies, which say of each query who has sent it.
+    pub proxy_from: Vec<AddressPrefix>,
     /// The control socket's path.
     pub control: PathBuf,
     /// Where keys, state and the records of large zones are kept.
@@ -151,6 +153,7 @@ impl Default for Server {
             listen_tls: Vec::new(),
             tls_certificate: PathBuf::new(),
             tls_key: PathBuf::new(),
+            proxy_from: Vec::new(),
             control: DEFAULT_CONTROL.into(),
             state_dir: "/var/lib/sealdns".into(),
             user: String::new(),

@@ -27,6 +27,10 @@ listen-tls = []
 # key. Both are read again on a reload. Empty: none.
 tls-certificate = ""
 tls-key = ""
+# Address prefixes of proxies that say of each query who has sent it (PROXY protocol version 2), over UDP, TCP and TLS,
+# for example ["192.0.2.0/24"]. Rate limits, cookies and `allow-transfer` then go by that client. What comes from
+# these addresses without such a header is dropped. Only proxies may be able to send from them.
+proxy-from = []
 # The socket that the other sealdns commands talk to. Mode 0600: a process that may open it controls the daemon.
 # Each change made through it is in the log, with the user who made it. A file of this name that is not a socket
 # is not replaced: the daemon does not start.

@@ -128,6 +128,8 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         let pulses = Pulses::default();
         pulses.add(self.serve_control(sockets.control, &mut tasks, &stopped));
+        let proxies = self.zones.config().server.proxy_from.iter().map(|prefix| prefix.0).collect();
+        self.presented.shared().set_proxies(proxies);
         let parts = SocketParts {
             shared: Arc::clone(self.presented.shared()),
             stats: Arc::clone(&self.stats),

@@ -12,6 +12,7 @@ mod extended_error;
 mod keepalive;
 pub mod message;
 pub mod options;
+mod proxy;
 pub mod responder;
 mod served;
 pub mod stats;

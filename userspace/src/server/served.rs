@@ -1,8 +1,10 @@
 //! What is served right now, and the place where it is exchanged whole.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use ipnet::IpNet;
 use xdp_common::maps;
 
 use super::zones::{ServedZone, Zones};
@@ -114,6 +116,7 @@ impl Served {
 pub struct Shared {
     served: RwLock<Arc<Served>>,
     limiter: Limiter,
+    proxies: OnceLock<Vec<IpNet>>,
 }
 
 impl Shared {
@@ -121,7 +124,22 @@ impl Shared {
     pub fn new(served: Served) -> Shared {
         // Randomly keyed by the standard library, which needs no error here.
         let seed = RandomState::new().hash_one(0);
-        Shared { served: RwLock::new(Arc::new(served)), limiter: Limiter::new(seed) }
+        Shared {
+            served: RwLock::new(Arc::new(served)),
+            limiter: Limiter::new(seed),
+            proxies: OnceLock::new(),
+        }
+    }
+
+    /// Who says of each query who has sent it. To be set before there are queries, and once.
+    pub fn set_proxies(&self, proxies: Vec<IpNet>) {
+        let _ = self.proxies.set(proxies);
+    }
+
+    /// Whether one at this address does so.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        let proxies = self.proxies.get().map_or(&[][..], Vec::as_slice);
+        proxies.iter().any(|proxies| proxies.contains(&address))
     }
 
     /// Who limits what is sent over UDP.

@@ -18,9 +18,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_rustls::TlsAcceptor;
+use xdp_common::Outcome;
 
 use super::bind::bind_before_it_is_here;
 use super::keepalive;
+use super::proxy;
 use super::responder::{Reply, Transfer, respond};
 use super::served::Shared;
 use super::stats::{SocketStats, Transport};
@@ -117,11 +119,12 @@ impl Context {
         result
     }
 
-    /// Takes a place for a connection, and says whose it was; `None` if there is none, nor another's to take.
+    /// Takes a place for a connection, and says whose it was; `None` if there is none, nor another's to take. A proxy stands
+    /// for many clients, and has as many places as there are.
     fn admit(self: &Arc<Context>, client: IpAddr) -> Option<(ConnectionGuard, Option<Arc<Seat>>)> {
-        let now_ms = self.now_ms();
+        let (now_ms, is_proxy) = (self.now_ms(), self.shared.is_proxy(client));
         let AcceptedConnection { seat, ended } =
-            self.with_pool(|pool| pool.admit(client_key(client), now_ms))?;
+            self.with_pool(|pool| pool.admit(client_key(client), is_proxy, now_ms))?;
         self.end(ended.as_ref());
         Some((ConnectionGuard { context: Arc::clone(self), seat }, ended))
     }
@@ -316,14 +319,29 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
 
 /// Serves one connection until the client closes it, is too slow, or `stop` says true.
 async fn connection(
-    stream: TcpStream,
-    client: SocketAddr,
+    mut stream: TcpStream,
+    address: SocketAddr,
     security: Security,
     place: &ConnectionGuard,
     stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let context = &*place.context;
     stream.set_nodelay(true)?;
+    let mut client = address;
+    if context.shared.is_proxy(address.ip()) {
+        match timeout(context.idle_time(), proxy::receive(&mut stream)).await {
+            Ok(Ok(Some(header))) => client = header.client.unwrap_or(address),
+            Ok(Ok(None)) => {
+                context.stats.outcome(Transport::Tcp, Outcome::Malformed);
+                return Ok(());
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                context.stats.tcp_idle.fetch_add(1, Relaxed);
+                return Ok(());
+            }
+        }
+    }
     if security == Security::Plain {
         let (read, write) = stream.into_split();
         return messages(read, write, client, place, stop).await;

@@ -92,10 +92,16 @@ impl Pool {
 
     /// Lets a new connection in, if need be in place of another; `None` if all that may be closed for it answer.
     ///
-    /// With room it costs a look-up; else a walk over the pool.
-    pub fn admit(&mut self, client: IpAddr, now_ms: u64) -> Option<AcceptedConnection> {
+    /// With room it costs a look-up; else a walk over the pool. Of a proxy, which stands for many clients, the bound of one
+    /// client does not hold.
+    pub fn admit(
+        &mut self,
+        client: IpAddr,
+        is_proxy: bool,
+        now_ms: u64,
+    ) -> Option<AcceptedConnection> {
         let held = self.clients.get(&client).copied().unwrap_or(0);
-        let ended = if held >= self.bounds.per_client {
+        let ended = if held >= self.bounds.per_client && !is_proxy {
             Some(self.longest(|seat| seat.client == client && seat.is_waiting())?)
         } else if self.seats.len() >= self.bounds.connections {
             Some(self.make_room(client, held)?)
@@ -193,31 +199,31 @@ mod tests {
         let mut first = Vec::new();
         for number in 0..10 {
             for _ in 0..100 {
-                first.push(pool.admit(client(number), u64::from(number)).unwrap().seat);
+                first.push(pool.admit(client(number), false, u64::from(number)).unwrap().seat);
             }
         }
-        let newcomer = pool.admit(client(99), 10).unwrap();
+        let newcomer = pool.admit(client(99), false, 10).unwrap();
         assert_eq!(newcomer.ended.unwrap().id, first[0].id);
         assert_eq!(pool.len(), 1000);
         // Even where nobody reads what is sent, the slowest goes.
         for seat in &first {
             seat.answers(20 + seat.id);
         }
-        let newcomer = pool.admit(client(98), 30).unwrap();
+        let newcomer = pool.admit(client(98), false, 30).unwrap();
         assert_eq!(newcomer.ended.unwrap().id, 100, "of who holds the most, the longest");
     }
 
     #[test]
     fn a_client_s_own_idle_connections_go_for_its_new_one() {
         let mut pool = Pool::new(PoolLimits { connections: 1000, per_client: 100 });
-        let seats: Vec<_> = (0..150).map(|at| pool.admit(client(1), at).unwrap()).collect();
+        let seats: Vec<_> = (0..150).map(|at| pool.admit(client(1), false, at).unwrap()).collect();
         assert_eq!(pool.len(), 100);
         let gone: Vec<u64> = seats.iter().filter_map(|one| Some(one.ended.as_ref()?.id)).collect();
         assert_eq!(gone, (0..50).collect::<Vec<u64>>());
         // But none that answers.
         seats[50..].iter().for_each(|one| one.seat.answers(200));
-        assert!(pool.admit(client(1), 201).is_none());
-        assert!(pool.admit(client(2), 201).unwrap().ended.is_none());
+        assert!(pool.admit(client(1), false, 201).is_none());
+        assert!(pool.admit(client(2), false, 201).unwrap().ended.is_none());
     }
 
     #[test]
@@ -235,7 +241,8 @@ mod tests {
     #[test]
     fn who_waits_too_long_is_ended_and_who_answers_is_not() {
         let mut pool = Pool::new(BOUNDS);
-        let seats: Vec<_> = (0..4).map(|at| pool.admit(client(1), at * 10).unwrap().seat).collect();
+        let seats: Vec<_> =
+            (0..4).map(|at| pool.admit(client(1), false, at * 10).unwrap().seat).collect();
         seats[1].answers(10);
         let ended = pool.end_overdue(Duration::from_millis(80), 101);
         let mut ids: Vec<u64> = ended.iter().map(|seat| seat.id).collect();
@@ -290,7 +297,7 @@ mod tests {
                         }).collect();
                         may_go.sort_by_key(|one| (one.2, one.3, one.0.id));
                         let expected = may_go.first().map(|one| one.0.id);
-                        let admitted = pool.admit(client(who), now);
+                        let admitted = pool.admit(client(who), false, now);
                         let refused = (own || is_full) && expected.is_none();
                         prop_assert_eq!(admitted.is_none(), refused);
                         if let Some(AcceptedConnection { seat, ended }) = admitted {

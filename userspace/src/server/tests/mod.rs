@@ -147,6 +147,7 @@ struct Running {
     udp: SocketAddr,
     tcp: SocketAddr,
     stats: Arc<SocketStats>,
+    shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     runtime: Option<tokio::runtime::Runtime>,
     tasks: Vec<tokio::task::JoinHandle<std::io::Result<()>>>,
@@ -177,10 +178,14 @@ impl Running {
             let (shared, stats) = (Arc::clone(&shared), Arc::clone(&stats));
             tasks.push(runtime.spawn(udp::serve(socket, shared, stats, stopped.clone())));
         }
-        let context =
-            Arc::new(tcp::Context::new(shared, Arc::clone(&stats), Arc::default(), limits));
+        let context = Arc::new(tcp::Context::new(
+            Arc::clone(&shared),
+            Arc::clone(&stats),
+            Arc::default(),
+            limits,
+        ));
         tasks.push(runtime.spawn(tcp::serve(listener, context, tcp::Security::Plain, stopped)));
-        Running { udp, tcp, stats, stop, runtime: Some(runtime), tasks }
+        Running { udp, tcp, stats, shared, stop, runtime: Some(runtime), tasks }
     }
 
     fn local() -> Running {

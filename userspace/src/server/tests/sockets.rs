@@ -236,3 +236,68 @@ fn udp_knows_no_keepalive() {
         assert_eq!(with, without);
     }
 }
+
+/// The header of a proxy for a client.
+fn proxied(client: [u8; 4], query: &[u8]) -> Vec<u8> {
+    let head = b"\r\n\r\n\0\r\nQUIT\n\x21\x12\0\x0c";
+    [&head[..], &client, &[192, 0, 2, 53, 0x20, 0, 0, 53], query].concat()
+}
+
+#[test]
+fn a_proxy_says_who_asks() {
+    let server = Running::local();
+    server.shared.set_proxies(vec!["127.0.0.9/32".parse().unwrap()]);
+    let soa = ask("example", 6).wire();
+    let socket_at = |ip: &str| {
+        let socket = UdpSocket::bind((ip, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.connect(server.udp).unwrap();
+        socket
+    };
+    let mut room = [0; 4096];
+    let (proxy, other) = (socket_at("127.0.0.9"), socket_at("127.0.0.1"));
+    // Without a header, or with half of one: nothing; then the response to the one that is right.
+    proxy.send(&soa).unwrap();
+    proxy.send(&proxied([192, 0, 2, 1], &soa)[..20]).unwrap();
+    proxy.send(&proxied([192, 0, 2, 1], &soa)).unwrap();
+    let len = proxy.recv(&mut room).unwrap();
+    is_soa_answer(&read(&room[..len]));
+    assert_eq!(server.stats.udp().outcomes[xdp_common::Outcome::Malformed], 2);
+    // From elsewhere a header is no query.
+    other.send(&proxied([192, 0, 2, 1], &soa)).unwrap();
+    let len = other.recv(&mut room).unwrap();
+    assert_eq!(read_rcode(&room[..len]), 4, "NOTIMP");
+
+    // A zone is for loopback addresses: for those that the proxy names, not for its own.
+    let axfr = framed(&ask("example", 252).wire());
+    let connect = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, 9), 0)).into()).unwrap();
+        socket.connect(&server.tcp.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream
+    };
+    for (client, rcode) in [([192, 0, 2, 1], 5), ([127, 0, 0, 1], 0)] {
+        let mut stream = connect();
+        // The header and the query in pieces.
+        let octets = proxied(client, &axfr);
+        octets.chunks(7).for_each(|part| stream.write_all(part).unwrap());
+        assert_eq!(read_rcode(&receive(&mut stream).unwrap()), rcode, "{client:?}");
+    }
+    let mut stream = connect();
+    stream.write_all(&axfr).unwrap();
+    assert!(receive(&mut stream).is_none());
+    // More connections than one client may have.
+    let many: Vec<TcpStream> = (0..QUICK.connections_per_client + 1).map(|_| connect()).collect();
+    let query = framed(&ask("www.example", 1).wire());
+    for mut stream in many {
+        stream.write_all(&proxied([192, 0, 2, 1], &query)).unwrap();
+        assert!(receive(&mut stream).is_some());
+    }
+}
+
+fn read_rcode(message: &[u8]) -> u8 {
+    message[3] & 0x0f
+}

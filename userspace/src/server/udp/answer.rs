@@ -14,6 +14,7 @@ use crate::compile::Answered;
 use crate::ratelimit::compiled::Response;
 use crate::ratelimit::limiter::{Limiter, Moment};
 use crate::server::message::{Rcode, add_opt};
+use crate::server::proxy::{self, ProxyHeader};
 use crate::server::responder::{self, Pending, Reply};
 use crate::server::served::{Served, Shared};
 use crate::server::stats::{SocketStats, Transport};
@@ -31,6 +32,7 @@ pub enum Datagram {
 
 /// Answers the datagrams that came together: from one version of what is served, at one time.
 pub struct Answerer<'s> {
+    shared: &'s Shared,
     served: Arc<Served>,
     limiter: &'s Limiter,
     stats: &'s SocketStats,
@@ -43,12 +45,33 @@ impl<'s> Answerer<'s> {
     pub fn new(shared: &'s Shared, stats: &'s SocketStats) -> Answerer<'s> {
         let limiter = shared.limiter();
         let moment = limiter.now();
-        Answerer { served: shared.get(), limiter, stats, moment, now: WallTime::now() }
+        Answerer { shared, served: shared.get(), limiter, stats, moment, now: WallTime::now() }
     }
 
     /// When they are answered.
     pub fn now(&self) -> WallTime {
         self.now
+    }
+
+    /// Answers what came from this address, which may be a proxy's.
+    pub fn answer_from(
+        &self,
+        datagram: &[u8],
+        address: SocketAddr,
+        response: &mut Vec<u8>,
+    ) -> Datagram {
+        if !self.shared.is_proxy(address.ip()) {
+            return self.answer(datagram, address, response);
+        }
+        match proxy::read(datagram) {
+            Some(ProxyHeader { client, len }) => {
+                self.answer(&datagram[len..], client.unwrap_or(address), response)
+            }
+            None => {
+                self.stats.outcome(Transport::Udp, Outcome::Malformed);
+                Datagram::None
+            }
+        }
     }
 
     /// Answers one of them, as far as the rate limiter lets.

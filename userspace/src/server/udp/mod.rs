@@ -140,7 +140,7 @@ impl Turn {
             response.clear();
             let Some(client) = endpoints.client() else { continue };
             // A query that makes us panic costs its answer: not the other queries that wait here.
-            let answered = || answerer.answer(query, client, response);
+            let answered = || answerer.answer_from(query, client, response);
             let answered = catch_unwind(AssertUnwindSafe(answered)).unwrap_or_else(|_| {
                 stats.udp_faults.fetch_add(1, Relaxed);
                 Datagram::None
