@@ -5,6 +5,7 @@ pub mod client;
 pub mod crossing;
 pub mod options;
 pub mod pair;
+pub mod proxy;
 pub mod ratelimit;
 pub mod reload;
 pub mod slow_tcp;

@@ -87,38 +87,45 @@ fn dig(stage: &Stage, to: &str, more: &[&str]) -> Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Over both families: addresses of the interface, by XDP as soon as it has them and until it has them no more, and others
-/// by the sockets.
-pub fn answers_leave_from_the_address_that_was_asked() -> Result<Verdict> {
+/// Addresses of the interface, by XDP as soon as it has them and until it has them no more, and others by the sockets.
+pub fn answers_leave_from_the_ipv4_address_that_was_asked() -> Result<Verdict> {
+    answers_leave_from_the_address_that_was_asked(0)
+}
+
+/// The same.
+pub fn answers_leave_from_the_ipv6_address_that_was_asked() -> Result<Verdict> {
+    answers_leave_from_the_address_that_was_asked(1)
+}
+
+fn answers_leave_from_the_address_that_was_asked(family: usize) -> Result<Verdict> {
     if let Some(obstacle) = stage::obstacle() {
         return Ok(obstacle);
     }
-    let stage = listening_on("wildcard", "\"0.0.0.0:53\", \"[::]:53\"")?;
+    let stage = listening_on(&format!("wildcard{family}"), "\"0.0.0.0:53\", \"[::]:53\"")?;
     let _client = Client::new(&stage.pair)?;
     let (server, client) = (&stage.pair.server, &stage.pair.client);
     ip(server, "link set lo up")?;
-    for (family, (more, elsewhere)) in MORE.into_iter().zip(ELSEWHERE).enumerate() {
-        let prefix = [24, 64][family];
-        let (length, nodad) = [(32, ""), (128, "nodad")][family];
-        let gateway = super::client::server(family)?.ip();
-        ip(server, &format!("addr add {elsewhere}/{length} dev lo {nodad}"))?;
-        ip(client, &format!("route add {elsewhere}/{length} via {gateway}"))?;
-        ensure!(ask(&stage, &gateway.to_string())?, "XDP does not answer at {gateway}");
-        // The socket, since XDP does not know the address, or knows it already.
-        ip(server, &format!("addr add {more}/{prefix} dev server {nodad}"))?;
-        ask(&stage, more)?;
-        wait_until_xdp(&stage, true, more)?;
-        ensure!(!ask(&stage, elsewhere)?, "XDP answers at {elsewhere}");
-        for to in [more, elsewhere] {
-            for transport in ["+notcp", "+tcp"] {
-                let said = dig(&stage, to, &[transport])?;
-                let is_answered = said.contains("NOERROR") && said.contains("192.0.2.1");
-                ensure!(is_answered && !said.contains("unexpected source"), "{to}: {said}");
-            }
+    let (more, elsewhere) = (MORE[family], ELSEWHERE[family]);
+    let prefix = [24, 64][family];
+    let (length, nodad) = [(32, ""), (128, "nodad")][family];
+    let gateway = super::client::server(family)?.ip();
+    ip(server, &format!("addr add {elsewhere}/{length} dev lo {nodad}"))?;
+    ip(client, &format!("route add {elsewhere}/{length} via {gateway}"))?;
+    ensure!(ask(&stage, &gateway.to_string())?, "XDP does not answer at {gateway}");
+    // The socket, since XDP does not know the address, or knows it already.
+    ip(server, &format!("addr add {more}/{prefix} dev server {nodad}"))?;
+    ask(&stage, more)?;
+    wait_until_xdp(&stage, true, more)?;
+    ensure!(!ask(&stage, elsewhere)?, "XDP answers at {elsewhere}");
+    for to in [more, elsewhere] {
+        for transport in ["+notcp", "+tcp"] {
+            let said = dig(&stage, to, &[transport])?;
+            let is_answered = said.contains("NOERROR") && said.contains("192.0.2.1");
+            ensure!(is_answered && !said.contains("unexpected source"), "{to}: {said}");
         }
-        ip(server, &format!("addr del {more}/{prefix} dev server"))?;
-        ip(server, &format!("addr add {more}/{length} dev lo {nodad}"))?;
-        wait_until_xdp(&stage, false, more)?;
     }
+    ip(server, &format!("addr del {more}/{prefix} dev server"))?;
+    ip(server, &format!("addr add {more}/{length} dev lo {nodad}"))?;
+    wait_until_xdp(&stage, false, more)?;
     Ok(Verdict::Passed)
 }
