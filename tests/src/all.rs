@@ -68,6 +68,7 @@ const TESTS: &[Test] = tests![
     wire::options::secrets_are_exchanged_by_reloads,
     wire::slow_tcp::idle_clients_shut_nobody_out,
     wire::slow_tcp::slow_clients_are_ended_and_keep_nobody_waiting,
+    wire::slow_tcp::a_crowd_and_a_flood_shut_nobody_out,
     wire::slow_tcp::too_few_descriptors_mean_fewer_connections,
     wire::slow_tcp::descriptors_that_run_out_end_idle_connections,
     wire::wildcard::answers_leave_from_the_ipv4_address_that_was_asked,

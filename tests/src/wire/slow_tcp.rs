@@ -4,8 +4,9 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     process::Command,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -129,13 +130,18 @@ fn client(number: u8) -> Ipv4Addr {
 
 /// Why these cannot run, if they cannot.
 fn obstacle() -> Option<Verdict> {
+    obstacle_to(4096)
+}
+
+/// Why tests with so many open files cannot run, if they cannot.
+fn obstacle_to(files: u64) -> Option<Verdict> {
     let skipped = |what: &str| Some(Verdict::Skipped(what.into()));
     if servers::sealdns().is_none() {
         return skipped("no sealdns beside this test: `cargo xtask build`");
     }
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return skipped("no limits") };
-    if hard < 4096 || setrlimit(Resource::RLIMIT_NOFILE, 4096.min(hard), hard).is_err() {
-        return skipped("this process may not have 4,096 open files");
+    if hard < files || setrlimit(Resource::RLIMIT_NOFILE, files, hard).is_err() {
+        return skipped(&format!("this process may not have {files} open files"));
     }
     None
 }
@@ -218,6 +224,95 @@ pub fn slow_clients_are_ended_and_keep_nobody_waiting() -> Result<Verdict> {
     stage.asks(client(250))?;
     ensure!(stage.process.stop()?.success(), "it does not end");
     Ok(Verdict::Passed)
+}
+
+/// A crowd that does nothing, clients that are slow, and a flood over UDP beside them (10,000, 1,000, and as many as one thread
+/// sends, with `SEALDNS_HEAVY=1`): whoever else asks, over TCP, over UDP or at the control socket, is answered.
+pub fn a_crowd_and_a_flood_shut_nobody_out() -> Result<Verdict> {
+    let is_heavy = std::env::var("SEALDNS_HEAVY").is_ok_and(|value| value != "0");
+    let (addresses, slow) = if is_heavy { (200, 1000) } else { (20, 100) };
+    /// Idle connections of each address.
+    const EACH: usize = 50;
+    /// Of those that are slow, how many never read.
+    const NEVER_READING: usize = 20;
+    let crowd = addresses * EACH + slow;
+    if let Some(obstacle) = obstacle_to(crowd as u64 + 1000) {
+        return Ok(obstacle);
+    }
+    let settings = format!(
+        "tcp-idle-timeout = \"1h\"\ntcp-write-timeout = \"2s\"\ntcp-connections = {}",
+        2 * crowd + 200
+    );
+    let stage = Stage::new(&settings, &[])?;
+    let of_crowd =
+        |number: usize| Ipv4Addr::new(127, 1, (number / 250) as u8, (number % 250) as u8 + 1);
+    let mut idle = Vec::new();
+    for number in 0..addresses {
+        for _ in 0..EACH {
+            idle.push(stage.connect(of_crowd(number))?);
+        }
+    }
+    let mut only_lengths = Vec::new();
+    let mut never_reading = Vec::new();
+    let queries = framed("large", TXT).repeat(200);
+    for number in 0..slow {
+        let mut stream = stage.connect(of_crowd(addresses + number))?;
+        if number < NEVER_READING {
+            stream.write_all(&queries)?;
+            never_reading.push(stream);
+        } else {
+            stream.write_all(&[0, 40])?;
+            only_lengths.push(stream);
+        }
+    }
+    stage.wait_for_accepted(crowd as u64)?;
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| -> Result<()> {
+        let flood = scope.spawn(|| -> std::io::Result<u64> {
+            let socket = UdpSocket::bind((client(251), 0))?;
+            socket.connect(stage.address)?;
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                sent += u64::from(socket.send(&framed("ns", A)[2..]).is_ok());
+            }
+            Ok(sent)
+        });
+        let others = || -> Result<()> {
+            for number in 0..40 {
+                stage.asks(client(number))?;
+                asks_over_udp(&stage, client(100 + number))?;
+                stage.connections()?;
+            }
+            net::wait_until("who never reads is cut off", PATIENCE, || {
+                stage.connections().is_ok_and(|now| now.slow == NEVER_READING as u64)
+            })
+        };
+        let served = others();
+        stop.store(true, Ordering::Relaxed);
+        let sent = flood.join().map_err(|_| anyhow::anyhow!("the flood panicked"))??;
+        served?;
+        ensure!(sent > 1000, "that was no flood: {sent}");
+        Ok(())
+    })?;
+    let connections = stage.connections()?;
+    ensure!(connections.refused == 0 && connections.gave_way == 0, "{connections:?}");
+    let stay = idle.len() + only_lengths.len();
+    ensure!(connections.open >= stay as u64, "{connections:?}, of {stay}");
+    ensure!(stage.process.stop()?.success(), "it does not end");
+    Ok(Verdict::Passed)
+}
+
+/// Asks over UDP until there is an answer: in a flood some datagrams find no room.
+fn asks_over_udp(stage: &Stage, client: Ipv4Addr) -> Result<()> {
+    let socket = UdpSocket::bind((client, 0))?;
+    socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+    socket.connect(stage.address)?;
+    let answered = (0..20).any(|_| {
+        let sent = socket.send(&framed("ns", A)[2..]);
+        sent.is_ok() && socket.recv(&mut [0; 512]).is_ok()
+    });
+    ensure!(answered, "nobody answers {client} over UDP");
+    Ok(())
 }
 
 /// Where there are too few descriptors for what is configured, fewer connections are taken, and none fails.
