@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::values::AddressPrefix;
+use super::values::{AddressPrefix, TLS_PORT};
 use super::zone_name;
 use crate::zone::name::is_at_or_below;
 use crate::zone::{Name, Rtype};
@@ -18,9 +18,6 @@ use crate::zone::{Name, Rtype};
 /// The shortest secret in octets. RFC 8945 section 8 would have as many as the algorithm's hash has, which old peers
 /// often cannot be brought to; 128 bits cannot be guessed.
 pub const MIN_TSIG_SECRET: usize = 16;
-
-/// The port of DNS over TLS (RFC 7858 section 3.1).
-pub(super) const TLS_PORT: u16 = 853;
 
 /// `[[tsig]]`: a key that is shared with another server (RFC 8945).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use super::transfer::TLS_PORT;
+/// The port of DNS over TLS (RFC 7858 section 3.1).
+pub(super) const TLS_PORT: u16 = 853;
 
 /// An address and port to listen on, or all addresses of a family (`0.0.0.0`, `[::]`) and a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
