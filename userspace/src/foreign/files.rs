@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::rc::Rc;
 
-use crate::file_pattern::matching;
+use crate::file_pattern::{is_pattern, matching};
 
 /// What of a folder that is included is read, as Knot has it.
 const IN_FOLDER: &str = "*.conf";
@@ -94,11 +94,12 @@ impl Files {
             return Err(at.fault(format_args!("files are included more than {MAX_DEPTH} deep")));
         }
         let next_to = |file: &Path| file.parent().unwrap_or(Path::new("")).join(pattern);
-        let mut found = matching(&next_to(&at.file), Some(IN_FOLDER));
-        if found.is_empty() {
-            found = matching(&next_to(&self.outermost), Some(IN_FOLDER));
-        }
-        if found.is_empty() {
+        let places = [next_to(&at.file), next_to(&self.outermost)];
+        let mut found = places.iter().map(|place| matching(place, Some(IN_FOLDER)));
+        let found = found.find(|found| !found.is_empty()).unwrap_or_default();
+        // Of files in a folder there may be none yet.
+        let may_be_none = is_pattern(pattern) || places.iter().any(|place| place.is_dir());
+        if found.is_empty() && !may_be_none {
             return Err(at.fault(format_args!("there is no file {pattern} to include")));
         }
         for path in found {

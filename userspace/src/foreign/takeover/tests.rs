@@ -169,7 +169,9 @@ fn nsd_s_zones_and_patterns_are_read() {
     assert_eq!(takeover.cookie_secret.as_deref(), Some(SECRET));
     // It does not listen on loopback: it sees another address.
     assert_eq!(takeover.advice[1], "    provide-xfr: 192.0.2.1 NOKEY");
-    let plain = read(&[("nsd.conf", "server:\n\tzonesdir: /etc\n")]).unwrap();
+    // The folder that a distribution's file includes is empty at first.
+    let plain = "server:\n\tzonesdir: /etc\ninclude: \"FOLDER/nsd.conf.d/*.conf\"\n";
+    let plain = read(&[("nsd.conf", plain)]).unwrap();
     assert_eq!(addresses(&plain).len(), ALL.len());
     let fault = read(&[("nsd.conf", "server:\n\tip-address: eth9\n")]).unwrap_err();
     assert!(fault.starts_with("nsd.conf:2:2: ip-address: \"eth9\" is no address"), "{fault}");
