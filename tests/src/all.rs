@@ -73,6 +73,7 @@ const TESTS: &[Test] = tests![
     wire::slow_tcp::descriptors_that_run_out_end_idle_connections,
     wire::wildcard::answers_leave_from_the_ipv4_address_that_was_asked,
     wire::wildcard::answers_leave_from_the_ipv6_address_that_was_asked,
+    wire::wildcard::listen_and_interfaces_follow_a_reload,
     wire::proxy::xdp_passes_up_what_a_proxy_sends,
     wire::reload::reloads_go_unnoticed,
     wire::reload::a_broken_zone_leaves_the_old_one_serving,

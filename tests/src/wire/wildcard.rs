@@ -1,4 +1,5 @@
 //! Sockets on all addresses: each answer leaves from the address that was asked, and XDP answers on those of its interface.
+//! And addresses and interfaces that a reload changes.
 
 use std::{
     fs,
@@ -8,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use sealdns::control::reply::xdp::XdpStatus;
 use testbed::net::{self, Namespace};
 use tests::{dns::Message, harness::Verdict};
 
@@ -127,5 +129,59 @@ fn answers_leave_from_the_address_that_was_asked(family: usize) -> Result<Verdic
     ip(server, &format!("addr del {more}/{prefix} dev server"))?;
     ip(server, &format!("addr add {more}/{length} dev lo {nodad}"))?;
     wait_until_xdp(&stage, false, more)?;
+    Ok(Verdict::Passed)
+}
+
+/// A reload detaches XDP from an interface that goes from the configuration and attaches it again, and changes what is
+/// listened on; where one of them cannot be had, all stays as it was and the reload says so.
+pub fn listen_and_interfaces_follow_a_reload() -> Result<Verdict> {
+    if let Some(obstacle) = stage::obstacle() {
+        return Ok(obstacle);
+    }
+    let stage = Stage::new("relisten", &[ZONE])?;
+    let _client = Client::new(&stage.pair)?;
+    let address = super::client::server(0)?.ip().to_string();
+    let path = stage.folder.path().join("sealdns.toml");
+    let config = fs::read_to_string(&path)?;
+    let line = config.lines().find(|line| line.starts_with("listen = ")).context("no `listen`")?;
+    let reload = |listen: &str, interfaces: &str| -> Result<(bool, String)> {
+        let config = config.replacen(line, listen, 1);
+        fs::write(&path, config.replacen("[\"server\"]", interfaces, 1))?;
+        let output = stage.command(&["zone", "reload"])?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output.status.success(), said))
+    };
+    ensure!(ask(&stage, &address)?, "XDP does not answer at the start");
+    let done = reload(line, "[]")?;
+    ensure!(done.0, "{}", done.1);
+    wait_until_xdp(&stage, false, &address)?;
+    let done = reload(line, "[\"server\"]")?;
+    ensure!(done.0, "{}", done.1);
+    wait_until_xdp(&stage, true, &address)?;
+    // All addresses in the place of one of each family, and back.
+    let wildcards = "listen = [\"0.0.0.0:53\", \"[::]:53\"]";
+    for listen in [wildcards, line] {
+        let done = reload(listen, "[\"server\"]")?;
+        ensure!(done.0, "{}", done.1);
+        for family in 0..2 {
+            let to = super::client::server(family)?.ip().to_string();
+            ensure!(ask(&stage, &to)?, "XDP does not answer at {to}");
+            let said = dig(&stage, &to, &["+tcp"])?;
+            ensure!(said.contains("192.0.2.1"), "{said}");
+        }
+    }
+    // The loopback device has no XDP in its driver.
+    let (is_done, said) = reload(line, "[\"server\", \"lo\"]")?;
+    ensure!(!is_done && said.contains("attaching to lo"), "{said}");
+    let (is_done, said) = reload(
+        "listen = [\"198.51.100.2:53\", \"198.51.100.2:853\"]\nlisten-tls = [\"[::1]\"]",
+        "[\"server\"]",
+    )?;
+    ensure!(!is_done && said.contains("tls-certificate"), "{said}");
+    fs::write(&path, &config)?;
+    let status: XdpStatus = stage.reply(&["xdp", "status"])?;
+    let on: Vec<&str> = status.attachments.iter().map(|one| one.interface.as_str()).collect();
+    ensure!(on == ["server"], "{on:?}");
+    ensure!(ask(&stage, &address)?, "XDP does not answer any more");
     Ok(Verdict::Passed)
 }
