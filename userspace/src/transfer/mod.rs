@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod axfr;
+pub mod catalog;
 pub mod client;
 pub mod incoming;
 pub mod ixfr;
