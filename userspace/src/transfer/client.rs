@@ -96,6 +96,9 @@ impl ClientError {
     }
 }
 
+/// The response code REFUSED (RFC 1035 section 4.1.1).
+const REFUSED: u8 = 5;
+
 /// Asks for the serial of a zone.
 ///
 /// # Errors
@@ -105,7 +108,10 @@ pub async fn serial(peer: &Peer, apex: &Name) -> Result<Serial, ClientError> {
         return serial_over_tcp(peer, apex).await;
     }
     match serial_over_udp(peer, apex).await {
-        Err(ClientError::Transfer(TransferError::Truncated)) => serial_over_tcp(peer, apex).await,
+        // Knot DNS refuses queries over UDP for catalog zones, which may be transferred all the same.
+        Err(ClientError::Transfer(TransferError::Truncated | TransferError::Rcode(REFUSED))) => {
+            serial_over_tcp(peer, apex).await
+        }
         answered => answered,
     }
 }
