@@ -23,13 +23,14 @@ impl Zones {
         self.refresh(&mut **plane, RefreshScope::Zones(&names.iter().collect::<Vec<_>>()));
     }
 
-    /// A zone changed: the sockets follow at least every [`REFRESH`] and with each tick, and not after each zone: with
-    /// many zones that would be most of the work.
+    /// A zone changed: the sockets follow at once if no other is being worked on. Else they do at least every [`REFRESH`] and
+    /// with each tick, and not after each zone: with many zones that would be most of the work.
     pub(super) fn note_unfollowed(&self, name: &Name) {
         self.unfollowed.hold().push(name.clone());
+        let is_last = self.turns.hold().is_empty();
         let is_time = {
             let mut refreshed = self.refreshed.hold();
-            let is_time = refreshed.elapsed() >= REFRESH;
+            let is_time = is_last || refreshed.elapsed() >= REFRESH;
             if is_time {
                 *refreshed = Instant::now();
             }
