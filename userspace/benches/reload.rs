@@ -77,6 +77,7 @@ fn measure(delegations: usize, dnssec: &str, denial: Denial) -> (f64, f64) {
             is_unchanged: false,
             instead: None,
             incoming: None,
+            members: &[],
         });
         let reloaded = processor_time();
         assert!(next.change.is_some());

@@ -12,9 +12,9 @@ use super::{Global, PATIENCE, RELOAD_PATIENCE};
 use crate::clock::WallTime;
 use crate::control::protocol::{Failure, Request};
 use crate::control::reply::zone::{
-    Change, NotifyStatus, PrimariesStatus, ServingState, VersionDifference, ZoneChange, ZoneDiff,
-    ZoneEvent, ZoneHistory, ZoneList, ZoneRefreshing, ZoneReload, ZoneRolledBack, ZoneStatus,
-    ZoneSummary,
+    CatalogStatus, Change, NotifyStatus, PrimariesStatus, ServingState, VersionDifference,
+    ZoneChange, ZoneDiff, ZoneEvent, ZoneHistory, ZoneList, ZoneRefreshing, ZoneReload,
+    ZoneRolledBack, ZoneStatus, ZoneSummary,
 };
 use crate::daemon::prepare;
 use crate::observe::event::EventReason;
@@ -149,15 +149,24 @@ fn list_text(list: &ZoneList) -> String {
             zone.zone.clone(),
             word(&zone.state),
             word(&zone.dnssec),
+            source_cell(zone),
             cell(zone.serial),
             time_cell(zone.expiration),
         ]
     });
-    let shown = table(&["zone", "state", "dnssec", "serial", "signatures expire"], rows);
+    let shown = table(&["zone", "state", "dnssec", "from", "serial", "signatures expire"], rows);
     if shown.is_empty() {
         return "no zone is configured\n".into();
     }
     format!("{shown}{}", progress(&list.zones))
+}
+
+/// Where a zone comes from, and which catalog lists it.
+fn source_cell(zone: &ZoneSummary) -> String {
+    match &zone.catalog {
+        Some(catalog) => format!("{}, catalog {catalog}", word(&zone.source)),
+        None => word(&zone.source),
+    }
 }
 
 /// How far loading is, while it is not done.
@@ -181,6 +190,8 @@ fn status_text(status: &ZoneStatus) -> String {
         ("withheld", status.withheld.clone()),
         ("file", (!status.file.as_os_str().is_empty()).then(|| status.file.display().to_string())),
         ("dnssec", Some(word(&summary.dnssec))),
+        ("from", Some(source_cell(summary))),
+        ("group", status.group.clone()),
         ("policy", Some(status.policy.clone())),
         ("serial", summary.serial.map(|serial| serial.to_string())),
         ("records", number(status.records)),
@@ -195,13 +206,24 @@ fn status_text(status: &ZoneStatus) -> String {
         ("resign-at", time(status.resign_at)),
         ("allow-transfer", Some(list_cell(&status.allow_transfer))),
     ];
+    let lists = status.lists.iter().flat_map(catalog_rows);
     let primaries = status.primaries.iter().flat_map(primaries_rows);
     let running = status.running.map(|event| ("running", Some(word(&event))));
     let notified = status.notify.iter().map(|one| ("notify", Some(notify_text(one))));
     let next = status.events.iter().map(|event| ("next", Some(event_text(event))));
-    let known = rows.into_iter().chain(primaries).chain(notified).chain(running).chain(next);
+    let known =
+        rows.into_iter().chain(lists).chain(primaries).chain(notified).chain(running).chain(next);
     let known = known.filter_map(|(field, value)| Some((field, value?)));
     known.map(|(field, value)| format!("{field:16} {value}\n")).collect()
+}
+
+fn catalog_rows(status: &CatalogStatus) -> Vec<(&'static str, Option<String>)> {
+    let refused = status.first_refused.iter();
+    let refused = refused.map(|one| ("refused", Some(format!("{}: {}", one.zone, one.why))));
+    let more = status.refused.saturating_sub(status.first_refused.len() as u64);
+    let members = ("members", Some(status.members.to_string()));
+    let more = ("refused", (more > 0).then(|| format!("{more} more")));
+    [members].into_iter().chain(refused).chain([more]).collect()
 }
 
 fn primaries_rows(status: &PrimariesStatus) -> [(&'static str, Option<String>); 7] {

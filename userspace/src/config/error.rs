@@ -134,8 +134,7 @@ fn shown(line: &str) -> &str {
 }
 
 /// Keys and values of features that this version lacks, and what they belong to.
-const NOT_YET: [(&str, &str); 8] = [
-    ("catalog", "catalog zones"),
+const NOT_YET: [(&str, &str); 7] = [
     ("metrics", "the metrics endpoint"),
     ("jitter", "signature jitter"),
     ("RSASHA256", "this algorithm"),

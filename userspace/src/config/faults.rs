@@ -1,14 +1,26 @@
 //! What is wrong with a configuration as a whole, and where.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::slice;
 
 use super::sections::{Place, Placed, Sections};
-use super::zone::{ZoneFault, ZoneSettings};
+use super::zone::{MemberTemplates, ZoneFault, ZoneSettings};
 use super::{
-    ConfigError, DEFAULT_PIN, DEFAULT_POLICY, ListenAddress, OnExit, TcxMode, Verify, XdpMode, Zone,
+    CatalogRole, ConfigError, DEFAULT_PIN, DEFAULT_POLICY, ListenAddress, OnExit, TcxMode, Verify,
+    XdpMode, Zone,
 };
 use crate::zone::Name;
+
+/// Octets of the longest group (RFC 1035 section 3.3: a character-string).
+const MAX_GROUP: usize = 255;
+
+/// Zones with all their settings.
+pub(super) struct ZoneSections {
+    /// In the order of the files.
+    pub zones: Vec<Zone>,
+    /// The catalogs whose members are served, and by which templates.
+    pub followed: BTreeMap<Name, MemberTemplates>,
+}
 
 impl Sections {
     /// Looks at what stands in the configuration's own file alone, and at policies.
@@ -87,7 +99,7 @@ impl Sections {
     }
 
     /// The zones with all their settings, if these are the keys that there are.
-    pub fn zones(&self, keys: &HashSet<Name>) -> Result<Vec<Zone>, ConfigError> {
+    pub fn zones(&self, keys: &HashSet<Name>) -> Result<ZoneSections, ConfigError> {
         for (name, Placed { value, place }) in &self.templates {
             let key = match (&value.name, &value.template) {
                 (Some(_), _) => "name",
@@ -100,6 +112,7 @@ impl Sections {
         }
         let mut known: HashMap<&Name, &Placed<_>> = HashMap::new();
         let mut zones = Vec::with_capacity(self.zones.len());
+        let mut followed = BTreeMap::new();
         for section in &self.zones {
             let Placed { value: settings, place } = section;
             let Some(name) = &settings.name else {
@@ -107,11 +120,14 @@ impl Sections {
                 return Err(self.fault(*place, message, None));
             };
             let template = self.template_of(name, section)?;
-            let zone = match template {
-                Some(template) => settings.over(&template.value).zone(name),
-                None => settings.zone(name),
+            let settings = match template {
+                Some(template) => settings.over(&template.value),
+                None => settings.clone(),
             };
-            if let Some(ZoneFault { word, message, hint }) = self.zone_fault(&zone, keys) {
+            let zone = settings.zone(name);
+            let fault = self.zone_fault(&zone, keys);
+            let fault = fault.or_else(|| self.catalog_fault(&zone, &settings, keys));
+            if let Some(ZoneFault { word, message, hint }) = fault {
                 let sections = slice::from_ref(&section).iter().chain(template.as_slice());
                 let mut found = sections.map(|section| self.find_in_section(section.place, &word));
                 let place = found.find_map(|found| found).unwrap_or(*place);
@@ -123,9 +139,90 @@ impl Sections {
                 let hint = "remove one of the two [[zone]] sections".to_owned();
                 return Err(self.fault(*place, message, Some(hint)));
             }
+            followed.extend(settings.member_templates().map(|templates| (name.clone(), templates)));
             zones.push(zone);
         }
-        Ok(zones)
+        let produced = zones.iter().filter(|zone| zone.catalog == CatalogRole::Produce);
+        let produced: HashSet<&Name> = produced.map(|zone| &zone.name).collect();
+        for (zone, section) in zones.iter().zip(&self.zones) {
+            let Some(catalog) = &zone.in_catalog else { continue };
+            if !produced.contains(catalog) || *catalog == zone.name {
+                let place = self.find_key(section.place, "in-catalog");
+                let message = format!("zone {}: no catalog {catalog} is produced here", zone.name);
+                let hint = format!(
+                    "add a section [[zone]] with name = \"{catalog}\" and catalog = \"produce\""
+                );
+                return Err(self.fault(place, message, Some(hint)));
+            }
+        }
+        let used = followed.values().flat_map(MemberTemplates::names);
+        for (name, template) in used.filter_map(|name| Some((name, self.templates.get(name)?))) {
+            // Whatever the members are called.
+            let in_catalog = template.value.zone(&Name::root()).in_catalog;
+            if let Some(catalog) = in_catalog.filter(|catalog| !produced.contains(catalog)) {
+                let place = self.find_key(template.place, "in-catalog");
+                let message = format!("template {name}: no catalog {catalog} is produced here");
+                return Err(self.fault(place, message, None));
+            }
+        }
+        Ok(ZoneSections { zones, followed })
+    }
+
+    /// What is wrong with what a zone says of catalogs.
+    fn catalog_fault(
+        &self,
+        zone: &Zone,
+        settings: &ZoneSettings,
+        keys: &HashSet<Name>,
+    ) -> Option<ZoneFault> {
+        let fault = |word: &str, message: String, hint: &str| {
+            let message = format!("zone {}: {message}", zone.name);
+            Some(ZoneFault { word: word.to_owned(), message, hint: hint.to_owned() })
+        };
+        match &zone.catalog_group {
+            Some(_) if zone.in_catalog.is_none() => {
+                let message = "`catalog-group` is of a zone that is in a catalog".to_owned();
+                return fault("catalog-group", message, "set `in-catalog`");
+            }
+            Some(group) if group.len() > MAX_GROUP => {
+                let message = format!("the group is longer than {MAX_GROUP} octets");
+                return fault("catalog-group", message, "choose another");
+            }
+            _ => {}
+        }
+        let said = settings.member_template.iter().filter(|name| !name.is_empty());
+        let groups = settings.member_groups.iter().flatten().map(|(_, template)| template);
+        let templates: Vec<&String> = said.clone().chain(groups).collect();
+        match (zone.catalog, said.clone().next(), templates.first()) {
+            (CatalogRole::Consume, None, _) => {
+                let message = "it does not say by which template its members are served".to_owned();
+                return fault("catalog", message, "set `member-template`");
+            }
+            (CatalogRole::None | CatalogRole::Produce, _, Some(_)) => {
+                let message = "`member-template` and `member-groups` are of catalogs".to_owned();
+                return fault("member-", message, "set `catalog = \"consume\"`");
+            }
+            _ => {}
+        }
+        templates.into_iter().find_map(|name| {
+            let Some(template) = self.templates.get(name) else {
+                let message = format!("there is no template named \"{name}\"");
+                return fault(name, message, &format!("add a section [template.{name}]"));
+            };
+            let member = template.value.zone(&zone.name);
+            if member.ratelimit.is_some() || member.catalog != CatalogRole::None {
+                let message =
+                    format!("members cannot be catalogs, or have limits of their own: {name}");
+                return fault(name, message, "choose another template");
+            }
+            let found = self.zone_fault(&member, keys)?;
+            let message = format!("its members cannot be served by the template {name}");
+            Some(ZoneFault {
+                word: name.clone(),
+                message: format!("{message}: {}", found.message),
+                ..found
+            })
+        })
     }
 
     fn template_of(

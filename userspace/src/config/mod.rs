@@ -33,6 +33,7 @@ use crate::zone::Name;
 pub use edns::{CookieSecret, Cookies, DerivationPeriod, Nsid};
 pub use error::ConfigError;
 pub(crate) use error::explain;
+use faults::ZoneSections;
 pub use health::Health;
 pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
 pub use policy::Policy;
@@ -45,7 +46,8 @@ pub use transfer::{
 };
 pub use values::{AddressPrefix, ByteSize, ChaosText, Families, ListenAddress, UdpPayload, Verify};
 pub use xdp::{RefuseMode, TcxMode, Xdp, XdpMode};
-pub use zone::{Dnssec, Zone};
+pub use zone::{CatalogRole, Dnssec, Zone};
+use zone::{MemberTemplates, ZoneSettings};
 
 /// Where the daemon and the commands look when `--config` is not given.
 pub const DEFAULT_PATH: &str = "/etc/sealdns/sealdns.toml";
@@ -81,6 +83,10 @@ pub struct Config {
     tsig_keys: Vec<TsigKey>,
     /// The sections `[[zone]]`, in the order of the files.
     zones: Vec<Zone>,
+    /// The sections `[template.NAME]`.
+    templates: BTreeMap<String, ZoneSettings>,
+    /// The catalogs whose members are served, and by which templates.
+    followed: BTreeMap<Name, MemberTemplates>,
     /// The sections `[policy.NAME]`; `default` always exists.
     pub policies: BTreeMap<String, Policy>,
 }
@@ -187,7 +193,7 @@ impl Config {
     fn of_sections(sections: Sections) -> Result<Config, ConfigError> {
         sections.check_main()?;
         let keys = sections.tsig_key_names()?;
-        let zones = sections.zones(&keys)?;
+        let ZoneSections { zones, followed } = sections.zones(&keys)?;
         let has_secret = |number: usize| {
             let mut keys = sections.tsig_keys.iter().filter(|key| key.place.file == number);
             keys.any(|key| key.value.secret.is_some())
@@ -203,7 +209,21 @@ impl Config {
         let mut policies: BTreeMap<String, Policy> = policies.collect();
         policies.entry(DEFAULT_POLICY.into()).or_default();
         let tsig_keys = sections.tsig_keys.into_iter().map(|key| key.value).collect();
-        Ok(Config { files, server, xdp, cookies, ratelimit, health, tsig_keys, zones, policies })
+        let templates = sections.templates.into_iter();
+        let templates = templates.map(|(name, template)| (name, template.value)).collect();
+        Ok(Config {
+            files,
+            server,
+            xdp,
+            cookies,
+            ratelimit,
+            health,
+            tsig_keys,
+            zones,
+            templates,
+            followed,
+            policies,
+        })
     }
 
     /// The zones, in the order of the files.
@@ -214,6 +234,26 @@ impl Config {
     /// The keys that are shared with other servers.
     pub fn tsig_keys(&self) -> impl Iterator<Item = &TsigKey> {
         self.tsig_keys.iter()
+    }
+
+    /// Whether the members of a catalog are served.
+    pub fn follows(&self, catalog: &Name) -> bool {
+        self.followed.contains_key(catalog)
+    }
+
+    /// The zone of this name as a member of a catalog with these groups, and the group that it is served by; `None` if the
+    /// members of that catalog are not served.
+    pub fn member(
+        &self,
+        catalog: &Name,
+        zone: &Name,
+        groups: &[String],
+    ) -> Option<(Zone, Option<String>)> {
+        let templates = self.followed.get(catalog)?;
+        let by_group = groups.iter().find_map(|group| Some((group, templates.groups.get(group)?)));
+        let template = by_group.map_or(&templates.others, |(_, template)| template);
+        let settings = self.templates.get(template)?;
+        Some((settings.zone(zone), by_group.map(|(group, _)| group.clone())))
     }
 
     /// The signing policy of a zone of this configuration.

@@ -291,6 +291,20 @@ refresh = "1w"
 # # never, for files that another program has verified. Signatures that the version before had too are not verified
 # # again. Zones whose signatures are verified are verified whole once a day, in the background.
 # verify = "first"
+# # What a catalog zone (RFC 9432) is to this server: "consume": the zones that it lists are served here, as soon as it
+# # lists them; "produce": it is made here, of the zones that say `in-catalog`, and has neither `file` nor `primaries`;
+# # "none": the zone is no catalog. `dnssec` of a catalog is "off" unless it says otherwise: no resolver looks into it.
+# catalog = "none"
+# # The [template.NAME] that the members of a catalog are served by; it must be set where a catalog is consumed. Members have
+# # no limits of their own ([template.NAME.ratelimit]).
+# member-template = ""
+# # Other templates for members with these groups: { nosign = "plain" }. If a member has several, the first of them counts
+# # that is listed here.
+# member-groups = {}
+# # The name of the catalog, produced here, that the zone is listed in; most of all in a template. Empty: in none.
+# in-catalog = ""
+# # The group that the zone has there. Empty: none.
+# catalog-group = ""
 # # When `sealdns health` warns of the signatures of this zone, if not as `warn-before` in [health] says.
 # warn-before = "3d"
 # # Settings of [ratelimit] that are different for this zone; at most 31 zones have some. Possible are mode, rate and

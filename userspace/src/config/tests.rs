@@ -82,9 +82,8 @@ fn unknown_keys_have_a_place_and_a_suggestion() {
 
 #[test]
 fn what_has_no_effect_is_refused() {
-    let zone = "version = \"v1\"\n[[zone]]\nname = \"a.\"\nfile = \"f\"\n";
     for text in [
-        format!("{zone}catalog = true\n"),
+        "version = \"v1\"\n[metrics]\n".to_owned(),
         "version = \"v1\"\n[policy.default]\nalgorithm = \"RSASHA256\"\n".to_owned(),
         "version = \"v1\"\n[policy.default]\nksk-lifetime = \"365d\"\n".to_owned(),
     ] {
@@ -348,6 +347,62 @@ fn faults_of_templates_are_said_where_they_stand() {
     ] {
         let (line, column, message, _) = fault(&format!("{head}{text}"));
         assert!(message.contains(said), "{message} for {text}");
+        assert_eq!((line, column), place, "{message} for {text}");
+    }
+}
+
+#[test]
+fn catalogs_say_by_what_their_members_are_served() {
+    let head = "version = \"v1\"\n[template.t]\nfile = \"{zone}\"\n[template.u]\nprimaries = [\"192.0.2.1\"]\n";
+    let zone =
+        "[[zone]]\nname = \"cat\"\nfile = \"f\"\ncatalog = \"consume\"\nmember-template = \"t\"\n";
+    let text = format!("{head}{zone}member-groups = {{ far = \"u\" }}\n");
+    let config = parse(&text).unwrap();
+    let [cat, one]: [Name; 2] = ["cat", "one"].map(|name| name.parse().unwrap());
+    assert_eq!(config.zones().next().unwrap().dnssec, Dnssec::Off);
+    let (member, group) = config.member(&cat, &one, &["none".to_owned()]).unwrap();
+    assert_eq!((member.file.to_str(), group), (Some("one"), None));
+    let (member, group) =
+        config.member(&cat, &one, &["none".to_owned(), "far".to_owned()]).unwrap();
+    assert_eq!((member.primaries.len(), group.as_deref()), (1, Some("far")));
+    assert!(config.member(&one, &one, &[]).is_none());
+    let made = "[[zone]]\nname = \"made\"\ncatalog = \"produce\"\n";
+    let of = "[[zone]]\nname = \"a\"\nfile = \"f\"\nin-catalog = \"made\"\ncatalog-group = \"g\"\n";
+    assert!(parse(&format!("{head}{made}{of}")).is_ok());
+    for (text, place, said) in [
+        (format!("{head}{}", zone.replace("\"t\"", "\"v\"")), (10, 20), "no template named \"v\""),
+        (
+            format!("{head}{}", zone.replace("member-template", "policy")),
+            (9, 1),
+            "by which template",
+        ),
+        (format!("{head}{}", zone.replace("consume", "produce")), (9, 1), "comes from nowhere"),
+        (format!("{head}{made}member-template = \"t\"\n"), (9, 1), "are of catalogs"),
+        (format!("{head}{made}dnssec = \"sign\"\n"), (8, 1), "neither signed nor updated"),
+        (format!("{head}{of}"), (9, 1), "no catalog made. is produced"),
+        (
+            format!("{head}{made}{}", of.replace("in-catalog", "tsig").replace("\"made\"", "\"\"")),
+            (13, 1),
+            "set",
+        ),
+        (
+            format!("version = \"v1\"\n[template.t]\nfile = \"f\"\nin-catalog = \"none\"\n{zone}"),
+            (4, 1),
+            "no catalog none.",
+        ),
+        (
+            format!("version = \"v1\"\n[template.t]\n{zone}"),
+            (7, 20),
+            "by the template t: zone cat.: the key `file`",
+        ),
+        (
+            format!("version = \"v1\"\n[template.t]\nfile = \"f\"\n[template.t.ratelimit]\n{zone}"),
+            (9, 20),
+            "limits of their own",
+        ),
+    ] {
+        let (line, column, message, hint) = fault(&text);
+        assert!(message.contains(said) || hint.contains(said), "{message} {hint} for {text}");
         assert_eq!((line, column), place, "{message} for {text}");
     }
 }

@@ -1,6 +1,6 @@
 //! The sections `[[zone]]` and `[template.NAME]`: settings as they are written, and zones with a value for each.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::de::{self, Deserializer};
@@ -46,6 +46,41 @@ pub struct Zone {
     pub warn_before: Option<Period>,
     /// When the signatures of a file that is signed already are verified.
     pub verify: Verify,
+    /// Whether it is a catalog zone (RFC 9432), and on which side.
+    pub catalog: CatalogRole,
+    /// The catalog that it is listed in, which is made here; none: in none.
+    pub in_catalog: Option<Name>,
+    /// The group that it has there.
+    pub catalog_group: Option<String>,
+}
+
+/// What a catalog zone (RFC 9432) is to this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CatalogRole {
+    /// It is none.
+    #[default]
+    None,
+    /// The zones that it lists are served.
+    Consume,
+    /// It is made here, of the zones that say so.
+    Produce,
+}
+
+/// By which templates the members of a catalog are served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct MemberTemplates {
+    /// That of members that have no group, or none that is listed.
+    pub others: String,
+    /// By group.
+    pub groups: BTreeMap<String, String>,
+}
+
+impl MemberTemplates {
+    /// The names of all of them.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        [&self.others].into_iter().chain(self.groups.values())
+    }
 }
 
 /// A fault of a zone's settings: a word that stands there, what is wrong, and what to do about it.
@@ -73,6 +108,11 @@ impl Zone {
             Some(ZoneFault { word: word.to_owned(), message, hint: hint.to_owned() })
         };
         match (self.file.as_os_str().is_empty(), self.primaries.is_empty()) {
+            (true, true) if self.catalog == CatalogRole::Produce => {}
+            _ if self.catalog == CatalogRole::Produce => {
+                let message = "a catalog that is produced is made of zones, and comes from nowhere";
+                return fault("catalog", message, "remove `file` and `primaries`");
+            }
             (true, true) => {
                 let message = "the key `file` is missing in this section";
                 return fault("[[zone]]", message, "set `file`");
@@ -82,6 +122,11 @@ impl Zone {
                 return fault("primaries", message, "remove one of them");
             }
             (true, false) | (false, true) => {}
+        }
+        if self.catalog == CatalogRole::Produce && (self.is_updated() || self.dnssec != Dnssec::Off)
+        {
+            let message = "a catalog that is produced is neither signed nor updated";
+            return fault("catalog", message, "remove `dnssec` and `allow-update`");
         }
         if self.is_updated() && self.is_transferred() {
             let message = "a zone that comes from `primaries` is changed there";
@@ -117,18 +162,23 @@ pub(super) struct ZoneSettings {
     primaries: Option<Vec<Primary>>,
     dnssec: Option<Dnssec>,
     policy: Option<String>,
-    tsig: Option<KeyName>,
+    tsig: Option<OptionalName>,
     notify: Option<Vec<ServerAddress>>,
     allow_transfer: Option<Vec<AllowTransfer>>,
     allow_update: Option<Vec<AllowUpdate>>,
     ratelimit: Option<ZoneRateLimit>,
     warn_before: Option<Period>,
     verify: Option<Verify>,
+    pub catalog: Option<CatalogRole>,
+    pub member_template: Option<String>,
+    pub member_groups: Option<BTreeMap<String, String>>,
+    in_catalog: Option<OptionalName>,
+    catalog_group: Option<String>,
 }
 
-/// The name of a key, or none where the text is empty.
+/// A name, or none where the text is empty.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-struct KeyName(#[serde(deserialize_with = "name_or_none")] Option<Name>);
+struct OptionalName(#[serde(deserialize_with = "name_or_none")] Option<Name>);
 
 impl ZoneSettings {
     /// Takes a relative path from this folder.
@@ -171,26 +221,48 @@ impl ZoneSettings {
         put(&mut all.ratelimit, &self.ratelimit);
         put(&mut all.warn_before, &self.warn_before);
         put(&mut all.verify, &self.verify);
+        put(&mut all.catalog, &self.catalog);
+        put(&mut all.member_template, &self.member_template);
+        put(&mut all.member_groups, &self.member_groups);
+        put(&mut all.in_catalog, &self.in_catalog);
+        put(&mut all.catalog_group, &self.catalog_group);
         all
     }
 
     /// The zone of this name with these settings, and the default of each that is not said.
     pub fn zone(&self, name: &Name) -> Zone {
         let settings = self.clone();
+        let catalog = settings.catalog.unwrap_or_default();
+        // No resolver looks into a catalog.
+        let dnssec = match catalog {
+            CatalogRole::None => Dnssec::default(),
+            CatalogRole::Consume | CatalogRole::Produce => Dnssec::Off,
+        };
         Zone {
             name: name.clone(),
             file: settings.file.map(|file| with_zone_name(file, name)).unwrap_or_default(),
             primaries: settings.primaries.unwrap_or_default(),
-            dnssec: settings.dnssec.unwrap_or_default(),
+            dnssec: settings.dnssec.unwrap_or(dnssec),
             policy: settings.policy.unwrap_or_else(|| DEFAULT_POLICY.to_owned()),
-            tsig: settings.tsig.and_then(|KeyName(name)| name),
+            tsig: settings.tsig.and_then(|OptionalName(name)| name),
             notify: settings.notify.unwrap_or_default(),
             allow_transfer: settings.allow_transfer.unwrap_or_default(),
             allow_update: settings.allow_update.unwrap_or_default(),
             ratelimit: settings.ratelimit,
             warn_before: settings.warn_before,
             verify: settings.verify.unwrap_or_default(),
+            catalog,
+            in_catalog: settings.in_catalog.and_then(|OptionalName(name)| name),
+            catalog_group: settings.catalog_group.filter(|group| !group.is_empty()),
         }
+    }
+
+    /// By which templates members are served, if the zone is a catalog whose members are.
+    pub fn member_templates(&self) -> Option<MemberTemplates> {
+        (self.catalog == Some(CatalogRole::Consume)).then(|| MemberTemplates {
+            others: self.member_template.clone().unwrap_or_default(),
+            groups: self.member_groups.clone().unwrap_or_default(),
+        })
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Rank {
     Exchange,
     /// No lock: the rank of a thread that works on a zone whose turn it has. A zone has one at a time.
     Turn,
+    /// Which zones are served since catalogs list them.
+    Catalogs,
     /// The layers of rate limits.
     Limits,
     /// The data plane.
@@ -33,6 +35,8 @@ pub enum Rank {
     Zones,
     /// Which zones were not tried yet.
     Awaited,
+    /// Members that have left their catalogs.
+    Leaving,
     /// Which zones are being worked on.
     Turns,
     /// The secrets of DNS cookies, and of TSIG keys.

@@ -6,6 +6,7 @@
 //! version serving.
 
 mod cache;
+mod catalogs;
 pub mod cookies;
 mod descriptors;
 mod hash_key;

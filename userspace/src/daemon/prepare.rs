@@ -18,7 +18,7 @@ use super::store::is_merged_at_once;
 use super::verified::{Step, Verification};
 use crate::check::{self, Severity};
 use crate::compile::{self, FaultyRecord};
-use crate::config::{self, Config};
+use crate::config::{self, CatalogRole, Config};
 use crate::datapath::seam::ExpectedSize;
 use crate::dnssec::any;
 use crate::dnssec::denial::Parameters;
@@ -27,6 +27,7 @@ use crate::dnssec::policy::AnyResponse;
 use crate::dnssec::times::is_before;
 use crate::dnssec::verify::{Fault, first_expiration, verify};
 use crate::dnssec::zonemd;
+use crate::transfer::catalog;
 use crate::transfer::incoming::Transferred;
 use crate::zone::difference::{ApplyError, Difference, Rules};
 use crate::zone::text::{self, Options, Place, Places};
@@ -101,6 +102,9 @@ impl Prepare for ZoneFiles {
             let from_primary = known.or_else(|| from_primary(before, &prepared.zone, now));
             return Ok(Prepared { from_primary, ..prepared });
         }
+        if section.catalog == CatalogRole::Produce {
+            return made_catalog(section, before, now);
+        }
         let is_begun = section.is_updated() && before.is_unchanged && before.served.is_some();
         let is_updated = before.incoming.is_some() || is_begun && before.instead.is_none();
         if section.is_transferred() || is_updated {
@@ -153,7 +157,9 @@ impl Prepare for ZoneFiles {
         if section.is_transferred() {
             let known = kept.facts.from_primary.as_mut()?;
             known.at = self.confirmations.last(&section.name, known.at);
-            if is_expired(&kept.zone, known.at, now) {
+            // What a catalog listed last stays so; what is served of it expires at once.
+            let is_catalog = section.catalog == CatalogRole::Consume;
+            if !is_catalog && is_expired(&kept.zone, known.at, now) {
                 tracing::error!(
                     zone = %section.name,
                     "what was served before is not served again: it has expired while the daemon did not run"
@@ -321,6 +327,28 @@ fn led_on(served: &Version, differences: &[Difference]) -> anyhow::Result<(Versi
         false => zone,
     };
     Ok((zone, change))
+}
+
+/// The next version of a catalog that is made here. Its serial is the time, or one more if that is not later.
+fn made_catalog(
+    section: &config::Zone,
+    before: CurrentVersion<'_>,
+    now: u32,
+) -> anyhow::Result<Prepared> {
+    let made = |serial| catalog::made(&section.name, serial, before.members);
+    if let Some(served) = before.served {
+        let same = Version::of(made(served.serial())?);
+        let differs = Difference::between_at_most(served, &same, 0, &|_, _| true);
+        if differs.is_some() {
+            return Ok(Prepared { is_served: true, ..Prepared::of(served.clone()) });
+        }
+    }
+    let serial = match before.serial {
+        Some(serial) if !Serial(now).is_newer_than(serial) => serial.next(),
+        _ => Serial(now),
+    };
+    let (zone, change) = after(before.served, made(serial)?)?;
+    Ok(Prepared { change, ..Prepared::of(zone) })
 }
 
 /// Verifies the digest over all of a zone that has come from a primary, if it has one that can be (RFC 8976 section 4).

@@ -51,7 +51,7 @@ struct HeldSecrets {
 pub enum RefreshScope<'a> {
     /// The configuration, and any zone.
     All,
-    /// These zones.
+    /// These zones, which may be gone.
     Zones(&'a [&'a Name]),
 }
 
@@ -173,8 +173,13 @@ impl Presented {
                 served(config, zones, plane, edns(zones.values().any(|zone| zone.loaded.is_none())))
             }
             RefreshScope::Zones(names) => {
-                let changed = names.iter().filter_map(|name| zones.get_key_value(*name));
-                let changed = changed.map(|(name, state)| served_zone(name, state));
+                let changed = names.iter().map(|name| match zones.get(*name) {
+                    Some(state) => {
+                        let (name, served) = served_zone(name, state);
+                        (name, Some(served))
+                    }
+                    None => ((*name).clone(), None),
+                });
                 self.shared.get().with(plane.engine(), changed, edns)
             }
         };
@@ -208,6 +213,9 @@ impl Presented {
                 zones.iter().for_each(tell);
             }
             RefreshScope::Zones(names) => {
+                if names.iter().any(|name| !zones.contains_key(*name)) {
+                    self.notifier.retain(|name| zones.contains_key(name));
+                }
                 names.iter().filter_map(|name| zones.get_key_value(*name)).for_each(tell);
             }
         }

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use super::catalogs::CatalogSummary;
 use super::health;
 use super::life::Moment;
 use super::life::refresh::Wanted;
 use super::parts::Daemon;
 use super::state::{ReloadResult, ZoneState};
+use crate::config::CatalogRole;
 use crate::control::protocol::{Failure, Request, Response, VERSION};
 use crate::control::reply::Reply;
 use crate::control::reply::cache::{CacheStatus, ImageMemory};
 use crate::control::reply::status::{Status, Stopping};
 use crate::control::reply::xdp::{XdpAttached, XdpDetached, XdpStatus};
 use crate::control::reply::zone::{
-    self, PrimariesStatus, ServingState, ZoneChange, ZoneEvent, ZoneList, ZoneRefreshing,
-    ZoneReload, ZoneStatus, ZoneSummary,
+    self, CatalogStatus, PrimariesStatus, RefusedMember, ServingState, ZoneChange, ZoneEvent,
+    ZoneList, ZoneRefreshing, ZoneReload, ZoneSource, ZoneStatus, ZoneSummary,
 };
 use crate::datapath::seam::Detached;
 use crate::dnssec::times::is_before;
@@ -184,6 +186,7 @@ impl Daemon {
     fn zone_status(&self, zone: &str) -> Result<ZoneStatus, Failure> {
         let name = known_name(zone)?;
         let now = self.zones.now();
+        let catalog = self.zones.catalog(&name);
         let zones = self.zones.states();
         let state = zones.get(&name).ok_or_else(|| unknown_zone(&name))?;
         let events = state.life.events(now).into_iter().map(|event| ZoneEvent {
@@ -213,6 +216,8 @@ impl Daemon {
             unkept: state.unkept.clone(),
             notify: self.presented.notifier().status(&name),
             allow_transfer: transfers.map(ToString::to_string).collect(),
+            group: state.member_of.as_ref().and_then(|member_of| member_of.group.clone()),
+            lists: (state.section.catalog == CatalogRole::Consume).then(|| lists(catalog)),
             primaries: primaries(state, now),
             running: state.life.running(),
             events: events.collect(),
@@ -255,6 +260,16 @@ fn primaries(state: &ZoneState, now: Moment) -> Option<PrimariesStatus> {
         failure: failure.map(|(_, primary, why)| format!("{primary}: {why}")),
         expires_at: state.life.expires(now).map(|wait| now.wall.wrapping_add(wait as u32)),
     })
+}
+
+/// Members of a catalog that are told of with the reason why they are not served; more are only counted.
+const TOLD: usize = 100;
+
+fn lists(catalog: CatalogSummary) -> CatalogStatus {
+    let CatalogSummary { members, refused } = catalog;
+    let told = refused.iter().take(TOLD);
+    let told = told.map(|(zone, why)| RefusedMember { zone: zone.to_string(), why: why.clone() });
+    CatalogStatus { members, refused: refused.len() as u64, first_refused: told.collect() }
 }
 
 pub(super) fn known_name(text: &str) -> Result<Name, Failure> {
@@ -300,6 +315,12 @@ fn summary(name: &Name, state: &ZoneState) -> ZoneSummary {
             (None, None) => ServingState::Loading,
         },
         dnssec: state.section.dnssec,
+        source: match state.section.catalog {
+            CatalogRole::Produce => ZoneSource::Zones,
+            _ if state.section.is_transferred() => ZoneSource::Primaries,
+            _ => ZoneSource::File,
+        },
+        catalog: state.member_of.as_ref().map(|member_of| member_of.catalog.to_string()),
         serial: state.loaded.as_ref().map(|loaded| loaded.zone.serial().0),
         expiration: state.loaded.as_ref().and_then(|loaded| loaded.expiration),
         error: state.error.clone(),

@@ -22,10 +22,11 @@ use crate::dnssec::origin::Origin;
 use crate::dnssec::times::{Validity, is_before};
 use crate::dnssec::verify::Fault;
 use crate::journal::Place;
+use crate::transfer::catalog::MadeMember;
 use crate::transfer::incoming::Transferred;
 use crate::transfer::ixfr::Past;
 use crate::zone::difference::Difference;
-use crate::zone::{Serial, Version};
+use crate::zone::{Name, Serial, Version};
 
 /// Makes a zone that may be served out of a section `[[zone]]`: reads, signs, verifies.
 pub trait Prepare: Send + Sync {
@@ -107,6 +108,8 @@ pub struct CurrentVersion<'a> {
     pub instead: Option<&'a PastVersion>,
     /// What has come from a primary, and is to be served.
     pub incoming: Option<&'a Incoming>,
+    /// Of a catalog that is made here: what it is to list, by name.
+    pub members: &'a [MadeMember],
 }
 
 /// What has come from a primary.
@@ -174,10 +177,21 @@ impl Prepared {
     }
 }
 
-/// One zone of the configuration.
+/// The catalog that a zone is served for (RFC 9432).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Membership {
+    /// The catalog that lists it.
+    pub catalog: Name,
+    /// The group by which its template was chosen.
+    pub group: Option<String>,
+}
+
+/// One zone that is to be served.
 pub struct ZoneState {
-    /// Its section.
+    /// Its section, or what its catalog's template says of it.
     pub section: config::Zone,
+    /// The catalog that it is served for; `None` if it has a section of its own.
+    pub member_of: Option<Membership>,
     /// Its policy.
     pub policy: config::Policy,
     /// What is served; `None` until it could be loaded once.
@@ -205,6 +219,8 @@ pub struct Work {
     pub waiting: Vec<Sender<ReloadResult>>,
     /// Versions whose records are to be served instead of the file's, and who waits for that.
     pub rollbacks: Vec<(PastVersion, Sender<ReloadResult>)>,
+    /// Whether what is kept of a zone of this name is not to be served.
+    pub is_reset: bool,
     /// How large it is in octets, by its files or by what is served.
     pub octets: u64,
     /// What verifying has found, which is to take effect.
@@ -298,6 +314,7 @@ impl ZoneState {
         let life = Life::new(terms(&section, &policy), hasher.finish() as u32);
         ZoneState {
             section,
+            member_of: None,
             policy,
             loaded: None,
             life,
@@ -328,6 +345,7 @@ impl ZoneState {
     pub fn has_other_settings(&self, section: &config::Zone, policy: &config::Policy) -> bool {
         self.section.file != section.file
             || self.section.is_transferred() != section.is_transferred()
+            || self.section.catalog != section.catalog
             || self.section.dnssec != section.dnssec
             || self.section.verify != section.verify
             || self.policy != *policy

@@ -55,14 +55,14 @@ impl Served {
     }
 
     /// The same with another engine and other options of responses, and with these zones in the place of
-    /// what was served of them. `edns` is told whether one of all zones could not be loaded.
+    /// what was served of them, or with `None` without them. `edns` is told whether one of all zones could not be loaded.
     pub fn with(
         &self,
         engine: Arc<dyn Engine>,
-        zones: impl IntoIterator<Item = (Name, ServedZone)>,
+        zones: impl IntoIterator<Item = (Name, Option<ServedZone>)>,
         edns: impl FnOnce(bool) -> maps::EdnsSettings,
     ) -> Served {
-        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), Some(zone)));
+        let zones = zones.into_iter().map(|(name, zone)| (name.as_wire().into(), zone));
         let zones = self.zones.with(zones);
         let edns = edns(zones.lacks_some());
         Served::of(engine, zones, ResponseSettings { edns, ..self.settings.clone() })

@@ -373,6 +373,8 @@ fn summary() -> ZoneSummary {
         zone: "example.com.".into(),
         state: ServingState::ServingOld,
         dnssec: Dnssec::Sign,
+        source: ZoneSource::Primaries,
+        catalog: Some("catalog.example.".into()),
         serial: Some(7),
         expiration: Some(NOW),
         error: Some("example.com.zone:7:7: no such type".into()),
@@ -421,6 +423,15 @@ fn zone_status() -> ZoneStatus {
             "a validator would reject the zone: www.example. A: there is no signature".into(),
         ),
         allow_transfer: vec!["192.0.2.0/24".into()],
+        group: Some("gold".into()),
+        lists: Some(CatalogStatus {
+            members: 3,
+            refused: 1,
+            first_refused: vec![RefusedMember {
+                zone: "example.org.".into(),
+                why: "the configuration has a zone of this name".into(),
+            }],
+        }),
         primaries: Some(zone::PrimariesStatus {
             configured: vec!["192.0.2.53:53".parse().expect("an address")],
             asked: Some("192.0.2.53:53".parse().expect("an address")),

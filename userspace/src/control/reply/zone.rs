@@ -26,6 +26,10 @@ pub struct ZoneSummary {
     pub state: ServingState,
     /// Where its signatures come from.
     pub dnssec: Dnssec,
+    /// Where its records come from.
+    pub source: ZoneSource,
+    /// The catalog that it is served for; none if it has a section of its own.
+    pub catalog: Option<String>,
     /// The serial that is served.
     pub serial: Option<u32>,
     /// When the earliest of its signatures expires, in seconds since 1970.
@@ -46,6 +50,38 @@ pub enum ServingState {
     Failed,
     /// None was tried yet.
     Loading,
+}
+
+/// Where the records of a zone come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ZoneSource {
+    /// A file.
+    File,
+    /// Primaries.
+    Primaries,
+    /// The zones of this server: it is a catalog that is made here.
+    Zones,
+}
+
+/// What is known of a catalog whose members are served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogStatus {
+    /// How many zones it lists.
+    pub members: u64,
+    /// How many of its members are not served.
+    pub refused: u64,
+    /// The first of them.
+    pub first_refused: Vec<RefusedMember>,
+}
+
+/// A member that is not served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedMember {
+    /// The zone.
+    pub zone: String,
+    /// Why it is not.
+    pub why: String,
 }
 
 /// All of one zone.
@@ -83,6 +119,10 @@ pub struct ZoneStatus {
     pub unkept: Option<String>,
     /// Who may transfer it: address prefixes, and keys behind the word `key`.
     pub allow_transfer: Vec<String>,
+    /// The group by which the template was chosen that it is served by, if it is a member of a catalog.
+    pub group: Option<String>,
+    /// What is known of it as a catalog, if its members are served.
+    pub lists: Option<CatalogStatus>,
     /// What was heard of its primaries, if it comes from some.
     pub primaries: Option<PrimariesStatus>,
     /// The servers that are told of its serials.

@@ -67,6 +67,7 @@ impl Stage {
             is_unchanged: is_due && self.path("example.com.zone").exists() && self.is_original(),
             instead: None,
             incoming: None,
+            members: &[],
         };
         self.signing.prepare(section, &self.config.policy(section), before, now)
     }

@@ -179,6 +179,7 @@ impl Stage {
             is_unchanged: false,
             instead: None,
             incoming: None,
+            members: &[],
         };
         self.files.prepare(&section, &self.config.policy(&section), before, self.now)
     }

@@ -1,5 +1,6 @@
 //! The daemon over a data plane and a reader of zones that are told what to do.
 
+mod catalogs;
 mod changes;
 mod clock;
 mod compiled;

@@ -163,6 +163,7 @@ impl Stage {
                 is_unchanged: false,
                 instead: None,
                 incoming: None,
+                members: &[],
             })
         };
         let (prepared, visits) = visits::of(prepare);

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
 use super::durable::{Durability, NotDurable, Succession, kind_of};
 use super::list::{LARGE_ZONE, Turn, Zones};
-use crate::config;
+use crate::config::{self, CatalogRole};
 use crate::control::reply::zone::VersionDifference;
 use crate::daemon::kept::{
     FromPrimary, HistoryError, KeepableVersion, KeptBase, KeptFacts, settings,
@@ -101,6 +103,7 @@ impl ServedVersion {
                 && self.stamps.iter().all(Stamp::holds),
             instead: None,
             incoming: None,
+            members: &[],
         }
     }
 }
@@ -149,21 +152,23 @@ struct NewlyServed {
 impl Zones {
     /// Does what a zone's turn is for. The sockets do not follow yet.
     pub(super) fn change(&self, turn: &Turn) -> (Outcome, ReloadResult) {
-        let (is_otherwise, stamps, begins_at) = {
+        let (is_otherwise, is_made, stamps, begins_at) = {
             let mut states = self.states.hold();
             let Some(state) = turn.state(&mut states) else { return GONE };
             let stamps = state.loaded.as_ref().map_or(&[][..], |loaded| &loaded.stamps);
-            (state.is_otherwise(), stamps.to_vec(), state.life.begins_at())
+            let is_made = state.section.catalog == CatalogRole::Produce;
+            (state.is_otherwise(), is_made, stamps.to_vec(), state.life.begins_at())
         };
         let is_asked_for = turn.asked == Some(Asked::IfChanged) && turn.instead.is_none();
         if turn.asked == Some(Asked::IfChanged) && turn.instead.is_none() && self.is_begun(turn) {
             return (Outcome::Unchanged { begins_at }, ReloadResult::Unchanged);
         }
         // Whoever had the turn before may have read what is asked for.
-        if is_asked_for && !is_otherwise && stamps.iter().all(Stamp::holds) {
+        if is_asked_for && !is_otherwise && !is_made && stamps.iter().all(Stamp::holds) {
             return (Outcome::Unchanged { begins_at }, ReloadResult::Unchanged);
         }
-        let last_will_do = turn.event.kind == EventKind::Load && turn.asked.is_none();
+        let is_reset = self.forget_if_reset(turn);
+        let last_will_do = turn.event.kind == EventKind::Load && turn.asked.is_none() && !is_reset;
         self.load(turn, if last_will_do { How::AsLast } else { How::AsFilesSay })
     }
 
@@ -248,8 +253,14 @@ impl Zones {
             let unfit = || NoTransfer::Unfit("another version is served by now".to_owned());
             anyhow::ensure!(is_same, unfit());
         }
-        let before = CurrentVersion { instead, incoming, is_unchanged, ..before };
+        let members = &self.made_members(section)[..];
+        let before = CurrentVersion { instead, incoming, is_unchanged, members, ..before };
         let prepared = self.prepare.prepare(section, policy, before, *now)?;
+        if section.catalog == CatalogRole::Consume {
+            // What changes nothing is not served either, so that the next start finds what was followed last.
+            let checked = self.catalogs.hold().check(&section.name, &prepared.zone);
+            checked.context("the catalog is broken, and changes nothing")?;
+        }
         Ok(Ready { prepared, last: None })
     }
 

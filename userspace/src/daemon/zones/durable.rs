@@ -11,7 +11,7 @@
 //! what was kept before is forgotten.
 
 use super::list::{Turn, Zones};
-use crate::config;
+use crate::config::{self, CatalogRole};
 use crate::daemon::kept::{
     KEPT_FROM, KeepableVersion, KeptFacts, KeptZones, RecordedChange, settings,
 };
@@ -64,6 +64,12 @@ pub(super) fn kind_of(
     }
 }
 
+/// Whether what is served is kept however small it is: it is in no file, or it is a catalog, whose members are served at
+/// the next start even if its file is broken then, or whose serial must not go back.
+fn is_always_kept(section: &config::Zone) -> bool {
+    section.is_updated() || section.catalog != CatalogRole::None
+}
+
 impl Zones {
     /// Makes a version durable that is to be published, where that comes first.
     ///
@@ -78,7 +84,7 @@ impl Zones {
         let is_ours = step.next.facts.origin.is_some();
         let kept_zones = self.prepare.kept_zones(section);
         // It is in no file but these.
-        let is_alone = step.next.facts.from_primary.is_some() || section.is_updated();
+        let is_alone = step.next.facts.from_primary.is_some() || is_always_kept(section);
         let is_kept = is_ours || is_alone || zone.octets() >= KEPT_FROM;
         let (Some(kept_zones), Some(served), true) = (kept_zones, step.served, is_kept) else {
             return Ok(self.postponed(section, zone));
@@ -176,10 +182,12 @@ impl Zones {
                 (Some(place), None)
             }
             Durability::Unkept(error) => (None, Some(error)),
-            Durability::AfterPublishing if section.is_updated() => match kept_zones.keep(version) {
-                Ok(place) => (Some(place), None),
-                Err(error) => (None, Some(error)),
-            },
+            Durability::AfterPublishing if is_always_kept(section) => {
+                match kept_zones.keep(version) {
+                    Ok(place) => (Some(place), None),
+                    Err(error) => (None, Some(error)),
+                }
+            }
             Durability::AfterPublishing => match kept_zones.keep_or_forget(version) {
                 Ok(place) => (place, None),
                 Err(error) => (None, Some(error)),

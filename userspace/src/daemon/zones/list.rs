@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::daemon::catalogs::{CatalogSummary, Catalogs};
 use crate::daemon::kept::PastVersion;
 use crate::daemon::life::{Asked, Event, Moment};
 use crate::daemon::listening::Listening;
@@ -46,6 +47,10 @@ pub struct Zones {
     pub(super) exchange: Lock<()>,
     /// Zones that were not tried yet, and who waits for all of them.
     pub(super) awaited: Lock<Awaited>,
+    /// Which zones are served since catalogs list them.
+    pub(super) catalogs: Lock<Catalogs>,
+    /// Members that have left their catalogs, of which nothing is to be kept.
+    pub(super) leaving: Lock<BTreeMap<Name, config::Zone>>,
     /// Zones that are being worked on: they stay here if they go from the configuration meanwhile.
     pub(super) turns: Lock<BTreeSet<Name>>,
     pub(super) workers: Workers,
@@ -117,6 +122,8 @@ impl Zones {
             refreshed: Lock::new(Rank::Unfollowed, Instant::now()),
             exchange: Lock::new(Rank::Exchange, ()),
             awaited: Lock::new(Rank::Awaited, Awaited::default()),
+            catalogs: Lock::new(Rank::Catalogs, Catalogs::default()),
+            leaving: Lock::new(Rank::Leaving, BTreeMap::new()),
             turns: Lock::new(Rank::Turns, BTreeSet::new()),
             workers: Workers::new(),
             prepare,
@@ -138,6 +145,11 @@ impl Zones {
     /// What is known of each.
     pub fn states(&self) -> LockGuard<'_, BTreeMap<Name, ZoneState>> {
         self.states.hold()
+    }
+
+    /// What is known of a catalog whose members are served.
+    pub fn catalog(&self, name: &Name) -> CatalogSummary {
+        self.catalogs.hold().summary(name)
     }
 
     /// The configuration in effect.

@@ -1,6 +1,7 @@
 //! Zones of the configuration, brought up to date: loaded, reloaded, signed again when that is due.
 
 mod behind;
+mod catalogs;
 mod change;
 mod compiled;
 mod durable;

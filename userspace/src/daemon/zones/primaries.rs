@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use itertools::Itertools as _;
+
 use super::list::{Turn, Zones};
-use crate::config;
+use crate::config::{self, CatalogRole};
 use crate::daemon::life::Outcome;
 use crate::daemon::life::refresh::{RoundOutcome, RoundReason, Wanted};
 use crate::daemon::secondary::{Answer, Confirmations, Round, RoundEnd};
@@ -37,12 +39,11 @@ impl Zones {
         }
         let due = states
             .iter()
-            .filter_map(|(name, state)| Some((Reverse(state.life.round_due(now)?), name.clone())));
-        let mut due: Vec<(Reverse<i64>, Name)> = due.collect();
-        due.sort();
-        due.truncate(most);
+            .filter_map(|(name, state)| Some((Reverse(state.life.round_due(now)?), name)));
+        // There may be a hundred thousand, of which a few can begin.
+        let due: Vec<Name> = due.k_smallest(most).map(|(_, name)| name.clone()).collect();
         let mut begun = Vec::with_capacity(due.len());
-        for (_, name) in due {
+        for name in due {
             if let Some(state) = states.get_mut(&name) {
                 begun.push(self.begin_round(&name, state));
             }
@@ -171,7 +172,10 @@ impl Zones {
         if let Err(error) = self.plane.hold().remove(name) {
             tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
         }
-        self.forget(&section);
+        // What a catalog listed last stays so, after a restart, too.
+        if section.catalog != CatalogRole::Consume {
+            self.forget(&section);
+        }
         if let Some(state) = turn.state(&mut self.states.hold()) {
             let why = state.primaries.last_failure.as_ref();
             let why = why.map(|(_, primary, why)| format!(": {primary}: {why}"));

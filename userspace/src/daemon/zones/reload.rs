@@ -6,13 +6,13 @@ use std::sync::mpsc::{self, Receiver};
 
 use super::list::Zones;
 use super::loading::octets_of;
-use crate::config::{Config, Policy, Zone};
+use crate::config::{CatalogRole, Config, Policy, Zone};
 use crate::control::protocol::Failure;
 use crate::daemon::life::Asked;
 use crate::daemon::life::refresh::{RoundReason, Wanted};
 use crate::daemon::listening::endpoints;
 use crate::daemon::stamp::Stamp;
-use crate::daemon::state::{ReloadResult, ZoneState};
+use crate::daemon::state::{Membership, ReloadResult, ZoneState};
 use crate::daemon::{tls_files, tsig_keys};
 use crate::zone::Name;
 
@@ -92,8 +92,14 @@ impl Zones {
         })?;
         let old = self.config();
         let placed = self.follow_places(&old, &mut config);
-        let stale = self.stale(&config);
-        let (changes, gone) = self.exchange_zones(&config, stale);
+        let mut catalogs = self.catalogs.hold();
+        let configured: BTreeSet<&Name> = config.zones().map(|section| &section.name).collect();
+        let members = catalogs.reconsider(&config, &|zone| configured.contains(zone));
+        let members = members.into_iter().map(|(section, catalog)| (section, Some(catalog)));
+        let sections = config.zones().map(|section| (section.clone(), None));
+        let wanted: Vec<(Zone, Option<Membership>)> = sections.chain(members).collect();
+        let stale = self.stale(&config, &wanted);
+        let (changes, gone) = self.exchange_zones(&config, &wanted, stale);
         if let Err(error) = self.presented.load_secrets(&self.source.path, &config.cookies) {
             tracing::error!("the secrets of DNS cookies stay as they were: {error:#}");
         }
@@ -104,11 +110,8 @@ impl Zones {
         let limited = self.limits.follow(&config);
         let is_same = *old == config;
         *self.config.hold() = Arc::new(config);
-        for name in gone {
-            if let Err(error) = self.plane.hold().remove(&name) {
-                tracing::error!(zone = %name, "removing the zone from the data plane: {error:#}");
-            }
-        }
+        drop(catalogs);
+        self.remove_from_plane(&gone);
         // What is said of zones that are not loaded again may be another now.
         if !is_same || changes.awaited.is_empty() {
             self.replace_adopted();
@@ -163,11 +166,17 @@ impl Zones {
 
     /// The zones that are not as this configuration and their files say, and how large their files are. Files are looked
     /// at without a lock: there may be a hundred thousand of them.
-    fn stale(&self, config: &Config) -> BTreeMap<Name, (Asked, u64)> {
-        let looked_at: Vec<(&Zone, Staleness)> = {
+    fn stale<'w>(
+        &self,
+        config: &Config,
+        wanted: &'w [(Zone, Option<Membership>)],
+    ) -> BTreeMap<Name, (Asked, u64)> {
+        let looked_at: Vec<(&'w Zone, Staleness)> = {
             let states = self.states.hold();
-            let look = |section| (section, staleness(&states, section, &config.policy(section)));
-            config.zones().map(look).collect()
+            let look = |(section, _): &'w (Zone, Option<Membership>)| {
+                (section, staleness(&states, section, &config.policy(section)))
+            };
+            wanted.iter().map(look).collect()
         };
         let stale = looked_at.into_iter().filter_map(|(section, staleness)| {
             let asked = match staleness {
@@ -185,19 +194,23 @@ impl Zones {
     fn exchange_zones(
         self: &Arc<Zones>,
         config: &Config,
+        wanted: &[(Zone, Option<Membership>)],
         stale: BTreeMap<Name, (Asked, u64)>,
     ) -> (Changes, Vec<Name>) {
         let mut changes = Changes::default();
-        let configured: BTreeSet<&Name> = config.zones().map(|section| &section.name).collect();
+        let names: BTreeSet<&Name> = wanted.iter().map(|(section, _)| &section.name).collect();
         let mut states = self.states.hold();
-        let gone: Vec<Name> =
-            states.keys().filter(|name| !configured.contains(name)).cloned().collect();
-        for section in config.zones() {
+        let gone: Vec<Name> = states.keys().filter(|name| !names.contains(name)).cloned().collect();
+        for (section, member_of) in wanted {
             let policy = config.policy(section);
             match states.get_mut(&section.name) {
-                Some(state) => state.follow(section, policy),
+                Some(state) => {
+                    state.follow(section, policy);
+                    state.member_of.clone_from(member_of);
+                }
                 None => {
-                    let state = ZoneState::new(section.clone(), policy);
+                    let mut state = ZoneState::new(section.clone(), policy);
+                    state.member_of.clone_from(member_of);
                     states.insert(section.name.clone(), state);
                     self.awaited.hold().order.add(section.name.clone());
                 }
@@ -224,6 +237,10 @@ fn staleness(states: &BTreeMap<Name, ZoneState>, section: &Zone, policy: &Policy
     let Some(state) = states.get(&section.name) else { return Staleness::Stale(Asked::Always) };
     if state.has_other_settings(section, policy) {
         return Staleness::Stale(Asked::Always);
+    }
+    if section.catalog == CatalogRole::Produce {
+        // What it lists may be another.
+        return Staleness::Stale(Asked::IfChanged);
     }
     match &state.loaded {
         Some(loaded) if !state.is_otherwise() => Staleness::IfChanged(loaded.stamps.clone()),

@@ -64,7 +64,11 @@ impl Zones {
         let Some(mut turn) = self.begin_turn(name) else { return };
         let done = {
             let _rank = Ranked::take(Rank::Turn);
-            catch_unwind(AssertUnwindSafe(|| self.perform(&mut turn)))
+            catch_unwind(AssertUnwindSafe(|| {
+                let (outcome, result) = self.perform(&mut turn);
+                self.follow_catalog(&turn, &outcome);
+                (outcome, result)
+            }))
         };
         let (outcome, result) = done.unwrap_or_else(|_| self.say_fault(&turn));
         let waiting = std::mem::take(&mut turn.waiting);
@@ -176,9 +180,17 @@ impl Zones {
         if next.is_some_and(|event| is_pressing(&event)) {
             self.queue(&mut states, &turn.name);
         }
+        let asks = states.get(&turn.name).is_some_and(|state| state.life.round_due(now).is_some());
         drop(states);
+        if asks {
+            // Its primaries are asked now, and not in the next second.
+            self.presented.notified().wake();
+        }
         if !is_look(&turn.event) {
             self.take_merged(&turn.name);
+        }
+        if !is_there {
+            self.forget_left(&turn.name);
         }
     }
 

@@ -182,7 +182,7 @@ fn served_by_key(past: Past, hosts: u32) -> Served {
         ..served.zone_at(apex.as_wire()).unwrap().clone()
     };
     let edns = served.edns();
-    served = served.with(Arc::clone(&served.engine), [(apex, zone)], |_| edns);
+    served = served.with(Arc::clone(&served.engine), [(apex, Some(zone))], |_| edns);
     served.with_tsig_keys(Arc::new(keys))
 }
 
