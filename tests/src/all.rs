@@ -1,5 +1,6 @@
 //! The one test binary: every test by name. `README.md` of this package says what is tested in which folder.
 
+mod catalogs;
 mod daemon;
 mod devices;
 mod faults;
@@ -187,6 +188,10 @@ const TESTS: &[Test] = tests![
     secondary::tls::named_s_zone_comes_over_tls,
     secondary::tls::a_primary_must_be_who_it_is_to_be,
     secondary::tls::named_takes_zones_over_tls_and_clients_ask_over_it,
+    catalogs::what_knotd_lists_is_served,
+    catalogs::knotd_serves_what_is_listed,
+    catalogs::what_named_lists_is_served,
+    catalogs::named_serves_what_is_listed,
     updates::the_daemon_is_updated_as_named_is,
     updates::strangers_update_nothing,
     scale::an_update_goes_unnoticed,

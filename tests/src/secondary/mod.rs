@@ -95,9 +95,9 @@ struct Settings<'a> {
 }
 
 /// The daemon as a secondary, in a folder of its own.
-struct Secondary {
-    process: Process,
-    folder: PathBuf,
+pub(crate) struct Secondary {
+    pub(crate) process: Process,
+    pub(crate) folder: PathBuf,
 }
 
 impl Secondary {
@@ -124,8 +124,13 @@ impl Secondary {
              allow-transfer = [\"127.0.0.1\"]\n",
             primaries.join(", ")
         )?;
-        fs::create_dir_all(folder.join("state"))?;
         fs::write(folder.join("sealdns.toml"), config)?;
+        Secondary::run(folder, variables)
+    }
+
+    /// Runs the daemon that is configured in this folder, until it is ready.
+    pub(crate) fn run(folder: &Path, variables: &[(&str, &str)]) -> Result<Self> {
+        fs::create_dir_all(folder.join("state"))?;
         let mut command = Command::new(servers::sealdns().context("no sealdns")?);
         command.args(["run", "--config"]).arg(folder.join("sealdns.toml"));
         command.envs(variables.iter().copied());
@@ -134,13 +139,13 @@ impl Secondary {
         Ok(Self { process, folder: folder.to_owned() })
     }
 
-    fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         self.process.signal(Signal::SIGTERM)?;
         let ended = || self.process.ended().is_ok_and(|status| status.is_some());
         net::wait_until("the daemon has ended", PATIENCE, ended)
     }
 
-    fn command(&self, words: &[&str]) -> Result<std::process::Output> {
+    pub(crate) fn command(&self, words: &[&str]) -> Result<std::process::Output> {
         let mut command = Command::new(servers::sealdns().context("no sealdns")?);
         command.args(words).arg("--config").arg(self.folder.join("sealdns.toml"));
         net::output_within(&mut command, PATIENCE)
