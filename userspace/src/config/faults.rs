@@ -205,23 +205,20 @@ impl Sections {
             _ => {}
         }
         templates.into_iter().find_map(|name| {
+            let word = format!("\"{name}\"");
             let Some(template) = self.templates.get(name) else {
                 let message = format!("there is no template named \"{name}\"");
-                return fault(name, message, &format!("add a section [template.{name}]"));
+                return fault(&word, message, &format!("add a section [template.{name}]"));
             };
             let member = template.value.zone(&zone.name);
             if member.ratelimit.is_some() || member.catalog != CatalogRole::None {
                 let message =
                     format!("members cannot be catalogs, or have limits of their own: {name}");
-                return fault(name, message, "choose another template");
+                return fault(&word, message, "choose another template");
             }
             let found = self.zone_fault(&member, keys)?;
             let message = format!("its members cannot be served by the template {name}");
-            Some(ZoneFault {
-                word: name.clone(),
-                message: format!("{message}: {}", found.message),
-                ..found
-            })
+            Some(ZoneFault { word, message: format!("{message}: {}", found.message), ..found })
         })
     }
 

@@ -370,9 +370,9 @@ fn catalogs_say_by_what_their_members_are_served() {
     let of = "[[zone]]\nname = \"a\"\nfile = \"f\"\nin-catalog = \"made\"\ncatalog-group = \"g\"\n";
     assert!(parse(&format!("{head}{made}{of}")).is_ok());
     for (text, place, said) in [
-        (format!("{head}{}", zone.replace("\"t\"", "\"v\"")), (10, 20), "no template named \"v\""),
+        (format!("{head}{}", zone.replace("\"t\"", "\"v\"")), (10, 19), "no template named \"v\""),
         (
-            format!("{head}{}", zone.replace("member-template", "policy")),
+            format!("{head}{}", zone.replace("member-template = \"t\"\n", "")),
             (9, 1),
             "by which template",
         ),
@@ -392,12 +392,12 @@ fn catalogs_say_by_what_their_members_are_served() {
         ),
         (
             format!("version = \"v1\"\n[template.t]\n{zone}"),
-            (7, 20),
+            (7, 19),
             "by the template t: zone cat.: the key `file`",
         ),
         (
             format!("version = \"v1\"\n[template.t]\nfile = \"f\"\n[template.t.ratelimit]\n{zone}"),
-            (9, 20),
+            (9, 19),
             "limits of their own",
         ),
     ] {
