@@ -26,8 +26,10 @@ const DATAGRAM_ROOM: usize = 1 << 16;
 /// the next one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum RoomKind {
-    /// Bound to an address.
-    OneAddress,
+    /// Bound to an IPv4 address.
+    OneV4,
+    /// Bound to an IPv6 address: addresses of clients are longer.
+    OneV6,
     /// Bound to all IPv4 addresses.
     AnyV4,
     /// Bound to all IPv6 addresses.
@@ -38,16 +40,17 @@ impl RoomKind {
     /// That of a socket that is bound to this address.
     pub(super) fn of(local: SocketAddr) -> RoomKind {
         match local.ip() {
-            ip if !ip.is_unspecified() => RoomKind::OneAddress,
-            IpAddr::V4(_) => RoomKind::AnyV4,
-            IpAddr::V6(_) => RoomKind::AnyV6,
+            IpAddr::V4(ip) if ip.is_unspecified() => RoomKind::AnyV4,
+            IpAddr::V4(_) => RoomKind::OneV4,
+            IpAddr::V6(ip) if ip.is_unspecified() => RoomKind::AnyV6,
+            IpAddr::V6(_) => RoomKind::OneV6,
         }
     }
 
     /// Room for what is told beside a datagram.
     fn control_room(self) -> Option<Vec<u8>> {
         match self {
-            RoomKind::OneAddress => None,
+            RoomKind::OneV4 | RoomKind::OneV6 => None,
             RoomKind::AnyV4 => Some(nix::cmsg_space!(libc::in_pktinfo)),
             RoomKind::AnyV6 => Some(nix::cmsg_space!(libc::in6_pktinfo)),
         }
@@ -92,7 +95,7 @@ fn with_source<T>(
     let unspecified_v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
     let unspecified_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
     match kind {
-        RoomKind::OneAddress => send(&[]),
+        RoomKind::OneV4 | RoomKind::OneV6 => send(&[]),
         RoomKind::AnyV4 => {
             let octets = match address(unspecified_v4) {
                 IpAddr::V4(ip) => ip.octets(),
@@ -207,7 +210,7 @@ impl Room {
             std::array::from_fn(|_| [IoSliceMut::new(rooms.next().unwrap_or_default())]);
         let received = recvmmsg(socket.as_raw_fd(), &mut self.received, &mut slices, NOW, None)?;
         self.datagrams.extend(received.map(|one| {
-            let local = if kind == RoomKind::OneAddress { None } else { LocalAddress::of(&one) };
+            let local = LocalAddress::of(&one);
             (one.bytes, Endpoints { client: one.address, local, kind })
         }));
         Ok(self.datagrams.len())
