@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -336,39 +336,9 @@ impl Server {
         UNBOUND.run(directory, &config, address, &[])
     }
 
-    /// Asks over UDP, many at a time; responses come in the order of the queries, whose identifiers
-    /// are their places. A query that is lost is asked again, twice.
+    /// As [`ask_all`], from the loopback address.
     pub fn ask_all(&self, queries: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.connect(self.address)?;
-        socket.set_read_timeout(Some(PATIENCE))?;
-        let mut responses = vec![Vec::new(); queries.len()];
-        let mut buffer = vec![0; 65535];
-        for (window, responses) in queries.chunks(WINDOW).zip(responses.chunks_mut(WINDOW)) {
-            for attempt in 0.. {
-                for (place, query) in window.iter().enumerate() {
-                    if responses[place].is_empty() {
-                        let query = [&(place as u16).to_be_bytes(), &query[2..]].concat();
-                        socket.send(&query)?;
-                    }
-                }
-                while responses.iter().any(Vec::is_empty) {
-                    let Ok(len) = socket.recv(&mut buffer) else { break };
-                    ensure!(len >= DNS_LEN, "a response of {len} octets");
-                    let place = usize::from(u16::from_be_bytes([buffer[0], buffer[1]]));
-                    *responses.get_mut(place).context("a response that nobody asked for")? =
-                        buffer[..len].to_vec();
-                }
-                match responses.iter().position(Vec::is_empty) {
-                    None => break,
-                    Some(place) if attempt == 2 => {
-                        bail!("no response to {:02x?}", &window[place])
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-        Ok(responses)
+        ask_all(Ipv4Addr::LOCALHOST.into(), self.address, queries)
     }
 
     /// Asks over one TCP connection, some at a time (RFC 7766 section 6.2.1.1); responses come in the
@@ -397,4 +367,39 @@ impl Server {
         }
         Ok(responses)
     }
+}
+
+/// Asks a server over UDP from an address of this host, many at a time; responses come in the order of the queries, whose
+/// identifiers are their places. A query that is lost is asked again, twice.
+pub fn ask_all(from: IpAddr, to: SocketAddr, queries: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let socket = UdpSocket::bind((from, 0))?;
+    socket.connect(to)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut responses = vec![Vec::new(); queries.len()];
+    let mut buffer = vec![0; 65535];
+    for (window, responses) in queries.chunks(WINDOW).zip(responses.chunks_mut(WINDOW)) {
+        for attempt in 0.. {
+            for (place, query) in window.iter().enumerate() {
+                if responses[place].is_empty() {
+                    let query = [&(place as u16).to_be_bytes(), &query[2..]].concat();
+                    socket.send(&query)?;
+                }
+            }
+            while responses.iter().any(Vec::is_empty) {
+                let Ok(len) = socket.recv(&mut buffer) else { break };
+                ensure!(len >= DNS_LEN, "a response of {len} octets");
+                let place = usize::from(u16::from_be_bytes([buffer[0], buffer[1]]));
+                *responses.get_mut(place).context("a response that nobody asked for")? =
+                    buffer[..len].to_vec();
+            }
+            match responses.iter().position(Vec::is_empty) {
+                None => break,
+                Some(place) if attempt == 2 => {
+                    bail!("no response to {:02x?}", &window[place])
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    Ok(responses)
 }

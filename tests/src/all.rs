@@ -4,6 +4,7 @@ mod catalogs;
 mod daemon;
 mod devices;
 mod faults;
+mod front;
 mod kernel;
 mod oracle;
 mod primary;
@@ -136,6 +137,14 @@ const TESTS: &[Test] = tests![
     faults::keys::a_command_that_ends_leaves_all_keys_or_none,
     faults::keys::a_daemon_that_ends_leaves_all_keys_or_none,
     faults::keys::a_daemon_that_is_killed_at_any_moment_leaves_all_keys_or_none,
+    front::answers::they_are_those_of_knotd,
+    front::answers::they_are_those_of_nsd,
+    front::answers::they_are_those_of_named,
+    front::changes::of_knotd_are_followed,
+    front::changes::of_nsd_are_followed,
+    front::changes::of_named_are_followed,
+    front::failures::a_sealdns_that_is_killed_leaves_all_to_the_server,
+    front::failures::attaching_that_fails_leaves_all_to_the_server,
     oracle::answers::the_daemon_answers_as_knotd_does,
     oracle::answers::the_daemon_answers_as_nsd_does,
     oracle::answers::zones_made_by_chance_are_answered_as_knotd_does,

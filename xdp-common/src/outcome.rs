@@ -56,7 +56,7 @@ pub enum Outcome {
     BadChecksum,
     /// A query longer than XDP reads.
     TooLong,
-    /// An opcode other than QUERY.
+    /// An opcode other than QUERY. In front of another server a response, too, which may be one to that server.
     Opcode,
     /// Not one question, or records where a query has none.
     Counts,
@@ -64,11 +64,12 @@ pub enum Outcome {
     Class,
     /// A malformed name, question or OPT record.
     Malformed,
-    /// A meta type: AXFR, IXFR, or another that is not data.
+    /// A meta type: AXFR, IXFR, or another that is not data; in front of another server ANY, too.
     MetaType,
     /// No zone that is served encloses the name.
     NotOurs,
-    /// The answer is not one that these programs compose: it exceeds their bounds, or changes at the moment.
+    /// The answer is not one that these programs compose: it exceeds their bounds, or changes at the moment. In front of
+    /// another server also what is answered for a zone that is passed to it, and to EDNS options of its own.
     Miss,
     /// A signature of the answer has expired.
     Expired,

@@ -12,9 +12,9 @@ pub const DNSKEY: u16 = 48;
 pub const ANY: u16 = 255;
 
 /// Whether a QTYPE asks for something other than one RRset: OPT, RRSIG (its records belong to
-/// other RRsets), and the meta and QTYPE ranges (RFC 6895 section 3.1), but ANY: one RRset of the
-/// name answers that (RFC 8482).
+/// other RRsets), and the meta and QTYPE ranges (RFC 6895 section 3.1), ANY among them, which one RRset
+/// of the name answers all the same (RFC 8482).
 #[inline(always)]
-pub const fn is_meta(qtype: u16) -> bool {
-    qtype == 0 || qtype == OPT || qtype == RRSIG || (qtype >= 128 && qtype < ANY)
+pub const fn is_meta_or_any(qtype: u16) -> bool {
+    qtype == 0 || qtype == OPT || qtype == RRSIG || (qtype >= 128 && qtype <= ANY)
 }

@@ -303,7 +303,8 @@ pub fn a_plan_becomes_badcookie_with_a_cookie() -> Result<Verdict> {
     let mut frame = SliceFrame::new(&mut room, query.len());
     let mut scratch = Box::new(Scratch::new());
     let failed = |outcome: Outcome| anyhow!("{outcome:?}");
-    dns_query::decode(&frame, 0, query.len(), store.seed(), &mut scratch).map_err(failed)?;
+    dns_query::decode(&frame, 0, query.len(), store.seed(), || false, &mut scratch)
+        .map_err(failed)?;
     scratch.plan.clear();
     let Scratch { query, plan, absence, name, cells, .. } = &mut *scratch;
     let found = find::question(&store, query, name, cells).context("damaged")?;

@@ -114,6 +114,18 @@ pub const LEGAL: &[Legal] = &[
         },
     },
     Legal {
+        of: &[Peer::Named],
+        reason: "the NSEC record of a zone cut is in both zones (RFC 4035 section 2.3): named answers a question for it, and \
+                 we refer, as knotd and nsd do",
+        covers: |pair| {
+            Rtype(pair.query.rtype) == Rtype::NSEC
+                && is_referral(pair.ours)
+                && !pair.ours.is_authoritative()
+                && pair.theirs.answer.iter().all(|one| covered(one) == Rtype::NSEC)
+                && !pair.theirs.answer.is_empty()
+        },
+    },
+    Legal {
         of: &[Peer::Knotd],
         reason: "to YXDOMAIN knotd adds what stands at the DNAME's target, or the SOA: the DNAME is what \
                  proves it (RFC 6672 section 2.2)",

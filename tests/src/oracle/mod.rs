@@ -5,7 +5,7 @@ pub mod answers;
 pub mod chains;
 pub mod delegations;
 pub mod key_times;
-mod legal;
+pub mod legal;
 pub mod owners;
 pub mod rfc;
 pub mod salted;

@@ -12,9 +12,9 @@ use super::{Global, PATIENCE, RELOAD_PATIENCE};
 use crate::clock::WallTime;
 use crate::control::protocol::{Failure, Request};
 use crate::control::reply::zone::{
-    CatalogStatus, Change, NotifyStatus, PrimariesStatus, ServingState, VersionDifference,
-    ZoneChange, ZoneDiff, ZoneEvent, ZoneHistory, ZoneList, ZoneRefreshing, ZoneReload,
-    ZoneRolledBack, ZoneStatus, ZoneSummary,
+    CatalogStatus, Change, FrontStatus, NotifyStatus, PrimariesStatus, ServingState,
+    VersionDifference, ZoneChange, ZoneDiff, ZoneEvent, ZoneHistory, ZoneList, ZoneRefreshing,
+    ZoneReload, ZoneRolledBack, ZoneStatus, ZoneSummary,
 };
 use crate::daemon::prepare;
 use crate::observe::event::EventReason;
@@ -208,11 +208,18 @@ fn status_text(status: &ZoneStatus) -> String {
     ];
     let lists = status.lists.iter().flat_map(catalog_rows);
     let primaries = status.primaries.iter().flat_map(primaries_rows);
+    let front = status.front.iter().flat_map(front_rows);
     let running = status.running.map(|event| ("running", Some(word(&event))));
     let notified = status.notify.iter().map(|one| ("notify", Some(notify_text(one))));
     let next = status.events.iter().map(|event| ("next", Some(event_text(event))));
-    let known =
-        rows.into_iter().chain(lists).chain(primaries).chain(notified).chain(running).chain(next);
+    let known = rows
+        .into_iter()
+        .chain(lists)
+        .chain(primaries)
+        .chain(front)
+        .chain(notified)
+        .chain(running)
+        .chain(next);
     let known = known.filter_map(|(field, value)| Some((field, value?)));
     known.map(|(field, value)| format!("{field:16} {value}\n")).collect()
 }
@@ -237,6 +244,14 @@ fn primaries_rows(status: &PrimariesStatus) -> [(&'static str, Option<String>); 
         ("last-failure", time(status.last_failure)),
         ("failure", status.failure.clone()),
         ("expires-at", time(status.expires_at)),
+    ]
+}
+
+/// What the server has that sealdns stands in front of, and whether XDP answers.
+fn front_rows(status: &FrontStatus) -> [(&'static str, Option<String>); 2] {
+    [
+        ("server-serial", status.serial.map(|serial| serial.to_string())),
+        ("passed", status.passed.clone()),
     ]
 }
 

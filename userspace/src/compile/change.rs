@@ -95,7 +95,9 @@ impl Image {
         self.leave(&records, &compiled.gone, &compiled.gone_copies, compiled.heading);
         let record = records.first().copied().unwrap_or(0);
         written.iter().for_each(|&node| self.settle(node, record));
-        Ok(self.account(apex, compiled))
+        let accounted = self.account(apex, compiled);
+        self.tell_passed(apex);
+        Ok(accounted)
     }
 
     /// The same error, with what would do where there is no room.

@@ -108,6 +108,8 @@ pub struct Image {
     pub(super) abandoned: Vec<Extent>,
     /// Chunks that are written while others hold the image.
     pub(super) reserved: BTreeSet<usize>,
+    /// In front of another server the zones whose queries are not passed to it; `None`: there is no other.
+    pub(super) answered: Option<BTreeSet<Name>>,
 }
 
 /// A name above an apex: its node, which is in the table unless a zone has the name.
@@ -141,6 +143,7 @@ impl Image {
             gate: Arc::default(),
             abandoned: Vec::new(),
             reserved: BTreeSet::new(),
+            answered: None,
         }
     }
 
@@ -311,6 +314,7 @@ impl Image {
         }
         // Before any name of the version: the table's stores release.
         self.max_labels.fetch_max(compiled.max_labels, Relaxed);
+        self.tell_passed_in(apex, &compiled.zone.records);
         let is_new = older.is_none();
         let appeared = match is_new {
             true => self.add_ancestors(apex),
@@ -345,6 +349,7 @@ impl Image {
             self.names -= older.nodes.len();
             self.records -= older.extents.len();
         }
+        self.tell_passed(apex);
         let mut retired = RetiredExtents(compiled.retired);
         retired.0.append(&mut self.abandoned);
         Ok((difference, retired))
@@ -393,6 +398,9 @@ impl Image {
     pub fn remove(&mut self, apex: &Name) -> RetiredExtents {
         let Some(zone) = self.zones.remove(apex) else { return RetiredExtents::default() };
         zone.is_gone.store(true, SeqCst);
+        if let Some(answered) = &mut self.answered {
+            answered.remove(apex);
+        }
         self.names -= zone.nodes.len();
         self.records -= zone.extents.len();
         self.disappear(zone.nodes.iter());

@@ -22,6 +22,7 @@ pub mod inspect;
 mod memory;
 mod moves;
 mod names;
+mod passed;
 mod piece;
 mod place;
 mod reader;

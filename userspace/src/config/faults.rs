@@ -54,6 +54,9 @@ impl Sections {
             let place = section + text[section..].find(key).unwrap_or(0);
             return fault(Some(place), message.to_owned(), None);
         }
+        if let Some((word, message, hint)) = main.front_fault() {
+            return fault(text.find(word), message.to_owned(), Some(hint.to_owned()));
+        }
         if main.xdp.on_exit == OnExit::Keep && main.xdp.pin.path().is_none() {
             let message = "on-exit = \"keep\" needs `pin`: what is not pinned ends with the daemon";
             let hint = format!("set pin = \"{DEFAULT_PIN}\" in [xdp]");
@@ -124,7 +127,7 @@ impl Sections {
                 Some(template) => settings.over(&template.value),
                 None => settings.clone(),
             };
-            let zone = settings.zone(name);
+            let zone = settings.zone(name, self.main.front.as_ref());
             let fault = self.zone_fault(&zone, keys);
             let fault = fault.or_else(|| self.catalog_fault(&zone, &settings, keys));
             if let Some(ZoneFault { word, message, hint }) = fault {
@@ -158,7 +161,7 @@ impl Sections {
         let used = followed.values().flat_map(MemberTemplates::names);
         for (name, template) in used.filter_map(|name| Some((name, self.templates.get(name)?))) {
             // Whatever the members are called.
-            let in_catalog = template.value.zone(&Name::root()).in_catalog;
+            let in_catalog = template.value.zone(&Name::root(), None).in_catalog;
             if let Some(catalog) = in_catalog.filter(|catalog| !produced.contains(catalog)) {
                 let place = self.find_key(template.place, "in-catalog");
                 let message = format!("template {name}: no catalog {catalog} is produced here");
@@ -210,7 +213,7 @@ impl Sections {
                 let message = format!("there is no template named \"{name}\"");
                 return fault(&word, message, &format!("add a section [template.{name}]"));
             };
-            let member = template.value.zone(&zone.name);
+            let member = template.value.zone(&zone.name, self.main.front.as_ref());
             if member.ratelimit.is_some() || member.catalog != CatalogRole::None {
                 let message =
                     format!("members cannot be catalogs, or have limits of their own: {name}");
@@ -239,7 +242,8 @@ impl Sections {
 
     /// What is wrong with a zone's settings.
     fn zone_fault(&self, zone: &Zone, keys: &HashSet<Name>) -> Option<ZoneFault> {
-        if let Some(fault) = zone.transfer_fault(keys) {
+        let in_front = self.main.front.as_ref().and_then(|front| zone.front_fault(front));
+        if let Some(fault) = in_front.or_else(|| zone.transfer_fault(keys)) {
             return Some(fault);
         }
         let name = &zone.name;

@@ -6,6 +6,7 @@
 mod edns;
 mod error;
 mod faults;
+mod front;
 mod health;
 mod pin;
 mod policy;
@@ -34,6 +35,7 @@ pub use edns::{CookieSecret, Cookies, DerivationPeriod, Nsid};
 pub use error::ConfigError;
 pub(crate) use error::explain;
 use faults::ZoneSections;
+pub use front::{Delay, Front, ZoneFront};
 pub use health::Health;
 pub use pin::{DEFAULT_PIN, OnExit, PinFolder};
 pub use policy::Policy;
@@ -79,6 +81,8 @@ pub struct Config {
     pub ratelimit: RateLimit,
     /// The section `[health]`.
     pub health: Health,
+    /// The section `[front]`, if there is one.
+    pub front: Option<Front>,
     /// The sections `[[tsig]]`.
     tsig_keys: Vec<TsigKey>,
     /// The sections `[[zone]]`, in the order of the files.
@@ -203,7 +207,11 @@ impl Config {
             has_tsig_secret: has_secret(number),
         });
         let files = files.collect();
-        let MainSections { server, xdp, cookies, mut ratelimit, health } = sections.main;
+        let MainSections { server, xdp, mut cookies, mut ratelimit, health, front } = sections.main;
+        if front.is_some() && cookies.secret.is_none() && cookies.secret_file.is_none() {
+            // A secret that the server does not have makes cookies that it does not accept.
+            cookies.enabled = false;
+        }
         ratelimit.resolve();
         let policies = sections.policies.into_iter().map(|(name, policy)| (name, policy.value));
         let mut policies: BTreeMap<String, Policy> = policies.collect();
@@ -218,6 +226,7 @@ impl Config {
             cookies,
             ratelimit,
             health,
+            front,
             tsig_keys,
             zones,
             templates,
@@ -253,7 +262,7 @@ impl Config {
         let by_group = groups.iter().find_map(|group| Some((group, templates.groups.get(group)?)));
         let template = by_group.map_or(&templates.others, |(_, template)| template);
         let settings = self.templates.get(template)?;
-        Some((settings.zone(zone), by_group.map(|(group, _)| group.clone())))
+        Some((settings.zone(zone, self.front.as_ref()), by_group.map(|(group, _)| group.clone())))
     }
 
     /// The signing policy of a zone of this configuration.

@@ -9,7 +9,7 @@ use toml::Spanned;
 
 use super::error::{explain, invalid};
 use super::zone::ZoneSettings;
-use super::{ConfigError, Cookies, Health, Policy, RateLimit, Server, TsigKey, Xdp};
+use super::{ConfigError, Cookies, Front, Health, Policy, RateLimit, Server, TsigKey, Xdp};
 use crate::file_pattern::{is_pattern, matching};
 use crate::files;
 
@@ -38,6 +38,7 @@ pub(super) struct MainSections {
     pub cookies: Cookies,
     pub ratelimit: RateLimit,
     pub health: Health,
+    pub front: Option<Front>,
 }
 
 /// A place in one of the files.
@@ -67,6 +68,7 @@ struct FileContents {
     cookies: Option<Spanned<Cookies>>,
     ratelimit: Option<Spanned<RateLimit>>,
     health: Option<Spanned<Health>>,
+    front: Option<Spanned<Front>>,
     #[serde(default, rename = "tsig")]
     tsig_keys: Vec<Spanned<TsigKey>>,
     #[serde(default, rename = "zone")]
@@ -123,6 +125,7 @@ impl Sections {
         take(&mut main.cookies, contents.cookies.take());
         take(&mut main.ratelimit, contents.ratelimit.take());
         take(&mut main.health, contents.health.take());
+        main.front = contents.front.take().map(Spanned::into_inner);
         if let Some(folder) = folder {
             for place in [&mut main.server.control, &mut main.server.state_dir] {
                 *place = folder.join(&*place);
@@ -153,6 +156,7 @@ impl Sections {
             ("cookies", contents.cookies.as_ref().map(Spanned::span)),
             ("ratelimit", contents.ratelimit.as_ref().map(Spanned::span)),
             ("health", contents.health.as_ref().map(Spanned::span)),
+            ("front", contents.front.as_ref().map(Spanned::span)),
         ];
         for (section, span) in only_in_main {
             if let Some(Range { start: offset, .. }) = span {

@@ -16,7 +16,7 @@ include = []
 # The addresses and ports of the UDP and TCP sockets, for example ["192.0.2.1:53", "[2001:db8::1]:53"].
 # "0.0.0.0:53" and "[::]:53" are all addresses of a family: each answer leaves from the address that its query was
 # sent to, and XDP answers on the addresses that its interfaces have at the time. Empty: no sockets; another name
-# server on this host answers what XDP does not. The daemon also listens on an address that the host does not have
+# server on this host answers what XDP does not ([front]). The daemon also listens on an address that the host does not have
 # yet, and warns: a routing daemon or keepalived may give the address to the host once `sealdns health` exits 0.
 listen = []
 # The addresses of the sockets for DNS over TLS (RFC 7858, TLS 1.3), port 853 unless another is written, for example
@@ -232,6 +232,23 @@ zonemd = false
 signature-validity = "2w"
 # Zones are signed again when less than this is left until their first signature expires: half the validity.
 refresh = "1w"
+
+# In front of a name server that already runs on this host: that keeps its port and its configuration, and answers all that XDP
+# passes on. Zones are transferred from it, so that a [[zone]] section needs nothing but `name`. It requires `listen = []`, and
+# in [xdp] `interfaces` and the `addresses` that the server answers on. XDP answers for a zone while it has the serial that the
+# server said last, and passes on what the server might answer otherwise: ANY, and EDNS options but a cookie whose secret is
+# shared with the server, which is then set in [cookies].
+# [front]
+# # Where the server is asked and transferred from, with a port if that is not 53. It must allow transfers to this host.
+# server = "127.0.0.1"
+# # An address and port of loopback at which NOTIFY messages of the server are heard, so that new serials are known at once. Empty:
+# # they are known by polling.
+# notify = ""
+# # How often the server is asked for the serial of each zone. Until then an older version may be answered.
+# poll = "1s"
+# # How long the older version is answered once a newer serial is known. "0s": queries are passed to the server until the
+# # newer version is there.
+# serve-behind = "0s"
 
 # One section for each key that is shared with another server (TSIG, RFC 8945):
 # [[tsig]]

@@ -44,6 +44,7 @@ fn the_template_has_every_setting() {
         ("[cookies]", "[cookies]\nqq = 1"),
         ("[ratelimit]", "[ratelimit]\nqq = 1"),
         ("[health]", "[health]\nqq = 1"),
+        ("[front]", "[front]\nqq = 1"),
         ("[policy.default]", "[policy.default]\nqq = 1"),
         ("[[zone]]", "[[zone]]\nqq = 1"),
         ("[[tsig]]", "[[tsig]]\nqq = 1"),
@@ -525,5 +526,54 @@ proptest::proptest! {
         if let Err(ConfigError::Invalid { line, column, .. }) = parse(&text) {
             proptest::prop_assert!(line <= text.lines().count() + 1 && column >= 1);
         }
+    }
+}
+
+/// In front of a server at loopback, with these lines besides.
+fn in_front(more: &str) -> String {
+    format!(
+        "version = \"v1\"\n[front]\nserver = \"127.0.0.1\"\n[xdp]\ninterfaces = [\"eth0\"]\n\
+         addresses = [\"192.0.2.1\"]\n{more}"
+    )
+}
+
+#[test]
+fn zones_in_front_of_a_server_are_its_own() {
+    let config =
+        parse(&in_front("[[zone]]\nname = \"a\"\n[[zone]]\nname = \"b\"\ndnssec = \"off\"\n"));
+    let config = config.unwrap();
+    let front = config.front.clone().unwrap();
+    assert_eq!(front.server.0, "127.0.0.1:53".parse().unwrap());
+    assert_eq!((front.notify, front.poll.seconds()), (None, 1));
+    assert!(front.serve_behind.duration().is_zero() && !config.refuses());
+    let zones: Vec<&Zone> = config.zones().collect();
+    let of = |zone: &Zone| (zone.dnssec, zone.primaries[0].address, zone.front.is_some());
+    assert_eq!(of(zones[0]), (Dnssec::Presigned, front.server, true));
+    assert_eq!(of(zones[1]), (Dnssec::Off, front.server, true));
+    // A secret that nobody else has makes cookies that the server does not know.
+    assert!(!config.cookies.enabled);
+    let secret = "[cookies]\nsecret = \"000102030405060708090a0b0c0d0e0f\"\n";
+    assert!(parse(&in_front(secret)).unwrap().cookies.enabled);
+}
+
+#[test]
+fn what_has_no_effect_in_front_of_a_server_is_refused() {
+    let zone = |more: &str| in_front(&format!("[[zone]]\nname = \"a\"\n{more}\n"));
+    for (text, said) in [
+        (in_front("[server]\nlisten = [\"192.0.2.1:53\"]\n"), "no sockets"),
+        (in_front("").replace("addresses = [\"192.0.2.1\"]", ""), "`addresses`"),
+        (in_front("refuse = \"on\"\n"), "refuse"),
+        (in_front("pin = \"/sys/fs/bpf/sealdns\"\n"), "`pin`"),
+        (zone("file = \"a.zone\""), "`file`"),
+        (zone("verify = \"background\""), "background"),
+        (zone("dnssec = \"sign\""), "\"sign\""),
+        (zone("primaries = [\"192.0.2.2\"]"), "`primaries`"),
+        (
+            in_front("").replace("\"127.0.0.1\"", "\"127.0.0.1\"\nnotify = \"192.0.2.1:53\""),
+            "loopback",
+        ),
+    ] {
+        let (_, _, message, _) = fault(&text);
+        assert!(message.contains(said), "{message}");
     }
 }

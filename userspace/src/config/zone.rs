@@ -7,6 +7,7 @@ use serde::de::{self, Deserializer};
 use serde::{Deserialize, Serialize};
 
 use super::DEFAULT_POLICY;
+use super::front::{Front, ZoneFront};
 use super::ratelimit::ZoneRateLimit;
 use super::transfer::{AllowTransfer, AllowUpdate, Primary, ServerAddress, name_or_none};
 use super::values::Verify;
@@ -46,6 +47,8 @@ pub struct Zone {
     pub warn_before: Option<Period>,
     /// When the signatures of a file that is signed already are verified.
     pub verify: Verify,
+    /// How it follows the server that sealdns stands in front of, if it does.
+    pub front: Option<ZoneFront>,
     /// Whether it is a catalog zone (RFC 9432), and on which side.
     pub catalog: CatalogRole,
     /// The catalog that it is listed in, which is made here; none: in none.
@@ -229,19 +232,24 @@ impl ZoneSettings {
         all
     }
 
-    /// The zone of this name with these settings, and the default of each that is not said.
-    pub fn zone(&self, name: &Name) -> Zone {
+    /// The zone of this name with these settings, and the default of each that is not said: in front of another server others.
+    pub fn zone(&self, name: &Name, front: Option<&Front>) -> Zone {
         let settings = self.clone();
         let catalog = settings.catalog.unwrap_or_default();
-        // No resolver looks into a catalog.
-        let dnssec = match catalog {
-            CatalogRole::None => Dnssec::default(),
-            CatalogRole::Consume | CatalogRole::Produce => Dnssec::Off,
+        let dnssec = match (catalog, front) {
+            (CatalogRole::None, None) => Dnssec::default(),
+            (CatalogRole::None, Some(_)) => Dnssec::Presigned,
+            // No resolver looks into a catalog.
+            (CatalogRole::Consume | CatalogRole::Produce, _) => Dnssec::Off,
         };
+        let has_file = settings.file.as_ref().is_some_and(|file| !file.as_os_str().is_empty());
+        let server = front.filter(|_| !has_file).map(|front| front.server);
+        let server = server.map(|address| Primary { address, tsig: None, tls: None });
+        let primaries = settings.primaries.filter(|some| !some.is_empty());
         Zone {
             name: name.clone(),
             file: settings.file.map(|file| with_zone_name(file, name)).unwrap_or_default(),
-            primaries: settings.primaries.unwrap_or_default(),
+            primaries: primaries.unwrap_or_else(|| server.into_iter().collect()),
             dnssec: settings.dnssec.unwrap_or(dnssec),
             policy: settings.policy.unwrap_or_else(|| DEFAULT_POLICY.to_owned()),
             tsig: settings.tsig.and_then(|OptionalName(name)| name),
@@ -254,6 +262,7 @@ impl ZoneSettings {
             catalog,
             in_catalog: settings.in_catalog.and_then(|OptionalName(name)| name),
             catalog_group: settings.catalog_group.filter(|group| !group.is_empty()),
+            front: front.map(Front::of_zones),
         }
     }
 

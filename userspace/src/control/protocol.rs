@@ -12,7 +12,7 @@ use super::reply::{Reply, read as strict};
 
 /// The version of requests and replies: who changes one raises it, and the samples in `userspace/tests/replies/`
 /// show that one has changed. Daemon and command understand each other only if it is the same.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -43,11 +43,11 @@ impl Needs {
             interfaces => XDP + interfaces * XDP_INTERFACE,
         };
         // Each listening socket twice: a copy is there for a reload.
-        let plain = server.listen.len() * (cores.min(MAX_UDP_WORKERS) + 2);
+        let notify = config.front.as_ref().is_some_and(|front| front.notify.is_some());
+        let plain = (server.listen.len() + usize::from(notify)) * (cores.min(MAX_UDP_WORKERS) + 2);
         let sockets = plain + server.listen_tls.len() * 2;
         let control = 1 + socket::MAX_CONNECTIONS;
-        let is_listening = !server.listen.is_empty() || !server.listen_tls.is_empty();
-        let connections = if !is_listening { 0 } else { server.tcp_connections.get() };
+        let connections = if sockets == 0 { 0 } else { server.tcp_connections.get() };
         Needs { connections, others: ALWAYS + xdp + sockets + control + ENDING }
     }
 

@@ -48,10 +48,11 @@ pub struct HealthInput<'a> {
 type Finder = fn(&HealthInput<'_>, &mut Vec<Problem>);
 
 /// All kinds of problems, in the order in which they are said.
-const FINDERS: [Finder; 9] = [
+const FINDERS: [Finder; 10] = [
     zones_loading,
     zones_not_loaded,
     zones_that_expire,
+    zones_that_the_server_lacks,
     rrsets_withheld,
     signatures_that_end,
     interfaces_without_xdp,
@@ -106,6 +107,15 @@ fn zones_that_expire(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
         let what = format!("it expires in {left}, since no primary is heard of{why}");
         let problem = Problem::new(Severity::Error, zone(name), what);
         found.push(problem.with_fix(format!("sealdns zone refresh {name}")));
+    }
+}
+
+/// Zones that the server does not have in front of which they are configured.
+fn zones_that_the_server_lacks(input: &HealthInput<'_>, found: &mut Vec<Problem>) {
+    for (name, state) in input.zones {
+        let Some(why) = state.at_server.lack() else { continue };
+        let what = format!("its queries are passed to the server, which does not have it: {why}");
+        found.push(Problem::new(Severity::Error, zone(name), what));
     }
 }
 

@@ -14,7 +14,7 @@ use super::descriptors::MAX_UDP_WORKERS;
 use super::locks::{Lock, Rank};
 use super::startup;
 use super::supervise::{Pulse, Pulses, keep_running};
-use crate::config;
+use crate::config::Config;
 use crate::server::stats::SocketStats;
 use crate::server::tcp::{Security, TlsIdentity};
 use crate::server::{Shared, tcp, udp};
@@ -56,8 +56,11 @@ impl AddressSockets {
 }
 
 /// What a configuration has listened on.
-pub fn endpoints(server: &config::Server) -> BTreeSet<Endpoint> {
-    let plain = server.listen.iter().map(|listen| (listen.0, Security::Plain));
+pub fn endpoints(config: &Config) -> BTreeSet<Endpoint> {
+    let server = &config.server;
+    let notify = config.front.as_ref().and_then(|front| front.notify);
+    let plain = server.listen.iter().map(|listen| listen.0).chain(notify);
+    let plain = plain.map(|address| (address, Security::Plain));
     let encrypted = server.listen_tls.iter().map(|listen| (listen.0, Security::Tls));
     plain.chain(encrypted).collect()
 }

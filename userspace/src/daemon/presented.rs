@@ -232,6 +232,7 @@ fn edns_settings(
 ) -> maps::EdnsSettings {
     let mut edns_settings = maps::EdnsSettings::new().with_nsid(&config.server.nsid.0);
     edns_settings.refuse = (config.refuses() && !lacks_zones).into();
+    edns_settings.front = config.front.is_some().into();
     secrets.put(&mut edns_settings, clock.wall().signature_time());
     edns_settings
 }

@@ -15,8 +15,8 @@ use crate::control::reply::cache::{CacheStatus, ImageMemory};
 use crate::control::reply::status::{Status, Stopping};
 use crate::control::reply::xdp::{XdpAttached, XdpDetached, XdpStatus};
 use crate::control::reply::zone::{
-    self, CatalogStatus, PrimariesStatus, RefusedMember, ServingState, ZoneChange, ZoneEvent,
-    ZoneList, ZoneRefreshing, ZoneReload, ZoneSource, ZoneStatus, ZoneSummary,
+    self, CatalogStatus, FrontStatus, PrimariesStatus, RefusedMember, ServingState, ZoneChange,
+    ZoneEvent, ZoneList, ZoneRefreshing, ZoneReload, ZoneSource, ZoneStatus, ZoneSummary,
 };
 use crate::datapath::seam::Detached;
 use crate::dnssec::times::is_before;
@@ -219,6 +219,10 @@ impl Daemon {
             group: state.member_of.as_ref().and_then(|member_of| member_of.group.clone()),
             lists: (state.section.catalog == CatalogRole::Consume).then(|| lists(catalog)),
             primaries: primaries(state, now),
+            front: state.section.front.map(|_| FrontStatus {
+                serial: state.at_server.serial().map(|serial| serial.0),
+                passed: state.at_server.passed().map(str::to_owned),
+            }),
             running: state.life.running(),
             events: events.collect(),
         })

@@ -34,6 +34,7 @@ pub fn run(
     let source = Source { path: path.to_owned(), control: control.map(Path::to_owned), ready };
     let mut config = source.load()?;
     descriptors::secure(&mut config);
+    startup::warn_if_alone(&config);
     supervise::log_panics();
     let user = privileges::target(&config.server.user)?;
     let _state = startup::take_state(&config, user.as_ref())?;
@@ -108,7 +109,7 @@ impl Sockets {
         }
         let control = privileges::bind(&server.control, user, socket::bind)
             .with_context(|| format!("the control socket {}", server.control.display()))?;
-        let dns = endpoints(server).into_iter().map(AddressSockets::bind);
+        let dns = endpoints(config).into_iter().map(AddressSockets::bind);
         Ok(Sockets { dns: dns.collect::<anyhow::Result<_>>()?, control })
     }
 }

@@ -157,6 +157,19 @@ pub fn problems(config: &Config) -> Vec<String> {
     looked.unwrap_or_else(|error| vec![format!("{error:#}")])
 }
 
+/// Warns of sockets that nobody listens on, with nobody else there who would answer what XDP does not.
+pub fn warn_if_alone(config: &Config) {
+    if config.server.listen.is_empty()
+        && config.front.is_none()
+        && !config.xdp.interfaces.is_empty()
+    {
+        tracing::warn!(
+            "`listen` in [server] is empty: TCP, and what XDP passes on, is answered only if another server is there; \
+             with the section [front] its zones are followed"
+        );
+    }
+}
+
 /// Warns of an address that this host does not have yet. It is listened on all the same: a routing daemon
 /// may give it to the host once this one is healthy. So it is no problem that `health` would say either.
 pub fn warn_if_elsewhere(address: SocketAddr) {

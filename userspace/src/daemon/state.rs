@@ -11,7 +11,7 @@ use super::kept::{FromPrimary, KeptBase, KeptZones, PastVersion};
 use super::life::Moment;
 use super::life::refresh::{RoundReason, Wanted};
 use super::life::{KeepReason, Life, Terms};
-use super::secondary::Primaries;
+use super::secondary::{AtServer, Primaries};
 use super::stamp::Stamp;
 use super::verified::{Line, Verification};
 use crate::config;
@@ -206,6 +206,8 @@ pub struct ZoneState {
     pub work: Work,
     /// What was heard of its primaries, if it comes from some.
     pub primaries: Primaries,
+    /// In front of another server, what that has of it.
+    pub at_server: AtServer,
 }
 
 /// What waits to be done with a zone.
@@ -322,6 +324,7 @@ impl ZoneState {
             unkept: None,
             work: Work::default(),
             primaries: Primaries::default(),
+            at_server: AtServer::default(),
         }
     }
 
@@ -393,6 +396,7 @@ fn terms(section: &config::Zone, policy: &config::Policy) -> Terms {
         },
         refresh: policy.refresh.seconds(),
         is_transferred: section.is_transferred(),
+        poll: section.front.map(|front| front.poll.duration()),
     }
 }
 

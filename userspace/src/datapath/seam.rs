@@ -91,6 +91,10 @@ pub trait Publishing {
     /// The version that is published is this one from now on, which has the same records in other memory.
     fn exchange(&mut self, zone: &Version);
 
+    /// In front of another server, answers for the zone at `apex` from now on, or passes queries for its names on, as it does
+    /// until this is called. Takes no time that depends on how large the zone is.
+    fn set_answered(&mut self, _apex: &Name, _is_answered: bool) {}
+
     /// Answers nothing for the zone at `apex` any more.
     fn remove(&mut self, apex: &Name) -> anyhow::Result<()>;
 

@@ -33,13 +33,14 @@ impl Query {
 
 /// Reads the message of `len` octets at `at`: checks it and fills [`Scratch::query`],
 /// [`Scratch::question`] and [`Scratch::name`]. Returns the one's-complement
-/// sum of the whole message.
+/// sum of the whole message. `is_any_passed` says whether ANY is somebody else's to answer.
 #[inline(always)]
 pub fn decode<F: Frame>(
     frame: &F,
     at: usize,
     len: usize,
     seed: u64,
+    is_any_passed: impl Fn() -> bool,
     scratch: &mut Scratch,
 ) -> Result<u64, Outcome> {
     if len < HEADER_LEN {
@@ -113,7 +114,10 @@ pub fn decode<F: Frame>(
     scratch.query.hash = hash;
     let tail_sum = crate::checksum::fold(tail as u64);
     scratch.query.question_sum = name_sum + crate::checksum::at(name_len, tail_sum);
-    if rtype::is_meta(qtype) && scratch.query.version == 0 {
+    if rtype::is_meta_or_any(qtype)
+        && (qtype != rtype::ANY || is_any_passed())
+        && scratch.query.version == 0
+    {
         return Err(Outcome::MetaType);
     }
     Ok(sum)

@@ -83,7 +83,7 @@ impl<S: Store> Host<'_, S> {
         len: usize,
         scratch: &mut Scratch,
     ) -> Result<(), Outcome> {
-        query::decode(frame, 0, len, self.store.seed(), scratch)?;
+        query::decode(frame, 0, len, self.store.seed(), || false, scratch)?;
         scratch.layers.source = self.context.client;
         Ok(())
     }

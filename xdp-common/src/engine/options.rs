@@ -84,6 +84,9 @@ pub fn answer<S: Store>(
 ) -> Result<(), Outcome> {
     let Scratch { question, query, layers, plan, absence, options, cells, .. } = scratch;
     read(question, query, cells, S::MAX_OPTIONS)?;
+    if edns_settings.front != 0 && !is_for_us(query, edns_settings) {
+        return Err(Outcome::Miss);
+    }
     if is_cookie_malformed(query, edns_settings) {
         error(plan, absence, rcode::FORMERR);
         plan.outcome = Outcome::FormErr.index() as u32;
@@ -164,6 +167,21 @@ pub fn read<const N: usize>(
 fn end(query: &Query) -> usize {
     let at = recall(&query.options_at) as usize;
     at + recall(&query.options_len) as usize
+}
+
+/// In front of another server, whether the options that were read are such as get the same answer from both: none, or a
+/// cookie alone if its secret is shared.
+#[inline(always)]
+fn is_for_us(query: &Query, edns_settings: &EdnsSettings) -> bool {
+    let len = recall(&query.options_len);
+    if len == 0 {
+        return true;
+    }
+    // The only option, since it takes all octets of them; where there is none its length is 0.
+    edns_settings.secret_count != 0
+        && recall(&query.cookie_at) != 0
+        && recall(&query.cookie_len) + HEAD_LEN as u32 == len
+        && !is_cookie_malformed(query, edns_settings)
 }
 
 /// Whether the cookie that was read has a length that none has (RFC 7873 section 5.2.2). Without secrets the

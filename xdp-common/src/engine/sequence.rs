@@ -15,6 +15,7 @@ use crate::Outcome;
 use crate::dns::query;
 use crate::engine::{alias, compose, deny, exact, find, gap, long, measure, options, proofs};
 use crate::frame::Frame;
+use crate::image::zone::Zone;
 use crate::image::{Address, Store};
 use crate::launder::{forget, recall};
 use crate::layers;
@@ -175,6 +176,15 @@ pub enum StageResult {
 /// What the limiter is asked for once it is known what will be said.
 const RESPONSE_LIMITS: u32 = limits::RATES | limits::NAMES;
 
+/// What its stage is for, once an answer is planned.
+const ANSWER_LIMITS: u32 = RESPONSE_LIMITS | limits::PASSED_ZONES;
+
+/// Whether another server answers what is passed on.
+#[inline(always)]
+fn is_in_front<D: Driver>(driver: &D) -> bool {
+    driver.edns_settings().is_some_and(|edns_settings| edns_settings.front != 0)
+}
+
 //----------- Reading and planning -------------------------------------------------------------------
 
 /// Reads the query in a frame and plans the answer for names that exist: positive, CNAME, NODATA, the referral at the
@@ -204,7 +214,10 @@ fn read<D: FrameDriver, F: Frame>(
     layers::decode(frame, config, &mut scratch.layers, &mut scratch.cells.forgotten)?;
     driver.arrive(frame, scratch)?;
     let (at, len) = (scratch.layers.message_at(), scratch.layers.message_len());
-    let sum = query::decode(frame, at, len, config.seed, scratch)?;
+    let sum = match query::decode(frame, at, len, config.seed, || is_in_front(driver), scratch) {
+        Err(Outcome::Response) if is_in_front(driver) => return Err(Outcome::Opcode),
+        decoded => decoded?,
+    };
     if !layers::checksum_holds(&mut scratch.layers, sum) {
         return Err(Outcome::BadChecksum);
     }
@@ -222,6 +235,9 @@ pub fn plan<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::Enter
 fn first<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<Step, Outcome> {
     scratch.plan.clear();
     if scratch.query.version != 0 {
+        if is_in_front(driver) {
+            return Err(Outcome::Miss);
+        }
         driver.found(StageResult::BadVersion, scratch);
         return Ok(options::bad_version(&mut scratch.plan, &mut scratch.absence));
     }
@@ -373,7 +389,7 @@ pub fn options<D: Driver>(driver: &mut D, scratch: &mut Scratch) -> Result<D::En
 /// Goes on to where it is decided whether what is planned, options included, is sent.
 #[inline(always)]
 fn depart<D: Driver>(driver: &mut D, scratch: &Scratch) -> Option<D::Entered> {
-    if driver.limit_bits() & RESPONSE_LIMITS != 0
+    if driver.limit_bits() & ANSWER_LIMITS != 0
         && let Some(entered) = driver.enter(Stage::Limit)
     {
         return Some(entered);
@@ -391,14 +407,14 @@ fn depart_unlimited<D: Driver>(driver: &mut D, scratch: &Scratch) -> Option<D::E
     }
 }
 
-/// What is passed up and this server's has a budget: goes on to where that is kept.
+/// What is passed up and this server's has a budget: goes on to where that is kept. What is another server's has none.
 #[inline(always)]
 fn passed_up<D: Driver>(
     driver: &mut D,
     scratch: &mut Scratch,
     outcome: Outcome,
 ) -> Result<D::Entered, Outcome> {
-    if driver.limit_bits() & RESPONSE_LIMITS != 0 && outcome.is_ours() {
+    if driver.limit_bits() & RESPONSE_LIMITS != 0 && outcome.is_ours() && !is_in_front(driver) {
         let place = forget(&mut scratch.cells.forgotten, outcome.index() as u64);
         scratch.plan.outcome = place as u32;
         if let Some(entered) = driver.enter(Stage::Limit) {
@@ -417,6 +433,16 @@ pub enum Unsent {
     Passed(usize),
 }
 
+/// Whether what is planned comes from a zone that is passed on to another server.
+#[inline(always)]
+fn is_of_passed_zone<S: Store>(store: &S, plan: &Plan) -> Result<bool, Outcome> {
+    let zone = recall(&plan.zone);
+    if zone == 0 {
+        return Ok(false);
+    }
+    Ok(Zone::new(store.record(zone).ok_or(Outcome::Broken)?).is_passed())
+}
+
 /// Decides whether the planned answer is sent, or what is not answered passed up.
 #[inline(always)]
 pub fn limit<D: LimitingDriver>(
@@ -424,6 +450,14 @@ pub fn limit<D: LimitingDriver>(
     scratch: &mut Scratch,
 ) -> Result<D::Entered, Unsent> {
     let outcome = recall(&scratch.plan.outcome) as usize;
+    if driver.limit_bits() & limits::PASSED_ZONES != 0
+        && is_of_passed_zone(driver.store(), &scratch.plan).map_err(Unsent::Dropped)?
+    {
+        return Err(Unsent::Passed(Outcome::Miss.index()));
+    }
+    if driver.limit_bits() & RESPONSE_LIMITS == 0 {
+        return depart_unlimited(driver, scratch).ok_or(Unsent::Dropped(Outcome::Broken));
+    }
     let limiter = driver.limiter();
     let client = Client::of(&scratch.layers);
     let listed = if limiter.limit_bits() & limits::NAMES != 0 && is_read(outcome) {

@@ -17,6 +17,7 @@ pub mod at {
     pub const DENIAL: usize = 12;
     pub const APEX_LEN: usize = 13;
     pub const LABELS: usize = 14;
+    pub const PASSED: usize = 15;
 }
 
 /// Octets of a zone record.
@@ -73,6 +74,12 @@ impl<'a> Zone<'a> {
     #[inline(always)]
     pub fn serial(self) -> u32 {
         u32_at(self.window, at::SERIAL)
+    }
+
+    /// Whether queries for its names are passed on to another server.
+    #[inline(always)]
+    pub fn is_passed(self) -> bool {
+        u8_at(self.window, at::PASSED) != 0
     }
 
     /// The NSEC3 [`Chain`](super::chain::Chain).

@@ -69,6 +69,8 @@ pub mod limits {
     pub const TOTALS: u32 = 16;
     /// Some policy weighs amplification.
     pub const AMPLIFICATION: u32 = 32;
+    /// No limit, but asked for at the same place: there are zones whose queries are passed on.
+    pub const PASSED_ZONES: u32 = 64;
 }
 
 impl Config {
@@ -139,8 +141,8 @@ pub struct EdnsSettings {
     pub refuse: u32,
     /// Octets of `nsid`; 0: there is none to tell.
     pub nsid_len: u32,
-    /// Reserved, zero.
-    pub reserved: u32,
+    /// 1: another server answers what is passed on, and answers must be such as its own.
+    pub front: u32,
     /// The name server identifier as it lies in memory, zeros behind it.
     pub nsid: [u64; MAX_NSID / 8],
 }
@@ -153,7 +155,7 @@ impl EdnsSettings {
             secret_count: 0,
             refuse: 0,
             nsid_len: 0,
-            reserved: 0,
+            front: 0,
             nsid: [0; MAX_NSID / 8],
         }
     }
@@ -174,8 +176,13 @@ impl EdnsSettings {
 impl fmt::Debug for EdnsSettings {
     /// Without the secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let EdnsSettings { secret_count, refuse, nsid_len, .. } = self;
-        let fields = [("secret_count", secret_count), ("refuse", refuse), ("nsid_len", nsid_len)];
+        let EdnsSettings { secret_count, refuse, nsid_len, front, .. } = self;
+        let fields = [
+            ("secret_count", secret_count),
+            ("refuse", refuse),
+            ("nsid_len", nsid_len),
+            ("front", front),
+        ];
         f.debug_map().entries(fields).finish()
     }
 }

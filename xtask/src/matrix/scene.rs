@@ -234,7 +234,7 @@ pub struct Daemon<'a> {
 }
 
 /// What the daemon's control socket speaks (`sealdns::control::protocol::PROTOCOL`); another is refused.
-const PROTOCOL: u32 = 8;
+const PROTOCOL: u32 = 9;
 
 /// What was counted by those who could have answered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -6,6 +6,7 @@ mod chain;
 mod changes;
 mod children;
 mod existence;
+mod front;
 mod incremental;
 mod lasting;
 mod messages;

@@ -432,6 +432,10 @@ fn zone_status() -> ZoneStatus {
                 why: "the configuration has a zone of this name".into(),
             }],
         }),
+        front: Some(zone::FrontStatus {
+            serial: Some(2_026_101_703),
+            passed: Some("the server has serial 2026101703, and 2026101702 is published".into()),
+        }),
         primaries: Some(zone::PrimariesStatus {
             configured: vec!["192.0.2.53:53".parse().expect("an address")],
             asked: Some("192.0.2.53:53".parse().expect("an address")),

@@ -125,6 +125,8 @@ pub struct ZoneStatus {
     pub lists: Option<CatalogStatus>,
     /// What was heard of its primaries, if it comes from some.
     pub primaries: Option<PrimariesStatus>,
+    /// What the server has of it that sealdns stands in front of, if it does.
+    pub front: Option<FrontStatus>,
     /// The servers that are told of its serials.
     pub notify: Vec<NotifyStatus>,
     /// What goes on with it now.
@@ -161,6 +163,15 @@ pub struct ZoneEvent {
     pub at: u32,
     /// Why.
     pub why: EventReason,
+}
+
+/// A zone in front of another server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontStatus {
+    /// The serial that the server said last.
+    pub serial: Option<u32>,
+    /// Why queries for its names are passed to the server; none: XDP answers.
+    pub passed: Option<String>,
 }
 
 /// What was heard of the primaries of a zone.

@@ -29,7 +29,7 @@ mod tests;
 #[cfg(test)]
 mod transferred;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use refresh::{Refresh, RoundOutcome, RoundReason, Timers, Wanted};
 use retry::Retry;
@@ -66,6 +66,8 @@ pub struct Terms {
     pub refresh: u32,
     /// Whether it comes from primaries, and not from a file.
     pub is_transferred: bool,
+    /// How often its primary is asked, if not by the times of the zone's SOA record.
+    pub poll: Option<Duration>,
 }
 
 /// A version that a primary has had.
@@ -248,13 +250,14 @@ impl Life {
             retry: Retry::new(seed),
             verify_retry: Retry::new(seed),
             keep_retry: Retry::new(seed),
-            refresh: Refresh::new(seed),
+            refresh: Refresh::new(seed, terms.poll),
         }
     }
 
     /// The configuration wants this from now on.
     pub fn follow(&mut self, terms: Terms) {
         self.terms = terms;
+        self.refresh.poll(terms.poll);
     }
 
     /// Somebody asks for its file to be read.

@@ -8,6 +8,8 @@
 //! | alarm | in the last quarter of EXPIRE |
 //! | expired | EXPIRE after the last success |
 //!
+//! In front of another server that is polled, whatever came of the last round, and asked at once after a NOTIFY.
+//!
 //! A round asks one primary after the other; who does that is told nothing here but how it ended. A success is a primary
 //! that has nothing newer, or a version of one that was put in place: what is refused renews nothing.
 //!
@@ -31,6 +33,9 @@ const FIRST_RETRY_S: RangeInclusive<u32> = 4..=600;
 
 /// The least time between two rounds that NOTIFY or a person asks for: who sends many is answered by one round.
 const BETWEEN_ROUNDS: Duration = Duration::from_secs(1);
+
+/// How often the time between two rounds is doubled at most where what the polled server has is refused here.
+const LONGEST_POLL: u32 = 6;
 
 /// The part of EXPIRE, at its end, in which there is an alarm.
 const ALARM_PART: u32 = 4;
@@ -98,6 +103,8 @@ pub enum Wanted {
 #[derive(Debug, Clone)]
 pub struct Refresh {
     seed: u32,
+    /// How often there is a round, if not by the times of the SOA record.
+    poll: Option<Duration>,
     timers: Option<Timers>,
     /// `None`: at once.
     next: Option<Instant>,
@@ -115,9 +122,10 @@ pub struct Refresh {
 
 impl Refresh {
     /// That of a zone of which there is no version. `seed` is of the zone alone: it spreads what many zones ask for.
-    pub fn new(seed: u32) -> Refresh {
+    pub fn new(seed: u32, poll: Option<Duration>) -> Refresh {
         Refresh {
             seed,
+            poll,
             timers: None,
             next: None,
             expires: None,
@@ -131,6 +139,11 @@ impl Refresh {
         }
     }
 
+    /// There is a round so often from now on, if not by the times of the SOA record.
+    pub fn poll(&mut self, poll: Option<Duration>) {
+        self.poll = poll;
+    }
+
     //--- What comes
 
     /// Why there is to be a round, and in how many seconds; none while there is one.
@@ -139,7 +152,9 @@ impl Refresh {
             return None;
         }
         if let Some((reason, _)) = self.asked {
-            let soonest = self.begun.map(|begun| begun + BETWEEN_ROUNDS);
+            // A server that is polled does not suffer from one question more.
+            let begun = self.begun.filter(|_| self.poll.is_none());
+            let soonest = begun.map(|begun| begun + BETWEEN_ROUNDS);
             return Some((reason, soonest.map_or(0, |at| seconds(at, now).max(0))));
         }
         let reason = match (self.timers, self.failures) {
@@ -224,6 +239,11 @@ impl Refresh {
         }
         self.needs_whole |= is_unfit;
         self.fail(now);
+        if let Some(poll) = self.poll {
+            // It would be transferred, and looked at, as often as the server is asked.
+            let wait = poll * (1 << self.failures.min(LONGEST_POLL));
+            self.next = Some(now + wait);
+        }
     }
 
     /// It has expired, and is not served any more.
@@ -237,11 +257,18 @@ impl Refresh {
         self.failures = 0;
         let left = |seconds: u32| Duration::from_secs(seconds.saturating_sub(age).into());
         self.expires = Some(now + left(timers.expire));
-        self.next = Some(now + self.spread(left(timers.refresh)));
+        self.next = Some(match self.poll {
+            Some(poll) => self.next_poll(poll, now),
+            None => now + self.spread(left(timers.refresh)),
+        });
     }
 
     fn fail(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
+        if let Some(poll) = self.poll {
+            self.next = Some(self.next_poll(poll, now));
+            return;
+        }
         let (first, most) = match self.timers {
             Some(Timers { refresh, retry, expire }) => {
                 // Many rounds before it expires.
@@ -251,6 +278,11 @@ impl Refresh {
         };
         let wait = first.saturating_mul(1 << (self.failures - 1).min(16)).min(most);
         self.next = Some(now + self.spread(Duration::from_secs(wait.into())));
+    }
+
+    /// When the next round may be: who looks every `poll` finds that it is due, and who looks in between that it is not.
+    fn next_poll(&self, poll: Duration, now: Instant) -> Instant {
+        self.begun.unwrap_or(now) + poll / 2
     }
 
     /// A time that is up to a quarter shorter, another part each time: what failed or began together does not go on so.
@@ -301,7 +333,7 @@ mod tests {
     #[test]
     fn a_zone_is_asked_for_by_its_times_until_it_expires() {
         let start = Instant::now();
-        let mut zone = Refresh::new(7);
+        let mut zone = Refresh::new(7, None);
         assert_eq!(zone.round(start), Some((RoundReason::NoVersion, 0)));
         assert_eq!(zone.begin(start), Wanted::Whole);
         assert_eq!(zone.round(start), None);
@@ -342,10 +374,43 @@ mod tests {
         assert!(!zone.is_expired());
     }
 
+    /// In front of another server it is the same whether a round succeeds or fails, and a NOTIFY waits for nothing.
+    #[test]
+    fn a_server_that_is_polled_is_asked_at_each_look() {
+        let start = Instant::now();
+        let mut zone = Refresh::new(7, Some(Duration::from_secs(1)));
+        for look in 0..20 {
+            let now = at(start, look);
+            assert!(zone.round(now).is_some_and(|(_, wait)| wait <= 0), "look {look}");
+            zone.begin(now);
+            match look % 3 {
+                0 => zone.end(RoundOutcome::Failed, now),
+                1 => {
+                    zone.end(RoundOutcome::Received, now);
+                    zone.put(TIMERS, 0, now);
+                }
+                _ => zone.end(RoundOutcome::UpToDate, now),
+            }
+            assert!(zone.round(now).is_some_and(|(_, wait)| wait > 0), "look {look}");
+        }
+        zone.ask(RoundReason::Notified, Wanted::Newer);
+        assert_eq!(zone.round(at(start, 19)), Some((RoundReason::Notified, 0)));
+        // What is refused here is not transferred again and again.
+        let mut now = 20;
+        for _ in 0..20 {
+            zone.begin(at(start, now));
+            zone.end(RoundOutcome::Received, at(start, now));
+            zone.refuse(false, at(start, now));
+            let (_, wait) = zone.round(at(start, now)).unwrap();
+            assert!((2..=64).contains(&wait), "{wait}");
+            now += wait as u64;
+        }
+    }
+
     #[test]
     fn differences_that_do_not_fit_are_followed_by_the_whole_zone_at_once_and_once() {
         let start = Instant::now();
-        let mut zone = Refresh::new(7);
+        let mut zone = Refresh::new(7, None);
         zone.put(TIMERS, 0, start);
         for (wanted, is_at_once) in [(Wanted::Newer, true), (Wanted::Whole, false)] {
             zone.ask(RoundReason::Notified, Wanted::Newer);
@@ -362,7 +427,7 @@ mod tests {
     #[test]
     fn what_is_asked_for_often_is_done_once_and_what_comes_meanwhile_once_more() {
         let start = Instant::now();
-        let mut zone = Refresh::new(7);
+        let mut zone = Refresh::new(7, None);
         zone.put(TIMERS, 0, start);
         for _ in 0..1000 {
             zone.ask(RoundReason::Notified, Wanted::Newer);
@@ -383,7 +448,7 @@ mod tests {
     #[test]
     fn a_start_does_not_renew() {
         let start = Instant::now();
-        let mut zone = Refresh::new(7);
+        let mut zone = Refresh::new(7, None);
         zone.put(TIMERS, 80_000, start);
         assert_eq!(zone.expires(start), Some(6400));
         assert!(zone.is_alarming(start));
@@ -397,7 +462,7 @@ mod tests {
     fn whatever_happens_there_is_a_next_round() {
         for seed in 0..1000u32 {
             let start = Instant::now();
-            let mut zone = Refresh::new(seed);
+            let mut zone = Refresh::new(seed, None);
             let (mut now, mut state) = (0u64, seed.wrapping_mul(0x9e37_79b9) | 1);
             let mut next = |end: u32| {
                 state ^= state << 13;

@@ -406,6 +406,7 @@ fn zone(random: &mut Random) -> Zone {
         verifies: signs || random.one_in(2),
         refresh: refresh as u32,
         is_transferred: false,
+        poll: None,
     };
     Zone {
         life: Life::new(terms, random.next() as u32),
@@ -455,8 +456,13 @@ fn zones_live_through_all_that_fails() {
 
 //----------- Single rules ---------------------------------------------------------------------------
 
-const SIGNED: Terms =
-    Terms { signs: true, verifies: true, refresh: 7 * DAY as u32, is_transferred: false };
+const SIGNED: Terms = Terms {
+    signs: true,
+    verifies: true,
+    refresh: 7 * DAY as u32,
+    is_transferred: false,
+    poll: None,
+};
 
 /// A zone was signed and verified just now.
 fn newly_signed(inception: u32, expiration: u32, now: Moment) -> Outcome {

@@ -249,7 +249,7 @@ impl World {
 }
 
 fn terms(verifies: bool) -> Terms {
-    Terms { signs: false, verifies, refresh: 3600, is_transferred: true }
+    Terms { signs: false, verifies, refresh: 3600, is_transferred: true, poll: None }
 }
 
 fn facts(confirmed: Option<Confirmed>) -> Facts {

@@ -21,6 +21,8 @@ pub struct Primaries {
     pub notified_by: Option<IpAddr>,
     /// How often each has failed since it was heard of: who did is asked behind the others.
     failures: BTreeMap<SocketAddr, u32>,
+    /// When it was last noted for the next start that one was heard of, in seconds since 1970 truncated to 32 bits.
+    noted_at: Option<u32>,
 }
 
 impl Primaries {
@@ -55,6 +57,22 @@ impl Primaries {
         *failures = (*failures + 1).min(MOST_FAILURES);
     }
 
+    /// Whether a failure is another than the last one.
+    pub fn is_news(&self, primary: SocketAddr, why: &str) -> bool {
+        let last = self.last_failure.as_ref();
+        let since = self.last_success.map_or(0, |(at, _)| at);
+        last.is_none_or(|(at, who, said)| *at < since || (*who, said.as_str()) != (primary, why))
+    }
+
+    /// Whether it is to be noted that one was heard of: if it was not for a while. If so, it is.
+    pub fn is_note_due(&mut self, now: u32) -> bool {
+        let is_due = self.noted_at.is_none_or(|at| now.wrapping_sub(at) >= NOTED_EVERY_S);
+        if is_due {
+            self.noted_at = Some(now);
+        }
+        is_due
+    }
+
     /// Of what was heard only that of primaries that are configured still is of use.
     pub fn follow(&mut self, section: &config::Zone) {
         let is_there = |address: &SocketAddr| {
@@ -63,6 +81,9 @@ impl Primaries {
         self.failures.retain(|address, _| is_there(address));
     }
 }
+
+/// How often it is noted at most that a primary was heard of: a zone may expire so much earlier behind the next start.
+const NOTED_EVERY_S: u32 = 30;
 
 /// Failures that are counted: so many rounds without it until it is asked first again.
 const MOST_FAILURES: u32 = 8;

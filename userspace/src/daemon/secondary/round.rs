@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::at_server::SerialListener;
 use crate::daemon::life::refresh::Wanted;
 use crate::daemon::state::Incoming;
 use crate::transfer::client::{self, ClientError, Peer};
@@ -28,6 +29,8 @@ pub struct Round {
     pub limits: Limits,
     /// How long it may take.
     pub within: Duration,
+    /// In front of another server, who is told what that says of its serial before anything else is done.
+    pub listener: Option<Arc<dyn SerialListener>>,
 }
 
 /// What came of a round.
@@ -83,13 +86,20 @@ impl Round {
     async fn ask(&self, peer: &Peer, transfers: &Semaphore) -> Result<Answer, Unanswered> {
         let ours = self.since.filter(|_| self.wanted != Wanted::Any);
         let since = self.since.filter(|_| self.wanted == Wanted::Newer);
-        if let Some(ours) = since {
-            let theirs = client::serial(peer, &self.name).await?;
-            if theirs == ours {
+        let (mut ours, mut since) = (ours, since);
+        if let Some(known) = since {
+            let said = client::serial(peer, &self.name).await;
+            self.tell(&said).await;
+            let theirs = said?;
+            if theirs == known {
                 return Ok(Answer::UpToDate);
             }
-            if !theirs.is_newer_than(ours) {
-                return Err(Unanswered::Older { theirs, ours });
+            if !theirs.is_newer_than(known) {
+                if self.listener.is_none() {
+                    return Err(Unanswered::Older { theirs, ours: known });
+                }
+                // What the server has is what is answered, whatever its serial.
+                (ours, since) = (None, None);
             }
         }
         let _permit = transfers.acquire().await;
@@ -110,6 +120,21 @@ impl Round {
             }
             _ => Ok(Answer::Incoming(Incoming { transferred, since })),
         }
+    }
+
+    /// Tells who listens what a server has said. One that has said nothing may still have what it had.
+    async fn tell(&self, said: &Result<Serial, ClientError>) {
+        let Some(listener) = self.listener.clone() else { return };
+        let said = match said {
+            Ok(serial) => Ok(*serial),
+            Err(error @ (ClientError::Transfer(_) | ClientError::Tsig(_))) => {
+                Err(error.to_string())
+            }
+            Err(_) => return,
+        };
+        let (name, identity) = (self.name.clone(), Arc::clone(&self.identity));
+        let told = tokio::task::spawn_blocking(move || listener.hear(&name, &identity, said));
+        let _ = told.await;
     }
 
     async fn transfer(&self, peer: &Peer, kind: AskedKind) -> Result<Transferred, Unanswered> {

@@ -1,9 +1,11 @@
 //! Rounds of many zones at once.
 
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
+use tokio::time::{Interval, interval};
 
 use super::round::Round;
 use crate::daemon::zones::Zones;
@@ -34,12 +36,16 @@ impl Rounds {
         }
     }
 
-    /// Begins rounds as they are due, which are looked for when somebody says so: once a second, and when a NOTIFY has come.
+    /// Begins rounds as they are due, which are looked for when somebody says so: once a second, and when a NOTIFY has come;
+    /// in front of another server also as often as that is polled.
     pub async fn go_on(self, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+        let poll = self.zones.config().front.as_ref().map(|front| front.poll.duration());
+        let mut polls = poll.map(interval);
         loop {
             tokio::select! {
                 _ = stop.changed() => return Ok(()),
                 () = self.notified.come() => {}
+                () = next(&mut polls) => {}
             }
             let free = self.rounds.available_permits();
             let (zones, notified) = (Arc::clone(&self.zones), self.notified.take());
@@ -62,5 +68,13 @@ impl Rounds {
             // What was asked for meanwhile.
             notified.wake();
         });
+    }
+}
+
+/// Waits for the next poll; for ever if there are none.
+async fn next(polls: &mut Option<Interval>) {
+    match polls {
+        Some(polls) => drop(polls.tick().await),
+        None => pending().await,
     }
 }

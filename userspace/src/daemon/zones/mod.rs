@@ -5,6 +5,7 @@ mod catalogs;
 mod change;
 mod compiled;
 mod durable;
+mod front;
 mod list;
 mod loading;
 mod merge;

@@ -28,7 +28,11 @@ pub struct HeldRound {
 impl Zones {
     /// Begins the rounds that are due, `most` at the most: those that wait the longest. These primaries have said that
     /// there are newer versions.
-    pub fn begin_rounds(&self, notified: BTreeMap<Name, IpAddr>, most: usize) -> Vec<Round> {
+    pub fn begin_rounds(
+        self: &Arc<Zones>,
+        notified: BTreeMap<Name, IpAddr>,
+        most: usize,
+    ) -> Vec<Round> {
         let now = self.now();
         let mut states = self.states.hold();
         for (name, from) in notified {
@@ -51,7 +55,7 @@ impl Zones {
         begun
     }
 
-    fn begin_round(&self, name: &Name, state: &mut ZoneState) -> Round {
+    fn begin_round(self: &Arc<Zones>, name: &Name, state: &mut ZoneState) -> Round {
         let wanted = state.life.begin_round(self.now());
         let config = self.config();
         let since = state.loaded.as_ref().and_then(|loaded| loaded.from_primary);
@@ -74,6 +78,7 @@ impl Zones {
             primaries,
             limits: limits(&config.server),
             within: config.server.transfer_timeout.duration(),
+            listener: state.section.front.map(|_| Arc::clone(self) as _),
         }
     }
 
@@ -95,7 +100,10 @@ impl Zones {
             return;
         };
         for (primary, why) in end.failures {
-            tracing::warn!(zone = %name, %primary, "no transfer: {why}");
+            // A server that is polled may fail each second in the same way.
+            if state.primaries.is_news(primary, &why) {
+                tracing::warn!(zone = %name, %primary, "no transfer: {why}");
+            }
             state.primaries.fail(primary, why, now.wall);
         }
         let outcome = match end.answer {
@@ -113,9 +121,12 @@ impl Zones {
                 Some(format!("no version of it has come from a primary yet: {primary}: {why}"));
         }
         state.life.end_round(outcome, now);
+        let is_to_be_noted =
+            outcome == RoundOutcome::UpToDate && state.primaries.is_note_due(now.wall);
         self.queue(&mut states, name);
         drop(states);
-        if outcome == RoundOutcome::UpToDate {
+        self.answer_or_pass(name);
+        if is_to_be_noted {
             self.confirmations().note(name, now.wall);
         }
     }
@@ -137,6 +148,9 @@ impl Zones {
             Answer::Incoming(incoming) => incoming,
         };
         tracing::info!(zone = %name, %primary, "transferred: {}", what(&incoming.transferred));
+        if let Some(serial) = incoming.transferred.serial() {
+            state.at_server.hear(Ok(serial));
+        }
         if let Transferred::Zone(zone) = &incoming.transferred {
             state.work.octets = zone.octets() as u64;
         }

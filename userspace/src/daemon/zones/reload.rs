@@ -91,6 +91,10 @@ impl Zones {
             hint: error.hint().map(str::to_owned),
         })?;
         let old = self.config();
+        if old.front != config.front {
+            let message = "[front] has changed, which takes effect when the daemon is restarted";
+            return Err(Failure::new("config", message));
+        }
         let placed = self.follow_places(&old, &mut config);
         let mut catalogs = self.catalogs.hold();
         let configured: BTreeSet<&Name> = config.zones().map(|section| &section.name).collect();
@@ -142,8 +146,8 @@ impl Zones {
             Failure { code: code.to_owned(), message: format!("{error:#}"), hint: None }
         };
         let followed = tls_files::load(config).and_then(|identity| {
-            let wanted = endpoints(&config.server);
-            if wanted != endpoints(&old.server) {
+            let wanted = endpoints(config);
+            if wanted != endpoints(old) {
                 self.listening.follow(&wanted)?;
             }
             self.listening.tls().set(identity);

@@ -33,6 +33,7 @@ impl Zones {
                 self.queue(&mut states, name);
             }
         }
+        self.pass_what_is_behind();
         self.workers.catch_up();
     }
 
@@ -74,6 +75,9 @@ impl Zones {
         let waiting = std::mem::take(&mut turn.waiting);
         let updates = std::mem::take(&mut turn.updates);
         self.end_turn(&turn, outcome);
+        if !is_look(&turn.event) {
+            self.answer_or_pass_anew(&turn.name);
+        }
         self.compile_if_due(&turn);
         if !is_look(&turn.event) {
             self.note_unfollowed(name);

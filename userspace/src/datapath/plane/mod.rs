@@ -86,7 +86,10 @@ impl Plane {
             sizes.start_at_limit();
         }
         let seed = programs.settings().config().seed;
-        let published = PublishedZones::new(floor, seed, sizes)?;
+        let mut published = PublishedZones::new(floor, seed, sizes)?;
+        if config.front.is_some() {
+            published.image.stand_in_front();
+        }
         let mut plane = Plane { published, programs };
         // A folder of pins that others could change is no matter of `required`: nothing starts beside it.
         let pinning = plane.programs.pinning();
@@ -107,6 +110,15 @@ impl Plane {
             if config.xdp.required {
                 return Err(error
                     .context(format!("attaching to {interface}, as `required` in [xdp] demands")));
+            }
+            if config.front.is_some() {
+                // The server answers meanwhile.
+                tracing::error!(interface, "not attached, the server answers: {error:#}");
+                self.programs.attachments().wait_for(interface, format!("{error:#}"));
+                if gives_up {
+                    self.load_for_later();
+                }
+                continue;
             }
             if config.server.listen.is_empty() {
                 let nobody = "nobody would answer: `listen` in [server] is empty";
@@ -205,6 +217,10 @@ impl Publishing for Plane {
 
     fn exchange(&mut self, zone: &Version) {
         self.published.exchange(zone);
+    }
+
+    fn set_answered(&mut self, apex: &Name, is_answered: bool) {
+        self.published.set_answered(apex, is_answered, &mut self.programs);
     }
 
     fn remove(&mut self, apex: &Name) -> Result<()> {

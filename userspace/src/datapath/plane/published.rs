@@ -108,6 +108,7 @@ impl PublishedZones {
         zone: &Version,
         programs: &mut Programs,
     ) -> anyhow::Result<()> {
+        self.say_whether_passed(Some(zone.apex()), programs);
         // Readers of an image of the daemon's own must not see an older version than XDP has.
         if let Some(own) = &mut self.own {
             publish_in_memory(own, zone)?;
@@ -117,6 +118,19 @@ impl PublishedZones {
             self.publish_in_part(&above, Some(zone.apex()), programs)?;
         }
         Ok(())
+    }
+
+    /// In front of another server, answers for a zone, or passes queries for its names on.
+    pub(super) fn set_answered(&mut self, apex: &Name, is_answered: bool, programs: &mut Programs) {
+        self.image.set_answered(apex, is_answered);
+        self.say_whether_passed(None, programs);
+    }
+
+    /// Tells the programs whether to look for zones that are passed on. It costs each answer a program more, and is said before
+    /// such a zone is there.
+    fn say_whether_passed(&self, next: Option<&Name>, programs: &mut Programs) {
+        let (settings, loaded) = programs.settings_mut();
+        settings.set_passes_zones(self.image.passes_zones(next), loaded);
     }
 
     /// Keeps a version in the place of the one that is published, which has the same records.
@@ -131,6 +145,7 @@ impl PublishedZones {
         let retired = self.image.remove(apex);
         self.retired.push(retired);
         self.zones.remove(apex);
+        self.say_whether_passed(None, programs);
         if let Some(own) = &mut self.own {
             let retired = own.remove(apex);
             wait_for_own_readers(own);

@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow, bail};
 use ring::rand::SecureRandom;
 use xdp_common::dns::MAX_PAYLOAD;
 use xdp_common::limit::policy::Circumstances;
-use xdp_common::maps::{self, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, mac_word};
+use xdp_common::maps::{self, MAX_ADDRESSES, MAX_MACS, MAX_PORTS, limits, mac_word};
 
 use crate::clock::{self, WallTime};
 use crate::config::Config;
@@ -25,6 +25,8 @@ pub(super) struct Settings {
     edns_settings: maps::EdnsSettings,
     /// Whether names of no zone may be refused.
     may_refuse: bool,
+    /// Whether queries for zones that are published are passed on.
+    passes_zones: bool,
     limits: Arc<Limits>,
     /// What of the limits stands in the maps.
     written: ListsInMaps,
@@ -40,6 +42,7 @@ impl Settings {
             answered: Answered::of(config),
             edns_settings: maps::EdnsSettings::new(),
             may_refuse: true,
+            passes_zones: config.front.is_some(),
             limits: Arc::default(),
             written: ListsInMaps::default(),
             qps: 0,
@@ -75,6 +78,7 @@ impl Settings {
         let mut written = ListsInMaps::default();
         written.write(loaded, &self.limits, self.circumstances(), &mut self.config)?;
         self.written = written;
+        self.mark_passed_zones();
         loaded.config.write(&self.config);
         loaded.edns_settings.write(&self.edns_settings());
         Ok(())
@@ -108,6 +112,26 @@ impl Settings {
     fn tell_manners(&self, loaded: Option<&mut LoadedPrograms>) {
         if let Some(loaded) = loaded {
             loaded.edns_settings.write(&self.edns_settings());
+        }
+    }
+
+    /// Sets whether queries for zones that are published are passed on.
+    pub(super) fn set_passes_zones(
+        &mut self,
+        passes_zones: bool,
+        loaded: Option<&mut LoadedPrograms>,
+    ) {
+        if self.passes_zones != passes_zones {
+            self.passes_zones = passes_zones;
+            self.mark_passed_zones();
+            self.write_config(loaded);
+        }
+    }
+
+    fn mark_passed_zones(&mut self) {
+        match self.passes_zones {
+            true => self.config.limits |= limits::PASSED_ZONES,
+            false => self.config.limits &= !limits::PASSED_ZONES,
         }
     }
 
@@ -209,6 +233,7 @@ impl Settings {
         let circumstances = self.circumstances();
         let Some(loaded) = loaded else { return Ok(()) };
         self.written.write(loaded, &self.limits, circumstances, &mut self.config)?;
+        self.mark_passed_zones();
         loaded.config.write(&self.config);
         self.written.clear(loaded, &self.limits, self.config.seed)
     }

@@ -76,6 +76,17 @@ pub enum Transferred {
     Differences(Vec<Difference>),
 }
 
+impl Transferred {
+    /// The serial that the primary has.
+    pub fn serial(&self) -> Option<Serial> {
+        match self {
+            Transferred::UpToDate(serial) => Some(*serial),
+            Transferred::Zone(zone) => Some(zone.serial()),
+            Transferred::Differences(all) => all.last().map(Difference::new_serial),
+        }
+    }
+}
+
 impl fmt::Debug for Transferred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
