@@ -1,8 +1,9 @@
 //! Zones that come from primaries live for weeks on a virtual clock, while primaries, disk and daemon fail as a seed says.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::refresh::Timers;
 use super::*;
 
 const HOUR: u64 = 3600;
