@@ -75,7 +75,7 @@ fn loopback_or_none<'de, D: Deserializer<'de>>(
     let address = address.filter(|address| address.ip().is_loopback() && address.port() != 0);
     address.map(Some).ok_or_else(|| {
         de::Error::custom(format!(
-            "\"{text}\" is not an address and port of loopback: write \"127.0.0.1:5353\""
+            "\"{text}\" is not an address and port of loopback: write \"127.0.0.1:5300\""
         ))
     })
 }
