@@ -125,7 +125,7 @@ impl Zones {
             (loaded.zone, loaded.kept_in) = (rebased, files);
         }
         drop(states);
-        self.note_unfollowed(name);
+        self.note_unfollowed(name, false);
         give_back_memory(served.owner_count());
     }
 }

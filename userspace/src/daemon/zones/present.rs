@@ -23,11 +23,12 @@ impl Zones {
         self.refresh(&mut **plane, RefreshScope::Zones(&names.iter().collect::<Vec<_>>()));
     }
 
-    /// A zone changed: the sockets follow at once if no other is being worked on. Else they do at least every [`REFRESH`] and
-    /// with each tick, and not after each zone: with many zones that would be most of the work.
-    pub(super) fn note_unfollowed(&self, name: &Name) {
+    /// A zone changed: the sockets follow at once if no other is being worked on, and nobody waits who settles it
+    /// (`is_settled`). Else they do at least every [`REFRESH`] and with each tick, and not after each zone: with many zones
+    /// that would be most of the work.
+    pub(super) fn note_unfollowed(&self, name: &Name, is_settled: bool) {
         self.unfollowed.hold().push(name.clone());
-        let is_last = self.turns.hold().is_empty();
+        let is_last = !is_settled && self.turns.hold().is_empty();
         let is_time = {
             let mut refreshed = self.refreshed.hold();
             let is_time = is_last || refreshed.elapsed() >= REFRESH;

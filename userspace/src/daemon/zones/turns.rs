@@ -80,7 +80,9 @@ impl Zones {
         }
         self.compile_if_due(&turn);
         if !is_look(&turn.event) {
-            self.note_unfollowed(name);
+            // Who has started the daemon waits for what is loaded, and who has asked for what he hears of.
+            let is_settled = turn.event.kind == EventKind::Load || !waiting.is_empty();
+            self.note_unfollowed(name, is_settled);
             if !updates.is_empty() {
                 // Who is told that it is done finds it in a transfer, too.
                 self.follow(&mut **self.plane.hold());
