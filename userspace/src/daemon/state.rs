@@ -335,6 +335,10 @@ impl ZoneState {
             self.primaries.follow(section);
             self.life.ask_primaries(RoundReason::Asked, Wanted::Newer);
         }
+        if section.dnssec != self.section.dnssec && section.is_transferred() {
+            // Of a version that is signed here, what the primary has of it is not kept.
+            self.life.ask_primaries(RoundReason::Asked, Wanted::Whole);
+        }
         self.section = section.clone();
         self.policy = policy;
     }
