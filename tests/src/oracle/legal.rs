@@ -89,9 +89,9 @@ pub const LEGAL: &[Legal] = &[
         },
     },
     Legal {
-        of: &[Peer::Knotd],
+        of: &[Peer::Knotd, Peer::Named],
         reason: "in a zone with NSEC3 no name has an NSEC record: a question for it follows CNAMEs as \
-                 any other does (RFC 1034 section 4.3.2), and knotd does not follow",
+                 any other does (RFC 1034 section 4.3.2), and they do not follow",
         covers: |pair| {
             Rtype(pair.query.rtype) == Rtype::NSEC
                 && pair
@@ -123,6 +123,22 @@ pub const LEGAL: &[Legal] = &[
                 && !pair.ours.is_authoritative()
                 && pair.theirs.answer.iter().all(|one| covered(one) == Rtype::NSEC)
                 && !pair.theirs.answer.is_empty()
+        },
+    },
+    Legal {
+        of: &[Peer::Named],
+        reason: "that there is no SOA at a name named has nobody remember (its `zero-no-soa-ttl`): RFC 2308 section 3 has the \
+                 TTL be that of the SOA record or its MINIMUM, as ours is",
+        covers: |pair| {
+            let soa = |message: &Message| {
+                message.authority.iter().find(|one| one.rtype == Rtype::SOA.0).cloned()
+            };
+            Rtype(pair.query.rtype) == Rtype::SOA
+                && only(pair, &["authority"])
+                && pair.ours.answer.is_empty()
+                && soa(pair.theirs).zip(soa(pair.ours)).is_some_and(|(theirs, ours)| {
+                    theirs.ttl == 0 && Record { ttl: 0, ..ours } == theirs
+                })
         },
     },
     Legal {
