@@ -23,19 +23,17 @@ impl SerialListener for Zones {
 impl Zones {
     /// Decides whether XDP answers for a zone, and tells it so if that is another decision than before.
     pub(super) fn answer_or_pass(&self, name: &Name) {
-        if self.decide(name) {
+        if self.decide(name) == Some(true) {
             self.tell_whether_answered(name);
         }
     }
 
     /// The same after the zone was published, or could not be.
     pub(super) fn answer_or_pass_anew(&self, name: &Name) {
-        // Who waits for the turn to end does not wait for the data plane besides.
-        if self.config().front.is_none() {
-            return;
+        // Of others nobody waits for the data plane besides.
+        if self.decide(name).is_some() {
+            self.tell_whether_answered(name);
         }
-        self.decide(name);
-        self.tell_whether_answered(name);
     }
 
     /// Passes zones on that were answered as long as they may be while a newer serial is known.
@@ -56,12 +54,12 @@ impl Zones {
         behind.iter().for_each(|name| self.answer_or_pass(name));
     }
 
-    /// Says whether the decision is another than the last one.
-    fn decide(&self, name: &Name) -> bool {
+    /// Says whether the decision is another than the last one; `None` if the zone stands in front of no server, or is gone.
+    fn decide(&self, name: &Name) -> Option<bool> {
         let now = self.now().tick;
         let mut states = self.states.hold();
-        let Some(state) = states.get_mut(name) else { return false };
-        let Some(front) = state.section.front else { return false };
+        let state = states.get_mut(name)?;
+        let front = state.section.front?;
         let known = state.loaded.as_ref().and_then(|loaded| loaded.from_primary);
         let published = known.map(|known| known.serial);
         let is_other = state.at_server.decide(published, front.serve_behind, now);
@@ -71,7 +69,7 @@ impl Zones {
                 None => tracing::info!(zone = %name, "answered by XDP"),
             }
         }
-        is_other
+        Some(is_other)
     }
 
     /// Tells the data plane the last decision: whoever holds it is the only one who does.
